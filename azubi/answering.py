@@ -1,0 +1,99 @@
+"""Questions as text in, answers as text out, under an answer contract.
+
+Evaluation, `azubi ask` and the server ask through here, so that what is measured is what is
+served. Knows templates and contracts; nothing of training or of how right an answer is.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from azubi.data.contract import Contract
+from azubi.data.example import Turn
+from azubi.data.template import Template, encode_plain
+from azubi.errors import DataError
+from azubi.generate import Chooser, OneOf, Writer
+
+Question = tuple[Turn, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a specialist (or the base) says."""
+
+    text: str
+    confidence: float
+    """Probability that the model itself gives the answer."""
+
+
+class Answering(Protocol):
+    """Anything that answers questions."""
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done, not in order."""
+
+
+class WrittenAnswers:
+    """Answers that a decoder writes: free, or one of the contract's labels."""
+
+    def __init__(
+        self, writer: Writer, template: Template, prime: str, contract: Contract, longest: int, context: int
+    ) -> None:
+        """`longest` is the most tokens of an answer, `context` the most that the base reads in all."""
+        self._writer = writer
+        self._template = template
+        self._prime = prime
+        self._longest = longest
+        self._context = context
+        self._labels = [template.encode(prime, _NOTHING, label).answer_ids[:-1] for label in contract.labels]
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done."""
+        prompts = [self._tokens(question) for question in questions]
+        end = self._template.end_id
+        one_of = (lambda: OneOf(self._labels, end)) if self._labels else None
+        for number, done in self._writer.write(prompts, self._longest, one_of):
+            yield number, Answer(self._template.decode(done.tokens), done.confidence)
+
+    def _tokens(self, question: Question) -> tuple[int, ...]:
+        encoded = self._template.encode(self._prime, question)
+        check_fits(question, len(encoded) + self._longest, self._context)
+        return encoded.prompt_ids
+
+
+class ChosenAnswers:
+    """Answers that a label head chooses."""
+
+    def __init__(self, chooser: Chooser, tokenizer: Any, contract: Contract, context: int) -> None:
+        """The labels' numbers are their places in the contract."""
+        self._chooser = chooser
+        self._tokenizer = tokenizer
+        self._contract = contract
+        self._context = context
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done."""
+        texts = [encode_plain(self._tokenizer, question) for question in questions]
+        for question, text in zip(questions, texts, strict=True):
+            check_fits(question, len(text), self._context)
+        for number, choice in self._chooser.choose(texts):
+            yield number, Answer(self._contract.labels[choice.label], choice.confidence)
+
+
+def in_order(answering: Answering, questions: Sequence[Question]) -> list[Answer]:
+    """All answers, in the order of the questions."""
+    return [answer for _, answer in sorted(answering(questions), key=lambda pair: pair[0])]
+
+
+def check_fits(question: Question, tokens: int, context: int) -> None:
+    """Raise DataError if a question, with room for its answer, is longer than the base reads."""
+    if tokens > context:
+        start = question[-1].content[:60]
+        raise DataError(
+            f"The question that begins {start!r} takes {tokens:,} tokens with its answer, "
+            f"but the base reads at most {context:,}.",
+            "Shorten the question, or train from a base that reads more.",
+        )
+
+
+_NOTHING = (Turn("user", "x"),)

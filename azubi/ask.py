@@ -1,0 +1,63 @@
+"""Asking a specialist: papers and weights from its folder, put onto the base they belong to.
+
+Knows nothing of training.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from azubi import answering, files, halves
+from azubi.answering import Answer, Answering
+from azubi.base.opening import open_base
+from azubi.base.probe import has_bfloat16, use_threads
+from azubi.data.example import Turn
+from azubi.errors import BaseModelError, CorruptFile
+from azubi.package import card as cards
+from azubi.package.card import Card
+from azubi.registry.store import Store
+from azubi.tail import weights
+
+
+def answer(home: Path, name: str, prompts: Sequence[str]) -> list[Answer]:
+    """Answer each of `prompts` with the specialist `name` (or `name@version`).
+
+    Raises:
+        UnknownSpecialist: there is none of that name.
+        BaseModelError: its base is not here, or is another one.
+        CorruptFile: its weights are damaged.
+        DataError: a prompt is longer than the base reads.
+    """
+    speak = open_specialist(Store(home).get(name), home)
+    return answering.in_order(speak, [(Turn("user", prompt),) for prompt in prompts])
+
+
+def open_specialist(card: Card, home: Path) -> Answering:
+    """Load base and tail, and give what answers; for what it raises see `answer`."""
+    tail_file = card.folder / cards.TAIL
+    if not tail_file.is_file() or files.sha256(tail_file) != card.tail_sha256:
+        raise CorruptFile(
+            f"{tail_file} is not the file that was packaged: its SHA-256 differs or it is missing.",
+            "Train the specialist again, or bring its folder back from a copy.",
+        )
+    base = open_base(card.base, home)
+    if base.sha256 != card.base_sha256:
+        raise BaseModelError(
+            f"{card.name} was trained from another {card.base}: its weights' SHA-256 was "
+            f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
+            "Bring back the base it was trained from, or train it again from the one here.",
+        )
+    dtype = _usable(card.dtype)
+    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, dtype)
+    weights.restore(both.tail, weights.read(tail_file))
+    both.prime(card.prime)
+    return both.answering(card.longest)
+
+
+def _usable(dtype: str) -> torch.dtype:
+    """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
+    use_threads(None)
+    if dtype == "bfloat16" and has_bfloat16(torch.get_num_threads()):
+        return torch.bfloat16
+    return torch.float32

@@ -1,0 +1,1 @@
+"""Bases: open models, their files and licences, and where they are cut."""

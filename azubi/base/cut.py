@@ -1,0 +1,304 @@
+"""Where a network's layers are, and how it is cut in two.
+
+The model's own code is kept: both halves are *shells*, shallow copies of the model's modules
+that share every weight and differ only in their layer list and layer count. The trunk's list
+ends in a stub that catches the hidden states; the tail's first layer takes hidden states from
+outside instead of the embeddings. Knows nothing of files, data or training.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from azubi.errors import BaseModelError
+
+_SHARED_STATE = {
+    "gemma3n": "its last layers reuse keys and values of earlier ones",
+    "gemma3n_text": "its last layers reuse keys and values of earlier ones",
+    "zamba": "one attention block is shared by many layers",
+    "zamba2": "one attention block is shared by many layers",
+    "albert": "all layers share one set of weights",
+    "xlnet": "it carries a second stream between layers",
+    "openai-gpt": "its layers keep no cache of keys and values",
+}
+"""Families whose layers cannot be told apart at a cut, and why."""
+
+
+@dataclass(frozen=True)
+class LayerList:
+    """The list of layers in a model: `root.<path> == layers`."""
+
+    path: tuple[str, ...]
+    layers: nn.ModuleList
+
+
+def find_layers(model: nn.Module) -> LayerList:
+    """Find the one list that holds the model's layers.
+
+    Raises:
+        BaseModelError: the family cannot be cut, named with the reason.
+    """
+    config = text_config(model)
+    refuse_uncuttable(config)
+    count = int(config.num_hidden_layers)
+    found = [
+        LayerList(tuple(name.split(".")), module)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module) == count
+    ]
+    # A list of layers may hold smaller lists of the same length (experts, for instance).
+    outer = [one for one in found if not any(_inside(one, other) for other in found)]
+    if len(outer) != 1:
+        raise BaseModelError(
+            f"A {config.model_type} model has {len(outer)} lists of {count} layers: there is no single cut.",
+            "Choose a decoder or encoder with one stack of layers; `azubi bases` names two.",
+        )
+    if len({id(layer) for layer in outer[0].layers}) != count:
+        raise BaseModelError(
+            f"The {config.model_type} model uses the same layer more than once.", "It cannot be cut."
+        )
+    return outer[0]
+
+
+def text_config(model: nn.Module) -> Any:
+    """The part of a model's configuration that describes its text layers."""
+    config: Any = model.config
+    return config.get_text_config()
+
+
+def refuse_uncuttable(config: Any) -> None:
+    """Raise BaseModelError for a family that has no clean cut."""
+    family = str(getattr(config, "model_type", "unknown"))
+    reason = _SHARED_STATE.get(family)
+    if getattr(config, "is_encoder_decoder", False):
+        reason = "every decoder layer looks at the encoder's output as well"
+    elif getattr(config, "num_kv_shared_layers", 0):
+        reason = "its last layers reuse keys and values of earlier ones"
+    elif getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        reason = "its attention is scaled by the layer's place in the whole network"
+    if reason:
+        raise BaseModelError(
+            f"A {family} model cannot be cut into trunk and tail: {reason}.",
+            "Choose another base; `azubi bases` lists those that come with azubi.",
+        )
+
+
+def _inside(one: LayerList, other: LayerList) -> bool:
+    return one is not other and one.path[: len(other.path)] == other.path
+
+
+class _Caught(Exception):
+    """Ends a forward pass at the last cut: what comes after is never needed."""
+
+
+class _Stub(nn.Module):
+    """Stands where the first layer after the cut would; answers for it (attention type and so on)."""
+
+    def __init__(self, layer: nn.Module | None) -> None:
+        super().__init__()
+        object.__setattr__(self, "_layer", layer)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if self._layer is None:
+                raise
+            return getattr(self._layer, name)
+
+    def forward(self, *_: Any, **__: Any) -> None:
+        raise _Caught
+
+
+class TrunkShell:
+    """Embeddings and the layers below the highest cut, frozen; gives hidden states at each cut.
+
+    A cut c means: what layer c (counted from 0) would read. Cut 0 is the embeddings' output.
+    """
+
+    def __init__(self, model: nn.Module, cuts: Sequence[int]) -> None:
+        self.cuts = tuple(sorted(set(cuts)))
+        found = find_layers(model)
+        top = self.cuts[-1]
+        nearest = found.layers[min(top, len(found.layers) - 1)]
+        self.layers = nn.ModuleList([*found.layers[:top], _Stub(nearest)])
+        self.model = _shell(model, found.path, self.layers)
+        _shorten(self.model, slice(0, top), pad=1)
+        self.model.eval()
+        self._seen: dict[int, torch.Tensor] = {}
+
+    def __call__(self, **inputs: Any) -> dict[int, torch.Tensor]:
+        """Run `inputs` (as the model's own forward takes them) up to the highest cut.
+
+        Returns a tensor of shape [batch, tokens, hidden] for each cut.
+        """
+        handles = [
+            self.layers[cut].register_forward_pre_hook(self._catch(cut), with_kwargs=True)
+            for cut in self.cuts
+        ]
+        try:
+            self.model(**inputs)
+        except _Caught:
+            return self._seen
+        finally:
+            self._seen = {}
+            for handle in handles:
+                handle.remove()
+        raise BaseModelError(
+            f"The {text_config(self.model).model_type} model never reached layer {self.cuts[-1]}.",
+            "Choose another base.",
+        )
+
+    def _catch(self, cut: int) -> Any:
+        seen = self._seen
+
+        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            seen[cut] = args[0] if args else kwargs["hidden_states"]
+
+        return hook
+
+
+class TailShell(nn.Module):
+    """The last k layers and what follows them, fed with hidden states instead of tokens."""
+
+    _model: Any
+
+    def __init__(self, model: nn.Module, k: int, *, own: bool = False) -> None:
+        """Cut the last `k` layers off `model`; `own` copies the weights that training may change.
+
+        The copy leaves embeddings and language head shared. `k` must be at least 1.
+        """
+        super().__init__()
+        found = find_layers(model)
+        first = len(found.layers) - k
+        self.layers = nn.ModuleList(_copy(layer, own) for layer in found.layers[first:])
+        # Not registered as a child: the shell's layers already are, as `layers`.
+        shell = _shell(model, found.path, self.layers)
+        self.norms = _norms_beside(shell, found.path, own)
+        _shorten(shell, slice(first, len(found.layers)))
+        _renumber(self.layers)
+        object.__setattr__(self, "_model", shell)
+        self._given: torch.Tensor | None = None
+        self.layers[0].register_forward_pre_hook(self._replace, with_kwargs=True)
+
+    @property
+    def model(self) -> Any:
+        """The shortened model, in the model's own class."""
+        return self._model
+
+    @property
+    def config(self) -> Any:
+        """The shortened model's configuration."""
+        return self._model.config
+
+    def forward(self, activations: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """From hidden states at the cut to those after the final norm, both [batch, tokens, hidden]."""
+        self._given = activations
+        try:
+            output = self._model(inputs_embeds=activations, **inputs)
+        finally:
+            self._given = None
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+    def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
+        if args:
+            return (self._given, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": self._given}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "TailShell":
+        """Copy the layers and norms with their weights; embeddings and what else is frozen stay shared."""
+        own = {id(tensor) for tensor in (*self.parameters(), *self.buffers())}
+        for tensor in (*self._model.parameters(), *self._model.buffers()):
+            if id(tensor) not in own:
+                memo[id(tensor)] = tensor
+        clone = self.__class__.__new__(self.__class__)
+        memo[id(self)] = clone
+        clone.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
+        return clone
+
+    def train(self, mode: bool = True) -> "TailShell":
+        """Switch dropout in the layers on or off; the shell around them follows."""
+        super().train(mode)
+        self._model.train(mode)
+        return self
+
+
+def _shell(model: nn.Module, path: Sequence[str], layers: nn.ModuleList) -> Any:
+    """Copy the modules on the way to the layer list (not their weights) and put `layers` there."""
+    clone = _bare_copy(model)
+    clone.config = copy.deepcopy(model.config)
+    parent: nn.Module = clone
+    for name in path[:-1]:
+        child = _bare_copy(parent._modules[name])
+        if hasattr(child, "config"):
+            child.config = clone.config.get_text_config()
+        parent._modules[name] = child
+        parent = child
+    parent._modules[path[-1]] = layers
+    return clone
+
+
+def _bare_copy(module: nn.Module | None) -> Any:
+    """Copy a module's own tables, so that changing the copy's children leaves the original alone."""
+    assert module is not None
+    clone = module.__class__.__new__(module.__class__)
+    clone.__dict__.update(module.__dict__)
+    for table in ("_modules", "_parameters", "_buffers"):
+        clone.__dict__[table] = dict(module.__dict__[table])
+    for table in [name for name in module.__dict__ if name.endswith("_hooks")]:
+        clone.__dict__[table] = copy.copy(module.__dict__[table])
+    return clone
+
+
+def _norms_beside(shell: Any, path: Sequence[str], own: bool) -> nn.ModuleDict:
+    """The norms that stand beside the layer list (the final norm); copied when `own`."""
+    parent = shell
+    for name in path[:-1]:
+        parent = parent._modules[name]
+    norms = {
+        name: child
+        for name, child in parent._modules.items()
+        if child is not None and "norm" in type(child).__name__.lower()
+    }
+    norms = {name: _copy(child, own) for name, child in norms.items()}
+    parent._modules.update(norms)
+    return nn.ModuleDict(norms)
+
+
+def _shorten(shell: Any, kept: slice, pad: int = 0) -> None:
+    """Tell the shell's configuration how many layers are left, and of which kinds."""
+    config = shell.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds:
+        following = list(kinds[kept.stop : kept.stop + pad]) or [kinds[-1]] * pad
+        config.layer_types = [*kinds[kept], *following]
+    config.num_hidden_layers = kept.stop - kept.start + pad
+
+
+def _copy(module: nn.Module, own: bool) -> Any:
+    """Copy modules; their weights too when `own`, else the copy shares them."""
+    tensors = [] if own else [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
+def _renumber(layers: nn.ModuleList) -> None:
+    """Count the layers from 0: a cache of keys and values is addressed by that number."""
+    for number, layer in enumerate(layers):
+        for module in layer.modules():
+            if isinstance(getattr(module, "layer_idx", None), int):
+                module.__dict__["layer_idx"] = number
+
+
+def to_dtype(module: nn.Module, dtype: torch.dtype) -> None:
+    """Turn a module's weights to `dtype` in place.
+
+    Buffers stay: the frequencies of rotary positions lose their meaning in bfloat16.
+    """
+    for weight in module.parameters():
+        weight.data = weight.data.to(dtype)

@@ -1,0 +1,53 @@
+"""The language head: from hidden states to one score per word of the vocabulary.
+
+Frozen. It may be tied to the input embeddings, whose change would make every cached activation
+stale, and untied heads of large vocabularies outweigh many layers. Knows nothing of training.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class LanguageHead(nn.Module):
+    """A base's output embedding, with the scaling its family puts on the scores."""
+
+    _linear: Any
+
+    def __init__(self, model: Any) -> None:
+        """Take the head from a whole decoder, as `Base.load` gives it; weights stay shared."""
+        super().__init__()
+        config = model.config.get_text_config()
+        # Not registered as a child: the head's weights are no part of what is trained or saved.
+        object.__setattr__(self, "_linear", model.get_output_embeddings())
+        self._scale = _scale(config)
+        self._cap = getattr(config, "final_logit_softcapping", None)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Turn the weights to `dtype` in place, wherever else they are used."""
+        self._linear.weight.data = self._linear.weight.data.to(dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        weight: torch.Tensor = self._linear.weight
+        return weight.dtype
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores in float32, [..., vocabulary], for hidden states [..., hidden]."""
+        scores: torch.Tensor = self._linear(hidden.to(self.dtype)).float()
+        if self._scale != 1.0:
+            scores = scores * self._scale
+        if self._cap:
+            scores = torch.tanh(scores / self._cap) * self._cap
+        return scores
+
+
+def _scale(config: Any) -> float:
+    """What families multiply their scores by: cohere by logit_scale, granite by 1/logits_scaling."""
+    if getattr(config, "logits_scaling", None):
+        return 1.0 / float(config.logits_scaling)
+    if config.model_type.startswith("cohere") and getattr(config, "logit_scale", None):
+        return float(config.logit_scale)
+    return float(getattr(config, "lm_head_multiplier", None) or 1.0)

@@ -1,0 +1,47 @@
+"""A base: an open model as published, opened but not yet loaded.
+
+Opening reads configuration and tokenizer and refuses what is unsafe or cannot be cut; loading
+reads the weights. Knows nothing of data, caches or training.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from azubi.base.catalog import Kind
+
+
+@dataclass(frozen=True)
+class Base:
+    """An opened base."""
+
+    name: str
+    """As the user names it: a catalog name, or a path, or a Hub name."""
+    folder: Path
+    """Hugging Face format, safetensors weights."""
+    kind: Kind
+    family: str
+    """Transformers' `model_type`."""
+    licence: str
+    sha256: str
+    """Over the published weights' files."""
+    layers: int
+    hidden: int
+    context: int
+    """Longest sequence that the model reads, in tokens."""
+    pooling: str
+    """How an encoder's token vectors become one: mean or cls."""
+    tokenizer: Any
+    config: Any
+
+    def load(self, dtype: torch.dtype = torch.float32) -> Any:
+        """Read the weights into memory as Transformers' own class, in evaluation mode."""
+        from transformers import AutoModel, AutoModelForCausalLM
+
+        maker = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
+        model = maker.from_pretrained(
+            self.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
+        return model.eval().requires_grad_(False)

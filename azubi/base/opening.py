@@ -1,0 +1,249 @@
+"""Opening a base: from a name, a folder, a GGUF file or a Hub name to a `Base`.
+
+Never runs code that comes with a model, never reads pickled weights.
+"""
+
+import json
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from azubi import files
+from azubi.base import catalog, licence
+from azubi.base.catalog import Kind
+from azubi.base.cut import refuse_uncuttable
+from azubi.base.model import Base
+from azubi.errors import BaseModelError
+
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def open_base(name: str, home: Path) -> Base:
+    """Open the base that `name` stands for: catalog name, folder, GGUF file, or Hub name.
+
+    Raises:
+        BaseModelError: not found, damaged, unsafe, without tokenizer, or of a family that cannot be cut.
+    """
+    memory = home / "bases" / "hashes.json"
+    entry = catalog.find(name)
+    path = catalog.weights(entry, memory) if entry else Path(name).expanduser()
+    if path.suffix == ".gguf" and path.is_file():
+        digest = files.sha256_remembered(path, memory)
+        folder = _converted(path, digest, home)
+        return _open_folder(name, folder, digest, entry.licence if entry else licence.of_folder(path.parent))
+    folder = path.parent if entry else path
+    if not folder.is_dir():
+        folder = _from_hub(name)
+    digest = _weights_hash(folder, memory)
+    return _open_folder(name, folder, digest, licence.of_folder(folder))
+
+
+def _open_folder(name: str, folder: Path, digest: str, under: str) -> Base:
+    config = _config(name, folder)
+    refuse_uncuttable(config)
+    text = config.get_text_config()
+    return Base(
+        name=name,
+        folder=folder,
+        kind=_kind(name, config),
+        family=str(config.model_type),
+        licence=under,
+        sha256=digest,
+        layers=int(text.num_hidden_layers),
+        hidden=int(text.hidden_size),
+        context=_context(folder, text),
+        pooling=_pooling(folder),
+        tokenizer=_tokenizer(name, folder),
+        config=config,
+    )
+
+
+def _config(name: str, folder: Path) -> Any:
+    from transformers import AutoConfig
+
+    file = folder / "config.json"
+    if not file.is_file():
+        raise BaseModelError(
+            f"{folder} has no config.json, so it is not a model in Hugging Face format.",
+            "Give the folder that holds config.json, tokenizer and *.safetensors.",
+        )
+    try:
+        raw = json.loads(file.read_text())
+    except ValueError as error:
+        raise BaseModelError(f"{file} is not JSON: {error}.", "Fetch the model again.") from error
+    if raw.get("auto_map"):
+        raise BaseModelError(
+            f"The base {name} wants to run program code of its own (auto_map in config.json).",
+            "azubi never runs a model's code. Choose a base of a family that Transformers knows.",
+        )
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, KeyError, OSError) as error:
+        raise BaseModelError(
+            f"Transformers does not know the kind of model in {folder} ({raw.get('model_type', 'unnamed')}).",
+            "Choose a base of a family that Transformers knows.",
+        ) from error
+
+
+def _kind(name: str, config: Any) -> Kind:
+    architectures = config.architectures or [""]
+    if any(part in architectures[0] for part in ("CausalLM", "LMHead")):
+        return "decoder"
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
+
+    if config.model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "encoder"
+    if config.model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        return "decoder"
+    raise BaseModelError(
+        f"The base {name} is a {config.model_type} model ({architectures[0] or 'no architecture named'}), "
+        "neither a text decoder nor a text encoder.",
+        "Choose a causal language model or a text encoder.",
+    )
+
+
+def _tokenizer(name: str, folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        with _quiet():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
+        raise BaseModelError(
+            f"The base {name} has no tokenizer that can be read in {folder}.",
+            "Put tokenizer.json (and tokenizer_config.json) beside config.json.",
+        ) from error
+    # Without its files Transformers may hand out an empty tokenizer instead of an error.
+    if len(tokenizer) < 2 or not (any(folder.glob("*token*")) or any(folder.glob("vocab*"))):
+        raise BaseModelError(
+            f"The base {name} has no tokenizer in {folder}.",
+            "Put tokenizer.json (and tokenizer_config.json) beside config.json.",
+        )
+    return tokenizer
+
+
+def _context(folder: Path, config: Any) -> int:
+    """Longest input in tokens: what the sentence encoder was made for, else the position limit."""
+    limit = (
+        getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20
+    )
+    if config.model_type in ("roberta", "xlm-roberta", "camembert"):
+        limit -= 2  # their positions start after the padding index
+    return int(limit)
+
+
+def _pooling(folder: Path) -> str:
+    try:
+        settings = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    except (OSError, ValueError):
+        return "mean"
+    return "cls" if settings.get("pooling_mode_cls_token") else "mean"
+
+
+def _weights_hash(folder: Path, memory: Path) -> str:
+    """One hash over all safetensors files of a folder."""
+    found = sorted(folder.glob("*.safetensors"))
+    if not found:
+        pickled = [file.name for file in folder.iterdir() if file.suffix in _PICKLED]
+        what = f"only pickled weights ({pickled[0]})" if pickled else "no weights"
+        raise BaseModelError(
+            f"{folder} holds {what}, no *.safetensors.",
+            "azubi reads safetensors only, since unpickling a file can run any program. "
+            "Fetch the model's safetensors version.",
+        )
+    if len(found) == 1:
+        return files.sha256_remembered(found[0], memory)
+    parts = [f"{file.name} {files.sha256_remembered(file, memory)}" for file in found]
+    return sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _converted(path: Path, digest: str, home: Path) -> Path:
+    """The GGUF file as a folder in Hugging Face format, written once and then kept."""
+    folder = home / "bases" / f"{path.stem}-{digest[:12]}"
+    with files.locked(home / "bases"):
+        if not folder.is_dir():
+            with files.new_folder(folder) as scratch:
+                _convert(path, scratch)
+    return folder
+
+
+def _convert(path: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        with _quiet():
+            model: Any = AutoModelForCausalLM.from_pretrained(
+                path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
+            )
+            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
+    except (ValueError, KeyError, NotImplementedError, OSError) as error:
+        raise BaseModelError(
+            f"{path} is a GGUF file that Transformers cannot read: {str(error).splitlines()[0]}",
+            "Use a GGUF of a supported family (llama, qwen2, qwen3, gemma, phi3 …), or the model's "
+            "safetensors folder.",
+        ) from error
+    # The weights are ordinary floats now; these would make save_pretrained look for a quantiser.
+    model.hf_quantizer = None
+    model.is_quantized = False
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _from_hub(name: str) -> Path:
+    """Fetch a Hub model's safetensors and tokenizer, where there is a network."""
+    if "/" not in name or name.startswith((".", "/", "~")) or name.count("/") > 1:
+        names = ", ".join(entry.name for entry in catalog.known())
+        raise BaseModelError(
+            f"There is no base {name!r}: neither a known name ({names}) nor a folder or GGUF file.",
+            "`azubi bases` lists the known ones.",
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(
+            snapshot_download(
+                name,
+                allow_patterns=[
+                    "*.safetensors",
+                    "*.json",
+                    "tokenizer*",
+                    "*.model",
+                    "*.txt",
+                    "*.jinja",
+                    "README.md",
+                ],
+            )
+        )
+    except Exception as error:  # the Hub client raises many kinds
+        offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
+        raise BaseModelError(
+            f"The base {name} is no folder here, and could not be fetched from the Hub{offline}: "
+            f"{type(error).__name__}.",
+            "Without a network, give the path of a folder that holds the model.",
+        ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Transformers' own progress bars and warnings off the user's terminal."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)

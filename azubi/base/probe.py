@@ -1,0 +1,80 @@
+"""What this machine does best: number format and threads, found by measuring.
+
+bfloat16 is twice as fast as float32 on some processors and a hundred times slower on others
+(docs/design.md), so it is never assumed.
+"""
+
+import os
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import psutil
+import torch
+
+DtypeName = Literal["auto", "float32", "bfloat16"]
+
+_SHAPE = (1024, 576, 1536)
+"""Rows, inner and outer size of the trial product: a small decoder's MLP on a thousand tokens."""
+_WORTH = 1.3
+"""bfloat16 is taken if it is at least this much faster; less does not pay for its rounding."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What was measured."""
+
+    dtype: torch.dtype
+    threads: int
+    gflops: float
+    """Matmul speed in `dtype` on all threads, 1e9 floating-point operations per second."""
+
+    @property
+    def dtype_name(self) -> str:
+        """`float32` or `bfloat16`."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+def probe(dtype: DtypeName = "auto", threads: int | None = None) -> Machine:
+    """Set the threads, choose the number format, and say how fast it is. Takes about half a second."""
+    use_threads(threads)
+    speeds = {kind: matmul_speed(kind, torch.get_num_threads()) for kind in _candidates(dtype)}
+    chosen = max(speeds, key=lambda kind: speeds[kind] / (_WORTH if kind == torch.bfloat16 else 1.0))
+    return Machine(chosen, torch.get_num_threads(), speeds[chosen])
+
+
+def has_bfloat16(threads: int) -> bool:
+    """Whether bfloat16 is computed by the processor itself; where it is not, it is a hundred times slower."""
+    return matmul_speed(torch.bfloat16, threads) > 0.5 * matmul_speed(torch.float32, threads)
+
+
+def use_threads(threads: int | None) -> None:
+    """Set torch's threads: as given, else what OMP_NUM_THREADS says, else one per physical core."""
+    given = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
+    torch.set_num_threads(given or min(_cores(), psutil.cpu_count(logical=False) or 1))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _candidates(dtype: DtypeName) -> list[torch.dtype]:
+    if dtype == "auto":
+        return [torch.float32, torch.bfloat16]
+    return [torch.float32 if dtype == "float32" else torch.bfloat16]
+
+
+@cache
+def matmul_speed(dtype: torch.dtype, threads: int) -> float:
+    """Best of several short runs of one product, in GFLOP/s; `threads` only tells remembered values apart."""
+    rows, inner, outer = _SHAPE
+    left, right = torch.ones(rows, inner, dtype=dtype), torch.ones(outer, inner, dtype=dtype)
+    best = float("inf")
+    started = time.perf_counter()
+    with torch.inference_mode():
+        while time.perf_counter() - started < 0.2:
+            begun = time.perf_counter()
+            torch.nn.functional.linear(left, right)
+            best = min(best, time.perf_counter() - begun)
+    return 2 * rows * inner * outer / best / 1e9

@@ -1,0 +1,57 @@
+"""The program `azubi`: its commands, its global options, its exit codes."""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+from typer.main import get_command
+
+from azubi.cli import ask, bases, specialists, tune, version
+from azubi.cli.command import Debug, Home, Json, register
+from azubi.cli.failure import NoCommand, report
+from azubi.cli.session import Session, asks_for, forgive_encodings
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: Debug = False) -> None:
+    """Train the last layers of an open model on your own work, prove it, and own the result."""
+    session: Session = context.obj
+    session.update(home, json, debug)
+    if context.invoked_subcommand is None:
+        if session.json:
+            raise NoCommand
+        print(context.get_help())
+
+
+register(app, tune.tune, "tune")
+register(app, ask.ask, "ask")
+register(app, specialists.list_all, "list")
+register(app, specialists.show, "show")
+register(app, bases.bases, "bases")
+register(app, version.version, "version")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and give the exit code: 0 done, 1 failed while running, 2 wrong usage or input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    forgive_encodings()
+    session = Session()
+    try:
+        program = get_command(app)
+        # Not `program.main`: it would turn Ctrl-C and closed pipes into exits of its own.
+        with program.make_context("azubi", list(given), obj=session) as context:
+            program.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except typer.Exit as done:
+        return done.exit_code
+    except BaseException as error:
+        session.update(None, json=asks_for("--json", given), debug=asks_for("--debug", given))
+        return report(error, session)

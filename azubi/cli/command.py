@@ -1,0 +1,51 @@
+"""Commands that take `--home`, `--json` and `--debug` as the whole program does.
+
+A command is a function whose first parameter is the `Session`; the rest are its own arguments.
+Knows nothing of what a command does.
+"""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from azubi.cli.session import Session
+
+Home = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        metavar="PATH",
+        help="The folder under which everything lives. [AZUBI_HOME; default: ~/.azubi]",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something goes wrong.")]
+
+_SHARED = {"home": (Home, None), "json": (Json, False), "debug": (Debug, False)}
+
+
+def register(app: typer.Typer, function: Callable[..., None], name: str) -> None:
+    """Make `function` a command of the program."""
+
+    def call(context: typer.Context, **values: Any) -> None:
+        session: Session = context.obj
+        session.update(values.pop("home"), values.pop("json"), values.pop("debug"))
+        function(session, **values)
+
+    call.__doc__ = function.__doc__
+    call.__signature__ = _signature(function)  # type: ignore[attr-defined]
+    app.command(name)(call)
+
+
+def _signature(function: Callable[..., None]) -> inspect.Signature:
+    kind = inspect.Parameter.KEYWORD_ONLY
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    context = inspect.Parameter("context", kind, annotation=typer.Context)
+    shared = [
+        inspect.Parameter(name, kind, default=default, annotation=annotation)
+        for name, (annotation, default) in _SHARED.items()
+    ]
+    return inspect.Signature([context, *(parameter.replace(kind=kind) for parameter in own), *shared])

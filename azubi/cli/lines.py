@@ -1,0 +1,76 @@
+"""A run told in plain lines, for when nobody watches a terminal: logs, pipes, cron. No control codes.
+
+Knows the story, not the run.
+"""
+
+from types import TracebackType
+
+from rich.console import Console
+
+from azubi import events as ev
+from azubi.cli.live import DOING
+from azubi.cli.story import Story
+from azubi.cli.words import clean, count, duration, percent, time_left
+
+EVERY = 10.0
+"""Seconds between two lines of progress."""
+
+
+class Lines:
+    """Writes a line when a stage begins and ends, after every epoch, and now and then in between."""
+
+    def __init__(self, story: Story, console: Console) -> None:
+        self._story = story
+        self._console = console
+        self._stage: ev.Stage | None = None
+        self._said = story.clock()
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def hear(self, event: ev.Event) -> None:
+        """Say what is worth a line."""
+        match event:
+            case ev.StageStarted():
+                self._sum_up()
+                self._stage = event.stage
+                self._say(f"{event.stage}: {DOING[event.stage]}")
+            case ev.Progress() if self._story.clock() - self._said >= EVERY:
+                self._say(f"{event.stage}: {self._progress(event)}")
+            case ev.EpochDone():
+                self._say(f"tail: {_epoch(event)}")
+            case ev.Notice():
+                self._say(f"note: {clean(event.text)}")
+            case ev.RunEnded():
+                self._sum_up()
+                self._say(f"done in {duration(event.seconds)}")
+
+    def _progress(self, event: ev.Progress) -> str:
+        parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}"]
+        if event.stage == "tail" and self._story.step is not None:
+            parts.append(f"loss {self._story.step.loss:.3f}")
+        if event.note:
+            parts.append(clean(event.note))
+        return ", ".join([*parts, time_left(self._story.left)])
+
+    def _sum_up(self) -> None:
+        summary = self._story.chapters[self._stage].summary if self._stage else ""
+        if summary:
+            self._say(f"{self._stage}: {summary}")
+        self._stage = None
+
+    def _say(self, text: str) -> None:
+        self._said = self._story.clock()
+        print(f"[{duration(self._story.elapsed):>12}] {text}", file=self._console.file, flush=True)
+
+
+def _epoch(event: ev.EpochDone) -> str:
+    losses = f"loss {event.loss:.3f}, validation loss {event.validation_loss:.3f}"
+    right = f"{percent(event.validation_accuracy)} right"
+    best = ", best so far" if event.best else ""
+    return f"epoch {event.epoch} of {event.epochs}, {losses}, {right}{best}"

@@ -1,0 +1,127 @@
+"""A run drawn on a terminal while it goes on: stages, a bar, losses, and always the time left.
+
+Knows the story, not the run.
+"""
+
+from types import TracebackType
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from azubi import events as ev
+from azubi.cli.story import Chapter, Story
+from azubi.cli.words import clean, count, duration, percent, time_left
+
+DOING: dict[ev.Stage, str] = {
+    "data": "reading, checking and splitting the examples",
+    "base": "loading the open model and measuring this machine",
+    "prime": "reading the instruction that all examples share",
+    "trunk": "running the frozen layers once over every example",
+    "tail": "training the last layers",
+    "evaluate": "asking both about examples that neither has seen",
+    "package": "writing the specialist and its report",
+}
+MARKS = {"waiting": "·", "done": "✓", "stopped": "✗"}
+STYLES = {"waiting": "dim", "running": "bold", "done": "", "stopped": "red"}
+EPOCHS_SHOWN = 6
+
+
+class LiveView:
+    """Redraws the story four times a second."""
+
+    def __init__(self, story: Story, console: Console) -> None:
+        self._story = story
+        self._console = console
+        self._spinner = Spinner("dots")
+        self._live = Live(console=console, get_renderable=self.picture, refresh_per_second=4)
+
+    def __enter__(self) -> "LiveView":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def hear(self, event: ev.Event) -> None:
+        """Notices stay on the screen; all else is drawn from the story."""
+        if isinstance(event, ev.Notice):
+            self._console.print(Text(f"Note: {clean(event.text)}", style="yellow"))
+
+    def picture(self) -> RenderableType:
+        """Draw the story as it stands."""
+        story = self._story
+        parts: list[RenderableType] = [Text(f"azubi tunes {clean(story.name)}", style="bold"), self._stages()]
+        if story.progress is not None and story.current is not None:
+            parts += [_bar(story.progress)]
+        if story.epochs:
+            parts += [Text(), _epochs(story)]
+        return Group(*parts, Text(), Text(_clock(story), style="bold"))
+
+    def _stages(self) -> Table:
+        grid = Table.grid(padding=(0, 1), expand=True)
+        grid.add_column(width=1)
+        grid.add_column(width=8)
+        grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
+        grid.add_column(justify="right", no_wrap=True)
+        for chapter in self._story.chapters.values():
+            grid.add_row(*self._row(chapter), style=STYLES[chapter.state])
+        return grid
+
+    def _row(self, chapter: Chapter) -> tuple[RenderableType, ...]:
+        if chapter.state == "running":
+            mark: RenderableType = self._spinner
+            what = chapter.summary or DOING[chapter.stage]
+            seconds = self._story.clock() - chapter.started
+        else:
+            mark, what, seconds = Text(MARKS[chapter.state]), chapter.summary, chapter.seconds
+        took = "" if chapter.state == "waiting" else duration(seconds)
+        return mark, Text(chapter.stage), Text(what), Text(took)
+
+
+def _bar(progress: ev.Progress) -> Table:
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(width=1)
+    grid.add_column(ratio=1)
+    grid.add_column(justify="right", no_wrap=True)
+    figures = f"{count(progress.done)} of {count(progress.total)} {clean(progress.unit)}"
+    grid.add_row("", ProgressBar(total=max(1, progress.total), completed=progress.done), Text(figures))
+    if progress.note:
+        grid.add_row("", Text(clean(progress.note), style="dim", no_wrap=True, overflow="ellipsis"), "")
+    return grid
+
+
+def _epochs(story: Story) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for heading in ("  epoch", "loss", "validation loss", "validation right", "time", ""):
+        grid.add_column(Text(heading, style="dim"), justify="right")
+    grid.show_header = True
+    for epoch in story.epochs[-EPOCHS_SHOWN:]:
+        grid.add_row(*_epoch(epoch))
+    step = story.step
+    if step is not None and step.epoch > story.epochs[-1].epoch:
+        grid.add_row(str(step.epoch), f"{step.loss:.3f}", "", "", "", "now", style="dim")
+    return grid
+
+
+def _epoch(epoch: ev.EpochDone) -> tuple[str, ...]:
+    right = percent(epoch.validation_accuracy)
+    best = "best so far" if epoch.best else ""
+    losses = (f"{epoch.loss:.3f}", f"{epoch.validation_loss:.3f}")
+    return (f"{epoch.epoch} of {epoch.epochs}", *losses, right, duration(epoch.seconds), best)
+
+
+def _clock(story: Story) -> str:
+    so_far = f"{duration(story.elapsed)} so far"
+    if story.ended is not None:
+        return f"Done in {duration(story.ended.seconds)}"
+    if story.stopped:
+        return f"Stopped after {duration(story.elapsed)}"
+    if story.current is not None and story.current.stage == "tail" and story.step is not None:
+        so_far += f", loss {story.step.loss:.3f}"
+    return f"{time_left(story.left)}  ({so_far})"

@@ -1,0 +1,102 @@
+"""What came out of a run: scores side by side, examples side by side, where it lies, what to do next.
+
+Reads the story only; computes no figure of its own.
+"""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from azubi import events as ev
+from azubi.cli.compare import side_by_side
+from azubi.cli.session import default_home
+from azubi.cli.story import Story
+from azubi.cli.tables import facts, scores_table
+from azubi.cli.words import clean, headline, share_trained, shorten, size
+
+PROMPT_SHOWN = 160
+
+
+def document(story: Story) -> dict[str, object]:
+    """Give the outcome as one JSON document."""
+    made = story.packaged
+    return {
+        "specialist": made.model_dump(mode="json", exclude={"kind", "at", "report"}) if made else None,
+        "scores": {who: [s.model_dump(mode="json") for s in m.scores] for who, m in story.measured.items()},
+        "compared": [one.model_dump(mode="json", exclude={"kind", "at"}) for one in story.compared],
+        "report": made.report if made else None,
+        "seconds": story.ended.seconds if story.ended else None,
+    }
+
+
+def show(story: Story, console: Console, home: Path) -> None:
+    """Print the outcome for a person."""
+    _scores(story, console)
+    for number, example in enumerate(story.compared, start=1):
+        console.print()
+        console.print(side_by_side(number, example, story.data))
+    if story.packaged is not None:
+        console.print()
+        _whereabouts(story.packaged, story.compared, home)
+
+
+def _scores(story: Story, console: Console) -> None:
+    base, new = (
+        story.measured[who].scores if who in story.measured else () for who in ("base", "specialist")
+    )
+    if not base and not new:
+        return
+    console.print()
+    if new:
+        console.print(Text(clean(headline(story.name, new, base))))
+    console.print()
+    console.print(scores_table(base, new))
+    console.print("\nIn brackets: 95 % confidence intervals.")
+
+
+def _whereabouts(made: ev.Packaged, compared: Sequence[ev.Compared], home: Path) -> None:
+    lines = {
+        "Specialist": f"{made.folder} ({size(made.bytes)})",
+        "Trained": share_trained(made.trained, made.parameters),
+        "Report": made.report,
+        "Try it": next_command(made.name, _short_prompt(compared), home),
+    }
+    for line in facts(lines):
+        print(clean(line))
+
+
+def _short_prompt(compared: Sequence[ev.Compared]) -> str:
+    """Choose the shortest real prompt, on one line, so that it can be typed."""
+    prompts = sorted((" ".join(clean(one.prompt).split()) for one in compared), key=len)
+    return shorten(prompts[0], PROMPT_SHOWN) if prompts else "…"
+
+
+def next_command(name: str, prompt: str, home: Path) -> str:
+    """Write the command that asks the specialist, so that it works as it stands in the person's shell."""
+    words = [*_program(), "ask", name]
+    if home != default_home():
+        words += ["--home", str(home)]
+    stop = ["--"] if prompt.startswith("-") else []
+    return f"{shlex.join([*words, *stop])} {quoted(prompt)}"
+
+
+def quoted(text: str) -> str:
+    """Quote a text for the shell; in double quotes where nothing in it means something to the shell."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _program() -> list[str]:
+    """Name this program as the shell here would find it."""
+    here = Path(sys.executable).parent / "azubi"
+    found = shutil.which("azubi")
+    if found is not None and Path(found) == here:
+        return ["azubi"]
+    if not here.exists():
+        return [sys.executable, "-m", "azubi"]
+    cwd = Path.cwd()
+    return [str(here.relative_to(cwd)) if here.is_relative_to(cwd) else str(here)]

@@ -1,0 +1,121 @@
+"""Settings in: a recipe file, the flags over it, and what is wrong with them in plain words.
+
+Paths in a recipe file count from the file's own folder; paths in flags from where the command is run.
+"""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from azubi.cli.flags import accepts, flag
+from azubi.cli.words import as_json
+from azubi.errors import SettingError
+from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+RECIPE_SUFFIXES = (".yaml", ".yml")
+
+
+def recipe_from(source: Path, given: Mapping[str, str]) -> Recipe:
+    """Make the recipe of a run from its source, a data file or a recipe file, and the flags given."""
+    if source.suffix.lower() in RECIPE_SUFFIXES:
+        settings: dict[str, Any] = read_recipe(source)
+    elif "data" in given:
+        raise SettingError(
+            f"The data was named twice: {source} and --data {given['data']}.", "Leave one of them out."
+        )
+    else:
+        settings = {"data": source}
+    return validated(settings | dict(given), frozenset(given), source)
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe file; only its form is judged here."""
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise SettingError(f"There is no recipe {path}.", "Check the path.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingError(f"{path} is not YAML: {_place(error)}.", "Correct that place.") from None
+    if not isinstance(content or {}, dict):
+        raise SettingError(f"{path} holds no settings.", "Write one `name: value` per line.")
+    return _from_folder({str(key): value for key, value in (content or {}).items()}, path.parent)
+
+
+def _place(error: Exception) -> str:
+    mark = getattr(error, "problem_mark", None)
+    what = getattr(error, "problem", None) or str(error)
+    return f"{what} in line {mark.line + 1}, column {mark.column + 1}" if mark else what
+
+
+def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Let the paths in a recipe file count from its folder."""
+    for name in ("data", "test_data"):
+        if isinstance(settings.get(name), str):
+            settings[name] = folder / Path(settings[name]).expanduser()
+    prime, base = settings.get("prime"), settings.get("base")
+    if isinstance(prime, str) and prime.startswith("@"):
+        settings["prime"] = f"@{folder / Path(prime[1:]).expanduser()}"
+    if isinstance(base, str) and base.startswith("."):
+        settings["base"] = str(folder / base)
+    return settings
+
+
+def validated(settings: Mapping[str, Any], from_flags: frozenset[str], source: Path) -> Recipe:
+    """Check the settings against the model.
+
+    Raises:
+        SettingError: names the value, why it cannot be, and what can.
+    """
+    try:
+        recipe = Recipe.model_validate(dict(settings))
+    except ValidationError as error:
+        raise _in_words(error, from_flags, source) from None
+    if recipe.data is None:
+        raise SettingError(f"{source} names no data.", "Add `data: FILE` to it, or give --data FILE.")
+    return recipe
+
+
+def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) -> SettingError:
+    first = error.errors()[0]
+    name = str(first["loc"][0]) if first["loc"] else ""
+    if first["type"] == "extra_forbidden":
+        return _unknown(name, source)
+    field = Recipe.model_fields[name]
+    where = flag(name) if name in from_flags else f"`{name}` in {source}"
+    alternatives = sum(detail["loc"][:1] == first["loc"][:1] for detail in error.errors()) > 1
+    cause = f"is not one of {accepts(field)}" if alternatives else _cause(first)
+    problem = f"{where} cannot be {as_json(first['input'])}: it {cause}."
+    return SettingError(problem, f"It takes {accepts(field)}. {field.description or ''}".strip())
+
+
+def _unknown(name: str, source: Path) -> SettingError:
+    near = get_close_matches(name, Recipe.model_fields, n=1, cutoff=0.5)
+    remedy = f"Did you mean `{near[0]}`?" if near else "See `azubi tune --help` for all settings."
+    return SettingError(f"{source} has the setting `{name}`, which does not exist.", remedy)
+
+
+def _cause(detail: "ErrorDetails") -> str:
+    """Complete the sentence "it …" from what pydantic found."""
+    context = detail.get("ctx", {})
+    causes = {
+        "greater_than": f"must be above {context.get('gt')}",
+        "greater_than_equal": f"must be at least {context.get('ge')}",
+        "less_than": f"must be below {context.get('lt')}",
+        "less_than_equal": f"must be at most {context.get('le')}",
+        "literal_error": f"must be {context.get('expected')}",
+        "string_pattern_mismatch": "does not follow the rules for names",
+        "int_parsing": "is not a whole number",
+        "int_from_float": "is not a whole number",
+        "float_parsing": "is not a number",
+        "string_type": "is not text (put it in quotes)",
+    }
+    message = detail["msg"]
+    return causes.get(detail["type"], f"is not valid ({message[:1].lower()}{message[1:]})")

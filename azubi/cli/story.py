@@ -1,0 +1,145 @@
+"""What has happened in a run so far, folded from its events. Draws nothing.
+
+Both drawings of a run, the live one and the plain lines, read from here, and so does the closing table.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from azubi import events as ev
+from azubi.cli import words
+from azubi.cli.countdown import Countdown
+
+State = Literal["waiting", "running", "done", "stopped"]
+Clock = Callable[[], float]
+
+
+@dataclass
+class Chapter:
+    """One stage of the run."""
+
+    stage: ev.Stage
+    state: State = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    summary: str = ""
+
+
+class Story:
+    """The state of a run. `hear` takes one event; everything else is there to be read."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self.began = clock()
+        self.chapters = {stage: Chapter(stage) for stage in get_args(ev.Stage)}
+        self.countdown = Countdown()
+        self.name = ""
+        self.current: Chapter | None = None
+        self.progress: ev.Progress | None = None
+        self.step: ev.StepDone | None = None
+        self.epochs: list[ev.EpochDone] = []
+        self.data: ev.DataReady | None = None
+        self.measured: dict[ev.Who, ev.Measured] = {}
+        self.compared: list[ev.Compared] = []
+        self.packaged: ev.Packaged | None = None
+        self.ended: ev.RunEnded | None = None
+        self.stopped = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.began
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the run ends, as far as it is known."""
+        return self.countdown.left(self.clock())
+
+    def hear(self, event: ev.Event) -> None:
+        """Take in one event."""
+        match event:
+            case ev.RunStarted():
+                self.name = event.name
+            case ev.StageStarted():
+                self._begin(event.stage)
+            case ev.Progress():
+                self.progress = event
+                self.countdown.hear(event.left, self.clock())
+            case ev.StepDone():
+                self.step = event
+            case ev.EpochDone():
+                self.epochs.append(event)
+            case ev.Compared():
+                self.compared.append(event)
+            case ev.RunEnded():
+                self.ended = event
+                self._close("done")
+            case _:
+                self._conclude(event)
+
+    def stop(self) -> None:
+        """The run ended before its end."""
+        self.stopped = True
+        self._close("stopped")
+
+    def _begin(self, stage: ev.Stage) -> None:
+        self._close("done")
+        self.progress = None
+        self.current = self.chapters[stage]
+        self.current.state, self.current.started = "running", self.clock()
+
+    def _close(self, state: State) -> None:
+        if self.current is not None:
+            self.current.state = state
+            self.current.seconds = self.clock() - self.current.started
+        self.current = None
+
+    def _conclude(self, event: ev.Event) -> None:
+        """Keep the result of a stage, and its summary in a few words."""
+        match event:
+            case ev.DataReady():
+                self.data = event
+                self._sum_up("data", _data(event))
+            case ev.BaseReady():
+                self._sum_up("base", _base(event))
+            case ev.PrimeReady():
+                source = "made from the data" if event.made else "as given"
+                self._sum_up("prime", f"{words.count(event.tokens)} tokens, {source}")
+            case ev.TrunkDone():
+                self._sum_up("trunk", _trunk(event))
+            case ev.TrainingEnded():
+                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}")
+            case ev.Measured():
+                self.measured[event.who] = event
+                self._sum_up("evaluate", _scores(self.measured))
+            case ev.Packaged():
+                self.packaged = event
+                self._sum_up("package", f"version {event.version}, {words.size(event.bytes)}")
+
+    def _sum_up(self, stage: ev.Stage, summary: str) -> None:
+        self.chapters[stage].summary = words.clean(summary)
+
+
+def _data(event: ev.DataReady) -> str:
+    train, validation, test = map(words.count, (event.train, event.validation, event.test))
+    parts = f"{train} train, {validation} validation, {test} test"
+    kinds = {"labels": f"{len(event.labels)} labels", "json": f"records of {len(event.fields)} fields"}
+    return f"{parts}, {kinds.get(event.task, 'free text')}"
+
+
+def _base(event: ev.BaseReady) -> str:
+    depth = f"last {event.tail_layers} of {event.layers} layers" if event.tail_layers else "the head alone"
+    return f"{event.name}, {depth}, {event.licence}, {event.dtype}, {event.gflops:.0f} GFLOP/s"
+
+
+def _trunk(event: ev.TrunkDone) -> str:
+    computed, reused = words.count(event.computed), words.count(event.reused)
+    return f"{computed} examples computed, {reused} known already, {words.size(event.bytes)}"
+
+
+def _scores(measured: dict[ev.Who, ev.Measured]) -> str:
+    parts = [f"{who} {words.interval(m.scores[0])}" for who, m in measured.items() if m.scores]
+    name = next((words.metric(m.scores[0].name).strip() for m in measured.values() if m.scores), "")
+    return f"{name}: {', '.join(parts)}" if parts else ""

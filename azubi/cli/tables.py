@@ -1,0 +1,38 @@
+"""The tables that several commands print. Knows scores, not where they come from."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from azubi.cli.words import interval, metric
+from azubi.evaluate.score import Score
+
+
+def plain_table(*headings: str) -> Table:
+    """Make a table without frames; a heading that begins with > is aligned right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+    return table
+
+
+def scores_table(base: Sequence[Score], specialist: Sequence[Score]) -> Table:
+    """Set base and specialist side by side, one metric per row, each with its interval."""
+    table = plain_table("", ">base", ">specialist")
+    old, new = ({score.name: score for score in scores} for scores in (base, specialist))
+    for place, name in enumerate(dict.fromkeys([*new, *old])):
+        cells = (_cell(old.get(name)), _cell(new.get(name)))
+        table.add_row(Text(metric(name)), *cells, style="bold" if place == 0 else "")
+    return table
+
+
+def _cell(score: Score | None) -> Text:
+    return Text(interval(score) if score else "–", no_wrap=True)
+
+
+def facts(pairs: Mapping[str, str]) -> Iterator[str]:
+    """Write names and values as lines that are never broken, so that paths can be copied."""
+    width = max(map(len, pairs)) + 2
+    return (f"{name:<{width}}{value}" for name, value in pairs.items())

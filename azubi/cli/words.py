@@ -1,0 +1,100 @@
+"""Numbers, times, sizes and texts as a person reads them. Knows nothing of the terminal.
+
+What the report says too is worded in `azubi.evaluate.wording`; here its spaces become breakable ones.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+
+from azubi.evaluate import wording
+from azubi.evaluate.score import Score
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Take out what could steer a terminal: control characters other than line break and tab."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n")).expandtabs(4)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text at a word's end, so that it has at most `limit` characters, the ellipsis included."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 1]
+    cut_in_word = re.search(r"\s", text[limit - 2 : limit]) is None
+    if cut_in_word and " " in head.strip():
+        head = head.rsplit(None, 1)[0]
+    return head.rstrip(" ,;:-") + "…"
+
+
+def count(number: int) -> str:
+    """Write a count with its thousands set apart."""
+    return f"{number:,}"
+
+
+def percent(value: float, n: int = 0) -> str:
+    """Write a share: 87 %."""
+    return _breakable(wording.percent(value, n))
+
+
+def interval(score: Score) -> str:
+    """Write a score with its 95 % interval: 87 % (80–93 %)."""
+    return _breakable(wording.score_text(score))
+
+
+def metric(name: str) -> str:
+    """Name a metric for a person, fields below their record."""
+    return ("  " if name.startswith("field:") else "") + clean(wording.metric_name(name))
+
+
+def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:
+    """Say in one sentence what came out."""
+    return _breakable(wording.headline(name, specialist, base))
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took: 3 min 10 s."""
+    return _breakable(wording.duration(seconds))
+
+
+def _breakable(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def time_left(seconds: float | None) -> str:
+    """Write how long the run will still take, no more exactly than it is known."""
+    if seconds is None:
+        return "time left: measuring"
+    if seconds < 8:
+        return "a few seconds left"
+    if seconds < 95:
+        return f"about {max(10, round(seconds / 10) * 10)} s left"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"about {minutes} min left"
+    hours, quarter = divmod(round(seconds / 900), 4)
+    return f"about {hours} h {quarter * 15:02} min left"
+
+
+def size(number: int) -> str:
+    """Write a number of bytes in decimal units."""
+    if number < 1000:
+        return f"{number} bytes"
+    value, unit = number / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def share_trained(trained: int, total: int) -> str:
+    """Say how many of how many parameters were trained."""
+    return f"{count(trained)} of {count(total)} parameters ({percent(trained / max(1, total))})"
+
+
+def as_json(value: object) -> str:
+    """Write a value so that its kind can be seen."""
+    return json.dumps(value, ensure_ascii=False, default=str)

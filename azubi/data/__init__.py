@@ -1,0 +1,1 @@
+"""Examples in, checked and split; the prime; the chat template. Knows no other room but the errors."""

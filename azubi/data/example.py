@@ -1,0 +1,44 @@
+"""One worked example: what was asked, and the answer the company gave.
+
+Knows nothing of files, tokens or models.
+"""
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Literal
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A conversation up to the answer, and the answer.
+
+    `turns` ends with the user's last message; earlier assistant turns are context.
+    `line` is the 1-based line (or row) of the source, for messages to the person who brought it.
+    """
+
+    turns: tuple[Turn, ...]
+    answer: str
+    line: int = 0
+
+    @property
+    def prompt(self) -> str:
+        """What was asked, as one text: the user's message, or the whole conversation if longer."""
+        if len(self.turns) == 1:
+            return self.turns[0].content
+        return "\n".join(f"{turn.role}: {turn.content}" for turn in self.turns)
+
+    @property
+    def id(self) -> str:
+        """Stable name of the example: equal content, equal id, on every machine."""
+        parts = [f"{turn.role}\0{turn.content}" for turn in self.turns] + [self.answer]
+        return sha256("\1".join(parts).encode()).hexdigest()[:16]

@@ -1,0 +1,48 @@
+"""What is chosen where the recipe leaves a choice: from measurements, written down in docs/defaults.md.
+
+Knows settings, the base's kind and the task; nothing of data.
+"""
+
+from azubi.base.model import Base
+from azubi.data.contract import Task
+from azubi.settings import Recipe
+
+
+def base_for(recipe: Recipe, task: Task) -> str:
+    """The base, where the recipe says auto: a small encoder is hard to beat on closed labels."""
+    if recipe.base != "auto":
+        return recipe.base
+    return "minilm" if task == "labels" and recipe.tail_layers != "all" else "smollm2-135m"
+
+
+def resolved(recipe: Recipe, base: Base, task: Task) -> Recipe:
+    """The recipe with every choice made."""
+    depth = _depth(recipe, base)
+    encoder = base.kind == "encoder"
+    return recipe.model_copy(
+        update={
+            "base": base.name,
+            "task": task,
+            "tail_layers": depth,
+            "learning_rate": recipe.learning_rate or _rate(depth, recipe.rank, encoder),
+            "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),
+        }
+    )
+
+
+_ENCODER_EPOCHS = 10
+_DECODER_EPOCHS = 4
+
+
+def _depth(recipe: Recipe, base: Base) -> int:
+    if recipe.tail_layers == "all":
+        return base.layers
+    if recipe.tail_layers == "auto":
+        return 2 if base.kind == "encoder" else min(8, max(1, base.layers // 2))
+    return recipe.tail_layers
+
+
+def _rate(depth: int, rank: int, encoder: bool) -> float:
+    if encoder:
+        return 1e-3 if depth == 0 else 1e-4 if not rank else 5e-4
+    return 1e-3 if rank else 3e-4

@@ -1,0 +1,64 @@
+"""The errors that azubi raises on purpose, as one tree.
+
+    AzubiError                   everything below; carries a cause and a remedy
+    ├── UsageError               exit code 2: the request or its input cannot be used
+    │   ├── SettingError         a setting is unknown, out of range, or contradicts another
+    │   ├── DataError            the examples cannot be read or cannot be learned from
+    │   ├── BaseModelError       the base is missing, damaged, unsafe or of an unknown kind
+    │   └── UnknownSpecialist    no specialist of that name (and version)
+    └── RunError                 exit code 1: the request was sound, carrying it out failed
+        ├── StorageError         the disk is full, read-only, or lost what was written
+        ├── TrainingError        the loss is not finite, or nothing could be learned
+        └── CorruptFile          a stored file does not hold what its checksum says
+
+Knows nothing of the terminal: `azubi.cli` decides how an error looks.
+"""
+
+
+class AzubiError(Exception):
+    """One sentence that names the value and the cause, and one that names the remedy."""
+
+    exit_code = 1
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} {remedy}".strip())
+        self.problem = problem
+        self.remedy = remedy
+
+
+class UsageError(AzubiError):
+    """The request or its input cannot be used as it stands."""
+
+    exit_code = 2
+
+
+class SettingError(UsageError):
+    """A setting is unknown, out of range, or contradicts another."""
+
+
+class DataError(UsageError):
+    """The examples cannot be read, or cannot be learned from."""
+
+
+class BaseModelError(UsageError):
+    """The base is missing, damaged, unsafe to load, or of a kind that cannot be cut."""
+
+
+class UnknownSpecialist(UsageError):
+    """No specialist of that name (and version) lies in this home."""
+
+
+class RunError(AzubiError):
+    """The request was sound; carrying it out failed."""
+
+
+class StorageError(RunError):
+    """The disk is full, read-only, or did not keep what was written."""
+
+
+class TrainingError(RunError):
+    """The loss is not finite, or training could not go on."""
+
+
+class CorruptFile(RunError):
+    """A stored file does not hold what its checksum says."""

@@ -1,0 +1,1 @@
+"""What answers are worth: metrics with their uncertainty, and the report. Knows nothing of models."""

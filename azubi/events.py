@@ -1,0 +1,211 @@
+"""What happens in a run, as typed events: one class each.
+
+`azubi.recipe.run` yields them, the terminal draws them, and each is one line of the run's
+`events.jsonl`. Knows how to write and read them, not how to show them.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from azubi.evaluate.score import Score
+
+Stage = Literal["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
+Who = Literal["base", "specialist"]
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    at: float = 0.0
+    """Seconds since the epoch, set when the event is written."""
+
+
+class RunStarted(_Event):
+    """The run has a folder and its settings are valid."""
+
+    kind: Literal["run_started"] = "run_started"
+    name: str
+    folder: str
+    settings: dict[str, object]
+
+
+class StageStarted(_Event):
+    """A room begins its work."""
+
+    kind: Literal["stage_started"] = "stage_started"
+    stage: Stage
+
+
+class Progress(_Event):
+    """How far a stage is, and how long the whole run will still take."""
+
+    kind: Literal["progress"] = "progress"
+    stage: Stage
+    done: int
+    total: int
+    unit: str
+    left: float | None = None
+    """Seconds until the whole run ends; None while nothing was measured yet."""
+    note: str = ""
+    """What is going on within the stage, in a few words."""
+
+
+class Notice(_Event):
+    """Something the person should know that is not an error."""
+
+    kind: Literal["notice"] = "notice"
+    text: str
+
+
+class DataReady(_Event):
+    """The examples are read, checked and split."""
+
+    kind: Literal["data_ready"] = "data_ready"
+    task: Literal["labels", "json", "text"]
+    train: int
+    validation: int
+    test: int
+    labels: tuple[str, ...] = ()
+    fields: tuple[str, ...] = ()
+
+
+class BaseReady(_Event):
+    """The base is loaded and cut."""
+
+    kind: Literal["base_ready"] = "base_ready"
+    name: str
+    licence: str
+    layers: int
+    tail_layers: int
+    rank: int
+    parameters: int
+    trained: int
+    dtype: str
+    threads: int
+    gflops: float
+    """Measured matmul speed in `dtype` with `threads`, in 1e9 floating-point operations per second."""
+
+
+class PrimeReady(_Event):
+    """The instruction that all examples share."""
+
+    kind: Literal["prime_ready"] = "prime_ready"
+    text: str
+    tokens: int
+    made: bool
+    """Whether it was made from the data, as opposed to given."""
+
+
+class TrunkDone(_Event):
+    """All activations are in the cache."""
+
+    kind: Literal["trunk_done"] = "trunk_done"
+    computed: int
+    reused: int
+    tokens: int
+    """Tokens computed now, the prime included."""
+    seconds: float
+    bytes: int
+
+
+class StepDone(_Event):
+    """One optimiser step."""
+
+    kind: Literal["step_done"] = "step_done"
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    """Mean cross-entropy in nats per answer token (per example for a label head)."""
+    learning_rate: float
+    tokens: int
+
+
+class EpochDone(_Event):
+    """One pass over the training examples, and the validation after it."""
+
+    kind: Literal["epoch_done"] = "epoch_done"
+    epoch: int
+    epochs: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float
+    """Share of answer tokens (of labels, for a label head) predicted right given what stands before them."""
+    seconds: float
+    best: bool
+
+
+class TrainingEnded(_Event):
+    """The tail is trained; the best epoch is kept."""
+
+    kind: Literal["training_ended"] = "training_ended"
+    reason: Literal["all epochs done", "no better epoch"]
+    best_epoch: int
+    seconds: float
+
+
+class Measured(_Event):
+    """Scores of the base or the specialist on the test examples."""
+
+    kind: Literal["measured"] = "measured"
+    who: Who
+    scores: tuple[Score, ...]
+    seconds: float
+
+
+class Compared(_Event):
+    """A few test examples, side by side."""
+
+    kind: Literal["compared"] = "compared"
+    prompt: str
+    base: str
+    specialist: str
+    truth: str
+
+
+class Packaged(_Event):
+    """The specialist lies in its folder."""
+
+    kind: Literal["packaged"] = "packaged"
+    name: str
+    version: int
+    folder: str
+    report: str
+    bytes: int
+    parameters: int
+    trained: int
+
+
+class RunEnded(_Event):
+    """The last event of a run that went well."""
+
+    kind: Literal["run_ended"] = "run_ended"
+    seconds: float
+
+
+Event = Annotated[
+    RunStarted
+    | StageStarted
+    | Progress
+    | Notice
+    | DataReady
+    | BaseReady
+    | PrimeReady
+    | TrunkDone
+    | StepDone
+    | EpochDone
+    | TrainingEnded
+    | Measured
+    | Compared
+    | Packaged
+    | RunEnded,
+    Field(discriminator="kind"),
+]
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse(line: str) -> Event:
+    """Read one line of an `events.jsonl`."""
+    return _adapter.validate_json(line)

@@ -1,0 +1,258 @@
+"""From questions to answers: trunk + tail -> tokens or labels.
+
+The one place where both halves meet at work; evaluation, `ask` and the server all come here. One
+trunk serves any number of tails. Knows token ids; nothing of text, files or training.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from transformers.cache_utils import DynamicCache
+
+from azubi.base import prefix
+from azubi.tail.frozen import FrozenLabels, FrozenLanguage
+from azubi.trunk.model import Primed, Trunk
+
+_BATCH = 32
+Tokens = tuple[int, ...]
+
+
+class Constraint(Protocol):
+    """Which tokens an answer may go on with."""
+
+    def allowed(self) -> Sequence[int] | None:
+        """Token ids that may come next; None for any."""
+
+    def take(self, token: int) -> None:
+        """Go on with `token`."""
+
+    def settled(self) -> Tokens | None:
+        """The whole rest of the answer, if nothing is left to choose; else None."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One answer."""
+
+    tokens: Tokens
+    """Without the end token."""
+    confidence: float
+    """Probability of the answer: the product over its tokens, each among those that were allowed."""
+    ended: bool
+    """False if the answer was cut at the longest length."""
+
+
+class Writer:
+    """Writes answers token by token, the likeliest each time."""
+
+    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int], end: int) -> None:
+        """Compute the prime once; `end` is the token that ends an answer."""
+        self._trunk = trunk
+        self._tail = tail
+        self._end = end
+        (self._cut,) = trunk.shell.cuts
+        self._prime = tuple(prime)
+        self._shared = trunk.shares and tail.shares and bool(prime)
+        primed = trunk.prime(prime) if self._shared else Primed((), None, {})
+        self._trunk_cache = primed.cache
+        self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
+        self._pads = prefix.can_pad_left(trunk.config) and prefix.can_pad_left(tail.config)
+
+    def write(
+        self,
+        prompts: Sequence[Tokens],
+        longest: int,
+        constraint: Callable[[], Constraint] | None = None,
+    ) -> Iterator[tuple[int, Completion]]:
+        """Answer each of `prompts` (token ids behind the prime) with at most `longest` tokens.
+
+        Yields (number of the prompt, answer) as they are done, not in order.
+        """
+        for group in self._groups(prompts):
+            yield from zip(
+                group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
+            )
+
+    def _groups(self, prompts: Sequence[Tokens]) -> Iterator[list[int]]:
+        """Numbers of prompts that are answered together: of like length, or of equal length where a
+        gap would change the result."""
+        group: list[int] = []
+        for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
+            same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
+            if len(group) == _BATCH or not same:
+                yield group
+                group = []
+            group.append(number)
+        if group:
+            yield group
+
+    @torch.inference_mode()
+    def _answer(
+        self, prompts: Sequence[Tokens], longest: int, constraint: Callable[[], Constraint] | None
+    ) -> list[Completion]:
+        rows = [_Row(constraint() if constraint else None) for _ in prompts]
+        flow = _Flow(self, prompts)
+        scores = flow.begin()
+        live = list(range(len(rows)))
+        for _ in range(longest):
+            for place, number in enumerate(live):
+                rows[number].choose(scores[place], self._end)
+            going = [place for place, number in enumerate(live) if not rows[number].done]
+            if not going:
+                break
+            if len(going) < len(live):
+                flow.keep(going)
+                live = [live[place] for place in going]
+            scores = flow.go_on([rows[number].tokens[-1] for number in live])
+        return [row.completion() for row in rows]
+
+
+@dataclass
+class _Row:
+    """One answer in the making."""
+
+    constraint: Constraint | None
+    tokens: list[int] = field(default_factory=list)
+    log_probability: float = 0.0
+    done: bool = False
+
+    def choose(self, scores: torch.Tensor, end: int) -> None:
+        """Take the likeliest of the allowed tokens."""
+        allowed = self.constraint.allowed() if self.constraint else None
+        if allowed is None:
+            token = int(scores.argmax())
+            gained = float(scores[token] - scores.logsumexp(0))
+        else:
+            among = scores[torch.tensor(allowed)]
+            best = int(among.argmax())
+            token, gained = allowed[best], float(among[best] - among.logsumexp(0))
+        self.log_probability += gained
+        if token == end:
+            self.done = True
+            return
+        self.tokens.append(token)
+        if self.constraint:
+            self.constraint.take(token)
+            rest = self.constraint.settled()
+            if rest is not None:
+                self.tokens.extend(rest)
+                self.done = True
+
+    def completion(self) -> Completion:
+        return Completion(tuple(self.tokens), math.exp(self.log_probability), self.done)
+
+
+class _Flow:
+    """The caches of one batch on its way through trunk and tail.
+
+    Prompts stand flush right, so that all rows go on at the same place; what is left of a shorter
+    one is a gap that no position attends to, and its positions are counted without it.
+    """
+
+    def __init__(self, writer: Writer, prompts: Sequence[Tokens]) -> None:
+        self._trunk = writer._trunk
+        self._tail = writer._tail
+        self._cut = writer._cut
+        whole = prompts if writer._shared else [(*writer._prime, *one) for one in prompts]
+        width = max(map(len, whole))
+        self._ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in whole])
+        before = len(writer._prime) if writer._shared else 0
+        gaps = torch.tensor([width - len(one) for one in whole])
+        real = torch.arange(width)[None] >= gaps[:, None]
+        self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
+        self._gapless = int(gaps.max()) == 0
+        self._next = before + width - gaps
+        self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
+        self._caches = [
+            _widened(writer._trunk_cache, self._trunk.config, len(whole)),
+            _widened(writer._tail_cache, self._tail.config, len(whole)),
+        ]
+
+    def begin(self) -> torch.Tensor:
+        """Scores [batch, vocabulary] of the first answer token."""
+        return self._run(self._ids, self._positions)
+
+    def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
+        """Scores of the token after `tokens`, one for each live row."""
+        self._mask = torch.cat([self._mask, torch.ones(len(tokens), 1, dtype=torch.long)], 1)
+        scores = self._run(torch.tensor(tokens)[:, None], self._next[:, None])
+        self._next = self._next + 1
+        return scores
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        chosen = torch.tensor(places)
+        for cache in self._caches:
+            cache.batch_select_indices(chosen)
+        self._mask = self._mask[chosen]
+        self._next = self._next[chosen]
+
+    def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        # Without a gap the model's own mask is the right one, and the faster.
+        aids: dict[str, Any] = (
+            {} if self._gapless else {"attention_mask": self._mask, "position_ids": positions}
+        )
+        seen = self._trunk.shell(input_ids=ids, past_key_values=self._caches[0], use_cache=True, **aids)
+        return self._tail.scores(seen[self._cut], self._caches[1], **aids)
+
+
+def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
+    return prefix.fresh(config) if cache is None else prefix.expand(cache, batch)
+
+
+class OneOf:
+    """The answer is one of a closed set; its tokens form a tree that is walked down."""
+
+    def __init__(self, answers: Sequence[Tokens], end: int) -> None:
+        """`answers` are token ids without the end token."""
+        self._left = [tuple(one) for one in answers]
+        self._end = end
+        self._depth = 0
+
+    def allowed(self) -> Sequence[int]:
+        """Next tokens of the answers that are still possible."""
+        nexts = {one[self._depth] if len(one) > self._depth else self._end for one in self._left}
+        return sorted(nexts)
+
+    def take(self, token: int) -> None:
+        """Keep the answers that go on with `token`."""
+        self._left = [one for one in self._left if len(one) > self._depth and one[self._depth] == token]
+        self._depth += 1
+
+    def settled(self) -> Tokens | None:
+        """The rest of the one answer that is left, if it is one."""
+        return self._left[0][self._depth :] if len(self._left) == 1 else None
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One label."""
+
+    label: int
+    confidence: float
+    """The label's probability among all labels."""
+
+
+class Chooser:
+    """Chooses labels with a label head."""
+
+    def __init__(self, trunk: Trunk, tail: FrozenLabels) -> None:
+        """Both halves of one specialist."""
+        self._trunk = trunk
+        self._tail = tail
+
+    @torch.inference_mode()
+    def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
+        """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
+        primed = Primed((), None, {})
+        (cut,) = self._trunk.shell.cuts
+        order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
+        for start in range(0, len(order), _BATCH):
+            group = order[start : start + _BATCH]
+            states = self._trunk.states([texts[one] for one in group], primed)[cut]
+            best, label = self._tail.probabilities(states).max(-1)
+            for place, number in enumerate(group):
+                yield number, Choice(int(label[place]), float(best[place]))

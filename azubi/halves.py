@@ -1,0 +1,303 @@
+"""A base in memory, cut into trunk and tail, for one task.
+
+Puts together what the rooms above know apart: how examples become lessons, where their
+activations come from, which tail is trained, and how both halves answer. `recipe` trains through
+here, `ask` answers through here. Knows nothing of data files, scores or folders of specialists.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+import transformers
+
+from azubi.activations import ActivationCache, Origin
+from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
+from azubi.base.cut import TailShell
+from azubi.base.model import Base
+from azubi.data.contract import Contract
+from azubi.data.example import Example, Turn
+from azubi.data.template import Template, encode_plain
+from azubi.errors import SettingError
+from azubi.generate import Chooser, Writer
+from azubi.tail.batch import Lesson, Reader
+from azubi.tail.frozen import FrozenLabels, FrozenLanguage
+from azubi.tail.label import LabelTail
+from azubi.tail.language import LanguageTail
+from azubi.trunk.filling import Filled, fill, view
+from azubi.trunk.model import Primed, Trunk
+
+_MEMORY = 1 << 30
+"""Bytes of activations that are kept in memory, decrypted, between epochs."""
+
+
+class Halves(Protocol):
+    """What training and answering ask of a cut base."""
+
+    base: Base
+    dtype: torch.dtype
+    tail: Any
+    """The tail that is trained: a torch module."""
+    parameters: int
+    """Of the whole base and a label head, if there is one."""
+    layer_parameters: int
+    """Of one layer, on average."""
+    head_parameters: int
+    """Of the language head; 0 where there is none."""
+
+    @property
+    def prime_tokens(self) -> tuple[int, ...]:
+        """What all examples begin with; empty where nothing is shared."""
+
+    def prime(self, text: str) -> tuple[int, ...]:
+        """Set the instruction that all questions share; returns its tokens."""
+
+    def lesson(self, example: Example) -> Lesson:
+        """An example as the tail is trained on it."""
+
+    def tokens(self, example: Example) -> int:
+        """How many tokens of the base's context an example takes."""
+
+    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
+        """Run the trunk over the lessons that the cache does not hold."""
+
+    def reader(self, cache: ActivationCache) -> Reader:
+        """Where training reads activations."""
+
+    def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
+        """Give the tail a good start, where its kind knows one."""
+
+    def answering(self, longest: int) -> Answering:
+        """How trunk and tail, as it is now, answer; `longest` is the most tokens of an answer."""
+
+    def untouched(self, longest: int) -> Answering:
+        """How the base answers as its makers published it, with the same instruction."""
+
+
+def cut(base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype) -> Halves:
+    """Load a base and cut it, `tail_layers` from the end.
+
+    Raises:
+        SettingError: the base and the task do not fit each other, or there are not so many layers.
+    """
+    if tail_layers > base.layers:
+        raise SettingError(
+            f"tail_layers is {tail_layers}, but {base.name} has {base.layers} layers.",
+            f"Choose a number up to {base.layers}, or all.",
+        )
+    if base.kind == "encoder":
+        return EncoderHalves(base, contract, tail_layers, rank, seed)
+    return DecoderHalves(base, contract, tail_layers, rank, seed, dtype)
+
+
+class DecoderHalves:
+    """A decoder that writes its answers."""
+
+    def __init__(
+        self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype
+    ) -> None:
+        """Load and cut; see `cut`."""
+        if tail_layers == 0:
+            raise SettingError(
+                f"tail_layers is 0, a head alone, but {base.name} writes its answers with a language head, "
+                "which stays frozen.",
+                "Choose at least 1, or the base minilm for labels.",
+            )
+        self.base = base
+        self.dtype = dtype
+        self._contract = contract
+        self._model = base.load()
+        self.parameters = _count(self._model)
+        self.tail = LanguageTail(self._model, tail_layers, rank, seed)
+        self._layers = tail_layers
+        self._cut = base.layers - tail_layers
+        self._trunk = Trunk(base, self._model, [self._cut], dtype)
+        self.tail.head.to_dtype(dtype)
+        self.layer_parameters = _count(TailShell(self._model.base_model, 1).layers)
+        self.head_parameters = self._model.get_output_embeddings().weight.numel()
+        self._template = Template(base.tokenizer)
+        self._prime = ""
+        self._primed = Primed((), None, {})
+
+    def prime(self, text: str) -> tuple[int, ...]:
+        """Run the instruction through the trunk."""
+        self._prime = text
+        self._primed = self._trunk.prime(self._template.prime_ids(text))
+        return self.prime_tokens
+
+    @property
+    def prime_tokens(self) -> tuple[int, ...]:
+        """The instruction's tokens, with what the chat template puts around it."""
+        return self._primed.tokens
+
+    def lesson(self, example: Example) -> Lesson:
+        """Prompt and answer; the last token is never read, since nothing is predicted after it."""
+        encoded = self._template.encode(self._prime, example.turns, example.answer)
+        return Lesson((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
+
+    def tokens(self, example: Example) -> int:
+        """Prime, prompt and answer."""
+        return len(self._template.encode(self._prime, example.turns, example.answer))
+
+    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
+        """Run the trunk; not at all if every layer is trained, since then only embeddings are left of it."""
+        if self._cut == 0:
+            return iter(())
+        return fill(
+            self._trunk, cache, {self._cut: self._origin()}, self._primed, [one.tokens for one in lessons]
+        )
+
+    def reader(self, cache: ActivationCache) -> Reader:
+        """The cache, or the embeddings if every layer is trained."""
+        if self._cut == 0:
+            return self._embed
+        return _Remembering(cache, self._origin())
+
+    def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
+        """A decoder starts as it is."""
+
+    def answering(self, longest: int) -> Answering:
+        """With the tail as it is now."""
+        return self._written(self.tail, longest)
+
+    def untouched(self, longest: int) -> Answering:
+        """With the base's own tail, which is still in memory."""
+        return self._written(LanguageTail(self._model, self._layers, 0, 0), longest)
+
+    def _written(self, tail: LanguageTail, longest: int) -> Answering:
+        frozen = FrozenLanguage(tail, self.dtype)
+        writer = Writer(self._trunk, frozen, self._primed.tokens, self._template.end_id)
+        return WrittenAnswers(writer, self._template, self._prime, self._contract, longest, self.base.context)
+
+    def _embed(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        if not tokens:
+            return self._primed.states[0]
+        return self._trunk.states([tokens], self._primed)[0][0]
+
+    def _origin(self) -> Origin:
+        return _origin(self.base, self._cut, self._template.fingerprint, self._primed.tokens, self.dtype)
+
+
+class EncoderHalves:
+    """An encoder whose pooled output is labelled. It takes no instruction."""
+
+    def __init__(self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int) -> None:
+        """Load and cut; see `cut`. Encoders compute in float32: they are small."""
+        if contract.task != "labels":
+            raise SettingError(
+                f"The base {base.name} is an encoder and can only choose among labels, "
+                f"but the answers are {'JSON records' if contract.task == 'json' else 'free text'}.",
+                "Choose a base that writes, such as smollm2-135m.",
+            )
+        self.base = base
+        self.dtype = torch.float32
+        self._contract = contract
+        self._model = base.load()
+        torch.manual_seed(seed)
+        self._layers = tail_layers
+        self.tail = self._new_tail(rank, seed)
+        self.parameters = _count(self._model) + _count(self.tail.head)
+        self.layer_parameters = _count(TailShell(self._model, 1).layers)
+        self.head_parameters = 0
+        self._cut = base.layers - tail_layers
+        self._trunk = Trunk(base, self._model, [self._cut], torch.float32)
+        self._view = base.pooling if tail_layers == 0 else "states"
+
+    def prime(self, text: str) -> tuple[int, ...]:
+        """Encoders read both ways, so nothing can stand before all texts alike."""
+        return ()
+
+    @property
+    def prime_tokens(self) -> tuple[int, ...]:
+        """None."""
+        return ()
+
+    def lesson(self, example: Example) -> Lesson:
+        """The text, and its label's number."""
+        tokens = encode_plain(self.base.tokenizer, example.turns)
+        return Lesson(tokens, (self._contract.labels.index(example.answer),))
+
+    def tokens(self, example: Example) -> int:
+        """The text."""
+        return len(encode_plain(self.base.tokenizer, example.turns))
+
+    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
+        """Run the trunk."""
+        if self._cut == 0:
+            return iter(())
+        return fill(
+            self._trunk, cache, {self._cut: self._origin()}, _NO_PRIME, [one.tokens for one in lessons]
+        )
+
+    def reader(self, cache: ActivationCache) -> Reader:
+        """The cache, or the embeddings if every layer is trained."""
+        return self._embed if self._cut == 0 else _Remembering(cache, self._origin())
+
+    def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
+        """Start the head as a nearest-centroid classifier."""
+        self.tail.start_from_means(lessons, read, 64)
+
+    def answering(self, longest: int) -> Answering:
+        """With the tail as it is now."""
+        return self._chosen(self.tail)
+
+    def untouched(self, longest: int) -> Answering:
+        """The label whose name lies nearest to the text: all that an encoder can tell without training."""
+        tail = self._new_tail(0, 0).eval()
+        names = [label.replace("_", " ").replace("-", " ") for label in self._contract.labels]
+        texts = [encode_plain(self.base.tokenizer, (Turn("user", name),)) for name in names]
+        with torch.inference_mode():
+            states = self._trunk.states(texts, _NO_PRIME)[self._cut]
+            padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
+            tail.start_from(tail.pooled(padded, torch.tensor([len(one) for one in states])))
+        return self._chosen(tail)
+
+    def _new_tail(self, rank: int, seed: int) -> LabelTail:
+        labels = len(self._contract.labels)
+        return LabelTail(self._model, self._layers, rank, seed, labels, self.base.pooling)
+
+    def _chosen(self, tail: LabelTail) -> Answering:
+        chooser = Chooser(self._trunk, FrozenLabels(tail))
+        return ChosenAnswers(chooser, self.base.tokenizer, self._contract, self.base.context)
+
+    def _embed(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        return view(self._trunk.states([tokens], _NO_PRIME)[0][0], self._view)
+
+    def _origin(self) -> Origin:
+        return _origin(self.base, self._cut, "plain 1", (), self.dtype, self._view)
+
+
+class _Remembering:
+    """Reads the cache, and keeps what it read as long as there is room."""
+
+    def __init__(self, cache: ActivationCache, origin: Origin) -> None:
+        self._cache = cache
+        self._origin = origin
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+        self._room = _MEMORY
+
+    def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        if tokens in self._known:
+            return self._known[tokens]
+        states = self._cache.require(self._origin.key(tokens))
+        if states.nbytes <= self._room:
+            self._room -= states.nbytes
+            self._known[tokens] = states
+        return states
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def _origin(
+    base: Base, cut: int, template: str, prime: tuple[int, ...], dtype: torch.dtype, kept: str = "states"
+) -> Origin:
+    versions = f"{torch.__version__} transformers {transformers.__version__}"
+    words = base.tokenizer
+    fast = getattr(words, "backend_tokenizer", None)
+    written = fast.to_str() if fast is not None else str(sorted(words.get_vocab().items()))
+    return Origin(base.sha256, cut, written, template, prime, str(dtype), versions, kept)
+
+
+_NO_PRIME = Primed((), None, {})

@@ -1,0 +1,1 @@
+"""A specialist as files."""

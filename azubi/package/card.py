@@ -1,0 +1,89 @@
+"""`specialist.json`: all that is known of a specialist, and all that answering needs beside the weights.
+
+Knows nothing of how a specialist is trained or run.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from azubi import files
+from azubi.data.contract import Contract, Task
+from azubi.errors import CorruptFile
+from azubi.evaluate.score import Score
+
+CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"
+
+
+class Card(BaseModel):
+    """A specialist's papers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    version: int
+    created: datetime
+    base: str
+    """As it was named: a catalog name, a folder, a GGUF file or a Hub name."""
+    base_sha256: str
+    """Over the base's published weights; checked before the tail is put on it."""
+    family: str
+    licence: str
+    """Of the base; it binds the specialist too."""
+    layers: int
+    tail_layers: int
+    rank: int
+    parameters: int
+    trained: int
+    """How many of `parameters` training could change."""
+    dtype: str
+    """Number format in which it was measured, and in which it answers."""
+    tail_sha256: str
+    """Of `tail.safetensors`."""
+    contract: Contract
+    prime: str
+    longest: int
+    """Most tokens of an answer."""
+    data: dict[str, str]
+    """SHA-256 of each data file, by its name."""
+    counts: dict[str, int]
+    """Examples for train, validation and test."""
+    scores: dict[str, tuple[Score, ...]]
+    """Of `base` and `specialist`, on the same test examples."""
+    seconds: dict[str, float]
+    """How long each stage took."""
+    versions: dict[str, str]
+    recipe: dict[str, object]
+    bytes: int = 0
+    """Size of the folder's files, the report and this one not counted."""
+    folder: Path = Field(default=Path(), exclude=True)
+    """Where it lies; not stored, since folders move."""
+
+    @property
+    def task(self) -> Task:
+        """The form of its answers."""
+        return self.contract.task
+
+
+def read(folder: Path) -> Card:
+    """Read the papers of the specialist in `folder`.
+
+    Raises:
+        CorruptFile: they are not there, or not as azubi writes them.
+    """
+    try:
+        card = Card.model_validate_json((folder / CARD).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise CorruptFile(
+            f"{folder / CARD} cannot be read: {str(error).splitlines()[0]}.",
+            "Train the specialist again, or bring its folder back from a copy.",
+        ) from error
+    return card.model_copy(update={"folder": folder})
+
+
+def write(card: Card, folder: Path) -> None:
+    """Write the papers into `folder`."""
+    files.write_text(folder / CARD, card.model_dump_json(indent=2))

@@ -1,0 +1,36 @@
+"""A specialist's folder: papers, changed weights, report and recipe, written whole or not at all.
+
+Reads a record of training; knows no trainer.
+"""
+
+from pathlib import Path
+
+import yaml
+
+from azubi import files
+from azubi.package import card as cards
+from azubi.package.card import Card
+from azubi.tail import weights
+from azubi.tail.weights import State
+
+
+def write(card: Card, tail: State, report: str, folder: Path) -> Card:
+    """Write everything into `folder` (which must not exist yet); returns the card with its hash and size."""
+    with files.new_folder(folder) as scratch:
+        weights.write(tail, scratch / cards.TAIL)
+        files.write_text(scratch / cards.REPORT, report)
+        files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
+        whole = card.model_copy(
+            update={
+                "tail_sha256": files.sha256(scratch / cards.TAIL),
+                "bytes": (scratch / cards.TAIL).stat().st_size,
+            }
+        )
+        cards.write(whole, scratch)
+    return whole.model_copy(update={"folder": folder})
+
+
+def recipe_yaml(settings: dict[str, object]) -> str:
+    """The recipe as a file that `azubi tune` reads."""
+    head = "# Makes this specialist again: azubi tune recipe.yaml\n"
+    return head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

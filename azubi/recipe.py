@@ -1,0 +1,507 @@
+"""The one way through: examples in, a measured specialist out.
+
+    data -> base -> prime -> trunk -> tail -> evaluate -> package
+
+`run` yields what happens as events and writes each of them to the run's `events.jsonl`. The
+terminal, a page or a program draw them; none of them does anything that is not in here.
+"""
+
+import platform
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+import transformers
+
+import azubi
+from azubi import defaults, files, halves
+from azubi import events as ev
+from azubi.activations import ActivationCache
+from azubi.answering import Answer, Answering
+from azubi.base import probe
+from azubi.base.opening import open_base
+from azubi.data import prime as primes
+from azubi.data import reading, splitting
+from azubi.data.contract import infer
+from azubi.data.example import Example
+from azubi.data.splitting import Split
+from azubi.data.template import check_length
+from azubi.errors import SettingError
+from azubi.evaluate import metrics
+from azubi.evaluate.charts import Epoch
+from azubi.evaluate.comparison import Comparison, compare_pick
+from azubi.evaluate.confusion import confusions
+from azubi.evaluate.report import Report, render
+from azubi.evaluate.score import Score
+from azubi.halves import Halves
+from azubi.outlook import Outlook
+from azubi.package import writing
+from azubi.package.card import Card
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from azubi.tail import training, weights
+from azubi.tail.batch import Lesson
+
+
+def run(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
+    """Make a specialist as `recipe` says, in `home`; yields what happens.
+
+    Closing the iterator stops the run; nothing half-written is left but the events so far.
+
+    Raises:
+        UsageError: settings, data or base cannot be used.
+        RunError: something failed on the way.
+    """
+    folder = _run_folder(home, recipe.name)
+    with files.explained(folder), (folder / "events.jsonl").open("w", encoding="utf-8") as log:
+        for event in _Line(recipe, home, folder).run():
+            stamped = event.model_copy(update={"at": time.time()})
+            log.write(stamped.model_dump_json() + "\n")
+            log.flush()
+            yield stamped
+
+
+def _run_folder(home: Path, name: str) -> Path:
+    """A folder of the run's own, named by when it began."""
+    runs = home / "runs"
+    with files.explained(runs):
+        runs.mkdir(parents=True, exist_ok=True)
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        for number in range(1, 1000):
+            folder = runs / f"{stamp}-{name}{f'-{number}' if number > 1 else ''}"
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                continue
+            return folder
+    raise SettingError(f"{runs} holds a thousand runs of this very second.", "Wait a second.")
+
+
+@dataclass
+class _Measurement:
+    """What one answerer made of the test."""
+
+    answers: list[str]
+    scores: tuple[Score, ...]
+
+
+@dataclass
+class _Line:
+    """One run on its way; each stage leaves what the later ones need."""
+
+    recipe: Recipe
+    home: Path
+    folder: Path
+    seconds: dict[str, float] = field(default_factory=dict)
+    hashes: dict[str, str] = field(default_factory=dict)
+    epochs: list[Epoch] = field(default_factory=list)
+
+    def run(self) -> Iterator[ev.Event]:
+        started = time.monotonic()
+        yield ev.RunStarted(
+            name=self.recipe.name,
+            folder=str(self.folder),
+            settings=self.recipe.model_dump(mode="json"),
+        )
+        stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
+            ("data", self._data()),
+            ("base", self._base()),
+            ("prime", self._prime()),
+            ("trunk", self._trunk()),
+            ("tail", self._tail()),
+            ("evaluate", self._evaluate()),
+            ("package", self._package()),
+        )
+        for stage, events in stages:
+            begun = time.monotonic()
+            yield ev.StageStarted(stage=stage)
+            yield from events
+            self.seconds[stage] = round(time.monotonic() - begun, 2)
+        yield ev.RunEnded(seconds=time.monotonic() - started)
+
+    # data
+
+    def _data(self) -> Iterator[ev.Event]:
+        examples = yield from self._read(self.recipe.data)
+        tests: tuple[Example, ...] | None = None
+        if self.recipe.test_data is not None:
+            tests = yield from self._read(self.recipe.test_data)
+        self.system = None
+        if self.recipe.prime is None:
+            self.system = primes.shared_system([*examples, *(tests or ())])
+        if self.system is not None:
+            examples = primes.strip_system(examples)
+            tests = primes.strip_system(tests) if tests else None
+        self.split = self._split(examples, tests)
+        seen = [*self.split.train, *self.split.validation]
+        task = None if self.recipe.task == "auto" else self.recipe.task
+        self.contract = infer([one.answer for one in seen], task)
+        yield from self._check_test()
+        yield ev.DataReady(
+            task=self.contract.task,
+            train=len(self.split.train),
+            validation=len(self.split.validation),
+            test=len(self.split.test),
+            labels=self.contract.labels,
+            fields=self.contract.fields,
+        )
+
+    def _read(self, path: Path | None) -> Generator[ev.Event, None, tuple[Example, ...]]:
+        if path is None:
+            raise SettingError("There are no examples: data is not set.", "Name a file: azubi tune FILE")
+        found = reading.read(path, self.recipe.prompt, self.recipe.answer)
+        self.hashes[path.name] = files.sha256(path)
+        if found.skipped:
+            lines = ", ".join(str(line) for line, _ in found.skipped[:5])
+            yield ev.Notice(
+                text=f"{path.name}: {len(found.skipped)} rows have no prompt or no answer and were left out "
+                f"(line {lines}{' …' if len(found.skipped) > 5 else ''})."
+            )
+        return found.examples
+
+    def _split(self, examples: Sequence[Example], tests: Sequence[Example] | None) -> Split:
+        return splitting.split(
+            examples,
+            self.recipe.validation,
+            self.recipe.test,
+            self.recipe.seed,
+            test_given=tests,
+            limit=self.recipe.limit,
+            test_limit=self.recipe.test_limit,
+        )
+
+    def _check_test(self) -> Iterator[ev.Event]:
+        if self.split.duplicates:
+            yield ev.Notice(text=f"{self.split.duplicates} examples stand twice and count once.")
+        if self.split.overlapping:
+            yield ev.Notice(
+                text=f"{self.split.overlapping} examples stand in the test file too and are not trained on."
+            )
+        answers = [one.answer for one in self.split.test]
+        if self.recipe.test_data is not None:
+            self.contract.check_covers(answers)
+        elif self.contract.task == "labels":
+            lone = sorted(set(answers) - set(self.contract.labels))
+            if lone:
+                yield ev.Notice(
+                    text=f"{len(lone)} labels occur in the test alone ({lone[0]!r}), since they have too few "
+                    "examples; they will count as wrong."
+                )
+
+    # base
+
+    def _base(self) -> Iterator[ev.Event]:
+        base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
+        self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
+        self.machine = probe.probe(
+            self.recipe.dtype if base.kind == "decoder" else "float32", self.recipe.threads
+        )
+        self.depth = int(self.recipe.tail_layers)
+        self.halves: Halves = halves.cut(
+            base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype
+        )
+        self.trained = sum(one.numel() for one in weights.trained(self.halves.tail).values())
+        yield ev.BaseReady(
+            name=base.name,
+            licence=base.licence,
+            layers=base.layers,
+            tail_layers=self.depth,
+            rank=self.recipe.rank,
+            parameters=self.halves.parameters,
+            trained=self.trained,
+            dtype=self.machine.dtype_name,
+            threads=self.machine.threads,
+            gflops=self.machine.gflops,
+        )
+
+    # prime
+
+    def _prime(self) -> Iterator[ev.Event]:
+        made = self.recipe.prime is None and self.system is None
+        text = self.system or (
+            primes.write(self.contract) if self.recipe.prime is None else primes.given(self.recipe.prime)
+        )
+        tokens = self.halves.prime(text)
+        self.prime = text if tokens or self.halves.base.kind == "decoder" else ""
+        self.recipe = self.recipe.model_copy(update={"prime": self.prime})
+        self._check_lengths()
+        self.train = [self.halves.lesson(one) for one in self.split.train]
+        self.validation = [self.halves.lesson(one) for one in self.split.validation]
+        self.longest = _longest(self.train)
+        self.outlook = Outlook(self._planned())
+        yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
+
+    def _check_lengths(self) -> None:
+        for source, examples in (
+            (self.recipe.data, [*self.split.train, *self.split.validation]),
+            (self.recipe.test_data or self.recipe.data, self.split.test),
+        ):
+            lengths = [self.halves.tokens(one) for one in examples]
+            check_length(examples, lengths, self.halves.base.context, source or "The data")
+
+    def _planned(self) -> dict[str, float]:
+        """Rough seconds of each stage, from its floating-point work and the measured matmul speed."""
+        speed = self.machine.gflops * 1e9
+        layer = self.halves.layer_parameters
+        lessons = [*self.train, *self.validation]
+        tokens = sum(one.length for one in lessons)
+        targets = sum(len(one.targets) for one in lessons)
+        epochs = int(self.recipe.epochs or 1)
+        trunk = 2 * tokens * layer * (self.halves.base.layers - self.depth)
+        tail = epochs * (6 * tokens * layer * self.depth + 4 * targets * self.halves.head_parameters)
+        read = 2 * len(self.split.test) * layer * self.halves.base.layers * tokens / len(lessons)
+        written = 2 * len(self.split.test) * self.longest * self.halves.parameters
+        answered = read / 0.5 + (written / 0.1 if self.halves.base.kind == "decoder" else 0)
+        return {
+            "trunk": trunk / speed / 0.6,
+            "tail": tail / speed / 0.5,
+            "evaluate": 2 * answered / speed,
+            "package": 2.0,
+        }
+
+    def _progress(self, stage: ev.Stage, done: int, total: int, unit: str, note: str = "") -> ev.Event:
+        left = self.outlook.left(stage, done / total if total else 1.0)
+        return ev.Progress(stage=stage, done=done, total=total, unit=unit, left=left, note=note)
+
+    # trunk
+
+    def _trunk(self) -> Iterator[ev.Event]:
+        begun = time.monotonic()
+        self.cache = ActivationCache(self.home)
+        filled = None
+        for filled in self.halves.fill(self.cache, [*self.train, *self.validation]):
+            yield self._progress("trunk", filled.done, filled.total, "examples")
+        if filled is not None:
+            yield ev.TrunkDone(
+                computed=filled.total - filled.reused,
+                reused=filled.reused,
+                tokens=filled.tokens,
+                seconds=time.monotonic() - begun,
+                bytes=filled.bytes,
+            )
+
+    # tail
+
+    def _tail(self) -> Iterator[ev.Event]:
+        read = self.halves.reader(self.cache)
+        plan = self._plan()
+        begun = time.monotonic()
+        self.halves.begin(self.train, read)
+        for happened in training.train(
+            self.halves.tail, self.train, self.validation, read, plan, primed=bool(self.halves.prime_tokens)
+        ):
+            if isinstance(happened, training.Step):
+                yield ev.StepDone(
+                    step=happened.step,
+                    steps=happened.steps,
+                    epoch=happened.epoch,
+                    loss=happened.loss,
+                    learning_rate=happened.learning_rate,
+                    tokens=happened.tokens,
+                )
+                note = f"epoch {happened.epoch} of at most {plan.epochs}"
+                yield self._progress("tail", happened.step, happened.steps, "steps", note)
+            elif isinstance(happened, training.Epoch):
+                yield self._epoch(happened, plan.epochs)
+            else:
+                yield ev.TrainingEnded(
+                    reason=happened.reason,
+                    best_epoch=happened.best_epoch,
+                    seconds=time.monotonic() - begun,
+                )
+        self.cache.close()
+
+    def _plan(self) -> training.Plan:
+        recipe = self.recipe
+        assert recipe.epochs is not None and recipe.learning_rate is not None
+        return training.Plan(
+            epochs=recipe.epochs,
+            batch=recipe.batch,
+            learning_rate=recipe.learning_rate,
+            warmup=recipe.warmup,
+            weight_decay=recipe.weight_decay,
+            clip=recipe.clip,
+            patience=recipe.patience,
+            seed=recipe.seed,
+            dtype=self.halves.dtype,
+        )
+
+    def _epoch(self, done: training.Epoch, epochs: int) -> ev.EpochDone:
+        self.epochs.append(
+            Epoch(
+                epoch=done.epoch,
+                loss=done.loss,
+                validation_loss=done.validation_loss,
+                validation_accuracy=done.validation_accuracy,
+                best=done.best,
+            )
+        )
+        return ev.EpochDone(
+            epoch=done.epoch,
+            epochs=epochs,
+            loss=done.loss,
+            validation_loss=done.validation_loss,
+            validation_accuracy=done.validation_accuracy,
+            seconds=done.seconds,
+            best=done.best,
+        )
+
+    # evaluate
+
+    def _evaluate(self) -> Iterator[ev.Event]:
+        self.measured: dict[ev.Who, _Measurement] = {}
+        yield from self._measure("base", self.halves.untouched(self.longest), 0)
+        yield from self._measure("specialist", self.halves.answering(self.longest), 1)
+        truths = [one.answer for one in self.split.test]
+        self.comparisons = [
+            Comparison(
+                prompt=example.prompt,
+                base=base,
+                specialist=specialist,
+                truth=example.answer,
+                base_right=metrics.right(self.contract, base, example.answer),
+                specialist_right=metrics.right(self.contract, specialist, example.answer),
+            )
+            for example, base, specialist in zip(
+                self.split.test,
+                self.measured["base"].answers,
+                self.measured["specialist"].answers,
+                strict=True,
+            )
+        ]
+        self.difference = metrics.paired_difference(
+            self.contract, self.measured["base"].answers, self.measured["specialist"].answers, truths
+        )
+        for one in compare_pick(self.comparisons):
+            yield ev.Compared(prompt=one.prompt, base=one.base, specialist=one.specialist, truth=one.truth)
+
+    def _measure(self, who: ev.Who, answering: Answering, before: int) -> Iterator[ev.Event]:
+        begun = time.monotonic()
+        questions = [one.turns for one in self.split.test]
+        answers: dict[int, Answer] = {}
+        total = len(questions)
+        for number, answer in answering(questions):
+            answers[number] = answer
+            note = f"the {'untouched base' if who == 'base' else 'specialist'} answers"
+            yield self._progress("evaluate", before * total + len(answers), 2 * total, "answers", note)
+        texts = [answers[number].text for number in range(total)]
+        scores = metrics.measure(self.contract, texts, [one.answer for one in self.split.test])
+        self.measured[who] = _Measurement(texts, scores)
+        yield ev.Measured(who=who, scores=scores, seconds=time.monotonic() - begun)
+
+    # package
+
+    def _package(self) -> Iterator[ev.Event]:
+        yield self._progress("package", 0, 1, "folders")
+        store = Store(self.home)
+        version, folder = store.reserve(self.recipe.name)
+        card = self._card(version)
+        written = writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
+        yield ev.Packaged(
+            name=card.name,
+            version=version,
+            folder=str(folder),
+            report=str(folder / "report.html"),
+            bytes=written.bytes,
+            parameters=card.parameters,
+            trained=card.trained,
+        )
+
+    def _card(self, version: int) -> Card:
+        base = self.halves.base
+        return Card(
+            name=self.recipe.name,
+            version=version,
+            created=datetime.now(UTC),
+            base=base.name if base.folder != Path(base.name) else str(base.folder.absolute()),
+            base_sha256=base.sha256,
+            family=base.family,
+            licence=base.licence,
+            layers=base.layers,
+            tail_layers=self.depth,
+            rank=self.recipe.rank,
+            parameters=self.halves.parameters,
+            trained=self.trained,
+            dtype=str(self.halves.dtype).removeprefix("torch."),
+            tail_sha256="",
+            contract=self.contract,
+            prime=self.prime,
+            longest=self.longest,
+            data=self.hashes,
+            counts=self._counts(),
+            scores={who: one.scores for who, one in self.measured.items()},
+            seconds=self.seconds,
+            versions=_versions(),
+            recipe=_absolute(self.recipe).model_dump(mode="json"),
+        )
+
+    def _counts(self) -> dict[str, int]:
+        split = self.split
+        return {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+
+    def _report(self, card: Card) -> Report:
+        base, specialist = self.measured["base"], self.measured["specialist"]
+        truths = [one.answer for one in self.split.test]
+        return Report(
+            name=card.name,
+            version=card.version,
+            date=f"{card.created:%Y-%m-%d}",
+            contract=card.contract,
+            base=card.base,
+            base_licence=card.licence,
+            base_parameters=card.parameters,
+            base_layers=card.layers,
+            trained_parameters=card.trained,
+            tail_layers=card.tail_layers,
+            rank=card.rank,
+            train=card.counts["train"],
+            validation=card.counts["validation"],
+            test=card.counts["test"],
+            test_given=self.recipe.test_data is not None,
+            prime=card.prime,
+            specialist_scores=specialist.scores,
+            base_scores=base.scores,
+            difference=self.difference,
+            comparisons=tuple(self.comparisons),
+            confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
+            epochs=tuple(self.epochs),
+            seconds=card.seconds,
+            cpu=_cpu(),
+            threads=self.machine.threads,
+            dtype=card.dtype,
+            versions=card.versions,
+            settings=card.recipe,
+            hashes=card.data | {f"base {card.base}": card.base_sha256},
+        )
+
+
+def _longest(lessons: Sequence[Lesson]) -> int:
+    """Room for answers a little longer than any that was seen."""
+    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
+
+
+def _absolute(recipe: Recipe) -> Recipe:
+    """The recipe with paths that hold from any folder."""
+    paths = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
+    return recipe.model_copy(update=paths)
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "azubi": azubi.__version__,
+    }
+
+
+def _cpu() -> str:
+    """The processor's name as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

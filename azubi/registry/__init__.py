@@ -1,0 +1,1 @@
+"""The specialists of one home."""

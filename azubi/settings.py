@@ -1,0 +1,66 @@
+"""The settings of one run: one typed model behind the recipe file, the flags and the API.
+
+Every field's docstring is its help text. Unknown settings are errors. Knows no other room.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Depth = int | Literal["all"]
+
+
+class Recipe(BaseModel):
+    """What goes into a run. The same recipe on the same data gives the same specialist."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+    name: str = Field("specialist", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
+    """What the specialist is called: small letters, digits, dot, dash, underscore."""
+    data: Path | None = None
+    """The worked examples: JSONL or CSV."""
+    test_data: Path | None = None
+    """Examples kept apart as the test; without it, a share of the data is."""
+    prompt: str = "prompt"
+    """Column that holds what is asked."""
+    answer: str = "answer"
+    """Column that holds the right answer."""
+    task: Literal["auto", "labels", "json", "text"] = "auto"
+    """What the answers are: labels of a closed set, JSON records, or free text."""
+    base: str = "auto"
+    """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
+    prime: str | None = None
+    """The instruction that all examples share, as text or @file; made from the data if not given."""
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the data that chooses the best epoch."""
+    test: float = Field(0.15, gt=0, lt=0.5)
+    """Share of the data that is only used to measure; not used when test_data is given."""
+    tail_layers: Depth | Literal["auto"] = "auto"
+    """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
+    rank: int = Field(0, ge=0)
+    """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail."""
+    learning_rate: float | None = Field(None, gt=0)
+    """Peak learning rate; chosen by depth and rank if not given."""
+    epochs: int | None = Field(None, ge=1)
+    """Most passes over the training examples; chosen by the task if not given."""
+    batch: int = Field(16, ge=1)
+    """Examples per step."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of the steps in which the learning rate rises to its peak."""
+    weight_decay: float = Field(0.01, ge=0)
+    """AdamW's decoupled weight decay."""
+    clip: float = Field(1.0, gt=0)
+    """Gradients whose norm exceeds this are scaled down to it."""
+    patience: int = Field(2, ge=1)
+    """Stop after this many epochs without a better validation score."""
+    limit: int | None = Field(None, ge=1)
+    """Use at most this many examples for training and validation."""
+    test_limit: int | None = Field(None, ge=1)
+    """Measure on at most this many test examples."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the computation; auto measures both and takes the faster one that is native here."""
+    threads: int | None = Field(None, ge=1)
+    """Processor threads; all physical cores if not given."""
+    seed: int = 0
+    """Fixes the order of examples and the initial weights."""

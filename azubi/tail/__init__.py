@@ -1,0 +1,1 @@
+"""Tails: what is trained, from activations."""

@@ -1,0 +1,94 @@
+"""Examples as the tail reads them, and how they are put into batches.
+
+Knows token ids and activations; nothing of text, caches on disk or models.
+"""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+Tokens = tuple[int, ...]
+Reader = Callable[[Tokens], torch.Tensor]
+"""Gives the activations [tokens, hidden] of a sequence; of the prime, for the empty sequence."""
+
+_WINDOW = 8
+"""Batches whose examples are sorted by length together; more saves padding, fewer mixes better."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One example for the tail."""
+
+    tokens: Tokens
+    """What the trunk read: prompt and answer without its last token, or the text to be labelled."""
+    targets: Tokens
+    """The answer's token ids with the end token, or one label's number."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that the tail has to read."""
+        return len(self.tokens)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several lessons as tensors; positions beyond a lesson's length are padding."""
+
+    states: torch.Tensor
+    """Activations [batch, longest, hidden], zeros on the right."""
+    lengths: torch.Tensor
+    """[batch]"""
+    rows: torch.Tensor
+    """[targets]: positions, counted through the flattened batch, that predict a target."""
+    targets: torch.Tensor
+    """[targets]: token ids or label numbers."""
+    owners: torch.Tensor
+    """[targets]: which lesson of the batch a target belongs to."""
+
+
+def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
+    """Read the lessons' activations and put them side by side."""
+    states = [read(lesson.tokens) for lesson in lessons]
+    longest = max(len(one) for one in states)
+    rows: list[int] = []
+    targets: list[int] = []
+    owners: list[int] = []
+    for number, (lesson, one) in enumerate(zip(lessons, states, strict=True)):
+        # The last len(targets) positions predict them, each the next token.
+        first = number * longest + len(one) - len(lesson.targets)
+        rows.extend(range(first, first + len(lesson.targets)))
+        targets.extend(lesson.targets)
+        owners.extend([number] * len(lesson.targets))
+    return Batch(
+        torch.nn.utils.rnn.pad_sequence(states, batch_first=True),
+        torch.tensor([len(one) for one in states]),
+        torch.tensor(rows),
+        torch.tensor(targets),
+        torch.tensor(owners),
+    )
+
+
+def order(lessons: Sequence[Lesson], size: int, seed: int, epoch: int) -> list[list[Lesson]]:
+    """The batches of one epoch: shuffled, yet with neighbours of like length. Follows from the arguments."""
+    dice = random.Random(f"{seed}/{epoch}")
+    mixed = list(lessons)
+    dice.shuffle(mixed)
+    window = size * _WINDOW
+    groups: list[list[Lesson]] = []
+    for start in range(0, len(mixed), window):
+        near = sorted(mixed[start : start + window], key=lambda lesson: lesson.length)
+        groups.extend(_slices(near, size))
+    dice.shuffle(groups)
+    return groups
+
+
+def by_length(lessons: Sequence[Lesson], size: int) -> Iterator[list[Lesson]]:
+    """Batches in the order of length, for measuring."""
+    return _slices(sorted(lessons, key=lambda lesson: lesson.length), size)
+
+
+def _slices(lessons: Sequence[Lesson], size: int) -> Iterator[list[Lesson]]:
+    for start in range(0, len(lessons), size):
+        yield list(lessons[start : start + size])

@@ -1,0 +1,210 @@
+"""Training a tail from activations: the loop, and what it tells as it goes.
+
+The loop yields; printing, saving and drawing live elsewhere. It knows lessons and a way to read
+activations, but not where those come from.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+
+from azubi.errors import TrainingError
+from azubi.tail import weights
+from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
+from azubi.tail.outcome import Outcome
+
+
+class Tail(Protocol):
+    """What the loop asks of a tail."""
+
+    def __call__(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
+        """Loss and counts."""
+
+    def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
+        """Trained weights, each with its factor on the learning rate."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The numbers that steer training."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+    warmup: float
+    weight_decay: float
+    clip: float
+    patience: int
+    seed: int
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step was made."""
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the lessons was made, and the validation lessons were measured."""
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_accuracy: float
+    """Share of validation answers wholly right."""
+    seconds: float
+    best: bool
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Training is over; the tail holds the best epoch's weights."""
+
+    reason: Literal["all epochs done", "no better epoch"]
+    best_epoch: int
+    seconds: float
+
+
+def train(
+    tail: nn.Module,
+    lessons: Sequence[Lesson],
+    validation: Sequence[Lesson],
+    read: Reader,
+    plan: Plan,
+    *,
+    primed: bool,
+) -> Iterator[Step | Epoch | Ended]:
+    """Train `tail` in place and leave it with the weights of its best epoch.
+
+    Best is the epoch with the most validation answers wholly right, then the lowest validation
+    loss. AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
+
+    Raises:
+        TrainingError: the loss is not a finite number.
+    """
+    started = time.monotonic()
+    prime = read(()) if primed else None
+    optimiser = _optimiser(tail, plan)
+    per_epoch = math.ceil(len(lessons) / plan.batch)
+    steps = per_epoch * plan.epochs
+    best: tuple[float, float] | None = None
+    best_epoch, kept, step = 0, weights.kept(tail), 0
+    for epoch in range(1, plan.epochs + 1):
+        begun = time.monotonic()
+        tail.train()
+        total, count = 0.0, 0
+        for group in order(lessons, plan.batch, plan.seed, epoch):
+            batch = collate(group, read)
+            rate = plan.learning_rate * rate_factor(step, steps, plan.warmup)
+            outcome = _step(tail, batch, prime, optimiser, rate, plan)
+            step += 1
+            loss = float(outcome.loss.detach())
+            total, count = total + loss * outcome.targets, count + outcome.targets
+            yield Step(step, steps, epoch, loss, rate, int(batch.lengths.sum()))
+        measured = measure(tail, validation, read, prime, plan)
+        value = (measured.accuracy, -measured.loss)
+        better = best is None or value > best
+        if better:
+            best, best_epoch, kept = value, epoch, weights.kept(tail)
+        yield Epoch(epoch, total / count, measured.loss, measured.accuracy, time.monotonic() - begun, better)
+        if epoch - best_epoch >= plan.patience:
+            break
+    weights.restore(tail, kept)
+    tail.eval()
+    reason: Literal["all epochs done", "no better epoch"] = (
+        "all epochs done" if epoch == plan.epochs else "no better epoch"
+    )
+    yield Ended(reason, best_epoch, time.monotonic() - started)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How well the tail does on lessons it is not trained on."""
+
+    loss: float
+    accuracy: float
+
+
+@torch.inference_mode()
+def measure(
+    tail: nn.Module, lessons: Sequence[Lesson], read: Reader, prime: torch.Tensor | None, plan: Plan
+) -> Validation:
+    """Mean loss per target, and the share of lessons answered wholly right."""
+    tail.eval()
+    loss, targets, right = 0.0, 0, 0
+    for group in by_length(lessons, 2 * plan.batch):
+        with precision(plan.dtype):
+            outcome: Outcome = tail(collate(group, read), prime)
+        loss += float(outcome.loss) * outcome.targets
+        targets += outcome.targets
+        right += outcome.right
+    return Validation(loss / targets, right / len(lessons))
+
+
+def precision(dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Matrix products in `dtype`, weights and sums in float32."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Share of the peak learning rate at `step` (from 0): linear up, then cosine down to a tenth."""
+    rising = max(1, round(steps * warmup))
+    if step < rising:
+        return (step + 1) / rising
+    progress = (step - rising) / max(1, steps - rising)
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _step(
+    tail: nn.Module,
+    batch: Batch,
+    prime: torch.Tensor | None,
+    optimiser: torch.optim.Optimizer,
+    rate: float,
+    plan: Plan,
+) -> Outcome:
+    with precision(plan.dtype):
+        outcome: Outcome = tail(batch, prime)
+    if not math.isfinite(float(outcome.loss.detach())):
+        raise TrainingError(
+            f"The loss became {float(outcome.loss.detach())} at a learning rate of {rate:.2g}.",
+            "Train again with a lower --learning-rate, or with --dtype float32.",
+        )
+    optimiser.zero_grad(set_to_none=True)
+    outcome.loss.backward()
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["factor"]
+    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, plan.clip)
+    optimiser.step()
+    return outcome
+
+
+def _optimiser(tail: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """AdamW; norms and biases (one-dimensional weights) are not decayed."""
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for weight, factor in tail.groups():  # type: ignore[operator]
+        groups.setdefault((weight.ndim > 1, factor), []).append(weight)
+    return torch.optim.AdamW(
+        [
+            {"params": members, "weight_decay": plan.weight_decay if decayed else 0.0, "factor": factor}
+            for (decayed, factor), members in groups.items()
+        ],
+        lr=plan.learning_rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )

@@ -1,0 +1,1 @@
+"""Trunks: what is frozen, and fills the activation cache."""

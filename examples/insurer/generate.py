@@ -1,0 +1,821 @@
+"""Writes the claim notes of the example company, with the answers its handbook demands.
+
+    python examples/insurer/generate.py --out DIR [--seed 7] [--notes 1400] [--heldout 120]
+
+A note is drawn in three steps: the facts of a claim, the answer (`company.handle`, the only
+place that knows a rule), and the wording, which sees the facts but never the answer. The same
+seed gives the same bytes everywhere: of `random`, only `random()` is used, the one method
+whose sequence Python promises to keep, and no set or hash decides an order.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import cycle, islice
+from pathlib import Path
+from typing import TypeVar
+
+from company import LINES, PERILS, Facts, Line, Peril, Record, handle
+from stories import FEELINGS, PAPERS, SLOTS, STORIES, Stories
+
+# How many, by default.
+TRAINING_NOTES = 1_400
+HELDOUT_NOTES = 120
+
+# How hard the money is. Shares are of all notes that state an amount.
+LARGE_SHARE = 0.14
+"""Amounts at or above the line's escalation limit."""
+SMALL_SHARE = 0.135
+"""Amounts below the line's deductible."""
+OVER_SUBLIMIT_SHARE = 0.08
+"""Amounts above the peril's sublimit (a few are large losses as well)."""
+NEAR_SHARE = 0.12
+"""Of each of these kinds, and of the ordinary rest: how many lie close to a limit."""
+NEAR_BELOW, NEAR_ABOVE = 0.6, 1.6
+"""What is close: between these multiples of the limit."""
+SMALL_REACH, LARGE_REACH, OVER_REACH = (0.2, 0.5), (2.0, 4.0), (1.6, 2.6)
+"""Where those lie that are not close, as multiples of the limit that they pass."""
+
+FELT_SHARE = 0.6
+"""How often somebody with a large or small loss says that it is one: big losses sound big."""
+EXAGGERATED_SHARE = 0.03
+"""How often somebody with an ordinary loss says the same. The amount decides, not the tone."""
+
+HELDOUT_STORIES = 1
+"""How many stories of each list (the last ones) are never told in training."""
+
+# What is left out, and what distracts.
+NO_DATE_SHARE = 0.08
+NO_AMOUNT_SHARE = 0.08
+ATTACHED_SHARE = 0.62
+"""Chance that a required document is there."""
+TO_FOLLOW_SHARE = 0.12
+"""Chance that a note with missing documents promises one of them for later."""
+EXTRA_PAPER_SHARE = 0.05
+"""Chance that somebody sends a document nobody asked for."""
+SECOND_DATE_SHARE = 0.12
+ASIDE_SHARE = 0.3
+TYPO_SHARE = 0.15
+POLICY_SHARE = 0.5
+"""Chance that a letter or message names the policy number; clerks and forms mostly do."""
+
+FIRST_DAY, LAST_DAY = date(2025, 1, 1), date(2026, 6, 30)
+HAIL_MONTHS = range(4, 10)
+
+USUAL_AMOUNTS: dict[tuple[str, str], tuple[int, int]] = {
+    ("motor", "crash"): (600, 6_000),
+    ("motor", "theft"): (2_500, 6_000),
+    ("motor", "glass"): (480, 1_900),
+    ("motor", "hail"): (700, 5_500),
+    ("motor", "marten"): (480, 1_100),
+    ("contents", "burglary"): (400, 4_800),
+    ("contents", "fire"): (600, 4_800),
+    ("contents", "water"): (350, 3_500),
+    ("contents", "bike"): (320, 900),
+    ("contents", "surge"): (320, 1_300),
+    ("building", "storm"): (900, 8_500),
+    ("building", "fire"): (2_500, 9_500),
+    ("building", "pipe"): (1_000, 9_000),
+    ("building", "flood"): (1_500, 9_500),
+    ("building", "damp"): (1_200, 9_000),
+    ("liability", "injury"): (400, 7_000),
+    ("liability", "damage"): (240, 1_500),
+    ("liability", "keys"): (240, 720),
+    ("liability", "tenant"): (300, 3_600),
+    ("liability", "favour"): (240, 1_500),
+    ("travel", "illness"): (180, 2_400),
+    ("travel", "cancel"): (400, 2_400),
+    ("travel", "bags"): (200, 1_200),
+    ("travel", "delay"): (160, 240),
+    ("pet", "accident"): (250, 1_500),
+    ("pet", "illness"): (200, 1_500),
+    ("pet", "poison"): (200, 540),
+    ("pet", "teeth"): (200, 900),
+}
+"""What a claim that is neither small nor large tends to cost."""
+
+NEVER_SMALL = {
+    ("motor", "theft"),
+    ("contents", "fire"),
+    ("building", "fire"),
+    ("building", "flood"),
+}
+NEVER_LARGE = {
+    ("motor", "glass"),
+    ("motor", "marten"),
+    ("contents", "bike"),
+    ("contents", "surge"),
+    ("liability", "damage"),
+    ("liability", "keys"),
+    ("liability", "favour"),
+    ("travel", "bags"),
+    ("travel", "delay"),
+    ("pet", "poison"),
+    ("pet", "teeth"),
+}
+"""Perils whose stories would be absurd with such a sum."""
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Names in a row, easier to read than a column of quotation marks."""
+    return tuple(text.split())
+
+
+WOMEN = words(
+    "Anna Britta Carla Dörte Elif Frauke Greta Hanna Ines Jutta Karin Lena Meike Nele Petra Renate "
+    "Sabine Tanja Ulrike Wiebke"
+)
+MEN = words(
+    "Arne Bernd Cem Dirk Erik Fiete Georg Hauke Ivo Jens Klaus Lars Malte Nils Ole Paul Ralf Sönke Timo Uwe"
+)
+SURNAMES = words(
+    "Ahrens Albers Bartels Behn Behrens Boysen Brandt Brinkmann Buck Busch Carstens Claussen Dahl "
+    "Dierks Dreyer Eggers Ehlers Evers Fehrs Feddersen Frank Friedrich Gerken Grote Haase Hagen "
+    "Hansen Harms Heitmann Hinrichs Hoyer Jacobs Jansen Jessen Kaiser Kern Kock Kruse Krüger Kühl "
+    "Lange Lorenzen Lüders Maass Martens Meinert Möller Nissen Nowak Oldenburg Öztürk Peters "
+    "Petersen Pohl Prüss Quast Rathje Reimers Riecken Rohde Sander Schacht Schröder Schütt Siemers "
+    "Stahl Steffens Stolz Struck Thomsen Tietjen Timm Ulrich Vogt Voss Wendt Westphal Wiese Witt "
+    "Yilmaz Ziegler"
+)
+HELDOUT_SURNAMES = words(
+    "Abel Beckmann Cordes Detlefsen Engel Fock Gätjens Hoppe Ihde Jürgens Kaufmann Lohse Matthies "
+    "Nagel Onken Paulsen Rieck Stoltenberg Tamm Uhlig Volkmann Warncke Yazici Zander"
+)
+BROKERS = ("Hafen Makler", "Kontor Nord", "Deichgraf Broker", "Nordlicht Makler", "Kompass GmbH")
+MONTHS = words("January February March April May June July August September October November December")
+
+
+T = TypeVar("T")
+
+
+class Dice:
+    """Chance that falls the same way on every machine."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def chance(self, share: float) -> bool:
+        return self._random.random() < share
+
+    def below(self, end: int) -> int:
+        return int(self._random.random() * end)
+
+    def pick(self, choices: Sequence[T]) -> T:
+        return choices[self.below(len(choices))]
+
+    def between(self, low: float, high: float) -> int:
+        """A whole number, the low ones more often: claims are like that."""
+        share = self._random.random()
+        return int(low + (high - low) * share * share)
+
+    def shuffled(self, items: Sequence[T]) -> list[T]:
+        deck = list(items)
+        for last in range(len(deck) - 1, 0, -1):
+            other = self.below(last + 1)
+            deck[last], deck[other] = deck[other], deck[last]
+        return deck
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A policyholder."""
+
+    title: str
+    first: str
+    surname: str
+    policy: str
+
+    @property
+    def full(self) -> str:
+        return f"{self.first} {self.surname}"
+
+    @property
+    def formal(self) -> str:
+        return f"{self.title} {self.surname}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The facts of one claim, and the words in which its note will state them."""
+
+    holder: Holder
+    facts: Facts
+    stories: Stories
+    day: str | None
+    money: str | None
+    feeling: Stories | None
+    papers: tuple[str, ...]
+    to_follow: str | None
+    aside: str | None
+
+
+@dataclass(frozen=True)
+class Note:
+    """A finished note and its worked answer."""
+
+    holder: Holder
+    text: str
+    record: Record
+
+
+# Facts -----------------------------------------------------------------------------------
+
+
+def draw_amount(dice: Dice, peril: Peril) -> int:
+    """An amount in one of four zones; shares are scaled up where few perils allow a zone."""
+    line, key = LINES[peril.line], (peril.line, peril.name)
+    large = 0.0 if key in NEVER_LARGE else scaled(LARGE_SHARE, NEVER_LARGE)
+    small = 0.0 if key in NEVER_SMALL else scaled(SMALL_SHARE, NEVER_SMALL)
+    over = 0.0 if peril.sublimit is None else OVER_SUBLIMIT_SHARE / share_with_sublimit()
+    zone = dice.below(1_000_000) / 1_000_000
+    if zone < large:
+        return above(dice, line.escalation_limit(), LARGE_REACH)
+    if zone < large + small:
+        return below(dice, line.deductible, SMALL_REACH)
+    if peril.sublimit is not None and zone < large + small + over:
+        return above(dice, peril.sublimit, OVER_REACH)
+    return ordinary(dice, line, peril)
+
+
+def scaled(share: float, without: set[tuple[str, str]]) -> float:
+    """The share that the remaining perils need for the whole to reach `share`."""
+    return share * len(PERILS) / (len(PERILS) - len(without))
+
+
+def share_with_sublimit() -> float:
+    return sum(peril.sublimit is not None for peril in PERILS.values()) / len(PERILS)
+
+
+def above(dice: Dice, limit: int, reach: tuple[float, float]) -> int:
+    """Above a limit: a few near it, most clearly apart."""
+    if dice.chance(NEAR_SHARE):
+        return dice.between(limit * 1.02, limit * NEAR_ABOVE)
+    return rounded(dice, dice.between(limit * reach[0], limit * reach[1]))
+
+
+def below(dice: Dice, limit: int, reach: tuple[float, float]) -> int:
+    """Below a limit: a few near it, most clearly apart."""
+    if dice.chance(NEAR_SHARE):
+        return dice.between(limit * NEAR_BELOW, limit * 0.98)
+    return dice.between(limit * reach[0], limit * reach[1])
+
+
+def ordinary(dice: Dice, line: Line, peril: Peril) -> int:
+    """What this peril usually costs; now and then close to the limit above it or below it."""
+    modest = peril.sublimit is None and (peril.line, peril.name) in NEVER_LARGE
+    if dice.chance(NEAR_SHARE):
+        ceiling = peril.sublimit or line.escalation_limit()
+        if modest or dice.chance(0.5):
+            return dice.between(line.deductible * 1.02, line.deductible * NEAR_ABOVE)
+        return dice.between(ceiling * NEAR_BELOW, ceiling * 0.98)
+    return rounded(dice, dice.between(*USUAL_AMOUNTS[peril.line, peril.name]))
+
+
+def rounded(dice: Dice, amount: int) -> int:
+    """About half of all people claim a round sum."""
+    if dice.chance(0.5):
+        return amount
+    step = 10 if amount < 500 else 50 if amount < 2_000 else 100 if amount < 20_000 else 500
+    return -(-amount // step) * step
+
+
+def draw_day(dice: Dice, peril: Peril) -> date:
+    """Any day; hail falls in the warm half of the year only."""
+    while True:
+        day = FIRST_DAY + timedelta(days=dice.below((LAST_DAY - FIRST_DAY).days + 1))
+        if peril.name != "hail" or day.month in HAIL_MONTHS:
+            return day
+
+
+def draw_claim(dice: Dice, holder: Holder, peril: Peril, stories: Stories) -> Claim:
+    """The facts of a claim and how its details will be worded."""
+    happened = draw_day(dice, peril)
+    amount = None if dice.chance(NO_AMOUNT_SHARE) else draw_amount(dice, peril)
+    dated = not dice.chance(NO_DATE_SHARE)
+    attached = tuple(paper for paper in peril.documents if dice.chance(ATTACHED_SHARE))
+    missing = [paper for paper in peril.documents if paper not in attached]
+    promised = missing and dice.chance(TO_FOLLOW_SHARE)
+    return Claim(
+        holder=holder,
+        facts=Facts(peril.line, peril.name, happened.isoformat() if dated else None, amount, attached),
+        stories=stories,
+        day=dice.pick(day_formats(happened)) if dated else None,
+        money=None if amount is None else dice.pick(money_formats(amount)),
+        feeling=draw_feeling(dice, LINES[peril.line], amount),
+        papers=tuple(dice.pick(PAPERS[paper]) for paper in with_extra(dice, peril, attached)),
+        to_follow=dice.pick(PAPERS[dice.pick(missing)]) if promised else None,
+        aside=draw_aside(dice, peril, happened),
+    )
+
+
+def draw_feeling(dice: Dice, line: Line, amount: int | None) -> Stories | None:
+    """How big the loss feels to whoever tells of it, if that comes up."""
+    if amount is not None and amount >= line.escalation_limit():
+        return FEELINGS["large"] if dice.chance(FELT_SHARE) else None
+    if amount is not None and amount < line.deductible:
+        return FEELINGS["small"] if dice.chance(FELT_SHARE) else None
+    return FEELINGS[dice.pick(("large", "small"))] if dice.chance(EXAGGERATED_SHARE) else None
+
+
+def with_extra(dice: Dice, peril: Peril, attached: tuple[str, ...]) -> list[str]:
+    """The papers in the order of the letter, sometimes with one that is not required."""
+    papers = dice.shuffled(attached)
+    if not dice.chance(EXTRA_PAPER_SHARE):
+        return papers
+    extra = dice.pick(("photos", "proof") if peril.line != "liability" else ("photos", "quote"))
+    return papers if extra in peril.documents else [*papers, extra]
+
+
+# Wording ---------------------------------------------------------------------------------
+
+
+def day_formats(day: date) -> tuple[str, ...]:
+    """The ways in which people write a day. Always the day before the month, or the year first."""
+    month = MONTHS[day.month - 1]
+    short = day.year % 100
+    return (
+        f"{day.day:02}.{day.month:02}.{day.year}",
+        f"{day.day:02}.{day.month:02}.{day.year}",
+        f"{day.day}.{day.month}.{day.year}",
+        f"{day.day:02}.{day.month:02}.{short}",
+        f"{day.day:02}/{day.month:02}/{short}",
+        f"{day.day:02}/{day.month:02}/{day.year}",
+        day.isoformat(),
+        f"{day.day} {month} {day.year}",
+        f"{day.day} {month} {day.year}",
+        f"{month} {day.day}{ordinal_ending(day.day)} {day.year}",
+        f"{day.day} {month[:3]} {day.year}",
+    )
+
+
+def ordinal_ending(number: int) -> str:
+    if number in (11, 12, 13):
+        return "th"
+    return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+
+
+def money_formats(amount: int) -> tuple[str, ...]:
+    """The ways in which people write whole euros; from five digits on, they part the thousands."""
+    dotted, comma = f"{amount:,}".replace(",", "."), f"{amount:,}"
+    plain = f"{amount}" if amount < 10_000 else dotted
+    usual = (
+        f"{dotted},00 EUR",
+        f"{dotted} EUR",
+        f"{dotted} €",
+        f"€{comma}",
+        f"EUR {dotted},-",
+        f"{plain} EUR",
+        f"{plain} euros",
+        f"{plain} euros",
+    )
+    if amount < 1_000 or amount % 100:
+        return usual
+    whole, rest = divmod(amount, 1_000)
+    thousands = f"{whole}.{rest // 100}k" if rest else f"{whole}k"
+    return (*usual, f"{thousands} EUR")
+
+
+def draw_aside(dice: Dice, peril: Peril, happened: date) -> str | None:
+    """Something beside the point: a second date, another number, or a word about oneself."""
+    if dice.chance(SECOND_DATE_SHARE):
+        since = date(2012 + dice.below(12), 1 + dice.below(12), 1)
+        told = happened + timedelta(days=1 + dice.below(20))
+        return dice.pick(
+            (
+                f"Policy began {dice.pick(day_formats(since))}.",
+                f"Insured since {dice.pick(day_formats(since))}.",
+                f"Written on {dice.pick(day_formats(told))}.",
+                f"Reported on {dice.pick(day_formats(told))}.",
+            )
+        )
+    if not dice.chance(ASIDE_SHARE):
+        return None
+    return dice.pick((*asides_of(dice, peril), *general_asides(dice)))
+
+
+def general_asides(dice: Dice) -> tuple[str, ...]:
+    """Asides that fit every claim."""
+    street = dice.pick(SLOTS["street"])
+    return (
+        f"Phone 040 66969{dice.below(900) + 100}.",
+        f"Best reached after {16 + dice.below(4)}:00.",
+        f"Customer for {3 + dice.below(25)} years.",
+        f"Address {street} {1 + dice.below(90)}, {22000 + dice.below(700)} Hamburg.",
+        "Third letter on this already.",
+        "Would prefer an answer by e-mail.",
+        "On holiday next week.",
+        "It was a shock for the whole family.",
+    )
+
+
+def asides_of(dice: Dice, peril: Peril) -> tuple[str, ...]:
+    """Asides that only make sense in one line."""
+    aged = f"{2 + dice.below(11)}"
+    return {
+        "motor": (f"The car is {aged} years old.", f"Plate HH-KL {100 + dice.below(900)}."),
+        "contents": (f"Flat of {40 + dice.below(90)} square metres.",),
+        "building": (f"House built in {1900 + dice.below(110)}.",),
+        "liability": ("The other side is getting impatient.",),
+        "travel": (f"We were {2 + dice.below(4)} people.",),
+        "pet": (f"The animal is {aged} years old.", f"Chip no. {10000 + dice.below(90000)}."),
+    }[peril.line]
+
+
+def tell(dice: Dice, stories: Sequence[str]) -> str:
+    """A story with its gaps filled."""
+    return dice.pick(stories).format_map({slot: dice.pick(words) for slot, words in SLOTS.items()})
+
+
+def told(dice: Dice, claim: Claim) -> str:
+    return tell(dice, claim.stories.told)
+
+
+def noted(dice: Dice, claim: Claim) -> str:
+    return tell(dice, claim.stories.noted)
+
+
+def opened(sentence: str) -> str:
+    """The sentence with a capital at its start."""
+    return sentence[0].upper() + sentence[1:]
+
+
+def listed(items: Sequence[str]) -> str:
+    """a, b and c"""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def joined(*parts: str | None) -> str:
+    return " ".join(part for part in parts if part)
+
+
+def said_papers(dice: Dice, claim: Claim) -> str | None:
+    """What a letter says about its enclosures; silence is an answer, too."""
+    sent = None
+    if claim.papers:
+        papers = listed(claim.papers)
+        sent = dice.pick(
+            (
+                f"I attach {papers}.",
+                f"Attached: {papers}.",
+                f"I am sending you {papers} with this.",
+                f"You will find {papers} enclosed.",
+                f"{opened(papers)} enclosed.",
+                f"Please see {papers} attached.",
+            )
+        )
+    return joined(sent, later(dice, claim)) or None
+
+
+def noted_papers(dice: Dice, claim: Claim) -> str | None:
+    """The same in a clerk's hand."""
+    sent = None
+    if claim.papers:
+        papers = listed([paper.removeprefix("the ") for paper in claim.papers])
+        sent = dice.pick(
+            (
+                f"Encl. {papers}.",
+                f"Rec'd {papers}.",
+                f"{opened(papers)} on file.",
+                f"Sent in: {papers}.",
+            )
+        )
+    return joined(sent, later(dice, claim)) or None
+
+
+def later(dice: Dice, claim: Claim) -> str | None:
+    """A promise is not a document."""
+    if claim.to_follow is None:
+        return None
+    paper = claim.to_follow
+    return dice.pick(
+        (
+            f"{opened(paper)} will follow.",
+            f"Still waiting for {paper}.",
+            f"{opened(paper)} to come later.",
+        )
+    )
+
+
+def said_money(dice: Dice, claim: Claim) -> str | None:
+    feeling = dice.pick(claim.feeling.told) if claim.feeling else None
+    if claim.money is None:
+        unknown = (None, "I do not know the cost yet.", "No idea what it will cost.")
+        return joined(dice.pick(unknown), feeling) or None
+    sentence = dice.pick(
+        (
+            f"I am claiming {claim.money}.",
+            f"The damage comes to {claim.money}.",
+            f"It cost me {claim.money}.",
+            f"That makes {claim.money} in all.",
+            f"Please refund {claim.money}.",
+            f"I reckon with {claim.money}.",
+        )
+    )
+    return joined(sentence, feeling)
+
+
+def noted_money(dice: Dice, claim: Claim) -> str | None:
+    feeling = dice.pick(claim.feeling.noted) if claim.feeling else None
+    if claim.money is None:
+        unknown = (None, "Amount open.", "Cost not known yet.")
+        return joined(dice.pick(unknown), feeling) or None
+    sentence = dice.pick(
+        (
+            f"Claims {claim.money}.",
+            f"Loss {claim.money}.",
+            f"Amt {claim.money}.",
+            f"Wants {claim.money}.",
+            f"Total {claim.money}.",
+        )
+    )
+    return joined(sentence, feeling)
+
+
+def dated_story(dice: Dice, claim: Claim) -> str:
+    """The customer's story with its day in front, behind, or in a sentence of its own."""
+    story = told(dice, claim)
+    if claim.day is None:
+        return f"{story}."
+    return dice.pick(
+        (
+            f"on {claim.day} {story}.",
+            f"on {claim.day} {story}.",
+            f"{story}. That was on {claim.day}.",
+            f"{story}. It happened on {claim.day}.",
+            f"{claim.day}: {story}.",
+            f"{story} (on {claim.day}).",
+        )
+    )
+
+
+def noted_day(dice: Dice, claim: Claim) -> str | None:
+    if claim.day is None:
+        return dice.pick((None, None, "Date of loss not given."))
+    return dice.pick(
+        (
+            f"DoL {claim.day}.",
+            f"Loss date {claim.day}.",
+            f"Happened {claim.day}.",
+            f"Event {claim.day}.",
+        )
+    )
+
+
+def policy_now_and_then(dice: Dice, claim: Claim) -> str | None:
+    if not dice.chance(POLICY_SHARE):
+        return None
+    return dice.pick((f"Policy {claim.holder.policy}.", f"My policy: {claim.holder.policy}."))
+
+
+def email(dice: Dice, claim: Claim) -> str:
+    """Polite, in whole sentences."""
+    greeting = dice.pick(("Dear Sir or Madam,", "Dear claims team,", "Good morning,", "Dear Alster team,"))
+    details = dice.shuffled([said_money(dice, claim), said_papers(dice, claim)])
+    farewell = dice.pick(("Kind regards,", "Best regards,", "With thanks,", "Yours sincerely,"))
+    body = joined(dated_story(dice, claim), *details, claim.aside, policy_now_and_then(dice, claim))
+    return f"{greeting}\n{body}\n{farewell} {claim.holder.full}"
+
+
+def worried(dice: Dice, claim: Claim) -> str:
+    """Somebody who has had a bad day."""
+    outcry = dice.pick(
+        (
+            "Hello, please help me!",
+            "I am at my wits' end.",
+            "What a mess!",
+            "Hello, I hardly slept.",
+            "Oh dear.",
+        )
+    )
+    plea = dice.pick(("What do I do now?", "Please call me.", "Will you pay?", "Am I covered?", None))
+    return joined(
+        outcry,
+        opened(dated_story(dice, claim)),
+        claim.aside,
+        said_money(dice, claim),
+        said_papers(dice, claim),
+        plea,
+        dice.pick((claim.holder.full, f"{claim.holder.full}, {claim.holder.policy}")),
+    )
+
+
+def message(dice: Dice, claim: Claim) -> str:
+    """Typed into the app with one thumb."""
+    text = joined(
+        dice.pick(("hi,", "hello,", "hey,", "moin,", "so,")),
+        dated_story(dice, claim).rstrip("."),
+        "-",
+        said_money(dice, claim),
+        said_papers(dice, claim),
+        claim.aside,
+        dice.pick(("thx", "thanks", "cheers", None)),
+        dice.pick((claim.holder.first, claim.holder.full, claim.holder.policy)),
+    )
+    return text.replace(" I am ", " im ").replace(" I ", " i ") if dice.chance(0.5) else text
+
+
+def phone(dice: Dice, claim: Claim) -> str:
+    """Taken down by a clerk while the customer talks."""
+    who = dice.pick(
+        (
+            f"Tel. {claim.holder.formal}, {claim.holder.policy}:",
+            f"{claim.holder.formal} rang ({claim.holder.policy}).",
+            f"Call {claim.holder.formal}:",
+            f"Phone, {claim.holder.policy}, {claim.holder.formal}.",
+        )
+    )
+    details = dice.shuffled([noted_day(dice, claim), noted_money(dice, claim)])
+    return joined(who, opened(f"{noted(dice, claim)}."), *details, noted_papers(dice, claim), claim.aside)
+
+
+def broker(dice: Dice, claim: Claim) -> str:
+    """A broker reports for a client."""
+    house = dice.pick(BROKERS)
+    opening = dice.pick(
+        (
+            f"{house} for {claim.holder.full}, {claim.holder.policy}.",
+            f"Our client {claim.holder.formal}:",
+            f"On behalf of {claim.holder.full}:",
+            f"{house}. Client {claim.holder.formal}.",
+        )
+    )
+    return joined(
+        opening,
+        opened(f"{noted(dice, claim)}."),
+        noted_day(dice, claim),
+        noted_papers(dice, claim),
+        noted_money(dice, claim),
+        claim.aside,
+        dice.pick(("Please confirm.", "Thank you.", None)),
+    )
+
+
+def form(dice: Dice, claim: Claim) -> str:
+    """The paper form, as somebody filled it in."""
+    names = dice.pick(
+        (
+            ("Policy", "Name", "Date of loss", "What happened", "Amount", "Attached"),
+            ("Policy no.", "Insured", "Day of event", "Event", "Claimed", "Enclosures"),
+            ("Contract", "From", "Occurred", "Report", "Sum", "Papers sent"),
+        )
+    )
+    story = told(dice, claim) if dice.chance(0.5) else noted(dice, claim)
+    papers = listed([paper.removeprefix("the ") for paper in claim.papers]) if claim.papers else None
+    blank = dice.pick(("-", "?", ""))
+    values = (
+        claim.holder.policy,
+        claim.holder.full if dice.chance(0.6) else None,
+        claim.day or blank,
+        story,
+        claim.money or blank,
+        papers or dice.pick(("none", "-")),
+    )
+    fields = [f"{name}: {value}" for name, value in zip(names, values, strict=True) if value]
+    feeling = dice.pick(claim.feeling.noted) if claim.feeling else None
+    remark = joined(feeling, later(dice, claim), claim.aside)
+    return dice.pick(("\n", "\n", " | ")).join([*fields, remark] if remark else fields)
+
+
+STYLES: tuple[Callable[[Dice, Claim], str], ...] = (
+    email,
+    worried,
+    message,
+    phone,
+    phone,
+    broker,
+    form,
+)
+
+
+def with_typos(dice: Dice, text: str) -> str:
+    """One or two slips of the finger in plain words; names, numbers and keys stay whole."""
+    words = text.split(" ")
+    plain = [place for place, word in enumerate(words) if len(word) > 5 and word.isascii()]
+    plain = [place for place in plain if words[place].isalpha() and words[place].islower()]
+    for _ in range(1 + dice.below(2)):
+        if plain:
+            place = dice.pick(plain)
+            words[place] = mistyped(dice, words[place])
+    return " ".join(words)
+
+
+def mistyped(dice: Dice, word: str) -> str:
+    """Two letters swapped, or one left out, inside the word."""
+    at = 2 + dice.below(len(word) - 4)
+    swapped = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+    return dice.pick((swapped, word[:at] + word[at + 1 :]))
+
+
+# Many ------------------------------------------------------------------------------------
+
+
+def draw_holders(dice: Dice, surnames: Sequence[str], taken: set[str]) -> Iterator[Holder]:
+    """New policyholders without end; no policy number and no full name is given twice."""
+    while True:
+        title, firsts = dice.pick((("Ms", WOMEN), ("Mr", MEN)))
+        policy = f"P-{10_000_000 + dice.below(90_000_000)}"
+        holder = Holder(title, dice.pick(firsts), dice.pick(surnames), policy)
+        if holder.full not in taken and policy not in taken:
+            taken.update((holder.full, policy))
+            yield holder
+
+
+def deal_perils(dice: Dice) -> Iterator[Peril]:
+    """Perils from a shuffled deck, again and again, so that none is rare."""
+    while True:
+        yield from dice.shuffled(list(PERILS.values()))
+
+
+def write_note(dice: Dice, holder: Holder, peril: Peril, stories: Stories, seen: set[str]) -> Note:
+    """One note with a text that no other note has."""
+    while True:
+        claim = draw_claim(dice, holder, peril, stories)
+        text = dice.pick(STYLES)(dice, claim)
+        if dice.chance(TYPO_SHARE):
+            text = with_typos(dice, text)
+        if text not in seen:
+            seen.add(text)
+            return Note(holder, text, handle(claim.facts))
+
+
+def training_stories(stories: Stories) -> Stories:
+    """All but the last ones."""
+    told, noted = stories.told, stories.noted
+    return Stories(told[: len(told) - HELDOUT_STORIES], noted[: len(noted) - HELDOUT_STORIES])
+
+
+@dataclass(frozen=True)
+class Side:
+    """Training or held-out: who claims there, and which stories may be told."""
+
+    seed: int
+    surnames: Sequence[str]
+    stories: dict[tuple[str, str], Stories]
+
+
+def write_notes(side: Side, count: int, taken: set[str], seen: set[str]) -> list[Note]:
+    """Notes of policyholders who claim two or three times each."""
+    dice = Dice(side.seed)
+    perils = deal_perils(dice)
+    notes: list[Note] = []
+    holders = draw_holders(dice, side.surnames, taken)
+    for holder, claims in zip(holders, cycle((2, 3)), strict=False):
+        if len(notes) >= count:
+            break
+        for peril in islice(perils, claims):
+            stories = side.stories[peril.line, peril.name]
+            notes.append(write_note(dice, holder, peril, stories, seen))
+    return dice.shuffled(notes[:count])
+
+
+def generate(
+    seed: int = 7, notes: int = TRAINING_NOTES, heldout: int = HELDOUT_NOTES
+) -> tuple[list[Note], list[Note]]:
+    """Training and held-out notes. The held-out ones do not depend on how many train."""
+    taken: set[str] = set()
+    seen: set[str] = set()
+    known = {key: training_stories(stories) for key, stories in STORIES.items()}
+    apart = write_notes(Side(2 * seed + 1, HELDOUT_SURNAMES, STORIES), heldout, taken, seen)
+    return write_notes(Side(2 * seed, SURNAMES, known), notes, taken, seen), apart
+
+
+def triage_answer(note: Note) -> str:
+    return note.record["team"]
+
+
+def intake_answer(note: Note) -> str:
+    return json.dumps(note.record, ensure_ascii=False)
+
+
+def write_lines(path: Path, notes: Sequence[Note], answer: Callable[[Note], str]) -> None:
+    """One JSON object a line, with the same line ends on every system."""
+    rows = ({"prompt": note.text, "answer": answer(note)} for note in notes)
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    path.write_bytes(text.encode())
+
+
+def write_tasks(out: Path, training: Sequence[Note], heldout: Sequence[Note]) -> None:
+    """Both tasks over the same notes."""
+    out.mkdir(parents=True, exist_ok=True)
+    for task, answer in (("triage", triage_answer), ("intake", intake_answer)):
+        write_lines(out / f"{task}.jsonl", training, answer)
+        write_lines(out / f"{task}-heldout.jsonl", heldout, answer)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the example company's claim notes.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the four files")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--notes", type=int, default=TRAINING_NOTES, help="training notes")
+    parser.add_argument("--heldout", type=int, default=HELDOUT_NOTES, help="held-out notes")
+    given = parser.parse_args()
+    training, heldout = generate(given.seed, given.notes, given.heldout)
+    write_tasks(given.out, training, heldout)
+    print(f"{len(training)} training and {len(heldout)} held-out notes in {given.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where the instruction that all examples share comes from."""
+
+import pytest
+
+from azubi.data.contract import Contract
+from azubi.data.example import Example, Turn
+from azubi.data.prime import given, shared_system, strip_system, write
+from azubi.errors import DataError
+
+
+def example(*turns: tuple[str, str]) -> Example:
+    return Example(tuple(Turn(role, content) for role, content in turns), "x", 1)
+
+
+def test_a_system_message_that_all_share():
+    one, two = example(("system", "S "), ("user", "a")), example(("system", "S "), ("user", "b"))
+    assert shared_system([one, two]) == "S"
+    assert shared_system([one, example(("system", "T"), ("user", "b"))]) is None
+    assert shared_system([one, example(("user", "b"))]) is None
+    assert shared_system([example(("user", "b"))]) is None
+    assert shared_system([example(("system", " "), ("user", "b"))]) is None
+    assert shared_system([]) is None
+
+
+def test_stripping_takes_the_system_message_alone():
+    one, two = example(("system", "S"), ("user", "a")), example(("user", "b"))
+    assert strip_system([one, two]) == (example(("user", "a")), two)
+
+
+def test_instructions_name_labels_and_fields():
+    assert write(Contract(task="labels", labels=("home", "motor"))).endswith("home, motor.")
+    assert "line, claim_code" in write(Contract(task="json", fields=("line", "claim_code")))
+    assert write(Contract(task="text"))
+
+
+def test_given_text_and_file(tmp_path):
+    path = tmp_path / "prime.txt"
+    path.write_text("\ufeffSort the clàim.\n", encoding="utf-8")
+    assert given(f"@{path}") == "Sort the clàim."
+    assert given(" Sort it. ") == "Sort it."
+    assert given("") == ""
+
+
+def test_files_that_give_no_instruction(tmp_path):
+    empty, odd = tmp_path / "empty.txt", tmp_path / "odd.txt"
+    empty.write_text(" \n")
+    odd.write_bytes(b"\xff\xfe")
+    for path, said in (
+        (empty, "is empty"),
+        (odd, "UTF-8"),
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "folder"),
+    ):
+        with pytest.raises(DataError, match="instruction file") as caught:
+            given(f"@{path}")
+        assert str(path) in caught.value.problem
+        assert said in str(caught.value) or path == tmp_path
