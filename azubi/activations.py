@@ -9,8 +9,8 @@ be erased here too. Entries lie in append-only shards, an SQLite index says wher
 
 Hidden states can be turned back into the text they came from (SipIt, arXiv 2510.15511), so an
 entry is as confidential as the data and is encrypted. GCM authenticates what it decrypts: an
-entry that was cut short, flipped, or filed under another key is not read but missed, and is then
-computed again. A shard is on disk before its index rows are, so a crash leaves nothing half-written.
+entry that was cut short, flipped, or filed under another key or shape is not read but missed, and
+is then computed again. A shard is on disk before its index rows are, so a crash leaves nothing half-written.
 
 Knows tensors and keys; nothing of models, tokens or training.
 """
@@ -29,7 +29,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azubi import files
-from azubi.errors import CorruptFile
 
 _NONCE = 12
 _SCHEMA = """
@@ -112,11 +111,12 @@ class ActivationCache:
         with files.explained(path), path.open("ab") as shard:
             for key, tensor in entries:
                 nonce = secrets.token_bytes(_NONCE)
-                sealed = nonce + self._cipher.encrypt(nonce, _to_bytes(tensor), key.encode())
-                place = shard.tell()
-                shard.write(sealed)
                 tokens, hidden = tensor.shape
                 kind = str(tensor.dtype)
+                label = _label(key, tokens, hidden, kind)
+                sealed = nonce + self._cipher.encrypt(nonce, _to_bytes(tensor), label)
+                place = shard.tell()
+                shard.write(sealed)
                 rows.append((key, self._own, place, len(sealed), tokens, hidden, kind, time.time()))
             shard.flush()
             os.fsync(shard.fileno())
@@ -134,25 +134,12 @@ class ActivationCache:
         shard, place, size, rows, columns, dtype = found
         try:
             sealed = os.pread(self._descriptor(shard), size, place)
-            plain = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], key.encode())
+            label = _label(key, rows, columns, dtype)
+            plain = self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
             return _from_bytes(plain, _DTYPES[dtype]).reshape(rows, columns)
         except (InvalidTag, OSError, ValueError, RuntimeError):
             self.forget([key])
             return None
-
-    def require(self, key: str) -> torch.Tensor:
-        """The tensor under `key`.
-
-        Raises:
-            CorruptFile: the entry is gone or damaged since it was checked.
-        """
-        tensor = self.read(key)
-        if tensor is None:
-            raise CorruptFile(
-                f"The activation cache in {self._folder} lost an entry while it was in use.",
-                "Run the command again: what is missing is computed anew.",
-            )
-        return tensor
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop entries and overwrite their bytes, where the disk lets us."""
@@ -200,6 +187,11 @@ def _secret(path: Path) -> bytes:
                 files.write_bytes(path, AESGCM.generate_key(256))
                 path.chmod(0o600)
     return path.read_bytes()
+
+
+def _label(key: str, rows: int, columns: int, dtype: str) -> bytes:
+    """What GCM authenticates beside the bytes: a damaged index cannot make them look like something else."""
+    return f"{key} {rows} {columns} {dtype}".encode()
 
 
 def _to_bytes(tensor: torch.Tensor) -> bytes:

@@ -38,7 +38,7 @@ def _depth(recipe: Recipe, base: Base) -> int:
     if recipe.tail_layers == "all":
         return base.layers
     if recipe.tail_layers == "auto":
-        return 2 if base.kind == "encoder" else min(8, max(1, base.layers // 2))
+        return min(2, base.layers) if base.kind == "encoder" else min(8, max(1, base.layers // 2))
     return recipe.tail_layers
 
 

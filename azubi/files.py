@@ -8,15 +8,26 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from azubi.errors import StorageError
+from azubi.errors import AzubiError, StorageError
 
 _BLOCK = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_IN_THE_WAY = (errno.ENOTDIR, errno.EEXIST)
+_SQLITE = {
+    sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_READONLY: errno.EROFS,
+    sqlite3.SQLITE_CANTOPEN: errno.EACCES,
+}
+"""What SQLite says, in the system's words."""
 
 
 def sha256(path: Path) -> str:
@@ -31,14 +42,16 @@ def sha256(path: Path) -> str:
 def sha256_remembered(path: Path, memory: Path) -> str:
     """Hash a file, or recall its hash from `memory` if size and time are those of the last look.
 
-    Weights of many gigabytes are hashed once, not at every start.
+    Weights of many gigabytes are hashed once, not at every start; where `memory` cannot be written,
+    they are hashed again.
     """
     stat = path.stat()
     stamp = f"{path.resolve()}|{stat.st_size}|{stat.st_mtime_ns}"
     known = _read_memory(memory)
     if stamp not in known:
         known[stamp] = sha256(path)
-        write_text(memory, json.dumps(known, indent=1))
+        with suppress(StorageError):
+            write_text(memory, json.dumps(known, indent=1))
     return known[stamp]
 
 
@@ -102,21 +115,41 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn the system's word for a full or closed disk into a StorageError about `path`."""
+    """Turn the system's word for a full or closed disk, whoever passes it on, into a StorageError."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except AzubiError:
+        raise
+    except Exception as error:
+        number = _number(error)
+        if number in _FULL:
             raise StorageError(
                 f"The disk is full: {path} could not be written.",
                 "Free some space, or choose another folder with --home, and run the command again.",
             ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        if number in _CLOSED:
             raise StorageError(
-                f"{path} may not be written ({error.strerror}).",
+                f"{path} may not be written ({os.strerror(number)}).",
                 "Choose a folder that is yours with --home.",
             ) from error
+        if number in _IN_THE_WAY:
+            raise StorageError(
+                f"{path} cannot be written: a file stands where a folder is needed.",
+                "Choose another folder with --home, or move that file away.",
+            ) from error
         raise
+
+
+def _number(error: Exception) -> int:
+    """The system's number of the error; 0 if it is not the system's."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    if isinstance(error, sqlite3.Error):
+        # The lowest byte is the kind of error; the others tell more about it.
+        return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, 0)
+    # Libraries written in Rust (safetensors, tokenizers) tell it in words alone.
+    told = re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else 0
 
 
 def size(folder: Path) -> int:

@@ -184,18 +184,16 @@ class _Flow:
 
     def keep(self, places: Sequence[int]) -> None:
         """Drop all rows but these."""
-        chosen = torch.tensor(places)
+        chosen = torch.LongTensor(places)
         for cache in self._caches:
-            cache.batch_select_indices(chosen)
+            cache.reorder_cache(chosen)  # batch_select_indices is not there for running states
         self._mask = self._mask[chosen]
         self._next = self._next[chosen]
 
     def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
-        aids: dict[str, Any] = (
-            {} if self._gapless else {"attention_mask": self._mask, "position_ids": positions}
-        )
-        seen = self._trunk.shell(input_ids=ids, past_key_values=self._caches[0], use_cache=True, **aids)
+        aids = self._trunk.aids(positions, None if self._gapless else self._mask)
+        seen = self._trunk.go_on(ids, self._caches[0], aids)
         return self._tail.scores(seen[self._cut], self._caches[1], **aids)
 
 

@@ -13,7 +13,7 @@ import transformers
 
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
-from azubi.base.cut import TailShell
+from azubi.base.cut import TailShell, to_dtype
 from azubi.base.model import Base
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
@@ -109,6 +109,7 @@ class DecoderHalves:
         self._model = base.load()
         self.parameters = _count(self._model)
         self.tail = LanguageTail(self._model, tail_layers, rank, seed)
+        to_dtype(self.tail, dtype)
         self._layers = tail_layers
         self._cut = base.layers - tail_layers
         self._trunk = Trunk(base, self._model, [self._cut], dtype)
@@ -150,8 +151,8 @@ class DecoderHalves:
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
         if self._cut == 0:
-            return self._embed
-        return _Remembering(cache, self._origin())
+            return self._compute
+        return _Remembering(cache, self._origin(), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
@@ -169,10 +170,10 @@ class DecoderHalves:
         writer = Writer(self._trunk, frozen, self._primed.tokens, self._template.end_id)
         return WrittenAnswers(writer, self._template, self._prime, self._contract, longest, self.base.context)
 
-    def _embed(self, tokens: tuple[int, ...]) -> torch.Tensor:
+    def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if not tokens:
-            return self._primed.states[0]
-        return self._trunk.states([tokens], self._primed)[0][0]
+            return self._primed.states[self._cut]
+        return self._trunk.states([tokens], self._primed)[self._cut][0]
 
     def _origin(self) -> Origin:
         return _origin(self.base, self._cut, self._template.fingerprint, self._primed.tokens, self.dtype)
@@ -231,7 +232,7 @@ class EncoderHalves:
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        return self._embed if self._cut == 0 else _Remembering(cache, self._origin())
+        return self._compute if self._cut == 0 else _Remembering(cache, self._origin(), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Start the head as a nearest-centroid classifier."""
@@ -260,26 +261,30 @@ class EncoderHalves:
         chooser = Chooser(self._trunk, FrozenLabels(tail))
         return ChosenAnswers(chooser, self.base.tokenizer, self._contract, self.base.context)
 
-    def _embed(self, tokens: tuple[int, ...]) -> torch.Tensor:
-        return view(self._trunk.states([tokens], _NO_PRIME)[0][0], self._view)
+    def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        return view(self._trunk.states([tokens], _NO_PRIME)[self._cut][0], self._view)
 
     def _origin(self) -> Origin:
         return _origin(self.base, self._cut, "plain 1", (), self.dtype, self._view)
 
 
 class _Remembering:
-    """Reads the cache, and keeps what it read as long as there is room."""
+    """Reads the cache, keeps what it read as long as there is room, and computes what was lost."""
 
-    def __init__(self, cache: ActivationCache, origin: Origin) -> None:
+    def __init__(self, cache: ActivationCache, origin: Origin, compute: Reader) -> None:
         self._cache = cache
         self._origin = origin
+        self._compute = compute
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
         self._room = _MEMORY
 
     def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if tokens in self._known:
             return self._known[tokens]
-        states = self._cache.require(self._origin.key(tokens))
+        states = self._cache.read(self._origin.key(tokens))
+        if states is None:  # damaged, or erased by another run
+            states = self._compute(tokens)
+            self._cache.write([(self._origin.key(tokens), states)])
         if states.nbytes <= self._room:
             self._room -= states.nbytes
             self._known[tokens] = states

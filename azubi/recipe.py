@@ -6,10 +6,11 @@
 terminal, a page or a program draw them; none of them does anything that is not in here.
 """
 
+import contextlib
 import platform
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,8 +21,8 @@ import azubi
 from azubi import defaults, files, halves
 from azubi import events as ev
 from azubi.activations import ActivationCache
-from azubi.answering import Answer, Answering
-from azubi.base import probe
+from azubi.answering import Answer, Answering, check_fits
+from azubi.base import catalog, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
 from azubi.data import reading, splitting
@@ -56,11 +57,12 @@ def run(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
         RunError: something failed on the way.
     """
     folder = _run_folder(home, recipe.name)
-    with files.explained(folder), (folder / "events.jsonl").open("w", encoding="utf-8") as log:
-        for event in _Line(recipe, home, folder).run():
+    log = folder / "events.jsonl"
+    with contextlib.closing(_Line(recipe, home, folder).run()) as events:
+        for event in events:
             stamped = event.model_copy(update={"at": time.time()})
-            log.write(stamped.model_dump_json() + "\n")
-            log.flush()
+            with files.explained(log), log.open("a", encoding="utf-8") as file:
+                file.write(stamped.model_dump_json() + "\n")
             yield stamped
 
 
@@ -98,8 +100,15 @@ class _Line:
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     epochs: list[Epoch] = field(default_factory=list)
+    cache: ActivationCache | None = None
 
-    def run(self) -> Iterator[ev.Event]:
+    def run(self) -> Generator[ev.Event, None, None]:
+        try:
+            yield from self._stages()
+        finally:
+            self._close_cache()
+
+    def _stages(self) -> Iterator[ev.Event]:
         started = time.monotonic()
         yield ev.RunStarted(
             name=self.recipe.name,
@@ -129,12 +138,13 @@ class _Line:
         tests: tuple[Example, ...] | None = None
         if self.recipe.test_data is not None:
             tests = yield from self._read(self.recipe.test_data)
-        self.system = None
-        if self.recipe.prime is None:
-            self.system = primes.shared_system([*examples, *(tests or ())])
+        # What all examples share is the prime, and stands in none of them.
+        self.system = primes.shared_system([*examples, *(tests or ())])
         if self.system is not None:
             examples = primes.strip_system(examples)
-            tests = primes.strip_system(tests) if tests else None
+            tests = primes.strip_system(tests) if tests is not None else None
+            if self.recipe.prime is not None and primes.given(self.recipe.prime) != self.system:
+                yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
         self.split = self._split(examples, tests)
         seen = [*self.split.train, *self.split.validation]
         task = None if self.recipe.task == "auto" else self.recipe.task
@@ -153,12 +163,12 @@ class _Line:
         if path is None:
             raise SettingError("There are no examples: data is not set.", "Name a file: azubi tune FILE")
         found = reading.read(path, self.recipe.prompt, self.recipe.answer)
-        self.hashes[path.name] = files.sha256(path)
+        self.hashes[str(path) if path.name in self.hashes else path.name] = files.sha256(path)
         if found.skipped:
             lines = ", ".join(str(line) for line, _ in found.skipped[:5])
             yield ev.Notice(
-                text=f"{path.name}: {len(found.skipped)} rows have no prompt or no answer and were left out "
-                f"(line {lines}{' …' if len(found.skipped) > 5 else ''})."
+                text=f"{path.name}: {_some(len(found.skipped), 'row', ' without a prompt or an answer')} "
+                f"left out (line {lines}{' …' if len(found.skipped) > 5 else ''})."
             )
         return found.examples
 
@@ -175,20 +185,21 @@ class _Line:
 
     def _check_test(self) -> Iterator[ev.Event]:
         if self.split.duplicates:
-            yield ev.Notice(text=f"{self.split.duplicates} examples stand twice and count once.")
+            repeated = _some(self.split.duplicates, "repeated example")
+            yield ev.Notice(text=f"{repeated} left out: the same prompt and answer count once.")
         if self.split.overlapping:
-            yield ev.Notice(
-                text=f"{self.split.overlapping} examples stand in the test file too and are not trained on."
-            )
+            shared = _some(self.split.overlapping, "example")
+            yield ev.Notice(text=f"{shared} not trained on, because the test file asks the same.")
         answers = [one.answer for one in self.split.test]
         if self.recipe.test_data is not None:
             self.contract.check_covers(answers)
         elif self.contract.task == "labels":
             lone = sorted(set(answers) - set(self.contract.labels))
             if lone:
+                named = ", ".join(lone[:5]) + (" …" if len(lone) > 5 else "")
                 yield ev.Notice(
-                    text=f"{len(lone)} labels occur in the test alone ({lone[0]!r}), since they have too few "
-                    "examples; they will count as wrong."
+                    text=f"{_some(len(lone), 'label')} in the test alone, having too few examples, and will "
+                    f"count as wrong: {named}."
                 )
 
     # base
@@ -220,19 +231,29 @@ class _Line:
     # prime
 
     def _prime(self) -> Iterator[ev.Event]:
+        self.prime = ""
+        if self.halves.base.kind == "decoder":
+            self.prime = self._instruction()
+        elif self.recipe.prime:
+            yield ev.Notice(
+                text=f"{self.halves.base.name} is an encoder and reads no instruction: prime is not used."
+            )
         made = self.recipe.prime is None and self.system is None
-        text = self.system or (
-            primes.write(self.contract) if self.recipe.prime is None else primes.given(self.recipe.prime)
-        )
-        tokens = self.halves.prime(text)
-        self.prime = text if tokens or self.halves.base.kind == "decoder" else ""
-        self.recipe = self.recipe.model_copy(update={"prime": self.prime})
+        tokens = self.halves.prime(self.prime)
         self._check_lengths()
         self.train = [self.halves.lesson(one) for one in self.split.train]
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
         self.longest = _longest(self.train)
+        self._check_room()
         self.outlook = Outlook(self._planned())
+        if self.prime:
+            self.recipe = self.recipe.model_copy(update={"prime": self.prime})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
+
+    def _instruction(self) -> str:
+        if self.recipe.prime is not None:
+            return primes.given(self.recipe.prime)
+        return self.system or primes.write(self.contract)
 
     def _check_lengths(self) -> None:
         for source, examples in (
@@ -241,6 +262,13 @@ class _Line:
         ):
             lengths = [self.halves.tokens(one) for one in examples]
             check_length(examples, lengths, self.halves.base.context, source or "The data")
+
+    def _check_room(self) -> None:
+        """What could not be answered in the test is said now, not after training."""
+        if self.halves.base.kind == "decoder":
+            for one in self.split.test:
+                tokens = self.halves.tokens(replace(one, answer="")) + self.longest
+                check_fits(one.turns, tokens, self.halves.base.context)
 
     def _planned(self) -> dict[str, float]:
         """Rough seconds of each stage, from its floating-point work and the measured matmul speed."""
@@ -286,6 +314,7 @@ class _Line:
     # tail
 
     def _tail(self) -> Iterator[ev.Event]:
+        assert self.cache is not None
         read = self.halves.reader(self.cache)
         plan = self._plan()
         begun = time.monotonic()
@@ -312,7 +341,12 @@ class _Line:
                     best_epoch=happened.best_epoch,
                     seconds=time.monotonic() - begun,
                 )
-        self.cache.close()
+        self._close_cache()
+
+    def _close_cache(self) -> None:
+        if self.cache is not None:
+            self.cache.close()
+            self.cache = None
 
     def _plan(self) -> training.Plan:
         recipe = self.recipe
@@ -326,7 +360,6 @@ class _Line:
             clip=recipe.clip,
             patience=recipe.patience,
             seed=recipe.seed,
-            dtype=self.halves.dtype,
         )
 
     def _epoch(self, done: training.Epoch, epochs: int) -> ev.EpochDone:
@@ -400,6 +433,7 @@ class _Line:
         version, folder = store.reserve(self.recipe.name)
         card = self._card(version)
         written = writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
+        yield self._progress("package", 1, 1, "folders")
         yield ev.Packaged(
             name=card.name,
             version=version,
@@ -416,7 +450,7 @@ class _Line:
             name=self.recipe.name,
             version=version,
             created=datetime.now(UTC),
-            base=base.name if base.folder != Path(base.name) else str(base.folder.absolute()),
+            base=_lasting(base.name),
             base_sha256=base.sha256,
             family=base.family,
             licence=base.licence,
@@ -486,7 +520,18 @@ def _longest(lessons: Sequence[Lesson]) -> int:
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
     paths = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
-    return recipe.model_copy(update=paths)
+    return recipe.model_copy(update=paths | {"base": _lasting(recipe.base)})
+
+
+def _lasting(base: str) -> str:
+    """A base by a name that holds from any folder."""
+    path = Path(base).expanduser()
+    return base if catalog.find(base) or not path.exists() else str(path.absolute())
+
+
+def _some(count: int, what: str, more: str = "") -> str:
+    """1 row is, 2 rows are."""
+    return f"{count:,} {what}{more} is" if count == 1 else f"{count:,} {what}s{more} are"
 
 
 def _versions() -> dict[str, str]:

@@ -4,11 +4,11 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Depth = int | Literal["all"]
+Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
 class Recipe(BaseModel):

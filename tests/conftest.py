@@ -29,3 +29,11 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory):
+    """A tiny random decoder and a tiny random encoder in Hugging Face format."""
+    from tests.tiny import make_bases
+
+    return make_bases(tmp_path_factory.mktemp("bases"))

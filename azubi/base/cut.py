@@ -7,6 +7,7 @@ outside instead of the embeddings. Knows nothing of files, data or training.
 """
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,18 +74,26 @@ def text_config(model: nn.Module) -> Any:
 def refuse_uncuttable(config: Any) -> None:
     """Raise BaseModelError for a family that has no clean cut."""
     family = str(getattr(config, "model_type", "unknown"))
-    reason = _SHARED_STATE.get(family)
-    if getattr(config, "is_encoder_decoder", False):
-        reason = "every decoder layer looks at the encoder's output as well"
-    elif getattr(config, "num_kv_shared_layers", 0):
-        reason = "its last layers reuse keys and values of earlier ones"
-    elif getattr(config, "scale_attn_by_inverse_layer_idx", False):
-        reason = "its attention is scaled by the layer's place in the whole network"
+    # A model of text and pictures describes its text layers in a part of its own.
+    reason = _uncuttable(config) or _uncuttable(config.get_text_config())
     if reason:
         raise BaseModelError(
             f"A {family} model cannot be cut into trunk and tail: {reason}.",
             "Choose another base; `azubi bases` lists those that come with azubi.",
         )
+
+
+def _uncuttable(config: Any) -> str | None:
+    """Why a model of this configuration has no clean cut, or None if it has one."""
+    if getattr(config, "is_encoder_decoder", False):
+        return "every decoder layer looks at the encoder's output as well"
+    if getattr(config, "num_kv_shared_layers", 0):
+        return "its last layers reuse keys and values of earlier ones"
+    if getattr(config, "scale_attn_by_inverse_layer_idx", False):
+        return "its attention is scaled by the layer's place in the whole network"
+    if config.model_type.startswith("deberta") and getattr(config, "conv_kernel_size", 0):
+        return "a convolution after its first layer reads what that layer read"
+    return _SHARED_STATE.get(config.model_type)
 
 
 def _inside(one: LayerList, other: LayerList) -> bool:
@@ -95,10 +104,20 @@ class _Caught(Exception):
     """Ends a forward pass at the last cut: what comes after is never needed."""
 
 
+def _stop(*_: Any) -> None:
+    raise _Caught
+
+
+def _unreached(model: nn.Module, layer: int) -> BaseModelError:
+    return BaseModelError(
+        f"The {text_config(model).model_type} model never reached layer {layer}.", "Choose another base."
+    )
+
+
 class _Stub(nn.Module):
     """Stands where the first layer after the cut would; answers for it (attention type and so on)."""
 
-    def __init__(self, layer: nn.Module | None) -> None:
+    def __init__(self, layer: nn.Module) -> None:
         super().__init__()
         object.__setattr__(self, "_layer", layer)
 
@@ -106,8 +125,6 @@ class _Stub(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if self._layer is None:
-                raise
             return getattr(self._layer, name)
 
     def forward(self, *_: Any, **__: Any) -> None:
@@ -117,17 +134,21 @@ class _Stub(nn.Module):
 class TrunkShell:
     """Embeddings and the layers below the highest cut, frozen; gives hidden states at each cut.
 
-    A cut c means: what layer c (counted from 0) would read. Cut 0 is the embeddings' output.
+    A cut c means: what layer c (counted from 0) would read. Cut 0 is the embeddings' output; the
+    cut behind the last layer is the model's own output, after the final norm.
     """
 
     def __init__(self, model: nn.Module, cuts: Sequence[int]) -> None:
         self.cuts = tuple(sorted(set(cuts)))
         found = find_layers(model)
         top = self.cuts[-1]
-        nearest = found.layers[min(top, len(found.layers) - 1)]
-        self.layers = nn.ModuleList([*found.layers[:top], _Stub(nearest)])
+        self._whole = top == len(found.layers)
+        end = [] if self._whole else [_Stub(found.layers[top])]
+        self.layers = nn.ModuleList([*found.layers[:top], *end])
         self.model = _shell(model, found.path, self.layers)
-        _shorten(self.model, slice(0, top), pad=1)
+        _shorten(self.model, slice(0, len(self.layers)))
+        self.takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
+        """False for a family that has none, or finds them from the attention mask."""
         self.model.eval()
         self._seen: dict[int, torch.Tensor] = {}
 
@@ -139,19 +160,19 @@ class TrunkShell:
         handles = [
             self.layers[cut].register_forward_pre_hook(self._catch(cut), with_kwargs=True)
             for cut in self.cuts
+            if cut < len(self.layers)
         ]
         try:
-            self.model(**inputs)
+            output = self.model(**inputs)
+            if self._whole:
+                return self._seen | {self.cuts[-1]: output.last_hidden_state}
         except _Caught:
             return self._seen
         finally:
             self._seen = {}
             for handle in handles:
                 handle.remove()
-        raise BaseModelError(
-            f"The {text_config(self.model).model_type} model never reached layer {self.cuts[-1]}.",
-            "Choose another base.",
-        )
+        raise _unreached(self.model, self.cuts[-1])
 
     def _catch(self, cut: int) -> Any:
         seen = self._seen
@@ -178,12 +199,16 @@ class TailShell(nn.Module):
         self.layers = nn.ModuleList(_copy(layer, own) for layer in found.layers[first:])
         # Not registered as a child: the shell's layers already are, as `layers`.
         shell = _shell(model, found.path, self.layers)
-        self.norms = _norms_beside(shell, found.path, own)
         _shorten(shell, slice(first, len(found.layers)))
         _renumber(self.layers)
-        object.__setattr__(self, "_model", shell)
+        object.__setattr__(self, "_model", shell.eval())
+        self._width = shell.get_input_embeddings().embedding_dim
         self._given: torch.Tensor | None = None
         self.layers[0].register_forward_pre_hook(self._replace, with_kwargs=True)
+        parent = _descend(shell, found.path[:-1])
+        norms = {name: _copy(getattr(parent, name), own) for name in self._final_norms(parent)}
+        parent._modules.update(norms)
+        self.norms = nn.ModuleDict(norms)
 
     @property
     def model(self) -> Any:
@@ -199,11 +224,42 @@ class TailShell(nn.Module):
         """From hidden states at the cut to those after the final norm, both [batch, tokens, hidden]."""
         self._given = activations
         try:
-            output = self._model(inputs_embeds=activations, **inputs)
+            output = self._model(inputs_embeds=self._stand_in(activations), **inputs)
         finally:
             self._given = None
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
+
+    @torch.no_grad()
+    def _final_norms(self, parent: nn.Module) -> list[str]:
+        """Names of the norms beside the layer list that run after it.
+
+        Others, of positions for instance, are the trunk's as well. Two tokens are sent as far as the
+        first layer to see which those are.
+        """
+        beside = {
+            name: child for name, child in parent.named_children() if "norm" in type(child).__name__.lower()
+        }
+        early: list[nn.Module] = []
+        handles = [one.register_forward_hook(lambda norm, *_: early.append(norm)) for one in beside.values()]
+        handles.append(self.layers[0].register_forward_pre_hook(_stop))
+        takes_cache = "use_cache" in inspect.signature(self._model.forward).parameters
+        try:
+            embeddings = self._model.get_input_embeddings().weight
+            tokens = embeddings.new_zeros(1, 2, text_config(self._model).hidden_size)
+            self(tokens, **{"use_cache": False} if takes_cache else {})
+        except _Caught:
+            return [name for name, norm in beside.items() if not any(norm is one for one in early)]
+        finally:
+            for handle in handles:
+                handle.remove()
+        raise _unreached(self._model, 0)
+
+    def _stand_in(self, activations: torch.Tensor) -> torch.Tensor:
+        """What the model may take for embeddings; some families' are narrower than their layers."""
+        if activations.shape[-1] == self._width:
+            return activations
+        return activations.new_zeros(*activations.shape[:-1], self._width)
 
     def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
@@ -221,12 +277,6 @@ class TailShell(nn.Module):
         memo[id(self)] = clone
         clone.__dict__.update({name: copy.deepcopy(value, memo) for name, value in self.__dict__.items()})
         return clone
-
-    def train(self, mode: bool = True) -> "TailShell":
-        """Switch dropout in the layers on or off; the shell around them follows."""
-        super().train(mode)
-        self._model.train(mode)
-        return self
 
 
 def _shell(model: nn.Module, path: Sequence[str], layers: nn.ModuleList) -> Any:
@@ -256,29 +306,21 @@ def _bare_copy(module: nn.Module | None) -> Any:
     return clone
 
 
-def _norms_beside(shell: Any, path: Sequence[str], own: bool) -> nn.ModuleDict:
-    """The norms that stand beside the layer list (the final norm); copied when `own`."""
-    parent = shell
-    for name in path[:-1]:
-        parent = parent._modules[name]
-    norms = {
-        name: child
-        for name, child in parent._modules.items()
-        if child is not None and "norm" in type(child).__name__.lower()
-    }
-    norms = {name: _copy(child, own) for name, child in norms.items()}
-    parent._modules.update(norms)
-    return nn.ModuleDict(norms)
+def _descend(module: nn.Module, path: Sequence[str]) -> nn.Module:
+    for name in path:
+        child = module._modules[name]
+        assert child is not None
+        module = child
+    return module
 
 
-def _shorten(shell: Any, kept: slice, pad: int = 0) -> None:
+def _shorten(shell: Any, kept: slice) -> None:
     """Tell the shell's configuration how many layers are left, and of which kinds."""
     config = shell.config.get_text_config()
     kinds = getattr(config, "layer_types", None)
     if kinds:
-        following = list(kinds[kept.stop : kept.stop + pad]) or [kinds[-1]] * pad
-        config.layer_types = [*kinds[kept], *following]
-    config.num_hidden_layers = kept.stop - kept.start + pad
+        config.layer_types = list(kinds[kept])
+    config.num_hidden_layers = kept.stop - kept.start
 
 
 def _copy(module: nn.Module, own: bool) -> Any:

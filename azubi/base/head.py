@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from azubi.base.cut import to_dtype
+from azubi.errors import BaseModelError
+
 
 class LanguageHead(nn.Module):
     """A base's output embedding, with the scaling its family puts on the scores."""
@@ -16,9 +19,14 @@ class LanguageHead(nn.Module):
     _linear: Any
 
     def __init__(self, model: Any) -> None:
-        """Take the head from a whole decoder, as `Base.load` gives it; weights stay shared."""
+        """Take the head from a whole decoder, as `Base.load` gives it; weights stay shared.
+
+        Raises:
+            BaseModelError: there is more between the last layer and the scores than one linear map.
+        """
         super().__init__()
         config = model.config.get_text_config()
+        _refuse_more_than_linear(model)
         # Not registered as a child: the head's weights are no part of what is trained or saved.
         object.__setattr__(self, "_linear", model.get_output_embeddings())
         self._scale = _scale(config)
@@ -26,7 +34,7 @@ class LanguageHead(nn.Module):
 
     def to_dtype(self, dtype: torch.dtype) -> None:
         """Turn the weights to `dtype` in place, wherever else they are used."""
-        self._linear.weight.data = self._linear.weight.data.to(dtype)
+        to_dtype(self._linear, dtype)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -42,6 +50,21 @@ class LanguageHead(nn.Module):
         if self._cap:
             scores = torch.tanh(scores / self._cap) * self._cap
         return scores
+
+
+def _refuse_more_than_linear(model: Any) -> None:
+    known = (model.base_model, model.get_output_embeddings())
+    more = [
+        name
+        for name, child in model.named_children()
+        if all(child is not one for one in known) and any(True for _ in child.parameters())
+    ]
+    if more:
+        raise BaseModelError(
+            f"A {model.config.model_type} model cannot be cut into trunk and tail: "
+            f"its language head has parts of its own ({', '.join(more)}).",
+            "Choose another base; `azubi bases` lists those that come with azubi.",
+        )
 
 
 def _scale(config: Any) -> float:

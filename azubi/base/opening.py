@@ -3,6 +3,8 @@
 Never runs code that comes with a model, never reads pickled weights.
 """
 
+import contextlib
+import io
 import json
 import os
 import warnings
@@ -75,6 +77,10 @@ def _config(name: str, folder: Path) -> Any:
         raw = json.loads(file.read_text())
     except ValueError as error:
         raise BaseModelError(f"{file} is not JSON: {error}.", "Fetch the model again.") from error
+    if not isinstance(raw, dict):
+        raise BaseModelError(
+            f"{file} holds no settings but a {type(raw).__name__}.", "Fetch the model again."
+        )
     if raw.get("auto_map"):
         raise BaseModelError(
             f"The base {name} wants to run program code of its own (auto_map in config.json).",
@@ -167,6 +173,8 @@ def _weights_hash(folder: Path, memory: Path) -> str:
 def _converted(path: Path, digest: str, home: Path) -> Path:
     """The GGUF file as a folder in Hugging Face format, written once and then kept."""
     folder = home / "bases" / f"{path.stem}-{digest[:12]}"
+    if folder.is_dir():  # no lock then: asking must not need a home that can be written
+        return folder
     with files.locked(home / "bases"):
         if not folder.is_dir():
             with files.new_folder(folder) as scratch:
@@ -241,7 +249,8 @@ def _quiet() -> Iterator[None]:
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    with warnings.catch_warnings():
+    # Some of its bars heed no setting and write to standard error themselves.
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         try:
             yield

@@ -6,7 +6,7 @@ Knows Transformers' caches; nothing of what the beginning says.
 import copy
 from typing import Any
 
-from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
 _ATTENTION = (DynamicLayer, DynamicSlidingWindowLayer)
 
@@ -31,7 +31,11 @@ def can_pad_left(config: Any) -> bool:
 
 def fresh(config: Any) -> DynamicCache:
     """An empty cache with the kinds of layers that `config` names."""
-    return DynamicCache(config=config)
+    cache = DynamicCache(config=config)
+    if cache.layers and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers):
+        # Models ask the first attention layer how much was read, even where only running states are left.
+        cache.layers.append(DynamicLayer())
+    return cache
 
 
 def expand(cache: DynamicCache, batch: int) -> DynamicCache:

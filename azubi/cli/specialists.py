@@ -1,5 +1,6 @@
 """`azubi list` and `azubi show`: the specialists of this home."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -30,8 +31,8 @@ def list_all(session: Session) -> None:
         return
     table = plain_table("name", ">version", "task", "base", ">score", ">size", "made")
     for card in cards:
-        what = (card.name, str(card.version), card.task, card.base)
-        table.add_row(*what, _score(card), size(card.bytes), f"{card.created:%Y-%m-%d}")
+        what = (card.name, str(card.version), card.task, Path(card.base).name)
+        table.add_row(*what, _score(card), size(card.bytes), f"{card.created.astimezone():%Y-%m-%d}")
     session.out().print(table)
 
 
@@ -55,7 +56,7 @@ def _document(card: "Card") -> dict[str, object]:
 def _facts(card: "Card") -> dict[str, str]:
     return {
         "Specialist": f"{card.name}, version {card.version}",
-        "Made": f"{card.created:%Y-%m-%d %H:%M}",
+        "Made": f"{card.created.astimezone():%Y-%m-%d %H:%M}",
         "Task": card.task,
         "Base": f"{card.base} ({card.licence})",
         "Trained": share_trained(card.trained, card.parameters),

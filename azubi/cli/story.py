@@ -106,7 +106,8 @@ class Story:
                 self._sum_up("base", _base(event))
             case ev.PrimeReady():
                 source = "made from the data" if event.made else "as given"
-                self._sum_up("prime", f"{words.count(event.tokens)} tokens, {source}")
+                told = f"{words.count(event.tokens)} tokens, {source}" if event.text else "none"
+                self._sum_up("prime", told)
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():

@@ -102,8 +102,8 @@ def _check(parts: Split, given: int) -> None:
     answers = {example.answer for example in parts.train}
     if len(answers) < 2:
         raise DataError(
-            f"The {len(parts.train):,} training examples have {len(answers)} distinct answer: "
-            "at least 2 are needed, or there is nothing to learn.",
+            f"All {len(parts.train):,} training examples have the same answer, {min(answers)[:60]!r}: "
+            "there is nothing to learn.",
             "Bring more examples, with at least two different answers.",
         )
 

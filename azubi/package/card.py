@@ -78,8 +78,9 @@ def read(folder: Path) -> Card:
         card = Card.model_validate_json((folder / CARD).read_bytes())
     except (OSError, ValidationError) as error:
         raise CorruptFile(
-            f"{folder / CARD} cannot be read: {str(error).splitlines()[0]}.",
-            "Train the specialist again, or bring its folder back from a copy.",
+            f"{folder / CARD} cannot be read: {_cause(error)}.",
+            "Bring the folder back from a copy, train the specialist again, or update azubi if a newer one "
+            "wrote it.",
         ) from error
     return card.model_copy(update={"folder": folder})
 
@@ -87,3 +88,12 @@ def read(folder: Path) -> Card:
 def write(card: Card, folder: Path) -> None:
     """Write the papers into `folder`."""
     files.write_text(folder / CARD, card.model_dump_json(indent=2))
+
+
+def _cause(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or "the file system failed"
+    first = error.errors()[0]
+    message = first["msg"][:1].lower() + first["msg"][1:]
+    place = ".".join(map(str, first["loc"]))
+    return f"`{place}`: {message}" if place else message

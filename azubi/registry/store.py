@@ -26,8 +26,7 @@ class Store:
 
     def list(self) -> list[Card]:
         """The newest version of every specialist, by name."""
-        names = sorted(folder.name for folder in self._root.glob("*") if self._versions(folder.name))
-        return [self.get(name) for name in names]
+        return [self.get(name) for name in self._names()]
 
     def get(self, name: str) -> Card:
         """The specialist `name` (its newest version) or `name@version`.
@@ -39,7 +38,7 @@ class Store:
         versions = self._versions(plain)
         if not versions:
             raise UnknownSpecialist(f"There is no specialist {plain!r} in {self._root}.", self._others())
-        if wanted and (not wanted.isdigit() or int(wanted) not in versions):
+        if wanted and (not wanted.isdecimal() or int(wanted) not in versions):
             known = ", ".join(map(str, versions))
             raise UnknownSpecialist(f"The specialist {plain} has no version {wanted!r}.", f"It has: {known}.")
         return cards.read(self._root / plain / str(int(wanted) if wanted else versions[-1]))
@@ -59,10 +58,13 @@ class Store:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
             return []
         found = (self._root / name).glob("*/" + cards.CARD)
-        return sorted(int(card.parent.name) for card in found if card.parent.name.isdigit())
+        return sorted(int(card.parent.name) for card in found if card.parent.name.isdecimal())
+
+    def _names(self) -> builtins.list[str]:
+        return sorted(folder.name for folder in self._root.glob("*") if self._versions(folder.name))
 
     def _others(self) -> str:
-        names = [card.name for card in self.list()]
+        names = self._names()
         if not names:
             return "Make one: azubi tune FILE --name NAME"
         return f"There are: {', '.join(names)}."

@@ -39,7 +39,10 @@ class LanguageTail(nn.Module):
         self.shares = prefix.can_share(self.shell.config)
 
     def forward(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
-        """Loss and counts of a batch; `prime` is its activations [tokens, hidden], or None."""
+        """Loss and counts of a batch; `prime` is its activations [tokens, hidden], or None.
+
+        Computes in the number format of the tail's weights, which is that of the activations.
+        """
         hidden = self._hidden(batch.states, prime)
         flat = hidden.flatten(0, 1)[batch.rows]
         loss, hits = _ChunkedLoss.apply(flat, batch.targets, self.head)  # type: ignore[no-untyped-call]

@@ -34,12 +34,23 @@ class LowRank(nn.Module):
         plain: torch.Tensor = self.inner(x)
         return plain + _ALPHA_PER_RANK * low
 
+    @property
+    def weight(self) -> torch.Tensor:
+        """The sum of both, for models that read a map's weight instead of calling it."""
+        inner: Any = self.inner
+        change = _ALPHA_PER_RANK * self.lora_b @ self.lora_a
+        return inner.weight + (change.T if isinstance(inner, Conv1D) else change)  # type: ignore[no-any-return]
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """The inner map's."""
+        return self.inner.bias  # type: ignore[return-value]
+
     @torch.no_grad()
     def merged(self) -> nn.Module:
         """The inner map with the factors added to its weight."""
         inner: Any = self.inner
-        change = (_ALPHA_PER_RANK * self.lora_b @ self.lora_a).to(inner.weight.dtype)
-        inner.weight.add_(change.T if isinstance(inner, Conv1D) else change)
+        inner.weight.copy_(self.weight)
         return self.inner
 
 

@@ -7,7 +7,6 @@ activations, but not where those come from.
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,6 +16,7 @@ from torch import nn
 from azubi.errors import TrainingError
 from azubi.tail import weights
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
+from azubi.tail.optimiser import Optimiser
 from azubi.tail.outcome import Outcome
 
 
@@ -42,7 +42,6 @@ class Plan:
     clip: float
     patience: int
     seed: int
-    dtype: torch.dtype
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ def train(
     """
     started = time.monotonic()
     prime = read(()) if primed else None
-    optimiser = _optimiser(tail, plan)
+    optimiser = Optimiser(_groups(tail), plan.weight_decay, plan.clip)
     per_epoch = math.ceil(len(lessons) / plan.batch)
     steps = per_epoch * plan.epochs
     best: tuple[float, float] | None = None
@@ -110,7 +109,7 @@ def train(
         for group in order(lessons, plan.batch, plan.seed, epoch):
             batch = collate(group, read)
             rate = plan.learning_rate * rate_factor(step, steps, plan.warmup)
-            outcome = _step(tail, batch, prime, optimiser, rate, plan)
+            outcome = _step(tail, batch, prime, optimiser, rate)
             step += 1
             loss = float(outcome.loss.detach())
             total, count = total + loss * outcome.targets, count + outcome.targets
@@ -147,17 +146,11 @@ def measure(
     tail.eval()
     loss, targets, right = 0.0, 0, 0
     for group in by_length(lessons, 2 * plan.batch):
-        with precision(plan.dtype):
-            outcome: Outcome = tail(collate(group, read), prime)
+        outcome: Outcome = tail(collate(group, read), prime)
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right
     return Validation(loss / targets, right / len(lessons))
-
-
-def precision(dtype: torch.dtype) -> AbstractContextManager[object]:
-    """Matrix products in `dtype`, weights and sums in float32."""
-    return nullcontext() if dtype == torch.float32 else torch.autocast("cpu", dtype)
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:
@@ -170,41 +163,20 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def _step(
-    tail: nn.Module,
-    batch: Batch,
-    prime: torch.Tensor | None,
-    optimiser: torch.optim.Optimizer,
-    rate: float,
-    plan: Plan,
+    tail: nn.Module, batch: Batch, prime: torch.Tensor | None, optimiser: Optimiser, rate: float
 ) -> Outcome:
-    with precision(plan.dtype):
-        outcome: Outcome = tail(batch, prime)
-    if not math.isfinite(float(outcome.loss.detach())):
+    outcome: Outcome = tail(batch, prime)
+    loss = float(outcome.loss.detach())
+    if not math.isfinite(loss):
         raise TrainingError(
-            f"The loss became {float(outcome.loss.detach())} at a learning rate of {rate:.2g}.",
+            f"The loss became {loss} at a learning rate of {rate:.2g}.",
             "Train again with a lower --learning-rate, or with --dtype float32.",
         )
-    optimiser.zero_grad(set_to_none=True)
     outcome.loss.backward()
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group["factor"]
-    parameters = [weight for group in optimiser.param_groups for weight in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, plan.clip)
-    optimiser.step()
+    optimiser.step(rate)
     return outcome
 
 
-def _optimiser(tail: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW; norms and biases (one-dimensional weights) are not decayed."""
-    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
-    for weight, factor in tail.groups():  # type: ignore[operator]
-        groups.setdefault((weight.ndim > 1, factor), []).append(weight)
-    return torch.optim.AdamW(
-        [
-            {"params": members, "weight_decay": plan.weight_decay if decayed else 0.0, "factor": factor}
-            for (decayed, factor), members in groups.items()
-        ],
-        lr=plan.learning_rate,
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+def _groups(tail: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
+    learner: Tail = tail  # type: ignore[assignment]
+    return learner.groups()

@@ -43,7 +43,8 @@ class Trunk:
         self.config = text_config(self.shell.model)
         self.shares = base.kind == "decoder" and prefix.can_share(self.config)
 
-    @torch.inference_mode()
+    # Not inference_mode: training reads the prime's states, and the embeddings where no layer is frozen.
+    @torch.no_grad()
     def prime(self, tokens: Sequence[int]) -> Primed:
         """Run what all sequences share, once."""
         if not tokens:
@@ -53,7 +54,7 @@ class Trunk:
         seen = self.shell(input_ids=ids, past_key_values=cache, use_cache=self.shares)
         return Primed(tuple(tokens), cache, {cut: states[0] for cut, states in seen.items()})
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def states(self, sequences: Sequence[Sequence[int]], primed: Primed) -> dict[int, list[torch.Tensor]]:
         """Activations of several sequences at each cut, each [its tokens, hidden], without the prime's."""
         lengths = [len(one) for one in sequences]
@@ -65,11 +66,29 @@ class Trunk:
     def _decode(self, sequences: Sequence[Sequence[int]], primed: Primed) -> dict[int, torch.Tensor]:
         # Padding stands on the right, where a causal model's real positions never look.
         if primed.cache is not None:
-            cache = prefix.expand(primed.cache, len(sequences))
-            return self.shell(input_ids=padded(sequences), past_key_values=cache, use_cache=True)
+            ids = padded(sequences)
+            places = len(primed.tokens) + torch.arange(ids.shape[1])[None]
+            return self.go_on(ids, prefix.expand(primed.cache, len(sequences)), self.aids(places))
         whole = [[*primed.tokens, *one] for one in sequences]
         seen = self.shell(input_ids=padded(whole), use_cache=False)
         return {cut: states[:, len(primed.tokens) :] for cut, states in seen.items()}
+
+    def go_on(
+        self, ids: torch.Tensor, cache: DynamicCache, aids: dict[str, torch.Tensor]
+    ) -> dict[int, torch.Tensor]:
+        """Activations [batch, tokens, hidden] at each cut of what follows the sequences in `cache`."""
+        if self.shell.cuts == (0,):
+            # A trunk without layers keeps no keys, and a mask over them would be out of place.
+            aids = {name: aid for name, aid in aids.items() if name != "attention_mask"}
+        return self.shell(input_ids=ids, past_key_values=cache, use_cache=True, **aids)
+
+    def aids(self, places: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """Positions and mask [batch, tokens] as the model's own arguments.
+
+        Left to itself a model counts the keys in its cache, and a trunk without layers has none.
+        """
+        aids = {"position_ids": places} if self.shell.takes_positions else {}
+        return aids if mask is None else aids | {"attention_mask": mask}
 
     def _encode(self, sequences: Sequence[Sequence[int]]) -> dict[int, torch.Tensor]:
         mask = padded([[1] * len(one) for one in sequences])

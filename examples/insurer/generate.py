@@ -22,6 +22,7 @@ from company import LINES, PERILS, Facts, Line, Peril, Record, handle
 from stories import FEELINGS, PAPERS, SLOTS, STORIES, Stories
 
 # How many, by default.
+SEED = 7
 TRAINING_NOTES = 1_400
 HELDOUT_NOTES = 120
 
@@ -808,7 +809,7 @@ def write_tasks(out: Path, training: Sequence[Note], heldout: Sequence[Note]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the example company's claim notes.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the four files")
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--notes", type=int, default=TRAINING_NOTES, help="training notes")
     parser.add_argument("--heldout", type=int, default=HELDOUT_NOTES, help="held-out notes")
     given = parser.parse_args()

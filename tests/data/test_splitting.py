@@ -140,7 +140,7 @@ def test_too_few_examples_are_counted():
         split(many(1), 0.1, 0.1)
     with pytest.raises(DataError, match=r"5 examples, 4 of them left out as repeated, give"):
         split(many(1) * 5, 0.1, 0.1)
-    with pytest.raises(DataError, match="1 distinct answer"):
+    with pytest.raises(DataError, match="the same answer"):
         split([example(f"q{n}") for n in range(60)], 0.2, 0.2)
     with pytest.raises(DataError, match="0 for test"):
         split(many(60), 0.2, 0.2, test_given=[])

@@ -1,0 +1,75 @@
+"""Number format and threads follow from what was measured."""
+
+import pytest
+import torch
+
+from azubi.base import probe
+
+
+@pytest.fixture(autouse=True)
+def threads_as_before():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def speeds(monkeypatch):
+    """Say how fast each format is, in GFLOP/s."""
+
+    def say(float32, bfloat16):
+        told = {torch.float32: float32, torch.bfloat16: bfloat16}
+        monkeypatch.setattr(probe, "matmul_speed", lambda dtype, threads: told[dtype])
+
+    return say
+
+
+def test_this_machine_has_a_speed():
+    machine = probe.probe("float32", threads=1)
+    assert machine.dtype == torch.float32 and machine.dtype_name == "float32"
+    assert machine.threads == 1 == torch.get_num_threads()
+    assert 0.1 < machine.gflops < 1e6
+
+
+@pytest.mark.parametrize(
+    "float32, bfloat16, chosen",
+    [
+        (100.0, 0.5, "float32"),
+        (100.0, 100.0, "float32"),
+        (100.0, 129.0, "float32"),
+        (100.0, 131.0, "bfloat16"),
+    ],
+)
+def test_bfloat16_is_taken_only_where_it_pays(speeds, float32, bfloat16, chosen):
+    speeds(float32, bfloat16)
+    machine = probe.probe("auto", threads=1)
+    assert machine.dtype_name == chosen
+    assert machine.gflops == {"float32": float32, "bfloat16": bfloat16}[chosen]
+
+
+@pytest.mark.parametrize("wanted", ["float32", "bfloat16"])
+def test_a_format_that_was_asked_for_is_taken(speeds, wanted):
+    speeds(100.0, 0.5) if wanted == "bfloat16" else speeds(0.5, 100.0)
+    assert probe.probe(wanted, threads=1).dtype_name == wanted
+
+
+@pytest.mark.parametrize("bfloat16, has", [(0.5, False), (49.0, False), (51.0, True), (200.0, True)])
+def test_bfloat16_is_the_processors_own_where_it_is_not_far_slower(speeds, bfloat16, has):
+    speeds(100.0, bfloat16)
+    assert probe.has_bfloat16(1) is has
+
+
+def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkeypatch):
+    monkeypatch.setattr(probe, "_cores", lambda: 8)
+    monkeypatch.setattr(probe.psutil, "cpu_count", lambda logical: 4)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    probe.use_threads(3)
+    assert torch.get_num_threads() == 3
+    probe.use_threads(None)
+    assert torch.get_num_threads() == 2
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    probe.use_threads(None)
+    assert torch.get_num_threads() == 4
+    monkeypatch.setattr(probe, "_cores", lambda: 1)
+    probe.use_threads(None)
+    assert torch.get_num_threads() == 1

