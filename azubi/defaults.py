@@ -26,12 +26,13 @@ def resolved(recipe: Recipe, base: Base, task: Task) -> Recipe:
             "tail_layers": depth,
             "learning_rate": recipe.learning_rate or _rate(depth, recipe.rank, encoder),
             "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),
+            "batch": recipe.batch or (_ENCODER_BATCH if encoder else _DECODER_BATCH),
         }
     )
 
 
-_ENCODER_EPOCHS = 10
-_DECODER_EPOCHS = 4
+_ENCODER_EPOCHS, _ENCODER_BATCH = 10, 16
+_DECODER_EPOCHS, _DECODER_BATCH = 4, 8
 
 
 def _depth(recipe: Recipe, base: Base) -> int:
@@ -44,5 +45,5 @@ def _depth(recipe: Recipe, base: Base) -> int:
 
 def _rate(depth: int, rank: int, encoder: bool) -> float:
     if encoder:
-        return 1e-3 if depth == 0 else 1e-4 if not rank else 5e-4
-    return 1e-3 if rank else 3e-4
+        return 1e-3 if depth == 0 else 5e-4 if rank else 1e-4
+    return 1e-3

@@ -106,7 +106,9 @@ class DecoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        self._model = base.load()
+        # torch's fused attention is slow in bfloat16 on processors: its backward pass takes five times as
+        # long as plain products on sequences of a few hundred tokens (docs/log.md).
+        self._model = base.load("eager" if dtype == torch.bfloat16 else None)
         self.parameters = _count(self._model)
         self.tail = LanguageTail(self._model, tail_layers, rank, seed)
         to_dtype(self.tail, dtype)

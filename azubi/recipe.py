@@ -350,7 +350,7 @@ class _Line:
 
     def _plan(self) -> training.Plan:
         recipe = self.recipe
-        assert recipe.epochs is not None and recipe.learning_rate is not None
+        assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
         return training.Plan(
             epochs=recipe.epochs,
             batch=recipe.batch,

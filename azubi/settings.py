@@ -44,8 +44,8 @@ class Recipe(BaseModel):
     """Peak learning rate; chosen by depth and rank if not given."""
     epochs: int | None = Field(None, ge=1)
     """Most passes over the training examples; chosen by the task if not given."""
-    batch: int = Field(16, ge=1)
-    """Examples per step."""
+    batch: int | None = Field(None, ge=1)
+    """Examples per step; chosen by the kind of base if not given."""
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(0.01, ge=0)

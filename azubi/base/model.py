@@ -36,12 +36,20 @@ class Base:
     tokenizer: Any
     config: Any
 
-    def load(self, dtype: torch.dtype = torch.float32) -> Any:
-        """Read the weights into memory as Transformers' own class, in evaluation mode."""
+    def load(self, attention: str | None = None) -> Any:
+        """Read the weights into memory in float32, as Transformers' own class, in evaluation mode.
+
+        `attention` names one of Transformers' implementations; None leaves the choice to it.
+        """
         from transformers import AutoModel, AutoModelForCausalLM
 
         maker = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
         model = maker.from_pretrained(
-            self.folder, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            self.folder,
+            dtype=torch.float32,
+            attn_implementation=attention,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         return model.eval().requires_grad_(False)

@@ -34,9 +34,9 @@ def main() -> int:
     notes = Session().home / "examples" / "insurer"
     write_tasks(notes, *generate(SEED, TRAINING_NOTES, HELDOUT_NOTES))
     console.print(
-        f"\nAlster & Söhne, an invented insurer, hands over {TRAINING_NOTES:,} claim notes with the answers its\n"
-        "clerks gave. What the clerks know stands in examples/insurer/handbook.md; the model has\n"
-        f"never seen it. {HELDOUT_NOTES} notes of other policyholders are kept back as the test.\n"
+        f"\nAlster & Söhne, an invented insurer, hands over {TRAINING_NOTES:,} claim notes with the\n"
+        "answers its clerks gave. What the clerks know stands in examples/insurer/handbook.md; the\n"
+        f"model has never seen it. {HELDOUT_NOTES} notes of other policyholders are kept back as the test.\n"
     )
     for number, (task, what) in enumerate(TASKS.items(), start=1):
         console.print(Rule(f"Specialist {number} of {len(TASKS)}, {task}: {what}", align="left"))

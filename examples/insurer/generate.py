@@ -53,7 +53,7 @@ NO_DATE_SHARE = 0.08
 NO_AMOUNT_SHARE = 0.08
 ATTACHED_SHARE = 0.62
 """Chance that a required document is there."""
-TO_FOLLOW_SHARE = 0.12
+TO_FOLLOW_SHARE = 0.06
 """Chance that a note with missing documents promises one of them for later."""
 EXTRA_PAPER_SHARE = 0.05
 """Chance that somebody sends a document nobody asked for."""

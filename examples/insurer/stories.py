@@ -588,9 +588,9 @@ STORIES: dict[tuple[str, str], Stories] = {
 }
 
 PAPERS: dict[str, tuple[str, ...]] = {
-    "photos": ("photos", "pictures", "some photos", "phone pictures"),
-    "quote": ("the cost estimate", "the repair quote", "a quote", "the estimate"),
-    "bill": ("the invoice", "the bill", "the final bill", "a copy of the invoice"),
+    "photos": ("photos", "some photos", "pictures"),
+    "quote": ("the quote", "a quote", "the repair quote"),
+    "bill": ("the bill", "the final bill", "the invoice"),
     "police": ("the police report", "the report to the police", "the police record"),
     "fobs": ("both car keys", "the two car keys", "both keys of the car"),
     "list": ("a list of the items", "the list of items", "an itemised list"),

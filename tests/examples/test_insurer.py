@@ -183,8 +183,9 @@ def test_escalation_limit_is_where_its_band_begins() -> None:
 
 
 def test_missing_are_the_required_documents_that_did_not_come() -> None:
-    record = company.handle(company.Facts("contents", "bike", None, None, ("proof", "photos")))
-    assert record["missing"] == ["police", "frame"]
+    record = company.handle(company.Facts("contents", "burglary", None, None, ("list", "photos")))
+    assert record["missing"] == ["police"]
+    assert company.handle(company.Facts("pet", "accident", None, None, ()))["missing"] == ["vet", "bill"]
 
 
 # Notes -----------------------------------------------------------------------------------
