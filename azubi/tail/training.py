@@ -89,8 +89,9 @@ def train(
 ) -> Iterator[Step | Epoch | Ended]:
     """Train `tail` in place and leave it with the weights of its best epoch.
 
-    Best is the epoch with the most validation answers wholly right, then the lowest validation
-    loss. AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
+    An epoch is better than the best so far if its validation loss is lower and its share of right
+    answers is not lower by more than a standard error, or if that share is higher by more than one.
+    AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
 
     Raises:
         TrainingError: the loss is not a finite number.
@@ -100,7 +101,7 @@ def train(
     optimiser = Optimiser(_groups(tail), plan.weight_decay, plan.clip)
     per_epoch = math.ceil(len(lessons) / plan.batch)
     steps = per_epoch * plan.epochs
-    best: tuple[float, float] | None = None
+    best: Validation | None = None
     best_epoch, kept, step = 0, weights.kept(tail), 0
     for epoch in range(1, plan.epochs + 1):
         begun = time.monotonic()
@@ -115,10 +116,9 @@ def train(
             total, count = total + loss * outcome.targets, count + outcome.targets
             yield Step(step, steps, epoch, loss, rate, int(batch.lengths.sum()))
         measured = measure(tail, validation, read, prime, plan)
-        value = (measured.accuracy, -measured.loss)
-        better = best is None or value > best
+        better = best is None or measured.better_than(best)
         if better:
-            best, best_epoch, kept = value, epoch, weights.kept(tail)
+            best, best_epoch, kept = measured, epoch, weights.kept(tail)
         yield Epoch(epoch, total / count, measured.loss, measured.accuracy, time.monotonic() - begun, better)
         if epoch - best_epoch >= plan.patience:
             break
@@ -136,6 +136,17 @@ class Validation:
 
     loss: float
     accuracy: float
+    examples: int
+
+    def better_than(self, other: "Validation") -> bool:
+        """Whether this is the better epoch: by the loss, unless the answers clearly say otherwise.
+
+        The share of right answers is what counts, but on a hundred examples two epochs differ by a few
+        points through luck; the loss sees how sure each answer was, and so tells more.
+        """
+        noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
+        gained = self.accuracy - other.accuracy
+        return gained > noise or (gained >= -noise and self.loss < other.loss)
 
 
 @torch.inference_mode()
@@ -150,7 +161,7 @@ def measure(
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right
-    return Validation(loss / targets, right / len(lessons))
+    return Validation(loss / targets, right / len(lessons), len(lessons))
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

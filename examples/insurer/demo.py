@@ -22,7 +22,7 @@ sys.path.insert(0, str(HERE))
 from generate import HELDOUT_NOTES, SEED, TRAINING_NOTES, generate, write_tasks  # noqa: E402
 
 TASKS = {
-    "triage": "which team takes a claim (about a minute)",
+    "triage": "which team takes a claim (two or three minutes)",
     "intake": "the whole intake record as JSON (most of the time)",
 }
 
