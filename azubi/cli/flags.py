@@ -29,6 +29,8 @@ def accepts(field: FieldInfo) -> str:
 
 def _accepted(annotation: Any) -> list[str]:
     origin = get_origin(annotation)
+    if origin is Annotated:
+        return _accepted(get_args(annotation)[0])
     if origin is Literal:
         return [str(choice) for choice in get_args(annotation)]
     if origin in (Union, types.UnionType):
