@@ -28,6 +28,9 @@ def test_a_small_slice_of_the_demo(tmp_path, monkeypatch):
     home = tmp_path / "home"
     flags = ["--test-data", tmp_path / "intake-heldout.jsonl", "--name", "intake", "--home", home]
     flags += ["--limit", 48, "--test-limit", 4, "--tail-layers", 2, "--epochs", 1, "--batch", 4]
+    # In bfloat16 the rounding depends on which questions are answered together, and a model that has seen
+    # 48 notes is undecided often enough for that to show.
+    flags += ["--dtype", "float32"]
     tuned = azubi("tune", tmp_path / "intake.jsonl", *flags, "--json")
     assert tuned.returncode == 0, tuned.stderr
     outcome = json.loads(tuned.stdout)
