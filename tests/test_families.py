@@ -7,6 +7,7 @@ from functools import cache, partial
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -174,6 +175,48 @@ def test_padding_changes_nothing_for_a_decoder(family, cut):
         inputs = plain_inputs(family, torch.tensor([one]))
         close(states[row], TrunkShell(inner(family), [cut])(**inputs)[cut][0])
         close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0])
+
+
+# The last layer at chosen positions only.
+
+
+@decoders
+@cuts
+@pytest.mark.parametrize("primed", [False, True])
+def test_the_last_layer_gives_the_same_where_it_is_asked(family, cut, primed):
+    """Values and gradients, with and without a prime; the rest of it is not computed at all."""
+    trunk = trunk_of(family, cut)
+    prime = trunk.prime(PRIME) if primed else NOTHING
+    states = pad(trunk.states(UNEQUAL, prime)[cut]).detach()
+    asked = torch.tensor([3, 9, 10, 12, 18, 24, 26, 47])
+    found = []
+    for rows in (None, asked):
+        tail = LanguageTail(whole(family), LAYERS - cut, 0, 0)
+        hidden = tail._hidden(states, prime.states[cut] if primed else None, rows).flatten(0, 1)[asked]
+        hidden.square().sum().backward()
+        found.append((hidden, [(name, weight.grad) for name, weight in tail.named_parameters()]))
+    (want, slopes), (got, trimmed) = found
+    close(got, want)
+    for (name, one), (_, other) in zip(slopes, trimmed, strict=True):
+        assert (one is None) == (other is None), name
+        if one is not None:
+            close(other, one, 1e-4)
+
+
+@decoders
+@torch.no_grad()
+def test_less_is_computed_in_the_last_layer_of_every_family(family):
+    """Otherwise a part with another name would silently cost a layer's work."""
+    if family.name == "bloom":
+        pytest.skip("its MLP adds the residual itself and so is run as a whole")
+    tail = LanguageTail(whole(family), 1, 0, 0).eval()
+    states = torch.randn(2, 32, whole(family).config.get_text_config().hidden_size)
+    spent = []
+    for asked in (None, torch.tensor([5, 40])):
+        with FlopCounterMode(display=False) as counter:
+            tail._hidden(states, None, asked)
+        spent.append(counter.get_total_flops())
+    assert spent[1] < 0.75 * spent[0], spent
 
 
 # The prime.

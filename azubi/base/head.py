@@ -51,6 +51,19 @@ class LanguageHead(nn.Module):
             scores = torch.tanh(scores / self._cap) * self._cap
         return scores
 
+    def sent_back(self, errors: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """The gradient with respect to the hidden states, [rows, hidden].
+
+        `errors` [rows, vocabulary] is the gradient with respect to the scores of `rows` and may be
+        overwritten; `scores` [all, vocabulary] is what `forward` gave.
+        """
+        if self._cap:
+            errors = errors * (1 - (scores[rows] / self._cap) ** 2)
+        if self._scale != 1.0:
+            errors = errors * self._scale
+        slopes: torch.Tensor = errors.to(self.dtype) @ self._linear.weight
+        return slopes
+
 
 def _refuse_more_than_linear(model: Any) -> None:
     known = (model.base_model, model.get_output_embeddings())

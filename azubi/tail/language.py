@@ -1,16 +1,17 @@
 """A tail with a language head: the last k layers of a decoder, trained to write answers.
 
-Loss and head are computed on the positions that predict an answer token, nowhere else. The
-prime goes through the tail once per step, and gradients flow back into it.
+Loss, head and most of the last layer are computed at the positions that predict an answer token,
+nowhere else. The prime goes through the tail once per step, and gradients flow back into it.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import nn
 
-from azubi.base import prefix
+from azubi.base import prefix, rows
 from azubi.base.cut import TailShell
 from azubi.base.head import LanguageHead
 from azubi.tail import lora
@@ -19,6 +20,9 @@ from azubi.tail.outcome import Outcome
 
 _CHUNK = 256
 """Positions whose vocabulary scores exist at one time: 256 x 49,152 floats are 50 MB."""
+_MASTERED = 0.9999
+"""Tokens that are expected with more than this probability have nothing left to teach: their gradient,
+at most a ten-thousandth of a wrong token's, is not computed."""
 
 
 class LanguageTail(nn.Module):
@@ -43,23 +47,33 @@ class LanguageTail(nn.Module):
 
         Computes in the number format of the tail's weights, which is that of the activations.
         """
-        hidden = self._hidden(batch.states, prime)
-        flat = hidden.flatten(0, 1)[batch.rows]
-        loss, hits = _ChunkedLoss.apply(flat, batch.targets, self.head)  # type: ignore[no-untyped-call]
+        hidden = self._hidden(batch.states, prime, batch.rows)
+        asked = hidden.flatten(0, 1).index_select(0, batch.rows)
+        loss, hits = _ChunkedLoss.apply(asked, batch.targets, self.head)  # type: ignore[no-untyped-call]
         wrong = torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, 1.0 - hits)
         return Outcome(loss, len(batch.targets), len(batch.lengths), int((wrong == 0).sum()))
 
-    def _hidden(self, states: torch.Tensor, prime: torch.Tensor | None) -> torch.Tensor:
+    def _hidden(
+        self, states: torch.Tensor, prime: torch.Tensor | None, asked: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """What the head reads, [batch, tokens, hidden]; if `asked`, right at those positions only."""
         if prime is None:
-            return self.shell(states, use_cache=False)  # type: ignore[no-any-return]
+            return self._run(states, asked, use_cache=False)
         if not self.shares:
             repeated = prime.expand(len(states), -1, -1)
-            whole = self.shell(torch.cat([repeated, states], 1), use_cache=False)
-            return whole[:, len(prime) :]  # type: ignore[no-any-return]
+            if asked is not None:
+                asked = asked + len(prime) * (1 + asked // states.shape[1])
+            return self._run(torch.cat([repeated, states], 1), asked, use_cache=False)[:, len(prime) :]
         cache = prefix.fresh(self.shell.config)
         self.shell(prime[None], past_key_values=cache, use_cache=True)
         shared = prefix.expand(cache, len(states))
-        return self.shell(states, past_key_values=shared, use_cache=True)  # type: ignore[no-any-return]
+        return self._run(states, asked, past_key_values=shared, use_cache=True)
+
+    def _run(self, states: torch.Tensor, asked: torch.Tensor | None, **aids: Any) -> torch.Tensor:
+        if asked is None:
+            return self.shell(states, **aids)  # type: ignore[no-any-return]
+        with rows.only(self.shell.layers[-1], asked, states.shape[:-1].numel()):
+            return self.shell(states, **aids)  # type: ignore[no-any-return]
 
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
@@ -72,7 +86,8 @@ class _ChunkedLoss(torch.autograd.Function):
     """Mean cross-entropy through a frozen head, a few positions at a time.
 
     Since the head is frozen, the gradient with respect to the hidden states is all that is needed:
-    it is found in the forward pass, chunk by chunk, and the scores are dropped at once.
+    it is found in the forward pass, chunk by chunk, and the scores are dropped at once. For scores s
+    and the target t it is softmax(s) - onehot(t), sent back through the head.
     """
 
     @staticmethod
@@ -80,22 +95,30 @@ class _ChunkedLoss(torch.autograd.Function):
         ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, head: LanguageHead
     ) -> tuple[torch.Tensor, torch.Tensor]:
         total = torch.zeros(())
-        needs = hidden.requires_grad
-        gradient = torch.empty_like(hidden) if needs else None
+        gradient = torch.zeros_like(hidden) if hidden.requires_grad else None
         hits = torch.empty(len(targets))
         for start in range(0, len(targets), _CHUNK):
             part = slice(start, start + _CHUNK)
-            piece = hidden[part].detach().requires_grad_(needs)
-            with torch.set_grad_enabled(needs):
-                scores = head(piece)
-                loss = nn.functional.cross_entropy(scores, targets[part], reduction="sum")
-            hits[part] = (scores.detach().argmax(-1) == targets[part]).float()
-            total += loss.detach()
+            wanted = targets[part, None]
+            scores = head(hidden[part])
+            highest, best = scores.max(1, keepdim=True)
+            hits[part] = (best == wanted).squeeze(1).float()
+            reached = scores.gather(1, wanted) - highest
+            shares = (scores - highest).exp_()
+            sums = shares.sum(1, keepdim=True)
+            losses = sums.log() - reached
+            total += losses.sum()
             if gradient is not None:
-                (gradient[part],) = torch.autograd.grad(loss, piece)
+                # Not ">": a loss that is not a number must reach the weights, where it is noticed.
+                (open_,) = torch.where(~(losses.squeeze(1) <= -math.log(_MASTERED)))
+                errors = shares.index_select(0, open_).div_(sums[open_])
+                errors.scatter_add_(
+                    1, wanted[open_], torch.full_like(wanted[open_], -1.0, dtype=errors.dtype)
+                )
+                gradient[start + open_] = head.sent_back(errors, scores, open_).to(gradient.dtype)
         ctx.mark_non_differentiable(hits)
         if gradient is not None:
-            ctx.save_for_backward(gradient / len(targets))
+            ctx.save_for_backward(gradient.div_(len(targets)))
         return total / len(targets), hits
 
     @staticmethod
