@@ -17,6 +17,8 @@ from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.model import Primed, Trunk
 
 _BATCH = 32
+_WORTH_DROPPING = 0.75
+"""Share of rows still running at which those that have ended are dropped."""
 Tokens = tuple[int, ...]
 
 
@@ -96,18 +98,27 @@ class Writer:
         rows = [_Row(constraint() if constraint else None) for _ in prompts]
         flow = _Flow(self, prompts)
         scores = flow.begin()
-        live = list(range(len(rows)))
+        running = rows
         for _ in range(longest):
-            for place, number in enumerate(live):
-                rows[number].choose(scores[place], self._end)
-            going = [place for place, number in enumerate(live) if not rows[number].done]
+            best, gained = _likeliest(scores)
+            for place, row in enumerate(running):
+                if not row.done:
+                    row.choose(scores[place], best[place], gained[place], self._end)
+            going = [place for place, row in enumerate(running) if not row.done]
             if not going:
                 break
-            if len(going) < len(live):
+            # A row that has ended runs on for a while: dropping it copies all keys and values.
+            if len(going) <= _WORTH_DROPPING * len(running):
                 flow.keep(going)
-                live = [live[place] for place in going]
-            scores = flow.go_on([rows[number].tokens[-1] for number in live])
+                running = [running[place] for place in going]
+            scores = flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
         return [row.completion() for row in rows]
+
+
+def _likeliest(scores: torch.Tensor) -> tuple[list[int], list[float]]:
+    """The likeliest token of each row of `scores` [batch, vocabulary], and its log-probability."""
+    highest, best = scores.max(1)
+    return best.tolist(), (highest - scores.logsumexp(1)).tolist()
 
 
 @dataclass
@@ -119,13 +130,10 @@ class _Row:
     log_probability: float = 0.0
     done: bool = False
 
-    def choose(self, scores: torch.Tensor, end: int) -> None:
-        """Take the likeliest of the allowed tokens."""
+    def choose(self, scores: torch.Tensor, token: int, gained: float, end: int) -> None:
+        """Take the likeliest of the allowed tokens; `token`, if any may come, with what it gains."""
         allowed = self.constraint.allowed() if self.constraint else None
-        if allowed is None:
-            token = int(scores.argmax())
-            gained = float(scores[token] - scores.logsumexp(0))
-        else:
+        if allowed is not None:
             among = scores[torch.tensor(allowed)]
             best = int(among.argmax())
             token, gained = allowed[best], float(among[best] - among.logsumexp(0))

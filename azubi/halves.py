@@ -13,6 +13,7 @@ import transformers
 
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
+from azubi.base import attention
 from azubi.base.cut import TailShell, to_dtype
 from azubi.base.model import Base
 from azubi.data.contract import Contract
@@ -86,7 +87,7 @@ def cut(base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, 
             f"Choose a number up to {base.layers}, or all.",
         )
     if base.kind == "encoder":
-        return EncoderHalves(base, contract, tail_layers, rank, seed)
+        return EncoderHalves(base, contract, tail_layers, rank, seed, dtype)
     return DecoderHalves(base, contract, tail_layers, rank, seed, dtype)
 
 
@@ -106,9 +107,7 @@ class DecoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        # torch's fused attention is slow in bfloat16 on processors: its backward pass takes five times as
-        # long as plain products on sequences of a few hundred tokens (docs/log.md).
-        self._model = base.load("eager" if dtype == torch.bfloat16 else None)
+        self._model = base.load(attention.fitting(base.family, dtype))
         self.parameters = _count(self._model)
         self.tail = LanguageTail(self._model, tail_layers, rank, seed)
         to_dtype(self.tail, dtype)
@@ -184,8 +183,10 @@ class DecoderHalves:
 class EncoderHalves:
     """An encoder whose pooled output is labelled. It takes no instruction."""
 
-    def __init__(self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int) -> None:
-        """Load and cut; see `cut`. Encoders compute in float32: they are small."""
+    def __init__(
+        self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype
+    ) -> None:
+        """Load and cut; see `cut`. The label head computes in float32, whatever `dtype` is."""
         if contract.task != "labels":
             raise SettingError(
                 f"The base {base.name} is an encoder and can only choose among labels, "
@@ -193,9 +194,9 @@ class EncoderHalves:
                 "Choose a base that writes, such as smollm2-135m.",
             )
         self.base = base
-        self.dtype = torch.float32
+        self.dtype = dtype
         self._contract = contract
-        self._model = base.load()
+        self._model = base.load(attention.fitting(base.family, dtype))
         torch.manual_seed(seed)
         self._layers = tail_layers
         self.tail = self._new_tail(rank, seed)
@@ -203,7 +204,7 @@ class EncoderHalves:
         self.layer_parameters = _count(TailShell(self._model, 1).layers)
         self.head_parameters = 0
         self._cut = base.layers - tail_layers
-        self._trunk = Trunk(base, self._model, [self._cut], torch.float32)
+        self._trunk = Trunk(base, self._model, [self._cut], dtype)
         self._view = base.pooling if tail_layers == 0 else "states"
 
     def prime(self, text: str) -> tuple[int, ...]:
@@ -257,7 +258,10 @@ class EncoderHalves:
 
     def _new_tail(self, rank: int, seed: int) -> LabelTail:
         labels = len(self._contract.labels)
-        return LabelTail(self._model, self._layers, rank, seed, labels, self.base.pooling)
+        tail = LabelTail(self._model, self._layers, rank, seed, labels, self.base.pooling)
+        if tail.shell is not None:
+            to_dtype(tail.shell, self.dtype)
+        return tail
 
     def _chosen(self, tail: LabelTail) -> Answering:
         chooser = Chooser(self._trunk, FrozenLabels(tail))

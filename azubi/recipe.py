@@ -207,9 +207,7 @@ class _Line:
     def _base(self) -> Iterator[ev.Event]:
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
-        self.machine = probe.probe(
-            self.recipe.dtype if base.kind == "decoder" else "float32", self.recipe.threads
-        )
+        self.machine = probe.probe(self.recipe.dtype, self.recipe.threads)
         self.depth = int(self.recipe.tail_layers)
         self.halves: Halves = halves.cut(
             base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
 from azubi.activations import ActivationCache, Origin
-from azubi.base import prefix
+from azubi.base import attention, prefix
 from azubi.base.cut import TailShell, TrunkShell, find_layers, refuse_uncuttable, to_dtype
 from azubi.base.head import LanguageHead
 from azubi.errors import BaseModelError
@@ -175,6 +175,51 @@ def test_padding_changes_nothing_for_a_decoder(family, cut):
         inputs = plain_inputs(family, torch.tensor([one]))
         close(states[row], TrunkShell(inner(family), [cut])(**inputs)[cut][0])
         close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0])
+
+
+# Plain attention.
+
+
+@both
+def test_plain_attention_gives_what_the_familys_own_gives(family):
+    """With padding, values and gradients; families that it does not know keep their own."""
+    config = family.config()
+    name = attention.fitting(config.model_type, torch.bfloat16)
+    if name == "eager":
+        pytest.skip("keeps its own")
+    ids = torch.tensor(sequences((12, 12, 12)))
+    mask = torch.ones_like(ids)
+    mask[0, 9:] = 0
+    found = []
+    for chosen in ("eager", name):
+        model = family.build()
+        model.set_attn_implementation(chosen)
+        assert model.config._attn_implementation == chosen
+        hidden = (model.base_model if family.kind == "decoder" else model).requires_grad_(True)(
+            input_ids=ids, attention_mask=mask
+        )
+        real = hidden.last_hidden_state[mask.bool()]
+        real.square().sum().backward()
+        found.append((real.detach(), {key: weight.grad for key, weight in model.named_parameters()}))
+    (want, slopes), (got, ours) = found
+    close(got, want)
+    for key, one in slopes.items():
+        if one is not None:
+            close(ours[key], one, 1e-4)
+
+
+def test_long_sequences_take_the_fused_form_with_the_same_result(monkeypatch):
+    dice = torch.Generator().manual_seed(3)
+    query, key, value = (torch.randn(2, heads, 12, 8, generator=dice) for heads in (4, 2, 2))
+    mask = torch.zeros(2, 1, 12, 12).masked_fill(torch.ones(12, 12).triu(1).bool(), -1e9)
+    plain, _ = attention.attend(nn.Module(), query, key, value, mask)
+    monkeypatch.setattr(attention, "_FUSED_FROM", 0)
+    close(attention.attend(nn.Module(), query, key, value, mask)[0], plain)
+
+
+def test_only_bfloat16_takes_another_attention_than_transformers():
+    assert attention.fitting("llama", torch.float32) is None
+    assert attention.fitting("gpt_oss", torch.bfloat16) == "eager"
 
 
 # The last layer at chosen positions only.

@@ -46,7 +46,7 @@ class FrozenLabels:
     """A tail with a label head that gives the labels' probabilities."""
 
     def __init__(self, tail: LabelTail) -> None:
-        """Take a copy of `tail`, in float32: label heads are small."""
+        """Take a copy of `tail`; the original can be trained on."""
         self._tail = copy.deepcopy(tail).eval().requires_grad_(False)
         if self._tail.shell is not None:
             lora.merge(self._tail.shell.layers)
@@ -55,7 +55,7 @@ class FrozenLabels:
     def probabilities(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
         """[batch, labels], for each text's activations [tokens, hidden]."""
         lengths = torch.tensor([len(one) for one in states])
-        padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True).float()
+        padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
         return self._tail.scores(padded, lengths).softmax(-1)
 
 
