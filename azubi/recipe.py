@@ -245,7 +245,7 @@ class _Line:
         self._check_room()
         self.outlook = Outlook(self._planned())
         if self.prime:
-            self.recipe = self.recipe.model_copy(update={"prime": self.prime})
+            self.recipe = self.recipe.model_copy(update={"prime": primes.literal(self.prime)})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
 
     def _instruction(self) -> str:

@@ -40,9 +40,16 @@ def write(contract: Contract) -> str:
 def given(value: str) -> str:
     """The instruction that the user gave: the value itself or, for `@path`, that file's text.
 
-    An empty value is taken at its word: no instruction.
+    An empty value is taken at its word: no instruction. `@@` stands for an instruction that begins with @.
     """
+    if value.startswith("@@"):
+        return value[1:].strip()
     return _file(Path(value[1:]).expanduser()) if value.startswith("@") else value.strip()
+
+
+def literal(text: str) -> str:
+    """What `given` takes for exactly `text`."""
+    return f"@{text}" if text.startswith("@") else text
 
 
 def _stripped(example: Example) -> Example:

@@ -4,7 +4,7 @@ import pytest
 
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
-from azubi.data.prime import given, shared_system, strip_system, write
+from azubi.data.prime import given, literal, shared_system, strip_system, write
 from azubi.errors import DataError
 
 
@@ -55,3 +55,8 @@ def test_files_that_give_no_instruction(tmp_path):
             given(f"@{path}")
         assert str(path) in caught.value.problem
         assert said in str(caught.value) or path == tmp_path
+
+
+@pytest.mark.parametrize("text", ["Sort it.", "@ is a sign like any other.", "@@ twice", ""])
+def test_any_instruction_can_be_put_down_so_that_it_is_read_again_as_it_was(text):
+    assert given(literal(text)) == text
