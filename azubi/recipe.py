@@ -43,7 +43,7 @@ from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
-from azubi.tail import training, weights
+from azubi.tail import form, training, weights
 from azubi.tail.batch import Lesson
 
 
@@ -239,7 +239,7 @@ class _Line:
         made = self.recipe.prime is None and self.system is None
         tokens = self.halves.prime(self.prime)
         self._check_lengths()
-        self.train = [self.halves.lesson(one) for one in self.split.train]
+        self.train = form.spare([self.halves.lesson(one) for one in self.split.train])
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
         self.longest = _longest(self.train)
         self._check_room()
@@ -274,7 +274,7 @@ class _Line:
         layer = self.halves.layer_parameters
         lessons = [*self.train, *self.validation]
         tokens = sum(one.length for one in lessons)
-        targets = sum(len(one.targets) for one in lessons)
+        targets = sum(len(one.targets) - len(one.spared) for one in lessons)
         epochs = int(self.recipe.epochs or 1)
         trunk = 2 * tokens * layer * (self.halves.base.layers - self.depth)
         tail = epochs * (6 * tokens * layer * self.depth + 4 * targets * self.halves.head_parameters)

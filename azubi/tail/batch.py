@@ -25,6 +25,8 @@ class Lesson:
     """What the trunk read: prompt and answer without its last token, or the text to be labelled."""
     targets: Tokens
     """The answer's token ids with the end token, or one label's number."""
+    spared: frozenset[int] = frozenset()
+    """Places in `targets` that are left out of the loss (see `form`)."""
 
     @property
     def length(self) -> int:
@@ -46,6 +48,8 @@ class Batch:
     """[targets]: token ids or label numbers."""
     owners: torch.Tensor
     """[targets]: which lesson of the batch a target belongs to."""
+    spared: int = 0
+    """How many targets the lessons have beyond these, left out since nothing is to be learned from them."""
 
 
 def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
@@ -58,15 +62,17 @@ def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
     for number, (lesson, one) in enumerate(zip(lessons, states, strict=True)):
         # The last len(targets) positions predict them, each the next token.
         first = number * longest + len(one) - len(lesson.targets)
-        rows.extend(range(first, first + len(lesson.targets)))
-        targets.extend(lesson.targets)
-        owners.extend([number] * len(lesson.targets))
+        kept = [place for place in range(len(lesson.targets)) if place not in lesson.spared]
+        rows.extend(first + place for place in kept)
+        targets.extend(lesson.targets[place] for place in kept)
+        owners.extend([number] * len(kept))
     return Batch(
         torch.nn.utils.rnn.pad_sequence(states, batch_first=True),
         torch.tensor([len(one) for one in states]),
         torch.tensor(rows),
         torch.tensor(targets),
         torch.tensor(owners),
+        sum(len(lesson.spared) for lesson in lessons),
     )
 
 

@@ -51,7 +51,11 @@ class LanguageTail(nn.Module):
         asked = hidden.flatten(0, 1).index_select(0, batch.rows)
         loss, hits = _ChunkedLoss.apply(asked, batch.targets, self.head)  # type: ignore[no-untyped-call]
         wrong = torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, 1.0 - hits)
-        return Outcome(loss, len(batch.targets), len(batch.lengths), int((wrong == 0).sum()))
+        # A spared target counts as learned, with a loss of 0: the mean stays one over whole answers.
+        whole = len(batch.targets) + batch.spared
+        return Outcome(
+            loss * (len(batch.targets) / whole), whole, len(batch.lengths), int((wrong == 0).sum())
+        )
 
     def _hidden(
         self, states: torch.Tensor, prime: torch.Tensor | None, asked: torch.Tensor | None = None
