@@ -21,7 +21,7 @@ class CacheSettings(BaseModel):
 
     dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
     """Number format in which activations are kept; auto keeps them as they were computed."""
-    quota: ByteSize = Field(ByteSize(20 * 10**9), ge=0)
+    quota: ByteSize = ByteSize(20 * 10**9)
     """Most room for activations, such as 20 GB; the oldest go, what has no room is computed again."""
 
 

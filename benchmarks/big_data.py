@@ -48,10 +48,13 @@ def make_up(cache: ActivationCache, halves: DecoderHalves, made: list[Lesson]) -
     pool = torch.randn(4 * LENGTH, WIDTH) * 3
     pool = pool.to(halves.dtype)
     dice = random.Random(1)
-    for start in range(0, len(made), CHUNK):
+    missing = cache.missing(
+        origin.key(one.tokens) for one in made
+    )  # an earlier sitting may have written some
+    for start in range(0, len(missing), CHUNK):
         cache.write(
-            (origin.key(one.tokens), pool[(place := dice.randrange(3 * LENGTH)) : place + LENGTH])
-            for one in made[start : start + CHUNK]
+            (key, pool[(place := dice.randrange(3 * LENGTH)) : place + LENGTH])
+            for key in missing[start : start + CHUNK]
         )
     assert not cache.full, cache.full
     return time.monotonic() - begun

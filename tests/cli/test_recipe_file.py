@@ -92,7 +92,7 @@ def test_wrong_flags(flags, words):
         ("data: d.csv\nepochs: 0\n", ["`epochs` in", "r.yaml", "at least 1"]),
         ("data: d.csv\ncache: {dtyp: int8}\n", ["`cache.dtyp`", "Did you mean `cache.dtype`?"]),
         ("data: d.csv\ncache: {dtype: x}\n", ["`cache.dtype` in", "r.yaml", "'bfloat16' or 'int8'"]),
-        ("data: d.csv\ncache: {quota: -3}\n", ["`cache.quota` in", "r.yaml", "at least 0"]),
+        ("data: d.csv\ncache: {quota: -3}\n", ["`cache.quota` in", "r.yaml", "not a size"]),
         ("data: d.csv\ncache: int8\n", ["`cache` in", "a group of settings", "dtype, quota"]),
         ("epochs: 2\n", ["names no data"]),
         ("", ["names no data"]),
