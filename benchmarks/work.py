@@ -87,9 +87,11 @@ def tail_training(
     layers, last, head = _parts(shape, prime, lessons, batches)
     forward = (k - 1) * (layers.products + layers.attention) + last.products + last.attention + head
     # Backward, each product has one gradient for its input and one for its weights; attention has four
-    # products for the two of its forward pass. The first layer's own input is not trained.
+    # products for the two of its forward pass. Behind the first layer's norm an input has a gradient only
+    # for the sake of that norm's weights, which LoRA leaves as they are.
     weights = ((k - 1) * layers.products + last.products) if full else 0.0
-    inputs = (k - 1) * layers.products + last.products - (last if k == 1 else layers).entering
+    spared = 0.0 if full else (last if k == 1 else layers).entering
+    inputs = (k - 1) * layers.products + last.products - spared
     attention = 2 * ((k - 1) * layers.attention + last.attention)
     return forward + weights + inputs + attention + unmastered * head
 

@@ -1,0 +1,182 @@
+"""The whole plumbing on a tiny base, with a rival that does nothing but answer."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import data, sides, train
+from benchmarks.cells import Cell, Method
+from benchmarks.sides import Bench, SideError
+from benchmarks.store import Store
+from tests import tiny
+
+RIVAL = """
+import json, shutil, sys, time
+from importlib.metadata import version
+job = json.load(open(sys.argv[1]))
+if job["rate"] > 1:
+    sys.exit("the rate is absurd")
+print("half done")
+if job["save"]:
+    shutil.copytree(job["base"], job["save"])
+assert all(one["asked"] and one["answer"] for one in job["train"])
+outcome = {
+    "seconds": 2.0, "seconds_to_best": 1.5, "peak_bytes": 10**9, "validation_loss": 1 / job["rate"],
+    "step_seconds": [1.0, 1.0], "versions": {"torch": version("torch")}, "threads": job["threads"],
+    "examples": len(job["train"]), "epochs": job["epochs"],
+}
+json.dump(outcome, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture
+def cell(bases, monkeypatch, tmp_path):
+    """A cell on a tiny decoder; its rival is a script of this test."""
+    script = tmp_path / "rival.py"
+    script.write_text(RIVAL)
+    monkeypatch.setattr(sides, "peer", lambda _: [sys.executable, str(script)])
+    monkeypatch.setattr(sides, "PEERS", script)
+    monkeypatch.setattr(train, "PEERS", script)
+    source = data.Source(
+        "tiny", "labels", None, lambda train, test: (tiny.labels(train), tiny.labels(test, 1))
+    )
+    monkeypatch.setitem(data.SOURCES, "tiny", source)
+    ours = Method("azubi", "", str(bases.decoder), (1e-3, 3e-3, 1e-2), (("batch", 8), ("tail_layers", 2)), 2)
+    rival = Method("a rival", "rival", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed"))
+    return Cell("tiny-rival", "set-up", "tiny", 40, 12, 2, ours, rival, 5)
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A bench in its short form; what it tells is in `told`."""
+    told: list[str] = []
+    store = Store(tmp_path / "results" / "short")
+    made = Bench(tmp_path / "work", store, Store(tmp_path / "results"), 1, told.append, True)
+    made.told = told
+    return made
+
+
+def test_a_cell_is_measured_on_both_sides(cell, bench):
+    result = bench.measure(cell)
+    bench.store.write(cell, result)
+    first, second = result["ours"]
+    assert (first["seed"], second["seed"]) == (0, 1)
+    for run in result["ours"]:
+        assert 0 < run["seconds_to_best"] <= run["seconds"]
+        assert run["peak_bytes"] > 50e6
+        assert 0 < run["trunk_share"] < 1
+        assert 0 < run["tail_share"] < 1
+        assert run["scores"][0]["name"] == "accuracy"
+    (rival,) = result["rival"]
+    # The rival's model is the untouched base; that too is scored on every test example.
+    assert rival["scores"][0]["n"] == 12
+    assert rival["examples"] == first["examples"]
+    assert "  half done" in bench.told
+
+
+def test_all_seeds_train_on_the_same_examples(cell, bench):
+    runs = bench.measure(cell)["ours"]
+    assert len({run["tokens"] for run in runs}) == 1
+    assert runs[0]["validation_loss"] != runs[1]["validation_loss"]
+
+
+def test_the_long_form_chooses_rates_on_half_of_the_examples_and_remembers_them(cell, bench):
+    long = replace(bench, short=False)
+    result = long.measure(cell)
+    assert result["rates"]["a rival"] == 5e-3  # its loss falls with the rate
+    asked = sum("which rate" in line for line in bench.told)
+    assert asked == 2
+    long.measure(cell)
+    assert sum("which rate" in line for line in bench.told) == asked
+
+
+def test_a_search_runs_the_trunk_once_for_each_depth(cell, bench):
+    found = bench.measure(replace(cell, trials=6, rival=replace(cell.rival, modes=())))
+    assert [run["trunk_computed"] > 0 for run in found["ours"]] == [True, *[False] * 4, True]
+    assert len(found["rival"]) == 3
+
+
+def test_a_rival_that_fails_is_told_with_its_log(cell, bench):
+    broken = replace(cell, rival=replace(cell.rival, rates=(2.0, 2.0, 2.0), modes=()))
+    with pytest.raises(SideError, match="the rate is absurd"):
+        bench.measure(broken)
+
+
+@pytest.fixture
+def command(cell, monkeypatch, tmp_path):
+    """The command, with the tiny cell and another one after it."""
+    second = replace(cell, name="second")
+    monkeypatch.setattr(train, "cells", lambda form: (cell, second))
+
+    def run(*words):
+        return train.main(
+            [
+                "--short",
+                "--threads",
+                "1",
+                "--results",
+                str(tmp_path / "r"),
+                "--work",
+                str(tmp_path / "w"),
+                *words,
+            ]
+        )
+
+    return run
+
+
+def fake(measured):
+    """Stands for `Bench.measure`: takes or raises the next of `measured`."""
+    left = iter(measured)
+
+    def measure(self, cell):
+        one = next(left)
+        if isinstance(one, BaseException):
+            raise one
+        return one
+
+    return measure
+
+
+def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeypatch, capsys):
+    from tests.benchmarks.cells import result
+
+    monkeypatch.setattr(Bench, "measure", fake([result(), KeyboardInterrupt()]))
+    assert command() == 130
+    assert "finished cells are kept" in capsys.readouterr().out
+    monkeypatch.setattr(Bench, "measure", fake([result()]))
+    assert command() == 0
+    told = capsys.readouterr().out
+    assert told.count("done on 2026-01-01") == 1
+    assert command("--list") == 0
+    assert capsys.readouterr().out.count(": done") == 2
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(command, monkeypatch, capsys):
+    from tests.benchmarks.cells import result
+
+    monkeypatch.setattr(Bench, "measure", fake([SideError("broken"), result()]))
+    assert command() == 1
+    told = capsys.readouterr().out
+    assert "tiny-rival failed: broken" in told
+    assert "tiny-rival: not measured yet" in told
+
+
+def test_data_that_is_not_here_is_skipped_and_said(command, monkeypatch, capsys):
+    lacking = replace(data.SOURCES["tiny"], files=("nowhere.csv",))
+    monkeypatch.setitem(data.SOURCES, "tiny", lacking)
+    monkeypatch.setattr(Bench, "measure", fake([]))
+    assert command() == 0
+    assert "skipped: nowhere.csv not found" in capsys.readouterr().out
+
+
+def test_without_the_rivals_libraries_it_says_how_to_get_them(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(train, "PEERS", tmp_path / "nothing" / "bin" / "python")
+    assert command() == 2
+    assert "make bench-setup" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(command, capsys):
+    assert command("--only", "nonsense") == 2
+    assert "tiny-rival" in capsys.readouterr().out
