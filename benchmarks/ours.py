@@ -66,6 +66,7 @@ def main() -> None:
         "scores": seen.scores,
         "trained": seen.base and seen.base.trained,
         "dtype": seen.base and seen.base.dtype,
+        "examples": len(kept[0].train),
         "trunk_computed": seen.trunk and seen.trunk.computed,
     }
     end(path, outcome | shares(recipe, home, kept[0], seen, computed[0]), ("azubi",))

@@ -102,7 +102,7 @@ class Bench:
     def _mode(self, cell: Cell) -> str:
         """The number format and attention in which a peer is fastest, by a few steps in each."""
         method = cell.rival
-        if not probe.has_bfloat16(self.threads):
+        if len(method.modes) == 1 or not probe.has_bfloat16(self.threads):
             return method.modes[0]
         basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
         name = f"{method.script}-mode"
@@ -162,7 +162,7 @@ class Bench:
         what = f"azubi, rate {rate:g}, seed {seed}" + "".join(
             f", {name} {one}" for name, one in settings.items()
         )
-        return self._run(what, [sys.executable, "-m", "benchmarks.ours"], job) | {
+        return self._run(what, azubi(), job) | {
             "rate": rate,
             "seed": seed,
             **settings,
@@ -275,6 +275,11 @@ class Bench:
             raise SideError(f"{what}: ended with code {code}.\n{last}\nThe whole log: {log}")
         outcome: Result = json.loads(found.read_text())
         return outcome | {"began": began, "ended": machine.now()}
+
+
+def azubi() -> list[str]:
+    """How azubi is started."""
+    return [sys.executable, "-m", "benchmarks.ours"]
 
 
 def peer(script: str) -> list[str]:

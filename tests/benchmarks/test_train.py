@@ -23,9 +23,26 @@ if job["save"]:
 assert all(one["asked"] and one["answer"] for one in job["train"])
 outcome = {
     "seconds": 2.0, "seconds_to_best": 1.5, "peak_bytes": 10**9, "validation_loss": 1 / job["rate"],
-    "step_seconds": [1.0, 1.0], "versions": {"torch": version("torch")}, "threads": job["threads"],
+    "step_seconds": [9.0, 1.0 if job["mode"] == "mixed" else 2.0], "threads": job["threads"],
+    "versions": {"torch": version("torch")},
     "examples": len(job["train"]), "epochs": job["epochs"],
 }
+json.dump(outcome, open(sys.argv[2], "w"))
+"""
+
+
+OURS = """
+import json, pathlib, sys
+from importlib.metadata import version
+job = json.load(open(sys.argv[1]))
+recipe = job["recipe"]
+cached = pathlib.Path(job["home"]) / f"trunk {recipe.get('tail_layers')}"
+outcome = {
+    "seconds": 1.0, "seconds_to_best": 1.0, "peak_bytes": 10**8, "validation_loss": recipe["learning_rate"],
+    "versions": {"torch": version("torch")}, "threads": job["threads"], "trunk_computed": not cached.exists(),
+    "limit": job["train_limit"], "until": job["until"],
+}
+cached.touch()
 json.dump(outcome, open(sys.argv[2], "w"))
 """
 
@@ -36,7 +53,6 @@ def cell(bases, monkeypatch, tmp_path):
     script = tmp_path / "rival.py"
     script.write_text(RIVAL)
     monkeypatch.setattr(sides, "peer", lambda _: [sys.executable, str(script)])
-    monkeypatch.setattr(sides, "PEERS", script)
     monkeypatch.setattr(train, "PEERS", script)
     source = data.Source(
         "tiny", "labels", None, lambda train, test: (tiny.labels(train), tiny.labels(test, 1))
@@ -45,6 +61,15 @@ def cell(bases, monkeypatch, tmp_path):
     ours = Method("azubi", "", str(bases.decoder), (1e-3, 3e-3, 1e-2), (("batch", 8), ("tail_layers", 2)), 2)
     rival = Method("a rival", "rival", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed"))
     return Cell("tiny-rival", "set-up", "tiny", 40, 12, 2, ours, rival, 5)
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Puts a script in azubi's place too, and takes scores for granted."""
+    script = tmp_path / "ours.py"
+    script.write_text(OURS)
+    monkeypatch.setattr(sides, "azubi", lambda: [sys.executable, str(script)])
+    monkeypatch.setattr(Bench, "_score", lambda *_: [{"name": "accuracy", "value": 0.5}])
 
 
 @pytest.fixture
@@ -62,6 +87,8 @@ def test_a_cell_is_measured_on_both_sides(cell, bench):
     bench.store.write(cell, result)
     first, second = result["ours"]
     assert (first["seed"], second["seed"]) == (0, 1)
+    assert first["tokens"] == second["tokens"]
+    assert first["validation_loss"] != second["validation_loss"]
     for run in result["ours"]:
         assert 0 < run["seconds_to_best"] <= run["seconds"]
         assert run["peak_bytes"] > 50e6
@@ -75,30 +102,46 @@ def test_a_cell_is_measured_on_both_sides(cell, bench):
     assert "  half done" in bench.told
 
 
-def test_all_seeds_train_on_the_same_examples(cell, bench):
-    runs = bench.measure(cell)["ours"]
-    assert len({run["tokens"] for run in runs}) == 1
-    assert runs[0]["validation_loss"] != runs[1]["validation_loss"]
-
-
-def test_the_long_form_chooses_rates_on_half_of_the_examples_and_remembers_them(cell, bench):
+def test_the_long_form_chooses_rates_on_half_of_the_examples_and_remembers_them(cell, bench, quick):
     long = replace(bench, short=False)
     result = long.measure(cell)
-    assert result["rates"]["a rival"] == 5e-3  # its loss falls with the rate
+    # Ours claims a loss that rises with the rate, the rival one that falls.
+    assert result["rates"] == {"azubi": 1e-3, "a rival": 5e-3}
     asked = sum("which rate" in line for line in bench.told)
     assert asked == 2
     long.measure(cell)
     assert sum("which rate" in line for line in bench.told) == asked
 
 
-def test_a_search_runs_the_trunk_once_for_each_depth(cell, bench):
-    found = bench.measure(replace(cell, trials=6, rival=replace(cell.rival, modes=())))
-    assert [run["trunk_computed"] > 0 for run in found["ours"]] == [True, *[False] * 4, True]
-    assert len(found["rival"]) == 3
+def test_a_search_has_one_home_for_all_trials(cell, bench, quick):
+    found = bench.measure(replace(cell, trials=6))
+    # Five rates for each depth: the trunk is needed when a depth comes for the first time.
+    assert [run["trunk_computed"] for run in found["ours"]] == [True, *[False] * 4, True]
+    assert {run["until"] for run in found["ours"]} == {"training"}
+    assert [run["rate"] for run in found["rival"]] == [1e-3, 2e-3, 5e-3]
 
 
-def test_a_rival_that_fails_is_told_with_its_log(cell, bench):
-    broken = replace(cell, rival=replace(cell.rival, rates=(2.0, 2.0, 2.0), modes=()))
+def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
+    assert [run["trunk_computed"] for run in bench.measure(cell)["ours"]] == [True, True]
+
+
+def test_the_fastest_number_format_is_probed_once(cell, bench, quick, monkeypatch):
+    monkeypatch.setattr(sides.probe, "has_bfloat16", lambda _: True)
+    assert bench.measure(cell)["mode"] == "mixed"
+    probed = sum("s a step" in line for line in bench.told)
+    assert probed == 2
+    bench.measure(cell)
+    assert sum("s a step" in line for line in bench.told) == probed
+
+
+def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypatch):
+    monkeypatch.setattr(sides.probe, "has_bfloat16", lambda _: False)
+    assert bench.measure(cell)["mode"] == "float32"
+    assert not any("s a step" in line for line in bench.told)
+
+
+def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
+    broken = replace(cell, rival=replace(cell.rival, rates=(2.0, 2.0, 2.0)))
     with pytest.raises(SideError, match="the rate is absurd"):
         bench.measure(broken)
 
