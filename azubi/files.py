@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from azubi.errors import AzubiError, StorageError
+from azubi.errors import AzubiError, DiskFull, StorageError
 
 _BLOCK = 1 << 20
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -123,7 +123,7 @@ def explained(path: Path) -> Iterator[None]:
     except Exception as error:
         number = _number(error)
         if number in _FULL:
-            raise StorageError(
+            raise DiskFull(
                 f"The disk is full: {path} could not be written.",
                 "Free some space, or choose another folder with --home, and run the command again.",
             ) from error

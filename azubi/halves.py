@@ -5,12 +5,15 @@ activations come from, which tail is trained, and how both halves answer. `recip
 here, `ask` answers through here. Knows nothing of data files, scores or folders of specialists.
 """
 
+import resource
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import psutil
 import torch
 import transformers
 
+from azubi import packing
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
 from azubi.base import attention
@@ -29,7 +32,7 @@ from azubi.trunk.filling import Filled, fill, view
 from azubi.trunk.model import Primed, Trunk
 
 _MEMORY = 1 << 30
-"""Bytes of activations that are kept in memory, decrypted, between epochs."""
+"""Most bytes of activations that are kept in memory, decrypted, between epochs."""
 
 
 class Halves(Protocol):
@@ -146,14 +149,18 @@ class DecoderHalves:
         if self._cut == 0:
             return iter(())
         return fill(
-            self._trunk, cache, {self._cut: self._origin()}, self._primed, [one.tokens for one in lessons]
+            self._trunk,
+            cache,
+            {self._cut: self._origin(cache)},
+            self._primed,
+            [one.tokens for one in lessons],
         )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
         if self._cut == 0:
             return self._compute
-        return _Remembering(cache, self._origin(), self._compute)
+        return _Remembering(cache, self._origin(cache), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
@@ -176,8 +183,9 @@ class DecoderHalves:
             return self._primed.states[self._cut]
         return self._trunk.states([tokens], self._primed)[self._cut][0]
 
-    def _origin(self) -> Origin:
-        return _origin(self.base, self._cut, self._template.fingerprint, self._primed.tokens, self.dtype)
+    def _origin(self, cache: ActivationCache) -> Origin:
+        template, prime = self._template.fingerprint, self._primed.tokens
+        return _origin(self.base, self._cut, template, prime, self.dtype, cache)
 
 
 class EncoderHalves:
@@ -230,12 +238,12 @@ class EncoderHalves:
         if self._cut == 0:
             return iter(())
         return fill(
-            self._trunk, cache, {self._cut: self._origin()}, _NO_PRIME, [one.tokens for one in lessons]
+            self._trunk, cache, {self._cut: self._origin(cache)}, _NO_PRIME, [one.tokens for one in lessons]
         )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        return self._compute if self._cut == 0 else _Remembering(cache, self._origin(), self._compute)
+        return self._compute if self._cut == 0 else _Remembering(cache, self._origin(cache), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Start the head as a nearest-centroid classifier."""
@@ -270,31 +278,43 @@ class EncoderHalves:
     def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
         return view(self._trunk.states([tokens], _NO_PRIME)[self._cut][0], self._view)
 
-    def _origin(self) -> Origin:
-        return _origin(self.base, self._cut, "plain 1", (), self.dtype, self._view)
+    def _origin(self, cache: ActivationCache) -> Origin:
+        return _origin(self.base, self._cut, "plain 1", (), self.dtype, cache, self._view)
 
 
 class _Remembering:
-    """Reads the cache, keeps what it read as long as there is room, and computes what was lost."""
+    """Reads the cache, keeps what it read as long as there is room, and computes what is not there."""
 
     def __init__(self, cache: ActivationCache, origin: Origin, compute: Reader) -> None:
         self._cache = cache
         self._origin = origin
         self._compute = compute
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
-        self._room = _MEMORY
+        self._room = min(_MEMORY, _free_memory() // 4)
 
     def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if tokens in self._known:
             return self._known[tokens]
-        states = self._cache.read(self._origin.key(tokens))
-        if states is None:  # damaged, or erased by another run
+        key = self._origin.key(tokens)
+        states = self._cache.read(key)
+        if states is None:  # never had room, was damaged, or was given up by another run
             states = self._compute(tokens)
-            self._cache.write([(self._origin.key(tokens), states)])
+            self._cache.write([(key, states)])
+            # The same numbers, whether they were kept or not.
+            states = packing.rounded(states, packing.form_of(self._cache.dtype, states.dtype))
         if states.nbytes <= self._room:
             self._room -= states.nbytes
             self._known[tokens] = states
         return states
+
+
+def _free_memory() -> int:
+    """Bytes that this process may still take: what the machine has, or its own limit (RLIMIT_AS) if lower."""
+    free = int(psutil.virtual_memory().available)
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return free
+    return max(0, min(free, limit - int(psutil.Process().memory_info().vms)))
 
 
 def _count(module: torch.nn.Module) -> int:
@@ -302,13 +322,20 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def _origin(
-    base: Base, cut: int, template: str, prime: tuple[int, ...], dtype: torch.dtype, kept: str = "states"
+    base: Base,
+    cut: int,
+    template: str,
+    prime: tuple[int, ...],
+    dtype: torch.dtype,
+    cache: ActivationCache,
+    kept: str = "states",
 ) -> Origin:
     versions = f"{torch.__version__} transformers {transformers.__version__}"
     words = base.tokenizer
     fast = getattr(words, "backend_tokenizer", None)
     written = fast.to_str() if fast is not None else str(sorted(words.get_vocab().items()))
-    return Origin(base.sha256, cut, written, template, prime, str(dtype), versions, kept)
+    form = packing.form_of(cache.dtype, dtype)
+    return Origin(base.sha256, cut, written, template, prime, str(dtype), versions, kept, form)
 
 
 _NO_PRIME = Primed((), None, {})

@@ -38,6 +38,7 @@ from azubi.evaluate.confusion import confusions
 from azubi.evaluate.report import Report, render
 from azubi.evaluate.score import Score
 from azubi.halves import Halves
+from azubi.keys import data_version
 from azubi.outlook import Outlook
 from azubi.package import writing
 from azubi.package.card import Card
@@ -45,6 +46,11 @@ from azubi.registry.store import Store
 from azubi.settings import Recipe
 from azubi.tail import form, training, weights
 from azubi.tail.batch import Lesson
+
+_RESERVE = 64 << 20
+_TRAINED_BYTES = 28
+"""Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
+checkpoints (float32, and AdamW's two moments) and the packaged tail."""
 
 
 def run(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
@@ -296,13 +302,25 @@ class _Line:
 
     def _trunk(self) -> Iterator[ev.Event]:
         begun = time.monotonic()
-        self.cache = ActivationCache(self.home)
+        self.cache = ActivationCache(
+            self.home,
+            data_version(self.hashes.values()),
+            dtype=self.recipe.cache.dtype,
+            quota=self.recipe.cache.quota,
+            reserve=_RESERVE + _TRAINED_BYTES * self.trained,
+        )
         filled = None
         for filled in self.halves.fill(self.cache, [*self.train, *self.validation]):
             yield self._progress("trunk", filled.done, filled.total, "examples")
+        if filled is not None and filled.without:
+            yield ev.Notice(
+                text=f"The activations of {_some(filled.without, 'example')} not kept, since "
+                f"{self.cache.full}: the trunk runs over them again in every epoch, which takes longer. "
+                "--cache-dtype int8 takes a quarter of the room of float32."
+            )
         if filled is not None:
             yield ev.TrunkDone(
-                computed=filled.total - filled.reused,
+                computed=filled.total - filled.reused - filled.without,
                 reused=filled.reused,
                 tokens=filled.tokens,
                 seconds=time.monotonic() - begun,

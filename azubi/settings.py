@@ -6,15 +6,29 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ByteSize, ConfigDict, Field
 
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
+
+
+_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+
+
+class CacheSettings(BaseModel):
+    """How activations are kept on disk."""
+
+    model_config = _CONFIG
+
+    dtype: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """Number format in which activations are kept; auto keeps them as they were computed."""
+    quota: ByteSize = ByteSize(20 * 10**9)
+    """Most room for activations, such as 20 GB; the oldest go, what has no room is computed again."""
 
 
 class Recipe(BaseModel):
     """What goes into a run. The same recipe on the same data gives the same specialist."""
 
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = _CONFIG
 
     name: str = Field("specialist", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     """What the specialist is called: small letters, digits, dot, dash, underscore."""
@@ -60,6 +74,8 @@ class Recipe(BaseModel):
     """Measure on at most this many test examples."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
+    cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))
+    """How activations are kept on disk."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
     seed: int = 0

@@ -2,18 +2,25 @@
 
 import dataclasses
 import errno
+import gc
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 
+from azubi import activations, halves, packing
 from azubi.activations import ActivationCache, Origin
 from azubi.errors import StorageError
 from azubi.halves import _Remembering
+from azubi.tail.batch import Lesson
+from azubi.tail.outcome import Outcome
+from azubi.tail.training import Plan, train
 from azubi.trunk.filling import bucketed, fill
 from azubi.trunk.model import Primed
 
@@ -87,7 +94,30 @@ def test_the_same_ingredients_hit_in_another_process(cache):
     assert told.stdout.strip() == ORIGIN.key(TOKENS)
 
 
+def test_the_key_of_long_ingredients_is_made_quickly():
+    """A tokenizer of megabytes is not hashed again for each of ten thousand keys."""
+    origin = dataclasses.replace(ORIGIN, tokenizer="x" * 3_000_000)
+    begun = time.process_time()
+    assert len({origin.key((number,)) for number in range(10_000)}) == 10_000
+    assert time.process_time() - begun < 2
+
+
 # What was written is what is read.
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
+def test_an_entry_comes_back_as_its_form_keeps_it(home, dtype, form):
+    states = tensor(5, dtype)
+    cache = ActivationCache(home, dtype=form)
+    cache.write([("a", states)])
+    got = cache.read("a")
+    assert got.dtype == dtype
+    assert torch.equal(got, packing.rounded(states, packing.form_of(form, dtype)))
+    cache.close()
+    again = ActivationCache(home)
+    assert torch.equal(again.read("a"), got), "whatever the form that is wanted now"
+    again.close()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -138,7 +168,7 @@ def test_neither_activations_nor_tokens_lie_open_on_disk(cache, home):
 
 
 def test_the_key_is_the_owners_alone(cache, home):
-    assert stat.S_IMODE((home / "keys" / "activations.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE((home / "keys" / "activations-any.key").stat().st_mode) == 0o600
 
 
 def test_equal_activations_are_not_equal_on_disk(cache, home):
@@ -151,7 +181,7 @@ def test_equal_activations_are_not_equal_on_disk(cache, home):
 
 def test_without_its_key_the_cache_is_empty_and_fills_again(cache, home):
     cache.write([("a", tensor())])
-    (home / "keys" / "activations.key").unlink()
+    (home / "keys" / "activations-any.key").unlink()
     again = ActivationCache(home)
     assert again.read("a") is None
     assert again.missing(["a"]) == ["a"]
@@ -215,13 +245,19 @@ def retype(home):
     index.commit()
 
 
+def repack(home):
+    index = sqlite3.connect(home / "cache" / "index.sqlite")
+    index.execute("UPDATE entries SET form = 'bfloat16', columns = 2 * columns")
+    index.commit()
+
+
 def mistype(home):
     index = sqlite3.connect(home / "cache" / "index.sqlite")
     index.execute("UPDATE entries SET dtype = 'torch.float64'")
     index.commit()
 
 
-DAMAGE = [flip, truncate, swap, remove, halve, reshape, turn, retype, mistype]
+DAMAGE = [flip, truncate, swap, halve, reshape, turn, retype, repack, mistype]
 
 
 @pytest.mark.parametrize("harm", DAMAGE, ids=lambda one: one.__name__)
@@ -263,53 +299,247 @@ def test_a_forgotten_entry_is_gone_from_index_and_disk(cache, home):
     assert torch.equal(cache.read("b"), tensor(seed=1))
 
 
-# Disks and processes.
+# Disks.
 
 
-class Full:
-    """A file on a disk that fills up after the first entry."""
-
-    def __init__(self, file):
-        self._file = file
-        self._writes = 0
-
-    def __getattr__(self, name):
-        return getattr(self._file, name)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def write(self, content):
-        self._writes += 1
-        if self._writes > 1:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return self._file.write(content)
+FULL = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_a_full_disk_is_told_and_leaves_no_entry(cache, home, monkeypatch):
-    path = type(home)
-    opened = path.open
-    monkeypatch.setattr(path, "open", lambda self, *a, **k: Full(opened(self, *a, **k)))
-    with pytest.raises(StorageError, match="disk is full"):
-        cache.write([("a", tensor()), ("b", tensor())])
+@pytest.fixture
+def full_disk(monkeypatch):
+    """The disk fills up in the middle of the second entry of a write."""
+    write, written = os.write, []
+
+    def some(descriptor, content):
+        written.append(len(content))
+        if len(written) > 2:
+            raise FULL
+        return write(descriptor, content[:20] if len(written) == 2 else content)
+
+    monkeypatch.setattr(os, "write", some)
+
+
+def test_a_full_disk_ends_keeping_and_leaves_nothing_behind(cache, home, full_disk, monkeypatch):
+    assert cache.write([("a", tensor()), ("b", tensor())]) == 0
+    assert cache.full == "the disk is full"
     monkeypatch.undo()
     assert rows(home) == []
-    cache.write([("a", tensor()), ("b", tensor(seed=1))])
+    assert [path.stat().st_size for path in shards(home)] == [0], "the unindexed part of the shard is gone"
+    assert cache.write([("a", tensor())]) == 0
+
+
+def test_what_was_kept_before_the_disk_was_full_is_still_read(cache, home, monkeypatch):
+    cache.write([("a", tensor())])
+    size = shards(home)[0].stat().st_size
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(FULL))
+    assert cache.write([("b", tensor())]) == 0
     assert torch.equal(cache.read("a"), tensor())
-    assert torch.equal(cache.read("b"), tensor(seed=1))
+    assert cache.missing(["a", "b"]) == ["b"]
+    assert shards(home)[0].stat().st_size == size
 
 
-def test_a_full_disk_at_sync_is_told_and_leaves_no_entry(cache, home, monkeypatch):
-    def full(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def test_a_full_disk_gives_up_what_nobody_uses(home, monkeypatch):
+    """And then there is room."""
+    old_run(home, "old")
+    cache, sync = ActivationCache(home), os.fsync
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(StorageError, match="disk is full"):
+    def full_until_the_old_is_gone(descriptor):
+        if len(shards(home)) > 1:
+            raise FULL
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_until_the_old_is_gone)
+    assert cache.write([("new", tensor(seed=1))]) > 0
+    assert not cache.full
+    assert torch.equal(cache.read("new"), tensor(seed=1))
+    assert cache.missing(["old"]) == ["old"]
+    cache.close()
+
+
+def test_some_of_the_disk_stays_free(home):
+    cache = ActivationCache(home, reserve=1 << 60)
+    assert cache.write([("a", tensor())]) == 0
+    assert "left free for the rest of the run" in cache.full
+    cache.close()
+
+
+def test_a_read_only_disk_is_told(cache, monkeypatch):
+    def closed(*_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "write", closed)
+    with pytest.raises(StorageError, match="Read-only"):
         cache.write([("a", tensor())])
-    assert rows(home) == []
+
+
+# The quota.
+
+SIZE = 4 * 8 * 4 + 12 + 16
+"""Bytes of an entry: four tokens of eight numbers, the nonce, GCM's tag."""
+
+
+def old_run(home, *keys, **settings):
+    """A run that wrote entries and ended."""
+    cache = ActivationCache(home, **settings)
+    cache.write([(key, tensor()) for key in keys])
+    cache.close()
+
+
+def held(home, *keys):
+    cache = ActivationCache(home)
+    lost = cache.missing(keys)
+    cache.close()
+    return [key for key in keys if key not in lost]
+
+
+def on_disk(home):
+    return sum(path.stat().st_size for path in shards(home))
+
+
+def test_beyond_the_quota_the_oldest_go(home):
+    for key in "abc":
+        old_run(home, key)
+    old_run(home, "d", quota=3 * SIZE)
+    assert held(home, *"abcd") == ["b", "c", "d"]
+    assert on_disk(home) == 3 * SIZE
+
+
+def test_what_was_used_last_stays(home):
+    for key in "abc":
+        old_run(home, key)
+    assert held(home, "a") == ["a"]
+    old_run(home, "d", quota=2 * SIZE)
+    assert held(home, *"abcd") == ["a", "d"]
+
+
+def test_the_clock_has_no_say(home, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: -1e9 * len(shards(home)))
+    test_what_was_used_last_stays(home)
+
+
+def test_what_a_run_uses_stays_and_the_rest_is_not_kept(home):
+    old_run(home, "a")
+    cache = ActivationCache(home, quota=2 * SIZE)
+    assert cache.missing(["a", "b", "c"]) == ["b", "c"]
+    assert cache.write([("b", tensor())]) == SIZE
+    assert cache.write([("c", tensor())]) == 0
+    assert "quota" in cache.full
+    assert cache.missing(["a", "b", "c"]) == ["c"]
+    cache.close()
+
+
+def test_what_another_run_uses_stays(home):
+    other = ActivationCache(home)
+    other.write([("a", tensor())])
+    old_run(home, "b")
+    old_run(home, "c", quota=2 * SIZE)
+    assert torch.equal(other.read("a"), tensor())
+    assert held(home, *"abc") == ["a", "c"]
+    other.close()
+
+
+def test_a_quota_of_nothing_keeps_nothing(home):
+    old_run(home, "a", quota=0)
+    assert held(home, "a") == []
+
+
+def test_a_shard_has_an_end(home, monkeypatch):
+    monkeypatch.setattr(activations, "_SHARD", 2 * SIZE)
+    cache = ActivationCache(home, quota=6 * SIZE)
+    for key in "abcde":
+        cache.write([(key, tensor())])
+    assert len(shards(home)) == 3
+    cache.close()
+    old_run(home, "f", "g", quota=6 * SIZE)
+    assert held(home, *"abcdefg") == ["c", "d", "e", "f", "g"]
+
+
+def test_more_shards_than_may_be_open(home, monkeypatch):
+    for key in "abcdef":
+        old_run(home, key)
+    monkeypatch.setattr(activations, "_OPEN", 3)
+    cache = ActivationCache(home)
+    cache.write([("own", tensor(seed=1))])
+    for key in "abcdef" * 2:
+        assert torch.equal(cache.read(key), tensor())
+        assert len(cache._open) <= 3
+    assert torch.equal(cache.read("own"), tensor(seed=1))
+    cache.write([("own too", tensor())])
+    assert torch.equal(cache.read("own too"), tensor())
+    cache.close()
+
+
+# What a crash leaves.
+
+KILLED = """
+import os, signal, sys, torch
+from pathlib import Path
+from azubi import activations
+cache = activations.ActivationCache(Path(sys.argv[1]))
+cache.write([("whole", torch.ones(4, 8))])
+cache._tell = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+cache.write([("half", torch.ones(4, 8))])
+"""
+
+
+def test_what_a_kill_left_is_cleared_away(home):
+    assert subprocess.run([sys.executable, "-c", KILLED, str(home)]).returncode == -9
+    assert on_disk(home) == 2 * SIZE
+    (home / "cache" / "shards" / "lost.bin").write_bytes(bytes(100))
+    cache = ActivationCache(home)
+    assert on_disk(home) == SIZE
+    assert torch.equal(cache.read("whole"), torch.ones(4, 8))
+    assert cache.missing(["half"]) == ["half"]
+    cache.close()
+
+
+def test_what_another_run_is_writing_is_not_cleared_away(home):
+    other = ActivationCache(home)
+    shard = other._own_shard()
+    ActivationCache(home).close()
+    assert [path.name for path in shards(home)] == [shard]
+    other.write([("a", tensor())])
+    assert held(home, "a") == ["a"]
+    other.close()
+
+
+def test_a_shard_that_goes_while_we_run_is_missed(home):
+    old_run(home, "a", "b")
+    cache = ActivationCache(home)
+    remove(home)
+    assert cache.read("a") is None
+    cache.write([("a", tensor(seed=1))])
+    assert torch.equal(cache.read("a"), tensor(seed=1))
+    (shard,) = shards(home)
+    shard.unlink()
+    cache.write([("c", tensor())])
+    cache.close()
+    assert held(home, "a", "c") == ["c"], "what was written after it went is there"
+
+
+def test_a_shard_that_is_gone_is_missed_at_once(home):
+    old_run(home, "a")
+    remove(home)
+    assert held(home, "a") == []
+
+
+def test_a_cache_of_an_earlier_layout_is_begun_anew(home):
+    (home / "cache" / "shards").mkdir(parents=True)
+    (home / "cache" / "shards" / "old.bin").write_bytes(bytes(100))
+    (home / "keys").mkdir()
+    (home / "keys" / "activations.key").write_bytes(bytes(32))
+    index = sqlite3.connect(home / "cache" / "index.sqlite")
+    index.execute("CREATE TABLE entries (key TEXT PRIMARY KEY, shard TEXT NOT NULL) WITHOUT ROWID")
+    index.execute("INSERT INTO entries VALUES ('a', 'old.bin')")
+    index.commit()
+    index.close()
+    old_run(home, "b")
+    assert held(home, "a", "b") == ["b"]
+    assert len(shards(home)) == 1
+    assert not (home / "keys" / "activations.key").exists()
+
+
+# Processes.
 
 
 def test_an_error_in_the_trunk_leaves_no_entry(cache, home):
@@ -441,6 +671,44 @@ def test_a_damaged_entry_is_computed_again(cache, home, harm):
         assert torch.equal(cache.read(origin.key(one)), said(one, 1))
 
 
+def test_a_full_cache_ends_the_pass(home):
+    """And says for how many the trunk has to run again."""
+    trunk = CountingTrunk()
+    quota = 2 * (SIZE - 2 * 32) + 50  # room for two of two tokens each
+    cache = ActivationCache(home, quota=quota)
+    pairs = [(number, number) for number in range(2000)]
+    last = filled(trunk, cache, pairs)[-1]
+    assert (last.done, last.total) == (2000, 2000)
+    assert len(trunk.asked) == 1024, "one batch, in which it was found out"
+    assert last.without == 2000
+    read, computed = reader(cache)
+    assert torch.equal(read((3, 3)), said((3, 3), 1))
+    assert computed == [(3, 3)]
+    cache.close()
+
+
+def test_two_runs_share_the_work(home):
+    """What another run has put there meanwhile is not computed."""
+    one, two = ActivationCache(home), ActivationCache(home)
+    first, second = CountingTrunk(), CountingTrunk()
+    origins = {1: dataclasses.replace(ORIGIN, cut=1)}
+    sequences = [(number,) * 1024 for number in range(40)]
+    passes = [
+        fill(trunk, cache, origins, NOTHING, sequences) for trunk, cache in ((first, one), (second, two))
+    ]
+    for _ in zip(*passes, strict=False):  # step by step in turns
+        pass
+    for rest in passes:
+        list(rest)
+    asked = len(first.asked) + len(second.asked)
+    assert {*first.asked, *second.asked} == set(sequences)
+    assert asked <= 40 + 2 * 2, "only the first batch is the same for both"
+    for sequence in sequences:
+        assert one.read(origins[1].key(sequence)) is not None
+    one.close()
+    two.close()
+
+
 def test_the_prime_is_kept_once(cache):
     primed = Primed((1, 2), None, {1: tensor(2)})
     trunk = CountingTrunk()
@@ -500,6 +768,93 @@ def test_an_entry_that_is_damaged_in_use_is_computed_and_kept(cache, home, harm)
     again, computed = reader(cache)
     assert all(torch.equal(again(one), said(one, 1)) for one in pair)
     assert computed == []
+
+
+@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
+def test_what_was_not_kept_reads_as_if_it_had_been(home, form):
+    settings = {"dtype": form, "quota": 0}
+    origin = dataclasses.replace(ORIGIN, cut=1, form=form)
+    states = tensor(9)
+    without, within = ActivationCache(home, **settings), ActivationCache(home, dtype=form)
+    within.write([(origin.key((1,)), states)])
+    read = _Remembering(without, dataclasses.replace(origin, weights="other"), lambda _: states)
+    assert torch.equal(read((1,)), within.read(origin.key((1,))))
+    assert without.full
+    without.close()
+    within.close()
+
+
+def test_memory_does_not_grow_with_the_data(home, monkeypatch):
+    """Three times the data, trained in random order by the real loop: no more memory than for a third."""
+    monkeypatch.setattr(halves, "_MEMORY", 20 << 20)
+
+    def lesson(number):
+        return Lesson((number,) * 100, (1,))
+
+    lessons = [lesson(number) for number in range(180)]
+    origin = dataclasses.replace(ORIGIN, cut=1)
+    cache = ActivationCache(home)
+    for one in lessons:  # 1.6 MB each, 288 MB in all
+        cache.write([(origin.key(one.tokens), torch.full((100, 4096), float(one.tokens[0])))])
+
+    def peak(count):
+        """Bytes by which the process grows while it trains."""
+        gc.collect()
+        process = psutil.Process()
+        before, most = process.memory_info().rss, 0
+        read = _Remembering(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
+        plan = Plan(1, 2, 1e-3, 0.1, 0.0, 1.0, 1, 0)
+        for _ in train(Mean(), lessons[:count], lessons[:2], read, plan, primed=False):
+            most = max(most, process.memory_info().rss - before)
+        return most
+
+    third = peak(60)
+    whole = peak(180)
+    assert whole < third + (24 << 20)
+    assert whole < 180 * 100 * 4096 * 4 / 2, "half of the data"
+    cache.close()
+
+
+class Mean(torch.nn.Module):
+    """A tail that does next to nothing with the activations it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, batch, prime):
+        return Outcome((self.weight - batch.states.mean()) ** 2, len(batch.targets), len(batch.lengths), 0)
+
+    def groups(self):
+        yield self.weight, 1.0
+
+
+LIMITED = """
+import resource, sys, torch
+from pathlib import Path
+import psutil
+from azubi import halves
+from azubi.activations import ActivationCache, Origin
+cache = ActivationCache(Path(sys.argv[1]))
+origin = Origin("w", 1, "t", "t", (), "torch.float32", "2")
+states = torch.ones(100, 4096)
+for number in range(100):
+    cache.write([(origin.key((number,)), states)])
+limit = psutil.Process().memory_info().vms + (64 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+read = halves._Remembering(cache, origin, lambda _: sys.exit("lost"))
+for _ in range(2):
+    for number in range(100):
+        assert torch.equal(read((number,)), states)
+print(len(read._known))
+"""
+
+
+def test_a_cache_larger_than_the_memory_limit_is_read(home):
+    """164 MB of activations with 64 MB of address space left: some are remembered, all are read."""
+    done = subprocess.run([sys.executable, "-c", LIMITED, str(home)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 0 < int(done.stdout) < 40
 
 
 def test_what_was_read_is_remembered(cache):

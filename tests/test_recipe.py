@@ -13,16 +13,17 @@ from transformers import AutoTokenizer
 
 from azubi import events as ev
 from azubi import files
-from azubi.activations import ActivationCache
+from azubi.activations import ActivationCache, erase
 from azubi.ask import answer
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.example import Example, Turn
 from azubi.data.splitting import place
 from azubi.errors import DataError, SettingError
 from azubi.halves import DecoderHalves, EncoderHalves
+from azubi.keys import data_version
 from azubi.recipe import run
 from azubi.registry.store import Store
-from azubi.settings import Recipe
+from azubi.settings import CacheSettings, Recipe
 from tests import tiny
 
 STAGES = ["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
@@ -451,3 +452,41 @@ def test_the_papers_are_complete_json(line):
     assert Path(document["base"]).is_absolute() and Path(document["recipe"]["base"]).is_absolute()
     assert document["recipe"]["tail_layers"] == document["tail_layers"]
     assert set(document["seconds"]) == {"data", "base", "prime", "trunk", "tail", "evaluate"}
+
+
+# The cache
+
+
+def test_a_run_whose_activations_have_no_room_still_ends(recipe, home):
+    settings = recipe(tail_layers=1)
+    roomy, tight = home / "roomy", home / "tight"
+    with_room = list(run(settings, roomy))
+    events = list(run(settings.model_copy(update={"cache": CacheSettings(quota=0)}), tight))
+    (told,) = [event.text for event in events if isinstance(event, ev.Notice) and "not kept" in event.text]
+    assert "quota of 0 GB" in told and "--cache-dtype int8" in told
+    done = only(events, ev.TrunkDone)
+    assert (done.computed, done.reused, done.bytes) == (0, 0, 0)
+    losses = [
+        [one.validation_loss for one in found if isinstance(one, ev.EpochDone)]
+        for found in (with_room, events)
+    ]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_the_form_of_the_cache_is_part_of_its_key(recipe, home):
+    for form in ("float32", "bfloat16", "int8", "int8"):
+        settings = recipe(tail_layers=1).model_copy(update={"cache": CacheSettings(dtype=form)})
+        done = only(list(run(settings, home)), ev.TrunkDone)
+        told = (done.computed > 0, done.reused > 0)
+    assert told == (False, True)
+    sizes = {shard.stat().st_size for shard in (home / "cache" / "shards").iterdir()}
+    assert len(sizes) == 3, "each form was computed for itself, the last was found"
+
+
+def test_the_cache_lies_under_the_key_of_its_data(recipe, home):
+    settings = recipe(tail_layers=1)
+    list(run(settings, home))
+    version = data_version(Store(home).get("tiny").data.values())
+    assert erase(home, version)
+    done = only(list(run(settings, home)), ev.TrunkDone)
+    assert done.reused == 0 and done.computed > 0

@@ -1,20 +1,47 @@
 """A flag for every field of the recipe, made from the model itself, so that nothing is declared twice.
 
-Flags carry text; the model turns text into values and judges it. Knows nothing of files.
+A field of a group (`cache: {quota: …}`) has both names in its flag: `--cache-quota`. Flags carry text; the
+model turns text into values and judges it. Knows nothing of files.
 """
 
 import inspect
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
+from pydantic import BaseModel, ByteSize
 from pydantic.fields import FieldInfo
 
 from azubi.settings import Recipe
 
-_WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: "true|false"}
+_WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: "true|false", ByteSize: "SIZE"}
+
+Names = tuple[str, ...]
+"""The names that lead to a field: one, or its group's and its own."""
+
+
+def fields(model: type[BaseModel] = Recipe, within: Names = ()) -> Iterator[tuple[Names, FieldInfo]]:
+    """Every field that has a flag, with the names that lead to it."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from fields(kind, (*within, name))
+        else:
+            yield (*within, name), field
+
+
+def grouped(given: Mapping[str, str]) -> dict[str, Any]:
+    """What flags gave, by the names of their parameters, as the model takes it: groups as mappings."""
+    settings: dict[str, Any] = {}
+    for path, _ in fields():
+        if (value := given.get("_".join(path))) is not None:
+            place = settings
+            for name in path[:-1]:
+                place = place.setdefault(name, {})
+            place[path[-1]] = value
+    return settings
 
 
 def flag(name: str) -> str:
@@ -47,7 +74,7 @@ def with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters() -> list[inspect.Parameter]:
-    return [_parameter(name, field) for name, field in Recipe.model_fields.items()]
+    return [_parameter("_".join(path), field) for path, field in fields()]
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
@@ -59,4 +86,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _help(field: FieldInfo) -> str:
     text = field.description or ""
-    return text if field.default is None else f"{text} [default: {field.default}]"
+    default = field.default
+    if isinstance(default, ByteSize):
+        default = default.human_readable(decimal=True, separator=" ").replace(".0 ", " ")
+    return text if default is None else f"{text} [default: {default}]"

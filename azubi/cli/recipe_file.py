@@ -3,14 +3,14 @@
 Paths in a recipe file count from the file's own folder; paths in flags from where the command is run.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from azubi.cli.flags import accepts, flag
+from azubi.cli.flags import accepts, fields, flag, grouped
 from azubi.cli.words import as_json
 from azubi.errors import SettingError
 from azubi.settings import Recipe
@@ -31,7 +31,18 @@ def recipe_from(source: Path, given: Mapping[str, str]) -> Recipe:
         )
     else:
         settings = {"data": source}
-    return validated(settings | dict(given), frozenset(given), source)
+    return validated(_over(settings, grouped(given)), frozenset(given), source)
+
+
+def _over(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with those given over them; of a group, only what was given."""
+    merged = dict(settings)
+    for name, value in given.items():
+        below = merged.get(name)
+        merged[name] = (
+            _over(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        )
+    return merged
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -85,21 +96,36 @@ def validated(settings: Mapping[str, Any], from_flags: frozenset[str], source: P
 
 def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) -> SettingError:
     first = error.errors()[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
+    known = dict(fields())
     if first["type"] == "extra_forbidden":
-        return _unknown(name, source)
-    field = Recipe.model_fields[name]
-    where = flag(name) if name in from_flags else f"`{name}` in {source}"
-    alternatives = sum(detail["loc"][:1] == first["loc"][:1] for detail in error.errors()) > 1
+        return _unknown([*map(str, first["loc"])], source)
+    names = next((names for names in known if first["loc"][: len(names)] == names), None)
+    if names is None:  # a group that is no mapping
+        return _no_group(str(first["loc"][0]), first["input"], source)
+    field, name = known[names], ".".join(names)
+    given = "_".join(names)
+    where = flag(given) if given in from_flags else f"`{name}` in {source}"
+    alternatives = sum(detail["loc"][: len(names)] == names for detail in error.errors()) > 1
     cause = f"is not one of {accepts(field)}" if alternatives else _cause(first)
     problem = f"{where} cannot be {as_json(first['input'])}: it {cause}."
     return SettingError(problem, f"It takes {accepts(field)}. {field.description or ''}".strip())
 
 
-def _unknown(name: str, source: Path) -> SettingError:
-    near = get_close_matches(name, Recipe.model_fields, n=1, cutoff=0.5)
-    remedy = f"Did you mean `{near[0]}`?" if near else "See `azubi tune --help` for all settings."
-    return SettingError(f"{source} has the setting `{name}`, which does not exist.", remedy)
+def _unknown(names: Sequence[str], source: Path) -> SettingError:
+    *group, own = names
+    siblings = [known[len(group)] for known, _ in fields() if [*known[: len(group)]] == group]
+    near = get_close_matches(own, siblings, n=1, cutoff=0.5)
+    remedy = f"Did you mean `{'.'.join([*group, near[0]])}`?" if near else _SEE
+    return SettingError(f"{source} has the setting `{'.'.join(names)}`, which does not exist.", remedy)
+
+
+def _no_group(name: str, value: Any, source: Path) -> SettingError:
+    own = [names[-1] for names, _ in fields() if names[0] == name]
+    problem = f"`{name}` in {source} cannot be {as_json(value)}: it is a group of settings."
+    return SettingError(problem, f"Write `{name}: {{{own[0]}: …}}`. It has {', '.join(own)}.")
+
+
+_SEE = "See `azubi tune --help` for all settings."
 
 
 def _cause(detail: "ErrorDetails") -> str:
@@ -116,6 +142,8 @@ def _cause(detail: "ErrorDetails") -> str:
         "int_from_float": "is not a whole number",
         "float_parsing": "is not a number",
         "string_type": "is not text (put it in quotes)",
+        "byte_size": "is not a size",
+        "byte_size_unit": "is not a size in bytes, KB, MB, GB or TB",
     }
     message = detail["msg"]
     return causes.get(detail["type"], f"is not valid ({message[:1].lower()}{message[1:]})")

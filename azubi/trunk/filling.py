@@ -3,7 +3,8 @@
 Knows the trunk and the cache; nothing of answers or training.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,8 @@ class Filled:
     reused: int
     tokens: int
     bytes: int
+    without: int = 0
+    """Examples that the cache had no room for: the trunk runs over them whenever they are read."""
 
 
 def fill(
@@ -35,11 +38,11 @@ def fill(
 ) -> Iterator[Filled]:
     """Put the activations of `sequences` at every cut of `origins` into the cache; yields as it goes.
 
-    What is there already is not computed. Sequences of like length go together, so that little
-    is spent on padding.
+    What is there already is not computed, nor is what another run puts there meanwhile. Sequences of like
+    length go together, so that little is spent on padding. When the cache is full the rest is left out.
 
     Raises:
-        StorageError: the disk is full.
+        StorageError: the disk is read-only.
     """
     wanted = list(dict.fromkeys(sequences))
     todo = _missing(cache, origins, wanted)
@@ -48,16 +51,31 @@ def fill(
     done = len(wanted) - len(todo)
     reused = done
     yield Filled(done, len(wanted), reused, tokens, size)
-    for batch in bucketed(todo, _BATCH_TOKENS):
-        states = trunk.states(batch, primed)
-        size += cache.write(
-            (origin.key(one), view(state, origin.view))
-            for cut, origin in origins.items()
-            for one, state in zip(batch, states[cut], strict=True)
-        )
-        tokens += sum(map(len, batch))
+    for batch in _mixed(bucketed(todo, _BATCH_TOKENS)):
+        if cache.full:
+            break
+        lacking = _missing(cache, origins, batch)
+        if lacking:
+            states = trunk.states(lacking, primed)
+            size += cache.write(
+                (origin.key(one), view(state, origin.view))
+                for cut, origin in origins.items()
+                for one, state in zip(lacking, states[cut], strict=True)
+            )
+        tokens += sum(map(len, lacking))
         done += len(batch)
+        reused += len(batch) - len(lacking)
         yield Filled(done, len(wanted), reused, tokens, size)
+    without = len(_missing(cache, origins, wanted)) if cache.full else 0
+    yield Filled(len(wanted), len(wanted), reused, tokens, size, without)
+
+
+def _mixed(batches: Iterable[list[tuple[int, ...]]]) -> list[list[tuple[int, ...]]]:
+    """The longest batch first, since it needs most memory; the others in an order of this run's own, so that
+    two runs on the same data share the work instead of doing the same at the same time."""
+    first, *others = [*batches] or [[]]
+    random.shuffle(others)
+    return [first, *others] if first else []
 
 
 def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[list[tuple[int, ...]]]:

@@ -7,6 +7,7 @@ import pytest
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
 from azubi.errors import SettingError
+from azubi.package.writing import recipe_yaml
 
 
 def write(folder, text):
@@ -29,6 +30,22 @@ def test_only_flags_that_were_given_override_the_file(tmp_path):
     path = write(tmp_path, "data: d.jsonl\nepochs: 3\nrank: 8\nlearning_rate: 3e-4\n")
     recipe = recipe_from(path, {"rank": "0"})
     assert (recipe.epochs, recipe.rank, recipe.learning_rate) == (3, 0, 3e-4)
+
+
+def test_a_group_of_settings_in_file_and_flags(tmp_path, runs):
+    path = write(tmp_path, "data: d.jsonl\ncache:\n  dtype: int8\n  quota: 3 GB\n")
+    cache = recipe_from(path, {}).cache
+    assert (cache.dtype, cache.quota) == ("int8", 3_000_000_000)
+    cache = recipe_from(path, {"cache_quota": "1.5 GiB"}).cache
+    assert (cache.dtype, cache.quota) == ("int8", 3 << 29), "the file's other settings of the group hold"
+    assert main(["tune", "d.csv", "--cache-dtype", "bfloat16", "--home", str(tmp_path)]) == 0
+    assert (runs[0][0].cache.dtype, runs[0][0].cache.quota) == ("bfloat16", 20 * 10**9)
+
+
+def test_a_recipe_with_a_group_is_written_and_read_again(tmp_path):
+    recipe = recipe_from(Path("d.csv"), {"cache_quota": "3 GB", "cache_dtype": "int8"})
+    again = recipe_from(write(tmp_path, recipe_yaml(recipe.model_dump(mode="json"))), {})
+    assert again.cache == recipe.cache
 
 
 def test_paths_count_from_the_recipe(tmp_path):
@@ -56,6 +73,9 @@ def test_tail_layers_take_words_and_numbers(word):
         ({"name": "My Bank"}, ["--name", '"My Bank"', "small letters"]),
         ({"test": "0.9"}, ["--test", '"0.9"', "below 0.5"]),
         ({"data": "other.csv"}, ["twice", "other.csv"]),
+        ({"cache_dtype": "int4"}, ["--cache-dtype", '"int4"', "auto|float32|bfloat16|int8"]),
+        ({"cache_quota": "lots"}, ["--cache-quota", '"lots"', "not a size", "SIZE"]),
+        ({"cache_quota": "3 apples"}, ["--cache-quota", "not a size in bytes, KB, MB, GB or TB"]),
     ],
 )
 def test_wrong_flags(flags, words):
@@ -70,6 +90,10 @@ def test_wrong_flags(flags, words):
         ("data: d.csv\nepoch: 3\n", ["`epoch`", "Did you mean `epochs`?"]),
         ("data: d.csv\nzzz: 3\n", ["`zzz`", "azubi tune --help"]),
         ("data: d.csv\nepochs: 0\n", ["`epochs` in", "r.yaml", "at least 1"]),
+        ("data: d.csv\ncache: {dtyp: int8}\n", ["`cache.dtyp`", "Did you mean `cache.dtype`?"]),
+        ("data: d.csv\ncache: {dtype: x}\n", ["`cache.dtype` in", "r.yaml", "'bfloat16' or 'int8'"]),
+        ("data: d.csv\ncache: {quota: -3}\n", ["`cache.quota` in", "r.yaml", "not a size"]),
+        ("data: d.csv\ncache: int8\n", ["`cache` in", "a group of settings", "dtype, quota"]),
         ("epochs: 2\n", ["names no data"]),
         ("", ["names no data"]),
         ("- a\n- b\n", ["holds no settings"]),

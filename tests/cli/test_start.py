@@ -8,6 +8,7 @@ import pytest
 
 from azubi import __version__
 from azubi.cli import main
+from azubi.cli.flags import fields
 from azubi.settings import Recipe
 
 HEAVY = ("torch", "transformers", "polars", "sklearn", "scipy", "altair")
@@ -31,8 +32,9 @@ def test_help(arguments, capsys):
 def test_every_recipe_field_has_a_flag_with_its_docstring(capsys):
     main(["tune", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
-    for name, field in Recipe.model_fields.items():
-        assert f"--{name.replace('_', '-')} " in shown
+    assert {names[0] for names, _ in fields()} == set(Recipe.model_fields)
+    for names, field in fields():
+        assert f"--{'-'.join(names).replace('_', '-')} " in shown
         assert field.description in shown
 
 

@@ -1,0 +1,1 @@
+"""How azubi does beside other tools, on one machine, measured in one go. See docs/benchmarks.md."""

@@ -1,0 +1,126 @@
+"""What the form of the cache does to the score: the same training from activations kept in each form.
+
+    python benchmarks/cache_forms.py labels --train FILE --test FILE [--prompt text --answer category]
+    python benchmarks/cache_forms.py records --train FILE --test FILE
+
+`labels` trains minilm (k = 2), `records` smollm2-135m (k = 4), both computing in float32. After each epoch
+the held-out examples are measured from exact activations, as they are when the specialist answers.
+"int8, none apart" is int8 without its outliers. One line of JSON per epoch. How much of a difference is luck
+shows in --seeds 2, which also trains with another order of examples.
+"""
+
+import argparse
+import itertools
+import json
+import random
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from azubi import packing
+from azubi.activations import ActivationCache
+from azubi.base.opening import open_base
+from azubi.data import prime as primes
+from azubi.data import reading
+from azubi.data.contract import infer
+from azubi.halves import cut
+from azubi.tail import language
+from azubi.tail.training import Epoch, Plan, measure, train
+
+FORMS: tuple[tuple[str, packing.Form, int], ...] = (
+    ("float32", "float32", 8),
+    ("int8", "int8", 8),
+    ("bfloat16", "bfloat16", 8),
+    ("int8, none apart", "int8", 0),
+)
+KINDS: dict[str, tuple[str, int, dict[str, Any]]] = {
+    "labels": ("minilm", 2, {"epochs": 4, "batch": 16, "learning_rate": 1e-4}),
+    "records": ("smollm2-135m", 4, {"epochs": 2, "batch": 8, "learning_rate": 1e-3}),
+}
+
+
+class Hits:
+    """Counts answer tokens that were the likeliest, which the outcome of a batch does not tell."""
+
+    def __init__(self) -> None:
+        self.right = self.all = 0
+        self._apply = language._ChunkedLoss.apply
+
+    def __call__(self, *given: Any) -> Any:
+        loss, hits = self._apply(*given)
+        self.right, self.all = self.right + int(hits.sum()), self.all + len(hits)
+        return loss, hits
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("--train", type=Path, required=True)
+    parser.add_argument("--test", type=Path, required=True)
+    parser.add_argument("--prompt", default="prompt")
+    parser.add_argument("--answer", default="answer")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--test-limit", type=int)
+    parser.add_argument("--seeds", type=int, default=1)
+    given = parser.parse_args()
+    examples = [*reading.read(given.train, given.prompt, given.answer).examples]
+    tests = [*reading.read(given.test, given.prompt, given.answer).examples][: given.test_limit]
+    random.Random(0).shuffle(examples)
+    with tempfile.TemporaryDirectory() as home:
+        for seed, form in itertools.product(range(given.seeds), FORMS):
+            for told in trained(given.kind, examples[: given.limit], tests, form, seed, Path(home)):
+                print(json.dumps(told), flush=True)
+
+
+def trained(
+    kind: str,
+    examples: list[Any],
+    tests: list[Any],
+    kept: tuple[str, packing.Form, int],
+    seed: int,
+    home: Path,
+) -> Iterator[dict[str, object]]:
+    """Train from activations that are kept in one form; yields the scores of each epoch."""
+    name, form, packing._OUTLIERS = kept
+    base_name, k, numbers = KINDS[kind]
+    contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
+    halves = cut(open_base(base_name, home), contract, k, 0, seed, torch.float32)
+    halves.prime(primes.write(contract) if halves.base.kind == "decoder" else "")
+    lessons, held_out = ([halves.lesson(one) for one in many] for many in (examples, tests))
+    exact = ActivationCache(home / "float32", dtype="float32")
+    cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
+    for one, many in ((cache, lessons), (exact, held_out)):
+        for _ in halves.fill(one, many):
+            pass
+    read, read_exact = halves.reader(cache), halves.reader(exact)
+    halves.begin(lessons, read)
+    plan = Plan(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
+    prime = read_exact(()) if halves.prime_tokens else None
+    hits = language._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
+    try:
+        for done in train(halves.tail, lessons, held_out[:8], read, plan, primed=prime is not None):
+            if isinstance(done, Epoch):
+                hits.right = hits.all = 0
+                found = measure(halves.tail, held_out, read_exact, prime, plan)
+                yield {
+                    "base": base_name,
+                    "form": name,
+                    "seed": seed,
+                    "epoch": done.epoch,
+                    "loss": round(done.loss, 4),
+                    "held_out_loss": round(found.loss, 4),
+                    "right_percent": round(100 * found.accuracy, 2),
+                    "tokens_right_percent": round(100 * hits.right / hits.all, 2) if hits.all else None,
+                }
+    finally:
+        language._ChunkedLoss.apply = hits._apply  # type: ignore[method-assign]
+        cache.close()
+        if cache is not exact:
+            exact.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The benchmark's data: written into a folder, read from there by every side, and split for all alike."""
+
+import csv
+import functools
+import json
+import os
+import random
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from azubi.base.model import Base
+from azubi.base.opening import open_base
+from azubi.data import prime as primes
+from azubi.data import reading, splitting
+from azubi.data.contract import Contract, Task, infer
+from azubi.data.example import Example
+from azubi.data.splitting import Split
+from azubi.data.template import Template
+from benchmarks.machine import ROOT
+
+Rows = list[dict[str, str]]
+SHARED = Path(os.environ.get("AZUBI_BENCH_DATA") or ROOT.parent / "shared" / "data")
+"""Where the public data sets lie, if they do."""
+
+BARE = "smollm2-135m without a system message"
+"""The small decoder with a chat template that adds no instruction of its own: its examples share none."""
+_BARE_TEMPLATE = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + "
+    "'<|im_end|>\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set of the benchmark."""
+
+    name: str
+    task: Task
+    prime: str | None
+    """The instruction; empty for none, None for the one that azubi writes."""
+    rows: Callable[[int, int], tuple[Rows, Rows]]
+    """So many rows for training with validation, and for the test."""
+    files: tuple[str, ...] = ()
+    """What has to lie in `SHARED`."""
+
+    @property
+    def lacking(self) -> str:
+        """Why it cannot be used here; empty if it can."""
+        absent = [name for name in self.files if not (SHARED / name).is_file()]
+        return f"{', '.join(absent)} not found (set AZUBI_BENCH_DATA to its folder)" if absent else ""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Examples, split, and the words around them."""
+
+    folder: Path
+    base: Base
+    prime: str
+    contract: Contract
+    split: Split
+
+    def written(
+        self, train: int | None = None
+    ) -> tuple[list[dict[str, list[int]]], list[dict[str, list[int]]]]:
+        """Training and validation examples as a decoder's token ids: what is asked, and the answer."""
+        template = Template(self.base.tokenizer)
+
+        def lesson(one: Example) -> dict[str, list[int]]:
+            encoded = template.encode(self.prime, one.turns, one.answer)
+            asked = encoded.prime_ids + encoded.prompt_ids
+            return {"asked": list(asked), "answer": list(encoded.answer_ids)}
+
+        part = fewer(self.split, train)
+        return [lesson(one) for one in part.train], [lesson(one) for one in part.validation]
+
+    def labelled(self, train: int | None = None) -> tuple[Rows, Rows]:
+        """Training and validation examples as texts with labels."""
+        part = fewer(self.split, train)
+        sides = (part.train, part.validation)
+        first, second = ([{"text": one.prompt, "label": one.answer} for one in side] for side in sides)
+        return first, second
+
+
+def write(source: Source, train: int, test: int, folder: Path) -> None:
+    """Write the examples of `source` into `folder`; the same numbers give the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in zip(("train", "test"), source.rows(train, test), strict=True):
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
+
+
+def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) -> Prepared:
+    """Read what `write` wrote, for one base."""
+    examples = reading.read(folder / "train.jsonl", "prompt", "answer").examples
+    tests = reading.read(folder / "test.jsonl", "prompt", "answer").examples
+    parts = same_split(examples, tests)
+    contract = infer([one.answer for one in (*parts.train, *parts.validation)], task)
+    instruction = primes.write(contract) if prime is None else prime
+    return Prepared(folder, opened(base, home), instruction, contract, parts)
+
+
+def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Split:
+    """One in ten for validation: the same for every side and every seed."""
+    return splitting.split(examples, 0.1, 0.15, 0, test_given=tests)
+
+
+def fewer(parts: Split, train: int | None) -> Split:
+    """The split with at most so many training examples."""
+    if train is None:
+        return parts
+    return Split(splitting.sample(parts.train, train), parts.validation, parts.test)
+
+
+def opened(base: str, home: Path) -> Base:
+    """Open a base by its name here."""
+    return open_base(place(base, home), home)
+
+
+def place(base: str, home: Path) -> str:
+    """What azubi calls a base of the benchmark: its name, or the folder of the one that is made here."""
+    if base != BARE:
+        return base
+    folder = home / "bases" / "bare"
+    if not folder.is_dir():
+        plain = open_base("smollm2-135m", home).folder
+        folder.mkdir(parents=True)
+        for file in plain.iterdir():
+            if file.name != "chat_template.jinja":
+                (folder / file.name).symlink_to(file.resolve())
+        (folder / "chat_template.jinja").write_text(_BARE_TEMPLATE)
+    return str(folder)
+
+
+# The sources
+
+
+def _insurer(answer: str, train: int, test: int) -> tuple[Rows, Rows]:
+    sys.path.insert(0, str(ROOT / "examples" / "insurer"))
+    import generate  # type: ignore[import-not-found]
+
+    said = getattr(generate, f"{answer}_answer")
+    sides = generate.generate(generate.SEED, train, test)
+    first, second = ([{"prompt": note.text, "answer": said(note)} for note in side] for side in sides)
+    return first, second
+
+
+def _banking(train: int, test: int) -> tuple[Rows, Rows]:
+    def rows(side: str) -> Iterator[tuple[str, str]]:
+        with (SHARED / f"banking77_{side}.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                yield row["text"], row["category"]
+
+    return _evenly(list(rows("train")), train), _evenly(list(rows("test")), test)
+
+
+def _clinc(train: int, test: int) -> tuple[Rows, Rows]:
+    whole = json.loads((SHARED / "clinc150_full.json").read_text(encoding="utf-8"))
+    return _evenly(whole["train"], train), _evenly(whole["test"], test)
+
+
+def _evenly(pairs: list[tuple[str, str]], count: int) -> Rows:
+    """So many examples, of each label the same number or one more."""
+    dice = random.Random(0)
+    by_label: dict[str, list[str]] = {}
+    for text, label in pairs:
+        by_label.setdefault(label, []).append(text)
+    for texts in by_label.values():
+        dice.shuffle(texts)
+    dealt = [(texts[turn], label) for turn in range(max(map(len, by_label.values())))
+             for label, texts in by_label.items() if turn < len(texts)]  # fmt: skip
+    chosen = dealt[:count]
+    dice.shuffle(chosen)
+    return [{"prompt": text, "answer": label} for text, label in chosen]
+
+
+SOURCES = {
+    one.name: one
+    for one in (
+        Source("triage", "labels", None, functools.partial(_insurer, "triage")),
+        Source("intake", "json", None, functools.partial(_insurer, "intake")),
+        Source("banking77", "labels", "", _banking, ("banking77_train.csv", "banking77_test.csv")),
+        Source("clinc150", "labels", "", _clinc, ("clinc150_full.json",)),
+    )
+}

@@ -1,0 +1,31 @@
+"""Logistic regression on the vectors of a frozen sentence encoder. The rate is the inverse penalty C."""
+
+from job import begin, end, peak_bytes, say
+from sentence_transformers import SentenceTransformer
+from sklearn.linear_model import LogisticRegression
+
+
+def main():
+    job, path, clock = begin()
+    encoder = SentenceTransformer(job["base"], device="cpu", local_files_only=True)
+
+    def vectors(texts):
+        return encoder.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+
+    seen = vectors([one["text"] for one in job["train"]])
+    known = [one["label"] for one in job["train"]]
+    model = LogisticRegression(C=job["rate"], max_iter=2000).fit(seen, known)
+    seconds = clock()
+    say(f"trained in {seconds:.0f} s")
+    asked = vectors([one["text"] for one in job["validation"]])
+    outcome = {
+        "seconds": seconds,
+        "seconds_to_best": seconds,
+        "peak_bytes": peak_bytes(),
+        "validation_right": float(model.score(asked, [one["label"] for one in job["validation"]])),
+        "answers": [str(one) for one in model.predict(vectors(job["questions"]))] if job["questions"] else [],
+    }
+    end(path, outcome, ("sentence-transformers", "scikit-learn"))
+
+
+main()

@@ -1,0 +1,299 @@
+"""Running one side: a process of its own with a job in and an outcome out, its progress told line by line."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from azubi.base import probe
+from benchmarks import data, machine, scoring
+from benchmarks.cells import RIVAL_TRIALS, SEARCH_DEPTHS, SEARCH_RATES, Cell, Method
+from benchmarks.data import Prepared
+from benchmarks.store import Result, Store
+
+PEERS = machine.ROOT / ".venv-bench" / "bin" / "python"
+_PROBE_STEPS = 4
+_TAIL_OF_LOG = 25
+
+
+class SideError(Exception):
+    """A side failed; says what, and where its log is."""
+
+
+@dataclass
+class Bench:
+    """What all cells share."""
+
+    work: Path
+    """Scratch: data, homes, logs. May be thrown away."""
+    store: Store
+    shared: Store
+    """Choices that hold for both forms."""
+    threads: int
+    tell: Callable[[str], None]
+    short: bool
+    _made: set[Path] = field(default_factory=set)
+
+    @property
+    def home(self) -> Path:
+        """Holds the converted bases."""
+        return self.work / "home"
+
+    def measure(self, cell: Cell) -> Result:
+        """Both sides of a cell, back to back; choices of rate and number format come first."""
+        sides = (cell.ours, cell.rival)
+        rates = {side.name: self._rate(cell, side) for side in sides}
+        mode = self._mode(cell) if cell.rival.modes else ""
+        if not machine.is_quiet():
+            self.tell(f"! the load is {machine.load()}: something else runs, and the times will suffer")
+        result: Result = {
+            "machine": machine.facts(self.threads),
+            "began": machine.now(),
+            "load": machine.load(),
+            "rates": rates,
+            "mode": mode,
+        }
+        if cell.trials:
+            ours, rival = self._search(cell, mode)
+        else:
+            ours = [
+                self._ours(cell, rates[cell.ours.name], seed, until="scores")
+                for seed in range(cell.ours.seeds)
+            ]
+            rival = [self._peer(cell, rates[cell.rival.name], mode, save=bool(cell.rival.modes))]
+        return result | {"ours": ours, "rival": rival, "ended": machine.now()}
+
+    # Choices
+
+    def _rate(self, cell: Cell, method: Method) -> float:
+        """The best of three rates on half the training examples and one epoch; the middle one in short."""
+        middle = method.rates[len(method.rates) // 2]
+        if self.short or cell.trials:
+            return middle
+        cpu = machine.facts(1)["cpu"]
+        basis = [method.name, method.base, method.rates, method.settings, cell.data, cell.train, cpu]
+        kind = method.script or ("azubi-encoder" if method.base == "minilm" else "azubi-decoder")
+        name = f"{cell.data}-{kind}-rate"
+        if (known := self.store.choice(name, basis)) is not None:
+            return float(known["chosen"])
+        self.tell(f"which rate suits {method.name}? {', '.join(f'{one:g}' for one in method.rates)}")
+        # No side meets more than its own mode here, so the mode must be known first.
+        mode = self._mode(cell) if method.modes else ""
+        half = len(self._prepared(cell, method).split.train) // 2
+        tried: dict[float, float] = {}
+        for rate in method.rates:
+            if method.ours:
+                outcome = self._ours(cell, rate, 0, until="training", train=half, epochs=1)
+            else:
+                outcome = self._peer(cell, rate, mode, train=half, epochs=1)
+            loss = outcome.get("validation_loss")
+            tried[rate] = loss if loss is not None else -outcome["validation_right"]
+        best = min(tried, key=lambda rate: tried[rate])
+        self.store.choose(name, basis, best, {f"{rate:g}": loss for rate, loss in tried.items()})
+        self.tell(f"{method.name}: {best:g}")
+        return best
+
+    def _mode(self, cell: Cell) -> str:
+        """The number format and attention in which a peer is fastest, by a few steps in each."""
+        method = cell.rival
+        if len(method.modes) == 1 or not probe.has_bfloat16(self.threads):
+            return method.modes[0]
+        basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
+        name = f"{method.script}-mode"
+        if (known := self.shared.choice(name, basis)) is not None:
+            return str(known["chosen"])
+        self.tell(f"in which number format is {method.name} fastest? {_PROBE_STEPS} steps each")
+        tried = {}
+        for mode in method.modes:
+            outcome = self._peer(cell, method.rates[0], mode, steps=_PROBE_STEPS)
+            tried[mode] = median(outcome["step_seconds"][1:])
+            self.tell(f"{mode}: {tried[mode]:.2f} s a step")
+        best = min(tried, key=lambda mode: tried[mode])
+        self.shared.choose(name, basis, best, tried)
+        return best
+
+    # Runs
+
+    def _search(self, cell: Cell, mode: str) -> tuple[list[Result], list[Result]]:
+        """Trials over depth and rate from one cache, and the rival's over its rates."""
+        wanted = [(depth, rate) for depth in SEARCH_DEPTHS for rate in SEARCH_RATES][: cell.trials]
+        home = self._fresh_home("search", cell.ours.base)
+        ours = [
+            self._ours(cell, rate, 0, until="training", home=home, tail_layers=depth)
+            for depth, rate in wanted
+        ]
+        rival = [self._peer(cell, rate, mode) for rate in cell.rival.rates[:RIVAL_TRIALS]]
+        return ours, rival
+
+    def _ours(
+        self,
+        cell: Cell,
+        rate: float,
+        seed: int,
+        *,
+        until: str,
+        train: int | None = None,
+        home: Path | None = None,
+        **settings: Any,
+    ) -> Result:
+        prepared = self._prepared(cell, cell.ours)
+        recipe = {
+            "name": "benchmark",
+            "data": str(prepared.folder / "train.jsonl"),
+            "test_data": str(prepared.folder / "test.jsonl"),
+            "task": prepared.contract.task,
+            "base": data.place(cell.ours.base, self.home),
+            "prime": None if prepared.base.kind == "encoder" else prepared.prime,
+            "learning_rate": rate,
+            "epochs": cell.epochs,
+            "seed": seed,
+            "threads": self.threads,
+            **dict(cell.ours.settings),
+            **settings,
+        }
+        job = {"recipe": recipe, "train_limit": train, "until": until, "seed": seed, "threads": self.threads}
+        job["home"] = str(home or self._fresh_home("azubi", cell.ours.base))
+        what = f"azubi, rate {rate:g}, seed {seed}" + "".join(
+            f", {name} {one}" for name, one in settings.items()
+        )
+        return self._run(what, azubi(), job) | {
+            "rate": rate,
+            "seed": seed,
+            **settings,
+        }
+
+    def _peer(
+        self,
+        cell: Cell,
+        rate: float,
+        mode: str,
+        *,
+        train: int | None = None,
+        epochs: int | None = None,
+        steps: int | None = None,
+        save: bool = False,
+    ) -> Result:
+        method = cell.rival
+        prepared = self._prepared(cell, method)
+        model = self.work / "model"
+        shutil.rmtree(model, ignore_errors=True)
+        job: dict[str, Any] = {
+            "base": str(prepared.base.folder),
+            "rate": rate,
+            "epochs": epochs or cell.epochs,
+            "patience": 2,
+            "seed": 0,
+            "threads": self.threads,
+            "mode": mode,
+            "steps": steps,
+            "save": str(model) if save else None,
+            **dict(method.settings),
+        }
+        whole = train is None and steps is None
+        if method.modes:
+            job["train"], job["validation"] = prepared.written(train)
+        else:
+            job["train"], job["validation"] = prepared.labelled(train)
+            job["labels"] = list(prepared.contract.labels)
+            job["questions"] = [one.prompt for one in prepared.split.test] if whole else []
+        what = f"{method.name}, rate {rate:g}" + (f", {mode}" if mode else "")
+        outcome = self._run(what, peer(method.script), job)
+        if save:
+            outcome["scores"] = self._score(cell, prepared, model)
+            shutil.rmtree(model)
+        elif job.get("questions"):
+            outcome["scores"] = scoring.answers(prepared, outcome["answers"])
+        outcome.pop("answers", None)
+        return outcome | {"rate": rate}
+
+    def _score(self, cell: Cell, prepared: Prepared, model: Path) -> Any:
+        """Its held-out score; the test is no part of the run that is timed."""
+        job = {
+            "data": str(prepared.folder),
+            "model": str(model),
+            "task": prepared.contract.task,
+            "prime": prepared.prime,
+            "home": str(self.home),
+            "threads": self.threads,
+        }
+        return self._run("its answers to the test", [sys.executable, "-m", "benchmarks.scoring"], job)[
+            "scores"
+        ]
+
+    def _prepared(self, cell: Cell, method: Method) -> Prepared:
+        source = data.SOURCES[cell.data]
+        folder = self.work / "data" / f"{cell.data}-{cell.train}-{cell.test}"
+        if folder not in self._made:
+            data.write(source, cell.train, cell.test, folder)
+            self._made.add(folder)
+        return data.prepare(folder, method.base, source.task, source.prime, self.home)
+
+    def _fresh_home(self, name: str, base: str) -> Path:
+        """A home without activations, runs and specialists, but with the base converted and hashed."""
+        data.opened(base, self.home)
+        home = self.work / f"home-{name}"
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        (home / "bases").symlink_to((self.home / "bases").resolve())
+        return home
+
+    def _run(self, what: str, command: list[str], job: dict[str, Any]) -> Result:
+        """Run `command` on `job`; tells each line that it prints."""
+        self.tell(what)
+        folder = self.work / "jobs"
+        folder.mkdir(parents=True, exist_ok=True)
+        given, found, log = folder / "job.json", folder / "outcome.json", folder / "log.txt"
+        given.write_text(json.dumps(job))
+        found.unlink(missing_ok=True)
+        began = machine.now()
+        with log.open("w") as errors:
+            process = subprocess.Popen(
+                [*command, str(given), str(found)],
+                cwd=machine.ROOT,
+                env=_environment(self.threads),
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+            try:
+                assert process.stdout is not None
+                for line in process.stdout:
+                    self.tell(f"  {line.rstrip()}")
+                code = process.wait()
+            except BaseException:
+                process.terminate()
+                process.wait()
+                raise
+        if code or not found.is_file():
+            last = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_OF_LOG:])
+            raise SideError(f"{what}: ended with code {code}.\n{last}\nThe whole log: {log}")
+        outcome: Result = json.loads(found.read_text())
+        return outcome | {"began": began, "ended": machine.now()}
+
+
+def azubi() -> list[str]:
+    """How azubi is started."""
+    return [sys.executable, "-m", "benchmarks.ours"]
+
+
+def peer(script: str) -> list[str]:
+    """How a peer is started: by the Python that has its libraries."""
+    return [str(PEERS), str(machine.ROOT / "benchmarks" / "peers" / f"{script}.py")]
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """One for all sides: the same threads, no network, nothing of this process's own paths."""
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    return kept | {
+        "OMP_NUM_THREADS": str(threads),
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "PYTHONWARNINGS": "ignore",
+    }

@@ -1,0 +1,94 @@
+"""Results on disk: one JSON file for each cell, written whole when both sides are done.
+
+A cell that was stopped half-way leaves nothing: its two sides would not have run back to back.
+"""
+
+import itertools
+import json
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from azubi import files
+from benchmarks.cells import Cell
+
+LONGEST_GAP = 300.0
+"""Seconds that may lie between the end of one run of a cell and the beginning of the next."""
+
+Result = dict[str, Any]
+
+
+class Store:
+    """The results of one form of the benchmark."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def read(self, cell: Cell) -> Result | None:
+        """What was measured of a cell as it is defined now; None if nothing was."""
+        found = self._load(cell.name)
+        return found if found is not None and found["cell"] == as_json(cell) else None
+
+    def write(self, cell: Cell, result: Result) -> None:
+        """Keep a cell's result.
+
+        Raises:
+            ValueError: its sides cannot be compared.
+        """
+        check_fair(result)
+        self.put(cell.name, result | {"cell": as_json(cell)})
+
+    def choice(self, name: str, basis: Any) -> Any:
+        """What was chosen before on the same basis; None if nothing was."""
+        found = self._load(f"choices/{name}")
+        return found if found is not None and found["basis"] == _plain(basis) else None
+
+    def choose(self, name: str, basis: Any, chosen: Any, tried: dict[str, float]) -> Result:
+        """Keep a choice, and what it rests on."""
+        made = {"chosen": chosen, "tried": tried, "basis": _plain(basis)}
+        self.put(f"choices/{name}", made)
+        return made
+
+    def put(self, name: str, content: Result) -> None:
+        """Write a file of this form's folder, whole or not at all."""
+        path = self.folder / f"{name}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+    def _load(self, name: str) -> Result | None:
+        try:
+            found: Result = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return found
+
+
+def check_fair(result: Result) -> None:
+    """Raise ValueError if the two sides of a cell cannot be compared.
+
+    Nothing may lie between its runs (all of azubi's, then all of the rival's, each with the times when it
+    began and ended), and torch and the threads must be the same.
+    """
+    ours, rival = result["ours"], result["rival"]
+    if not (ours and rival):
+        raise ValueError("A ratio needs both sides.")
+    for before, after in itertools.pairwise([*ours, *rival]):
+        gap = datetime.fromisoformat(after["began"]) - datetime.fromisoformat(before["ended"])
+        if not 0 <= gap.total_seconds() <= LONGEST_GAP:
+            raise ValueError(f"{gap} lies between two runs of a cell; they must run back to back.")
+    for what, found in (
+        ("torch", {str(one["versions"]["torch"]) for one in (*ours, *rival)}),
+        ("threads", {str(one["threads"]) for one in (*ours, *rival)}),
+    ):
+        if len(found) > 1:
+            raise ValueError(f"The two sides had different {what}: {' and '.join(sorted(found))}.")
+
+
+def as_json(cell: Cell) -> Any:
+    """A cell's definition as a file holds it."""
+    return _plain(asdict(cell))
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))

@@ -1,0 +1,123 @@
+"""Measures azubi beside other tools: `make bench` (short), or
+
+    python benchmarks/train.py [--short] [--only WORD ...] [--again] [--list] [--table]
+
+Cells that are done are not run again, so the table can be finished in several sittings. Ctrl-C keeps what is
+done; the cell that was running begins anew the next time.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from azubi.base import probe
+from benchmarks import data, machine, table
+from benchmarks.cells import Cell, Form, cells
+from benchmarks.sides import PEERS, Bench, SideError
+from benchmarks.store import Store
+
+RESULTS = machine.ROOT / "benchmarks" / "results"
+PAGE = machine.ROOT / "docs" / "benchmarks.md"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; gives the exit code: 1 if a cell failed, 2 if nothing can be run."""
+    given = _arguments().parse_args(words)
+    form: Form = "short" if given.short else "long"
+    store = Store(given.results / form)
+    chosen = [one for one in cells(form) if not given.only or any(word in one.name for word in given.only)]
+    if not chosen:
+        print(f"No cell is named like that; there are: {', '.join(one.name for one in cells(form))}")
+        return 2
+    if given.list:
+        _list(chosen, store)
+        return 0
+    if given.table:
+        text = table.render(cells(form), store)
+        table.insert(PAGE, form, text)
+        print(text)
+        return 0
+    if not PEERS.is_file():
+        print(f"The rivals' libraries are not here ({PEERS.parent.parent.name}). Run: make bench-setup")
+        return 2
+    return _run(chosen, store, given)
+
+
+def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int:
+    probe.use_threads(given.threads)
+    import torch
+
+    clock = _Clock()
+    threads = torch.get_num_threads()
+    bench = Bench(given.work, store, Store(given.results), threads, clock.tell, given.short)
+    failed = False
+    try:
+        for number, cell in enumerate(chosen, start=1):
+            clock.tell(f"[{number} of {len(chosen)}] {cell.name}: {cell.measured}, against {cell.rival.name}")
+            failed |= not _measured(cell, bench, again=given.again)
+    except KeyboardInterrupt:
+        clock.tell("stopped; finished cells are kept, and the same command goes on with the rest")
+        return 130
+    print()
+    print(table.render(chosen, store))
+    return 1 if failed else 0
+
+
+def _measured(cell: Cell, bench: Bench, *, again: bool) -> bool:
+    """Measure a cell if that is possible and not done yet; False if it failed."""
+    if lacking := data.SOURCES[cell.data].lacking:
+        bench.tell(f"skipped: {lacking}")
+        return True
+    found = None if again else bench.store.read(cell)
+    if found is not None:
+        bench.tell(f"done on {found['began'][:10]}; --again measures it again")
+    else:
+        try:
+            found = bench.measure(cell)
+            bench.store.write(cell, found)
+        except (SideError, ValueError) as error:
+            bench.tell(f"! {cell.name} failed: {error}")
+            return False
+    bench.tell(table.line(cell, found))
+    return True
+
+
+def _list(chosen: Sequence[Cell], store: Store) -> None:
+    for cell in chosen:
+        lacking = data.SOURCES[cell.data].lacking
+        state = "done" if store.read(cell) else f"skipped: {lacking}" if lacking else "to do"
+        print(f"{cell.name:20} {cell.train:5} examples of {cell.data}, against {cell.rival.name}: {state}")
+
+
+class _Clock:
+    """Tells lines with the time since the beginning in front."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+
+    def tell(self, text: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+        print(f"{minutes:4}:{seconds:02}  {text}", flush=True)
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure azubi beside other tools, on this machine.")
+    parser.add_argument("--short", action="store_true", help="the short form: small subsets, usual rates")
+    parser.add_argument("--only", nargs="+", metavar="WORD", help="cells whose name contains a word")
+    parser.add_argument("--again", action="store_true", help="measure cells again that are done")
+    parser.add_argument("--list", action="store_true", help="say which cells there are, and run nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print what is measured, put it into docs/benchmarks.md"
+    )
+    parser.add_argument("--threads", type=int, help="processor threads of both sides; else all cores")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results are kept")
+    parser.add_argument("--work", type=Path, default=machine.ROOT / ".bench", help="scratch folder")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""The tables: ratios, aims met and missed, what is not measured."""
+
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import data, table
+from benchmarks.store import Store
+from tests.benchmarks.cells import CELL, result, run
+
+
+@pytest.fixture(autouse=True)
+def tiny_source(monkeypatch):
+    monkeypatch.setitem(data.SOURCES, "tiny", data.Source("tiny", "labels", None, lambda *_: ([], [])))
+
+
+def test_figures_are_those_of_the_middle_seed_and_the_mean_score():
+    found = table.figures(CELL, result())
+    assert (found.ours_seconds, found.rival_seconds) == (12, 120)
+    assert found.faster == pytest.approx(10)
+    assert found.gain == pytest.approx(0.05)
+    assert found.memory == pytest.approx(0.25)
+
+
+def test_a_search_counts_all_of_ours_and_scales_the_rival():
+    cell = replace(CELL, trials=20)
+    found = table.figures(cell, result([run(0, 1)] * 1 + [run(1, 2)] * 1, [run(2, 3, 100), run(3, 4, 200)]))
+    assert found.ours_seconds == 22
+    assert found.rival_seconds == 151 * 20
+
+
+def test_a_result_whose_sides_ran_apart_gives_no_ratio():
+    with pytest.raises(ValueError, match="back to back"):
+        table.figures(CELL, result(rival=[run(40, 50)]))
+
+
+def test_the_table_tells_what_is_met_and_what_is_not(tmp_path):
+    store = Store(tmp_path)
+    slow = replace(CELL, name="slow")
+    store.write(CELL, result())
+    store.write(slow, result(rival=[run(3, 4, 24.0, 0.99, peak_bytes=1500)]))
+    text = table.render([CELL, slow], store)
+    met, missed = [line for line in text.splitlines() if "a rival" in line]
+    assert "10.0× | ≥ 5× ✓ | 85.0 against 80.0 %" in met
+    assert "0.25 ✓" in met
+    assert "2.0× | ≥ 5× ✗ | 85.0 against 99.0 %" in missed
+    assert "0.67 ✗" in missed
+    assert "a processor" in text
+    assert "2026-01-01" in text
+
+
+def test_shares_of_the_peak_have_their_own_table(tmp_path):
+    store = Store(tmp_path)
+    shares = {
+        "dtype": "float32",
+        "peak_gflops": 150.0,
+        "trunk_share": 0.8,
+        "tail_share": 0.5,
+        "unmastered": 0.3,
+    }
+    store.write(CELL, result(ours=[run(0, 1, **shares)]))
+    text = table.render([CELL], store)
+    assert "80 % | ≥ 75 % ✓ | 50 % | ≥ 60 % ✗ | 30 %" in text
+
+
+def test_what_is_not_measured_is_named(tmp_path, monkeypatch):
+    lacking = data.Source("tiny", "labels", None, lambda *_: ([], []), ("nowhere.csv",))
+    text = table.render([CELL], Store(tmp_path))
+    assert "tiny-lora: not measured yet" in text
+    monkeypatch.setitem(data.SOURCES, "tiny", lacking)
+    assert "tiny-lora: skipped, nowhere.csv not found" in table.render([CELL], Store(tmp_path))
+
+
+def test_a_table_takes_the_place_of_the_one_before(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- long -->\nold\n<!-- end of long -->\nafter\n")
+    table.insert(page, "long", "new\n")
+    assert page.read_text() == "before\n<!-- long -->\n\nnew\n\n<!-- end of long -->\nafter\n"
+    with pytest.raises(ValueError, match="no place for the short table"):
+        table.insert(page, "short", "new\n")

@@ -1,0 +1,225 @@
+"""The whole plumbing on a tiny base, with a rival that does nothing but answer."""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from benchmarks import data, sides, train
+from benchmarks.cells import Cell, Method
+from benchmarks.sides import Bench, SideError
+from benchmarks.store import Store
+from tests import tiny
+
+RIVAL = """
+import json, shutil, sys, time
+from importlib.metadata import version
+job = json.load(open(sys.argv[1]))
+if job["rate"] > 1:
+    sys.exit("the rate is absurd")
+print("half done")
+if job["save"]:
+    shutil.copytree(job["base"], job["save"])
+assert all(one["asked"] and one["answer"] for one in job["train"])
+outcome = {
+    "seconds": 2.0, "seconds_to_best": 1.5, "peak_bytes": 10**9, "validation_loss": 1 / job["rate"],
+    "step_seconds": [9.0, 1.0 if job["mode"] == "mixed" else 2.0], "threads": job["threads"],
+    "versions": {"torch": version("torch")},
+    "examples": len(job["train"]), "epochs": job["epochs"],
+}
+json.dump(outcome, open(sys.argv[2], "w"))
+"""
+
+
+OURS = """
+import json, pathlib, sys
+from importlib.metadata import version
+job = json.load(open(sys.argv[1]))
+recipe = job["recipe"]
+cached = pathlib.Path(job["home"]) / f"trunk {recipe.get('tail_layers')}"
+outcome = {
+    "seconds": 1.0, "seconds_to_best": 1.0, "peak_bytes": 10**8, "validation_loss": recipe["learning_rate"],
+    "versions": {"torch": version("torch")}, "threads": job["threads"], "trunk_computed": not cached.exists(),
+    "limit": job["train_limit"], "until": job["until"],
+}
+cached.touch()
+json.dump(outcome, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture
+def cell(bases, monkeypatch, tmp_path):
+    """A cell on a tiny decoder; its rival is a script of this test."""
+    script = tmp_path / "rival.py"
+    script.write_text(RIVAL)
+    monkeypatch.setattr(sides, "peer", lambda _: [sys.executable, str(script)])
+    monkeypatch.setattr(train, "PEERS", script)
+    source = data.Source(
+        "tiny", "labels", None, lambda train, test: (tiny.labels(train), tiny.labels(test, 1))
+    )
+    monkeypatch.setitem(data.SOURCES, "tiny", source)
+    ours = Method("azubi", "", str(bases.decoder), (1e-3, 3e-3, 1e-2), (("batch", 8), ("tail_layers", 2)), 2)
+    rival = Method("a rival", "rival", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed"))
+    return Cell("tiny-rival", "set-up", "tiny", 40, 12, 2, ours, rival, 5)
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Puts a script in azubi's place too, and takes scores for granted."""
+    script = tmp_path / "ours.py"
+    script.write_text(OURS)
+    monkeypatch.setattr(sides, "azubi", lambda: [sys.executable, str(script)])
+    monkeypatch.setattr(Bench, "_score", lambda *_: [{"name": "accuracy", "value": 0.5}])
+
+
+@pytest.fixture
+def bench(tmp_path):
+    """A bench in its short form; what it tells is in `told`."""
+    told: list[str] = []
+    store = Store(tmp_path / "results" / "short")
+    made = Bench(tmp_path / "work", store, Store(tmp_path / "results"), 1, told.append, True)
+    made.told = told
+    return made
+
+
+def test_a_cell_is_measured_on_both_sides(cell, bench):
+    result = bench.measure(cell)
+    bench.store.write(cell, result)
+    first, second = result["ours"]
+    assert (first["seed"], second["seed"]) == (0, 1)
+    assert first["tokens"] == second["tokens"]
+    assert first["validation_loss"] != second["validation_loss"]
+    for run in result["ours"]:
+        assert 0 < run["seconds_to_best"] <= run["seconds"]
+        assert run["peak_bytes"] > 50e6
+        assert 0 < run["trunk_share"] < 1
+        assert 0 < run["tail_share"] < 1
+        assert run["scores"][0]["name"] == "accuracy"
+    (rival,) = result["rival"]
+    # The rival's model is the untouched base; that too is scored on every test example.
+    assert rival["scores"][0]["n"] == 12
+    assert rival["examples"] == first["examples"]
+    assert "  half done" in bench.told
+
+
+def test_the_long_form_chooses_rates_on_half_of_the_examples_and_remembers_them(cell, bench, quick):
+    long = replace(bench, short=False)
+    result = long.measure(cell)
+    # Ours claims a loss that rises with the rate, the rival one that falls.
+    assert result["rates"] == {"azubi": 1e-3, "a rival": 5e-3}
+    asked = sum("which rate" in line for line in bench.told)
+    assert asked == 2
+    long.measure(cell)
+    assert sum("which rate" in line for line in bench.told) == asked
+
+
+def test_a_search_has_one_home_for_all_trials(cell, bench, quick):
+    found = bench.measure(replace(cell, trials=6))
+    # Five rates for each depth: the trunk is needed when a depth comes for the first time.
+    assert [run["trunk_computed"] for run in found["ours"]] == [True, *[False] * 4, True]
+    assert {run["until"] for run in found["ours"]} == {"training"}
+    assert [run["rate"] for run in found["rival"]] == [1e-3, 2e-3, 5e-3]
+
+
+def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
+    assert [run["trunk_computed"] for run in bench.measure(cell)["ours"]] == [True, True]
+
+
+def test_the_fastest_number_format_is_probed_once(cell, bench, quick, monkeypatch):
+    monkeypatch.setattr(sides.probe, "has_bfloat16", lambda _: True)
+    assert bench.measure(cell)["mode"] == "mixed"
+    probed = sum("s a step" in line for line in bench.told)
+    assert probed == 2
+    bench.measure(cell)
+    assert sum("s a step" in line for line in bench.told) == probed
+
+
+def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypatch):
+    monkeypatch.setattr(sides.probe, "has_bfloat16", lambda _: False)
+    assert bench.measure(cell)["mode"] == "float32"
+    assert not any("s a step" in line for line in bench.told)
+
+
+def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
+    broken = replace(cell, rival=replace(cell.rival, rates=(2.0, 2.0, 2.0)))
+    with pytest.raises(SideError, match="the rate is absurd"):
+        bench.measure(broken)
+
+
+@pytest.fixture
+def command(cell, monkeypatch, tmp_path):
+    """The command, with the tiny cell and another one after it."""
+    second = replace(cell, name="second")
+    monkeypatch.setattr(train, "cells", lambda form: (cell, second))
+
+    def run(*words):
+        return train.main(
+            [
+                "--short",
+                "--threads",
+                "1",
+                "--results",
+                str(tmp_path / "r"),
+                "--work",
+                str(tmp_path / "w"),
+                *words,
+            ]
+        )
+
+    return run
+
+
+def fake(measured):
+    """Stands for `Bench.measure`: takes or raises the next of `measured`."""
+    left = iter(measured)
+
+    def measure(self, cell):
+        one = next(left)
+        if isinstance(one, BaseException):
+            raise one
+        return one
+
+    return measure
+
+
+def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeypatch, capsys):
+    from tests.benchmarks.cells import result
+
+    monkeypatch.setattr(Bench, "measure", fake([result(), KeyboardInterrupt()]))
+    assert command() == 130
+    assert "finished cells are kept" in capsys.readouterr().out
+    monkeypatch.setattr(Bench, "measure", fake([result()]))
+    assert command() == 0
+    told = capsys.readouterr().out
+    assert told.count("done on 2026-01-01") == 1
+    assert command("--list") == 0
+    assert capsys.readouterr().out.count(": done") == 2
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(command, monkeypatch, capsys):
+    from tests.benchmarks.cells import result
+
+    monkeypatch.setattr(Bench, "measure", fake([SideError("broken"), result()]))
+    assert command() == 1
+    told = capsys.readouterr().out
+    assert "tiny-rival failed: broken" in told
+    assert "tiny-rival: not measured yet" in told
+
+
+def test_data_that_is_not_here_is_skipped_and_said(command, monkeypatch, capsys):
+    lacking = replace(data.SOURCES["tiny"], files=("nowhere.csv",))
+    monkeypatch.setitem(data.SOURCES, "tiny", lacking)
+    monkeypatch.setattr(Bench, "measure", fake([]))
+    assert command() == 0
+    assert "skipped: nowhere.csv not found" in capsys.readouterr().out
+
+
+def test_without_the_rivals_libraries_it_says_how_to_get_them(command, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(train, "PEERS", tmp_path / "nothing" / "bin" / "python")
+    assert command() == 2
+    assert "make bench-setup" in capsys.readouterr().out
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(command, capsys):
+    assert command("--only", "nonsense") == 2
+    assert "tiny-rival" in capsys.readouterr().out
