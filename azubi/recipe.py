@@ -182,6 +182,7 @@ class _Line:
     cache: ActivationCache | None = None
     under_way: bool = False
     """Whether the trunk has begun: what was done so far is worth keeping."""
+    told_not_kept: bool = False
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -440,6 +441,11 @@ class _Line:
         self.pace = Pace(self.machine.gflops)
         self.epochs = _epochs(self.work.earlier)
         checkpoints = Checkpoints(self.work.folder, self._basis(plan))
+        if checkpoints.unfit:
+            yield ev.Notice(
+                text="The checkpoint is damaged, or was made with other libraries or another base: training "
+                "begins anew."
+            )
         happenings = training.train(
             self.halves.tail,
             self.train,
@@ -471,7 +477,8 @@ class _Line:
                     back_to=happened.back_to,
                     learning_rate=happened.learning_rate,
                 )
-            case training.NotKept():
+            case training.NotKept() if not self.told_not_kept:
+                self.told_not_kept = True
                 yield ev.Notice(text=_not_kept(happened.reason))
             case training.Epoch():
                 yield self._epoch(happened, plan.epochs)
@@ -708,7 +715,7 @@ def _epochs(events: Iterable[ev.Event]) -> dict[int, Epoch]:
 
 def _not_kept(reason: Exception) -> str:
     told = reason.problem if isinstance(reason, AzubiError) else str(reason)
-    return f"Training goes on, but could not be kept; if it is stopped now, it falls back. {told}"
+    return f"Training goes on, but a checkpoint could not be written: stopped now, it would fall back. {told}"
 
 
 def _absolute(recipe: Recipe) -> Recipe:

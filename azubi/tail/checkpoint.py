@@ -86,9 +86,9 @@ class Checkpoints:
         return self._contents
 
     @property
-    def damaged(self) -> bool:
-        """Whether there is a checkpoint which `read` did not take."""
-        return self._contents is None and (self._folder / _NAME).exists()
+    def unfit(self) -> bool:
+        """Whether there is a checkpoint, but one that is damaged or of something else."""
+        return exists(self._folder) and self.read() is None
 
     def tensors(self, saved: Saved) -> State:
         """The tensors of a file that `read` found whole."""

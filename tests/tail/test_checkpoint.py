@@ -107,7 +107,7 @@ def test_a_checkpoint_of_something_else_is_not_read(school, plan, tmp_path):
     studied(school, plan, 0, tmp_path, 3)
     assert Checkpoints(tmp_path, "b").read() is not None
     other = Checkpoints(tmp_path, "c")
-    assert other.read() is None and other.damaged
+    assert other.read() is None and other.unfit
 
 
 @pytest.mark.parametrize("spoil", ["flip", "cut", "lose", "json"])

@@ -201,9 +201,8 @@ def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, p
     best = max(event.epoch for event in of(Epoch, events[: events.index(back)]) if event.best)
     assert back.back_to == (120 if kept else 48 * best)  # every 20th of 192 steps is a safe point
     assert back.learning_rate == plan.learning_rate / 2
-    assert [event.epoch for event in of(Epoch, events)] == (
-        [1, 2, 3, 4] if kept or best == 2 else [1, 2, 2, 3, 4]
-    )
+    again = [1, 2, 3, 4] if kept or best == 2 else [1, 2, 2, 3, 4]
+    assert [event.epoch for event in of(Epoch, events)] == again
     assert measure(tail, school.lessons, school.read, None, plan).loss < before.loss / 3
 
 
