@@ -12,6 +12,7 @@ from tests import tiny
 MAKERS = {"encoder": tiny.labels, "decoder": tiny.records}
 
 
+@pytest.mark.end_to_end
 @pytest.mark.parametrize("base", ["encoder", "decoder"])
 def test_killed_ten_times_and_the_weights_are_the_same(base, bases, tmp_path):
     data = tiny.write(tmp_path / "notes.jsonl", MAKERS[base]())
