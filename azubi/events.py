@@ -112,6 +112,8 @@ class Planned(_Event):
 
     kind: Literal["planned"] = "planned"
     seconds: dict[str, float]
+    settings: dict[str, object] = {}
+    """The recipe with every choice made."""
 
 
 class TrunkDone(_Event):

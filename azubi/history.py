@@ -27,6 +27,8 @@ class History:
     measured: dict[ev.Who, ev.Measured] = field(default_factory=dict)
     planned: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage was expected to take."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """The recipe with every choice made; empty before that."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage took, over all sittings."""
     sittings: int = 0
@@ -77,6 +79,7 @@ def _take(told: History, event: ev.Event) -> None:
             told.data = event
         case ev.Planned():
             told.planned = told.planned or event.seconds
+            told.settings = event.settings
         case ev.Progress():
             if event.throughput is not None:
                 told.throughput[event.stage] = event.throughput

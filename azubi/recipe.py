@@ -342,7 +342,7 @@ class _Line:
         if self.prime:
             self.recipe = self.recipe.model_copy(update={"prime": self.prime})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
-        yield ev.Planned(seconds=planned)
+        yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
 
     def _instruction(self) -> str:
         if self.recipe.prime is not None:

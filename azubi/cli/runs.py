@@ -31,8 +31,9 @@ def list_all(session: Session) -> None:
         print("There are no runs here yet. Begin one: azubi tune FILE --name NAME")
         return
     table = plain_table("run", "name", "state", "when", ">score", ">time")
+    table.columns[0].no_wrap = True
     for one in found:
-        score = interval(one.score) if one.score else "–"
+        score = percent(one.score.value, one.score.n) if one.score else "–"
         when = f"{one.when.astimezone():%Y-%m-%d %H:%M}"
         table.add_row(one.id, one.name, one.state, when, score, duration(one.seconds))
     session.out().print(table)
@@ -60,7 +61,7 @@ def show(session: Session, run: RunId) -> None:
 
 
 def _settings(run: "Run", told: "History") -> dict[str, object]:
-    settings = told.started.settings if told.started is not None else run.paper.settings
+    settings = told.settings or run.paper.settings
     return {name: value for name, value in settings.items() if value is not None}
 
 

@@ -62,7 +62,9 @@ class Silence:
 def _how_to_go_on(story: Story) -> str:
     """The command that goes on with a run, if it came far enough for that."""
     folder = Path(story.folder)
-    return f"Go on with: {resume_command(folder.name, folder.parents[1])}" if folder.is_dir() else ""
+    if not story.folder or not folder.is_dir():
+        return ""
+    return f"Go on with: {resume_command(folder.name, folder.parents[1])}"
 
 
 def _close(events: Iterable[Event]) -> None:
