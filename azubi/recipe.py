@@ -23,6 +23,7 @@ import transformers
 import azubi
 from azubi import defaults, files, halves, runs
 from azubi import events as ev
+from azubi import parent as parents
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Answering, check_fits
 from azubi.base import catalog, probe
@@ -56,6 +57,7 @@ from azubi.package.card import Card
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.settings import Recipe
+from azubi.sinks import sink as sinks
 from azubi.tail import checkpoint, course, training, weights
 from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
@@ -87,11 +89,16 @@ def _work_on(recipe: Recipe, home: Path, work: Run) -> Iterator[ev.Event]:
     before = work.earlier[-1].elapsed if work.earlier else 0.0
     begun = time.monotonic()
     try:
-        with _memory_explained(), contextlib.closing(line.run()) as events:
+        with (
+            _memory_explained(),
+            sinks.opened(recipe.sink, work.folder, home) as sink,
+            contextlib.closing(line.run()) as events,
+        ):
             for event in events:
                 elapsed = before + time.monotonic() - begun
                 stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
                 work.log(stamped)
+                sink.hear(stamped)
                 yield stamped
     except BaseException as error:
         _stopped(work, error, before + time.monotonic() - begun, line.under_way)
@@ -122,7 +129,7 @@ def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
 
 def _identity(recipe: Recipe) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
-    told = recipe.model_dump(mode="json")
+    told = recipe.model_dump(mode="json", exclude={"sink"})
     prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
     for name, path in (("data", recipe.data), ("test_data", recipe.test_data), ("prime", prime)):
         # What cannot be read is said by whoever reads it for its content.
@@ -219,6 +226,7 @@ class _Line:
     # data
 
     def _data(self) -> Iterator[ev.Event]:
+        self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read(self.recipe.data)
         tests: tuple[Example, ...] | None = None
         if self.recipe.test_data is not None:
@@ -233,7 +241,13 @@ class _Line:
         self.split = self._split(examples, tests)
         seen = [*self.split.train, *self.split.validation]
         task = None if self.recipe.task == "auto" else self.recipe.task
+        if task is None and self.parent is not None:
+            task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        if self.parent is not None:
+            self.contract = self.parent.widened(self.contract)
+            update = {"from_": self.parent.name}
+            self.recipe = self.parent.fitted(self.recipe).model_copy(update=update)
         yield from self._check_test()
         yield ev.DataReady(
             task=self.contract.task,
@@ -291,6 +305,8 @@ class _Line:
 
     def _base(self) -> Iterator[ev.Event]:
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
+        if self.parent is not None:
+            self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
         dtype, threads = self._number_format()
         self.machine = probe.probe(dtype if base.kind == "decoder" else "float32", threads)
@@ -347,6 +363,8 @@ class _Line:
     def _instruction(self) -> str:
         if self.recipe.prime is not None:
             return primes.given(self.recipe.prime)
+        if self.system is None and self.parent is not None and self.parent.card.contract == self.contract:
+            return self.parent.card.prime  # what the cache holds of known examples was read behind it
         return self.system or primes.write(self.contract)
 
     def _check_lengths(self) -> None:
@@ -437,7 +455,11 @@ class _Line:
         assert self.cache is not None
         read = self.halves.reader(self.cache)
         plan = self._plan()
+        if self.parent is not None:
+            self.parent.put_layers(self.halves.tail)
         self.halves.begin(self.train, read)
+        if self.parent is not None:
+            self.parent.put_head(self.halves.tail, self.contract.labels)
         self.pace = Pace(self.machine.gflops)
         self.epochs = _epochs(self.work.earlier)
         checkpoints = Checkpoints(self.work.folder, self._basis(plan))
@@ -494,6 +516,7 @@ class _Line:
         digest = sha256()
         for part in (
             self.halves.base.sha256,
+            self.parent.card.tail_sha256 if self.parent is not None else "",
             self.depth,
             self.recipe.rank,
             asdict(plan),
@@ -642,6 +665,8 @@ class _Line:
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
             tail_sha256="",
+            parent=self.parent.name if self.parent is not None else "",
+            parent_sha256=self.parent.card.tail_sha256 if self.parent is not None else "",
             contract=self.contract,
             prime=self.prime,
             longest=self.longest,
@@ -689,7 +714,9 @@ class _Line:
             dtype=card.dtype,
             versions=card.versions,
             settings=card.recipe,
-            hashes=card.data | {f"base {card.base}": card.base_sha256},
+            hashes=card.data
+            | {f"base {card.base}": card.base_sha256}
+            | ({f"specialist {card.parent}": card.parent_sha256} if card.parent else {}),
         )
 
 

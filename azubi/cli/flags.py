@@ -19,7 +19,7 @@ _WORDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH", bool: "tru
 
 def flag(name: str) -> str:
     """Name the flag of a field: `tail_layers` is set by `--tail-layers`."""
-    return "--" + name.replace("_", "-")
+    return "--" + name.rstrip("_").replace("_", "-")  # `from_` would be a word of Python without its dash
 
 
 def accepts(field: FieldInfo) -> str:

@@ -31,7 +31,9 @@ def recipe_from(source: Path, given: Mapping[str, str]) -> Recipe:
         )
     else:
         settings = {"data": source}
-    return validated(settings | dict(given), frozenset(given), source)
+    # A word of Python has a dash at its end as a field (`from_`), but none in a recipe file.
+    told = {name.rstrip("_"): value for name, value in given.items()}
+    return validated(settings | told, frozenset(told), source)
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -88,7 +90,7 @@ def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) 
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return _unknown(name, source)
-    field = Recipe.model_fields[name]
+    field = Recipe.model_fields.get(name) or Recipe.model_fields[f"{name}_"]
     where = flag(name) if name in from_flags else f"`{name}` in {source}"
     alternatives = sum(detail["loc"][:1] == first["loc"][:1] for detail in error.errors()) > 1
     cause = f"is not one of {accepts(field)}" if alternatives else _cause(first)
