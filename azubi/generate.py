@@ -13,10 +13,15 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from azubi.base import prefix
+from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.model import Primed, Trunk
 
-_BATCH = 32
+_BATCH = 128
+_BATCH_BYTES = 1 << 30
+"""Most memory for the keys and values of answers that are written together."""
+_CHOICES = 32
+"""Texts that are labelled together."""
 _WORTH_DROPPING = 0.75
 """Share of rows still running at which those that have ended are dropped."""
 Tokens = tuple[int, ...]
@@ -61,6 +66,7 @@ class Writer:
         primed = trunk.prime(prime) if self._shared else Primed((), None, {})
         self._trunk_cache = primed.cache
         self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
+        self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._pads = prefix.can_pad_left(trunk.config) and prefix.can_pad_left(tail.config)
 
     def write(
@@ -73,18 +79,20 @@ class Writer:
 
         Yields (number of the prompt, answer) as they are done, not in order.
         """
-        for group in self._groups(prompts):
+        for group in self._groups(prompts, longest):
             yield from zip(
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
 
-    def _groups(self, prompts: Sequence[Tokens]) -> Iterator[list[int]]:
+    def _groups(self, prompts: Sequence[Tokens], longest: int) -> Iterator[list[int]]:
         """Numbers of prompts that are answered together: of like length, or of equal length where a
-        gap would change the result."""
+        gap would change the result; as many as there is memory for."""
         group: list[int] = []
         for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
-            if len(group) == _BATCH or not same:
+            tokens = len(self._prime) + len(prompts[number]) + longest
+            full = (len(group) + 1) * tokens * self._token_bytes > _BATCH_BYTES
+            if group and (len(group) == _BATCH or full or not same):
                 yield group
                 group = []
             group.append(number)
@@ -206,7 +214,15 @@ class _Flow:
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
-    return prefix.fresh(config) if cache is None else prefix.expand(cache, batch)
+    return roomy(prefix.fresh(config) if cache is None else prefix.expand(cache, batch))
+
+
+def _token_bytes(half: Trunk | FrozenLanguage) -> int:
+    """Bytes of one token's keys and values in all layers of trunk or tail."""
+    config: Any = half.config
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * int(config.num_hidden_layers * heads * width) * half.dtype.itemsize
 
 
 class OneOf:
@@ -256,8 +272,8 @@ class Chooser:
         primed = Primed((), None, {})
         (cut,) = self._trunk.shell.cuts
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
-        for start in range(0, len(order), _BATCH):
-            group = order[start : start + _BATCH]
+        for start in range(0, len(order), _CHOICES):
+            group = order[start : start + _CHOICES]
             states = self._trunk.states([texts[one] for one in group], primed)[cut]
             best, label = self._tail.probabilities(states).max(-1)
             for place, number in enumerate(group):

@@ -13,8 +13,10 @@ from transformers.utils import logging
 
 from azubi.activations import ActivationCache, Origin
 from azubi.base import attention, prefix
+from azubi.base import roomy as roomy_module
 from azubi.base.cut import TailShell, TrunkShell, find_layers, refuse_uncuttable, to_dtype
 from azubi.base.head import LanguageHead
+from azubi.base.roomy import roomy
 from azubi.errors import BaseModelError
 from azubi.generate import Chooser, Writer
 from azubi.tail.batch import Lesson, order
@@ -222,6 +224,34 @@ def test_long_sequences_take_the_fused_form_with_the_same_result(monkeypatch):
 def test_only_bfloat16_takes_another_attention_than_transformers():
     assert attention.fitting("llama", torch.float32) is None
     assert attention.fitting("gpt_oss", torch.bfloat16) == "eager"
+
+
+# Keys and values that grow in place.
+
+
+@decoders
+@torch.no_grad()
+def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
+    """Token by token behind a prime, over several moves and a dropped row."""
+    if not family.shares:
+        pytest.skip("keeps a running state")
+    monkeypatch.setattr(roomy_module, "_ROOM", 2)
+    model = inner(family)
+    ids = torch.tensor(sequences((9, 9, 9), seed=4))
+    found = []
+    for change in (lambda cache: cache, roomy):
+        primed = prefix.fresh(model.config)
+        model(input_ids=torch.tensor([PRIME]), past_key_values=primed, use_cache=True)
+        cache = change(prefix.expand(primed, 3))
+        seen = [model(input_ids=ids[:, :3], past_key_values=cache, use_cache=True).last_hidden_state]
+        kept = torch.tensor([0, 2])
+        cache.reorder_cache(kept)
+        for place in range(3, 9):
+            step = model(input_ids=ids[kept, place : place + 1], past_key_values=cache, use_cache=True)
+            seen.append(step.last_hidden_state)
+        found.append(torch.cat([one[:2] if place else one[kept] for place, one in enumerate(seen)], 1))
+        assert primed.get_seq_length() == len(PRIME)
+    assert torch.equal(*found) or (found[0] - found[1]).abs().max() < CLOSE
 
 
 # The last layer at chosen positions only.

@@ -200,10 +200,10 @@ def test_writing_twice_gives_the_same(model):
 def test_where_a_gap_would_matter_only_prompts_of_one_length_go_together():
     family = next(one for one in DECODERS if one.name == "mistral")
     writer = make_writer(family.build(), family=family)
-    groups = list(writer._groups(PROMPTS))
+    groups = list(writer._groups(PROMPTS, 8))
     assert sorted(number for group in groups for number in group) == list(range(len(PROMPTS)))
     assert all(len({len(PROMPTS[number]) for number in group}) == 1 for group in groups)
 
 
 def test_elsewhere_prompts_of_unequal_length_go_together(writer):
-    assert len(list(writer._groups(PROMPTS))) == 1
+    assert len(list(writer._groups(PROMPTS, 8))) == 1

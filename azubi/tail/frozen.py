@@ -23,6 +23,7 @@ class FrozenLanguage:
     def __init__(self, tail: LanguageTail, dtype: torch.dtype) -> None:
         """Take a copy of `tail`; the original can be trained on."""
         self._shell = _at_work(tail.shell, dtype)
+        self.dtype = dtype
         self._head = tail.head
         self.config = self._shell.config
         self.shares = tail.shares
