@@ -142,9 +142,8 @@ def train(
                     yield from _go_back(course, loss)
                     break
                 tokens, seconds = int(batch.lengths.sum()), time.monotonic() - begun
-                yield Step(
-                    course.step, course.steps, course.epoch, loss, rate, tokens, outcome.targets, seconds
-                )
+                taught = len(batch.targets)
+                yield Step(course.step, course.steps, course.epoch, loss, rate, tokens, taught, seconds)
                 if course.due:
                     yield from _keep(course)
             else:
