@@ -7,6 +7,7 @@ trunk serves any number of tails. Knows token ids; nothing of text, files or tra
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -17,6 +18,7 @@ from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.model import Primed, Trunk
 
 _BATCH = 32
+"""Texts that are labelled together."""
 Tokens = tuple[int, ...]
 
 
@@ -71,18 +73,19 @@ class Writer:
 
         Yields (number of the prompt, answer) as they are done, not in order.
         """
-        for group in self._groups(prompts):
+        for group in self._groups(prompts, longest):
             yield from zip(
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
 
-    def _groups(self, prompts: Sequence[Tokens]) -> Iterator[list[int]]:
+    def _groups(self, prompts: Sequence[Tokens], longest: int) -> Iterator[list[int]]:
         """Numbers of prompts that are answered together: of like length, or of equal length where a
         gap would change the result."""
         group: list[int] = []
         for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
-            if len(group) == _BATCH or not same:
+            rows = self._trunk.rows(len(self._prime) + len(prompts[number]) + longest)
+            if group and (len(group) >= rows or not same):
                 yield group
                 group = []
             group.append(number)
@@ -248,9 +251,10 @@ class Chooser:
         primed = Primed((), None, {})
         (cut,) = self._trunk.shell.cuts
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
-        for start in range(0, len(order), _BATCH):
-            group = order[start : start + _BATCH]
-            states = self._trunk.states([texts[one] for one in group], primed)[cut]
-            best, label = self._tail.probabilities(states).max(-1)
-            for place, number in enumerate(group):
-                yield number, Choice(int(label[place]), float(best[place]))
+        numbers = iter(order)
+        batches = ([texts[one] for one in order[at : at + _BATCH]] for at in range(0, len(order), _BATCH))
+        for passed in self._trunk.run(batches, primed):
+            for batch, states in passed.ready:
+                best, label = self._tail.probabilities(states[cut]).max(-1)
+                for place, number in enumerate(islice(numbers, len(batch))):
+                    yield number, Choice(int(label[place]), float(best[place]))

@@ -62,5 +62,7 @@ class Recipe(BaseModel):
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
+    stream_trunk: bool | None = None
+    """Read the base from disk layer by layer, so that it may exceed the memory; by itself if it does."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""

@@ -51,10 +51,14 @@ def _parameters() -> list[inspect.Parameter]:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    option = typer.Option(flag(name), metavar=accepts(field), help=_help(field), show_default=False)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-    )
+    if bool in get_args(field.annotation):
+        names = f"{flag(name)}/{flag('no_' + name)}"
+        switch = typer.Option(names, help=_help(field), show_default=False)
+        annotation: Any = Annotated[bool | None, switch]
+    else:
+        option = typer.Option(flag(name), metavar=accepts(field), help=_help(field), show_default=False)
+        annotation = Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _help(field: FieldInfo) -> str:

@@ -15,7 +15,7 @@ Source = Annotated[
 
 
 @with_recipe_flags
-def tune(session: Session, source: Source, **flags: str | None) -> None:
+def tune(session: Session, source: Source, **flags: str | bool | None) -> None:
     """Train a specialist from worked examples.
 
     It is measured against its base on examples that neither has seen, and kept.

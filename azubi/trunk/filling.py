@@ -45,19 +45,17 @@ def fill(
     todo = _missing(cache, origins, wanted)
     size = _write_prime(cache, origins, primed)
     tokens = 0
-    done = len(wanted) - len(todo)
-    reused = done
-    yield Filled(done, len(wanted), reused, tokens, size)
-    for batch in bucketed(todo, _BATCH_TOKENS):
-        states = trunk.states(batch, primed)
-        size += cache.write(
-            (origin.key(one), view(state, origin.view))
-            for cut, origin in origins.items()
-            for one, state in zip(batch, states[cut], strict=True)
-        )
-        tokens += sum(map(len, batch))
-        done += len(batch)
-        yield Filled(done, len(wanted), reused, tokens, size)
+    reused = len(wanted) - len(todo)
+    yield Filled(reused, len(wanted), reused, tokens, size)
+    for passed in trunk.run(bucketed(todo, _BATCH_TOKENS), primed):
+        for batch, states in passed.ready:
+            size += cache.write(
+                (origin.key(one), view(state, origin.view))
+                for cut, origin in origins.items()
+                for one, state in zip(batch, states[cut], strict=True)
+            )
+            tokens += sum(map(len, batch))
+        yield Filled(reused + int(passed.sequences), len(wanted), reused, tokens, size)
 
 
 def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[list[tuple[int, ...]]]:
