@@ -18,7 +18,8 @@ _CACHED = "inactive_file"
 
 def available() -> int:
     """Bytes that this process can still take before it must swap or is stopped."""
-    return max(0, min(int(psutil.virtual_memory().available), *_left_in_groups(), *_left_of_limit()))
+    left = [int(psutil.virtual_memory().available), *_left_in_groups(), *_left_of_limit()]
+    return max(0, min(left))
 
 
 def _left_of_limit() -> Iterator[int]:
