@@ -228,9 +228,9 @@ def cell(name, kind, folder, home):
     from azubi.base.opening import open_base
     from azubi.data.contract import Contract
 
-    forget_files(folder)
     machine = probe.probe()
-    base = open_base(str(folder), home)
+    base = open_base(str(folder), home)  # hashes the files, the first time
+    forget_files(folder)
     memory, disk = Memory(), read_from_disk()
     begun = time.perf_counter()
     both = halves.cut(
