@@ -42,7 +42,9 @@ from azubi.outlook import Outlook
 from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
-from azubi.settings import Recipe
+from azubi.search.allowance import Allowance
+from azubi.search.searching import Found, search
+from azubi.settings import Recipe, seconds
 from azubi.tail import training, weights
 from azubi.tail.batch import Lesson
 
@@ -101,6 +103,8 @@ class _Line:
     hashes: dict[str, str] = field(default_factory=dict)
     epochs: list[Epoch] = field(default_factory=list)
     cache: ActivationCache | None = None
+    found: Found | None = None
+    """By the search, if there was one."""
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -109,7 +113,7 @@ class _Line:
             self._close_cache()
 
     def _stages(self) -> Iterator[ev.Event]:
-        started = time.monotonic()
+        self.started = started = time.monotonic()
         yield ev.RunStarted(
             name=self.recipe.name,
             folder=str(self.folder),
@@ -117,6 +121,7 @@ class _Line:
         )
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
             ("data", self._data()),
+            *((("search", self._search()),) if self.recipe.budget else ()),
             ("base", self._base()),
             ("prime", self._prime()),
             ("trunk", self._trunk()),
@@ -202,15 +207,25 @@ class _Line:
                     f"count as wrong: {named}."
                 )
 
+    # search
+
+    def _search(self) -> Iterator[ev.Event]:
+        assert self.recipe.budget is not None
+        allowance = Allowance(self.started + seconds(self.recipe.budget))
+        self.found = yield from search(
+            self.recipe, self.contract, self.split, self.system, self.home, allowance
+        )
+        self.recipe = self.found.recipe
+
     # base
 
     def _base(self) -> Iterator[ev.Event]:
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
         self.machine = probe.probe(self.recipe.dtype, self.recipe.threads)
-        self.depth = int(self.recipe.tail_layers)
+        self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
         self.halves: Halves = halves.cut(
-            base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype
+            base, self.contract, self.depth, self.rank, self.recipe.seed, self.machine.dtype
         )
         self.trained = sum(one.numel() for one in weights.trained(self.halves.tail).values())
         yield ev.BaseReady(
@@ -218,7 +233,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=self.machine.dtype_name,
@@ -249,9 +264,7 @@ class _Line:
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
 
     def _instruction(self) -> str:
-        if self.recipe.prime is not None:
-            return primes.given(self.recipe.prime)
-        return self.system or primes.write(self.contract)
+        return primes.chosen(self.recipe.prime, self.system, self.contract)
 
     def _check_lengths(self) -> None:
         for source, examples in (
@@ -314,7 +327,7 @@ class _Line:
     def _tail(self) -> Iterator[ev.Event]:
         assert self.cache is not None
         read = self.halves.reader(self.cache)
-        plan = self._plan()
+        plan = training.plan_of(self.recipe)
         begun = time.monotonic()
         self.halves.begin(self.train, read)
         for happened in training.train(
@@ -345,20 +358,6 @@ class _Line:
         if self.cache is not None:
             self.cache.close()
             self.cache = None
-
-    def _plan(self) -> training.Plan:
-        recipe = self.recipe
-        assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
-        return training.Plan(
-            epochs=recipe.epochs,
-            batch=recipe.batch,
-            learning_rate=recipe.learning_rate,
-            warmup=recipe.warmup,
-            weight_decay=recipe.weight_decay,
-            clip=recipe.clip,
-            patience=recipe.patience,
-            seed=recipe.seed,
-        )
 
     def _epoch(self, done: training.Epoch, epochs: int) -> ev.EpochDone:
         self.epochs.append(
@@ -454,7 +453,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
@@ -500,6 +499,8 @@ class _Line:
             comparisons=tuple(self.comparisons),
             confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
             epochs=tuple(self.epochs),
+            trials=self.found.trials if self.found else (),
+            choice=self.found.choice if self.found else None,
             seconds=card.seconds,
             cpu=_cpu(),
             threads=self.machine.threads,
