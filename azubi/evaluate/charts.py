@@ -156,7 +156,8 @@ def trials_words(trials: Sequence[Trial], choice: Choice) -> str:
     assert best.score is not None and chosen.score is not None, "they were trained to their end"
     told = (
         f"{len(tried)} settings were tried on the validation examples, {done} of them to the end. "
-        f"The best, number {best.number}, reached {percent(best.score)} with a standard error of {percent(best.error)}. "
+        f"The best, number {best.number}, reached {percent(best.score)} "
+        f"with a standard error of {percent(best.error)}. "
     )
     if best == chosen:
         return f"{told}None within that error is cheaper, so it was chosen."

@@ -45,6 +45,9 @@ _MOST = 60
 _MISSES = 8
 """So many draws in a row that were tried before, or for which there is no time, end the search."""
 
+_TIE = 1e-3
+"""Weight of exp(-loss) in halving: it tells equals apart, as when no answer is wholly right yet."""
+
 Tries = Generator[ev.Event, None, None]
 
 
@@ -81,6 +84,8 @@ class _Outcome:
     trained: int = 0
     score: float | None = None
     error: float = 0.0
+    sure: float = 0.0
+    """exp(-validation loss)."""
     share: float = 0.0
     """Of its steps, done."""
 
@@ -234,7 +239,7 @@ class _Search:
         if outcome.state in ("stopped early", "out of time"):
             halving.stop()
         else:
-            halving.end(outcome.score if outcome.state == "done" else None)
+            halving.end((outcome.score or 0.0) + _TIE * outcome.sure if outcome.state == "done" else None)
         yield self._told(setting, outcome, self.allowance.clock() - begun)
 
     def _fill(self, setting: Setting) -> Tries:
@@ -268,7 +273,7 @@ class _Search:
                         break
                 elif isinstance(happened, training.Epoch):
                     self._measure(happened, outcome)
-                    mark = Mark(outcome.score or 0.0, outcome.error, cost)
+                    mark = Mark((outcome.score or 0.0) + _TIE * outcome.sure, outcome.error, cost)
                     share = happened.epoch / setting.epochs
                     if share < 1 and not halving.judge(share, mark):
                         outcome.state = "stopped early"
@@ -280,8 +285,9 @@ class _Search:
         outcome.trained = done.epoch
         if not done.best:
             return
+        outcome.sure = math.exp(-done.validation_loss)
         if self.contract.task == "text":
-            outcome.score = math.exp(-done.validation_loss)
+            outcome.score = outcome.sure
             outcome.error = outcome.score * done.loss_error
             return
         outcome.score, count = done.validation_accuracy, len(self.split.validation)
