@@ -42,8 +42,9 @@ from azubi.outlook import Outlook
 from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.search import searching
 from azubi.search.allowance import Allowance
-from azubi.search.searching import Found, search
+from azubi.search.searching import Found
 from azubi.settings import Recipe, seconds
 from azubi.tail import training, weights
 from azubi.tail.batch import Lesson
@@ -119,9 +120,12 @@ class _Line:
             folder=str(self.folder),
             settings=self.recipe.model_dump(mode="json"),
         )
+        search: list[tuple[ev.Stage, Iterator[ev.Event]]] = []
+        if self.recipe.budget:
+            search.append(("search", self._search()))
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
             ("data", self._data()),
-            *((("search", self._search()),) if self.recipe.budget else ()),
+            *search,
             ("base", self._base()),
             ("prime", self._prime()),
             ("trunk", self._trunk()),
@@ -212,7 +216,7 @@ class _Line:
     def _search(self) -> Iterator[ev.Event]:
         assert self.recipe.budget is not None
         allowance = Allowance(self.started + seconds(self.recipe.budget))
-        self.found = yield from search(
+        self.found = yield from searching.search(
             self.recipe, self.contract, self.split, self.system, self.home, allowance
         )
         self.recipe = self.found.recipe

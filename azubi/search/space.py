@@ -5,7 +5,7 @@ Knows settings; nothing of time or of how well anything works.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import optuna
 
@@ -97,5 +97,4 @@ def _setting(one: Options, prime: str, depth: int, rank: int, factor: float, epo
 def _one(trial: optuna.Trial, name: str, choices: Sequence[T]) -> T:
     if len(choices) == 1:
         return choices[0]
-    chosen: T = trial.suggest_categorical(name, choices)
-    return chosen
+    return cast(T, trial.suggest_categorical(name, choices))
