@@ -156,7 +156,7 @@ def test_it_ends_in_time_for_what_comes_after(recipe, home, monkeypatch):
     now = [0.0]
 
     def clock():
-        now[0] += 0.05
+        now[0] += 0.2
         return now[0]
 
     events, found = searched(recipe(), home, 100.0, clock)
