@@ -519,7 +519,7 @@ class _Line:
             confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
             epochs=tuple(self.epochs),
             seconds=card.seconds,
-            cpu=_cpu(),
+            cpu=probe.processor(),
             threads=self.machine.threads,
             dtype=card.dtype,
             versions=card.versions,
@@ -557,12 +557,3 @@ def _versions() -> dict[str, str]:
         "transformers": transformers.__version__,
         "azubi": azubi.__version__,
     }
-
-
-def _cpu() -> str:
-    """The processor's name as Linux tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

@@ -18,7 +18,7 @@ _QUIET = 0.5
 def facts(threads: int) -> dict[str, object]:
     """Processor, memory, system, threads, and the state of the code."""
     return {
-        "cpu": _cpu(),
+        "cpu": probe.processor(),
         "cores": psutil.cpu_count(logical=False),
         "threads": threads,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
@@ -57,11 +57,3 @@ def commit() -> str:
 def _git(*words: str) -> str:
     done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout.strip()
-
-
-def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")

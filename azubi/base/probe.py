@@ -5,9 +5,11 @@ bfloat16 is twice as fast as float32 on some processors and a hundred times slow
 """
 
 import os
+import platform
 import time
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import psutil
@@ -53,6 +55,15 @@ def use_threads(threads: int | None) -> None:
     """Set torch's threads: as given, else what OMP_NUM_THREADS says, else one per physical core."""
     given = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
     torch.set_num_threads(given or min(_cores(), psutil.cpu_count(logical=False) or 1))
+
+
+def processor() -> str:
+    """The processor's name as Linux tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
 def _cores() -> int:
