@@ -10,6 +10,7 @@
         ├── StorageError         the disk is full, read-only, or lost what was written
         │   └── DiskFull         there is no room left on it
         ├── TrainingError        the loss is not finite, or nothing could be learned
+        ├── MemoryShortage       the machine's memory, or what the run may have of it, is used up
         └── CorruptFile          a stored file does not hold what its checksum says
 
 Knows nothing of the terminal: `azubi.cli` decides how an error looks.
@@ -67,3 +68,24 @@ class TrainingError(RunError):
 
 class CorruptFile(RunError):
     """A stored file does not hold what its checksum says."""
+
+
+class MemoryShortage(RunError):
+    """The machine's memory, or what this process may have of it, is used up."""
+
+
+_SHORT = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "bad_alloc",
+    "not enough memory",
+    "out of memory",
+)
+
+
+def tells_of_memory(error: BaseException) -> bool:
+    """Whether an error, of Python or of a library that has words alone, means that memory is used up."""
+    told = str(error).lower()
+    return isinstance(error, MemoryError) or (
+        isinstance(error, Exception) and any(words in told for words in _SHORT)
+    )

@@ -18,7 +18,9 @@ class _Event(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     at: float = 0.0
-    """Seconds since the epoch, set when the event is written."""
+    """Seconds since the epoch, set when it is written. For dates only: clocks are set back at times."""
+    elapsed: float = 0.0
+    """Seconds of work on this run so far, by a clock that never jumps; goes on where an interruption was."""
 
 
 class RunStarted(_Event):
@@ -28,6 +30,8 @@ class RunStarted(_Event):
     name: str
     folder: str
     settings: dict[str, object]
+    again: bool = False
+    """Whether it goes on with a run that was stopped or killed."""
 
 
 class StageStarted(_Event):
@@ -47,6 +51,10 @@ class Progress(_Event):
     unit: str
     left: float | None = None
     """Seconds until the whole run ends; None while nothing was measured yet."""
+    throughput: float | None = None
+    """Tokens per second in this stage so far; None where tokens are not what is counted."""
+    peak: float | None = None
+    """Share of the measured matmul speed that went into floating-point work which cannot be avoided."""
     note: str = ""
     """What is going on within the stage, in a few words."""
 
@@ -85,6 +93,8 @@ class BaseReady(_Event):
     threads: int
     gflops: float
     """Measured matmul speed in `dtype` with `threads`, in 1e9 floating-point operations per second."""
+    pretraining: float | None = None
+    """Floating-point operations that training the base from nothing took; None where not known."""
 
 
 class PrimeReady(_Event):
@@ -97,6 +107,15 @@ class PrimeReady(_Event):
     """Whether it was made from the data, as opposed to given."""
 
 
+class Planned(_Event):
+    """How long each stage is expected to take, told before the first of them begins."""
+
+    kind: Literal["planned"] = "planned"
+    seconds: dict[str, float]
+    settings: dict[str, object] = {}
+    """The recipe with every choice made."""
+
+
 class TrunkDone(_Event):
     """All activations are in the cache."""
 
@@ -107,6 +126,36 @@ class TrunkDone(_Event):
     """Tokens computed now, the prime included."""
     seconds: float
     bytes: int
+    work: float = 0.0
+    """Floating-point operations of the computed tokens that cannot be avoided."""
+
+
+class TrainingResumed(_Event):
+    """Training goes on from a checkpoint; events of later steps before this one no longer count."""
+
+    kind: Literal["training_resumed"] = "training_resumed"
+    epoch: int
+    """The one that is running."""
+    step: int
+    """Steps that are done."""
+
+
+class SetBack(_Event):
+    """The loss exploded: back to an earlier step, with half the learning rate.
+
+    Events of steps after `back_to` before this one no longer count.
+    """
+
+    kind: Literal["set_back"] = "set_back"
+    epoch: int
+    step: int
+    """The one that could not be made."""
+    loss: float | None
+    """None if it was not a finite number."""
+    back_to: int
+    """Steps that are still done."""
+    learning_rate: float
+    """The peak, as it now is."""
 
 
 class StepDone(_Event):
@@ -120,6 +169,9 @@ class StepDone(_Event):
     """Mean cross-entropy in nats per answer token (per example for a label head)."""
     learning_rate: float
     tokens: int
+    seconds: float = 0.0
+    work: float = 0.0
+    """Floating-point operations of the step that cannot be avoided."""
 
 
 class EpochDone(_Event):
@@ -140,7 +192,7 @@ class TrainingEnded(_Event):
     """The tail is trained; the best epoch is kept."""
 
     kind: Literal["training_ended"] = "training_ended"
-    reason: Literal["all epochs done", "no better epoch"]
+    reason: Literal["all epochs done", "no better epoch", "the loss kept exploding"]
     best_epoch: int
     seconds: float
 
@@ -184,6 +236,16 @@ class RunEnded(_Event):
     seconds: float
 
 
+class RunStopped(_Event):
+    """The run ended before its end. It is written, not yielded: the error itself tells the caller."""
+
+    kind: Literal["run_stopped"] = "run_stopped"
+    problem: str
+    remedy: str = ""
+    resumable: bool
+    """Whether going on makes sense; where the same would happen again, it does not."""
+
+
 Event = Annotated[
     RunStarted
     | StageStarted
@@ -192,14 +254,18 @@ Event = Annotated[
     | DataReady
     | BaseReady
     | PrimeReady
+    | Planned
     | TrunkDone
+    | TrainingResumed
+    | SetBack
     | StepDone
     | EpochDone
     | TrainingEnded
     | Measured
     | Compared
     | Packaged
-    | RunEnded,
+    | RunEnded
+    | RunStopped,
     Field(discriminator="kind"),
 ]
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from azubi.errors import AzubiError, DiskFull, StorageError
 
@@ -111,6 +112,30 @@ def locked(folder: Path) -> Iterator[None]:
         with (folder / ".lock").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def claim(folder: Path) -> IO[bytes] | None:
+    """Take a folder's lock without waiting; None if another holds it. Closing the file gives it back."""
+    with explained(folder):
+        file = (folder / ".lock").open("wb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        return file
+
+
+def held(folder: Path) -> bool:
+    """Whether a living process holds a folder's lock."""
+    try:
+        with (folder / ".lock").open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 @contextmanager

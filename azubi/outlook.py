@@ -1,4 +1,4 @@
-"""How long a run will still take: planned work, corrected by what was measured on the way.
+"""How long a run will still take, from planned work and what was measured on the way; and how fast it is.
 
 Knows seconds and shares; nothing of what the work is.
 """
@@ -42,3 +42,30 @@ class Outlook:
         planned = self._planned.get(stage, 0.0)
         if planned > 1 and spent > 1:
             self._factor = 0.5 * self._factor + 0.5 * spent / planned
+
+
+class Pace:
+    """How fast a stage goes: what was done in the seconds that were spent on it."""
+
+    def __init__(self, gflops: float) -> None:
+        """`gflops`: the machine's measured matmul speed, 1e9 floating-point operations per second."""
+        self._peak = gflops * 1e9
+        self._tokens = 0
+        self._work = 0.0
+        self._seconds = 0.0
+
+    def add(self, tokens: int, work: float, seconds: float) -> None:
+        """Count tokens, floating-point operations and the time that both took."""
+        self._tokens += tokens
+        self._work += work
+        self._seconds += seconds
+
+    @property
+    def throughput(self) -> float | None:
+        """Tokens per second; None before anything was done."""
+        return self._tokens / self._seconds if self._tokens and self._seconds else None
+
+    @property
+    def peak(self) -> float | None:
+        """Share of the machine's speed that went into counted work; None where none was counted."""
+        return self._work / self._seconds / self._peak if self._work and self._seconds else None

@@ -7,19 +7,23 @@ terminal, a page or a program draw them; none of them does anything that is not 
 """
 
 import contextlib
+import json
+import math
 import platform
 import time
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 import torch
 import transformers
 
 import azubi
-from azubi import defaults, files, halves
+from azubi import defaults, files, halves, runs
 from azubi import events as ev
+from azubi import parent as parents
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Answering, check_fits
 from azubi.base import catalog, probe
@@ -30,7 +34,15 @@ from azubi.data.contract import infer
 from azubi.data.example import Example
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
-from azubi.errors import SettingError
+from azubi.errors import (
+    AzubiError,
+    MemoryShortage,
+    SettingError,
+    StorageError,
+    TrainingError,
+    UsageError,
+    tells_of_memory,
+)
 from azubi.evaluate import metrics
 from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison, compare_pick
@@ -39,13 +51,19 @@ from azubi.evaluate.report import Report, render
 from azubi.evaluate.score import Score
 from azubi.halves import Halves
 from azubi.keys import data_version
-from azubi.outlook import Outlook
+from azubi.outlook import Outlook, Pace
+from azubi.package import card as cards
 from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.runs import Run, Runs
 from azubi.settings import Recipe
-from azubi.tail import form, training, weights
+from azubi.sinks import sink as sinks
+from azubi.tail import checkpoint, course, form, training, weights
 from azubi.tail.batch import Lesson
+from azubi.tail.checkpoint import Checkpoints
+from azubi.tail.plan import Plan
+from azubi.work import Work
 
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
@@ -53,39 +71,107 @@ _TRAINED_BYTES = 28
 checkpoints (float32, and AdamW's two moments) and the packaged tail."""
 
 
-def run(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
+def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event]:
     """Make a specialist as `recipe` says, in `home`; yields what happens.
 
-    Closing the iterator stops the run; nothing half-written is left but the events so far.
+    A run of the same recipe and data that was stopped or killed is gone on with, unless `fresh`. Closing the
+    iterator stops the run. One that had not come as far as the trunk then leaves nothing.
 
     Raises:
         UsageError: settings, data or base cannot be used.
         RunError: something failed on the way.
     """
-    folder = _run_folder(home, recipe.name)
-    log = folder / "events.jsonl"
-    with contextlib.closing(_Line(recipe, home, folder).run()) as events:
-        for event in events:
-            stamped = event.model_copy(update={"at": time.time()})
-            with files.explained(log), log.open("a", encoding="utf-8") as file:
-                file.write(stamped.model_dump_json() + "\n")
-            yield stamped
+    lasting = _absolute(recipe)
+    identity, place = _identity(lasting), Runs(home)
+    found = None if fresh else place.take(identity)
+    yield from _work_on(
+        recipe, home, found or place.begin(recipe.name, identity, lasting.model_dump(mode="json"))
+    )
 
 
-def _run_folder(home: Path, name: str) -> Path:
-    """A folder of the run's own, named by when it began."""
-    runs = home / "runs"
-    with files.explained(runs):
-        runs.mkdir(parents=True, exist_ok=True)
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        for number in range(1, 1000):
-            folder = runs / f"{stamp}-{name}{f'-{number}' if number > 1 else ''}"
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                continue
-            return folder
-    raise SettingError(f"{runs} holds a thousand runs of this very second.", "Wait a second.")
+def _work_on(recipe: Recipe, home: Path, work: Run) -> Iterator[ev.Event]:
+    """Run `recipe` in the folder of `work`, each event written there as it is yielded."""
+    line = _Line(recipe, home, work)
+    before = work.earlier[-1].elapsed if work.earlier else 0.0
+    begun = time.monotonic()
+    try:
+        with (
+            _memory_explained(),
+            sinks.opened(recipe.sink, work.folder, home) as sink,
+            contextlib.closing(line.run()) as events,
+        ):
+            for event in events:
+                elapsed = before + time.monotonic() - begun
+                stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
+                work.log(stamped)
+                sink.hear(stamped)
+                yield stamped
+    except BaseException as error:
+        _stopped(work, error, before + time.monotonic() - begun, line.under_way)
+        raise
+    finally:
+        work.release()
+
+
+def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
+    """Go on with a run, the newest unfinished one if none is named; yields as `run` does.
+
+    Raises:
+        SettingError: there is none, it has ended or is running, or its data have changed since.
+    """
+    found = Runs(home).get(run_id)
+    state = runs.state(found)
+    if state != "unfinished":
+        raise SettingError(f"The run {found.id} is {state} and cannot be gone on with.", "See: azubi runs")
+    recipe = Recipe.model_validate(found.paper.settings)
+    work = Runs(home).take(_identity(recipe), found.id)
+    if work is None:
+        raise SettingError(
+            f"The data of the run {found.id} have changed since it began.",
+            "Begin a new run with azubi tune; what the trunk said about unchanged examples is used again.",
+        )
+    return _work_on(recipe, home, work)
+
+
+def _identity(recipe: Recipe) -> str:
+    """Hash of the settings and of the files' content: what makes two runs the same run."""
+    told = recipe.model_dump(mode="json", exclude={"sink"})
+    prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
+    for name, path in (("data", recipe.data), ("test_data", recipe.test_data), ("prime", prime)):
+        # What cannot be read is said by whoever reads it for its content.
+        with contextlib.suppress(OSError):
+            told[name] = files.sha256(path) if path is not None else told[name]
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -> None:
+    """Note why a run ended early; one that had not begun to work leaves nothing."""
+    if not under_way and not work.earlier:
+        work.remove()
+        return
+    # What the user asked for would fail again; but before work began, a later try may find a better world.
+    resumable = not (under_way and isinstance(error, UsageError | TrainingError))
+    problem, remedy = (error.problem, error.remedy) if isinstance(error, AzubiError) else (repr(error), "")
+    if isinstance(error, GeneratorExit | KeyboardInterrupt):
+        problem = "Stopped."
+    told = ev.RunStopped(problem=problem, remedy=remedy, resumable=resumable, at=time.time(), elapsed=elapsed)
+    with contextlib.suppress(StorageError):
+        work.log(told)
+    if not resumable:
+        checkpoint.clear(work.folder)
+
+
+@contextlib.contextmanager
+def _memory_explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, AzubiError) or not tells_of_memory(error):
+            raise
+        raise MemoryShortage(
+            "The memory that this machine (or a limit on this process) allows is used up.",
+            "Try a smaller --batch or fewer --tail-layers, or close other programs.",
+        ) from error
 
 
 @dataclass
@@ -102,11 +188,14 @@ class _Line:
 
     recipe: Recipe
     home: Path
-    folder: Path
+    work: Run
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
-    epochs: list[Epoch] = field(default_factory=list)
+    epochs: dict[int, Epoch] = field(default_factory=dict)
     cache: ActivationCache | None = None
+    under_way: bool = False
+    """Whether the trunk has begun: what was done so far is worth keeping."""
+    told_not_kept: bool = False
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -118,8 +207,9 @@ class _Line:
         started = time.monotonic()
         yield ev.RunStarted(
             name=self.recipe.name,
-            folder=str(self.folder),
+            folder=str(self.work.folder),
             settings=self.recipe.model_dump(mode="json"),
+            again=bool(self.work.earlier),
         )
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
             ("data", self._data()),
@@ -132,14 +222,17 @@ class _Line:
         )
         for stage, events in stages:
             begun = time.monotonic()
+            self.under_way |= stage == "trunk"
             yield ev.StageStarted(stage=stage)
             yield from events
             self.seconds[stage] = round(time.monotonic() - begun, 2)
+        checkpoint.clear(self.work.folder)
         yield ev.RunEnded(seconds=time.monotonic() - started)
 
     # data
 
     def _data(self) -> Iterator[ev.Event]:
+        self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read(self.recipe.data)
         tests: tuple[Example, ...] | None = None
         if self.recipe.test_data is not None:
@@ -154,7 +247,13 @@ class _Line:
         self.split = self._split(examples, tests)
         seen = [*self.split.train, *self.split.validation]
         task = None if self.recipe.task == "auto" else self.recipe.task
+        if task is None and self.parent is not None:
+            task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        if self.parent is not None:
+            self.contract = self.parent.widened(self.contract)
+            update = {"from_": self.parent.name}
+            self.recipe = self.parent.fitted(self.recipe).model_copy(update=update)
         yield from self._check_test()
         yield ev.DataReady(
             task=self.contract.task,
@@ -212,8 +311,11 @@ class _Line:
 
     def _base(self) -> Iterator[ev.Event]:
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
+        if self.parent is not None:
+            self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
-        self.machine = probe.probe(self.recipe.dtype, self.recipe.threads)
+        dtype, threads = self._number_format()
+        self.machine = probe.probe(dtype, threads)
         self.depth = int(self.recipe.tail_layers)
         self.halves: Halves = halves.cut(
             base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype
@@ -230,7 +332,15 @@ class _Line:
             dtype=self.machine.dtype_name,
             threads=self.machine.threads,
             gflops=self.machine.gflops,
+            pretraining=base.pretraining,
         )
+
+    def _number_format(self) -> tuple[probe.DtypeName, int | None]:
+        """As the recipe says, but what was measured when the run began holds to its end."""
+        for event in self.work.earlier:
+            if isinstance(event, ev.BaseReady):
+                return ("bfloat16" if event.dtype == "bfloat16" else "float32"), event.threads
+        return self.recipe.dtype, self.recipe.threads
 
     # prime
 
@@ -249,14 +359,18 @@ class _Line:
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
         self.longest = _longest(self.train)
         self._check_room()
-        self.outlook = Outlook(self._planned())
+        planned = self._planned()
+        self.outlook, self.pace = Outlook(planned), Pace(self.machine.gflops)
         if self.prime:
             self.recipe = self.recipe.model_copy(update={"prime": primes.literal(self.prime)})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
+        yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
 
     def _instruction(self) -> str:
         if self.recipe.prime is not None:
             return primes.given(self.recipe.prime)
+        if self.system is None and self.parent is not None and self.parent.card.contract == self.contract:
+            return self.parent.card.prime  # what the cache holds of known examples was read behind it
         return self.system or primes.write(self.contract)
 
     def _check_lengths(self) -> None:
@@ -296,12 +410,33 @@ class _Line:
 
     def _progress(self, stage: ev.Stage, done: int, total: int, unit: str, note: str = "") -> ev.Event:
         left = self.outlook.left(stage, done / total if total else 1.0)
-        return ev.Progress(stage=stage, done=done, total=total, unit=unit, left=left, note=note)
+        working = stage in ("trunk", "tail")
+        return ev.Progress(
+            stage=stage,
+            done=done,
+            total=total,
+            unit=unit,
+            left=left,
+            throughput=self.pace.throughput if working else None,
+            peak=self.pace.peak if working else None,
+            note=note,
+        )
+
+    def _work(self) -> Work:
+        """What a token costs."""
+        halves = self.halves
+        return Work(
+            halves.layer_parameters,
+            halves.base.layers,
+            self.depth,
+            bool(self.recipe.rank),
+            halves.head_parameters,
+        )
 
     # trunk
 
     def _trunk(self) -> Iterator[ev.Event]:
-        begun = time.monotonic()
+        begun = last = time.monotonic()
         self.cache = ActivationCache(
             self.home,
             data_version(self.hashes.values()),
@@ -309,8 +444,12 @@ class _Line:
             quota=self.recipe.cache.quota,
             reserve=_RESERVE + _TRAINED_BYTES * self.trained,
         )
+        work, tokens = self._work(), 0
         filled = None
         for filled in self.halves.fill(self.cache, [*self.train, *self.validation]):
+            now, new = time.monotonic(), filled.tokens - tokens
+            self.pace.add(new, work.trunk(new), now - last)
+            last, tokens = now, filled.tokens
             yield self._progress("trunk", filled.done, filled.total, "examples")
         if filled is not None and filled.without:
             yield ev.Notice(
@@ -325,6 +464,7 @@ class _Line:
                 tokens=filled.tokens,
                 seconds=time.monotonic() - begun,
                 bytes=filled.bytes,
+                work=work.trunk(filled.tokens),
             )
 
     # tail
@@ -333,41 +473,90 @@ class _Line:
         assert self.cache is not None
         read = self.halves.reader(self.cache)
         plan = self._plan()
-        begun = time.monotonic()
+        if self.parent is not None:
+            self.parent.put_layers(self.halves.tail)
         self.halves.begin(self.train, read)
-        for happened in training.train(
-            self.halves.tail, self.train, self.validation, read, plan, primed=bool(self.halves.prime_tokens)
-        ):
-            if isinstance(happened, training.Step):
-                yield ev.StepDone(
-                    step=happened.step,
-                    steps=happened.steps,
-                    epoch=happened.epoch,
-                    loss=happened.loss,
-                    learning_rate=happened.learning_rate,
-                    tokens=happened.tokens,
-                )
+        if self.parent is not None:
+            self.parent.put_head(self.halves.tail, self.contract.labels)
+        self.pace = Pace(self.machine.gflops)
+        self.epochs = _epochs(self.work.earlier)
+        checkpoints = Checkpoints(self.work.folder, self._basis(plan))
+        if checkpoints.unfit:
+            yield ev.Notice(
+                text="The checkpoint is damaged, or was made with other libraries or another base: training "
+                "begins anew."
+            )
+        happenings = training.train(
+            self.halves.tail,
+            self.train,
+            self.validation,
+            read,
+            plan,
+            primed=bool(self.halves.prime_tokens),
+            checkpoints=checkpoints,
+        )
+        with contextlib.closing(happenings):
+            for happened in happenings:
+                yield from self._told(happened, plan)
+        self._close_cache()
+
+    def _told(self, happened: training.Happening, plan: Plan) -> Iterator[ev.Event]:
+        match happened:
+            case training.Resumed():
+                yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
+            case training.Step():
+                yield self._step(happened)
                 note = f"epoch {happened.epoch} of at most {plan.epochs}"
                 yield self._progress("tail", happened.step, happened.steps, "steps", note)
-            elif isinstance(happened, training.Epoch):
-                yield self._epoch(happened, plan.epochs)
-            else:
-                yield ev.TrainingEnded(
-                    reason=happened.reason,
-                    best_epoch=happened.best_epoch,
-                    seconds=time.monotonic() - begun,
+            case training.SetBack():
+                loss = happened.loss if math.isfinite(happened.loss) else None
+                yield ev.SetBack(
+                    epoch=happened.epoch,
+                    step=happened.step,
+                    loss=loss,
+                    back_to=happened.back_to,
+                    learning_rate=happened.learning_rate,
                 )
-        self._close_cache()
+            case training.NotKept() if not self.told_not_kept:
+                self.told_not_kept = True
+                yield ev.Notice(text=_not_kept(happened.reason))
+            case training.Epoch():
+                yield self._epoch(happened, plan.epochs)
+            case training.Ended():
+                if happened.reason == "the loss kept exploding":
+                    yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
+                yield ev.TrainingEnded(
+                    reason=happened.reason, best_epoch=happened.best_epoch, seconds=happened.seconds
+                )
+
+    def _basis(self, plan: Plan) -> str:
+        """Hash of all that training depends on."""
+        digest = sha256()
+        for part in (
+            self.halves.base.sha256,
+            self.parent.card.tail_sha256 if self.parent is not None else "",
+            self.depth,
+            self.recipe.rank,
+            asdict(plan),
+            self.machine.dtype,
+            self.machine.threads,
+            sorted(_versions().items()),
+            self.contract.model_dump_json(),
+            self.halves.prime_tokens,
+            *((one.tokens, one.targets) for one in (*self.train, *self.validation)),
+        ):
+            digest.update(repr(part).encode() + b"\0")
+        return digest.hexdigest()
 
     def _close_cache(self) -> None:
         if self.cache is not None:
             self.cache.close()
             self.cache = None
 
-    def _plan(self) -> training.Plan:
+    def _plan(self) -> Plan:
         recipe = self.recipe
         assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
-        return training.Plan(
+        return Plan(
             epochs=recipe.epochs,
             batch=recipe.batch,
             learning_rate=recipe.learning_rate,
@@ -378,17 +567,22 @@ class _Line:
             seed=recipe.seed,
         )
 
-    def _epoch(self, done: training.Epoch, epochs: int) -> ev.EpochDone:
-        self.epochs.append(
-            Epoch(
-                epoch=done.epoch,
-                loss=done.loss,
-                validation_loss=done.validation_loss,
-                validation_accuracy=done.validation_accuracy,
-                best=done.best,
-            )
+    def _step(self, done: training.Step) -> ev.StepDone:
+        work = self._work().step(done.tokens, done.targets, len(self.halves.prime_tokens))
+        self.pace.add(done.tokens, work, done.seconds)
+        return ev.StepDone(
+            step=done.step,
+            steps=done.steps,
+            epoch=done.epoch,
+            loss=done.loss,
+            learning_rate=done.learning_rate,
+            tokens=done.tokens,
+            seconds=done.seconds,
+            work=work,
         )
-        return ev.EpochDone(
+
+    def _epoch(self, done: training.Epoch, epochs: int) -> ev.EpochDone:
+        told = ev.EpochDone(
             epoch=done.epoch,
             epochs=epochs,
             loss=done.loss,
@@ -397,6 +591,8 @@ class _Line:
             seconds=done.seconds,
             best=done.best,
         )
+        self.epochs |= _epochs([told])
+        return told
 
     # evaluate
 
@@ -445,20 +641,30 @@ class _Line:
 
     def _package(self) -> Iterator[ev.Event]:
         yield self._progress("package", 0, 1, "folders")
-        store = Store(self.home)
-        version, folder = store.reserve(self.recipe.name)
-        card = self._card(version)
-        written = writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
+        card = self._written()
         yield self._progress("package", 1, 1, "folders")
         yield ev.Packaged(
             name=card.name,
-            version=version,
-            folder=str(folder),
-            report=str(folder / "report.html"),
-            bytes=written.bytes,
+            version=card.version,
+            folder=str(card.folder),
+            report=str(card.folder / "report.html"),
+            bytes=card.bytes,
             parameters=card.parameters,
             trained=card.trained,
         )
+
+    def _written(self) -> Card:
+        """The specialist in its folder; written once, however often the run was killed meanwhile."""
+        store = Store(self.home)
+        version = self.work.paper.version
+        if version is None:
+            version, _ = store.reserve(self.recipe.name)
+            self.work.reserve(version)
+        elif (known := store.place(self.recipe.name, version)).is_dir():
+            return cards.read(known)
+        folder = store.place(self.recipe.name, version)
+        card = self._card(version)
+        return writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
 
     def _card(self, version: int) -> Card:
         base = self.halves.base
@@ -477,6 +683,8 @@ class _Line:
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
             tail_sha256="",
+            parent=self.parent.name if self.parent is not None else "",
+            parent_sha256=self.parent.card.tail_sha256 if self.parent is not None else "",
             contract=self.contract,
             prime=self.prime,
             longest=self.longest,
@@ -517,14 +725,16 @@ class _Line:
             difference=self.difference,
             comparisons=tuple(self.comparisons),
             confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
-            epochs=tuple(self.epochs),
+            epochs=tuple(self.epochs[number] for number in sorted(self.epochs)),
             seconds=card.seconds,
             cpu=probe.processor(),
             threads=self.machine.threads,
             dtype=card.dtype,
             versions=card.versions,
             settings=card.recipe,
-            hashes=card.data | {f"base {card.base}": card.base_sha256},
+            hashes=card.data
+            | {f"base {card.base}": card.base_sha256}
+            | ({f"specialist {card.parent}": card.parent_sha256} if card.parent else {}),
         )
 
 
@@ -533,10 +743,32 @@ def _longest(lessons: Sequence[Lesson]) -> int:
     return round(1.2 * max(len(one.targets) for one in lessons)) + 4
 
 
+def _epochs(events: Iterable[ev.Event]) -> dict[int, Epoch]:
+    """The epochs of a run, each as it was last made."""
+    return {
+        one.epoch: Epoch(
+            epoch=one.epoch,
+            loss=one.loss,
+            validation_loss=one.validation_loss,
+            validation_accuracy=one.validation_accuracy,
+            best=one.best,
+        )
+        for one in events
+        if isinstance(one, ev.EpochDone)
+    }
+
+
+def _not_kept(reason: Exception) -> str:
+    told = reason.problem if isinstance(reason, AzubiError) else str(reason)
+    return f"Training goes on, but a checkpoint could not be written: stopped now, it would fall back. {told}"
+
+
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
-    paths = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
-    return recipe.model_copy(update=paths | {"base": _lasting(recipe.base)})
+    lasting = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
+    if recipe.prime is not None and recipe.prime.startswith("@"):
+        lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
+    return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})
 
 
 def _lasting(base: str) -> str:

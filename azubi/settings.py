@@ -11,7 +11,14 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
-_CONFIG = ConfigDict(extra="forbid", use_attribute_docstrings=True, validate_default=True)
+_CONFIG = ConfigDict(
+    extra="forbid",
+    use_attribute_docstrings=True,
+    validate_default=True,
+    validate_by_name=True,
+    validate_by_alias=True,
+    serialize_by_alias=True,
+)
 
 
 class CacheSettings(BaseModel):
@@ -44,6 +51,8 @@ class Recipe(BaseModel):
     """What the answers are: labels of a closed set, JSON records, or free text."""
     base: str = "auto"
     """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
+    from_: str | None = Field(None, alias="from")
+    """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
     prime: str | None = None
     """The instruction that all examples share, as text or @file; made from the data if not given."""
     validation: float = Field(0.1, gt=0, lt=0.5)
@@ -80,3 +89,5 @@ class Recipe(BaseModel):
     """Processor threads; all physical cores if not given."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""
+    sink: Literal["tensorboard", "mlflow"] | None = None
+    """Where figures go beside the run's own log; needs azubi[tensorboard] or azubi[mlflow]."""

@@ -20,10 +20,12 @@ from azubi.base.roomy import roomy
 from azubi.errors import BaseModelError
 from azubi.generate import Chooser, Writer
 from azubi.tail.batch import Lesson, order
+from azubi.tail.course import rate_factor
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.tail.label import LabelTail
 from azubi.tail.language import LanguageTail
-from azubi.tail.training import Plan, rate_factor, train
+from azubi.tail.plan import Plan
+from azubi.tail.training import train
 from azubi.trunk.filling import fill, view
 from azubi.trunk.model import Primed, Trunk
 from tests.engine.families import DECODERS, ENCODERS, LAYERS, SMALL, Family, sequences

@@ -108,7 +108,7 @@ def line(request, bases, tmp_path_factory):
 def test_events_come_in_the_order_of_the_line(line):
     settings, _, events = line
     cached = [] if settings.tail_layers == "all" else ["trunk_done"]
-    expected = ["run_started", "data", "data_ready", "base", "base_ready", "prime", "prime_ready"]
+    expected = ["run_started", "data", "data_ready", "base", "base_ready", "prime", "prime_ready", "planned"]
     expected += ["trunk", *cached, "tail", "step_done", "epoch_done", "step_done", "epoch_done"]
     expected += ["training_ended", "evaluate", "measured", "compared", "package", "packaged", "run_ended"]
     assert order(events) == expected
@@ -260,16 +260,21 @@ def test_a_run_that_is_closed_leaves_nothing_half_written(kind, stage, recipe, h
     events.close()
     assert not list(home.glob("specialists/*/*.json")) and not list(home.glob("specialists/*/[0-9]*/*"))
     assert not [path for path in home.glob("specialists/**/.*") if path.is_dir()]
-    log = (Path(seen[0].folder) / "events.jsonl").read_text(encoding="utf-8")
-    assert [ev.parse(text) for text in log.splitlines()] == seen
+    if STAGES.index(stage) < STAGES.index("trunk"):
+        assert not list(home.glob("runs/*")), "nothing was done that is worth keeping"
+    else:
+        log = (Path(seen[0].folder) / "events.jsonl").read_text(encoding="utf-8")
+        *told, stopped = [ev.parse(text) for text in log.splitlines()]
+        assert told == seen
+        assert (stopped.kind, stopped.problem, stopped.resumable) == ("run_stopped", "Stopped.", True)
     cached = STAGES.index(stage) > STAGES.index("trunk") or (kind, stage) == ("progress", "trunk")
     assert bool(closed) == cached
     assert Store(home).list() == []
 
 
 def test_runs_of_one_second_have_folders_of_their_own(recipe, home):
-    firsts = [next(run(recipe(), home)) for _ in range(3)]
-    assert len({first.folder for first in firsts}) == 3
+    under_way = [run(recipe(), home) for _ in range(3)]
+    assert len({next(events).folder for events in under_way}) == 3
 
 
 def test_unknown_settings_are_errors():

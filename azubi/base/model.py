@@ -35,6 +35,8 @@ class Base:
     """How an encoder's token vectors become one: mean or cls."""
     tokenizer: Any
     config: Any
+    pretraining: float | None = None
+    """Floating-point operations that its training from nothing took; None where not known."""
 
     def load(self, attention: str | None = None) -> Any:
         """Read the weights into memory in float32, as Transformers' own class, in evaluation mode.

@@ -10,6 +10,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,16 @@ def open_base(name: str, home: Path) -> Base:
     if path.suffix == ".gguf" and path.is_file():
         digest = files.sha256_remembered(path, memory)
         folder = _converted(path, digest, home)
-        return _open_folder(name, folder, digest, entry.licence if entry else licence.of_folder(path.parent))
+        under = entry.licence if entry else licence.of_folder(path.parent)
+        return replace(
+            _open_folder(name, folder, digest, under), pretraining=entry.pretraining if entry else None
+        )
     folder = path.parent if entry else path
     if not folder.is_dir():
         folder = _from_hub(name)
     digest = _weights_hash(folder, memory)
-    return _open_folder(name, folder, digest, licence.of_folder(folder))
+    opened = _open_folder(name, folder, digest, licence.of_folder(folder))
+    return replace(opened, pretraining=entry.pretraining if entry else None)
 
 
 def _open_folder(name: str, folder: Path, digest: str, under: str) -> Base:

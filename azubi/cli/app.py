@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, specialists, tune, version
-from azubi.cli.command import Debug, Home, Json, register
+from azubi.cli import ask, bases, runs, specialists, tune, version
+from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
 
@@ -31,6 +31,8 @@ def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: 
 
 
 register(app, tune.tune, "tune")
+register(app, tune.resume, "resume")
+register(register_group(app, runs.list_all, "runs"), runs.show, "show")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")

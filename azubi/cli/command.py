@@ -29,15 +29,27 @@ _SHARED = {"home": (Home, None), "json": (Json, False), "debug": (Debug, False)}
 
 def register(app: typer.Typer, function: Callable[..., None], name: str) -> None:
     """Make `function` a command of the program."""
+    app.command(name)(_command(function))
 
+
+def register_group(app: typer.Typer, function: Callable[..., None], name: str) -> typer.Typer:
+    """Make `function` a command that has commands of its own; gives the place to register those."""
+    group = typer.Typer()
+    group.callback(invoke_without_command=True)(_command(function))
+    app.add_typer(group, name=name)
+    return group
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
     def call(context: typer.Context, **values: Any) -> None:
         session: Session = context.obj
         session.update(values.pop("home"), values.pop("json"), values.pop("debug"))
-        function(session, **values)
+        if context.invoked_subcommand is None:
+            function(session, **values)
 
     call.__doc__ = function.__doc__
     call.__signature__ = _signature(function)  # type: ignore[attr-defined]
-    app.command(name)(call)
+    return call
 
 
 def _signature(function: Callable[..., None]) -> inspect.Signature:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import typer
 
+from azubi.cli.interrupt import Stopped
 from azubi.cli.session import Session
 from azubi.cli.words import clean
-from azubi.errors import AzubiError, StorageError, UsageError
+from azubi.errors import AzubiError, StorageError, UsageError, tells_of_memory
 
 _STORAGE = {
     errno.ENOSPC: ("The disk is full", "Make room, or choose another folder with --home."),
@@ -74,12 +75,13 @@ def explain(error: BaseException) -> Failure:
     if isinstance(error, typer.TyperException):
         return _usage(error)
     if isinstance(error, KeyboardInterrupt | typer.Abort):
-        return Failure("interrupted", "Stopped. Nothing half-written is left.", "", _INTERRUPTED)
-    if isinstance(error, OSError) and error.errno is not None:
-        return _storage(error)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        remedy = error.remedy if isinstance(error, Stopped) else ""
+        return Failure("interrupted", "Stopped. Nothing half-written is left.", remedy, _INTERRUPTED)
+    if tells_of_memory(error):
         remedy = "Try a smaller --batch or fewer --tail-layers, or close other programs."
         return Failure("memory", "The memory of this machine is used up.", remedy, 1)
+    if isinstance(error, OSError) and error.errno is not None:
+        return _storage(error)
     what = clean(f"{type(error).__name__}: {error}").strip().splitlines()[0]
     problem = f"Something went wrong that azubi did not foresee ({what})."
     return Failure("unexpected", problem, "Run it again with --debug to see where.", 1)

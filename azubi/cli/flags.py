@@ -5,6 +5,7 @@ model turns text into values and judges it. Knows nothing of files.
 """
 
 import inspect
+import keyword
 import types
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -24,8 +25,8 @@ Names = tuple[str, ...]
 
 def fields(model: type[BaseModel] = Recipe, within: Names = ()) -> Iterator[tuple[Names, FieldInfo]]:
     """Every field that has a flag, with the names that lead to it."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
+    for attribute, field in model.model_fields.items():
+        name, kind = field.alias or attribute, field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from fields(kind, (*within, name))
         else:
@@ -36,7 +37,7 @@ def grouped(given: Mapping[str, str]) -> dict[str, Any]:
     """What flags gave, by the names of their parameters, as the model takes it: groups as mappings."""
     settings: dict[str, Any] = {}
     for path, _ in fields():
-        if (value := given.get("_".join(path))) is not None:
+        if (value := given.get(parameter_name(path))) is not None:
             place = settings
             for name in path[:-1]:
                 place = place.setdefault(name, {})
@@ -44,9 +45,15 @@ def grouped(given: Mapping[str, str]) -> dict[str, Any]:
     return settings
 
 
+def parameter_name(names: Names) -> str:
+    """What a command calls the value of the field to which `names` lead."""
+    name = "_".join(names)
+    return f"{name}_" if keyword.iskeyword(name) else name
+
+
 def flag(name: str) -> str:
-    """Name the flag of a field: `tail_layers` is set by `--tail-layers`."""
-    return "--" + name.replace("_", "-")
+    """Name the flag of a parameter: `tail_layers` is set by `--tail-layers`, `from_` by `--from`."""
+    return "--" + name.rstrip("_").replace("_", "-")
 
 
 def accepts(field: FieldInfo) -> str:
@@ -74,7 +81,7 @@ def with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _parameters() -> list[inspect.Parameter]:
-    return [_parameter("_".join(path), field) for path, field in fields()]
+    return [_parameter(parameter_name(path), field) for path, field in fields()]
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

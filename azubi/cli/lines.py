@@ -9,8 +9,9 @@ from rich.console import Console
 
 from azubi import events as ev
 from azubi.cli.live import DOING
+from azubi.cli.notes import note
 from azubi.cli.story import Story
-from azubi.cli.words import clean, count, duration, percent, time_left
+from azubi.cli.words import clean, count, duration, percent, speed, time_left
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -44,16 +45,18 @@ class Lines:
                 self._say(f"{event.stage}: {self._progress(event)}")
             case ev.EpochDone():
                 self._say(f"tail: {_epoch(event)}")
-            case ev.Notice():
-                self._say(f"note: {clean(event.text)}")
             case ev.RunEnded():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
+            case _ if told := note(event):
+                self._say(f"note: {told}")
 
     def _progress(self, event: ev.Progress) -> str:
         parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}"]
         if event.stage == "tail" and self._story.step is not None:
             parts.append(f"loss {self._story.step.loss:.3f}")
+        if told := speed(event):
+            parts.append(told)
         if event.note:
             parts.append(clean(event.note))
         return ", ".join([*parts, time_left(self._story.left)])

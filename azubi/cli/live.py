@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from azubi import events as ev
+from azubi.cli.notes import note
 from azubi.cli.story import Chapter, Story
-from azubi.cli.words import clean, count, duration, percent, time_left
+from azubi.cli.words import clean, count, duration, percent, speed, time_left
 
 DOING: dict[ev.Stage, str] = {
     "data": "reading, checking and splitting the examples",
@@ -49,9 +50,9 @@ class LiveView:
         self._live.stop()
 
     def hear(self, event: ev.Event) -> None:
-        """Notices stay on the screen; all else is drawn from the story."""
-        if isinstance(event, ev.Notice):
-            self._console.print(Text(f"Note: {clean(event.text)}", style="yellow"))
+        """Notes stay on the screen; all else is drawn from the story."""
+        if told := note(event):
+            self._console.print(Text(f"Note: {told}", style="yellow"))
 
     def picture(self) -> RenderableType:
         """Draw the story as it stands."""
@@ -91,8 +92,9 @@ def _bar(progress: ev.Progress) -> Table:
     grid.add_column(justify="right", no_wrap=True)
     figures = f"{count(progress.done)} of {count(progress.total)} {clean(progress.unit)}"
     grid.add_row("", ProgressBar(total=max(1, progress.total), completed=progress.done), Text(figures))
-    if progress.note:
-        grid.add_row("", Text(clean(progress.note), style="dim", no_wrap=True, overflow="ellipsis"), "")
+    below = ", ".join(filter(None, (clean(progress.note), speed(progress))))
+    if below:
+        grid.add_row("", Text(below, style="dim", no_wrap=True, overflow="ellipsis"), "")
     return grid
 
 

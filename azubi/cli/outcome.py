@@ -78,11 +78,18 @@ def _short_prompt(compared: Sequence[ev.Compared]) -> str:
 
 def next_command(name: str, prompt: str, home: Path) -> str:
     """Write the command that asks the specialist, so that it works as it stands in the person's shell."""
-    words = [*_program(), "ask", name]
-    if home != default_home():
-        words += ["--home", str(home)]
+    words = [*_program(), "ask", name, *_at(home)]
     stop = ["--"] if prompt.startswith("-") else []
     return f"{shlex.join([*words, *stop])} {quoted(prompt)}"
+
+
+def resume_command(run: str, home: Path) -> str:
+    """Write the command that goes on with a run."""
+    return shlex.join([*_program(), "resume", run, *_at(home)])
+
+
+def _at(home: Path) -> list[str]:
+    return [] if home == default_home() else ["--home", str(home)]
 
 
 def quoted(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from azubi.cli.flags import accepts, fields, flag, grouped
+from azubi.cli.flags import accepts, fields, flag, grouped, parameter_name
 from azubi.cli.words import as_json
 from azubi.errors import SettingError
 from azubi.settings import Recipe
@@ -103,7 +103,7 @@ def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) 
     if names is None:  # a group that is no mapping
         return _no_group(str(first["loc"][0]), first["input"], source)
     field, name = known[names], ".".join(names)
-    given = "_".join(names)
+    given = parameter_name(names)
     where = flag(given) if given in from_flags else f"`{name}` in {source}"
     alternatives = sum(detail["loc"][: len(names)] == names for detail in error.errors()) > 1
     cause = f"is not one of {accepts(field)}" if alternatives else _cause(first)

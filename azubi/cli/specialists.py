@@ -59,6 +59,7 @@ def _facts(card: "Card") -> dict[str, str]:
         "Made": f"{card.created.astimezone():%Y-%m-%d %H:%M}",
         "Task": card.task,
         "Base": f"{card.base} ({card.licence})",
+        **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
         "Prime": clean(shorten(" ".join((card.prime or "none").split()), 300)),
         "Folder": f"{card.folder} ({size(card.bytes)})",

@@ -36,6 +36,7 @@ class Story:
         self.chapters = {stage: Chapter(stage) for stage in get_args(ev.Stage)}
         self.countdown = Countdown()
         self.name = ""
+        self.folder = ""
         self.current: Chapter | None = None
         self.progress: ev.Progress | None = None
         self.step: ev.StepDone | None = None
@@ -57,11 +58,16 @@ class Story:
         """Seconds until the run ends, as far as it is known."""
         return self.countdown.left(self.clock())
 
+    @property
+    def training(self) -> bool:
+        """Whether a step is being made: then it should not be cut off in the middle."""
+        return self.current is not None and self.current.stage == "tail"
+
     def hear(self, event: ev.Event) -> None:
         """Take in one event."""
         match event:
             case ev.RunStarted():
-                self.name = event.name
+                self.name, self.folder = event.name, event.folder
             case ev.StageStarted():
                 self._begin(event.stage)
             case ev.Progress():

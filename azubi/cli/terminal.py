@@ -7,33 +7,64 @@ import contextlib
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import TracebackType
 
 from rich.console import Console
 
+from azubi.cli.interrupt import Stopped, patient
 from azubi.cli.lines import Lines
 from azubi.cli.live import LiveView
-from azubi.cli.outcome import document, show
+from azubi.cli.outcome import document, resume_command, show
 from azubi.cli.session import Session
 from azubi.cli.story import Story
 from azubi.events import Event
 
 
-def follow(events: Iterable[Event], console: Console) -> Story:
-    """Work through a run and draw it: live on a terminal, in plain lines elsewhere."""
+def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) -> Story:
+    """Work through a run and draw it: live on a terminal, in plain lines elsewhere, not at all if `quiet`."""
     story = Story()
     watched = console.is_terminal and not console.is_dumb_terminal
-    view = LiveView(story, console) if watched else Lines(story, console)
+    view = Silence() if quiet else LiveView(story, console) if watched else Lines(story, console)
     # What libraries print must not end up in the result on standard output.
-    with contextlib.redirect_stdout(sys.stderr), view:
+    with contextlib.redirect_stdout(sys.stderr), view, patient(lambda: story.training) as asked_to_stop:
         try:
             for event in events:
                 story.hear(event)
                 view.hear(event)
+                if asked_to_stop():
+                    raise Stopped
+        except KeyboardInterrupt:
+            story.stop()
+            _close(events)
+            raise Stopped(_how_to_go_on(story)) from None
         except BaseException:
             story.stop()
             _close(events)
             raise
     return story
+
+
+class Silence:
+    """Draws nothing."""
+
+    def __enter__(self) -> "Silence":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def hear(self, event: Event) -> None:
+        """Say nothing."""
+
+
+def _how_to_go_on(story: Story) -> str:
+    """The command that goes on with a run, if it came far enough for that."""
+    folder = Path(story.folder)
+    if not story.folder or not folder.is_dir():
+        return ""
+    return f"Go on with: {resume_command(folder.name, folder.parents[1])}"
 
 
 def _close(events: Iterable[Event]) -> None:

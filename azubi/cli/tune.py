@@ -1,4 +1,4 @@
-"""`azubi tune`: parses; `azubi.recipe.run` works; `azubi.cli.terminal` draws."""
+"""`azubi tune` and `azubi resume`: parse; `azubi.recipe` works; `azubi.cli.terminal` draws."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,15 +12,29 @@ from azubi.cli.session import Session
 Source = Annotated[
     Path, typer.Argument(metavar="SOURCE", help="The worked examples (JSONL or CSV), or a recipe (.yaml).")
 ]
+Fresh = Annotated[
+    bool,
+    typer.Option("--fresh", help="Begin anew, even if a run of the same settings and data was interrupted."),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only what came out.")]
+RunId = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="RUN", help="The run, as `azubi runs` lists it; the last unfinished one if not given."
+    ),
+]
 
 
 @with_recipe_flags
-def tune(session: Session, source: Source, **flags: str | None) -> None:
+def tune(
+    session: Session, source: Source, fresh: Fresh = False, quiet: Quiet = False, **flags: str | None
+) -> None:
     """Train a specialist from worked examples.
 
     It is measured against its base on examples that neither has seen, and kept.
 
-    SOURCE is a data file or a recipe file. A flag that is given overrides the recipe file.
+    SOURCE is a data file or a recipe file. A flag that is given overrides the recipe file. After an
+    interruption the same command goes on where it was.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = recipe_from(source, given)
@@ -28,5 +42,12 @@ def tune(session: Session, source: Source, **flags: str | None) -> None:
     from azubi.cli.terminal import follow, tell
     from azubi.recipe import run
 
-    story = follow(run(recipe, session.home), session.err())
-    tell(story, session)
+    tell(follow(run(recipe, session.home, fresh=fresh), session.err(), quiet=quiet), session)
+
+
+def resume(session: Session, run: RunId = None, quiet: Quiet = False) -> None:
+    """Go on with a run that was stopped or killed."""
+    from azubi import recipe
+    from azubi.cli.terminal import follow, tell
+
+    tell(follow(recipe.resume(session.home, run), session.err(), quiet=quiet), session)

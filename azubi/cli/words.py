@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Sequence
 
+from azubi import events as ev
 from azubi.evaluate import wording
 from azubi.evaluate.score import Score
 
@@ -88,6 +89,29 @@ def size(number: int) -> str:
             break
         value, unit = value / 1000, larger
     return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def speed(progress: ev.Progress) -> str:
+    """Write how fast a stage goes: 5,120 tokens/s, 61 % of peak; empty where that is not known."""
+    if progress.throughput is None:
+        return ""
+    told = f"{count(round(progress.throughput))} tokens/s"
+    return told if progress.peak is None else f"{told}, {percent(progress.peak)} of peak"
+
+
+def operations(number: float) -> str:
+    """Write a number of floating-point operations: 3.2 × 10^15 operations."""
+    if number < 1e6:
+        return f"{count(round(number))} operations"
+    power = len(str(int(number))) - 1
+    return f"{number / 10**power:.1f} × 10^{power} operations"
+
+
+def tiny_share(share: float) -> str:
+    """Write a share that may be far below a percent: 12 %, one part in 800,000."""
+    if share >= 0.001:
+        return percent(share)
+    return f"one part in {count(round(1 / share))}" if share > 0 else "nothing"
 
 
 def share_trained(trained: int, total: int) -> str:

@@ -43,6 +43,10 @@ class Card(BaseModel):
     """Number format in which it was measured, and in which it answers."""
     tail_sha256: str
     """Of `tail.safetensors`."""
+    parent: str = ""
+    """The specialist that it was trained on from, as name@version; empty if from the base's own tail."""
+    parent_sha256: str = ""
+    """Of the parent's `tail.safetensors`."""
     contract: Contract
     prime: str
     longest: int

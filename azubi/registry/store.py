@@ -52,7 +52,11 @@ class Store:
                 last = int(counter.read_text() or 0) if counter.is_file() else 0
                 version = max([last, *self._versions(name)]) + 1
                 files.write_text(counter, str(version))
-        return version, self._root / name / str(version)
+        return version, self.place(name, version)
+
+    def place(self, name: str, version: int) -> Path:
+        """The folder of a version that was reserved, whether it is there already or not."""
+        return self._root / name / str(version)
 
     def _versions(self, name: str) -> builtins.list[int]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):

@@ -5,10 +5,13 @@ optimiser works on float32 copies and hands rounded ones to the tail, as mixed-p
 (Micikevicius et al., arXiv 1710.03740, section 3.1). Knows weights and gradients; nothing of lessons.
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import nn
+
+from azubi.tail.weights import State
 
 
 class Optimiser:
@@ -41,15 +44,43 @@ class Optimiser:
             fused=True,
         )
 
-    def step(self, rate: float) -> None:
-        """Move the weights by their gradients, at learning rate `rate`, and forget the gradients."""
+    def step(self, rate: float) -> bool:
+        """Move the weights by their gradients, at learning rate `rate`, and forget the gradients.
+
+        Gradients that are not finite would spoil every weight: then nothing is moved, and this is False.
+        """
         for weight, master in zip(self._weights, self._masters, strict=True):
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
-        nn.utils.clip_grad_norm_(self._masters, self._clip)
-        for group in self._adamw.param_groups:
-            group["lr"] = rate * group["factor"]
-        self._adamw.step()
+        sound = math.isfinite(float(nn.utils.clip_grad_norm_(self._masters, self._clip)))
+        if sound:
+            for group in self._adamw.param_groups:
+                group["lr"] = rate * group["factor"]
+            self._adamw.step()
+            self._hand_over()
+        for tensor in (*self._weights, *self._masters):
+            tensor.grad = None
+        return sound
+
+    def state(self) -> State:
+        """Masters and moments, by their order; views, not copies."""
+        named = {f"master.{number}": master.detach() for number, master in enumerate(self._masters)}
+        for number, master in enumerate(self._masters):
+            for name, value in self._adamw.state.get(master, {}).items():
+                named[f"{name}.{number}"] = value
+        return named
+
+    @torch.no_grad()
+    def restore(self, state: State) -> None:
+        """Go on from what `state` gave, the tail's weights included."""
+        self._adamw.state.clear()
+        for name, value in state.items():
+            kind, number = name.rsplit(".", 1)
+            master = self._masters[int(number)]
+            if kind == "master":
+                master.copy_(value)
+            else:
+                self._adamw.state[master][kind] = value
         self._hand_over()
 
     @torch.no_grad()
@@ -57,5 +88,3 @@ class Optimiser:
         for weight, master in zip(self._weights, self._masters, strict=True):
             if master is not weight:
                 weight.copy_(master)
-                master.grad = None
-            weight.grad = None

@@ -1,23 +1,24 @@
 """Training a tail from activations: the loop, and what it tells as it goes.
 
-The loop yields; printing, saving and drawing live elsewhere. It knows lessons and a way to read
-activations, but not where those come from.
+The loop yields; printing and drawing live elsewhere. It knows lessons and a way to read activations, but
+not where those come from. Where it stands, and how that is kept, is in `course`.
 """
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from azubi.errors import TrainingError
-from azubi.tail import weights
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
-from azubi.tail.optimiser import Optimiser
+from azubi.tail.checkpoint import Checkpoints
+from azubi.tail.course import Course, Reason
 from azubi.tail.outcome import Outcome
+from azubi.tail.plan import Plan
+from azubi.tail.validation import Validation
 
 
 class Tail(Protocol):
@@ -31,17 +32,13 @@ class Tail(Protocol):
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The numbers that steer training."""
+class Resumed:
+    """Training goes on from a checkpoint."""
 
-    epochs: int
-    batch: int
-    learning_rate: float
-    warmup: float
-    weight_decay: float
-    clip: float
-    patience: int
-    seed: int
+    epoch: int
+    """The one that is running."""
+    step: int
+    """Steps that are done."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,30 @@ class Step:
     loss: float
     learning_rate: float
     tokens: int
+    targets: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SetBack:
+    """The loss exploded: training stands at an earlier point again, and its learning rate is halved."""
+
+    epoch: int
+    step: int
+    """The one that could not be made."""
+    loss: float
+    """May be not a finite number."""
+    back_to: int
+    """Steps that are still done."""
+    learning_rate: float
+    """The plan's peak, as it now is."""
+
+
+@dataclass(frozen=True)
+class NotKept:
+    """A checkpoint could not be written; training goes on without it."""
+
+    reason: Exception
 
 
 @dataclass(frozen=True)
@@ -73,9 +94,12 @@ class Epoch:
 class Ended:
     """Training is over; the tail holds the best epoch's weights."""
 
-    reason: Literal["all epochs done", "no better epoch"]
+    reason: Reason
     best_epoch: int
     seconds: float
+
+
+Happening = Resumed | Step | SetBack | NotKept | Epoch | Ended
 
 
 def train(
@@ -86,67 +110,76 @@ def train(
     plan: Plan,
     *,
     primed: bool,
-) -> Iterator[Step | Epoch | Ended]:
+    checkpoints: Checkpoints | None = None,
+) -> Generator[Happening, None, None]:
     """Train `tail` in place and leave it with the weights of its best epoch.
 
     An epoch is better than the best so far if its validation loss is lower and its share of right
     answers is not lower by more than a standard error, or if that share is higher by more than one.
     AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
 
+    With `checkpoints`, where it stands is kept at least every minute and after every epoch, and when the
+    iterator is closed; it goes on from there, to the very same weights. If the loss explodes, training
+    goes back and tries again with half the learning rate, three times.
+
     Raises:
-        TrainingError: the loss is not a finite number.
+        TrainingError: the loss keeps exploding, and no epoch was finished.
     """
-    started = time.monotonic()
+    torch.manual_seed(plan.seed)  # dropout
     prime = read(()) if primed else None
-    optimiser = Optimiser(_groups(tail), plan.weight_decay, plan.clip)
-    per_epoch = math.ceil(len(lessons) / plan.batch)
-    steps = per_epoch * plan.epochs
-    best: Validation | None = None
-    best_epoch, kept, step = 0, weights.kept(tail), 0
-    for epoch in range(1, plan.epochs + 1):
-        begun = time.monotonic()
-        tail.train()
-        total, count = 0.0, 0
-        for group in order(lessons, plan.batch, plan.seed, epoch):
-            batch = collate(group, read)
-            rate = plan.learning_rate * rate_factor(step, steps, plan.warmup)
-            outcome = _step(tail, batch, prime, optimiser, rate)
-            step += 1
-            loss = float(outcome.loss.detach())
-            total, count = total + loss * outcome.targets, count + outcome.targets
-            yield Step(step, steps, epoch, loss, rate, int(batch.lengths.sum()))
-        measured = measure(tail, validation, read, prime, plan)
-        better = best is None or measured.better_than(best)
-        if better:
-            best, best_epoch, kept = measured, epoch, weights.kept(tail)
-        yield Epoch(epoch, total / count, measured.loss, measured.accuracy, time.monotonic() - begun, better)
-        if epoch - best_epoch >= plan.patience:
-            break
-    weights.restore(tail, kept)
-    tail.eval()
-    reason: Literal["all epochs done", "no better epoch"] = (
-        "all epochs done" if epoch == plan.epochs else "no better epoch"
-    )
-    yield Ended(reason, best_epoch, time.monotonic() - started)
+    course = Course(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
+    if course.resume():
+        yield Resumed(course.epoch, course.step)
+    try:
+        while not course.over:
+            tail.train()
+            for group in course.rest_of(order(lessons, plan.batch, plan.seed, course.epoch)):
+                begun, rate = time.monotonic(), course.rate
+                batch = collate(group, read)
+                outcome: Outcome = tail(batch, prime)
+                loss = float(outcome.loss.detach())
+                if not course.healthy(loss) or not _moved(course, outcome, loss):
+                    yield from _go_back(course, loss)
+                    break
+                tokens, seconds = int(batch.lengths.sum()), time.monotonic() - begun
+                taught = len(batch.targets)
+                yield Step(course.step, course.steps, course.epoch, loss, rate, tokens, taught, seconds)
+                if course.due:
+                    yield from _keep(course)
+            else:
+                mean, number = course.mean_loss, course.epoch
+                measured = measure(tail, validation, read, prime, plan)
+                if not math.isfinite(measured.loss):
+                    yield from _go_back(course, measured.loss)
+                    continue
+                seconds, better = course.epoch_seconds, course.end_epoch(measured)
+                yield Epoch(number, mean, measured.loss, measured.accuracy, seconds, better)
+                yield from _keep(course)
+    except GeneratorExit:
+        course.keep()
+        raise
+    course.finish()
+    assert course.reason, "the loop ends when there is a reason"
+    yield Ended(course.reason, course.best_epoch, course.seconds)
 
 
-@dataclass(frozen=True)
-class Validation:
-    """How well the tail does on lessons it is not trained on."""
+def _moved(course: Course, outcome: Outcome, loss: float) -> bool:
+    outcome.loss.backward()
+    return course.move(loss, outcome.targets)
 
-    loss: float
-    accuracy: float
-    examples: int
 
-    def better_than(self, other: "Validation") -> bool:
-        """Whether this is the better epoch: by the loss, unless the answers clearly say otherwise.
+def _go_back(course: Course, loss: float) -> Iterator[Happening]:
+    epoch, step = course.epoch, course.step + 1
+    course.go_back(loss)
+    if not course.over:
+        yield SetBack(epoch, step, loss, course.step, course.peak_rate)
+        yield from _keep(course)
 
-        The share of right answers is what counts, but on a hundred examples two epochs differ by a few
-        points through luck; the loss sees how sure each answer was, and so tells more.
-        """
-        noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
-        gained = self.accuracy - other.accuracy
-        return gained > noise or (gained >= -noise and self.loss < other.loss)
+
+def _keep(course: Course) -> Iterator[NotKept]:
+    failed = course.keep()
+    if failed is not None:
+        yield NotKept(failed)
 
 
 @torch.inference_mode()
@@ -162,30 +195,6 @@ def measure(
         targets += outcome.targets
         right += outcome.right
     return Validation(loss / targets, right / len(lessons), len(lessons))
-
-
-def rate_factor(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate at `step` (from 0): linear up, then cosine down to a tenth."""
-    rising = max(1, round(steps * warmup))
-    if step < rising:
-        return (step + 1) / rising
-    progress = (step - rising) / max(1, steps - rising)
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def _step(
-    tail: nn.Module, batch: Batch, prime: torch.Tensor | None, optimiser: Optimiser, rate: float
-) -> Outcome:
-    outcome: Outcome = tail(batch, prime)
-    loss = float(outcome.loss.detach())
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"The loss became {loss} at a learning rate of {rate:.2g}.",
-            "Train again with a lower --learning-rate, or with --dtype float32.",
-        )
-    outcome.loss.backward()
-    optimiser.step(rate)
-    return outcome
 
 
 def _groups(tail: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:

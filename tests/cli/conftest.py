@@ -113,7 +113,7 @@ def runs(stub):
     """Let `azubi.recipe.run` yield the events of a run; gives the calls it got."""
     calls = []
 
-    def run(recipe, home):
+    def run(recipe, home, fresh=False):
         calls.append((recipe, home))
         return run_events(str(home))
 

@@ -25,7 +25,7 @@ FAILURES = [
 @pytest.fixture
 def failing(stub):
     def put(error):
-        def run(recipe, home):
+        def run(recipe, home, fresh=False):
             raise error
             yield
 

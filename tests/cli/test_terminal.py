@@ -171,7 +171,7 @@ def test_json_is_one_document(runs, capsys):
 
 
 def test_what_a_library_prints_stays_out_of_the_document(stub, events, capsys):
-    def run(recipe, home):
+    def run(recipe, home, fresh=False):
         for event in events():
             print("chatter")
             yield event

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 
 import pytest
 
@@ -227,10 +228,57 @@ def test_a_home_that_is_a_file(bases, tmp_path, data, refused):
     refused(line, 1, "a file stands where a folder is needed", "--home", home=tmp_path / "file")
 
 
+def test_checkpoints_that_find_no_room_are_told_and_the_run_ends_well(bases, tmp_path, data, capfd):
+    """The events still fit on the disk; a tail with its optimiser's moments does not."""
+    with mounted(tmp_path / "disk", "size=2m") as disk:
+        home = disk / "h"
+        line = ["tune", str(data), "--base", str(bases.decoder), "--home", str(home), "--tail-layers", "4"]
+        line += ["--epochs", "2", "--dtype", "float32", "--threads", "1", "--test-limit", "2"]
+        with (disk / "filler").open("wb") as file:
+            file.write(bytes(1718 << 10))  # leaves 330 KiB
+        assert main(line) == 0
+        out, err = capfd.readouterr()
+        assert err.count("a checkpoint could not be written") == 1 and "The disk is full" in err
+        assert ("Traceback" not in err and list(home.glob("specialists/tiny*/1/tail.safetensors"))) or out
+
+
+# Memory
+
+
+HUNGRY = """
+import resource, sys
+from azubi.cli import main
+import azubi.recipe, altair, vl_convert
+from azubi.base.opening import open_base
+open_base(sys.argv[2 + sys.argv[2:].index("--base") + 1], azubi.recipe.Path(sys.argv[1]) / "warm").load()
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limit = used + (96 << 20)
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_memory_limit_is_an_error_with_a_remedy(bases, tmp_path, home):
+    """Very long examples in one batch need more than 96 MB beside what is loaded."""
+    rows = [
+        {"prompt": row["prompt"] + " hail" * 200 + str(n), "answer": row["answer"]}
+        for n, row in enumerate(tiny.labels(200) * 8)
+    ]
+    data = tiny.write(tmp_path / "long.jsonl", rows)
+    line = ["tune", data, "--base", bases.encoder, "--home", home, "--batch", "1000", "--threads", "1"]
+    call = [sys.executable, "-c", HUNGRY, tmp_path, *line]
+    done = subprocess.run([*map(str, call)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    *_, problem, remedy = done.stderr.splitlines()
+    assert "memory" in problem and "--batch" in remedy
+    assert leaves_nothing(home)
+
+
 # Ctrl-C
 
 
-def test_ctrl_c_during_training_stops_cleanly(data, tune, home):
+def test_ctrl_c_during_training_stops_cleanly_and_can_be_gone_on_with(data, tune, home, capfd):
     forever = ["--epochs", "100000", "--patience", "100000"]
     with started(*tune(data, *forever, "--json")) as program:
         for line in program.stderr:
@@ -239,8 +287,32 @@ def test_ctrl_c_during_training_stops_cleanly(data, tune, home):
                 break
         out, err = program.communicate(timeout=60)
     assert program.returncode == 130
-    assert err.splitlines()[-1] == "Stopped. Nothing half-written is left."
-    assert "Traceback" not in err
+    (folder,) = home.glob("runs/*")
+    *_, stopped, how = err.splitlines()
+    assert stopped == "Stopped. Nothing half-written is left."
+    assert how.startswith("Go on with: ") and how.endswith(f"azubi resume {folder.name}")
+    assert "Stopping after this step" in err and "Traceback" not in err
     assert json.loads(out)["error"]["kind"] == "interrupted"
     assert leaves_nothing(home)
     assert not list(home.glob("cache/index.sqlite-*")), "the cache was closed"
+
+    # What it says works, and no step that was made is made again.
+    steps = [one["step"] for one in log(folder) if one["kind"] == "step_done"]
+    kept = json.loads((folder / "checkpoint.json").read_text())
+    assert kept["latest"][0]["step"] == steps[-1] == len(steps) > 0
+    assert main(["runs", "--json", "--home", str(home)]) == 0
+    assert json.loads(capfd.readouterr().out)["runs"][0]["state"] == "unfinished"
+    with started("resume", "--home", str(home)) as program:
+        for line in program.stderr:
+            if "epoch" in line and " of " in line:
+                program.send_signal(signal.SIGINT)
+                break
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 130 and f"azubi resume {folder.name}" in err
+    again = [one for one in log(folder) if one["kind"] in ("training_resumed", "step_done")][len(steps) :]
+    assert again[0]["kind"] == "training_resumed" and again[0]["step"] == steps[-1]
+    assert again[1]["step"] == steps[-1] + 1
+
+
+def log(folder):
+    return [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]

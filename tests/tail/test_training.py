@@ -11,10 +11,12 @@ from torch import nn
 from azubi.errors import TrainingError
 from azubi.tail import training
 from azubi.tail.batch import Lesson
+from azubi.tail.checkpoint import Checkpoints
+from azubi.tail.course import rate_factor
 from azubi.tail.language import LanguageTail
 from azubi.tail.optimiser import Optimiser
 from azubi.tail.outcome import Outcome
-from azubi.tail.training import Ended, Epoch, Step, measure, rate_factor, train
+from azubi.tail.training import Ended, Epoch, SetBack, Step, measure, train
 
 # The learning rate.
 
@@ -102,12 +104,106 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(patience, epochs):
     assert events[-1].reason == ("all epochs done" if epochs == 6 else "no better epoch")
 
 
+# A loss that explodes.
+
+
+def of(kind, events):
+    return [event for event in events if isinstance(event, kind)]
+
+
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_ends_training(loss):
-    tail = Scripted([(0, 1.0)] * 6, [1.0, loss])
-    with pytest.raises(TrainingError, match=f"The loss became {loss} at a learning rate of"):
-        run(tail)
+def test_a_loss_that_is_no_number_halves_the_rate_and_goes_on(loss):
+    tail = Scripted([(number, 1.0) for number in range(1, 9)], [1.0, 1.0, loss])
+    events, _ = run(tail, replace(PLAN, epochs=4, patience=9))
+    (back,) = of(SetBack, events)
+    assert (back.epoch, back.step, back.back_to) == (3, 3, 2)
+    assert back.learning_rate == PLAN.learning_rate / 2
+    assert [event.epoch for event in of(Epoch, events)] == [1, 2, 3, 4]
+    rates = [event.learning_rate for event in of(Step, events)]
+    usual = [PLAN.learning_rate * rate_factor(step, 4, PLAN.warmup) for step in range(4)]
+    assert rates == pytest.approx([*usual[:2], usual[2] / 2, usual[3] / 2])
     assert math.isfinite(tail.weight.item())
+
+
+def test_going_back_undoes_what_came_after_the_best_epoch():
+    tail = Scripted([(3, 0.1), (1, 0.5), (1, 0.5)], [1.0, 1.0, math.nan])
+    weights = []
+    for event in train(tail, LESSONS, LESSONS, read, replace(PLAN, epochs=3, patience=9), primed=False):
+        if isinstance(event, Epoch):
+            weights.append(tail.weight.item())
+        if isinstance(event, SetBack):
+            assert event.back_to == 1
+            assert tail.weight.item() == weights[0] != weights[1]
+            break
+    assert len(weights) == 2
+
+
+def test_a_loss_that_explodes_from_the_start_ends_training_with_advice():
+    tail = Scripted([(0, 1.0)] * 6, [math.nan] * 9)
+    with pytest.raises(TrainingError, match=r"The loss became nan at .* halved 3 times.*--learning-rate"):
+        run(tail)
+    assert tail.weight.item() == 0.0
+
+
+def test_after_three_setbacks_the_best_epoch_is_kept():
+    tail = Scripted([(1, 0.9), (3, 0.5)], [1.0, 1.0] + [math.nan] * 9)
+    events, weights = run(tail)
+    assert len(of(SetBack, events)) == 3
+    assert (events[-1].reason, events[-1].best_epoch) == ("the loss kept exploding", 2)
+    assert tail.weight.item() == weights[1]
+
+
+def test_a_validation_that_is_no_number_goes_back_too():
+    tail = Scripted([(1, 0.9), (0, math.nan), (2, 0.8), (2, 0.7)])
+    events, _ = run(tail, replace(PLAN, epochs=3))
+    (back,) = of(SetBack, events)
+    assert math.isnan(back.loss) and back.back_to == 1
+    assert [event.validation_loss for event in of(Epoch, events)] == pytest.approx([0.9, 0.8, 0.7])
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, plan, tmp_path):
+    """Sixteen steps after a blow, the way is taken again from before it: from a point that was kept on the
+    way, or without one from the end of the best epoch."""
+
+    class Fragile(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = LanguageTail(school.model, 2, 0, 0)
+            self.steps = 0
+
+        def forward(self, batch, prime):
+            self.steps += self.training
+            if self.training and self.steps == BLOW:
+                with torch.no_grad():
+                    for weight in self.inner.parameters():
+                        weight.mul_(-30.0)
+            return self.inner(batch, prime)
+
+        def groups(self):
+            return self.inner.groups()
+
+    BLOW, plan = 130, replace(plan, epochs=4, batch=2, patience=9)
+    tail = Fragile()
+    before = measure(tail, school.lessons, school.read, None, plan)
+    happened = train(
+        tail,
+        school.lessons * 8,
+        school.validation,
+        school.read,
+        plan,
+        primed=False,
+        checkpoints=Checkpoints(tmp_path, "b") if kept else None,
+    )
+    events = list(happened)
+    (back,) = of(SetBack, events)
+    assert BLOW < back.step <= BLOW + 16
+    best = max(event.epoch for event in of(Epoch, events[: events.index(back)]) if event.best)
+    assert back.back_to == (120 if kept else 48 * best)  # every 20th of 192 steps is a safe point
+    assert back.learning_rate == plan.learning_rate / 2
+    again = [1, 2, 3, 4] if kept or best == 2 else [1, 2, 2, 3, 4]
+    assert [event.epoch for event in of(Epoch, events)] == again
+    assert measure(tail, school.lessons, school.read, None, plan).loss < before.loss / 3
 
 
 def test_what_is_told_adds_up():
@@ -118,6 +214,7 @@ def test_what_is_told_adds_up():
     steps = [event for event in events if isinstance(event, Step)]
     assert [(one.step, one.steps, one.epoch) for one in steps] == [(1, 2, 1), (2, 2, 1)]
     assert sum(one.tokens for one in steps) == 12
+    assert all(one.seconds >= 0 for one in steps) and sum(one.targets for one in steps) == 3
     (epoch,) = [event for event in events if isinstance(event, Epoch)]
     sizes = [1, 2] if len(training.order(lessons, 2, 0, 1)[0]) == 1 else [2, 1]
     assert epoch.loss == pytest.approx((sizes[0] * 1.0 + sizes[1] * 4.0) / 3)
@@ -181,6 +278,21 @@ def test_gradients_are_clipped_and_then_forgotten():
     optimiser.step(1e-3)
     assert seen == pytest.approx([1.0])
     assert weight.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_that_are_no_numbers_move_nothing(dtype):
+    weights = [nn.Parameter(torch.ones(2, dtype=dtype)) for _ in range(2)]
+    optimiser = Optimiser([(weight, 1.0) for weight in weights], 0.1, clip=1.0)
+    weights[0].grad = torch.ones(2, dtype=dtype)
+    weights[1].grad = torch.tensor([1.0, math.nan], dtype=dtype)
+    assert optimiser.step(1.0) is False
+    assert all(torch.equal(weight, torch.ones(2, dtype=dtype)) for weight in weights)
+    assert all(weight.grad is None for weight in weights)
+    for weight in weights:
+        weight.grad = torch.ones(2, dtype=dtype)
+    assert optimiser.step(1.0) is True
+    assert not any(torch.equal(weight, torch.ones(2, dtype=dtype)) for weight in weights)
 
 
 def test_factors_and_decay_are_each_groups_own():

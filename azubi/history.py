@@ -1,0 +1,105 @@
+"""What a run's events amount to: curves, plan against truth, and work done. Knows events, not where they lie.
+
+After an interruption or a setback some steps are made again; the events of those that were undone stay in
+the log, and are left out here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from azubi import events as ev
+
+
+@dataclass
+class History:
+    """A run as figures."""
+
+    started: ev.RunStarted | None = None
+    base: ev.BaseReady | None = None
+    data: ev.DataReady | None = None
+    packaged: ev.Packaged | None = None
+    ended: ev.TrainingEnded | None = None
+    stopped: ev.RunStopped | None = None
+    """Why it was stopped, if that was the last that happened."""
+    steps: list[ev.StepDone] = field(default_factory=list)
+    epochs: list[ev.EpochDone] = field(default_factory=list)
+    setbacks: list[ev.SetBack] = field(default_factory=list)
+    measured: dict[ev.Who, ev.Measured] = field(default_factory=dict)
+    planned: dict[str, float] = field(default_factory=dict)
+    """Seconds that each stage was expected to take."""
+    settings: dict[str, object] = field(default_factory=dict)
+    """The recipe with every choice made; empty before that."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds that each stage took, over all sittings."""
+    sittings: int = 0
+    """How often it was begun or gone on with."""
+    work: float = 0.0
+    """Floating-point operations that trunk and tail could not avoid; those of undone steps were spent too."""
+    throughput: dict[str, float] = field(default_factory=dict)
+    """Tokens per second in trunk and tail."""
+    peak: dict[str, float] = field(default_factory=dict)
+    """Share of the measured matmul speed in trunk and tail."""
+
+    @property
+    def share(self) -> float | None:
+        """Work as a share of what training the base from nothing took; None where that is not known."""
+        known = self.base.pretraining if self.base is not None else None
+        return self.work / known if known else None
+
+
+def history(events: Iterable[ev.Event]) -> History:
+    """Fold a run's events."""
+    told = History()
+    stage, since, last = "", 0.0, 0.0
+    for event in events:
+        if isinstance(event, ev.StageStarted | ev.RunStarted | ev.RunEnded | ev.RunStopped):
+            # A killed sitting ends with the last that it told.
+            end = last if isinstance(event, ev.RunStarted) else event.elapsed
+            if stage:
+                told.seconds[stage] = told.seconds.get(stage, 0.0) + end - since
+            stage = event.stage if isinstance(event, ev.StageStarted) else ""
+            since = event.elapsed
+        last = event.elapsed
+        if isinstance(event, ev.RunStarted):
+            told.sittings += 1
+        told.stopped = event if isinstance(event, ev.RunStopped) else None
+        _take(told, event)
+    if stage:
+        told.seconds[stage] = told.seconds.get(stage, 0.0) + last - since
+    return told
+
+
+def _take(told: History, event: ev.Event) -> None:
+    match event:
+        case ev.RunStarted():
+            told.started = event
+        case ev.BaseReady():
+            told.base = event
+        case ev.DataReady():
+            told.data = event
+        case ev.Planned():
+            told.planned = told.planned or event.seconds
+            told.settings = event.settings
+        case ev.Progress():
+            if event.throughput is not None:
+                told.throughput[event.stage] = event.throughput
+            if event.peak is not None:
+                told.peak[event.stage] = event.peak
+        case ev.TrunkDone():
+            told.work += event.work
+        case ev.TrainingResumed():
+            told.steps = [step for step in told.steps if step.step <= event.step]
+        case ev.SetBack():
+            told.setbacks.append(event)
+            told.steps = [step for step in told.steps if step.step <= event.back_to]
+        case ev.StepDone():
+            told.work += event.work
+            told.steps.append(event)
+        case ev.EpochDone():
+            told.epochs = [one for one in told.epochs if one.epoch != event.epoch] + [event]
+        case ev.TrainingEnded():
+            told.ended = event
+        case ev.Measured():
+            told.measured[event.who] = event
+        case ev.Packaged():
+            told.packaged = event
