@@ -10,6 +10,7 @@ import torch
 
 from azubi import answering, files, halves
 from azubi.answering import Answer, Answering
+from azubi.base import device
 from azubi.base.opening import open_base
 from azubi.base.probe import has_bfloat16, use_threads
 from azubi.data.example import Turn
@@ -57,6 +58,7 @@ def open_specialist(card: Card, home: Path) -> Answering:
 
 def _usable(dtype: str) -> torch.dtype:
     """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
+    device.use()
     use_threads(None)
     if dtype == "bfloat16" and has_bfloat16(torch.get_num_threads()):
         return torch.bfloat16

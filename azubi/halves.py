@@ -298,7 +298,7 @@ class _Remembering:
         key = self._origin.key(tokens)
         states = self._cache.read(key)
         if states is None:  # never had room, was damaged, or was given up by another run
-            states = self._compute(tokens)
+            states = self._compute(tokens).cpu()
             self._cache.write([(key, states)])
             # The same numbers, whether they were kept or not.
             states = packing.rounded(states, packing.form_of(self._cache.dtype, states.dtype))

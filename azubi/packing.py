@@ -78,4 +78,4 @@ def rounded(states: torch.Tensor, form: Form) -> torch.Tensor:
 
 
 def _to_bytes(tensor: torch.Tensor) -> bytes:
-    return tensor.contiguous().view(torch.uint8).numpy().tobytes()
+    return tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes()

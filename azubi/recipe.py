@@ -315,7 +315,7 @@ class _Line:
             self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
         dtype, threads = self._number_format()
-        self.machine = probe.probe(dtype, threads)
+        self.machine = probe.probe(dtype, threads, self.recipe.device)
         self.depth = int(self.recipe.tail_layers)
         self.halves: Halves = halves.cut(
             base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype

@@ -85,6 +85,8 @@ class Recipe(BaseModel):
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))
     """How activations are kept on disk."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to compute; auto takes a graphics card if torch can use one. Only processors were measured."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
     seed: int = 0

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from azubi.base.catalog import Kind
+from azubi.base.device import here
 
 
 @dataclass(frozen=True)
@@ -54,4 +55,4 @@ class Base:
             use_safetensors=True,
             trust_remote_code=False,
         )
-        return model.eval().requires_grad_(False)
+        return here(model.eval().requires_grad_(False))

@@ -1,4 +1,4 @@
-"""What this machine does best: number format and threads, found by measuring.
+"""What this machine does best: device, number format and threads, found by measuring.
 
 bfloat16 is twice as fast as float32 on some processors and a hundred times slower on others
 (docs/design.md), so it is never assumed.
@@ -12,8 +12,12 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import joblib
 import psutil
 import torch
+
+from azubi.base import device
+from azubi.base.device import DeviceName
 
 DtypeName = Literal["auto", "float32", "bfloat16"]
 
@@ -31,6 +35,8 @@ class Machine:
     threads: int
     gflops: float
     """Matmul speed in `dtype` on all threads, 1e9 floating-point operations per second."""
+    device: str = "cpu"
+    """Where it computes: cpu, cuda or mps."""
 
     @property
     def dtype_name(self) -> str:
@@ -38,12 +44,17 @@ class Machine:
         return str(self.dtype).removeprefix("torch.")
 
 
-def probe(dtype: DtypeName = "auto", threads: int | None = None) -> Machine:
-    """Set the threads, choose the number format, and say how fast it is. Takes about half a second."""
+def probe(dtype: DtypeName = "auto", threads: int | None = None, where: DeviceName = "auto") -> Machine:
+    """Set device and threads, choose the number format, and say how fast it is. Takes about half a second.
+
+    Raises:
+        SettingError: there is no such device.
+    """
+    chosen_device = device.use(where)
     use_threads(threads)
     speeds = {kind: matmul_speed(kind, torch.get_num_threads()) for kind in _candidates(dtype)}
     chosen = max(speeds, key=lambda kind: speeds[kind] / (_WORTH if kind == torch.bfloat16 else 1.0))
-    return Machine(chosen, torch.get_num_threads(), speeds[chosen])
+    return Machine(chosen, torch.get_num_threads(), speeds[chosen], chosen_device.type)
 
 
 def has_bfloat16(threads: int) -> bool:
@@ -54,7 +65,7 @@ def has_bfloat16(threads: int) -> bool:
 def use_threads(threads: int | None) -> None:
     """Set torch's threads: as given, else what OMP_NUM_THREADS says, else one per physical core."""
     given = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
-    torch.set_num_threads(given or min(_cores(), psutil.cpu_count(logical=False) or 1))
+    torch.set_num_threads(given or min(usable_cores(), physical_cores()))
 
 
 def processor() -> str:
@@ -66,8 +77,14 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "")
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def physical_cores() -> int:
+    """Of the machine; two threads on one core share its arithmetic."""
+    return psutil.cpu_count(logical=False) or 1
+
+
+def usable_cores() -> int:
+    """What this process may use of the machine: its affinity, and its container's share of time."""
+    return int(joblib.cpu_count())
 
 
 def _candidates(dtype: DtypeName) -> list[torch.dtype]:
@@ -87,5 +104,6 @@ def matmul_speed(dtype: torch.dtype, threads: int) -> float:
         while time.perf_counter() - started < 0.2:
             begun = time.perf_counter()
             torch.nn.functional.linear(left, right)
+            device.wait()
             best = min(best, time.perf_counter() - begun)
     return 2 * rows * inner * outer / best / 1e9

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from azubi.base.device import here
+
 Tokens = tuple[int, ...]
 Reader = Callable[[Tokens], torch.Tensor]
 """Gives the activations [tokens, hidden] of a sequence; of the prime, for the empty sequence."""
@@ -67,7 +69,7 @@ def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
         targets.extend(lesson.targets[place] for place in kept)
         owners.extend([number] * len(kept))
     return Batch(
-        torch.nn.utils.rnn.pad_sequence(states, batch_first=True),
+        here(torch.nn.utils.rnn.pad_sequence(states, batch_first=True)),
         torch.tensor([len(one) for one in states]),
         torch.tensor(rows),
         torch.tensor(targets),

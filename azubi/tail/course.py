@@ -9,9 +9,9 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Literal, TypeVar
 
-import torch
 from torch import nn
 
+from azubi.base import device
 from azubi.errors import StorageError, TrainingError
 from azubi.tail import weights
 from azubi.tail.checkpoint import Checkpoints, Contents, Point
@@ -177,7 +177,7 @@ class Course:
             update={"losses": tuple(self._pulse.losses), "seconds": self.epoch_seconds}
         )
         best = None if self._best is None else (self.best_epoch, self._best, self._kept)
-        state = self._optimiser.state() | {"random": torch.get_rng_state()}
+        state = self._optimiser.state() | {"random": device.dice()}
         try:
             self._checkpoints.write(
                 point, state, safe=safe, best=best, setbacks=self.setbacks, seconds=self.seconds
@@ -231,7 +231,7 @@ class Course:
         return self._point.safe and self._pulse.calm
 
     def _stand_at(self, point: Point, state: State) -> None:
-        torch.set_rng_state(state.pop("random"))
+        device.set_dice(state.pop("random"))
         self._optimiser.restore(state)
         self._point, self._pulse = point, Pulse(point.losses)
         self._epoch_began = self._last_kept = time.monotonic()

@@ -23,7 +23,7 @@ class LowRank(nn.Module):
         outputs, inputs = _shape(inner)
         self.inner = inner.requires_grad_(False)
         bound = 1 / math.sqrt(inputs)
-        start = torch.empty(rank, inputs).uniform_(-bound, bound, generator=generator)
+        start = torch.empty(rank, inputs, device="cpu").uniform_(-bound, bound, generator=generator)
         self.lora_a = nn.Parameter(start)
         # Zero, so that training begins at the base's own behaviour.
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank))

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from azubi.base.device import here
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.course import Course, Reason
@@ -126,7 +127,7 @@ def train(
         TrainingError: the loss keeps exploding, and no epoch was finished.
     """
     torch.manual_seed(plan.seed)  # dropout
-    prime = read(()) if primed else None
+    prime = here(read(())) if primed else None
     course = Course(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
     if course.resume():
         yield Resumed(course.epoch, course.step)

@@ -60,7 +60,7 @@ def test_bfloat16_is_the_processors_own_where_it_is_not_far_slower(speeds, bfloa
 
 
 def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkeypatch):
-    monkeypatch.setattr(probe, "_cores", lambda: 8)
+    monkeypatch.setattr(probe.joblib, "cpu_count", lambda: 8)
     monkeypatch.setattr(probe.psutil, "cpu_count", lambda logical: 4)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     probe.use_threads(3)
@@ -70,6 +70,6 @@ def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkey
     monkeypatch.delenv("OMP_NUM_THREADS")
     probe.use_threads(None)
     assert torch.get_num_threads() == 4
-    monkeypatch.setattr(probe, "_cores", lambda: 1)
+    monkeypatch.setattr(probe.joblib, "cpu_count", lambda: 1)
     probe.use_threads(None)
     assert torch.get_num_threads() == 1
