@@ -143,8 +143,8 @@ def _of_speed(machine: Machine, speeds: dict[str, float]) -> Iterator[Hindrance]
     possible = min(probe.usable_cores(), probe.physical_cores())
     if machine.threads != possible:
         yield Hindrance(
-            problem=f"azubi computes with {machine.threads} {'thread' if machine.threads == 1 else 'threads'}, "
-            f"since OMP_NUM_THREADS says so; {possible} cores may be used.",
+            problem=f"azubi computes on {machine.threads} of the {possible} cores that it may use, since "
+            "OMP_NUM_THREADS says so.",
             remedy="Unset OMP_NUM_THREADS, unless the other cores are meant for something else.",
             stops=False,
         )

@@ -56,7 +56,7 @@ def test_a_processor_without_bfloat16(home, machine, capsys):
 def test_threads_that_the_environment_cuts(home, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     (one,) = look(home).hindrances
-    assert "1 thread, since OMP_NUM_THREADS" in one.problem and not one.stops
+    assert "on 1 of the 2 cores that it may use, since OMP_NUM_THREADS" in one.problem and not one.stops
 
 
 def test_a_home_that_cannot_be_written_stops_all(tmp_path, capsys, monkeypatch):

@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from azubi.base.device import here
+
 _ALPHA_PER_RANK = 2.0
 """alpha / r. With a fixed ratio the best learning rate hardly depends on r."""
 
@@ -24,7 +26,7 @@ class LowRank(nn.Module):
         self.inner = inner.requires_grad_(False)
         bound = 1 / math.sqrt(inputs)
         start = torch.empty(rank, inputs, device="cpu").uniform_(-bound, bound, generator=generator)
-        self.lora_a = nn.Parameter(start)
+        self.lora_a = nn.Parameter(here(start))
         # Zero, so that training begins at the base's own behaviour.
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank))
 

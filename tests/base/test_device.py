@@ -1,7 +1,7 @@
 """Devices are handled in one place. No accelerator is here: torch's meta device stands in for one.
 
-A tensor on meta has a shape and no numbers, and torch refuses most work between it and one on the processor. So
-whatever is forgotten on the processor shows.
+A tensor on meta has a shape and no numbers, and torch refuses most work between it and one on the processor.
+So whatever is forgotten on the processor shows.
 """
 
 import pytest
@@ -23,8 +23,9 @@ class Base:
 
 @pytest.fixture
 def meta(monkeypatch):
-    # It looks at numbers to find out whether several texts share a row; here none do.
+    # Both look at numbers, to find out whether several texts share a row and whether there is padding.
     monkeypatch.setattr(masking_utils, "find_packed_sequence_indices", lambda places: None)
+    monkeypatch.setattr(masking_utils, "_ignore_bidirectional_mask_sdpa", lambda *anything: False)
     torch.set_default_device("meta")
     yield
     torch.set_default_device(None)
