@@ -89,6 +89,8 @@ class Recipe(BaseModel):
     """Where to compute; auto takes a graphics card if torch can use one. Only processors were measured."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
+    stream_trunk: bool | None = None
+    """Read the base from disk layer by layer, so that it may exceed the memory; by itself if it does."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""
     sink: Literal["tensorboard", "mlflow"] | None = None
