@@ -82,7 +82,8 @@ class Origin:
     prime: tuple[int, ...]
     """Token ids of the prime."""
     dtype: str
-    torch_version: str
+    software: str
+    """What computed it: versions, way of attention, kind of device; each can change the last digits."""
     view: str = "states"
     """What is kept of the hidden states: all `states`, or one vector (`mean`, `cls`, `last`)."""
     form: str = "float32"
@@ -105,7 +106,7 @@ class Origin:
             self.template,
             ",".join(map(str, self.prime)),
             self.dtype,
-            self.torch_version,
+            self.software,
             self.view,
             self.form,
         ):

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import torch
 import transformers
 
+import azubi
 from azubi import packing
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
@@ -98,15 +99,22 @@ def cut(
     memory, which gives the same numbers; None does so if the base would not fit.
 
     Raises:
-        SettingError: the base and the task do not fit each other, or there are not so many layers.
+        SettingError: the base and the task do not fit each other, there are not so many layers, or `stream`
+            is asked for on a graphics card.
     """
     if tail_layers > base.layers:
         raise SettingError(
             f"tail_layers is {tail_layers}, but {base.name} has {base.layers} layers.",
             f"Choose a number up to {base.layers}, or all.",
         )
+    on_processor = torch.get_default_device().type == "cpu"
     if stream is None:
-        stream = _needs(base, tail_layers, rank, dtype) > _SHARE * memory.available()
+        stream = on_processor and _needs(base, tail_layers, rank, dtype) > _SHARE * memory.available()
+    if stream and not on_processor:
+        raise SettingError(
+            "stream_trunk reads the trunk's layers from disk one by one, which works on processors only.",
+            "Add --device cpu, or leave stream_trunk out.",
+        )
     if base.kind == "encoder":
         return EncoderHalves(base, contract, tail_layers, rank, seed, dtype, stream)
     return DecoderHalves(base, contract, tail_layers, rank, seed, dtype, stream)
@@ -387,12 +395,15 @@ def _origin(
     cache: ActivationCache,
     kept: str = "states",
 ) -> Origin:
-    versions = f"{torch.__version__} transformers {transformers.__version__}"
+    software = (
+        f"azubi {azubi.__version__} torch {torch.__version__} transformers {transformers.__version__} "
+        f"attention {attention.fitting(base.family, dtype)} on {torch.get_default_device().type}"
+    )
     words = base.tokenizer
     fast = getattr(words, "backend_tokenizer", None)
     written = fast.to_str() if fast is not None else str(sorted(words.get_vocab().items()))
     form = packing.form_of(cache.dtype, dtype)
-    return Origin(base.sha256, cut, written, template, prime, str(dtype), versions, kept, form)
+    return Origin(base.sha256, cut, written, template, prime, str(dtype), software, kept, form)
 
 
 _NO_PRIME = Primed((), None, {})

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import types
 
 import psutil
 import pytest
@@ -31,7 +32,7 @@ ORIGIN = Origin(
     template="template",
     prime=(1, 2),
     dtype="torch.float32",
-    torch_version="2.13",
+    software="torch 2.13",
     view="states",
 )
 TOKENS = (5, 6, 7)
@@ -867,3 +868,27 @@ def test_what_was_read_is_remembered(cache):
     cache.forget([dataclasses.replace(ORIGIN, cut=1).key((1, 2, 3))])
     assert read((1, 2, 3)) is first
     assert computed == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "value"),
+    [
+        (halves.attention, "fitting", lambda family, dtype: "another"),
+        (halves.azubi, "__version__", "0.0.0"),
+        (halves.torch, "__version__", "1.0"),
+        (halves.transformers, "__version__", "1.0"),
+        (halves.torch, "get_default_device", lambda: torch.device("meta")),
+    ],
+)
+def test_what_computes_is_part_of_the_key(place, name, value, cache, monkeypatch):
+    """Fused attention, another library or a graphics card give other last digits."""
+    words = types.SimpleNamespace(get_vocab=lambda: {"a": 1})
+    base = types.SimpleNamespace(sha256="w", family="llama", tokenizer=words)
+
+    def key():
+        return halves._origin(base, 2, "chatml", (1,), torch.bfloat16, cache).key(TOKENS)
+
+    before = key()
+    assert key() == before
+    monkeypatch.setattr(place, name, value)
+    assert key() != before
