@@ -7,6 +7,7 @@ trunk serves any number of tails. Knows token ids; nothing of text, files or tra
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -17,9 +18,10 @@ from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.model import Primed, Trunk
 
-_BATCH = 128
-_BATCH_BYTES = 1 << 30
-"""Most memory for the keys and values of answers that are written together."""
+_ROWS, _BYTES = 128, 1 << 30
+"""Most answers that are written together, and most memory for their keys and values."""
+_STREAMED_BYTES = 2 << 30
+"""The same where each token reads the whole trunk from disk; rows are not limited there."""
 _CHOICES = 32
 """Texts that are labelled together."""
 _WORTH_DROPPING = 0.75
@@ -67,6 +69,8 @@ class Writer:
         self._trunk_cache = primed.cache
         self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
+        self._most_rows = None if trunk.streams else _ROWS
+        self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
         self._pads = prefix.can_pad_left(trunk.config) and prefix.can_pad_left(tail.config)
 
     def write(
@@ -91,8 +95,8 @@ class Writer:
         for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
             tokens = len(self._prime) + len(prompts[number]) + longest
-            full = (len(group) + 1) * tokens * self._token_bytes > _BATCH_BYTES
-            if group and (len(group) == _BATCH or full or not same):
+            full = (len(group) + 1) * tokens * self._token_bytes > self._most_bytes
+            if group and (len(group) == self._most_rows or full or not same):
                 yield group
                 group = []
             group.append(number)
@@ -272,9 +276,10 @@ class Chooser:
         primed = Primed((), None, {})
         (cut,) = self._trunk.shell.cuts
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
-        for start in range(0, len(order), _CHOICES):
-            group = order[start : start + _CHOICES]
-            states = self._trunk.states([texts[one] for one in group], primed)[cut]
-            best, label = self._tail.probabilities(states).max(-1)
-            for place, number in enumerate(group):
-                yield number, Choice(int(label[place]), float(best[place]))
+        numbers = iter(order)
+        batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
+        for passed in self._trunk.run(batches, primed):
+            for batch, states in passed.ready:
+                best, label = self._tail.probabilities(states[cut]).max(-1)
+                for place, number in enumerate(islice(numbers, len(batch))):
+                    yield number, Choice(int(label[place]), float(best[place]))

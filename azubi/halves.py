@@ -5,20 +5,21 @@ activations come from, which tail is trained, and how both halves answer. `recip
 here, `ask` answers through here. Knows nothing of data files, scores or folders of specialists.
 """
 
-import resource
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-import psutil
 import torch
 import transformers
 
 from azubi import packing
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
-from azubi.base import attention
-from azubi.base.cut import TailShell, to_dtype
+from azubi.base import attention, memory
+from azubi.base.cut import find_layers, to_dtype
+from azubi.base.lazy import HEAD, LazyModel
 from azubi.base.model import Base
+from azubi.base.shards import Shards
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.template import Template, encode_plain
@@ -33,6 +34,8 @@ from azubi.trunk.model import Primed, Trunk
 
 _MEMORY = 1 << 30
 """Most bytes of activations that are kept in memory, decrypted, between epochs."""
+_SHARE = 0.8
+"""Of the memory that is free, what a base in memory may take; the rest is for activations and for others."""
 
 
 class Halves(Protocol):
@@ -48,6 +51,8 @@ class Halves(Protocol):
     """Of one layer, on average."""
     head_parameters: int
     """Of the language head; 0 where there is none."""
+    streams: bool
+    """Whether the trunk's layers are read from disk one at a time."""
 
     @property
     def prime_tokens(self) -> tuple[int, ...]:
@@ -78,8 +83,19 @@ class Halves(Protocol):
         """How the base answers as its makers published it, with the same instruction."""
 
 
-def cut(base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype) -> Halves:
+def cut(
+    base: Base,
+    contract: Contract,
+    tail_layers: int,
+    rank: int,
+    seed: int,
+    dtype: torch.dtype,
+    stream: bool | None = None,
+) -> Halves:
     """Load a base and cut it, `tail_layers` from the end.
+
+    `stream` says whether the trunk's layers are read from disk one at a time instead of being held in
+    memory, which gives the same numbers; None does so if the base would not fit.
 
     Raises:
         SettingError: the base and the task do not fit each other, or there are not so many layers.
@@ -89,16 +105,34 @@ def cut(base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, 
             f"tail_layers is {tail_layers}, but {base.name} has {base.layers} layers.",
             f"Choose a number up to {base.layers}, or all.",
         )
+    if stream is None:
+        stream = _needs(base, tail_layers, rank, dtype) > _SHARE * memory.available()
     if base.kind == "encoder":
-        return EncoderHalves(base, contract, tail_layers, rank, seed, dtype)
-    return DecoderHalves(base, contract, tail_layers, rank, seed, dtype)
+        return EncoderHalves(base, contract, tail_layers, rank, seed, dtype, stream)
+    return DecoderHalves(base, contract, tail_layers, rank, seed, dtype, stream)
+
+
+def _needs(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float:
+    """Bytes that a base in memory takes at most: when it is loaded, in float32, or when it is trained."""
+    whole = Shards(base.folder).numbers
+    tail = whole * tail_layers / base.layers
+    # Gradients, masters and AdamW's two moments in float32, the best weights so far twice; factors are small.
+    trained = tail * (16 + 3 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
+    return max(4.0 * (whole + tail), whole * dtype.itemsize + trained)
 
 
 class DecoderHalves:
     """A decoder that writes its answers."""
 
     def __init__(
-        self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype
+        self,
+        base: Base,
+        contract: Contract,
+        tail_layers: int,
+        rank: int,
+        seed: int,
+        dtype: torch.dtype,
+        stream: bool,
     ) -> None:
         """Load and cut; see `cut`."""
         if tail_layers == 0:
@@ -110,15 +144,20 @@ class DecoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        self._model = base.load(attention.fitting(base.family, dtype))
+        kind = attention.fitting(base.family, dtype)
+        self._lazy = LazyModel(base, dtype, kind) if stream else None
+        self._model = self._lazy.model if self._lazy else base.load(kind)
+        self.streams = stream
         self.parameters = _count(self._model)
-        self.tail = LanguageTail(self._model, tail_layers, rank, seed)
-        to_dtype(self.tail, dtype)
         self._layers = tail_layers
+        if self._lazy:
+            self._lazy.keep(HEAD)
+        self.tail = self._new_tail(rank, seed)
+        to_dtype(self.tail, dtype)
         self._cut = base.layers - tail_layers
-        self._trunk = Trunk(base, self._model, [self._cut], dtype)
+        self._trunk = Trunk(base, self._lazy or self._model, [self._cut], dtype)
         self.tail.head.to_dtype(dtype)
-        self.layer_parameters = _count(TailShell(self._model.base_model, 1).layers)
+        self.layer_parameters = _count(find_layers(self._model.base_model).layers) // base.layers
         self.head_parameters = self._model.get_output_embeddings().weight.numel()
         self._template = Template(base.tokenizer)
         self._prime = ""
@@ -170,8 +209,12 @@ class DecoderHalves:
         return self._written(self.tail, longest)
 
     def untouched(self, longest: int) -> Answering:
-        """With the base's own tail, which is still in memory."""
-        return self._written(LanguageTail(self._model, self._layers, 0, 0), longest)
+        """With the base's own tail."""
+        return self._written(self._new_tail(0, 0), longest)
+
+    def _new_tail(self, rank: int, seed: int) -> LanguageTail:
+        with _last_layers(self._lazy, self._layers):
+            return LanguageTail(self._model, self._layers, rank, seed)
 
     def _written(self, tail: LanguageTail, longest: int) -> Answering:
         frozen = FrozenLanguage(tail, self.dtype)
@@ -192,7 +235,14 @@ class EncoderHalves:
     """An encoder whose pooled output is labelled. It takes no instruction."""
 
     def __init__(
-        self, base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, dtype: torch.dtype
+        self,
+        base: Base,
+        contract: Contract,
+        tail_layers: int,
+        rank: int,
+        seed: int,
+        dtype: torch.dtype,
+        stream: bool,
     ) -> None:
         """Load and cut; see `cut`. The label head computes in float32, whatever `dtype` is."""
         if contract.task != "labels":
@@ -204,15 +254,18 @@ class EncoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        self._model = base.load(attention.fitting(base.family, dtype))
+        kind = attention.fitting(base.family, dtype)
+        self._lazy = LazyModel(base, dtype, kind) if stream else None
+        self._model = self._lazy.model if self._lazy else base.load(kind)
+        self.streams = stream
         torch.manual_seed(seed)
         self._layers = tail_layers
         self.tail = self._new_tail(rank, seed)
         self.parameters = _count(self._model) + _count(self.tail.head)
-        self.layer_parameters = _count(TailShell(self._model, 1).layers)
+        self.layer_parameters = _count(find_layers(self._model).layers) // base.layers
         self.head_parameters = 0
         self._cut = base.layers - tail_layers
-        self._trunk = Trunk(base, self._model, [self._cut], dtype)
+        self._trunk = Trunk(base, self._lazy or self._model, [self._cut], dtype)
         self._view = base.pooling if tail_layers == 0 else "states"
 
     def prime(self, text: str) -> tuple[int, ...]:
@@ -266,7 +319,8 @@ class EncoderHalves:
 
     def _new_tail(self, rank: int, seed: int) -> LabelTail:
         labels = len(self._contract.labels)
-        tail = LabelTail(self._model, self._layers, rank, seed, labels, self.base.pooling)
+        with _last_layers(self._lazy, self._layers):
+            tail = LabelTail(self._model, self._layers, rank, seed, labels, self.base.pooling)
         if tail.shell is not None:
             to_dtype(tail.shell, self.dtype)
         return tail
@@ -282,6 +336,13 @@ class EncoderHalves:
         return _origin(self.base, self._cut, "plain 1", (), self.dtype, cache, self._view)
 
 
+def _last_layers(lazy: LazyModel | None, count: int) -> AbstractContextManager[None]:
+    """Have the last layers' weights in memory, from which a tail is copied."""
+    if lazy is None:
+        return nullcontext()
+    return lazy.holding(range(lazy.layers - count, lazy.layers))
+
+
 class _Remembering:
     """Reads the cache, keeps what it read as long as there is room, and computes what is not there."""
 
@@ -290,7 +351,7 @@ class _Remembering:
         self._origin = origin
         self._compute = compute
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
-        self._room = min(_MEMORY, _free_memory() // 4)
+        self._room = min(_MEMORY, memory.available() // 4)
 
     def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if tokens in self._known:
@@ -306,15 +367,6 @@ class _Remembering:
             self._room -= states.nbytes
             self._known[tokens] = states
         return states
-
-
-def _free_memory() -> int:
-    """Bytes that this process may still take: what the machine has, or its own limit (RLIMIT_AS) if lower."""
-    free = int(psutil.virtual_memory().available)
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit == resource.RLIM_INFINITY:
-        return free
-    return max(0, min(free, limit - int(psutil.Process().memory_info().vms)))
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -318,8 +318,20 @@ class _Line:
         self.machine = probe.probe(dtype, threads)
         self.depth = int(self.recipe.tail_layers)
         self.halves: Halves = halves.cut(
-            base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype
+            base,
+            self.contract,
+            self.depth,
+            self.recipe.rank,
+            self.recipe.seed,
+            self.machine.dtype,
+            self.recipe.stream_trunk,
         )
+        if self.halves.streams:
+            why = "" if self.recipe.stream_trunk else ", since it would not fit in the memory that is free"
+            yield ev.Notice(
+                text=f"{base.name} is read from disk layer by layer{why}. "
+                "Answers take long that way: each token of one reads the whole base."
+            )
         self.trained = sum(one.numel() for one in weights.trained(self.halves.tail).values())
         yield ev.BaseReady(
             name=base.name,

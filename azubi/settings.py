@@ -87,6 +87,8 @@ class Recipe(BaseModel):
     """How activations are kept on disk."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
+    stream_trunk: bool | None = None
+    """Read the base from disk layer by layer, so that it may exceed the memory; by itself if it does."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""
     sink: Literal["tensorboard", "mlflow"] | None = None

@@ -8,7 +8,7 @@ outside instead of the embeddings. Knows nothing of files, data or training.
 
 import copy
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,6 +183,70 @@ class TrunkShell:
         return hook
 
 
+class LayerShell:
+    """One layer from the middle: from what it reads to what the next layer reads."""
+
+    def __init__(self, model: nn.Module, number: int) -> None:
+        """Take layer `number` (from 0; not the last) out of `model`; its weights stay shared."""
+        found = find_layers(model)
+        layer = _copy(found.layers[number], own=False)
+        _renumber([layer])
+        self._stub = _Stub(found.layers[number + 1])
+        self._model = _shell(model, found.path, nn.ModuleList([layer, self._stub])).eval()
+        _shorten(self._model, slice(number, number + 2))
+        self._feed = _Feed(self._model, layer)
+
+    @property
+    def config(self) -> Any:
+        """The shortened model's configuration."""
+        return self._model.config
+
+    def __call__(self, states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Hidden states [batch, tokens, hidden] after the layer; `inputs` as the model's forward takes."""
+        seen: list[torch.Tensor] = []
+        # Not for good: a hook that holds this shell would keep the layer's weights alive in a circle.
+        handle = self._stub.register_forward_pre_hook(
+            lambda _, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]),
+            with_kwargs=True,
+        )
+        try:
+            self._feed.through(self._model, states, **inputs)
+        except _Caught:
+            return seen[0]
+        finally:
+            handle.remove()
+        raise _unreached(self._model, 1)
+
+
+class _Feed:
+    """Puts hidden states from outside where a shell's first layer would read the embeddings."""
+
+    def __init__(self, shell: Any, first: nn.Module) -> None:
+        self._width = shell.get_input_embeddings().embedding_dim
+        self._given: torch.Tensor | None = None
+        first.register_forward_pre_hook(self._replace, with_kwargs=True)
+
+    def through(self, shell: Any, states: torch.Tensor, **inputs: Any) -> Any:
+        """What `shell`, which this feed was made for, makes of `states`."""
+        self._given = states
+        try:
+            return shell(inputs_embeds=self._stand_in(states), **inputs)
+        finally:
+            self._given = None
+
+    def _stand_in(self, states: torch.Tensor) -> torch.Tensor:
+        """What the model may take for embeddings; some families' are narrower than their layers."""
+        if states.shape[-1] == self._width:
+            return states
+        return states.new_zeros(*states.shape[:-1], self._width)
+
+    def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
+        if args:
+            return (self._given, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": self._given}
+
+
 class TailShell(nn.Module):
     """The last k layers and what follows them, fed with hidden states instead of tokens."""
 
@@ -202,9 +266,7 @@ class TailShell(nn.Module):
         _shorten(shell, slice(first, len(found.layers)))
         _renumber(self.layers)
         object.__setattr__(self, "_model", shell.eval())
-        self._width = shell.get_input_embeddings().embedding_dim
-        self._given: torch.Tensor | None = None
-        self.layers[0].register_forward_pre_hook(self._replace, with_kwargs=True)
+        self._feed = _Feed(shell, self.layers[0])
         parent = _descend(shell, found.path[:-1])
         norms = {name: _copy(getattr(parent, name), own) for name in self._final_norms(parent)}
         parent._modules.update(norms)
@@ -222,11 +284,7 @@ class TailShell(nn.Module):
 
     def forward(self, activations: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """From hidden states at the cut to those after the final norm, both [batch, tokens, hidden]."""
-        self._given = activations
-        try:
-            output = self._model(inputs_embeds=self._stand_in(activations), **inputs)
-        finally:
-            self._given = None
+        output = self._feed.through(self._model, activations, **inputs)
         hidden: torch.Tensor = output.last_hidden_state
         return hidden
 
@@ -245,8 +303,9 @@ class TailShell(nn.Module):
         handles.append(self.layers[0].register_forward_pre_hook(_stop))
         takes_cache = "use_cache" in inspect.signature(self._model.forward).parameters
         try:
-            embeddings = self._model.get_input_embeddings().weight
-            tokens = embeddings.new_zeros(1, 2, text_config(self._model).hidden_size)
+            # Not like the embeddings: those of a model that is read layer by layer may be elsewhere.
+            weight = next(self.layers.parameters())
+            tokens = weight.new_zeros(1, 2, text_config(self._model).hidden_size)
             self(tokens, **{"use_cache": False} if takes_cache else {})
         except _Caught:
             return [name for name, norm in beside.items() if not any(norm is one for one in early)]
@@ -254,18 +313,6 @@ class TailShell(nn.Module):
             for handle in handles:
                 handle.remove()
         raise _unreached(self._model, 0)
-
-    def _stand_in(self, activations: torch.Tensor) -> torch.Tensor:
-        """What the model may take for embeddings; some families' are narrower than their layers."""
-        if activations.shape[-1] == self._width:
-            return activations
-        return activations.new_zeros(*activations.shape[:-1], self._width)
-
-    def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
-        if args:
-            return (self._given, *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": self._given}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "TailShell":
         """Copy the layers and norms with their weights; embeddings and what else is frozen stay shared."""
@@ -329,7 +376,7 @@ def _copy(module: nn.Module, own: bool) -> Any:
     return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
-def _renumber(layers: nn.ModuleList) -> None:
+def _renumber(layers: Iterable[nn.Module]) -> None:
     """Count the layers from 0: a cache of keys and values is addressed by that number."""
     for number, layer in enumerate(layers):
         for module in layer.modules():

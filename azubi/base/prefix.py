@@ -45,6 +45,13 @@ def expand(cache: DynamicCache, batch: int) -> DynamicCache:
     return wide
 
 
+def of_layer(cache: DynamicCache, number: int, config: Any) -> DynamicCache:
+    """One layer's keys and values, for a model of `config` that begins with it; `cache` stays as it is."""
+    part = fresh(config)
+    part.layers = [copy.copy(cache.layers[number]), *part.layers[1:]]
+    return part
+
+
 def _expanded(layer: Any, batch: int) -> Any:
     clone = copy.copy(layer)
     if layer.is_initialized:

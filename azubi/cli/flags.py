@@ -1,7 +1,8 @@
 """A flag for every field of the recipe, made from the model itself, so that nothing is declared twice.
 
-A field of a group (`cache: {quota: …}`) has both names in its flag: `--cache-quota`. Flags carry text; the
-model turns text into values and judges it. Knows nothing of files.
+A field of a group (`cache: {quota: …}`) has both names in its flag: `--cache-quota`. Flags carry text, or
+are switches (`--stream-trunk`, `--no-stream-trunk`); the model turns text into values and judges it. Knows nothing
+of files.
 """
 
 import inspect
@@ -33,7 +34,7 @@ def fields(model: type[BaseModel] = Recipe, within: Names = ()) -> Iterator[tupl
             yield (*within, name), field
 
 
-def grouped(given: Mapping[str, str]) -> dict[str, Any]:
+def grouped(given: Mapping[str, str | bool]) -> dict[str, Any]:
     """What flags gave, by the names of their parameters, as the model takes it: groups as mappings."""
     settings: dict[str, Any] = {}
     for path, _ in fields():
@@ -85,10 +86,14 @@ def _parameters() -> list[inspect.Parameter]:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    option = typer.Option(flag(name), metavar=accepts(field), help=_help(field), show_default=False)
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[str | None, option]
-    )
+    if bool in get_args(field.annotation):
+        names = f"{flag(name)}/{flag('no_' + name)}"
+        switch = typer.Option(names, help=_help(field), show_default=False)
+        annotation: Any = Annotated[bool | None, switch]
+    else:
+        option = typer.Option(flag(name), metavar=accepts(field), help=_help(field), show_default=False)
+        annotation = Annotated[str | None, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _help(field: FieldInfo) -> str:

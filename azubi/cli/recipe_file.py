@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
-def recipe_from(source: Path, given: Mapping[str, str]) -> Recipe:
+def recipe_from(source: Path, given: Mapping[str, str | bool]) -> Recipe:
     """Make the recipe of a run from its source, a data file or a recipe file, and the flags given."""
     if source.suffix.lower() in RECIPE_SUFFIXES:
         settings: dict[str, Any] = read_recipe(source)

@@ -27,7 +27,11 @@ RunId = Annotated[
 
 @with_recipe_flags
 def tune(
-    session: Session, source: Source, fresh: Fresh = False, quiet: Quiet = False, **flags: str | None
+    session: Session,
+    source: Source,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+    **flags: str | bool | None,
 ) -> None:
     """Train a specialist from worked examples.
 

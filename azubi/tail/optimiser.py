@@ -52,6 +52,7 @@ class Optimiser:
         for weight, master in zip(self._weights, self._masters, strict=True):
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
+                weight.grad = None  # at once: for a tail of billions of weights this is gigabytes
         sound = math.isfinite(float(nn.utils.clip_grad_norm_(self._masters, self._clip)))
         if sound:
             for group in self._adamw.param_groups:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from azubi.activations import ActivationCache, Origin
-from azubi.trunk.model import Primed, Trunk
+from azubi.trunk.model import Batch, Primed, Trunk
 
 _BATCH_TOKENS = 2048
 """Tokens per forward pass: enough to fill the matmuls, small enough to stay in the processor's cache."""
@@ -47,30 +47,45 @@ def fill(
     wanted = list(dict.fromkeys(sequences))
     todo = _missing(cache, origins, wanted)
     size = _write_prime(cache, origins, primed)
+    before = len(wanted) - len(todo)
     tokens = 0
-    done = len(wanted) - len(todo)
-    reused = done
-    yield Filled(done, len(wanted), reused, tokens, size)
-    for batch in _mixed(bucketed(todo, _BATCH_TOKENS)):
-        if cache.full:
-            break
-        lacking = _missing(cache, origins, batch)
-        if lacking:
-            states = trunk.states(lacking, primed)
+    yield Filled(before, len(wanted), before, tokens, size)
+    lacking = _Lacking(cache, origins, _mixed(bucketed(todo, _BATCH_TOKENS)))
+    for passed in trunk.run(lacking, primed):
+        for batch, states in passed.ready:
             size += cache.write(
                 (origin.key(one), view(state, origin.view))
                 for cut, origin in origins.items()
-                for one, state in zip(lacking, states[cut], strict=True)
+                for one, state in zip(batch, states[cut], strict=True)
             )
-        tokens += sum(map(len, lacking))
-        done += len(batch)
-        reused += len(batch) - len(lacking)
-        yield Filled(done, len(wanted), reused, tokens, size)
+            tokens += sum(map(len, batch))
+        reused = before + lacking.found
+        yield Filled(reused + int(passed.sequences), len(wanted), reused, tokens, size)
     without = len(_missing(cache, origins, wanted)) if cache.full else 0
-    yield Filled(len(wanted), len(wanted), reused, tokens, size, without)
+    yield Filled(len(wanted), len(wanted), before + lacking.found, tokens, size, without)
 
 
-def _mixed(batches: Iterable[list[tuple[int, ...]]]) -> list[list[tuple[int, ...]]]:
+class _Lacking:
+    """Batches as the trunk takes them, without what another run has put into the cache by then."""
+
+    def __init__(self, cache: ActivationCache, origins: dict[int, Origin], batches: Iterable[Batch]) -> None:
+        self.found = 0
+        """Sequences that were there so far."""
+        self._cache = cache
+        self._origins = origins
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            if self._cache.full:
+                return
+            lacking = _missing(self._cache, self._origins, batch)
+            self.found += len(batch) - len(lacking)
+            if lacking:
+                yield lacking
+
+
+def _mixed(batches: Iterable[Batch]) -> list[Batch]:
     """The longest batch first, since it needs most memory; the others in an order of this run's own, so that
     two runs on the same data share the work instead of doing the same at the same time."""
     first, *others = [*batches] or [[]]
@@ -78,9 +93,9 @@ def _mixed(batches: Iterable[list[tuple[int, ...]]]) -> list[list[tuple[int, ...
     return [first, *others] if first else []
 
 
-def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[list[tuple[int, ...]]]:
+def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[Batch]:
     """Batches of at most `tokens` tokens (padding included), longest first."""
-    batch: list[tuple[int, ...]] = []
+    batch: Batch = []
     for one in sorted(sequences, key=len, reverse=True):
         if batch and (len(batch) + 1) * len(batch[0]) > tokens:
             yield batch

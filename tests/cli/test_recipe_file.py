@@ -109,3 +109,11 @@ def test_wrong_recipes(text, words, tmp_path):
 def test_no_such_recipe(tmp_path, capsys):
     assert main(["tune", str(tmp_path / "none.yaml")]) == 2
     assert "There is no recipe" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"), [([], None), (["--stream-trunk"], True), (["--no-stream-trunk"], False)]
+)
+def test_a_setting_that_is_true_or_false_is_a_switch(runs, tmp_path, flags, value):
+    assert main(["tune", "d.csv", *flags, "--home", str(tmp_path)]) == 0
+    assert runs[0][0].stream_trunk is value

@@ -1,0 +1,314 @@
+"""A trunk read from disk layer by layer gives, for every family, what the trunk in memory gives."""
+
+import dataclasses
+import gc
+from functools import cache, partial
+
+import pytest
+import torch
+
+from azubi import halves
+from azubi.activations import ActivationCache, Origin
+from azubi.base import memory
+from azubi.base.lazy import HEAD, WORDS, LazyModel
+from azubi.data.contract import Contract
+from azubi.generate import Chooser, Writer
+from azubi.recipe import run
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from azubi.tail.frozen import FrozenLabels, FrozenLanguage
+from azubi.tail.label import LabelTail
+from azubi.tail.language import LanguageTail
+from azubi.trunk import model as trunk_model
+from azubi.trunk.filling import fill
+from azubi.trunk.model import Primed, Trunk
+from tests import tiny
+from tests.engine.families import DECODERS, ENCODERS, LAYERS, sequences
+
+ALL = DECODERS + ENCODERS
+CUTS = (0, 1, 2, 3, LAYERS)
+PRIME = sequences((9,), seed=5)[0]
+BATCHES = [sequences((11, 7, 3, 12), seed=6), sequences((5, 6), seed=9), sequences((8,), seed=10)]
+NOTHING = Primed((), None, {})
+LIGHT = torch.device("meta")
+
+both = pytest.mark.parametrize("family", ALL, ids=lambda one: one.name)
+decoders = pytest.mark.parametrize("family", DECODERS, ids=lambda one: one.name)
+encoders = pytest.mark.parametrize("family", ENCODERS, ids=lambda one: one.name)
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """A family's model on disk, in several files, as a base."""
+
+    @cache
+    def make(family):
+        model = family.build()
+        folder = tmp_path_factory.mktemp("base")
+        model.save_pretrained(folder, max_shard_size="20KB")
+        assert len(list(folder.glob("*.safetensors"))) > 1
+        return dataclasses.replace(family.base(model), folder=folder)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(published):
+    return cache(lambda family: published(family).load())
+
+
+@pytest.fixture
+def trunks(published, whole):
+    """The same trunk twice: in memory, and streamed."""
+
+    def make(family, *cuts):
+        base = published(family)
+        lazy = LazyModel(base, torch.float32)
+        return [Trunk(base, model, cuts, torch.float32) for model in (whole(family), lazy)]
+
+    return make
+
+
+def same(got, want):
+    assert got.keys() == want.keys()
+    for cut in want:
+        for one, other in zip(got[cut], want[cut], strict=True):
+            assert torch.equal(one, other), f"differs by {(one - other).abs().max():.3g} at cut {cut}"
+
+
+def brought(lazy):
+    """The pieces whose weights are in memory."""
+    layers = enumerate(lazy._layers)
+    return [number for number, layer in layers if any(one.device != LIGHT for one in layer.parameters())]
+
+
+@both
+@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
+def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, prime, trunks):
+    """Batch by batch and in a block; with what is shared in front; all cuts in one pass."""
+    if prime and family.kind == "encoder":
+        pytest.skip("an encoder has no prime")
+    plain, streamed = trunks(family, *CUTS)
+    primed, again = plain.prime(prime), streamed.prime(prime)
+    for cut, states in primed.states.items():
+        assert torch.equal(states, again.states[cut])
+    passed = list(streamed.run(BATCHES, again))
+    ready = [pair for one in passed for pair in one.ready]
+    assert [batch for batch, _ in ready] == BATCHES
+    for batch, states in ready:
+        want = plain.states(batch, primed)
+        same(states, want)
+        same(streamed.states(batch, again), want)
+
+
+@both
+@pytest.mark.parametrize("cut", [1, LAYERS - 1])
+def test_a_streamed_trunk_with_one_cut_gives_the_same_numbers(family, cut, trunks):
+    plain, streamed = trunks(family, cut)
+    (batch, states), *_ = [pair for one in streamed.run(BATCHES, NOTHING) for pair in one.ready]
+    same(states, plain.states(batch, NOTHING))
+
+
+@both
+def test_no_more_than_one_layer_is_in_memory(family, published, monkeypatch):
+    """At any time one layer's weights are there, and afterwards none."""
+    lazy = LazyModel(published(family), torch.float32)
+    trunk = Trunk(published(family), lazy, [LAYERS - 1], torch.float32)
+    most = []
+    bring = LazyModel._bring
+
+    def watched(self, piece):
+        before = brought(self)
+        bring(self, piece)
+        most.append((before, brought(self)))
+
+    monkeypatch.setattr(LazyModel, "_bring", watched)
+    for one in (partial(trunk.states, BATCHES[0], NOTHING), lambda: list(trunk.run(BATCHES, NOTHING))):
+        one()
+        held = [pieces for pair in most for pieces in pair]
+        assert max(map(len, held)) == 1
+        assert {number for pieces in held for number in pieces} == set(range(LAYERS - 1))
+        assert brought(lazy) == []
+        most.clear()
+
+
+def test_what_was_released_is_given_back(published):
+    """No circle of references keeps a layer's weights alive until someone collects garbage."""
+    family = DECODERS[0]
+    lazy = LazyModel(published(family), torch.bfloat16)  # another format than on disk: copies, not files
+    trunk = Trunk(published(family), lazy, [LAYERS - 1], torch.bfloat16)
+    shape = lazy._layers[0].mlp.up_proj.weight.shape
+    gc.collect()
+    gc.disable()
+    try:
+        list(trunk.run(BATCHES, NOTHING))
+        trunk.states(BATCHES[0], NOTHING)
+        alive = [
+            one
+            for one in gc.get_objects()
+            if isinstance(one, torch.nn.Parameter)
+            and one.shape == shape
+            and (one.dtype, one.device) == (torch.bfloat16, torch.device("cpu"))  # not other tests' models
+        ]
+    finally:
+        gc.enable()
+    assert alive == []
+
+
+def test_a_block_reads_each_layer_once(published, monkeypatch):
+    lazy = LazyModel(published(DECODERS[0]), torch.float32)
+    trunk = Trunk(published(DECODERS[0]), lazy, [LAYERS - 1], torch.float32)
+    before = lazy.shards.bytes_read
+    list(trunk.run(BATCHES, NOTHING))
+    once = lazy.shards.bytes_read - before
+    list(trunk.run(BATCHES * 5, NOTHING))
+    assert lazy.shards.bytes_read - before == 2 * once
+    monkeypatch.setattr(trunk_model, "_BLOCK", 40)  # fewer tokens than two batches have
+    list(trunk.run(BATCHES[:2], NOTHING))
+    assert lazy.shards.bytes_read - before == 4 * once
+
+
+def test_progress_is_told_within_a_block(published):
+    lazy = LazyModel(published(DECODERS[0]), torch.float32)
+    trunk = Trunk(published(DECODERS[0]), lazy, [LAYERS - 1], torch.float32)
+    passed = list(trunk.run(BATCHES, NOTHING))
+    count = sum(map(len, BATCHES))
+    assert [one.sequences for one in passed] == [count * n / (LAYERS - 1) for n in range(LAYERS)]
+    assert [len(one.ready) for one in passed] == [0] * (LAYERS - 1) + [len(BATCHES)]
+
+
+@decoders
+@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
+def test_tail_head_and_answers_come_from_a_model_never_held_whole(family, prime, published, whole, trunks):
+    cut = 2
+    plain, streamed = trunks(family, cut)
+    lazy = LazyModel(published(family), torch.float32)
+    lazy.keep(HEAD)
+    with lazy.holding(range(cut, LAYERS)):
+        tail = LanguageTail(lazy.model, LAYERS - cut, 0, 0).eval()
+    assert brought(lazy) == []
+    want = LanguageTail(whole(family), LAYERS - cut, 0, 0).eval()
+    assert [name for name, _ in tail.named_parameters()] == [name for name, _ in want.named_parameters()]
+    for one, other in zip(tail.parameters(), want.parameters(), strict=True):
+        assert torch.equal(one, other)
+    answers = []
+    for trunk, half in ((plain, want), (streamed, tail)):
+        writer = Writer(trunk, FrozenLanguage(half, torch.float32), prime, end=-1)
+        answers.append(dict(writer.write(BATCHES[0], 4)))
+    for number, one in answers[0].items():
+        assert answers[1][number].tokens == one.tokens
+        assert answers[1][number].confidence == pytest.approx(one.confidence, rel=1e-4)
+
+
+@encoders
+def test_labels_come_from_an_encoder_never_held_whole(family, published, whole, trunks):
+    plain, streamed = trunks(family, 2)
+    lazy = LazyModel(published(family), torch.float32)
+    with lazy.holding(range(2, LAYERS)):
+        torch.manual_seed(0)
+        tail = LabelTail(lazy.model, LAYERS - 2, 0, 0, 3, "mean")
+    torch.manual_seed(0)
+    want = LabelTail(whole(family), LAYERS - 2, 0, 0, 3, "mean")
+    texts = [one for batch in BATCHES for one in batch]
+    assert dict(Chooser(streamed, FrozenLabels(tail)).choose(texts)) == dict(
+        Chooser(plain, FrozenLabels(want)).choose(texts)
+    )
+
+
+def test_the_head_does_without_the_words_and_the_words_without_the_head(published):
+    (family,) = [one for one in DECODERS if one.name == "llama"]  # not tied
+    lazy = LazyModel(published(family), torch.float32)
+    lazy.keep(HEAD)
+    assert lazy.model.get_output_embeddings().weight.device != LIGHT
+    assert lazy.model.get_input_embeddings().weight.device == LIGHT
+    with lazy.holding([WORDS]):
+        assert lazy.model.get_input_embeddings().weight.device != LIGHT
+    assert lazy.model.get_input_embeddings().weight.device == LIGHT
+
+
+def test_a_tied_head_is_the_words(published, whole):
+    (family,) = [one for one in DECODERS if one.name == "qwen2"]
+    lazy = LazyModel(published(family), torch.float32)
+    lazy.keep(HEAD)
+    words, head = lazy.model.get_input_embeddings().weight, lazy.model.get_output_embeddings().weight
+    assert words is head
+    assert torch.equal(head, whole(family).get_output_embeddings().weight)
+
+
+def test_the_cache_is_filled_with_the_same_activations(trunks, tmp_path):
+    origin = Origin("weights", 2, "tokenizer", "template", PRIME, "float32", "torch")
+    texts = [one for batch in BATCHES for one in batch]
+    stores = []
+    for number, trunk in enumerate(trunks(DECODERS[0], 2)):
+        stores.append(ActivationCache(tmp_path / str(number)))
+        filled = list(fill(trunk, stores[-1], {2: origin}, trunk.prime(PRIME), texts))
+        assert (filled[-1].done, filled[-1].total, filled[-1].tokens) == (7, 7, sum(map(len, texts)))
+        assert [one.done for one in filled] == sorted(one.done for one in filled)
+    for one in ((), *texts):
+        assert torch.equal(*(store.read(origin.key(one)) for store in stores))
+
+
+# Weights as they lie on disk.
+
+
+@pytest.mark.parametrize("stored", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("computed", [torch.float32, torch.bfloat16])
+def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed, tmp_path):
+    family = DECODERS[0]
+    model = family.build().to(stored)
+    model.save_pretrained(tmp_path)
+    base = dataclasses.replace(family.base(model), folder=tmp_path)
+    plain = Trunk(base, base.load("eager"), [2], computed)
+    streamed = Trunk(base, LazyModel(base, computed, "eager"), [2], computed)
+    same(streamed.states(BATCHES[0], NOTHING), plain.states(BATCHES[0], NOTHING))
+    assert streamed.states(BATCHES[0], NOTHING)[2][0].dtype == computed
+
+
+# By itself, and by setting.
+
+
+def settled(bases, **settings):
+    base = open_tiny(bases)
+    return halves.cut(base, Contract(task="text"), 1, 0, 0, torch.float32, **settings)
+
+
+def open_tiny(bases):
+    from azubi.base.opening import open_base
+
+    return open_base(str(bases.decoder), bases.decoder.parent / "home")
+
+
+def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
+    assert not settled(bases).streams
+    monkeypatch.setattr(memory, "available", lambda: 100_000)
+    assert settled(bases).streams
+    assert not settled(bases, stream=False).streams
+    monkeypatch.undo()
+    assert settled(bases, stream=True).streams
+
+
+@pytest.mark.parametrize(("kind", "task", "rank"), [("decoder", "json", 0), ("encoder", "labels", 2)])
+def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, kind, task, rank):
+    make = {"json": tiny.records, "labels": tiny.labels}[task]
+    data = tiny.write(tmp_path / "notes.jsonl", make())
+    made = []
+    for stream in (False, True):
+        home = tmp_path / str(stream)
+        recipe = Recipe(
+            name="tiny",
+            data=data,
+            base=str(getattr(bases, kind)),
+            epochs=1,
+            learning_rate=3e-3,
+            dtype="float32",
+            threads=1,
+            tail_layers=1,
+            rank=rank,
+            stream_trunk=stream,
+        )
+        events = list(run(recipe, home))
+        told = [event.text for event in events if event.kind == "notice" and "layer by layer" in event.text]
+        assert len(told) == stream
+        made.append(Store(home).get("tiny"))
+    assert made[0].tail_sha256 == made[1].tail_sha256
+    assert made[0].scores == made[1].scores
