@@ -76,7 +76,9 @@ def main() -> None:
     made = lessons(given.tokens // LENGTH)
     of_lessons = process.memory_info().rss - bare
     base = open_base("smollm2-135m", given.folder)
-    halves = DecoderHalves(base, Contract(task="text"), given.tail_layers, 0, 0, getattr(torch, given.dtype))
+    halves = DecoderHalves(
+        base, Contract(task="text"), given.tail_layers, 0, 0, getattr(torch, given.dtype), stream=False
+    )
     cache = ActivationCache(given.folder, "big", dtype=given.cache_dtype, quota=10**12)
     written = make_up(cache, halves, made)
     told = {
