@@ -12,6 +12,7 @@ import re
 import shutil
 import sqlite3
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -40,6 +41,15 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
+def crc32(path: Path) -> int:
+    """Checksum of a file's content, against damage; reads it in blocks of 1 MiB."""
+    found = 0
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            found = zlib.crc32(block, found)
+    return found
+
+
 def sha256_remembered(path: Path, memory: Path) -> str:
     """Hash a file, or recall its hash from `memory` if size and time are those of the last look.
 
@@ -64,8 +74,10 @@ def _read_memory(memory: Path) -> dict[str, str]:
     return known if isinstance(known, dict) else {}
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: to a neighbour first, then renamed over `path`.
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """Give a scratch file, a neighbour of `path`, that is renamed over it when the block ends well, and
+    vanishes when not.
 
     Raises:
         StorageError: the disk is full, read-only, or may not be written.
@@ -73,15 +85,22 @@ def write_bytes(path: Path, content: bytes) -> None:
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        scratch = Path(name)
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-                file.flush()
+            yield scratch
+            with scratch.open("rb+") as file:
                 os.fsync(file.fileno())
-            os.replace(name, path)
+            os.replace(scratch, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            scratch.unlink(missing_ok=True)
             raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; see `new_file`."""
+    with new_file(path) as scratch:
+        scratch.write_bytes(content)
 
 
 def write_text(path: Path, content: str) -> None:

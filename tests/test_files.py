@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import zlib
 
 import pytest
 
@@ -107,6 +108,25 @@ def test_a_remembered_hash_notices_a_change(tmp_path, monkeypatch):
     os.utime(path, ns=(1, 1))
     assert files.sha256_remembered(path, memory) == "hashed"
     assert counted == [path]
+
+
+def test_a_checksum_is_that_of_the_whole_content(tmp_path):
+    content = bytes(range(256)) * 5000  # more than a block
+    (tmp_path / "w").write_bytes(content)
+    assert files.crc32(tmp_path / "w") == zlib.crc32(content)
+
+
+def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "state"
+    path.write_text("before")
+    with pytest.raises(KeyError), files.new_file(path) as scratch:
+        scratch.write_text("half")
+        raise KeyError
+    assert [one.name for one in tmp_path.iterdir()] == ["state"] and path.read_text() == "before"
+    with files.new_file(path) as scratch:
+        scratch.write_text("after")
+        assert path.read_text() == "before"
+    assert [one.name for one in tmp_path.iterdir()] == ["state"] and path.read_text() == "after"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]"])

@@ -227,15 +227,15 @@ def test_after_the_last_chance_the_best_epoch_is_measured_and_packaged(settings,
 
 def test_a_disk_too_full_for_checkpoints_is_told_and_the_run_ends_well(settings, home, monkeypatch, tmp_path):
     list(run(settings(), tmp_path / "whole"))
-    write = files.write_bytes
+    new_file = files.new_file
 
-    def full(path, content):
+    def full(path):
         if path.name.startswith("state-"):
             with files.explained(path):
                 raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, content)
+        return new_file(path)
 
-    monkeypatch.setattr(files, "write_bytes", full)
+    monkeypatch.setattr(files, "new_file", full)
     events = list(run(settings(), home))
     told = [one.text for one in of(ev.Notice, events)]
     assert len(told) == 1 and "Training goes on" in told[0] and "The disk is full" in told[0]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import weakref
 from functools import cache, partial
 
 import pytest
@@ -13,7 +14,7 @@ from azubi.base import memory
 from azubi.base.lazy import HEAD, WORDS, LazyModel
 from azubi.data.contract import Contract
 from azubi.generate import Chooser, Writer
-from azubi.recipe import run
+from azubi.recipe import resume, run
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
@@ -132,27 +133,29 @@ def test_no_more_than_one_layer_is_in_memory(family, published, monkeypatch):
         most.clear()
 
 
-def test_what_was_released_is_given_back(published):
+def test_what_was_released_is_given_back(published, monkeypatch):
     """No circle of references keeps a layer's weights alive until someone collects garbage."""
-    family = DECODERS[0]
-    lazy = LazyModel(published(family), torch.bfloat16)  # another format than on disk: copies, not files
-    trunk = Trunk(published(family), lazy, [LAYERS - 1], torch.bfloat16)
-    shape = lazy._layers[0].mlp.up_proj.weight.shape
+    lazy = LazyModel(published(DECODERS[0]), torch.bfloat16)  # another format than on disk: copies, not files
+    trunk = Trunk(published(DECODERS[0]), lazy, [LAYERS - 1], torch.bfloat16)
+    seen, most = [], []
+    bring = LazyModel._bring
+
+    def watched(self, piece):
+        bring(self, piece)
+        if isinstance(piece, int):
+            seen.extend(weakref.ref(weight) for weight in self._layers[piece].parameters())
+            most.append(sum(one() is not None for one in seen))
+
+    monkeypatch.setattr(LazyModel, "_bring", watched)
     gc.collect()
     gc.disable()
     try:
         list(trunk.run(BATCHES, NOTHING))
         trunk.states(BATCHES[0], NOTHING)
-        alive = [
-            one
-            for one in gc.get_objects()
-            if isinstance(one, torch.nn.Parameter)
-            and one.shape == shape
-            and (one.dtype, one.device) == (torch.bfloat16, torch.device("cpu"))  # not other tests' models
-        ]
+        assert not [one() for one in seen if one() is not None]
+        assert set(most) == {len(list(lazy._layers[0].parameters()))}, "one layer's at a time"
     finally:
         gc.enable()
-    assert alive == []
 
 
 def test_a_block_reads_each_layer_once(published, monkeypatch):
@@ -287,28 +290,58 @@ def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
     assert settled(bases, stream=True).streams
 
 
-@pytest.mark.parametrize(("kind", "task", "rank"), [("decoder", "json", 0), ("encoder", "labels", 2)])
+KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]
+
+
+@pytest.mark.parametrize(("kind", "task", "rank"), KINDS)
 def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, kind, task, rank):
-    make = {"json": tiny.records, "labels": tiny.labels}[task]
-    data = tiny.write(tmp_path / "notes.jsonl", make())
+    make = settings(getattr(bases, kind), task, rank, tmp_path)
     made = []
     for stream in (False, True):
         home = tmp_path / str(stream)
-        recipe = Recipe(
-            name="tiny",
-            data=data,
-            base=str(getattr(bases, kind)),
-            epochs=1,
-            learning_rate=3e-3,
-            dtype="float32",
-            threads=1,
-            tail_layers=1,
-            rank=rank,
-            stream_trunk=stream,
-        )
-        events = list(run(recipe, home))
+        events = list(run(make(stream), home))
         told = [event.text for event in events if event.kind == "notice" and "layer by layer" in event.text]
         assert len(told) == stream
         made.append(Store(home).get("tiny"))
     assert made[0].tail_sha256 == made[1].tail_sha256
     assert made[0].scores == made[1].scores
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "rank", "until"), [(*KINDS[0], "trunk"), (*KINDS[0], "tail"), (*KINDS[1], "tail")]
+)
+def test_a_streamed_run_that_was_stopped_goes_on_to_the_same_specialist(
+    bases, tmp_path, kind, task, rank, until
+):
+    """Stopped within a block of the trunk, where nothing of it is kept yet, or between two steps."""
+    make = settings(getattr(bases, kind), task, rank, tmp_path)
+    list(run(make(False), tmp_path / "whole"))
+    home = tmp_path / "stopped"
+    going = run(make(True), home)
+    steps = (one for one in going if one.kind == "step_done" or (one.kind, until) == ("progress", "trunk"))
+    for _ in range(3):
+        next(steps)
+    going.close()
+    again = list(resume(home))
+    assert any(event.kind == "training_resumed" for event in again) == (until == "tail")
+    assert any(event.kind == "notice" and "layer by layer" in event.text for event in again)
+    made = [Store(one).get("tiny") for one in (tmp_path / "whole", home)]
+    assert made[0].tail_sha256 == made[1].tail_sha256
+    assert made[0].scores == made[1].scores
+
+
+def settings(base, task, rank, folder):
+    """A recipe, to be streamed or not."""
+    data = tiny.write(folder / "notes.jsonl", {"json": tiny.records, "labels": tiny.labels}[task]())
+    return lambda stream: Recipe(
+        name="tiny",
+        data=data,
+        base=str(base),
+        epochs=1,
+        learning_rate=3e-3,
+        dtype="float32",
+        threads=1,
+        tail_layers=1,
+        rank=rank,
+        stream_trunk=stream,
+    )

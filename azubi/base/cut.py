@@ -303,9 +303,10 @@ class TailShell(nn.Module):
         handles.append(self.layers[0].register_forward_pre_hook(_stop))
         takes_cache = "use_cache" in inspect.signature(self._model.forward).parameters
         try:
-            # Not like the embeddings: those of a model that is read layer by layer may be elsewhere.
-            weight = next(self.layers.parameters())
-            tokens = weight.new_zeros(1, 2, text_config(self._model).hidden_size)
+            # The embeddings of a model that is read layer by layer have a number format, but no place.
+            words, weight = self._model.get_input_embeddings().weight, next(self.layers.parameters())
+            width = text_config(self._model).hidden_size
+            tokens = torch.zeros(1, 2, width, dtype=words.dtype, device=weight.device)
             self(tokens, **{"use_cache": False} if takes_cache else {})
         except _Caught:
             return [name for name, norm in beside.items() if not any(norm is one for one in early)]

@@ -11,13 +11,12 @@ depends on the steps alone, so that a run comes out the same however long it too
 Knows tensors and figures; nothing of how training uses them.
 """
 
-import zlib
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors.torch import load, save
 
 from azubi import files
+from azubi.tail import weights
 from azubi.tail.validation import Validation
 from azubi.tail.weights import State
 
@@ -91,8 +90,8 @@ class Checkpoints:
         return exists(self._folder) and self.read() is None
 
     def tensors(self, saved: Saved) -> State:
-        """The tensors of a file that `read` found whole."""
-        return load((self._folder / saved.file).read_bytes())
+        """The tensors of a file that `read` found whole; mapped from it, so only to be read."""
+        return weights.read(self._folder / saved.file)
 
     def write(
         self,
@@ -141,9 +140,8 @@ class Checkpoints:
         return contents
 
     def _write(self, name: str, state: State) -> Saved:
-        content = save({name: tensor.contiguous() for name, tensor in state.items()})
-        files.write_bytes(self._folder / name, content)
-        return Saved(file=name, crc=zlib.crc32(content))
+        weights.write(state, self._folder / name)
+        return Saved(file=name, crc=files.crc32(self._folder / name))
 
     def _read(self) -> Contents | None:
         try:
@@ -155,7 +153,7 @@ class Checkpoints:
 
     def _whole(self, saved: Saved) -> bool:
         try:
-            return zlib.crc32((self._folder / saved.file).read_bytes()) == saved.crc
+            return files.crc32(self._folder / saved.file) == saved.crc
         except OSError:
             return False
 

@@ -81,7 +81,7 @@ class Optimiser:
             if kind == "master":
                 master.copy_(value)
             else:
-                self._adamw.state[master][kind] = value
+                self._adamw.state[master][kind] = value.clone()  # it may lie in a file
         self._hand_over()
 
     @torch.no_grad()

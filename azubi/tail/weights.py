@@ -7,7 +7,7 @@ import copy
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from azubi import files
@@ -45,8 +45,9 @@ def restore(tail: nn.Module, state: State) -> None:
 
 
 def write(state: State, path: Path) -> None:
-    """Write weights as safetensors, whole or not at all."""
-    files.write_bytes(path, save({name: weight.contiguous() for name, weight in state.items()}))
+    """Write weights as safetensors, whole or not at all; straight from where they are, without a copy."""
+    with files.new_file(path) as scratch:
+        save_file({name: weight.contiguous() for name, weight in state.items()}, scratch)
 
 
 def read(path: Path) -> State:

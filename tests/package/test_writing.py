@@ -32,15 +32,15 @@ def test_a_folder_holds_four_files_that_belong_together(tmp_path):
 @pytest.mark.parametrize("failing", range(1, 5))
 def test_a_write_that_fails_in_the_middle_leaves_nothing(failing, tmp_path, monkeypatch):
     written = []
-    write = files.write_bytes
+    new_file = files.new_file
 
-    def full(path, content):
+    def full(path):
         written.append(path.name)
         if len(written) == failing:
             raise OSError(errno.ENOSPC, "No space left on device")
-        write(path, content)
+        return new_file(path)
 
-    monkeypatch.setattr(files, "write_bytes", full)
+    monkeypatch.setattr(files, "new_file", full)
     with pytest.raises(StorageError, match="disk is full"):
         writing.write(made(), TAIL, "<html>", tmp_path / "triage" / "1")
     assert len(written) == failing

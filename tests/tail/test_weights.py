@@ -1,5 +1,7 @@
 """Trained weights are put back only where they belong."""
 
+import tracemalloc
+
 import pytest
 import torch
 from torch import nn
@@ -77,3 +79,16 @@ def test_a_damaged_or_missing_file_is_said(tmp_path):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(CorruptFile, match="cannot be read"):
         weights.read(path)
+
+
+def test_writing_takes_no_memory_for_a_copy(tmp_path):
+    """The state of a large tail fills a good part of the memory already."""
+    state = {"masters": torch.ones(4 << 20), "moments": torch.ones(4 << 20)}
+    tracemalloc.start()
+    try:
+        weights.write(state, tmp_path / "state.safetensors")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    found = weights.read(tmp_path / "state.safetensors")
+    assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
