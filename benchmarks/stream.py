@@ -1,21 +1,29 @@
 """Bases larger than memory: what streaming the trunk costs, in time, memory and bytes read.
 
-    python benchmarks/stream.py run llama-3.1-8b --folder WORK     (all cells that are not stored yet)
-    python benchmarks/stream.py table                              (the stored cells as Markdown)
+    python benchmarks/stream.py run --folder WORK                      all cells that are not stored yet
+    python benchmarks/stream.py run llama-3.1-8b lora --folder WORK    one of them
+    python benchmarks/stream.py plan --folder WORK                     what is stored, and the room it takes
+    python benchmarks/stream.py table                                  the stored cells as Markdown
 
 Weights are random, in the shapes of well-known models, in bfloat16, one file per layer; they are written
-layer by layer, and deleted when the size is done. Each cell runs in a process of its own, so that its peak of
-memory is its own, and each result is stored, so that the table can be made in several sittings.
+layer by layer, and deleted when the base's cells are all stored. Each cell runs in a process of its own, so
+that its peak of memory is its own, and each result is stored, so that the table can be made in several
+sittings; `--again` measures what is stored already.
 
     trunk   2,048 to 8,192 tokens through all layers but two, into the activation cache
-    lora    training steps of the last two layers, factors of rank 16, from activations
+    lora    training steps of the last two layers, factors of rank 16, from activations, with a checkpoint
     full    the same with full weights
     answer  a few answers of a few tokens, the layers streamed for each token
 
-Memory: `VmHWM`, the most that was resident at any time, mapped file pages included, and how much of it was
-the process's own (`RssAnon`) and how much mapped files (`RssFile`), sampled every 20 ms. Bytes read: of
-tensors that were asked for, and those that came from the disk rather than from the system's page cache
-(`/proc/self/io`); the cache is emptied of the files before each cell.
+Memory: the most that was resident at any time as the system keeps count of it (`VmHWM`). It is made of memory
+of the process's own (`RssAnon`: tensors, optimiser) and of pages of mapped files (`RssFile`: the layers that
+are being used, and the libraries). The latter are the system's page cache seen from the process; it can take
+them back, but a layer that is being used has to be there, so they count. The two are sampled every 20 ms and
+may reach their highest at different times. Pages that the system keeps of files that are not mapped just then
+belong to no process and do not count. What the libraries alone take is told as `bare`.
+
+Bytes read: of tensors that were asked for, and those that came from the disk rather than from the system's
+page cache (`/proc/self/io`); the cache is emptied of the files before each cell.
 """
 
 import argparse
@@ -28,60 +36,31 @@ import threading
 import time
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results"
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from azubi import files
+from benchmarks import machine
+
+RESULTS = machine.ROOT / "benchmarks" / "results" / "stream"
 CELLS = ("trunk", "lora", "full", "answer")
 TAIL, RANK = 2, 16
-LENGTH, BATCH, ANSWER = 128, 8, 16
-"""Tokens of an example, examples of a training step, tokens of an answer."""
+LENGTH, BATCH, ANSWER, STEPS = 128, 8, 16, 3
+"""Tokens of an example, examples of a training step, tokens of an answer, training steps."""
 TOKENS = 100_000
 """Size of the data set that the times are scaled to."""
+SPARE = 2_000_000_000
+"""Bytes on disk for activations, and for others."""
 
 SHAPES = {
-    # Source: each model's config.json.
-    "qwen2.5-0.5b": dict(
-        kind="qwen2",
-        hidden=896,
-        inner=4864,
-        layers=24,
-        heads=14,
-        keys=2,
-        words=151936,
-        tied=True,
-        tokens=8192,
-    ),
-    "qwen2.5-1.5b": dict(
-        kind="qwen2",
-        hidden=1536,
-        inner=8960,
-        layers=28,
-        heads=12,
-        keys=2,
-        words=151936,
-        tied=True,
-        tokens=8192,
-    ),
-    "llama-3.2-3b": dict(
-        kind="llama",
-        hidden=3072,
-        inner=8192,
-        layers=28,
-        heads=24,
-        keys=8,
-        words=128256,
-        tied=True,
-        tokens=4096,
-    ),
-    "llama-3.1-8b": dict(
-        kind="llama",
-        hidden=4096,
-        inner=14336,
-        layers=32,
-        heads=32,
-        keys=8,
-        words=128256,
-        tied=False,
-        tokens=2048,
-    ),
+    # Source: each model's config.json. `keys`: heads of keys and values; `tokens`: of the trunk's cell.
+    "qwen2.5-0.5b": dict(kind="qwen2", hidden=896, inner=4864, layers=24, heads=14, keys=2, tokens=8192)
+    | dict(words=151936, tied=True),
+    "qwen2.5-1.5b": dict(kind="qwen2", hidden=1536, inner=8960, layers=28, heads=12, keys=2, tokens=8192)
+    | dict(words=151936, tied=True),
+    "llama-3.2-3b": dict(kind="llama", hidden=3072, inner=8192, layers=28, heads=24, keys=8, tokens=4096)
+    | dict(words=128256, tied=True),
+    "llama-3.1-8b": dict(kind="llama", hidden=4096, inner=14336, layers=32, heads=32, keys=8, tokens=2048)
+    | dict(words=128256, tied=False),
 }
 
 
@@ -108,34 +87,77 @@ def config(name):
     )
 
 
-def write_base(name, folder):
-    """Write the base shard by shard; no more than one layer is in memory."""
-    import torch
+def parts_of(name):
+    """The tensors of each file, without numbers: a layer, or what stands beside the layers."""
     from accelerate import init_empty_weights
-    from safetensors.torch import save_file
     from transformers import AutoModelForCausalLM
 
-    settings = config(name)
     with init_empty_weights():
-        model = AutoModelForCausalLM.from_config(settings)
+        model = AutoModelForCausalLM.from_config(config(name))
     model.tie_weights()
     parts = {}
     for key, weight in model.named_parameters():  # a tied head is named once
-        group = key.split(".")[2] if ".layers." in key else key
-        parts.setdefault(group, {})[key] = weight
-    needed = 2 * sum(weight.numel() for part in parts.values() for weight in part.values())
-    free = shutil.disk_usage(folder.parent).free
-    if free < 1.2 * needed + 5e9:
-        sys.exit(
-            f"{name} needs {needed / 1e9:.0f} GB on disk; {free / 1e9:.0f} GB are free in {folder.parent}."
-        )
-    folder.mkdir()
+        parts.setdefault(key.split(".")[2] if ".layers." in key else key, {})[key] = weight.shape
+    return list(parts.values())
+
+
+def size_of(parts):
+    """Bytes of a base on disk, in bfloat16."""
+    return 2 * sum(shape.numel() for part in parts for shape in part.values())
+
+
+def checkpoint_size(parts):
+    """Bytes of the largest checkpoint: float32 masters and two moments, twice, since one is kept until the
+    next is whole; and the best weights."""
+    layer = size_of([next(part for part in parts if any(".layers." in key for key in part))])
+    return TAIL * layer * (2 * 6 + 2)
+
+
+def room(name, folder, cells):
+    """Bytes that some cells of a base need: of weights still to be written, and of what comes beside them."""
+    parts = parts_of(name)
+    written = (folder / name).is_dir()
+    beside = SPARE + (checkpoint_size(parts) if "full" in cells else 0)
+    return 0 if written else size_of(parts), beside
+
+
+def shortage(name, folder, cells):
+    """What is missing on disk, said plainly; empty if nothing is."""
+    base, beside = room(name, folder, cells)
+    free = shutil.disk_usage(existing(folder)).free
+    if free >= base + beside:
+        return ""
+    return (
+        f"{name} ({', '.join(cells)}) needs {gb(base + beside)} in {folder}: {gb(base)} for weights that are "
+        f"still to be written, {gb(beside)} for checkpoints and activations. {gb(free)} are free, so "
+        f"{gb(base + beside - free)} are missing. Free them, or name another folder with --folder."
+    )
+
+
+def gb(size):
+    return f"{size / 1e9:.1f} GB"
+
+
+def existing(folder):
+    return next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+
+
+def write_base(name, folder):
+    """Write the base file by file, whole or not at all; no more than one layer is in memory."""
+    import torch
+    from safetensors.torch import save_file
+
+    parts = parts_of(name)
+    # One block of random numbers, repeated: making all of them anew takes minutes.
     pool = torch.randn(1 << 24, generator=torch.Generator().manual_seed(0)).bfloat16()
-    for number, part in enumerate(parts.values(), 1):
-        file = folder / f"model-{number:05}-of-{len(parts):05}.safetensors"
-        save_file({key: some_weight(key, weight.shape, pool) for key, weight in part.items()}, file)
-    settings.save_pretrained(folder)
-    write_tokenizer(folder)
+    for scratch in folder.parent.glob(f".{name}.*"):  # of a sitting that was killed
+        shutil.rmtree(scratch)
+    with files.new_folder(folder) as scratch:
+        for number, part in enumerate(parts, 1):
+            file = scratch / f"model-{number:05}-of-{len(parts):05}.safetensors"
+            save_file({key: some_weight(key, shape, pool) for key, shape in part.items()}, file)
+        config(name).save_pretrained(scratch)
+        write_tokenizer(scratch)
 
 
 def some_weight(key, shape, pool):
@@ -144,14 +166,12 @@ def some_weight(key, shape, pool):
 
     if len(shape) == 1:
         return torch.full(shape, 0.0 if key.endswith("bias") else 1.0, dtype=torch.bfloat16)
-    count = shape.numel()
-    start = hash_of(key) % len(pool)
-    numbers = pool.roll(start).repeat(-(-count // len(pool)))[:count].reshape(shape)
-    return numbers * (0.5 / shape[1] ** 0.5)
-
-
-def hash_of(key):
-    return sum((place + 1) * 7919 * byte for place, byte in enumerate(key.encode()))
+    start = sum(place * byte for place, byte in enumerate(key.encode())) * 7919 % len(pool)
+    block = pool.roll(start) * (0.5 / shape[1] ** 0.5)
+    weight = torch.empty(shape, dtype=torch.bfloat16)
+    for piece in weight.view(-1).split(len(block)):
+        piece.copy_(block[: len(piece)])
+    return weight
 
 
 def write_tokenizer(folder):
@@ -180,6 +200,7 @@ class Memory:
     """Watches the process's resident memory."""
 
     def __init__(self):
+        self._bare = status()["VmRSS"]
         self.most = {"RssAnon": 0, "RssFile": 0}
         self._going = True
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -194,20 +215,22 @@ class Memory:
     def ended(self):
         self._going = False
         self._thread.join()
-        return {"peak": status()["VmHWM"], "own": self.most["RssAnon"], "mapped": self.most["RssFile"]}
+        now, most = status(), self.most
+        return {"peak": now["VmHWM"], "own": most["RssAnon"], "mapped": most["RssFile"], "bare": self._bare}
 
 
 def status():
     pairs = (line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {name: 1024 * int(value.split()[0]) for name, value in pairs if name.startswith(("Rss", "VmHWM"))}
+    return {
+        name: 1024 * int(value.split()[0])
+        for name, value in pairs
+        if name.startswith(("Rss", "VmRSS", "VmHWM"))
+    }
 
 
 def read_from_disk():
-    return int(
-        next(s for s in Path("/proc/self/io").read_text().splitlines() if s.startswith("read_bytes")).split()[
-            1
-        ]
-    )
+    lines = Path("/proc/self/io").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("read_bytes"))
 
 
 def forget_files(folder):
@@ -219,39 +242,39 @@ def forget_files(folder):
         os.close(handle)
 
 
-def cell(name, kind, folder, home):
-    """Measure one cell; runs in a process of its own."""
+def cell(name, kind, folder):
+    """Measure one cell; for a process of its own."""
     import torch
 
     from azubi import halves
     from azubi.base import probe
     from azubi.base.opening import open_base
     from azubi.data.contract import Contract
+    from azubi.work import Work
 
-    machine = probe.probe()
-    base = open_base(str(folder), home)  # hashes the files, the first time
-    forget_files(folder)
-    memory, disk = Memory(), read_from_disk()
-    begun = time.perf_counter()
-    both = halves.cut(
-        base, Contract(task="text"), TAIL, RANK if kind == "lora" else 0, 0, machine.dtype, stream=True
-    )
+    home, rank = folder / "home", RANK if kind == "lora" else 0
+    probed = probe.probe()
+    base = open_base(str(folder / name), home)  # hashes the files, the first time
+    forget_files(folder / name)
+    memory, disk, begun = Memory(), read_from_disk(), time.perf_counter()
+    both = halves.cut(base, Contract(task="text"), TAIL, rank, 0, probed.dtype, stream=True)
     opened = time.perf_counter() - begun
-    found = {"trunk": trunk, "answer": answer}.get(kind, tail)(name, both, home)
+    work = Work(both.layer_parameters, base.layers, TAIL, bool(rank), both.head_parameters)
+    found = {"trunk": trunk, "answer": answer}.get(kind, tail)(name, both, work, home)
     return found | {
         "base": name,
         "cell": kind,
+        "measured": machine.now(),
         "opened_seconds": opened,
         "parameters": both.parameters,
-        "layer_parameters": both.layer_parameters,
-        "dtype": machine.dtype_name,
-        "threads": machine.threads,
-        "peak_gflops": machine.gflops,
+        "dtype": probed.dtype_name,
+        "peak_gflops": probed.gflops,
         "bytes_asked": both._lazy.shards.bytes_read,
         "bytes_from_disk": read_from_disk() - disk,
         "memory": memory.ended(),
-        "load": os.getloadavg(),
+        "load": machine.load(),
         "torch": torch.__version__,
+        "machine": machine.facts(probed.threads),
     }
 
 
@@ -262,59 +285,68 @@ def texts(count):
     return [tuple(dice.randrange(256) for _ in range(LENGTH)) for _ in range(count)]
 
 
-def trunk(name, both, home):
+def trunk(name, both, work, home):
     """Tokens through all layers but the tail's, into the cache."""
     from azubi.activations import ActivationCache
     from azubi.tail.batch import Lesson
 
+    shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier sitting
     lessons = [Lesson(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
     cache = ActivationCache(home)
     begun = time.perf_counter()
     *_, filled = both.fill(cache, lessons)
     seconds = time.perf_counter() - begun
+    assert not (filled.reused or filled.without), filled
     read = both.reader(cache)
     assert all(read(one.tokens).isfinite().all() for one in lessons)
-    layers = SHAPES[name]["layers"] - TAIL
-    return {
-        "tokens": filled.tokens,
-        "seconds": seconds,
-        "flops": 2 * filled.tokens * layers * both.layer_parameters,
-    }
+    return {"tokens": filled.tokens, "seconds": seconds, "flops": work.trunk(filled.tokens)}
 
 
-def tail(name, both, _):
-    """Training steps from made-up activations, and the validation after them."""
+def tail(name, both, work, home):
+    """Training steps from made-up activations, the checkpoints after them, and the validation."""
     import torch
 
     from azubi.tail import training
     from azubi.tail.batch import Lesson
+    from azubi.tail.checkpoint import Checkpoints
 
-    lessons = [Lesson(one, one[-ANSWER:]) for one in texts(4 * BATCH)]
+    lessons = [Lesson(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)
     states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
     plan = training.Plan(
         epochs=1, batch=BATCH, learning_rate=1e-4, warmup=0.1, weight_decay=0.01, clip=1.0, patience=2, seed=0
     )
-    times, losses = [], []
-    begun = time.perf_counter()
-    for happened in training.train(both.tail, lessons, lessons[:BATCH], lambda _: states, plan, primed=False):
-        if isinstance(happened, training.Step):
-            times.append(time.perf_counter() - begun)
-            losses.append(happened.loss)
-        begun = time.perf_counter()
-    assert all(loss == loss for loss in losses)
-    tokens, asked = BATCH * LENGTH, BATCH * ANSWER
-    # Forward and gradients of states take two products each way per weight; those of weights one more,
-    # unless the weights are frozen. The head is frozen, and read at the answer's tokens alone. As if the last
-    # layer were computed everywhere: it is not, so the share of the peak comes out a little too high.
-    layers = TAIL * both.layer_parameters * tokens
-    trained = sum(one.requires_grad for one in both.tail.parameters())
-    full = trained == sum(1 for _ in both.tail.parameters())
-    flops = (6 if full else 4) * layers + 4 * asked * both.head_parameters
-    return {"tokens": tokens, "seconds": min(times[1:]), "steps": times, "losses": losses, "flops": flops}
+    kept = home / "checkpoint"
+    shutil.rmtree(kept, ignore_errors=True)
+    happened, begun = [], time.perf_counter()
+    for one in training.train(
+        both.tail,
+        lessons,
+        lessons[:BATCH],
+        lambda _: states,
+        plan,
+        primed=False,
+        checkpoints=Checkpoints(kept, ""),
+    ):
+        happened.append(one)
+    everything = time.perf_counter() - begun
+    steps = [one for one in happened if isinstance(one, training.Step)]
+    assert len(steps) == STEPS and not any(isinstance(one, training.NotKept) for one in happened)
+    size = files.size(kept)
+    shutil.rmtree(kept)
+    tokens = BATCH * LENGTH
+    return {
+        "tokens": tokens,
+        "seconds": min(one.seconds for one in steps[1:]),  # the first one makes the moments
+        "steps": [one.seconds for one in steps],
+        "losses": [one.loss for one in steps],
+        "everything_seconds": everything,
+        "checkpoint_bytes": size,
+        "flops": work.step(tokens, BATCH * ANSWER, 0),
+    }
 
 
-def answer(name, both, _):
+def answer(name, both, work, home):
     """The untouched base writes: the questions together, layer by layer for each token."""
     from azubi.data.example import Turn
 
@@ -333,27 +365,51 @@ def answer(name, both, _):
 # All of it.
 
 
-def run(name, folder, cells):
-    """Write the base, measure what is not stored yet, delete it."""
-    RESULTS.mkdir(exist_ok=True)
-    todo = [kind for kind in cells if not stored(name, kind).exists()]
-    base, home = folder / name, folder / "home"
+def run(name, folder, cells, again):
+    """Write the base, measure what is not stored yet, delete it; whether all went well."""
+    todo = [kind for kind in cells if again or not stored(name, kind).is_file()]
+    for kind in cells:
+        print(f"{name} {kind}: {'to be measured' if kind in todo else 'stored'}", flush=True)
     if not todo:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if not base.is_dir():
+        return True
+    if missing := shortage(name, folder, todo):
+        print(missing, file=sys.stderr)
+        return False
+    if not (folder / name).is_dir():
+        print(f"{name}: writing {gb(room(name, folder, todo)[0])}", flush=True)
         begun = time.perf_counter()
-        write_base(name, base)
-        print(f"{name} written in {time.perf_counter() - begun:.0f} s", flush=True)
+        write_base(name, folder / name)
+        print(f"{name}: written in {time.perf_counter() - begun:.0f} s", flush=True)
+    well = True
     for kind in todo:
-        subprocess.run([sys.executable, __file__, "cell", name, kind, "--folder", str(folder)], check=True)
-    if all(stored(name, kind).exists() for kind in CELLS):
-        shutil.rmtree(base)
-        shutil.rmtree(home)
+        begun = time.perf_counter()
+        print(f"{name} {kind}: running since {machine.now()}, load {machine.load()}", flush=True)
+        words = [sys.executable, __file__, "cell", name, kind, "--folder", str(folder)]
+        code = subprocess.run(words).returncode
+        well = well and code == 0
+        ending = "stored" if code == 0 else f"failed with code {code}, the message stands above"
+        print(f"{name} {kind}: {ending}, after {time.perf_counter() - begun:.0f} s", flush=True)
+    if all(stored(name, kind).is_file() for kind in CELLS):
+        shutil.rmtree(folder / name)
+        print(f"{name}: all cells are stored, its weights are deleted", flush=True)
+    return well
+
+
+def plan(names, folder):
+    """What is stored, and what the rest needs."""
+    for name in names:
+        todo = [kind for kind in CELLS if not stored(name, kind).is_file()]
+        have = [kind for kind in CELLS if kind not in todo]
+        base, beside = room(name, folder, todo)
+        print(f"{name}: stored {', '.join(have) or 'nothing'}; to be measured {', '.join(todo) or 'nothing'}")
+        if todo:
+            state = f"{gb(base)} of weights to be written" if base else "weights are written"
+            print(f"    {state}, up to {gb(beside)} beside them")
+    print(f"{gb(shutil.disk_usage(existing(folder)).free)} are free in {folder}")
 
 
 def stored(name, kind):
-    return RESULTS / f"stream-{name}-{kind}.json"
+    return RESULTS / f"{name}-{kind}.json"
 
 
 def table():
@@ -365,13 +421,12 @@ def table():
     print("|---|---|---|---|---|---|---|---|---|")
     for name in SHAPES:
         for kind in CELLS:
-            if stored(name, kind).exists():
+            if stored(name, kind).is_file():
                 print(row(json.loads(stored(name, kind).read_text())))
 
 
 def row(one):
     seconds, memory = one["seconds"], one["memory"]
-    scaled = TOKENS * seconds / one["tokens"]
     what = {
         "trunk": f"trunk, {one['tokens']:,} tokens",
         "lora": f"step of {one['tokens']:,} tokens, r={RANK}",
@@ -379,40 +434,52 @@ def row(one):
         "answer": f"{one.get('answers')} answers of {one.get('passes')} tokens",
     }[one["cell"]]
     share = f"{one['flops'] / seconds / one['peak_gflops'] / 1e7:.0f} %" if "flops" in one else ""
-    per = {"answer": f"{seconds / one.get('passes', 1):.1f} s per token of all"}.get(
-        one["cell"], spoken(scaled)
+    each = f"{seconds / one.get('passes', 1):.1f} s per token of all"
+    per = each if one["cell"] == "answer" else spoken(TOKENS * seconds / one["tokens"])
+    cells = (
+        one["base"],
+        what,
+        f"{seconds:.1f} s",
+        gb(memory["peak"]),
+        f"{gb(memory['own'])}, {gb(memory['mapped'])}",
+        gb(one["bytes_asked"]),
+        gb(one["bytes_from_disk"]),
+        share,
+        per,
     )
-    return (
-        f"| {one['base']} | {what} | {seconds:.1f} s | {memory['peak'] / 1e9:.1f} GB | "
-        f"{memory['own'] / 1e9:.1f}, {memory['mapped'] / 1e9:.1f} GB | {one['bytes_asked'] / 1e9:.1f} GB | "
-        f"{one['bytes_from_disk'] / 1e9:.1f} GB | {share} | {per} |"
-    )
+    return f"| {' | '.join(cells)} |"
 
 
 def spoken(seconds):
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def main():
+def main(words=None):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["run", "cell", "table"])
-    parser.add_argument("base", nargs="?", choices=list(SHAPES))
-    parser.add_argument("cells", nargs="*", help="some of: " + ", ".join(CELLS))
-    parser.add_argument("--folder", type=Path, default=Path("stream-work"))
-    given = parser.parse_args()
+    parser.add_argument("what", choices=["run", "plan", "table", "cell"])
+    parser.add_argument("base", nargs="?", choices=list(SHAPES), help="all if not given")
+    parser.add_argument("cells", nargs="*", metavar="cell", help="some of: " + ", ".join(CELLS))
+    parser.add_argument("--folder", type=Path, default=Path("stream-work"), help="for weights and caches")
+    parser.add_argument("--again", action="store_true", help="measure what is stored as well")
+    given = parser.parse_args(words)
+    if odd := set(given.cells) - set(CELLS):
+        parser.error(f"there is no cell {', '.join(sorted(odd))}; there are {', '.join(CELLS)}")
+    names = [given.base] if given.base else list(SHAPES)
     if given.what == "table":
         table()
+    elif given.what == "plan":
+        plan(names, given.folder)
     elif given.what == "cell":
-        (kind,) = given.cells
-        found = cell(given.base, kind, given.folder / given.base, given.folder / "home")
-        stored(given.base, kind).write_text(json.dumps(found, indent=1) + "\n")
-        print(row(found), flush=True)
+        for kind in given.cells:
+            found = cell(given.base, kind, given.folder)
+            files.write_text(stored(given.base, kind), json.dumps(found, indent=1) + "\n")
+            print(row(found), flush=True)
     else:
-        for name in [given.base] if given.base else SHAPES:
-            run(name, given.folder, given.cells or CELLS)
+        return 0 if all([run(name, given.folder, given.cells or CELLS, given.again) for name in names]) else 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

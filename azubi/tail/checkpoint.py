@@ -178,7 +178,8 @@ def exists(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> list[Path]:
-    patterns = ("state-*", "best-*", ".state-*", ".best-*", f".{_NAME}.*")
+    # Half-written ones too: ours, and what safetensors calls its own.
+    patterns = ("state-*", "best-*", ".state-*", ".best-*", f".{_NAME}.*", ".tmp*")
     return [path for pattern in patterns for path in folder.glob(pattern)]
 
 
