@@ -144,10 +144,8 @@ class DecoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        kind = attention.fitting(base.family, dtype)
-        self._lazy = LazyModel(base, dtype, kind) if stream else None
-        self._model = self._lazy.model if self._lazy else base.load(kind)
         self.streams = stream
+        self._model, self._lazy = _loaded(base, dtype, stream)
         self.parameters = _count(self._model)
         self._layers = tail_layers
         if self._lazy:
@@ -254,10 +252,8 @@ class EncoderHalves:
         self.base = base
         self.dtype = dtype
         self._contract = contract
-        kind = attention.fitting(base.family, dtype)
-        self._lazy = LazyModel(base, dtype, kind) if stream else None
-        self._model = self._lazy.model if self._lazy else base.load(kind)
         self.streams = stream
+        self._model, self._lazy = _loaded(base, dtype, stream)
         torch.manual_seed(seed)
         self._layers = tail_layers
         self.tail = self._new_tail(rank, seed)
@@ -334,6 +330,15 @@ class EncoderHalves:
 
     def _origin(self, cache: ActivationCache) -> Origin:
         return _origin(self.base, self._cut, "plain 1", (), self.dtype, cache, self._view)
+
+
+def _loaded(base: Base, dtype: torch.dtype, stream: bool) -> tuple[Any, LazyModel | None]:
+    """The model whole, in float32; or, to be streamed, without its layers, and what brings those."""
+    form = attention.fitting(base.family, dtype)
+    if not stream:
+        return base.load(form), None
+    lazy = LazyModel(base, dtype, form)
+    return lazy.model, lazy
 
 
 def _last_layers(lazy: LazyModel | None, count: int) -> AbstractContextManager[None]:

@@ -135,7 +135,8 @@ def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
 
 def _identity(recipe: Recipe) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
-    told = recipe.model_dump(mode="json", exclude={"sink"})
+    # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
+    told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
     prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
     for name, path in (("data", recipe.data), ("test_data", recipe.test_data), ("prime", prime)):
         # What cannot be read is said by whoever reads it for its content.
@@ -170,7 +171,7 @@ def _memory_explained() -> Iterator[None]:
             raise
         raise MemoryShortage(
             "The memory that this machine (or a limit on this process) allows is used up.",
-            "Try a smaller --batch or fewer --tail-layers, or close other programs.",
+            "Try --stream-trunk, a smaller --batch or fewer --tail-layers, or close other programs.",
         ) from error
 
 
@@ -328,9 +329,10 @@ class _Line:
         )
         if self.halves.streams:
             why = "" if self.recipe.stream_trunk else ", since it would not fit in the memory that is free"
+            slow = " Answers take long that way: each token of one reads the trunk anew."
             yield ev.Notice(
-                text=f"{base.name} is read from disk layer by layer{why}. "
-                "Answers take long that way: each token of one reads the whole base."
+                text=f"{base.name} is read from disk layer by layer{why}."
+                + (slow if base.kind == "decoder" else "")
             )
         self.trained = sum(one.numel() for one in weights.trained(self.halves.tail).values())
         yield ev.BaseReady(

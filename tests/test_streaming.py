@@ -10,7 +10,7 @@ import torch
 
 from azubi import halves
 from azubi.activations import ActivationCache, Origin
-from azubi.base import memory
+from azubi.base import attention, memory
 from azubi.base.lazy import HEAD, WORDS, LazyModel
 from azubi.data.contract import Contract
 from azubi.generate import Chooser, Writer
@@ -261,8 +261,9 @@ def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed
     model = family.build().to(stored)
     model.save_pretrained(tmp_path)
     base = dataclasses.replace(family.base(model), folder=tmp_path)
-    plain = Trunk(base, base.load("eager"), [2], computed)
-    streamed = Trunk(base, LazyModel(base, computed, "eager"), [2], computed)
+    form = attention.fitting(base.family, computed)
+    plain = Trunk(base, base.load(form), [2], computed)
+    streamed = Trunk(base, LazyModel(base, computed, form), [2], computed)
     same(streamed.states(BATCHES[0], NOTHING), plain.states(BATCHES[0], NOTHING))
     assert streamed.states(BATCHES[0], NOTHING)[2][0].dtype == computed
 
@@ -296,38 +297,48 @@ KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]
 @pytest.mark.parametrize(("kind", "task", "rank"), KINDS)
 def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, kind, task, rank):
     make = settings(getattr(bases, kind), task, rank, tmp_path)
-    made = []
     for stream in (False, True):
-        home = tmp_path / str(stream)
-        events = list(run(make(stream), home))
+        events = list(run(make(stream), tmp_path / str(stream)))
         told = [event.text for event in events if event.kind == "notice" and "layer by layer" in event.text]
         assert len(told) == stream
-        made.append(Store(home).get("tiny"))
-    assert made[0].tail_sha256 == made[1].tail_sha256
-    assert made[0].scores == made[1].scores
+    same_specialist(tmp_path / "False", tmp_path / "True")
 
 
-@pytest.mark.parametrize(
-    ("kind", "task", "rank", "until"), [(*KINDS[0], "trunk"), (*KINDS[0], "tail"), (*KINDS[1], "tail")]
-)
-def test_a_streamed_run_that_was_stopped_goes_on_to_the_same_specialist(
-    bases, tmp_path, kind, task, rank, until
-):
+@pytest.mark.parametrize("until", ["trunk", "tail"])
+def test_a_streamed_run_that_was_stopped_goes_on_to_the_same_specialist(bases, tmp_path, until):
     """Stopped within a block of the trunk, where nothing of it is kept yet, or between two steps."""
-    make = settings(getattr(bases, kind), task, rank, tmp_path)
+    make = settings(bases.decoder, "json", 0, tmp_path)
     list(run(make(False), tmp_path / "whole"))
-    home = tmp_path / "stopped"
-    going = run(make(True), home)
-    steps = (one for one in going if one.kind == "step_done" or (one.kind, until) == ("progress", "trunk"))
-    for _ in range(3):
-        next(steps)
-    going.close()
-    again = list(resume(home))
+    stop(run(make(True), tmp_path / "stopped"), until)
+    again = list(resume(tmp_path / "stopped"))
     assert any(event.kind == "training_resumed" for event in again) == (until == "tail")
     assert any(event.kind == "notice" and "layer by layer" in event.text for event in again)
-    made = [Store(one).get("tiny") for one in (tmp_path / "whole", home)]
-    assert made[0].tail_sha256 == made[1].tail_sha256
-    assert made[0].scores == made[1].scores
+    same_specialist(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_run_that_lacked_memory_goes_on_streamed(bases, tmp_path):
+    """The same command with --stream-trunk is the same run."""
+    make = settings(bases.encoder, "labels", 2, tmp_path)
+    list(run(make(False), tmp_path / "whole"))
+    stop(run(make(None), tmp_path / "stopped"), "tail")
+    again = list(run(make(True), tmp_path / "stopped"))
+    assert any(event.kind == "training_resumed" for event in again)
+    same_specialist(tmp_path / "whole", tmp_path / "stopped")
+
+
+def stop(going, stage):
+    """Stop a run at its third sign of life in a stage."""
+    kind = {"trunk": "progress", "tail": "step_done"}[stage]
+    signs = (one for one in going if one.kind == kind and getattr(one, "stage", "tail") == stage)
+    for _ in range(3):
+        next(signs)
+    going.close()
+
+
+def same_specialist(*homes):
+    one, other = (Store(home).get("tiny") for home in homes)
+    assert one.tail_sha256 == other.tail_sha256
+    assert one.scores == other.scores
 
 
 def settings(base, task, rank, folder):
