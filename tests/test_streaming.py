@@ -12,6 +12,7 @@ from azubi import halves
 from azubi.activations import ActivationCache, Origin
 from azubi.base import attention, memory
 from azubi.base.lazy import HEAD, WORDS, LazyModel
+from azubi.base.opening import open_base
 from azubi.data.contract import Contract
 from azubi.generate import Chooser, Writer
 from azubi.recipe import resume, run
@@ -272,14 +273,11 @@ def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed
 
 
 def settled(bases, **settings):
-    base = open_tiny(bases)
-    return halves.cut(base, Contract(task="text"), 1, 0, 0, torch.float32, **settings)
+    return halves.cut(opened(bases.decoder), Contract(task="text"), 1, 0, 0, torch.float32, **settings)
 
 
-def open_tiny(bases):
-    from azubi.base.opening import open_base
-
-    return open_base(str(bases.decoder), bases.decoder.parent / "home")
+def opened(folder):
+    return open_base(str(folder), folder.parent / "home")
 
 
 def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
@@ -289,6 +287,24 @@ def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
     assert not settled(bases, stream=False).streams
     monkeypatch.undo()
     assert settled(bases, stream=True).streams
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("kind", "depth", "rank"), [("decoder", 2, 0), ("encoder", 2, 2), ("encoder", 0, 0)])
+def test_both_halves_are_the_same(bases, kind, depth, rank, dtype):
+    task = Contract(task="text") if kind == "decoder" else Contract(task="labels", labels=("a", "b"))
+    one, other = (
+        halves.cut(opened(getattr(bases, kind)), task, depth, rank, 0, dtype, stream)
+        for stream in (False, True)
+    )
+    weights, same_weights = (dict(half.tail.named_parameters()) for half in (one, other))
+    assert weights.keys() == same_weights.keys()
+    assert all(torch.equal(weight, same_weights[name]) for name, weight in weights.items())
+    assert all(weight.dtype == same_weights[name].dtype for name, weight in weights.items())
+    assert torch.equal(one._compute((5, 6, 7)), other._compute((5, 6, 7)))
+    assert other._compute((5, 6, 7)).dtype == dtype
+    for count in ("parameters", "layer_parameters", "head_parameters"):
+        assert getattr(one, count) == getattr(other, count)
 
 
 KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]

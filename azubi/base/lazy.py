@@ -62,6 +62,7 @@ class LazyModel:
         self._tied = self._head is not None and self._head.weight is self._words.weight
         self._absent = dict(self.model.named_parameters(remove_duplicate=False))
         self._conversions: list[Any] = get_model_conversion_mapping(self.model)
+        self._beginnings = self._homes()
         self._own = self._names()
         self._keys = self._sorted_keys()
         self._held: set[Piece] = set()
@@ -171,18 +172,17 @@ class LazyModel:
         path, _, last = name.rpartition(".")
         return self.model.get_submodule(path), last
 
+    def _homes(self) -> list[tuple[str, Piece]]:
+        """How the names of weights in the model begin, and which piece those belong to."""
+        homes: list[tuple[nn.Module | None, Piece]] = [(self._words, WORDS), (self._head, HEAD)]
+        homes += [(layer, number) for number, layer in enumerate(self._layers)]
+        paths = {id(module): name for name, module in self.model.named_modules()}
+        return [(f"{paths[id(one)]}.", self._same(piece)) for one, piece in homes if one is not None]
+
     def _names(self) -> dict[Piece, list[str]]:
         """The names of each piece's weights in the model."""
         pieces: dict[Piece, list[str]] = {REST: [], WORDS: [], HEAD: []}
-        pieces |= {number: [] for number in range(len(self._layers))}
-        homes: list[tuple[nn.Module, Piece]] = [
-            (module, number) for number, module in enumerate(self._layers)
-        ]
-        homes.append((self._words, WORDS))
-        if self._head is not None:
-            homes.append((self._head, HEAD))
-        paths = {id(module): name for name, module in self.model.named_modules()}
-        self._beginnings = [(f"{paths[id(module)]}.", self._same(piece)) for module, piece in homes]
+        pieces |= {number: [] for number in range(self.layers)}
         for name in self._absent:
             pieces[self._piece(name)].append(name)
         return pieces
