@@ -150,8 +150,6 @@ def write_base(name, folder):
     parts = parts_of(name)
     # One block of random numbers, repeated: making all of them anew takes minutes.
     pool = torch.randn(1 << 24, generator=torch.Generator().manual_seed(0)).bfloat16()
-    for scratch in folder.parent.glob(f".{name}.*"):  # of a sitting that was killed
-        shutil.rmtree(scratch)
     with files.new_folder(folder) as scratch:
         for number, part in enumerate(parts, 1):
             file = scratch / f"model-{number:05}-of-{len(parts):05}.safetensors"
@@ -372,6 +370,8 @@ def run(name, folder, cells, again):
         print(f"{name} {kind}: {'to be measured' if kind in todo else 'stored'}", flush=True)
     if not todo:
         return True
+    for scratch in folder.glob(f".{name}.*"):  # half a base, of a sitting that was killed
+        shutil.rmtree(scratch)
     if missing := shortage(name, folder, todo):
         print(missing, file=sys.stderr)
         return False

@@ -8,7 +8,7 @@ from functools import cache, partial
 import pytest
 import torch
 
-from azubi import halves
+from azubi import generate, halves
 from azubi.activations import ActivationCache, Origin
 from azubi.base import attention, memory
 from azubi.base.lazy import HEAD, WORDS, LazyModel
@@ -202,6 +202,18 @@ def test_tail_head_and_answers_come_from_a_model_never_held_whole(family, prime,
     for number, one in answers[0].items():
         assert answers[1][number].tokens == one.tokens
         assert answers[1][number].confidence == pytest.approx(one.confidence, rel=1e-4)
+
+
+def test_questions_to_a_streamed_trunk_go_together(trunks, whole, monkeypatch):
+    """Each token written costs a pass over the disk, so only memory limits how many."""
+    tail = FrozenLanguage(LanguageTail(whole(DECODERS[0]), LAYERS - 2, 0, 0).eval(), torch.float32)
+    monkeypatch.setattr(generate, "_ROWS", 2)
+    held, streamed = (Writer(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
+    assert [len(group) for group in held._groups(BATCHES[0], 4)] == [2, 2]
+    assert [len(group) for group in streamed._groups(BATCHES[0], 4)] == [4]
+    monkeypatch.setattr(generate, "_STREAMED_BYTES", 1)
+    _, streamed = (Writer(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
+    assert [len(group) for group in streamed._groups(BATCHES[0], 4)] == [1] * 4
 
 
 @encoders

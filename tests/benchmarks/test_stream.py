@@ -56,10 +56,11 @@ def test_what_is_stored_is_not_measured_again(work, monkeypatch, capsys):
     assert "tiny lora: stored" in capsys.readouterr().out
 
 
-def test_a_folder_that_was_left_half_written_goes(work):
+def test_a_base_that_was_left_half_written_makes_room(work, free):
     (work / ".tiny.left").mkdir(parents=True)
-    stream.write_base("tiny", work / "tiny")
-    assert [one.name for one in work.iterdir()] == ["tiny"]
+    free(0)
+    assert stream.main(["run", "tiny", "trunk", "--folder", str(work)]) == 1
+    assert list(work.iterdir()) == []
 
 
 def test_a_cell_that_there_is_not_is_named(work, capsys):
