@@ -57,7 +57,10 @@ from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
-from azubi.settings import Recipe
+from azubi.search import searching
+from azubi.search.allowance import Allowance
+from azubi.search.searching import Found
+from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
 from azubi.tail import checkpoint, course, form, training, weights
 from azubi.tail.batch import Lesson
@@ -193,6 +196,8 @@ class _Line:
     hashes: dict[str, str] = field(default_factory=dict)
     epochs: dict[int, Epoch] = field(default_factory=dict)
     cache: ActivationCache | None = None
+    found: Found | None = None
+    """By the search, if there was one."""
     under_way: bool = False
     """Whether the trunk has begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
@@ -204,15 +209,19 @@ class _Line:
             self._close_cache()
 
     def _stages(self) -> Iterator[ev.Event]:
-        started = time.monotonic()
+        self.started = started = time.monotonic()
         yield ev.RunStarted(
             name=self.recipe.name,
             folder=str(self.work.folder),
             settings=self.recipe.model_dump(mode="json"),
             again=bool(self.work.earlier),
         )
+        search: list[tuple[ev.Stage, Iterator[ev.Event]]] = []
+        if self.recipe.budget:
+            search.append(("search", self._search()))
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
             ("data", self._data()),
+            *search,
             ("base", self._base()),
             ("prime", self._prime()),
             ("trunk", self._trunk()),
@@ -307,6 +316,16 @@ class _Line:
                     f"count as wrong: {named}."
                 )
 
+    # search
+
+    def _search(self) -> Iterator[ev.Event]:
+        assert self.recipe.budget is not None
+        allowance = Allowance(self.started + seconds(self.recipe.budget))
+        self.found = yield from searching.search(
+            self.recipe, self.contract, self.split, self.system, self.home, allowance
+        )
+        self.recipe = self.found.recipe
+
     # base
 
     def _base(self) -> Iterator[ev.Event]:
@@ -316,9 +335,9 @@ class _Line:
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
         dtype, threads = self._number_format()
         self.machine = probe.probe(dtype, threads)
-        self.depth = int(self.recipe.tail_layers)
+        self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
         self.halves: Halves = halves.cut(
-            base, self.contract, self.depth, self.recipe.rank, self.recipe.seed, self.machine.dtype
+            base, self.contract, self.depth, self.rank, self.recipe.seed, self.machine.dtype
         )
         self.trained = sum(one.numel() for one in weights.trained(self.halves.tail).values())
         yield ev.BaseReady(
@@ -326,7 +345,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=self.machine.dtype_name,
@@ -367,11 +386,10 @@ class _Line:
         yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
 
     def _instruction(self) -> str:
-        if self.recipe.prime is not None:
-            return primes.given(self.recipe.prime)
-        if self.system is None and self.parent is not None and self.parent.card.contract == self.contract:
-            return self.parent.card.prime  # what the cache holds of known examples was read behind it
-        return self.system or primes.write(self.contract)
+        if self.recipe.prime is None and self.system is None and self.parent is not None:
+            if self.parent.card.contract == self.contract:
+                return self.parent.card.prime  # what the cache holds of known examples was read behind it
+        return primes.chosen(self.recipe.prime, self.system, self.contract)
 
     def _check_lengths(self) -> None:
         for source, examples in (
@@ -472,7 +490,7 @@ class _Line:
     def _tail(self) -> Iterator[ev.Event]:
         assert self.cache is not None
         read = self.halves.reader(self.cache)
-        plan = self._plan()
+        plan = training.plan_of(self.recipe)
         if self.parent is not None:
             self.parent.put_layers(self.halves.tail)
         self.halves.begin(self.train, read)
@@ -552,20 +570,6 @@ class _Line:
         if self.cache is not None:
             self.cache.close()
             self.cache = None
-
-    def _plan(self) -> Plan:
-        recipe = self.recipe
-        assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
-        return Plan(
-            epochs=recipe.epochs,
-            batch=recipe.batch,
-            learning_rate=recipe.learning_rate,
-            warmup=recipe.warmup,
-            weight_decay=recipe.weight_decay,
-            clip=recipe.clip,
-            patience=recipe.patience,
-            seed=recipe.seed,
-        )
 
     def _step(self, done: training.Step) -> ev.StepDone:
         work = self._work().step(done.tokens, done.targets, len(self.halves.prime_tokens))
@@ -678,7 +682,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
@@ -726,6 +730,8 @@ class _Line:
             comparisons=tuple(self.comparisons),
             confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
             epochs=tuple(self.epochs[number] for number in sorted(self.epochs)),
+            trials=self.found.trials if self.found else (),
+            choice=self.found.choice if self.found else None,
             seconds=card.seconds,
             cpu=probe.processor(),
             threads=self.machine.threads,

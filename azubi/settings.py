@@ -3,11 +3,30 @@
 Every field's docstring is its help text. Unknown settings are errors. Knows no other room.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def seconds(duration: str) -> int:
+    """20m, 1h30m or 90s in seconds; 0 for anything else."""
+    found = _DURATION.fullmatch(duration.strip())
+    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return hours * 3600 + minutes * 60 + rest
+
+
+def _checked(duration: str) -> str:
+    if not seconds(duration):
+        raise PydanticCustomError("duration", "not a time such as 20m, 1h30m or 90s")
+    return duration.strip()
+
+
+Duration = Annotated[str, AfterValidator(_checked)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
@@ -50,7 +69,8 @@ class Recipe(BaseModel):
     task: Literal["auto", "labels", "json", "text"] = "auto"
     """What the answers are: labels of a closed set, JSON records, or free text."""
     base: str = "auto"
-    """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
+    """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name.
+    With a budget also several, separated by commas."""
     from_: str | None = Field(None, alias="from")
     """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
     prime: str | None = None
@@ -61,8 +81,9 @@ class Recipe(BaseModel):
     """Share of the data that is only used to measure; not used when test_data is given."""
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
-    rank: int = Field(0, ge=0)
-    """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail."""
+    rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail.
+    Auto is 0, unless a budget is given."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate; chosen by depth and rank if not given."""
     epochs: int | None = Field(None, ge=1)
@@ -81,6 +102,8 @@ class Recipe(BaseModel):
     """Use at most this many examples for training and validation."""
     test_limit: int | None = Field(None, ge=1)
     """Measure on at most this many test examples."""
+    budget: Duration | None = None
+    """Search the settings that are not given; the whole run takes about this long: 20m, 1h30m, 90s."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))

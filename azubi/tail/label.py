@@ -43,9 +43,9 @@ class LabelTail(nn.Module):
         """Loss and counts of a batch; a label head takes no prime."""
         assert prime is None, "a label head takes no prime"
         scores = self.scores(batch.states, batch.lengths)
-        loss = nn.functional.cross_entropy(scores, batch.targets)
+        losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
         right = int((scores.argmax(-1) == batch.targets).sum())
-        return Outcome(loss, len(batch.targets), len(batch.lengths), right)
+        return Outcome(losses.mean(), len(batch.targets), len(batch.lengths), right, losses.detach())
 
     def scores(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores [batch, labels] in float32 for padded activations [batch, longest, hidden]."""

@@ -49,13 +49,14 @@ class LanguageTail(nn.Module):
         """
         hidden = self._hidden(batch.states, prime, batch.rows)
         asked = hidden.flatten(0, 1).index_select(0, batch.rows)
-        loss, hits = _ChunkedLoss.apply(asked, batch.targets, self.head)  # type: ignore[no-untyped-call]
-        wrong = torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, 1.0 - hits)
+        loss, hits, each = _ChunkedLoss.apply(asked, batch.targets, self.head)  # type: ignore[no-untyped-call]
+        wrong, losses = (
+            torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, one) for one in (1.0 - hits, each)
+        )
         # A spared target counts as learned, with a loss of 0: the mean stays one over whole answers.
         whole = len(batch.targets) + batch.spared
-        return Outcome(
-            loss * (len(batch.targets) / whole), whole, len(batch.lengths), int((wrong == 0).sum())
-        )
+        right = int((wrong == 0).sum())
+        return Outcome(loss * (len(batch.targets) / whole), whole, len(batch.lengths), right, losses)
 
     def _hidden(
         self, states: torch.Tensor, prime: torch.Tensor | None, asked: torch.Tensor | None = None
@@ -97,10 +98,9 @@ class _ChunkedLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, head: LanguageHead
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        total = torch.zeros(())
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         gradient = torch.zeros_like(hidden) if hidden.requires_grad else None
-        hits = torch.empty(len(targets))
+        hits, each = torch.empty(2, len(targets))
         for start in range(0, len(targets), _CHUNK):
             part = slice(start, start + _CHUNK)
             wanted = targets[part, None]
@@ -111,7 +111,7 @@ class _ChunkedLoss(torch.autograd.Function):
             shares = (scores - highest).exp_()
             sums = shares.sum(1, keepdim=True)
             losses = sums.log() - reached
-            total += losses.sum()
+            each[part] = losses.squeeze(1)
             if gradient is not None:
                 # Not ">": a loss that is not a number must reach the weights, where it is noticed.
                 (open_,) = torch.where(~(losses.squeeze(1) <= -math.log(_MASTERED)))
@@ -120,10 +120,10 @@ class _ChunkedLoss(torch.autograd.Function):
                     1, wanted[open_], torch.full_like(wanted[open_], -1.0, dtype=errors.dtype)
                 )
                 gradient[start + open_] = head.sent_back(errors, scores, open_).to(gradient.dtype)
-        ctx.mark_non_differentiable(hits)
+        ctx.mark_non_differentiable(hits, each)
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(targets)))
-        return total / len(targets), hits
+        return each.mean(), hits, each
 
     @staticmethod
     def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:

@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from azubi.settings import Recipe
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.course import Course, Reason
@@ -39,6 +40,21 @@ class Resumed:
     """The one that is running."""
     step: int
     """Steps that are done."""
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """The plan of a recipe that has every choice made."""
+    assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
+    return Plan(
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        clip=recipe.clip,
+        patience=recipe.patience,
+        seed=recipe.seed,
+    )
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,8 @@ class Epoch:
     """Share of validation answers wholly right."""
     seconds: float
     best: bool
+    loss_error: float = 0.0
+    """Standard error of the validation loss."""
 
 
 @dataclass(frozen=True)
@@ -189,12 +207,23 @@ def measure(
     """Mean loss per target, and the share of lessons answered wholly right."""
     tail.eval()
     loss, targets, right = 0.0, 0, 0
+    each: list[tuple[float, int]] = []
     for group in by_length(lessons, 2 * plan.batch):
         outcome: Outcome = tail(collate(group, read), prime)
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right
-    return Validation(loss / targets, right / len(lessons), len(lessons))
+        if outcome.losses is not None:
+            each += zip(outcome.losses.tolist(), (len(one.targets) for one in group), strict=True)
+    return Validation(loss / targets, right / len(lessons), len(lessons), _error(each, loss / targets))
+
+
+def _error(each: Sequence[tuple[float, int]], mean: float) -> float:
+    """Standard error of a mean per target, from (loss, targets) of each example: a ratio's, by residuals."""
+    if len(each) < 2:
+        return 0.0
+    squares = sum((loss - mean * targets) ** 2 for loss, targets in each)
+    return math.sqrt(squares * len(each) / (len(each) - 1)) / sum(targets for _, targets in each)
 
 
 def _groups(tail: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:
