@@ -97,6 +97,12 @@ class SearchPlanned(_Event):
     """Texts of the prime's variants, by base and name."""
     left_out: tuple[str, ...] = ()
     """What the time is too short for, or what does not fit, with the reason."""
+    dtype: str
+    threads: int
+    gflops: float
+    """What costs are planned with: the speed that was measured when the search began."""
+    earlier: tuple[Trial, ...] = ()
+    """Trials of this search that were done before it was interrupted."""
 
 
 class TrialDone(_Event):
@@ -115,6 +121,8 @@ class SearchEnded(_Event):
     """Number of the trial with the highest score; None if none was trained to its end."""
     chosen: int | None
     """Number of the cheapest trial within one standard error of it."""
+    after: float = 0.0
+    """Seconds that will be needed when the tail is trained: answering the test, and writing it all down."""
 
 
 class BaseReady(_Event):
@@ -231,7 +239,7 @@ class TrainingEnded(_Event):
     """The tail is trained; the best epoch is kept."""
 
     kind: Literal["training_ended"] = "training_ended"
-    reason: Literal["all epochs done", "no better epoch", "the loss kept exploding"]
+    reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
     seconds: float
 

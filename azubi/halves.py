@@ -103,6 +103,11 @@ def cut(base: Base, contract: Contract, tail_layers: int, rank: int, seed: int, 
     return DecoderHalves(base, contract, tail_layers, rank, seed, dtype)
 
 
+def longest_answer(lessons: Sequence[Lesson]) -> int:
+    """Tokens that an answer may have: a little more than any that was seen."""
+    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
+
+
 class DecoderHalves:
     """A decoder that writes its answers."""
 

@@ -1,6 +1,6 @@
 """The one way through: examples in, a measured specialist out.
 
-    data -> base -> prime -> trunk -> tail -> evaluate -> package
+    data -> (search) -> base -> prime -> trunk -> tail -> evaluate -> package
 
 `run` yields what happens as events and writes each of them to the run's `events.jsonl`. The
 terminal, a page or a program draw them; none of them does anything that is not in here.
@@ -44,9 +44,9 @@ from azubi.errors import (
     tells_of_memory,
 )
 from azubi.evaluate import metrics
-from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison, compare_pick
 from azubi.evaluate.confusion import confusions
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.report import Report, render
 from azubi.evaluate.score import Score
 from azubi.halves import Halves
@@ -59,11 +59,11 @@ from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.search import searching
 from azubi.search.allowance import Allowance
-from azubi.search.searching import Found
+from azubi.search.searching import Found, Quest
+from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
 from azubi.tail import checkpoint, course, form, training, weights
-from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
@@ -104,6 +104,7 @@ def _work_on(recipe: Recipe, home: Path, work: Run) -> Iterator[ev.Event]:
             contextlib.closing(line.run()) as events,
         ):
             for event in events:
+                line.under_way |= isinstance(event, ev.SearchPlanned)
                 elapsed = before + time.monotonic() - begun
                 stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
                 work.log(stamped)
@@ -161,7 +162,13 @@ def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -
     with contextlib.suppress(StorageError):
         work.log(told)
     if not resumable:
-        checkpoint.clear(work.folder)
+        _clear(work.folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was only kept to go on with."""
+    checkpoint.clear(folder)
+    Shelf(folder).clear()
 
 
 @contextlib.contextmanager
@@ -199,7 +206,7 @@ class _Line:
     found: Found | None = None
     """By the search, if there was one."""
     under_way: bool = False
-    """Whether the trunk has begun: what was done so far is worth keeping."""
+    """Whether trunk or search have begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
 
     def run(self) -> Generator[ev.Event, None, None]:
@@ -235,12 +242,18 @@ class _Line:
             yield ev.StageStarted(stage=stage)
             yield from events
             self.seconds[stage] = round(time.monotonic() - begun, 2)
-        checkpoint.clear(self.work.folder)
+        _clear(self.work.folder)
         yield ev.RunEnded(seconds=time.monotonic() - started)
 
     # data
 
     def _data(self) -> Iterator[ev.Event]:
+        if self.recipe.budget is not None and self.recipe.from_ is not None:
+            raise SettingError(
+                f"A search (budget {self.recipe.budget}) cannot go on from {self.recipe.from_}, "
+                "whose base and tail are settled.",
+                "Leave --budget out, or search without --from.",
+            )
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read(self.recipe.data)
         tests: tuple[Example, ...] | None = None
@@ -320,11 +333,17 @@ class _Line:
 
     def _search(self) -> Iterator[ev.Event]:
         assert self.recipe.budget is not None
-        allowance = Allowance(self.started + seconds(self.recipe.budget))
+        earlier = self.work.earlier
+        spent = earlier[-1].elapsed if earlier else 0.0
+        self.deadline = self.started + seconds(self.recipe.budget) - spent
+        self.machine = probe.probe(*self._number_format())
+        quest = Quest(self.recipe, self.contract, self.split, self.system, self.machine, self.home)
+        self.cache = self._opened_cache(0)
         self.found = yield from searching.search(
-            self.recipe, self.contract, self.split, self.system, self.home, allowance
+            quest, Allowance(self.deadline), self.cache, self.work.folder, earlier
         )
         self.recipe = self.found.recipe
+        self._close_cache()
 
     # base
 
@@ -333,8 +352,8 @@ class _Line:
         if self.parent is not None:
             self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
-        dtype, threads = self._number_format()
-        self.machine = probe.probe(dtype, threads)
+        if self.found is None:
+            self.machine = probe.probe(*self._number_format())
         self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
         self.halves: Halves = halves.cut(
             base, self.contract, self.depth, self.rank, self.recipe.seed, self.machine.dtype
@@ -357,7 +376,7 @@ class _Line:
     def _number_format(self) -> tuple[probe.DtypeName, int | None]:
         """As the recipe says, but what was measured when the run began holds to its end."""
         for event in self.work.earlier:
-            if isinstance(event, ev.BaseReady):
+            if isinstance(event, ev.BaseReady | ev.SearchPlanned):
                 return ("bfloat16" if event.dtype == "bfloat16" else "float32"), event.threads
         return self.recipe.dtype, self.recipe.threads
 
@@ -376,7 +395,7 @@ class _Line:
         self._check_lengths()
         self.train = form.spare([self.halves.lesson(one) for one in self.split.train])
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
-        self.longest = _longest(self.train)
+        self.longest = halves.longest_answer(self.train)
         self._check_room()
         planned = self._planned()
         self.outlook, self.pace = Outlook(planned), Pace(self.machine.gflops)
@@ -386,9 +405,9 @@ class _Line:
         yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
 
     def _instruction(self) -> str:
-        if self.recipe.prime is None and self.system is None and self.parent is not None:
-            if self.parent.card.contract == self.contract:
-                return self.parent.card.prime  # what the cache holds of known examples was read behind it
+        told = self.recipe.prime is not None or self.system is not None
+        if not told and self.parent is not None and self.parent.card.contract == self.contract:
+            return self.parent.card.prime  # what the cache holds of known examples was read behind it
         return primes.chosen(self.recipe.prime, self.system, self.contract)
 
     def _check_lengths(self) -> None:
@@ -455,13 +474,7 @@ class _Line:
 
     def _trunk(self) -> Iterator[ev.Event]:
         begun = last = time.monotonic()
-        self.cache = ActivationCache(
-            self.home,
-            data_version(self.hashes.values()),
-            dtype=self.recipe.cache.dtype,
-            quota=self.recipe.cache.quota,
-            reserve=_RESERVE + _TRAINED_BYTES * self.trained,
-        )
+        self.cache = self._opened_cache(self.trained)
         work, tokens = self._work(), 0
         filled = None
         for filled in self.halves.fill(self.cache, [*self.train, *self.validation]):
@@ -485,10 +498,23 @@ class _Line:
                 work=work.trunk(filled.tokens),
             )
 
+    def _opened_cache(self, trained: int) -> ActivationCache:
+        return ActivationCache(
+            self.home,
+            data_version(self.hashes.values()),
+            dtype=self.recipe.cache.dtype,
+            quota=self.recipe.cache.quota,
+            reserve=_RESERVE + _TRAINED_BYTES * trained,
+        )
+
     # tail
 
     def _tail(self) -> Iterator[ev.Event]:
         assert self.cache is not None
+        if self.found is not None and self.found.weights is not None:
+            yield from self._taken(self.found.weights)
+            self._close_cache()
+            return
         read = self.halves.reader(self.cache)
         plan = training.plan_of(self.recipe)
         if self.parent is not None:
@@ -512,11 +538,36 @@ class _Line:
             plan,
             primed=bool(self.halves.prime_tokens),
             checkpoints=checkpoints,
+            late=self._late if self.found is not None else None,
         )
         with contextlib.closing(happenings):
             for happened in happenings:
                 yield from self._told(happened, plan)
         self._close_cache()
+
+    def _taken(self, state: weights.State) -> Iterator[ev.Event]:
+        """Take the weights of the chosen trial: training them again would give the very same."""
+        assert self.found is not None and self.found.choice is not None
+        chosen = self.found.choice.chosen
+        weights.restore(self.halves.tail, state)
+        self.halves.tail.eval()
+        yield ev.Notice(
+            text=f"The weights of trial {chosen.number} are taken as they are, since it was trained with all "
+            "examples."
+        )
+        for one in chosen.curve:
+            yield ev.EpochDone(**one.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
+        self.epochs = {one.epoch: one for one in chosen.curve}
+        yield ev.TrainingEnded(
+            reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
+            best_epoch=max(one.epoch for one in chosen.curve if one.best),
+            seconds=chosen.seconds,
+        )
+
+    def _late(self, epoch: float) -> bool:
+        """Whether another epoch, and what comes after it, would end behind the budget."""
+        assert self.found is not None
+        return time.monotonic() + epoch + self.found.after > self.deadline
 
     def _told(self, happened: training.Happening, plan: Plan) -> Iterator[ev.Event]:
         match happened:
@@ -543,6 +594,11 @@ class _Line:
             case training.Ended():
                 if happened.reason == "the loss kept exploding":
                     yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
+                if happened.reason == "the time is used up":
+                    yield ev.Notice(
+                        text=f"The budget allowed no more of the {plan.epochs} epochs; epoch "
+                        f"{happened.best_epoch} is kept. The recipe that is left would train all of them."
+                    )
                 yield ev.TrainingEnded(
                     reason=happened.reason, best_epoch=happened.best_epoch, seconds=happened.seconds
                 )
@@ -742,11 +798,6 @@ class _Line:
             | {f"base {card.base}": card.base_sha256}
             | ({f"specialist {card.parent}": card.parent_sha256} if card.parent else {}),
         )
-
-
-def _longest(lessons: Sequence[Lesson]) -> int:
-    """Room for answers a little longer than any that was seen."""
-    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
 
 
 def _epochs(events: Iterable[ev.Event]) -> dict[int, Epoch]:

@@ -120,6 +120,7 @@ class Story:
                 self.data = event
                 self._sum_up("data", _data(event))
             case ev.SearchPlanned():
+                self.trials = list(event.earlier)
                 self._sum_up("search", _plan(event))
             case ev.SearchEnded():
                 self.searched = event

@@ -9,8 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.score import Score
 from azubi.evaluate.trial import Choice, Trial
 from azubi.evaluate.wording import metric_name, percent
@@ -26,19 +25,6 @@ GRID = "#dcdce2"
 _PADDING = {"left": 12, "right": 12, "top": 4, "bottom": 4}
 """Pixels; readers whose letters are wider than those that the chart was measured with need the room."""
 _ANSWERERS = ("specialist", "untouched base")
-
-
-class Epoch(BaseModel):
-    """One pass over the training examples, and the validation after it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epoch: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    best: bool
-    """Whether it was the best so far; the last of these was kept."""
 
 
 def scores_chart(specialist: Sequence[Score], base: Sequence[Score]) -> str:

@@ -15,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data.contract import Contract
 from azubi.evaluate import charts, wording
-from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison, compare_pick
 from azubi.evaluate.confusion import Confusion
 from azubi.evaluate.difference import Difference
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.record import field_rows
 from azubi.evaluate.score import Score
 from azubi.evaluate.trial import Choice, Trial

@@ -5,6 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from azubi.evaluate.epoch import Epoch
+
 State = Literal["done", "stopped early", "out of time", "no time", "failed"]
 
 
@@ -35,6 +37,8 @@ class Trial(BaseModel):
     """Seconds that training so takes from nothing, trunk included, planned from its floating-point work."""
     seconds: float = 0.0
     """What the trial took."""
+    curve: tuple[Epoch, ...] = ()
+    """Its epochs."""
 
 
 class Choice(BaseModel):
@@ -60,6 +64,20 @@ def choose(trials: Sequence[Trial]) -> Choice | None:
     best = max(done, key=lambda one: (_score(one), -one.cost, -one.number))
     near = [one for one in done if _score(one) >= _score(best) - best.error]
     return Choice(best=best, chosen=min(near, key=lambda one: (one.cost, -_score(one), one.number)))
+
+
+def undominated(trials: Sequence[Trial]) -> list[Trial]:
+    """Those that `choose` may still take, whatever comes: none is as good and as cheap, or better in one."""
+    done = [one for one in trials if one.state == "done" and one.score is not None]
+    return [
+        one
+        for one in done
+        if not any(
+            (_score(other), -other.cost, -other.number) > (_score(one), -one.cost, -one.number)
+            and other.cost <= one.cost
+            for other in done
+        )
+    ]
 
 
 def _score(trial: Trial) -> float:

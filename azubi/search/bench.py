@@ -3,7 +3,7 @@
 Knows how a setting is trained; not which settings are worth it, nor how long anything may take.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 
 import torch
 
@@ -18,8 +18,9 @@ from azubi.search import cost
 from azubi.search.cost import Load
 from azubi.search.setting import Setting
 from azubi.settings import Recipe
-from azubi.tail import training
+from azubi.tail import form, training, weights
 from azubi.tail.batch import Lesson
+from azubi.tail.weights import State
 from azubi.trunk.filling import Filled
 
 
@@ -75,23 +76,35 @@ class Bench:
         self._prime(prime)
         return self._halves.fill(cache, [*lessons, *checks], depths)
 
+    def answer(self, prime: str, count: int) -> int:
+        """Let the untouched base answer so many validation questions; gives how many there were."""
+        self._prime(prime)
+        checks = self._split.validation[:count]
+        longest = halves.longest_answer([self._halves.lesson(one) for one in self._split.validation])
+        return sum(1 for _ in self._halves.untouched(longest)([one.turns for one in checks]))
+
     def train(
         self, setting: Setting, cache: ActivationCache, count: int
-    ) -> Iterator[training.Step | training.Epoch | training.Ended]:
+    ) -> Generator[training.Happening, None, None]:
         """Train a new tail as `setting` says, with `count` of the lessons.
 
         With all of them this is, step for step, what the run itself will do with this setting.
 
         Raises:
-            TrainingError: the loss is not a finite number.
+            TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         lessons, checks = self._taught(setting.prime, count)
         cut = self._halves.at(setting.tail_layers, setting.rank, self.recipe.seed)
+        self._tail = cut.tail
         primed = bool(cut.prime(self.texts[setting.prime]))
         read = cut.reader(cache)
         cut.begin(lessons, read)
         plan = training.plan_of(setting.applied(self.recipe, None))
         yield from training.train(cut.tail, lessons, checks, read, plan, primed=primed)
+
+    def trained(self) -> State:
+        """The weights of the trial that was trained last; views, not copies."""
+        return weights.trained(self._tail)
 
     def _taught(self, prime: str, count: int) -> tuple[list[Lesson], list[Lesson]]:
         """Lessons and validation lessons as they are read behind a prime."""
@@ -99,7 +112,7 @@ class Bench:
             self._prime(prime)
             lesson, train = self._halves.lesson, splitting.sample(self._split.train, count, self.recipe.seed)
             checks = [lesson(one) for one in self._split.validation]
-            self._lessons[prime, count] = [lesson(one) for one in train], checks
+            self._lessons[prime, count] = form.spare([lesson(one) for one in train]), checks
         return self._lessons[prime, count]
 
     def _prime(self, name: str) -> None:

@@ -7,8 +7,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from azubi.halves import Halves
+from azubi.halves import Halves, longest_answer
 from azubi.tail.batch import Lesson
+from azubi.work import Work
 
 _TRUNK, _TAIL, _READING, _WRITING = 0.6, 0.5, 0.5, 0.1
 """Shares of the matrix products' speed that each kind of work reaches, roughly."""
@@ -33,6 +34,7 @@ class Load:
     lessons: int
     tokens: int
     targets: int
+    """Those that are taught."""
     checks: int
     """Validation lessons."""
     check_tokens: int
@@ -43,25 +45,29 @@ class Load:
     def trunk(self, tail_layers: int) -> float:
         """One pass of the trunk over everything."""
         tokens = self.tokens + self.check_tokens + self.prime
-        return 2 * tokens * self.layer_parameters * (self.layers - tail_layers) / self.speed / _TRUNK
+        return self._work(tail_layers).trunk(tokens) / self.speed / _TRUNK
 
-    def epoch(self, tail_layers: int, rank: int, batch: int) -> float:
-        """One pass of training and the validation after it."""
-        # Forward, back to the activations and, for full weights, back to the weights.
-        passes = 4 if rank else 6
-        steps, check_steps = math.ceil(self.lessons / batch), math.ceil(self.checks / (2 * batch))
-        read = passes * (self.tokens + steps * self.prime)
-        read += 2 * (self.check_tokens + check_steps * self.prime)
-        scored = 4 * self.targets + 2 * self.check_targets
-        work = read * self.layer_parameters * tail_layers + scored * self.head_parameters
-        return work / self.speed / _TAIL + (steps + check_steps) * _STEP
+    def teaching(self, tail_layers: int, rank: int, batch: int) -> float:
+        """The steps of one epoch."""
+        steps = math.ceil(self.lessons / batch)
+        work = self._work(tail_layers, rank).step(self.tokens, self.targets, steps * self.prime)
+        return work / self.speed / _TAIL + steps * _STEP
+
+    def checking(self, tail_layers: int, batch: int) -> float:
+        """One look at the validation lessons."""
+        steps = math.ceil(self.checks / (2 * batch))
+        work = self._work(tail_layers).look(self.check_tokens, self.check_targets, steps * self.prime)
+        return work / self.speed / _TAIL + steps * _STEP
 
     def answers(self, questions: int) -> float:
-        """Base and specialist answer so many questions."""
+        """So many questions are answered once, by base or specialist."""
         mean = (self.tokens + self.check_tokens) / (self.lessons + self.checks)
         read = 2 * questions * mean * self.layer_parameters * self.layers
         written = 2 * questions * self.longest * self.parameters if self.writes else 0
-        return 2 * (read / _READING + written / _WRITING) / self.speed
+        return (read / _READING + written / _WRITING) / self.speed
+
+    def _work(self, tail_layers: int, rank: int = 0) -> Work:
+        return Work(self.layer_parameters, self.layers, tail_layers, bool(rank), self.head_parameters)
 
 
 def load(halves: Halves, speed: float, lessons: Sequence[Lesson], checks: Sequence[Lesson]) -> Load:
@@ -76,9 +82,9 @@ def load(halves: Halves, speed: float, lessons: Sequence[Lesson], checks: Sequen
         prime=len(halves.prime_tokens),
         lessons=len(lessons),
         tokens=sum(one.length for one in lessons),
-        targets=sum(len(one.targets) for one in lessons) if halves.head_parameters else 0,
+        targets=sum(len(one.targets) - len(one.spared) for one in lessons),
         checks=len(checks),
         check_tokens=sum(one.length for one in checks),
-        check_targets=sum(len(one.targets) for one in checks) if halves.head_parameters else 0,
-        longest=max(len(one.targets) for one in [*lessons, *checks]),
+        check_targets=sum(len(one.targets) for one in checks),
+        longest=longest_answer(lessons),
     )

@@ -11,7 +11,7 @@ from azubi.search.cost import Load
 from azubi.search.setting import Setting
 
 _PACKAGING = 6.0
-"""Seconds for loading the base again, for intervals of scores, and for writing specialist and report."""
+"""Seconds for intervals of scores, and for writing specialist and report."""
 _MARGIN = 1.1
 """What comes after the search cannot be cut short, so a little more time is left for it."""
 
@@ -30,52 +30,84 @@ class Estimate:
         self._benches, self._allowance = benches, allowance
         self._speed, self._total, self._tests = speed, total, tests
         self._filled: set[tuple[str, str]] = set()
+        self._opening: dict[str, float] = {}
         self._loads: dict[tuple[str, str, int], Load] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether trials train with all lessons, so that their weights are those of the run itself."""
+        return self.count == self._total
 
     def cost(self, setting: Setting, epochs: int) -> float:
         """What the specialist takes from nothing, as planned: a figure that no clock has touched."""
         load = self._load(setting, self._total)
-        return load.trunk(setting.tail_layers) + self._tail(setting, self._total, epochs)
+        return load.trunk(setting.tail_layers) + epochs * sum(self._epoch(setting, self._total))
 
-    def trial(self, setting: Setting) -> float:
-        """Training with the trials' share of the lessons, from begin to end."""
-        return self._expect("tail", setting, self._tail(setting, self.count, setting.epochs))
+    def trial(self, setting: Setting, epochs: int | None = None) -> float:
+        """Training with the trials' share of the lessons: so many `epochs`, or from begin to end."""
+        return self._trained(setting, self.count, setting.epochs if epochs is None else epochs)
 
     def trunk(self, setting: Setting) -> float:
         """The pass that keeps all depths, unless it was made already."""
         if (setting.base, setting.prime) in self._filled:
             return 0.0
-        return self._expect("trunk", setting, self.pass_planned(setting))
+        return self._expect("trunk", setting, self._pass(setting))
 
-    def pass_planned(self, setting: Setting) -> float:
-        """The trunk pass before any correction."""
-        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
-        return self._load(setting, self.count).trunk(depth)
+    def after(self, setting: Setting, trained: bool = False) -> float:
+        """From the end of the search to the end of the run, if this setting is chosen.
 
-    def after(self, setting: Setting) -> float:
-        """From the end of the search to the end of the run, if this setting is chosen."""
+        `trained`: its weights are there and need no training.
+        """
         load = self._load(setting, self._total)
         rest = (1 - self.count / self._total) * load.trunk(setting.tail_layers)
-        tail = self._tail(setting, self._total, setting.epochs)
-        answers = load.answers(self._tests)
-        work = self._expect("trunk", setting, rest) + self._expect("tail", setting, tail + answers)
-        return _MARGIN * work + _PACKAGING
+        work = self._expect("trunk", setting, rest)
+        work += 0.0 if trained else self._trained(setting, self._total, setting.epochs)
+        return _MARGIN * work + self.close(setting)
+
+    def close(self, setting: Setting) -> float:
+        """What comes when the tail is trained: base and specialist answer, and all is written."""
+        answers = self._expect("answers", setting, 2 * self._load(setting, self._total).answers(self._tests))
+        packaging = self._allowance.expect("packaging", _PACKAGING)
+        return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
+
+    def opened(self, base: str, took: float) -> None:
+        """A base was loaded; it will be once more, if it is chosen."""
+        self._opening[base] = took
 
     def filled(self, setting: Setting, share: float, took: float) -> None:
         """The trunk pass was made, for `share` of its examples (the others were known)."""
         if share > 0:
-            self._allowance.learn(f"trunk of {setting.base}", share * self.pass_planned(setting), took)
+            self._learn("trunk", setting, share * self._pass(setting), took)
         self._filled.add((setting.base, setting.prime))
 
-    def trained(self, setting: Setting, share: float, took: float) -> None:
-        """A trial did `share` of its steps."""
-        if share > 0:
-            planned = self._tail(setting, self.count, setting.epochs)
-            self._allowance.learn(f"tail of {setting.base}", share * planned, took)
+    def taught(self, setting: Setting, share: float, took: float) -> None:
+        """A trial made `share` of its steps."""
+        self._learn("tail", setting, share * setting.epochs * self._epoch(setting, self.count)[0], took)
 
-    def _tail(self, setting: Setting, count: int, epochs: int) -> float:
+    def checked(self, setting: Setting, took: float) -> None:
+        """A trial was measured on the validation lessons."""
+        self._learn("validation", setting, self._epoch(setting, self.count)[1], took)
+
+    def answered(self, setting: Setting, questions: int, took: float) -> None:
+        """The untouched base answered so many questions."""
+        self._learn("answers", setting, self._load(setting, self._total).answers(questions), took)
+
+    def _pass(self, setting: Setting) -> float:
+        """The trunk pass before any correction."""
+        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
+        return self._load(setting, self.count).trunk(depth)
+
+    def _trained(self, setting: Setting, count: int, epochs: int) -> float:
+        teaching, checking = self._epoch(setting, count)
+        each = self._expect("tail", setting, teaching) + self._expect("validation", setting, checking)
+        return epochs * each
+
+    def _epoch(self, setting: Setting, count: int) -> tuple[float, float]:
+        """Teaching and validation of one epoch, as planned."""
         batch = self._benches[setting.base].recipe.batch or 1
-        return epochs * self._load(setting, count).epoch(setting.tail_layers, setting.rank, batch)
+        load = self._load(setting, count)
+        depth = setting.tail_layers
+        return load.teaching(depth, setting.rank, batch), load.checking(depth, batch)
 
     def _load(self, setting: Setting, count: int) -> Load:
         key = (setting.base, setting.prime, count)
@@ -85,3 +117,6 @@ class Estimate:
 
     def _expect(self, part: str, setting: Setting, planned: float) -> float:
         return self._allowance.expect(f"{part} of {setting.base}", planned)
+
+    def _learn(self, part: str, setting: Setting, planned: float, took: float) -> None:
+        self._allowance.learn(f"{part} of {setting.base}", planned, took)

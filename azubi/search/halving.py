@@ -3,13 +3,13 @@
 optuna draws the settings (tree-structured Parzen estimator, Bergstra et al., NeurIPS 2011) and halves
 (asynchronous successive halving, Li et al., arXiv 1810.05934). A trial is judged at a quarter, at half
 of its epochs, against all trials that came so far. The study lives in memory, and its draws follow from
-the seed and from what was reported. Knows settings and scores; nothing of training or time.
+the seed and from what was reported; so a search that was interrupted tells it once more what had happened,
+and goes on as if it had never ended. optuna is imported when a search begins. Knows settings and scores;
+nothing of training or time.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-
-import optuna
 
 from azubi.search.setting import Setting
 from azubi.search.space import Space
@@ -32,6 +32,9 @@ class Halving:
     """One study. `ask` for a setting, `judge` it as it trains, then `end` it."""
 
     def __init__(self, space: Space, seed: int) -> None:
+        import optuna
+
+        self._states = optuna.trial.TrialState
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._space = space
         self._study = optuna.create_study(
@@ -69,10 +72,10 @@ class Halving:
     def end(self, score: float | None) -> None:
         """The trial is over; without a score it is only remembered as no good."""
         if score is None:
-            self._study.tell(self._trial, state=optuna.trial.TrialState.FAIL)
+            self._study.tell(self._trial, state=self._states.FAIL)
         else:
             self._study.tell(self._trial, score)
 
     def stop(self) -> None:
         """The trial was stopped on the way."""
-        self._study.tell(self._trial, state=optuna.trial.TrialState.PRUNED)
+        self._study.tell(self._trial, state=self._states.PRUNED)

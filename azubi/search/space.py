@@ -5,11 +5,12 @@ Knows settings; nothing of time or of how well anything works.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
-
-import optuna
+from typing import TYPE_CHECKING, TypeVar
 
 from azubi.search.setting import Setting
+
+if TYPE_CHECKING:
+    import optuna
 
 RANKS = (0, 4, 16)
 CONTROL = 16
@@ -64,7 +65,7 @@ class Space:
             ]
         return list(dict.fromkeys(found))
 
-    def draw(self, trial: optuna.Trial) -> Setting:
+    def draw(self, trial: "optuna.Trial") -> Setting:
         """The setting that a trial is about; asks optuna for whatever is open."""
         base = _one(trial, "base", list(self.options))
         one = self.options[base]
@@ -94,7 +95,7 @@ def _setting(one: Options, prime: str, depth: int, rank: int, factor: float, epo
     return Setting(one.default.base, prime, depth, rank, rate, epochs)
 
 
-def _one(trial: optuna.Trial, name: str, choices: Sequence[T]) -> T:
+def _one(trial: "optuna.Trial", name: str, choices: Sequence[T]) -> T:
     if len(choices) == 1:
         return choices[0]
-    return cast(T, trial.suggest_categorical(name, choices))
+    return trial.suggest_categorical(name, choices)

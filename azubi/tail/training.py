@@ -6,7 +6,7 @@ not where those come from. Where it stands, and how that is kept, is in `course`
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -129,6 +129,7 @@ def train(
     *,
     primed: bool,
     checkpoints: Checkpoints | None = None,
+    late: Callable[[float], bool] | None = None,
 ) -> Generator[Happening, None, None]:
     """Train `tail` in place and leave it with the weights of its best epoch.
 
@@ -139,6 +140,8 @@ def train(
     With `checkpoints`, where it stands is kept at least every minute and after every epoch, and when the
     iterator is closed; it goes on from there, to the very same weights. If the loss explodes, training
     goes back and tries again with half the learning rate, three times.
+
+    `late` is asked after each epoch, with the seconds that it took, whether there is no time for another.
 
     Raises:
         TrainingError: the loss keeps exploding, and no epoch was finished.
@@ -171,8 +174,12 @@ def train(
                     yield from _go_back(course, measured.loss)
                     continue
                 seconds, better = course.epoch_seconds, course.end_epoch(measured)
-                yield Epoch(number, mean, measured.loss, measured.accuracy, seconds, better)
+                yield Epoch(
+                    number, mean, measured.loss, measured.accuracy, seconds, better, measured.loss_error
+                )
                 yield from _keep(course)
+                if late is not None and not course.over and late(seconds):
+                    course.end_here()
     except GeneratorExit:
         course.keep()
         raise

@@ -1,6 +1,7 @@
 """A search from begin to end on tiny bases: what it chooses, what it leaves, and how it keeps to its time."""
 
 import math
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import yaml
 
 from azubi import events as ev
 from azubi import files
+from azubi.activations import ActivationCache
+from azubi.base import probe
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import reading, splitting
 from azubi.data.contract import infer
@@ -15,7 +18,7 @@ from azubi.errors import SettingError, TrainingError
 from azubi.recipe import run
 from azubi.search import bench, searching
 from azubi.search.allowance import Allowance
-from azubi.search.searching import search
+from azubi.search.searching import Quest, search
 from azubi.settings import Recipe
 from azubi.tail import training
 from tests import tiny
@@ -44,22 +47,26 @@ def events_of(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def searched(recipe, home, deadline=1e6, clock=lambda: 0.0):
+def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=()):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = reading.read(recipe.data, "prompt", "answer").examples
     split = splitting.split(examples, 0.2, 0.2)
     contract = infer([one.answer for one in examples], recipe.task)
-    going = search(recipe, contract, split, None, home, Allowance(deadline, clock))
-    events = []
-    while True:
-        try:
-            events.append(next(going))
-        except StopIteration as end:
-            return events, end.value
+    quest = Quest(recipe, contract, split, None, probe.probe(recipe.dtype, recipe.threads), home)
+    folder, events = home / "run", []
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(ActivationCache(home, "of the test")) as cache:
+        going = search(quest, Allowance(deadline, clock), cache, folder, earlier)
+        while True:
+            try:
+                events.append(next(going))
+            except StopIteration as end:
+                return events, end.value
 
 
 def comparable(trials):
-    return [one.model_dump(exclude={"cost", "seconds"}) for one in trials]
+    curves = [[epoch.model_dump(exclude={"seconds"}) for epoch in one.curve] for one in trials]
+    return [one.model_dump(exclude={"cost", "seconds", "curve"}) for one in trials], curves
 
 
 @pytest.mark.parametrize(("base", "task"), [("encoder", "labels"), ("decoder", "json"), ("decoder", "text")])
