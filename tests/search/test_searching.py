@@ -5,6 +5,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from azubi import events as ev
@@ -14,13 +15,15 @@ from azubi.base import probe
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import reading, splitting
 from azubi.data.contract import infer
-from azubi.errors import SettingError, TrainingError
-from azubi.recipe import run
+from azubi.errors import DiskFull, SettingError, TrainingError
+from azubi.recipe import resume, run
 from azubi.search import bench, searching
 from azubi.search.allowance import Allowance
 from azubi.search.searching import Quest, search
+from azubi.search.shelf import Shelf
 from azubi.settings import Recipe
 from azubi.tail import training
+from azubi.trunk.filling import Filled
 from tests import tiny
 
 
@@ -47,12 +50,13 @@ def events_of(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=()):
+def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = reading.read(recipe.data, "prompt", "answer").examples
     split = splitting.split(examples, 0.2, 0.2)
     contract = infer([one.answer for one in examples], recipe.task)
-    quest = Quest(recipe, contract, split, None, probe.probe(recipe.dtype, recipe.threads), home)
+    machine = machine or probe.probe(recipe.dtype, recipe.threads)
+    quest = Quest(recipe, contract, split, None, machine, home)
     folder, events = home / "run", []
     folder.mkdir(parents=True, exist_ok=True)
     with closing(ActivationCache(home, "of the test")) as cache:
@@ -154,7 +158,23 @@ def test_a_budget_too_small_for_a_search_takes_the_defaults_and_says_so(recipe, 
     assert "too small for a search" in events_of(events, ev.Notice)[0].text
     assert not events_of(events, ev.TrialDone)
     assert events_of(events, ev.BaseReady)[0].tail_layers == events_of(plain, ev.BaseReady)[0].tail_layers
-    assert events_of(events, ev.EpochDone)[-1].loss == events_of(plain, ev.EpochDone)[-1].loss
+    assert events_of(events, ev.EpochDone)[0].loss == events_of(plain, ev.EpochDone)[0].loss
+
+
+def test_the_last_training_too_ends_in_time_at_an_epoch(recipe, home):
+    """What comes after training alone takes longer than this budget, so no second epoch begins."""
+    events = list(run(recipe(budget="1s"), home))
+    assert len(events_of(events, ev.EpochDone)) == 1
+    assert events_of(events, ev.TrainingEnded)[0].reason == "the time is used up"
+    assert "allowed no more of the 2 epochs" in events_of(events, ev.Notice)[-1].text
+    (packaged,) = events_of(events, ev.Packaged)
+    assert yaml.safe_load((Path(packaged.folder) / "recipe.yaml").read_text())["epochs"] == 2
+
+
+def test_no_search_goes_on_from_a_specialist(recipe, home):
+    with pytest.raises(SettingError, match="cannot go on from claims@1"):
+        list(run(recipe(**{"from": "claims@1"}), home))
+    assert not list(home.glob("runs/*/*"))
 
 
 def test_it_ends_in_time_for_what_comes_after(recipe, home, monkeypatch):
@@ -223,7 +243,176 @@ def test_it_stops_cleanly_in_the_middle_of_a_trial(how, recipe, home, monkeypatc
     (log,) = home.glob("runs/*/events.jsonl")
     told = [ev.parse(line) for line in log.read_text().splitlines()]
     assert [event.trial.number for event in told if isinstance(event, ev.TrialDone)] == [1, 2]
-    assert events_of(list(run(recipe(), home)), ev.RunEnded)  # and nothing is in the next one's way
+
+
+def until(events, number):
+    """Hear a run until a trial is done, and close it."""
+    heard = []
+    for event in events:
+        heard.append(event)
+        if isinstance(event, ev.TrialDone) and event.trial.number == number:
+            break
+    events.close()
+    return heard
+
+
+def shelves(home):
+    return sorted(path.name for path in home.glob("runs/*/trial-*"))
+
+
+@pytest.mark.parametrize("stopped", [1, 4, 7])
+def test_a_search_that_was_stopped_goes_on_behind_its_last_trial(stopped, recipe, home, tmp_path):
+    whole = list(run(recipe(), tmp_path / "other"))
+    until(run(recipe(), home), stopped)
+    assert shelves(home)  # weights of what may yet be chosen
+    rest = list(resume(home))
+    (planned,) = events_of(rest, ev.SearchPlanned)
+    assert [one.number for one in planned.earlier] == list(range(1, stopped + 1))
+    assert [event.trial.number for event in events_of(rest, ev.TrialDone)] == list(range(stopped + 1, 8))
+    trials = [*planned.earlier, *(event.trial for event in events_of(rest, ev.TrialDone))]
+    assert comparable(trials) == comparable([event.trial for event in events_of(whole, ev.TrialDone)])
+    assert made(rest) == made(whole)
+    assert not shelves(home)
+
+
+def made(events):
+    (packaged,) = events_of(events, ev.Packaged)
+    return files.sha256(Path(packaged.folder) / "tail.safetensors")
+
+
+def test_a_search_that_had_ended_is_not_made_again(recipe, home, tmp_path, monkeypatch):
+    events, heard = run(recipe(), home), []
+    for event in events:
+        heard.append(event)
+        if isinstance(event, ev.BaseReady):
+            break
+    events.close()
+    (ended,) = events_of(heard, ev.SearchEnded)
+    assert shelves(home) == [f"trial-{ended.chosen}.safetensors"]
+    monkeypatch.setattr(training, "train", None)  # nothing at all is trained
+    rest = list(resume(home))
+    assert events_of(rest, ev.SearchEnded)[0].chosen == ended.chosen and not events_of(rest, ev.TrialDone)
+    assert events_of(rest, ev.RunEnded)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+def test_weights_that_were_lost_are_trained_again_to_the_same(harm, recipe, home, tmp_path):
+    whole = list(run(recipe(), tmp_path / "other"))
+    until(run(recipe(), home), 7)
+    for path in home.glob("runs/*/trial-*"):
+        path.write_bytes(path.read_bytes()[:-9]) if harm == "damaged" else path.unlink()
+    rest = list(resume(home))
+    assert events_of(rest, ev.StepDone) and not events_of(whole, ev.StepDone)
+    assert made(rest) == made(whole)
+
+
+def test_a_full_disk_costs_only_the_winners_weights(recipe, home, tmp_path, monkeypatch):
+    whole = list(run(recipe(), tmp_path / "other"))
+
+    def full(self, number, state):
+        raise DiskFull("The disk is full.", "")
+
+    monkeypatch.setattr(Shelf, "put", full)
+    events = list(run(recipe(), home))
+    assert events_of(events, ev.StepDone) and made(events) == made(whole)
+
+
+def test_a_trial_whose_loss_explodes_has_failed(recipe, home, monkeypatch):
+    train = training.train
+
+    def shaky(tail, lessons, validation, read, plan, **given):
+        if plan.learning_rate == 1e-4:
+            yield training.SetBack(1, 3, math.nan, 0, 5e-5)
+        yield from train(tail, lessons, validation, read, plan, **given)
+
+    monkeypatch.setattr(training, "train", shaky)
+    _, found = searched(recipe(), home)
+    assert found.trials[0].state == "failed" and found.choice.chosen.state == "done"
+
+
+class Pretence:
+    """A machine on which work takes as long as was planned, times a factor that may change as time goes by."""
+
+    def __init__(self, monkeypatch, slowness):
+        self.now, self.slowness = 0.0, slowness
+        monkeypatch.setattr(bench.Bench, "train", self.train)
+        monkeypatch.setattr(bench.Bench, "fill", self.fill)
+        monkeypatch.setattr(bench.Bench, "trained", lambda bench: {"weight": torch.zeros(1)})
+
+    def clock(self):
+        return self.now
+
+    def spend(self, planned):
+        self.now += planned * self.slowness(self.now)
+
+    def load(self, bench, prime, count):
+        return bench.load(prime, SPEED, count)
+
+    def train(self, bench, setting, cache, count):
+        load, steps = self.load(bench, setting.prime, count), 5 * setting.epochs
+        for epoch in range(1, setting.epochs + 1):
+            for step in range(1, 6):
+                self.spend(load.teaching(setting.tail_layers, setting.rank, bench.recipe.batch) / 5)
+                yield training.Step(5 * (epoch - 1) + step, steps, epoch, 1.0, 1e-3, 9, 9, 0.0)
+            self.spend(load.checking(setting.tail_layers, bench.recipe.batch))
+            right = 1 - 0.5**epoch / (1 + setting.tail_layers)
+            yield training.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
+        yield training.Ended("all epochs done", setting.epochs, 0.0)
+
+    def fill(self, bench, cache, prime, count, depths):
+        planned = self.load(bench, prime, count).trunk(min(depths))
+        for done in range(10):
+            self.spend(planned / 10)
+            yield Filled(done + 1, 10, 0, 0, 0)
+
+    def finish(self, bench, found):
+        """What the run itself then does, without looking at the time."""
+        chosen, total = found.choice.chosen, len(bench._split.train)
+        load = self.load(bench, chosen.prime, total)
+        if found.weights is None:
+            self.spend(load.trunk(chosen.tail_layers))
+            batch = bench.recipe.batch
+            for _ in range(chosen.epochs):
+                self.spend(load.teaching(chosen.tail_layers, chosen.rank, batch))
+                self.spend(load.checking(chosen.tail_layers, batch))
+        self.spend(2 * load.answers(len(bench._split.test)) + 6)
+
+
+SPEED = 2e4
+"""Of a very slow machine, on which tiny bases take as long as others elsewhere."""
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+@pytest.mark.parametrize(
+    "slowness",
+    [
+        pytest.param(lambda now: 1.0, id="as planned"),
+        pytest.param(lambda now: 0.4, id="faster"),
+        pytest.param(lambda now: 1.8, id="slower throughout"),
+        pytest.param(lambda now: 1.0 if now < 600 else 1.8, id="busy from half time"),
+        pytest.param(lambda now: 2.5 if now % 100 < 30 else 1.0, id="busy now and then"),
+    ],
+)
+def test_search_and_training_end_with_the_budget_on_a_busy_machine(
+    slowness, share, recipe, home, monkeypatch
+):
+    monkeypatch.setattr(searching, "_MOST", 1000)
+    monkeypatch.setattr(searching, "_FEW", 5)
+    monkeypatch.setattr(searching, "_ROOM", 8 if share == 1.0 else 100)
+    machine = probe.Machine(torch.float32, 1, SPEED / 1e9)
+    pretence = Pretence(monkeypatch, slowness)
+    opened = []
+    make = bench.Bench.__init__
+    monkeypatch.setattr(
+        bench.Bench, "__init__", lambda one, *given: (opened.append(one), make(one, *given))[0]
+    )
+    events, found = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
+    assert sum(one.state == "done" for one in found.trials) >= 2
+    assert (found.weights is not None) == (
+        events_of(events, ev.SearchPlanned)[0].lessons == len(opened[0]._split.train)
+    )
+    pretence.finish(opened[0], found)
+    assert 0.6 * 1200 < pretence.now < 1.05 * 1200
 
 
 def test_trials_with_a_share_of_the_lessons_where_time_is_short(recipe, home, monkeypatch):
