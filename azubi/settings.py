@@ -69,8 +69,7 @@ class Recipe(BaseModel):
     task: Literal["auto", "labels", "json", "text"] = "auto"
     """What the answers are: labels of a closed set, JSON records, or free text."""
     base: str = "auto"
-    """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name.
-    With a budget also several, separated by commas."""
+    """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
     from_: str | None = Field(None, alias="from")
     """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
     prime: str | None = None
@@ -103,7 +102,7 @@ class Recipe(BaseModel):
     test_limit: int | None = Field(None, ge=1)
     """Measure on at most this many test examples."""
     budget: Duration | None = None
-    """Search the settings that are not given; the whole run takes about this long: 20m, 1h30m, 90s."""
+    """Search what is not given (among bases, too: --base a,b) and end in about this time: 20m, 1h30m, 90s."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))
