@@ -23,7 +23,7 @@ from azubi.tail.weights import State
 
 EVERY = 50.0
 """Seconds between checkpoints, so that with a step of up to ten seconds never more than a minute is lost."""
-_SAFE_POINTS = 20
+_SAFE_POINTS = 8
 """How many places of a run, beside the ends of epochs, it can go back to."""
 CHANCES = 3
 """How often a run whose loss explodes goes back and tries again, each time with half the learning rate."""

@@ -186,8 +186,8 @@ def fill_up(folder):
 def test_a_full_disk(stage, bases, tmp_path, data, capfd, monkeypatch):
     run = recipe.run
 
-    def filling(*given):
-        for event in run(*given):
+    def filling(*given, **options):
+        for event in run(*given, **options):
             if event.kind == "stage_started" and event.stage == stage:
                 fill_up(disk)
             yield event
