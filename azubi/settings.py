@@ -81,8 +81,7 @@ class Recipe(BaseModel):
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
     rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
-    """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail.
-    Auto is 0, unless a budget is given."""
+    """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate; chosen by depth and rank if not given."""
     epochs: int | None = Field(None, ge=1)
