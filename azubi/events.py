@@ -121,8 +121,6 @@ class SearchEnded(_Event):
     """Number of the trial with the highest score; None if none was trained to its end."""
     chosen: int | None
     """Number of the cheapest trial within one standard error of it."""
-    after: float = 0.0
-    """Seconds that will be needed when the tail is trained: answering the test, and writing it all down."""
 
 
 class BaseReady(_Event):

@@ -39,6 +39,8 @@ class Trial(BaseModel):
     """What the trial took."""
     curve: tuple[Epoch, ...] = ()
     """Its epochs."""
+    work: float = 0.0
+    """Floating-point operations that could not be avoided, those of the trunk included if it came first."""
 
 
 class Choice(BaseModel):

@@ -45,18 +45,18 @@ class Load:
     def trunk(self, tail_layers: int) -> float:
         """One pass of the trunk over everything."""
         tokens = self.tokens + self.check_tokens + self.prime
-        return self._work(tail_layers).trunk(tokens) / self.speed / _TRUNK
+        return self.work(tail_layers).trunk(tokens) / self.speed / _TRUNK
 
     def teaching(self, tail_layers: int, rank: int, batch: int) -> float:
         """The steps of one epoch."""
         steps = math.ceil(self.lessons / batch)
-        work = self._work(tail_layers, rank).step(self.tokens, self.targets, steps * self.prime)
+        work = self.work(tail_layers, rank).step(self.tokens, self.targets, steps * self.prime)
         return work / self.speed / _TAIL + steps * _STEP
 
     def checking(self, tail_layers: int, batch: int) -> float:
         """One look at the validation lessons."""
         steps = math.ceil(self.checks / (2 * batch))
-        work = self._work(tail_layers).look(self.check_tokens, self.check_targets, steps * self.prime)
+        work = self.work(tail_layers).look(self.check_tokens, self.check_targets, steps * self.prime)
         return work / self.speed / _TAIL + steps * _STEP
 
     def answers(self, questions: int) -> float:
@@ -66,7 +66,8 @@ class Load:
         written = 2 * questions * self.longest * self.parameters if self.writes else 0
         return (read / _READING + written / _WRITING) / self.speed
 
-    def _work(self, tail_layers: int, rank: int = 0) -> Work:
+    def work(self, tail_layers: int, rank: int = 0) -> Work:
+        """What a token costs with such a tail."""
         return Work(self.layer_parameters, self.layers, tail_layers, bool(rank), self.head_parameters)
 
 

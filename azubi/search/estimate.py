@@ -95,7 +95,7 @@ class Estimate:
     def _pass(self, setting: Setting) -> float:
         """The trunk pass before any correction."""
         depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
-        return self._load(setting, self.count).trunk(depth)
+        return self.load(setting).trunk(depth)
 
     def _trained(self, setting: Setting, count: int, epochs: int) -> float:
         teaching, checking = self._epoch(setting, count)
@@ -108,6 +108,10 @@ class Estimate:
         load = self._load(setting, count)
         depth = setting.tail_layers
         return load.teaching(depth, setting.rank, batch), load.checking(depth, batch)
+
+    def load(self, setting: Setting) -> Load:
+        """What there is to read and learn in a trial."""
+        return self._load(setting, self.count)
 
     def _load(self, setting: Setting, count: int) -> Load:
         key = (setting.base, setting.prime, count)

@@ -12,7 +12,7 @@ import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from azubi import events as ev
@@ -111,6 +111,8 @@ class _Outcome:
 
     state: State = "done"
     curve: list[Epoch] = field(default_factory=list)
+    work: float = 0.0
+    """Floating-point operations of trunk and tail that could not be avoided."""
 
     @property
     def best(self) -> Epoch | None:
@@ -161,16 +163,16 @@ class _Search:
 
     def _conclude(self, reason: ev.Ending, default: Setting) -> Generator[ev.Event, None, Found]:
         choice = choose(self.trials)
-        chosen = _setting(choice.chosen) if choice else default
-        after = self.estimate.close(chosen)
+        numbers = (choice.best.number, choice.chosen.number) if choice else (None, None)
+        yield ev.SearchEnded(reason=reason, best=numbers[0], chosen=numbers[1])
+        trials = tuple(self.trials)
         if choice is None:
-            yield ev.SearchEnded(reason=reason, best=None, chosen=None, after=after)
             yield ev.Notice(text="No trial was trained to its end; the measured defaults are used.")
-            return Found(self._applied(default), tuple(self.trials), after=after)
-        yield ev.SearchEnded(reason=reason, best=choice.best.number, chosen=choice.chosen.number, after=after)
-        self.shelf.clear(but=(choice.chosen.number,))
-        weights = self.shelf.get(choice.chosen.number) if self.estimate.whole else None
-        return Found(self._applied(chosen), tuple(self.trials), choice, weights, after)
+            return replace(self._without(default), trials=trials)
+        chosen, number = _setting(choice.chosen), choice.chosen.number
+        self.shelf.clear(but=(number,))
+        weights = self.shelf.get(number) if self.estimate.whole else None
+        return Found(self._applied(chosen), trials, choice, weights, self.estimate.close(chosen))
 
     def _without(self, default: Setting) -> Found:
         return Found(self._applied(default), after=self.estimate.close(default))
@@ -327,7 +329,7 @@ class _Search:
         begun = self.allowance.clock()
         outcome = _Outcome()
         try:
-            yield from self._fill(setting)
+            yield from self._fill(setting, outcome)
             yield from self._train(setting, halving, outcome)
         except TrainingError:
             outcome.state = "failed"
@@ -353,22 +355,32 @@ class _Search:
                 self.shelf.put(trial.number, self.benches[trial.base].trained())
         self.shelf.clear(but=wanted)
 
-    def _fill(self, setting: Setting) -> Tries:
+    def _fill(self, setting: Setting, outcome: _Outcome) -> Tries:
         """Run the trunk once for all depths, at the first trial of a base with a prime."""
         if self.estimate.trunk(setting) == 0:
             return
         begun = self.allowance.clock()
-        share = 0.0
+        filled = None
         depths = self.estimate.depths[setting.base]
         for filled in self.benches[setting.base].fill(self.cache, setting.prime, self.estimate.count, depths):
             note = f"the trunk of {setting.base}: {filled.done:,} of {filled.total:,} examples"
             yield self._progress(note)
-            share = (filled.total - filled.reused) / filled.total
+        share = (filled.total - filled.reused) / filled.total if filled else 0.0
         self.estimate.filled(setting, share, self.allowance.clock() - begun)
+        if filled is not None:
+            deepest = self.estimate.load(setting).work(min(depths), 0)
+            outcome.work += deepest.trunk(filled.tokens)
+            if filled.without:
+                yield ev.Notice(
+                    text=f"The activations of {filled.without:,} examples are not kept, since "
+                    f"{self.cache.full}: trials take longer. "
+                    "--cache-dtype int8 takes a quarter of the room of float32."
+                )
 
     def _train(self, setting: Setting, halving: Halving, outcome: _Outcome) -> Tries:
         looked, seen = self.allowance.clock(), 0.0
-        bench = self.benches[setting.base]
+        bench, load = self.benches[setting.base], self.estimate.load(setting)
+        work = load.work(setting.tail_layers, setting.rank)
         with closing(bench.train(setting, self.cache, self.estimate.count)) as happenings:
             for happened in happenings:
                 now = self.allowance.clock()
@@ -376,6 +388,7 @@ class _Search:
                     # The run itself would go back to another point, and a lower rate is another setting.
                     outcome.state = "failed"
                 elif isinstance(happened, training.Step):
+                    outcome.work += work.step(happened.tokens, happened.targets, load.prime)
                     share = happened.step / happened.steps
                     last = happened.step * setting.epochs % happened.steps == 0
                     if now - looked >= _LOOK or last:
@@ -443,6 +456,7 @@ class _Search:
             cost=self.estimate.cost(setting, trained or setting.epochs),
             seconds=seconds,
             curve=tuple(outcome.curve),
+            work=outcome.work,
         )
         self.trials.append(trial)
         return ev.TrialDone(trial=trial)

@@ -1,9 +1,11 @@
 """Which trial is chosen: the cheapest within one standard error of the best."""
 
+import random
+
 import pytest
 
 from azubi.evaluate.charts import trials_chart, trials_words
-from azubi.evaluate.trial import Trial, choose
+from azubi.evaluate.trial import Trial, choose, undominated
 
 
 def trial(number, score, cost, error=0.02, state="done"):
@@ -34,6 +36,23 @@ def test_only_what_was_trained_to_its_end_can_be_chosen(state):
     other = trial(1, None if state in ("no time", "failed") else 0.99, 1, state=state)
     assert choose([other]) is None
     assert choose([other, trial(2, 0.5, 9)]).chosen.number == 2
+
+
+def test_what_can_never_be_chosen_is_dominated():
+    trials = [
+        trial(number, *one) for number, one in enumerate([(0.9, 10), (0.8, 20), (0.95, 50), (0.9, 10)], 1)
+    ]
+    trials.append(trial(5, 0.99, 1, state="out of time"))
+    assert [one.number for one in undominated(trials)] == [1, 3]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whatever_comes_next_the_choice_is_undominated(seed):
+    dice, trials = random.Random(seed), []
+    for number in range(1, 30):
+        error = dice.choice([0.0, 0.03, 0.1])
+        trials.append(trial(number, dice.randint(0, 20) / 20, dice.randint(1, 9), error))
+        assert choose(trials).chosen in undominated(trials)
 
 
 def test_the_chart_draws_every_trial_that_has_a_score():

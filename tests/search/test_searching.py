@@ -16,6 +16,7 @@ from azubi.cli.recipe_file import recipe_from
 from azubi.data import reading, splitting
 from azubi.data.contract import infer
 from azubi.errors import DiskFull, SettingError, TrainingError
+from azubi.history import history
 from azubi.recipe import resume, run
 from azubi.search import bench, searching
 from azubi.search.allowance import Allowance
@@ -120,6 +121,8 @@ def test_all_depths_come_from_one_trunk_pass(recipe, home, monkeypatch):
     assert len(passes) == 1 and passes[0][1] == 0
     for done in events_of(events, ev.TrunkDone):
         assert done.computed == 0  # the run itself finds everything there
+    assert not events_of(events, ev.StepDone)  # nor is the winner trained again
+    assert history(events).work == pytest.approx(sum(one.work for one in trials)) > 0
 
 
 def test_what_is_given_is_not_searched(recipe, home):
