@@ -20,7 +20,8 @@ class Setting:
     @property
     def words(self) -> str:
         """In a few words, for a person who waits."""
-        depth = f"last {self.tail_layers} layers" if self.tail_layers else "head alone"
+        layers = "1 layer" if self.tail_layers == 1 else f"{self.tail_layers} layers"
+        depth = f"last {layers}" if self.tail_layers else "head alone"
         rank = f", rank {self.rank}" if self.rank else ""
         return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
 
