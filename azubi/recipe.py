@@ -63,7 +63,7 @@ from azubi.search.searching import Found, Quest
 from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
-from azubi.tail import checkpoint, course, form, training, weights
+from azubi.tail import checkpoint, course, training, weights
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
@@ -272,6 +272,11 @@ class _Line:
         if task is None and self.parent is not None:
             task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        if self.recipe.label_weights == "balanced" and self.contract.task != "labels":
+            raise SettingError(
+                "label_weights is balanced, but the answers are not labels of a closed set.",
+                "Leave --label-weights out.",
+            )
         if self.parent is not None:
             self.contract = self.parent.widened(self.contract)
             update = {"from_": self.parent.name}
@@ -393,7 +398,7 @@ class _Line:
         made = self.recipe.prime is None and self.system is None
         tokens = self.halves.prime(self.prime)
         self._check_lengths()
-        self.train = form.spare([self.halves.lesson(one) for one in self.split.train])
+        self.train = training.as_taught([self.halves.lesson(one) for one in self.split.train], self.recipe)
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
         self.longest = halves.longest_answer(self.train)
         self._check_room()
@@ -611,6 +616,7 @@ class _Line:
             self.parent.card.tail_sha256 if self.parent is not None else "",
             self.depth,
             self.recipe.rank,
+            self.recipe.label_weights,
             asdict(plan),
             self.machine.dtype,
             self.machine.threads,

@@ -94,6 +94,10 @@ class Recipe(BaseModel):
     """AdamW's decoupled weight decay."""
     clip: float = Field(1.0, gt=0)
     """Gradients whose norm exceeds this are scaled down to it."""
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    """Label smoothing: this share of the certainty is spread over all answers."""
+    label_weights: Literal["none", "balanced"] = "none"
+    """Balanced makes rare labels count as much in training as frequent ones."""
     patience: int = Field(2, ge=1)
     """Stop after this many epochs without a better validation score."""
     limit: int | None = Field(None, ge=1)

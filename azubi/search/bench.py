@@ -18,7 +18,7 @@ from azubi.search import cost
 from azubi.search.cost import Load
 from azubi.search.setting import Setting
 from azubi.settings import Recipe
-from azubi.tail import form, training, weights
+from azubi.tail import training, weights
 from azubi.tail.batch import Lesson
 from azubi.tail.weights import State
 from azubi.trunk.filling import Filled
@@ -112,7 +112,10 @@ class Bench:
             self._prime(prime)
             lesson, train = self._halves.lesson, splitting.sample(self._split.train, count, self.recipe.seed)
             checks = [lesson(one) for one in self._split.validation]
-            self._lessons[prime, count] = form.spare([lesson(one) for one in train]), checks
+            self._lessons[prime, count] = (
+                training.as_taught([lesson(one) for one in train], self.recipe),
+                checks,
+            )
         return self._lessons[prime, count]
 
     def _prime(self, name: str) -> None:

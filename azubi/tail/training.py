@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from azubi.settings import Recipe
+from azubi.tail import balance, form
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.course import Course, Reason
@@ -27,6 +28,9 @@ class Tail(Protocol):
 
     def __call__(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
         """Loss and counts."""
+
+    smoothing: float
+    """Label smoothing while it is trained; never while it is measured."""
 
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
@@ -54,7 +58,14 @@ def plan_of(recipe: Recipe) -> Plan:
         clip=recipe.clip,
         patience=recipe.patience,
         seed=recipe.seed,
+        smoothing=recipe.smoothing,
     )
+
+
+def as_taught(lessons: Sequence[Lesson], recipe: Recipe) -> list[Lesson]:
+    """Training lessons without what need not be taught, weighted as the recipe says."""
+    taught = form.spare(lessons)
+    return balance.balanced(taught) if recipe.label_weights == "balanced" else taught
 
 
 @dataclass(frozen=True)
@@ -147,6 +158,7 @@ def train(
         TrainingError: the loss keeps exploding, and no epoch was finished.
     """
     torch.manual_seed(plan.seed)  # dropout
+    tail.smoothing = plan.smoothing  # type: ignore[assignment]
     prime = read(()) if primed else None
     course = Course(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
     if course.resume():

@@ -41,6 +41,26 @@ def Head(**more):
     return LanguageHead(Small(**more))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothing_and_weights_have_their_gradient_even_for_what_is_mastered(smoothing, weighted):
+    dice = torch.Generator().manual_seed(0)
+    targets, values = torch.randint(0, 11, (9,), generator=dice), torch.randn(9, 6, generator=dice)
+    head = Head(cap=None)
+    values[3:6] = 40 * head._linear.weight[targets[3:6]].detach()  # certain, and most of them right
+    weights = torch.rand(9, generator=dice) if weighted else None
+    ours, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
+    loss, _, each = language._ChunkedLoss.apply(ours, targets, head, smoothing, weights)
+    scores = head(plain)
+    want = nn.functional.cross_entropy(scores, targets, reduction="none", label_smoothing=smoothing)
+    want = (want * (weights if weighted else 1.0)).mean()
+    assert torch.allclose(loss, want, rtol=1e-5)
+    assert torch.allclose(each, nn.functional.cross_entropy(scores, targets, reduction="none"), atol=1e-4)
+    loss.backward()
+    want.backward()
+    assert torch.allclose(ours.grad, plain.grad, atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 3])
 @pytest.mark.parametrize("factor", [1.0, -2.5])
 def test_the_chunked_loss_is_cross_entropy_with_its_gradient(count, factor):
