@@ -18,13 +18,15 @@ def base_for(recipe: Recipe, task: Task) -> str:
 def resolved(recipe: Recipe, base: Base, task: Task) -> Recipe:
     """The recipe with every choice made."""
     depth = _depth(recipe, base)
+    rank = 0 if recipe.rank == "auto" else recipe.rank
     encoder = base.kind == "encoder"
     return recipe.model_copy(
         update={
             "base": base.name,
             "task": task,
             "tail_layers": depth,
-            "learning_rate": recipe.learning_rate or _rate(depth, recipe.rank, encoder),
+            "rank": rank,
+            "learning_rate": recipe.learning_rate or _rate(depth, rank, encoder),
             "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),
             "batch": recipe.batch or (_ENCODER_BATCH if encoder else _DECODER_BATCH),
         }

@@ -9,9 +9,12 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Trial
 
-Stage = Literal["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
+Stage = Literal["data", "search", "base", "prime", "trunk", "tail", "evaluate", "package"]
 Who = Literal["base", "specialist"]
+Ending = Literal["the time is used up", "nothing new to try", "enough was tried"]
+"""Why a search ended."""
 
 
 class _Event(BaseModel):
@@ -76,6 +79,48 @@ class DataReady(_Event):
     test: int
     labels: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+
+
+class SearchPlanned(_Event):
+    """What a search has room for; figures here depend on the speed that was measured."""
+
+    kind: Literal["search_planned"] = "search_planned"
+    seconds: float
+    """For trials; what comes before and after is taken off."""
+    lessons: int
+    """Trials train with so many of the training examples."""
+    depths: dict[str, tuple[int, ...]]
+    """`tail_layers` to try, by base."""
+    ranks: tuple[int, ...]
+    epochs: dict[str, tuple[int, ...]]
+    primes: dict[str, dict[str, str]]
+    """Texts of the prime's variants, by base and name."""
+    left_out: tuple[str, ...] = ()
+    """What the time is too short for, or what does not fit, with the reason."""
+    dtype: str
+    threads: int
+    gflops: float
+    """What costs are planned with: the speed that was measured when the search began."""
+    earlier: tuple[Trial, ...] = ()
+    """Trials of this search that were done before it was interrupted."""
+
+
+class TrialDone(_Event):
+    """A setting was tried, or the time did not allow it."""
+
+    kind: Literal["trial_done"] = "trial_done"
+    trial: Trial
+
+
+class SearchEnded(_Event):
+    """The search is over; what follows trains with the setting it chose."""
+
+    kind: Literal["search_ended"] = "search_ended"
+    reason: Ending
+    best: int | None
+    """Number of the trial with the highest score; None if none was trained to its end."""
+    chosen: int | None
+    """Number of the cheapest trial within one standard error of it."""
 
 
 class BaseReady(_Event):
@@ -192,7 +237,7 @@ class TrainingEnded(_Event):
     """The tail is trained; the best epoch is kept."""
 
     kind: Literal["training_ended"] = "training_ended"
-    reason: Literal["all epochs done", "no better epoch", "the loss kept exploding"]
+    reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
     seconds: float
 
@@ -252,6 +297,9 @@ Event = Annotated[
     | Progress
     | Notice
     | DataReady
+    | SearchPlanned
+    | TrialDone
+    | SearchEnded
     | BaseReady
     | PrimeReady
     | Planned

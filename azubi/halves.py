@@ -5,7 +5,8 @@ activations come from, which tail is trained, and how both halves answer. `recip
 here, `ask` answers through here. Knows nothing of data files, scores or folders of specialists.
 """
 
-from collections.abc import Iterator, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
@@ -68,8 +69,16 @@ class Halves(Protocol):
     def tokens(self, example: Example) -> int:
         """How many tokens of the base's context an example takes."""
 
-    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
-        """Run the trunk over the lessons that the cache does not hold."""
+    def fill(
+        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
+        """Run the trunk over the lessons that the cache does not hold.
+
+        One pass keeps what tails of all `depths` will read, beside this tail's own.
+        """
+
+    def at(self, tail_layers: int, rank: int, seed: int) -> "Halves":
+        """The same base in memory, cut elsewhere and with a new tail; its prime has to be set again."""
 
     def reader(self, cache: ActivationCache) -> Reader:
         """Where training reads activations."""
@@ -129,6 +138,11 @@ def _needs(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float
     return max(4.0 * (whole + tail), whole * dtype.itemsize + trained)
 
 
+def longest_answer(lessons: Sequence[Lesson]) -> int:
+    """Tokens that an answer may have: a little more than any that was seen."""
+    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
+
+
 class DecoderHalves:
     """A decoder that writes its answers."""
 
@@ -155,19 +169,28 @@ class DecoderHalves:
         self.streams = stream
         self._model, self._lazy = _loaded(base, dtype, stream)
         self.parameters = _count(self._model)
-        self._layers = tail_layers
         if self._lazy:
             self._lazy.keep(HEAD)
-        self.tail = self._new_tail(rank, seed)
-        to_dtype(self.tail, dtype)
-        self._cut = base.layers - tail_layers
-        self._trunk = Trunk(base, self._lazy or self._model, [self._cut], dtype)
-        self.tail.head.to_dtype(dtype)
+        self._cut_at(tail_layers, rank, seed)
         self.layer_parameters = _count(find_layers(self._model.base_model).layers) // base.layers
         self.head_parameters = self._model.get_output_embeddings().weight.numel()
         self._template = Template(base.tokenizer)
+
+    def _cut_at(self, tail_layers: int, rank: int, seed: int) -> None:
+        self._layers = tail_layers
+        self.tail = self._new_tail(rank, seed)
+        to_dtype(self.tail, self.dtype)
+        self._cut = self.base.layers - tail_layers
+        self._trunk = Trunk(self.base, self._lazy or self._model, [self._cut], self.dtype)
+        self.tail.head.to_dtype(self.dtype)
         self._prime = ""
         self._primed = Primed((), None, {})
+
+    def at(self, tail_layers: int, rank: int, seed: int) -> "DecoderHalves":
+        """All weights but the tail's are shared with this one."""
+        other = copy.copy(self)
+        other._cut_at(tail_layers, rank, seed)
+        return other
 
     def prime(self, text: str) -> tuple[int, ...]:
         """Run the instruction through the trunk."""
@@ -189,23 +212,25 @@ class DecoderHalves:
         """Prime, prompt and answer."""
         return len(self._template.encode(self._prime, example.turns, example.answer))
 
-    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
+    def fill(
+        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
         """Run the trunk; not at all if every layer is trained, since then only embeddings are left of it."""
-        if self._cut == 0:
+        cuts = _cuts(self.base, {self._layers, *depths})
+        if not cuts:
             return iter(())
-        return fill(
-            self._trunk,
-            cache,
-            {self._cut: self._origin(cache)},
-            self._primed,
-            [one.tokens for one in lessons],
-        )
+        trunk, primed = self._trunk, self._primed
+        if cuts != [self._cut]:
+            trunk = Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
+            primed = trunk.prime(primed.tokens)
+        origins = {cut: self._origin(cache, cut) for cut in cuts}
+        return fill(trunk, cache, origins, primed, [one.tokens for one in lessons])
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
         if self._cut == 0:
             return self._compute
-        return _Remembering(cache, self._origin(cache), self._compute)
+        return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
@@ -232,9 +257,9 @@ class DecoderHalves:
             return self._primed.states[self._cut]
         return self._trunk.states([tokens], self._primed)[self._cut][0]
 
-    def _origin(self, cache: ActivationCache) -> Origin:
+    def _origin(self, cache: ActivationCache, cut: int) -> Origin:
         template, prime = self._template.fingerprint, self._primed.tokens
-        return _origin(self.base, self._cut, template, prime, self.dtype, cache)
+        return _origin(self.base, cut, template, prime, self.dtype, cache)
 
 
 class EncoderHalves:
@@ -262,15 +287,23 @@ class EncoderHalves:
         self._contract = contract
         self.streams = stream
         self._model, self._lazy = _loaded(base, dtype, stream)
-        torch.manual_seed(seed)
-        self._layers = tail_layers
-        self.tail = self._new_tail(rank, seed)
+        self._cut_at(tail_layers, rank, seed)
         self.parameters = _count(self._model) + _count(self.tail.head)
         self.layer_parameters = _count(find_layers(self._model).layers) // base.layers
         self.head_parameters = 0
-        self._cut = base.layers - tail_layers
-        self._trunk = Trunk(base, self._lazy or self._model, [self._cut], dtype)
-        self._view = base.pooling if tail_layers == 0 else "states"
+
+    def _cut_at(self, tail_layers: int, rank: int, seed: int) -> None:
+        torch.manual_seed(seed)
+        self._layers = tail_layers
+        self.tail = self._new_tail(rank, seed)
+        self._cut = self.base.layers - tail_layers
+        self._trunk = Trunk(self.base, self._lazy or self._model, [self._cut], self.dtype)
+
+    def at(self, tail_layers: int, rank: int, seed: int) -> "EncoderHalves":
+        """All weights but the tail's are shared with this one."""
+        other = copy.copy(self)
+        other._cut_at(tail_layers, rank, seed)
+        return other
 
     def prime(self, text: str) -> tuple[int, ...]:
         """Encoders read both ways, so nothing can stand before all texts alike."""
@@ -290,17 +323,22 @@ class EncoderHalves:
         """The text."""
         return len(encode_plain(self.base.tokenizer, example.turns))
 
-    def fill(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> Iterator[Filled]:
+    def fill(
+        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
         """Run the trunk."""
-        if self._cut == 0:
+        cuts = _cuts(self.base, {self._layers, *depths})
+        if not cuts:
             return iter(())
-        return fill(
-            self._trunk, cache, {self._cut: self._origin(cache)}, _NO_PRIME, [one.tokens for one in lessons]
-        )
+        trunk = self._trunk if cuts == [self._cut] else Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
+        origins = {cut: self._origin(cache, cut) for cut in cuts}
+        return fill(trunk, cache, origins, _NO_PRIME, [one.tokens for one in lessons])
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        return self._compute if self._cut == 0 else _Remembering(cache, self._origin(cache), self._compute)
+        if self._cut == 0:
+            return self._compute
+        return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Start the head as a nearest-centroid classifier."""
@@ -334,10 +372,14 @@ class EncoderHalves:
         return ChosenAnswers(chooser, self.base.tokenizer, self._contract, self.base.context)
 
     def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
-        return view(self._trunk.states([tokens], _NO_PRIME)[self._cut][0], self._view)
+        return view(self._trunk.states([tokens], _NO_PRIME)[self._cut][0], self._view(self._cut))
 
-    def _origin(self, cache: ActivationCache) -> Origin:
-        return _origin(self.base, self._cut, "plain 1", (), self.dtype, cache, self._view)
+    def _origin(self, cache: ActivationCache, cut: int) -> Origin:
+        return _origin(self.base, cut, "plain 1", (), self.dtype, cache, self._view(cut))
+
+    def _view(self, cut: int) -> str:
+        """A head alone reads one vector of each text."""
+        return self.base.pooling if cut == self.base.layers else "states"
 
 
 def _loaded(base: Base, dtype: torch.dtype, stream: bool) -> tuple[Any, LazyModel | None]:
@@ -380,6 +422,11 @@ class _Remembering:
             self._room -= states.nbytes
             self._known[tokens] = states
         return states
+
+
+def _cuts(base: Base, depths: Iterable[int]) -> list[int]:
+    """Where tails of these depths begin; a tail of all layers reads no activations."""
+    return sorted({base.layers - depth for depth in depths} - {0})
 
 
 def _count(module: torch.nn.Module) -> int:

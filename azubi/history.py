@@ -34,7 +34,7 @@ class History:
     sittings: int = 0
     """How often it was begun or gone on with."""
     work: float = 0.0
-    """Floating-point operations that trunk and tail could not avoid; those of undone steps were spent too."""
+    """Floating-point operations that trunk, trials and tail could not avoid, undone steps included."""
     throughput: dict[str, float] = field(default_factory=dict)
     """Tokens per second in trunk and tail."""
     peak: dict[str, float] = field(default_factory=dict)
@@ -87,6 +87,8 @@ def _take(told: History, event: ev.Event) -> None:
                 told.peak[event.stage] = event.peak
         case ev.TrunkDone():
             told.work += event.work
+        case ev.TrialDone():
+            told.work += event.trial.work
         case ev.TrainingResumed():
             told.steps = [step for step in told.steps if step.step <= event.step]
         case ev.SetBack():

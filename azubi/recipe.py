@@ -1,6 +1,6 @@
 """The one way through: examples in, a measured specialist out.
 
-    data -> base -> prime -> trunk -> tail -> evaluate -> package
+    data -> (search) -> base -> prime -> trunk -> tail -> evaluate -> package
 
 `run` yields what happens as events and writes each of them to the run's `events.jsonl`. The
 terminal, a page or a program draw them; none of them does anything that is not in here.
@@ -44,9 +44,9 @@ from azubi.errors import (
     tells_of_memory,
 )
 from azubi.evaluate import metrics
-from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison, compare_pick
 from azubi.evaluate.confusion import confusions
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.report import Report, render
 from azubi.evaluate.score import Score
 from azubi.halves import Halves
@@ -57,10 +57,13 @@ from azubi.package import writing
 from azubi.package.card import Card
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
-from azubi.settings import Recipe
+from azubi.search import searching
+from azubi.search.allowance import Allowance
+from azubi.search.searching import Found, Quest
+from azubi.search.shelf import Shelf
+from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
-from azubi.tail import checkpoint, course, form, training, weights
-from azubi.tail.batch import Lesson
+from azubi.tail import checkpoint, course, training, weights
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
@@ -101,6 +104,7 @@ def _work_on(recipe: Recipe, home: Path, work: Run) -> Iterator[ev.Event]:
             contextlib.closing(line.run()) as events,
         ):
             for event in events:
+                line.under_way |= isinstance(event, ev.SearchPlanned)
                 elapsed = before + time.monotonic() - begun
                 stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
                 work.log(stamped)
@@ -159,7 +163,13 @@ def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -
     with contextlib.suppress(StorageError):
         work.log(told)
     if not resumable:
-        checkpoint.clear(work.folder)
+        _clear(work.folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was only kept to go on with."""
+    checkpoint.clear(folder)
+    Shelf(folder).clear()
 
 
 @contextlib.contextmanager
@@ -194,8 +204,10 @@ class _Line:
     hashes: dict[str, str] = field(default_factory=dict)
     epochs: dict[int, Epoch] = field(default_factory=dict)
     cache: ActivationCache | None = None
+    found: Found | None = None
+    """By the search, if there was one."""
     under_way: bool = False
-    """Whether the trunk has begun: what was done so far is worth keeping."""
+    """Whether trunk or search have begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
 
     def run(self) -> Generator[ev.Event, None, None]:
@@ -205,15 +217,19 @@ class _Line:
             self._close_cache()
 
     def _stages(self) -> Iterator[ev.Event]:
-        started = time.monotonic()
+        self.started = started = time.monotonic()
         yield ev.RunStarted(
             name=self.recipe.name,
             folder=str(self.work.folder),
             settings=self.recipe.model_dump(mode="json"),
             again=bool(self.work.earlier),
         )
+        search: list[tuple[ev.Stage, Iterator[ev.Event]]] = []
+        if self.recipe.budget:
+            search.append(("search", self._search()))
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
             ("data", self._data()),
+            *search,
             ("base", self._base()),
             ("prime", self._prime()),
             ("trunk", self._trunk()),
@@ -227,12 +243,18 @@ class _Line:
             yield ev.StageStarted(stage=stage)
             yield from events
             self.seconds[stage] = round(time.monotonic() - begun, 2)
-        checkpoint.clear(self.work.folder)
+        _clear(self.work.folder)
         yield ev.RunEnded(seconds=time.monotonic() - started)
 
     # data
 
     def _data(self) -> Iterator[ev.Event]:
+        if self.recipe.budget is not None and self.recipe.from_ is not None:
+            raise SettingError(
+                f"A search (budget {self.recipe.budget}) cannot go on from {self.recipe.from_}, "
+                "whose base and tail are settled.",
+                "Leave --budget out, or search without --from.",
+            )
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read(self.recipe.data)
         tests: tuple[Example, ...] | None = None
@@ -251,6 +273,11 @@ class _Line:
         if task is None and self.parent is not None:
             task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        if self.recipe.label_weights == "balanced" and self.contract.task != "labels":
+            raise SettingError(
+                "label_weights is balanced, but the answers are not labels of a closed set.",
+                "Leave --label-weights out.",
+            )
         if self.parent is not None:
             self.contract = self.parent.widened(self.contract)
             update = {"from_": self.parent.name}
@@ -308,6 +335,22 @@ class _Line:
                     f"count as wrong: {named}."
                 )
 
+    # search
+
+    def _search(self) -> Iterator[ev.Event]:
+        assert self.recipe.budget is not None
+        earlier = self.work.earlier
+        spent = earlier[-1].elapsed if earlier else 0.0
+        self.deadline = self.started + seconds(self.recipe.budget) - spent
+        self.machine = probe.probe(*self._number_format())
+        quest = Quest(self.recipe, self.contract, self.split, self.system, self.machine, self.home)
+        self.cache = self._opened_cache(0)
+        self.found = yield from searching.search(
+            quest, Allowance(self.deadline), self.cache, self.work.folder, earlier
+        )
+        self.recipe = self.found.recipe
+        self._close_cache()
+
     # base
 
     def _base(self) -> Iterator[ev.Event]:
@@ -315,14 +358,15 @@ class _Line:
         if self.parent is not None:
             self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
-        dtype, threads = self._number_format()
-        self.machine = probe.probe(dtype, threads, self.recipe.device)
-        self.depth = int(self.recipe.tail_layers)
+        if self.found is None:
+            dtype, threads = self._number_format()
+            self.machine = probe.probe(dtype, threads, self.recipe.device)
+        self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
         self.halves: Halves = halves.cut(
             base,
             self.contract,
             self.depth,
-            self.recipe.rank,
+            self.rank,
             self.recipe.seed,
             self.machine.dtype,
             self.recipe.stream_trunk,
@@ -340,7 +384,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=self.machine.dtype_name,
@@ -352,7 +396,7 @@ class _Line:
     def _number_format(self) -> tuple[probe.DtypeName, int | None]:
         """As the recipe says, but what was measured when the run began holds to its end."""
         for event in self.work.earlier:
-            if isinstance(event, ev.BaseReady):
+            if isinstance(event, ev.BaseReady | ev.SearchPlanned):
                 return ("bfloat16" if event.dtype == "bfloat16" else "float32"), event.threads
         return self.recipe.dtype, self.recipe.threads
 
@@ -369,9 +413,9 @@ class _Line:
         made = self.recipe.prime is None and self.system is None
         tokens = self.halves.prime(self.prime)
         self._check_lengths()
-        self.train = form.spare([self.halves.lesson(one) for one in self.split.train])
+        self.train = training.as_taught([self.halves.lesson(one) for one in self.split.train], self.recipe)
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
-        self.longest = _longest(self.train)
+        self.longest = halves.longest_answer(self.train)
         self._check_room()
         planned = self._planned()
         self.outlook, self.pace = Outlook(planned), Pace(self.machine.gflops)
@@ -381,11 +425,10 @@ class _Line:
         yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
 
     def _instruction(self) -> str:
-        if self.recipe.prime is not None:
-            return primes.given(self.recipe.prime)
-        if self.system is None and self.parent is not None and self.parent.card.contract == self.contract:
+        told = self.recipe.prime is not None or self.system is not None
+        if not told and self.parent is not None and self.parent.card.contract == self.contract:
             return self.parent.card.prime  # what the cache holds of known examples was read behind it
-        return self.system or primes.write(self.contract)
+        return primes.chosen(self.recipe.prime, self.system, self.contract)
 
     def _check_lengths(self) -> None:
         for source, examples in (
@@ -451,13 +494,7 @@ class _Line:
 
     def _trunk(self) -> Iterator[ev.Event]:
         begun = last = time.monotonic()
-        self.cache = ActivationCache(
-            self.home,
-            data_version(self.hashes.values()),
-            dtype=self.recipe.cache.dtype,
-            quota=self.recipe.cache.quota,
-            reserve=_RESERVE + _TRAINED_BYTES * self.trained,
-        )
+        self.cache = self._opened_cache(self.trained)
         work, tokens = self._work(), 0
         filled = None
         for filled in self.halves.fill(self.cache, [*self.train, *self.validation]):
@@ -481,12 +518,25 @@ class _Line:
                 work=work.trunk(filled.tokens),
             )
 
+    def _opened_cache(self, trained: int) -> ActivationCache:
+        return ActivationCache(
+            self.home,
+            data_version(self.hashes.values()),
+            dtype=self.recipe.cache.dtype,
+            quota=self.recipe.cache.quota,
+            reserve=_RESERVE + _TRAINED_BYTES * trained,
+        )
+
     # tail
 
     def _tail(self) -> Iterator[ev.Event]:
         assert self.cache is not None
+        if self.found is not None and self.found.weights is not None:
+            yield from self._taken(self.found.weights)
+            self._close_cache()
+            return
         read = self.halves.reader(self.cache)
-        plan = self._plan()
+        plan = training.plan_of(self.recipe)
         if self.parent is not None:
             self.parent.put_layers(self.halves.tail)
         self.halves.begin(self.train, read)
@@ -508,11 +558,36 @@ class _Line:
             plan,
             primed=bool(self.halves.prime_tokens),
             checkpoints=checkpoints,
+            late=self._late if self.found is not None else None,
         )
         with contextlib.closing(happenings):
             for happened in happenings:
                 yield from self._told(happened, plan)
         self._close_cache()
+
+    def _taken(self, state: weights.State) -> Iterator[ev.Event]:
+        """Take the weights of the chosen trial: training them again would give the very same."""
+        assert self.found is not None and self.found.choice is not None
+        chosen = self.found.choice.chosen
+        weights.restore(self.halves.tail, state)
+        self.halves.tail.eval()
+        yield ev.Notice(
+            text=f"The weights of trial {chosen.number} are taken as they are, since it was trained with all "
+            "examples."
+        )
+        for one in chosen.curve:
+            yield ev.EpochDone(**one.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
+        self.epochs = {one.epoch: one for one in chosen.curve}
+        yield ev.TrainingEnded(
+            reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
+            best_epoch=max(one.epoch for one in chosen.curve if one.best),
+            seconds=chosen.seconds,
+        )
+
+    def _late(self, epoch: float) -> bool:
+        """Whether another epoch, and what comes after it, would end behind the budget."""
+        assert self.found is not None
+        return time.monotonic() + epoch + self.found.after > self.deadline
 
     def _told(self, happened: training.Happening, plan: Plan) -> Iterator[ev.Event]:
         match happened:
@@ -539,6 +614,11 @@ class _Line:
             case training.Ended():
                 if happened.reason == "the loss kept exploding":
                     yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
+                if happened.reason == "the time is used up":
+                    yield ev.Notice(
+                        text=f"The budget allowed no more of the {plan.epochs} epochs; epoch "
+                        f"{happened.best_epoch} is kept. The recipe that is left would train all of them."
+                    )
                 yield ev.TrainingEnded(
                     reason=happened.reason, best_epoch=happened.best_epoch, seconds=happened.seconds
                 )
@@ -551,6 +631,7 @@ class _Line:
             self.parent.card.tail_sha256 if self.parent is not None else "",
             self.depth,
             self.recipe.rank,
+            self.recipe.label_weights,
             asdict(plan),
             self.machine.dtype,
             self.machine.threads,
@@ -566,20 +647,6 @@ class _Line:
         if self.cache is not None:
             self.cache.close()
             self.cache = None
-
-    def _plan(self) -> Plan:
-        recipe = self.recipe
-        assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
-        return Plan(
-            epochs=recipe.epochs,
-            batch=recipe.batch,
-            learning_rate=recipe.learning_rate,
-            warmup=recipe.warmup,
-            weight_decay=recipe.weight_decay,
-            clip=recipe.clip,
-            patience=recipe.patience,
-            seed=recipe.seed,
-        )
 
     def _step(self, done: training.Step) -> ev.StepDone:
         work = self._work().step(done.tokens, done.targets, len(self.halves.prime_tokens))
@@ -692,7 +759,7 @@ class _Line:
             licence=base.licence,
             layers=base.layers,
             tail_layers=self.depth,
-            rank=self.recipe.rank,
+            rank=self.rank,
             parameters=self.halves.parameters,
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
@@ -740,6 +807,8 @@ class _Line:
             comparisons=tuple(self.comparisons),
             confusions=confusions(specialist.answers, truths) if card.task == "labels" else (),
             epochs=tuple(self.epochs[number] for number in sorted(self.epochs)),
+            trials=self.found.trials if self.found else (),
+            choice=self.found.choice if self.found else None,
             seconds=card.seconds,
             cpu=probe.processor(),
             threads=self.machine.threads,
@@ -750,11 +819,6 @@ class _Line:
             | {f"base {card.base}": card.base_sha256}
             | ({f"specialist {card.parent}": card.parent_sha256} if card.parent else {}),
         )
-
-
-def _longest(lessons: Sequence[Lesson]) -> int:
-    """Room for answers a little longer than any that was seen."""
-    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
 
 
 def _epochs(events: Iterable[ev.Event]) -> dict[int, Epoch]:

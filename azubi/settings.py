@@ -3,11 +3,30 @@
 Every field's docstring is its help text. Unknown settings are errors. Knows no other room.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
+_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+
+
+def seconds(duration: str) -> int:
+    """20m, 1h30m or 90s in seconds; 0 for anything else."""
+    found = _DURATION.fullmatch(duration.strip())
+    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    return hours * 3600 + minutes * 60 + rest
+
+
+def _checked(duration: str) -> str:
+    if not seconds(duration):
+        raise PydanticCustomError("duration", "not a time such as 20m, 1h30m or 90s")
+    return duration.strip()
+
+
+Duration = Annotated[str, AfterValidator(_checked)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
@@ -61,7 +80,7 @@ class Recipe(BaseModel):
     """Share of the data that is only used to measure; not used when test_data is given."""
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
-    rank: int = Field(0, ge=0)
+    rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail."""
     learning_rate: float | None = Field(None, gt=0)
     """Peak learning rate; chosen by depth and rank if not given."""
@@ -75,12 +94,18 @@ class Recipe(BaseModel):
     """AdamW's decoupled weight decay."""
     clip: float = Field(1.0, gt=0)
     """Gradients whose norm exceeds this are scaled down to it."""
+    smoothing: float = Field(0.0, ge=0, lt=1)
+    """Label smoothing: this share of the certainty is spread over all answers."""
+    label_weights: Literal["none", "balanced"] = "none"
+    """Balanced makes rare labels count as much in training as frequent ones."""
     patience: int = Field(2, ge=1)
     """Stop after this many epochs without a better validation score."""
     limit: int | None = Field(None, ge=1)
     """Use at most this many examples for training and validation."""
     test_limit: int | None = Field(None, ge=1)
     """Measure on at most this many test examples."""
+    budget: Duration | None = None
+    """Search what is not given (among bases, too: --base a,b) and end in about this time: 20m, 1h30m, 90s."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))

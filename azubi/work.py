@@ -25,6 +25,12 @@ class Work:
         """Operations to run the trunk over so many tokens."""
         return 2.0 * tokens * self.layer * (self.layers - self.depth)
 
+    def look(self, tokens: int, targets: int, prime: int) -> float:
+        """Operations to measure the tail on so many tokens: forward only."""
+        everywhere = self.depth - 1 if self.head and self.depth else self.depth
+        through, last = (tokens + prime) * everywhere, targets if self.head and self.depth else 0
+        return 2.0 * (self.layer * (through + last) + targets * self.head)
+
     def step(self, tokens: int, targets: int, prime: int) -> float:
         """Operations of one training step; `prime`: tokens of the prime, which goes through it once.
 

@@ -30,13 +30,13 @@ def test_the_base(settings, task, chosen):
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])
 @pytest.mark.parametrize("layers", [1, 2, 3, 12, 30])
 @pytest.mark.parametrize("depth", ["auto", "all"])
-@pytest.mark.parametrize("rank", [0, 8])
+@pytest.mark.parametrize("rank", [0, 8, "auto"])
 def test_every_choice_is_made_and_possible(kind, layers, depth, rank):
     made = defaults.resolved(Recipe(tail_layers=depth, rank=rank), base(kind, layers), "labels")
     assert (kind == "decoder") <= made.tail_layers <= layers
     assert depth == "auto" or made.tail_layers == layers
     assert made.learning_rate > 0 and made.epochs >= 1
-    assert (made.base, made.task, made.rank) == ("some-base", "labels", rank)
+    assert (made.base, made.task, made.rank) == ("some-base", "labels", 0 if rank == "auto" else rank)
     Recipe.model_validate(made.model_dump())
 
 

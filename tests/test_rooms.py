@@ -59,6 +59,8 @@ def test_an_empty_house_holds(house):
         ("base", "activations"),
         ("errors", "files"),
         ("recipe", "cli"),
+        ("search", "recipe"),
+        ("events", "search"),
         ("evaluate", "events"),
         ("halves", "evaluate"),
         ("answering", "recipe"),

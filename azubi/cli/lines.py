@@ -11,7 +11,8 @@ from azubi import events as ev
 from azubi.cli.live import DOING
 from azubi.cli.notes import note
 from azubi.cli.story import Story
-from azubi.cli.words import clean, count, duration, percent, speed, time_left
+from azubi.cli.words import clean, count, duration, percent, setting, speed, time_left
+from azubi.evaluate.trial import Trial
 
 EVERY = 10.0
 """Seconds between two lines of progress."""
@@ -45,6 +46,8 @@ class Lines:
                 self._say(f"{event.stage}: {self._progress(event)}")
             case ev.EpochDone():
                 self._say(f"tail: {_epoch(event)}")
+            case ev.TrialDone():
+                self._say(f"search: {_trial(event.trial)}")
             case ev.RunEnded():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
@@ -70,6 +73,11 @@ class Lines:
     def _say(self, text: str) -> None:
         self._said = self._story.clock()
         print(f"[{duration(self._story.elapsed):>12}] {text}", file=self._console.file, flush=True)
+
+
+def _trial(trial: Trial) -> str:
+    told = f", {percent(trial.score)} right" if trial.score is not None else ""
+    return f"number {trial.number}, {setting(trial)}{told}, {trial.state}, {duration(trial.seconds)}"
 
 
 def _epoch(event: ev.EpochDone) -> str:

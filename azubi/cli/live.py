@@ -15,10 +15,12 @@ from rich.text import Text
 from azubi import events as ev
 from azubi.cli.notes import note
 from azubi.cli.story import Chapter, Story
+from azubi.cli.tables import trials_table
 from azubi.cli.words import clean, count, duration, percent, speed, time_left
 
 DOING: dict[ev.Stage, str] = {
     "data": "reading, checking and splitting the examples",
+    "search": "trying settings on the validation examples",
     "base": "loading the open model and measuring this machine",
     "prime": "reading the instruction that all examples share",
     "trunk": "running the frozen layers once over every example",
@@ -62,6 +64,8 @@ class LiveView:
             parts += [_bar(story.progress)]
         if story.epochs:
             parts += [Text(), _epochs(story)]
+        elif story.trials:
+            parts += [Text(), trials_table(story.trials[-EPOCHS_SHOWN:])]
         return Group(*parts, Text(), Text(_clock(story), style="bold"))
 
     def _stages(self) -> Table:
@@ -70,7 +74,7 @@ class LiveView:
         grid.add_column(width=8)
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        for chapter in self._story.chapters.values():
+        for chapter in self._story.told:
             grid.add_row(*self._row(chapter), style=STYLES[chapter.state])
         return grid
 

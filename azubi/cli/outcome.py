@@ -16,7 +16,7 @@ from azubi import events as ev
 from azubi.cli.compare import side_by_side
 from azubi.cli.session import default_home
 from azubi.cli.story import Story
-from azubi.cli.tables import facts, scores_table
+from azubi.cli.tables import facts, scores_table, trials_table
 from azubi.cli.words import clean, headline, share_trained, shorten, size
 
 PROMPT_SHOWN = 160
@@ -28,6 +28,7 @@ def document(story: Story) -> dict[str, object]:
     return {
         "specialist": made.model_dump(mode="json", exclude={"kind", "at", "report"}) if made else None,
         "scores": {who: [s.model_dump(mode="json") for s in m.scores] for who, m in story.measured.items()},
+        "search": _search(story),
         "compared": [one.model_dump(mode="json", exclude={"kind", "at"}) for one in story.compared],
         "report": made.report if made else None,
         "seconds": story.ended.seconds if story.ended else None,
@@ -36,6 +37,9 @@ def document(story: Story) -> dict[str, object]:
 
 def show(story: Story, console: Console, home: Path) -> None:
     """Print the outcome for a person."""
+    if story.searched is not None:
+        console.print()
+        console.print(trials_table(story.trials, story.searched.chosen))
     _scores(story, console)
     for number, example in enumerate(story.compared, start=1):
         console.print()
@@ -43,6 +47,13 @@ def show(story: Story, console: Console, home: Path) -> None:
     if story.packaged is not None:
         console.print()
         _whereabouts(story.packaged, story.compared, home)
+
+
+def _search(story: Story) -> dict[str, object] | None:
+    if story.searched is None:
+        return None
+    told = story.searched.model_dump(mode="json", exclude={"kind", "at"})
+    return told | {"trials": [trial.model_dump(mode="json") for trial in story.trials]}
 
 
 def _scores(story: Story, console: Console) -> None:

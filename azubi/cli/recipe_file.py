@@ -136,6 +136,7 @@ def _cause(detail: "ErrorDetails") -> str:
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "less_than": f"must be below {context.get('lt')}",
         "less_than_equal": f"must be at most {context.get('le')}",
+        "duration": "is not a time such as 20m, 1h30m or 90s",
         "literal_error": f"must be {context.get('expected')}",
         "string_pattern_mismatch": "does not follow the rules for names",
         "int_parsing": "is not a whole number",

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 from azubi import events as ev
 from azubi.cli import words
 from azubi.cli.countdown import Countdown
+from azubi.evaluate.trial import Trial
 
 State = Literal["waiting", "running", "done", "stopped"]
 Clock = Callable[[], float]
@@ -41,6 +42,8 @@ class Story:
         self.progress: ev.Progress | None = None
         self.step: ev.StepDone | None = None
         self.epochs: list[ev.EpochDone] = []
+        self.trials: list[Trial] = []
+        self.searched: ev.SearchEnded | None = None
         self.data: ev.DataReady | None = None
         self.measured: dict[ev.Who, ev.Measured] = {}
         self.compared: list[ev.Compared] = []
@@ -52,6 +55,12 @@ class Story:
     def elapsed(self) -> float:
         """Seconds since the run began."""
         return self.clock() - self.began
+
+    @property
+    def told(self) -> list[Chapter]:
+        """The stages of this run; a search is one of them only if it takes place."""
+        found = self.chapters.values()
+        return [one for one in found if one.stage != "search" or one.state != "waiting"]
 
     @property
     def left(self) -> float | None:
@@ -77,6 +86,8 @@ class Story:
                 self.step = event
             case ev.EpochDone():
                 self.epochs.append(event)
+            case ev.TrialDone():
+                self.trials.append(event.trial)
             case ev.Compared():
                 self.compared.append(event)
             case ev.RunEnded():
@@ -108,6 +119,12 @@ class Story:
             case ev.DataReady():
                 self.data = event
                 self._sum_up("data", _data(event))
+            case ev.SearchPlanned():
+                self.trials = list(event.earlier)
+                self._sum_up("search", _plan(event))
+            case ev.SearchEnded():
+                self.searched = event
+                self._sum_up("search", _search(event, self.trials))
             case ev.BaseReady():
                 self._sum_up("base", _base(event))
             case ev.PrimeReady():
@@ -134,6 +151,18 @@ def _data(event: ev.DataReady) -> str:
     parts = f"{train} train, {validation} validation, {test} test"
     kinds = {"labels": f"{len(event.labels)} labels", "json": f"records of {len(event.fields)} fields"}
     return f"{parts}, {kinds.get(event.task, 'free text')}"
+
+
+def _plan(event: ev.SearchPlanned) -> str:
+    bases = ", ".join(event.depths)
+    return f"trials with {words.count(event.lessons)} examples for {words.duration(event.seconds)}: {bases}"
+
+
+def _search(event: ev.SearchEnded, trials: list[Trial]) -> str:
+    tried = sum(trial.score is not None for trial in trials)
+    chosen = next((trial for trial in trials if trial.number == event.chosen), None)
+    what = f"chose number {chosen.number}: {words.setting(chosen)}" if chosen else "none was chosen"
+    return f"{words.count(tried)} settings tried; {what}"
 
 
 def _base(event: ev.BaseReady) -> str:

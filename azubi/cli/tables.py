@@ -6,8 +6,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from azubi.cli.words import interval, metric
+from azubi.cli.words import duration, interval, metric, percent, setting
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Trial
 
 
 def plain_table(*headings: str) -> Table:
@@ -25,6 +26,17 @@ def scores_table(base: Sequence[Score], specialist: Sequence[Score]) -> Table:
     for place, name in enumerate(dict.fromkeys([*new, *old])):
         cells = (_cell(old.get(name)), _cell(new.get(name)))
         table.add_row(Text(metric(name)), *cells, style="bold" if place == 0 else "")
+    return table
+
+
+def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
+    """List the trials of a search, one per row; the chosen one in bold."""
+    table = plain_table(">no.", "setting", ">right", ">cost", ">took", "end")
+    for trial in trials:
+        told = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
+        end = f"{trial.state}, chosen" if trial.number == chosen else trial.state
+        cells = (str(trial.number), setting(trial), told, duration(trial.cost), duration(trial.seconds), end)
+        table.add_row(*map(Text, cells), style="bold" if trial.number == chosen else "")
     return table
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from azubi import events as ev
 from azubi.evaluate import wording
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Trial
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -48,6 +49,11 @@ def interval(score: Score) -> str:
 def metric(name: str) -> str:
     """Name a metric for a person, fields below their record."""
     return ("  " if name.startswith("field:") else "") + clean(wording.metric_name(name))
+
+
+def setting(trial: Trial) -> str:
+    """Write what a trial of a search tried."""
+    return clean(wording.setting(trial))
 
 
 def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:

@@ -4,6 +4,7 @@ Found in the data, given by the user, or written from the contract. Knows nothin
 models, nor how well an instruction works.
 """
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,10 @@ from pathlib import Path
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.errors import DataError
+
+_SHOWN = 4
+_LONGEST_SHOWN = 300
+"""Characters of prompt and answer. The prime goes through the tail at every step, so it is kept short."""
 
 
 def shared_system(examples: Sequence[Example]) -> str | None:
@@ -37,6 +42,28 @@ def write(contract: Contract) -> str:
     return "Read the message and write the answer to it, and nothing else."
 
 
+def with_examples(text: str, examples: Sequence[Example], seed: int) -> str | None:
+    """The instruction with up to four short worked examples of different answers; None if none is short.
+
+    Which ones follows from `seed`. They stay among the examples to learn from.
+    """
+    short = [one for one in examples if len(one.turns) == 1 and _size(one) <= _LONGEST_SHOWN]
+    random.Random(f"prime/{seed}").shuffle(short)
+    by_answer: dict[str, Example] = {}
+    for one in short:
+        by_answer.setdefault(one.answer, one)
+    chosen = list(by_answer.values())[:_SHOWN]
+    if not chosen:
+        return None
+    worked = "\n\n".join(f"Message: {one.prompt}\nAnswer: {one.answer}" for one in chosen)
+    return f"{text}\n\nExamples:\n\n{worked}".strip()
+
+
+def chosen(value: str | None, system: str | None, contract: Contract) -> str:
+    """The instruction of a run: what the user gave, what the examples begin with, or one that is made."""
+    return given(value) if value is not None else system or write(contract)
+
+
 def given(value: str) -> str:
     """The instruction that the user gave: the value itself or, for `@path`, that file's text.
 
@@ -50,6 +77,10 @@ def given(value: str) -> str:
 def literal(text: str) -> str:
     """What `given` takes for exactly `text`."""
     return f"@{text}" if text.startswith("@") else text
+
+
+def _size(example: Example) -> int:
+    return len(example.prompt) + len(example.answer)
 
 
 def _stripped(example: Example) -> Example:

@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict
-
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Choice, Trial
 from azubi.evaluate.wording import metric_name, percent
 
 if TYPE_CHECKING:
@@ -25,19 +25,6 @@ GRID = "#dcdce2"
 _PADDING = {"left": 12, "right": 12, "top": 4, "bottom": 4}
 """Pixels; readers whose letters are wider than those that the chart was measured with need the room."""
 _ANSWERERS = ("specialist", "untouched base")
-
-
-class Epoch(BaseModel):
-    """One pass over the training examples, and the validation after it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    epoch: int
-    loss: float
-    validation_loss: float
-    validation_accuracy: float
-    best: bool
-    """Whether it was the best so far; the last of these was kept."""
 
 
 def scores_chart(specialist: Sequence[Score], base: Sequence[Score]) -> str:
@@ -104,6 +91,66 @@ def training_chart(epochs: Sequence[Epoch]) -> str:
     ring = marked.mark_point(size=170, strokeWidth=2, color=INK).encode(x="epoch:O", y="loss:Q")
     note = marked.mark_text(dy=-17, fontSize=12, color=INK).encode(x="epoch:O", y="loss:Q", text="note:N")
     return _svg((lines + dots + ring + note).properties(width=560, height=200))
+
+
+def trials_chart(trials: Sequence[Trial], choice: Choice) -> str:
+    """Draw the score of every trial that has one against its cost; ring the one that was chosen.
+
+    Trials that were trained to their end have their standard error; those that were not are hollow.
+    """
+    import altair as alt
+
+    rows = [
+        {
+            "cost": max(trial.cost, 0.1),
+            "score": trial.score,
+            "low": max(0.0, trial.score - trial.error),
+            "high": min(1.0, trial.score + trial.error),
+            "state": "trained to its end" if trial.state == "done" else "stopped early",
+        }
+        for trial in trials
+        if trial.score is not None
+    ]
+    states = ["trained to its end", "stopped early"]
+    legend = alt.Legend(orient="top", title=None, symbolSize=90, columnPadding=26)
+    chart = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("cost:Q", title="seconds of training, as planned", scale=alt.Scale(type="log", nice=True)),
+        color=alt.Color("state:N", scale=alt.Scale(domain=states, range=[SPECIALIST, BASE]), legend=legend),
+    )
+    score = alt.Y(
+        "score:Q", title="right in validation", scale=alt.Scale(zero=False), axis=alt.Axis(format="%")
+    )
+    shape = alt.Shape("state:N", scale=alt.Scale(domain=states, range=["diamond", "circle"]), legend=legend)
+    done = alt.datum.state == states[0]
+    bars = chart.transform_filter(done).mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
+    points = chart.mark_point(size=60, strokeWidth=1.5).encode(y=score, shape=shape)
+    chosen = alt.Chart(
+        alt.InlineData(
+            values=[{"cost": max(choice.chosen.cost, 0.1), "score": choice.chosen.score, "note": "chosen"}]
+        )
+    ).encode(x="cost:Q", y="score:Q")
+    ring = chosen.mark_point(size=260, strokeWidth=2, color=INK)
+    note = chosen.mark_text(dy=-17, fontSize=12, color=INK).encode(text="note:N")
+    return _svg((bars + points + ring + note).properties(width=560, height=240))
+
+
+def trials_words(trials: Sequence[Trial], choice: Choice) -> str:
+    """Say in words what a search tried and chose."""
+    tried = [trial for trial in trials if trial.score is not None]
+    done = sum(trial.state == "done" for trial in tried)
+    best, chosen = choice.best, choice.chosen
+    assert best.score is not None and chosen.score is not None, "they were trained to their end"
+    told = (
+        f"{len(tried)} settings were tried on the validation examples, {done} of them to the end. "
+        f"The best, number {best.number}, reached {percent(best.score)} "
+        f"with a standard error of {percent(best.error)}. "
+    )
+    if best == chosen:
+        return f"{told}None within that error is cheaper, so it was chosen."
+    return (
+        f"{told}Number {chosen.number} is the cheapest within that error, with {percent(chosen.score)}, "
+        "and was chosen."
+    )
 
 
 def training_words(epochs: Sequence[Epoch]) -> str:

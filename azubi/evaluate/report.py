@@ -15,12 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data.contract import Contract
 from azubi.evaluate import charts, wording
-from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison, compare_pick
 from azubi.evaluate.confusion import Confusion
 from azubi.evaluate.difference import Difference
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.record import field_rows
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Choice, Trial
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -77,6 +78,10 @@ class Report(BaseModel):
     """For labels: the specialist's most frequent mistakes."""
     epochs: tuple[Epoch, ...] = ()
 
+    trials: tuple[Trial, ...] = ()
+    """What a search over settings tried; empty if there was none."""
+    choice: Choice | None = None
+
     seconds: dict[str, float] = {}
     """How long each stage took, in the order of the run."""
     cpu: str = ""
@@ -111,6 +116,8 @@ def render(report: Report) -> str:
         scores_chart=Markup(charts.scores_chart(report.specialist_scores, report.base_scores)),
         training_chart=Markup(charts.training_chart(report.epochs)) if report.epochs else "",
         training_words=charts.training_words(report.epochs) if report.epochs else "",
+        trials_chart=Markup(charts.trials_chart(report.trials, report.choice)) if report.choice else "",
+        trials_words=charts.trials_words(report.trials, report.choice) if report.choice else "",
         examples=compare_pick(report.comparisons),
         mistakes=report.mistakes,
         listed=report.mistakes[:MOST_MISTAKES],
@@ -184,6 +191,7 @@ def _template() -> "Template":
         metric_name=wording.metric_name,
         percent=wording.percent,
         plain=_plain,
+        setting=wording.setting,
         spread=wording.spread,
         unbroken=_unbroken,
     )

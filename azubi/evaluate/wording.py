@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from azubi.evaluate.difference import Difference
 from azubi.evaluate.score import Score
+from azubi.evaluate.trial import Trial
 
 _DASH = "\u2013"
 _SPACE = "\u00a0"
@@ -41,6 +42,15 @@ def metric_name(name: str) -> str:
 def metric_meaning(name: str) -> str:
     """Say in a sentence what a metric measures; empty if it is not known here."""
     return _MEANINGS.get("field" if name.startswith("field:") else name, "")
+
+
+def setting(trial: Trial) -> str:
+    """Write what a trial of a search tried: minilm, last 2 layers, rank 16, rate 0.0005, 10 epochs."""
+    layers = "1 layer" if trial.tail_layers == 1 else f"{trial.tail_layers} layers"
+    parts = [trial.base, f"last {layers}" if trial.tail_layers else "head alone"]
+    parts += [f"rank {trial.rank}"] if trial.rank else []
+    parts += [f"rate {trial.learning_rate:.2g}", f"{trial.epochs} epoch{'s' if trial.epochs > 1 else ''}"]
+    return ", ".join([*parts, *([f"prime {trial.prime}"] if trial.prime else [])])
 
 
 def percent(value: float, n: int = 0) -> str:

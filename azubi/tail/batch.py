@@ -29,6 +29,8 @@ class Lesson:
     """The answer's token ids with the end token, or one label's number."""
     spared: frozenset[int] = frozenset()
     """Places in `targets` that are left out of the loss (see `form`)."""
+    weight: float = 1.0
+    """How much it counts in the loss (see `balance`)."""
 
     @property
     def length(self) -> int:
@@ -52,6 +54,8 @@ class Batch:
     """[targets]: which lesson of the batch a target belongs to."""
     spared: int = 0
     """How many targets the lessons have beyond these, left out since nothing is to be learned from them."""
+    weights: torch.Tensor | None = None
+    """[targets]: how much each counts in the loss; None if all count the same."""
 
 
 def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
@@ -75,7 +79,14 @@ def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
         torch.tensor(targets),
         torch.tensor(owners),
         sum(len(lesson.spared) for lesson in lessons),
+        _weights(lessons, owners),
     )
+
+
+def _weights(lessons: Sequence[Lesson], owners: Sequence[int]) -> torch.Tensor | None:
+    if all(lesson.weight == 1.0 for lesson in lessons):
+        return None
+    return torch.tensor([lessons[owner].weight for owner in owners])
 
 
 def order(lessons: Sequence[Lesson], size: int, seed: int, epoch: int) -> list[list[Lesson]]:

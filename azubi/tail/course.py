@@ -28,7 +28,7 @@ _SAFE_POINTS = 8
 CHANCES = 3
 """How often a run whose loss explodes goes back and tries again, each time with half the learning rate."""
 
-Reason = Literal["all epochs done", "no better epoch", "the loss kept exploding"]
+Reason = Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
 T = TypeVar("T")
 
 
@@ -60,7 +60,7 @@ class Course:
         self._best: Validation | None = None
         self.best_epoch = 0
         self.setbacks = 0
-        self._given_up = False
+        self._given_up: Reason | None = None
         self._before = 0.0
         self._began = self._epoch_began = self._last_kept = time.monotonic()
 
@@ -85,8 +85,8 @@ class Course:
     def reason(self) -> Reason | Literal[""]:
         """Why training is over; empty while it is not."""
         done, waited = self._point.epoch, self._point.epoch - self.best_epoch
-        if self._given_up:
-            return "the loss kept exploding"
+        if self._given_up is not None:
+            return self._given_up
         if done == self._plan.epochs:
             return "all epochs done"
         return "no better epoch" if done and waited >= self._plan.patience else ""
@@ -154,6 +154,10 @@ class Course:
             self._kept = weights.kept(self._tail)
         return better
 
+    def end_here(self) -> None:
+        """Go no further for want of time; an epoch was just ended."""
+        self._given_up = "the time is used up"
+
     def finish(self) -> None:
         """Leave the tail with the weights of its best epoch."""
         weights.restore(self._tail, self._kept)
@@ -210,7 +214,7 @@ class Course:
         """
         if self.setbacks >= CHANCES:
             if self._best is not None:
-                self._given_up = True
+                self._given_up = "the loss kept exploding"
                 return
             raise TrainingError(
                 f"The loss became {loss:.4g} at a learning rate of {self.rate:.2g}, "

@@ -38,14 +38,22 @@ class LabelTail(nn.Module):
                 self.shell.requires_grad_(False)
                 lora.wrap(self.shell.layers, rank, seed)
         self.head = nn.Linear(model.config.get_text_config().hidden_size, labels)
+        self.smoothing = 0.0
 
     def forward(self, batch: Batch, prime: torch.Tensor | None = None) -> Outcome:
         """Loss and counts of a batch; a label head takes no prime."""
         assert prime is None, "a label head takes no prime"
         scores = self.scores(batch.states, batch.lengths)
-        loss = nn.functional.cross_entropy(scores, batch.targets)
+        losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
+        taught = losses
+        if self.training and self.smoothing:
+            taught = nn.functional.cross_entropy(
+                scores, batch.targets, reduction="none", label_smoothing=self.smoothing
+            )
+        if batch.weights is not None:
+            taught = taught * batch.weights
         right = int((scores.argmax(-1) == batch.targets).sum())
-        return Outcome(loss, len(batch.targets), len(batch.lengths), right)
+        return Outcome(taught.mean(), len(batch.targets), len(batch.lengths), right, losses.detach())
 
     def scores(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores [batch, labels] in float32 for padded activations [batch, longest, hidden]."""

@@ -41,6 +41,7 @@ class LanguageTail(nn.Module):
             self.shell.requires_grad_(False)
             lora.wrap(self.shell.layers, rank, seed)
         self.shares = prefix.can_share(self.shell.config)
+        self.smoothing = 0.0
 
     def forward(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
         """Loss and counts of a batch; `prime` is its activations [tokens, hidden], or None.
@@ -49,13 +50,17 @@ class LanguageTail(nn.Module):
         """
         hidden = self._hidden(batch.states, prime, batch.rows)
         asked = hidden.flatten(0, 1).index_select(0, batch.rows)
-        loss, hits = _ChunkedLoss.apply(asked, batch.targets, self.head)  # type: ignore[no-untyped-call]
-        wrong = torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, 1.0 - hits)
+        smoothing = self.smoothing if self.training else 0.0
+        loss, hits, each = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
+            asked, batch.targets, self.head, smoothing, batch.weights
+        )
+        wrong, losses = (
+            torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, one) for one in (1.0 - hits, each)
+        )
         # A spared target counts as learned, with a loss of 0: the mean stays one over whole answers.
         whole = len(batch.targets) + batch.spared
-        return Outcome(
-            loss * (len(batch.targets) / whole), whole, len(batch.lengths), int((wrong == 0).sum())
-        )
+        right = int((wrong == 0).sum())
+        return Outcome(loss * (len(batch.targets) / whole), whole, len(batch.lengths), right, losses)
 
     def _hidden(
         self, states: torch.Tensor, prime: torch.Tensor | None, asked: torch.Tensor | None = None
@@ -91,16 +96,22 @@ class _ChunkedLoss(torch.autograd.Function):
 
     Since the head is frozen, the gradient with respect to the hidden states is all that is needed:
     it is found in the forward pass, chunk by chunk, and the scores are dropped at once. For scores s
-    and the target t it is softmax(s) - onehot(t), sent back through the head.
+    and the target t it is softmax(s) - onehot(t), sent back through the head. With label smoothing e over v
+    words (Szegedy et al., arXiv 1512.00567), onehot(t) becomes (1 - e) onehot(t) + e / v. Gives the loss,
+    whether each target was the likeliest, and each target's plain cross-entropy.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: torch.Tensor, targets: torch.Tensor, head: LanguageHead
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        total = torch.zeros(())
+        ctx: Any,
+        hidden: torch.Tensor,
+        targets: torch.Tensor,
+        head: LanguageHead,
+        smoothing: float = 0.0,
+        weights: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         gradient = torch.zeros_like(hidden) if hidden.requires_grad else None
-        hits = torch.empty(len(targets))
+        hits, each, taught = torch.empty(3, len(targets))
         for start in range(0, len(targets), _CHUNK):
             part = slice(start, start + _CHUNK)
             wanted = targets[part, None]
@@ -111,21 +122,31 @@ class _ChunkedLoss(torch.autograd.Function):
             shares = (scores - highest).exp_()
             sums = shares.sum(1, keepdim=True)
             losses = sums.log() - reached
-            total += losses.sum()
+            each[part] = losses.squeeze(1)
+            if smoothing:
+                losses = losses + smoothing * (reached + highest - scores.mean(1, keepdim=True))
+            taught[part] = losses.squeeze(1)
             if gradient is not None:
                 # Not ">": a loss that is not a number must reach the weights, where it is noticed.
-                (open_,) = torch.where(~(losses.squeeze(1) <= -math.log(_MASTERED)))
+                mastered = each[part] <= -math.log(_MASTERED)
+                (open_,) = torch.where(~mastered | bool(smoothing))
                 errors = shares.index_select(0, open_).div_(sums[open_])
                 errors.scatter_add_(
-                    1, wanted[open_], torch.full_like(wanted[open_], -1.0, dtype=errors.dtype)
+                    1, wanted[open_], torch.full_like(wanted[open_], smoothing - 1.0, dtype=errors.dtype)
                 )
+                if smoothing:
+                    errors.sub_(smoothing / scores.shape[1])
+                if weights is not None:
+                    errors.mul_(weights[part][open_, None])
                 gradient[start + open_] = head.sent_back(errors, scores, open_).to(gradient.dtype)
-        ctx.mark_non_differentiable(hits)
+        ctx.mark_non_differentiable(hits, each)
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(targets)))
-        return total / len(targets), hits
+        if weights is not None:
+            taught *= weights
+        return taught.mean(), hits, each
 
     @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0], None, None
+        return gradient * outputs[0], None, None, None, None

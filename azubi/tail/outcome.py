@@ -18,3 +18,5 @@ class Outcome:
 
     For a greedy decoder that is exactly the number of answers it would write without a mistake.
     """
+    losses: torch.Tensor | None = None
+    """[examples]: each example's cross-entropy, summed over its targets, without gradient."""

@@ -15,3 +15,4 @@ class Plan:
     clip: float
     patience: int
     seed: int
+    smoothing: float = 0.0

@@ -6,7 +6,7 @@ not where those come from. Where it stands, and how that is kept, is in `course`
 
 import math
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from azubi.base.device import here
+from azubi.settings import Recipe
+from azubi.tail import balance, form
 from azubi.tail.batch import Batch, Lesson, Reader, by_length, collate, order
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.course import Course, Reason
@@ -28,6 +30,9 @@ class Tail(Protocol):
     def __call__(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
         """Loss and counts."""
 
+    smoothing: float
+    """Label smoothing while it is trained; never while it is measured."""
+
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
 
@@ -40,6 +45,28 @@ class Resumed:
     """The one that is running."""
     step: int
     """Steps that are done."""
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """The plan of a recipe that has every choice made."""
+    assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
+    return Plan(
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        warmup=recipe.warmup,
+        weight_decay=recipe.weight_decay,
+        clip=recipe.clip,
+        patience=recipe.patience,
+        seed=recipe.seed,
+        smoothing=recipe.smoothing,
+    )
+
+
+def as_taught(lessons: Sequence[Lesson], recipe: Recipe) -> list[Lesson]:
+    """Training lessons without what need not be taught, weighted as the recipe says."""
+    taught = form.spare(lessons)
+    return balance.balanced(taught) if recipe.label_weights == "balanced" else taught
 
 
 @dataclass(frozen=True)
@@ -89,6 +116,8 @@ class Epoch:
     """Share of validation answers wholly right."""
     seconds: float
     best: bool
+    loss_error: float = 0.0
+    """Standard error of the validation loss."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +141,7 @@ def train(
     *,
     primed: bool,
     checkpoints: Checkpoints | None = None,
+    late: Callable[[float], bool] | None = None,
 ) -> Generator[Happening, None, None]:
     """Train `tail` in place and leave it with the weights of its best epoch.
 
@@ -123,11 +153,14 @@ def train(
     iterator is closed; it goes on from there, to the very same weights. If the loss explodes, training
     goes back and tries again with half the learning rate, three times.
 
+    `late` is asked after each epoch, with the seconds that it took, whether there is no time for another.
+
     Raises:
         TrainingError: the loss keeps exploding, and no epoch was finished.
     """
     torch.manual_seed(plan.seed)  # dropout
     prime = here(read(())) if primed else None
+    tail.smoothing = plan.smoothing  # type: ignore[assignment]
     course = Course(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
     if course.resume():
         yield Resumed(course.epoch, course.step)
@@ -154,8 +187,12 @@ def train(
                     yield from _go_back(course, measured.loss)
                     continue
                 seconds, better = course.epoch_seconds, course.end_epoch(measured)
-                yield Epoch(number, mean, measured.loss, measured.accuracy, seconds, better)
+                yield Epoch(
+                    number, mean, measured.loss, measured.accuracy, seconds, better, measured.loss_error
+                )
                 yield from _keep(course)
+                if late is not None and not course.over and late(seconds):
+                    course.end_here()
     except GeneratorExit:
         course.keep()
         raise
@@ -190,12 +227,23 @@ def measure(
     """Mean loss per target, and the share of lessons answered wholly right."""
     tail.eval()
     loss, targets, right = 0.0, 0, 0
+    each: list[tuple[float, int]] = []
     for group in by_length(lessons, 2 * plan.batch):
         outcome: Outcome = tail(collate(group, read), prime)
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right
-    return Validation(loss / targets, right / len(lessons), len(lessons))
+        if outcome.losses is not None:
+            each += zip(outcome.losses.tolist(), (len(one.targets) for one in group), strict=True)
+    return Validation(loss / targets, right / len(lessons), len(lessons), _error(each, loss / targets))
+
+
+def _error(each: Sequence[tuple[float, int]], mean: float) -> float:
+    """Standard error of a mean per target, from (loss, targets) of each example: a ratio's, by residuals."""
+    if len(each) < 2:
+        return 0.0
+    squares = sum((loss - mean * targets) ** 2 for loss, targets in each)
+    return math.sqrt(squares * len(each) / (len(each) - 1)) / sum(targets for _, targets in each)
 
 
 def _groups(tail: nn.Module) -> Iterator[tuple[nn.Parameter, float]]:

@@ -11,6 +11,8 @@ class Validation:
     loss: float
     accuracy: float
     examples: int
+    loss_error: float = 0.0
+    """Standard error of the loss."""
 
     def better_than(self, other: "Validation") -> bool:
         """Whether this is the better epoch: by the loss, unless the answers clearly say otherwise.

@@ -67,7 +67,10 @@ def test_tail_layers_take_words_and_numbers(word):
     [
         ({"tail_layers": "many"}, ["--tail-layers", '"many"', "INTEGER|all|auto"]),
         ({"epochs": "0"}, ["--epochs", '"0"', "at least 1"]),
-        ({"rank": "1.5"}, ["--rank", '"1.5"', "not a whole number"]),
+        ({"rank": "1.5"}, ["--rank", '"1.5"', "INTEGER|auto"]),
+        ({"batch": "1.5"}, ["--batch", '"1.5"', "not a whole number"]),
+        ({"budget": "soon"}, ["--budget", '"soon"', "20m", "TEXT"]),
+        ({"budget": "0m"}, ["--budget", '"0m"', "1h30m"]),
         ({"learning_rate": "fast"}, ["--learning-rate", '"fast"', "not a number"]),
         ({"dtype": "float16"}, ["--dtype", '"float16"', "float32", "bfloat16"]),
         ({"name": "My Bank"}, ["--name", '"My Bank"', "small letters"]),

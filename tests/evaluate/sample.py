@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 from azubi.data.contract import Contract
-from azubi.evaluate.charts import Epoch
 from azubi.evaluate.comparison import Comparison
 from azubi.evaluate.confusion import confusions
+from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.metrics import measure, paired_difference, right
 from azubi.evaluate.report import Report, render
 

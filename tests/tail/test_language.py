@@ -41,6 +41,26 @@ def Head(**more):
     return LanguageHead(Small(**more))
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_smoothing_and_weights_have_their_gradient_even_for_what_is_mastered(smoothing, weighted):
+    dice = torch.Generator().manual_seed(0)
+    targets, values = torch.randint(0, 11, (9,), generator=dice), torch.randn(9, 6, generator=dice)
+    head = Head(cap=None)
+    values[3:6] = 40 * head._linear.weight[targets[3:6]].detach()  # certain, and most of them right
+    weights = torch.rand(9, generator=dice) if weighted else None
+    ours, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
+    loss, _, each = language._ChunkedLoss.apply(ours, targets, head, smoothing, weights)
+    scores = head(plain)
+    want = nn.functional.cross_entropy(scores, targets, reduction="none", label_smoothing=smoothing)
+    want = (want * (weights if weighted else 1.0)).mean()
+    assert torch.allclose(loss, want, rtol=1e-5)
+    assert torch.allclose(each, nn.functional.cross_entropy(scores, targets, reduction="none"), atol=1e-4)
+    loss.backward()
+    want.backward()
+    assert torch.allclose(ours.grad, plain.grad, atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 3])
 @pytest.mark.parametrize("factor", [1.0, -2.5])
 def test_the_chunked_loss_is_cross_entropy_with_its_gradient(count, factor):
@@ -49,10 +69,11 @@ def test_the_chunked_loss_is_cross_entropy_with_its_gradient(count, factor):
     values = torch.randn(count, 6, generator=dice)
     ours, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
     head = Head()
-    loss, hits = language._ChunkedLoss.apply(ours, targets, head)
+    loss, hits, each = language._ChunkedLoss.apply(ours, targets, head)
     scores = head(plain)
     want = nn.functional.cross_entropy(scores, targets)
     assert torch.allclose(loss, want, atol=1e-6)
+    assert torch.allclose(each, nn.functional.cross_entropy(scores, targets, reduction="none"), atol=1e-6)
     assert hits.tolist() == (scores.argmax(-1) == targets).float().tolist()
     (factor * loss).backward()
     (factor * want).backward()
@@ -81,7 +102,7 @@ def test_a_mastered_token_is_left_alone_and_no_other():
     values = torch.stack([directions[4] * 40, directions[4] * 0.1, directions[4] * 40])
     hidden = values.clone().requires_grad_()
     targets = torch.tensor([4, 4, 5])
-    loss, hits = language._ChunkedLoss.apply(hidden, targets, head)
+    loss, hits, _ = language._ChunkedLoss.apply(hidden, targets, head)
     loss.backward()
     plain = values.clone().requires_grad_()
     want = nn.functional.cross_entropy(head(plain), targets)
@@ -95,7 +116,7 @@ def test_a_mastered_token_is_left_alone_and_no_other():
 
 def test_a_loss_that_is_no_number_reaches_the_gradient():
     hidden = torch.full((2, 6), float("nan"), requires_grad=True)
-    loss, _ = language._ChunkedLoss.apply(hidden, torch.tensor([1, 2]), Head())
+    loss, *_ = language._ChunkedLoss.apply(hidden, torch.tensor([1, 2]), Head())
     loss.backward()
     assert loss.isnan() and hidden.grad.isnan().all()
 
@@ -103,7 +124,7 @@ def test_a_loss_that_is_no_number_reaches_the_gradient():
 def test_no_gradient_is_made_where_none_is_asked():
     hidden = torch.randn(5, 6)
     with torch.inference_mode():
-        loss, hits = language._ChunkedLoss.apply(hidden, torch.zeros(5, dtype=torch.long), Head())
+        loss, hits, _ = language._ChunkedLoss.apply(hidden, torch.zeros(5, dtype=torch.long), Head())
     assert not loss.requires_grad and hits.shape == (5,)
 
 

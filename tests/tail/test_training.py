@@ -104,6 +104,27 @@ def test_it_stops_after_so_many_epochs_without_a_better_one(patience, epochs):
     assert events[-1].reason == ("all epochs done" if epochs == 6 else "no better epoch")
 
 
+def test_it_ends_at_an_epoch_when_the_time_is_up():
+    tail, asked = Scripted([(1, 0.9), (3, 0.5), (2, 0.6)]), []
+
+    def late(seconds):
+        asked.append(seconds)
+        return len(asked) == 3
+
+    events = list(train(tail, LESSONS, LESSONS, read, PLAN, primed=False, late=late))
+    assert [event.epoch for event in events if isinstance(event, Epoch)] == [1, 2, 3]
+    assert (events[-1].reason, events[-1].best_epoch) == ("the time is used up", 2)
+    assert all(seconds > 0 for seconds in asked) and not tail.training
+
+
+def test_after_the_last_epoch_nobody_asks_for_the_time():
+    plan = replace(PLAN, epochs=1)
+    events = list(
+        train(Scripted([(1, 0.9)]), LESSONS, LESSONS, read, plan, primed=False, late=lambda seconds: True)
+    )
+    assert events[-1].reason == "all epochs done"
+
+
 # A loss that explodes.
 
 

@@ -1,0 +1,45 @@
+"""What is left of a budget, and how estimates learn from what was measured."""
+
+import pytest
+
+from azubi.search.allowance import Allowance
+
+
+def test_time_runs_out():
+    now = [100.0]
+    allowance = Allowance(130.0, lambda: now[0])
+    assert allowance.left() == 30
+    now[0] = 140.0
+    assert allowance.left() == -10
+
+
+def test_estimates_follow_what_was_measured_kind_by_kind():
+    allowance = Allowance(0.0)
+    assert allowance.expect("tail of a", 10) == 10
+    allowance.learn("tail of a", 10, 30)
+    assert allowance.expect("tail of a", 10) == pytest.approx(30)
+    allowance.learn("tail of a", 30, 10)
+    assert allowance.expect("tail of a", 10) == pytest.approx(10)
+    allowance.learn("tail of b", 0, 5)  # nothing was planned, so nothing is learned of the ratio
+    assert allowance.expect("tail of b", 10) == pytest.approx(10)
+
+
+def test_a_machine_that_gets_slower_is_expected_to_stay_so():
+    allowance = Allowance(0.0)
+    for _ in range(100):
+        allowance.learn("tail", 1, 1)
+    for _ in range(30):
+        allowance.learn("tail", 1, 2)
+    assert 1.9 < allowance.expect("tail", 1) < 2
+    for _ in range(30):
+        allowance.learn("tail", 1, 0.1)  # but what is quick for a while is no promise
+    assert allowance.expect("tail", 1) > 1
+
+
+def test_unknown_work_is_expected_to_be_as_slow_as_the_slowest_within_reason():
+    allowance = Allowance(0.0)
+    allowance.learn("trunk of a", 10, 10)
+    allowance.learn("tail of a", 10, 17)
+    assert allowance.expect("answers of a", 10) == pytest.approx(17)
+    allowance.learn("tail of b", 0.001, 1)
+    assert allowance.expect("answers of a", 10) == pytest.approx(30)

@@ -1,0 +1,48 @@
+"""Rare answers count as much as frequent ones, and only in training."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from azubi.settings import Recipe
+from azubi.tail.balance import balanced
+from azubi.tail.batch import Lesson, collate
+from azubi.tail.label import LabelTail
+from azubi.tail.training import as_taught
+from tests.engine.families import ENCODERS
+
+LESSONS = [Lesson((number,), (label,)) for number, label in enumerate([0, 0, 0, 0, 0, 1, 2, 2])]
+
+
+def read(tokens):
+    return torch.randn(1, 32, generator=torch.Generator().manual_seed(tokens[0]))
+
+
+def test_each_answer_counts_the_same_in_all():
+    weighted = balanced(LESSONS)
+    sums = [sum(one.weight for one in weighted if one.targets == (label,)) for label in range(3)]
+    assert sums == pytest.approx([8 / 3] * 3)
+    assert sum(one.weight for one in weighted) == pytest.approx(8)
+    assert [replace(one, weight=1.0) for one in weighted] == LESSONS
+
+
+def test_it_is_off_unless_asked_for():
+    assert as_taught(LESSONS, Recipe(name="a")) == LESSONS
+    assert as_taught(LESSONS, Recipe(name="a", label_weights="balanced")) == balanced(LESSONS)
+    assert collate(LESSONS, read).weights is None
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_a_label_tail_weighs_and_smooths_while_it_is_trained(smoothing):
+    tail = LabelTail(ENCODERS[0].build(), 0, 0, 0, 3, "mean")
+    tail.smoothing = smoothing
+    batch = collate(balanced(LESSONS), read)
+    scores = tail.scores(batch.states, batch.lengths)
+    want = nn.functional.cross_entropy(scores, batch.targets, reduction="none", label_smoothing=smoothing)
+    outcome = tail.train()(batch)
+    assert torch.allclose(outcome.loss, (want * batch.weights).mean())
+    plain = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
+    assert torch.allclose(outcome.losses, plain)
+    assert torch.allclose(tail.eval()(collate(LESSONS, read)).loss, plain.mean())
