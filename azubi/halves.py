@@ -330,7 +330,11 @@ class EncoderHalves:
         cuts = _cuts(self.base, {self._layers, *depths})
         if not cuts:
             return iter(())
-        trunk = self._trunk if cuts == [self._cut] else Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
+        trunk = (
+            self._trunk
+            if cuts == [self._cut]
+            else Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
+        )
         origins = {cut: self._origin(cache, cut) for cut in cuts}
         return fill(trunk, cache, origins, _NO_PRIME, [one.tokens for one in lessons])
 
