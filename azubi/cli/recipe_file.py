@@ -105,8 +105,11 @@ def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) 
     field, name = known[names], ".".join(names)
     given = parameter_name(names)
     where = flag(given) if given in from_flags else f"`{name}` in {source}"
-    alternatives = sum(detail["loc"][: len(names)] == names for detail in error.errors()) > 1
-    cause = f"is not one of {accepts(field)}" if alternatives else _cause(first)
+    details = [detail for detail in error.errors() if detail["loc"][: len(names)] == names]
+    # Of several alternatives, the one that broke a bound is the one that was meant.
+    bound = next((detail for detail in details if detail["type"] in _BOUNDS), None)
+    alternatives = len(details) > 1 and bound is None
+    cause = f"is not one of {accepts(field)}" if alternatives else _cause(bound or first)
     problem = f"{where} cannot be {as_json(first['input'])}: it {cause}."
     return SettingError(problem, f"It takes {accepts(field)}. {field.description or ''}".strip())
 
@@ -126,6 +129,7 @@ def _no_group(name: str, value: Any, source: Path) -> SettingError:
 
 
 _SEE = "See `azubi tune --help` for all settings."
+_BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
 
 def _cause(detail: "ErrorDetails") -> str:
