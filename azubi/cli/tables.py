@@ -6,9 +6,9 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from azubi.cli.words import duration, interval, metric, percent, setting
+from azubi.cli.words import count, duration, interval, metric, percent, setting
 from azubi.evaluate.score import Score
-from azubi.evaluate.trial import Trial
+from azubi.evaluate.trial import Trial, begun
 
 
 def plain_table(*headings: str) -> Table:
@@ -30,9 +30,13 @@ def scores_table(base: Sequence[Score], specialist: Sequence[Score]) -> Table:
 
 
 def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
-    """List the trials of a search, one per row; the chosen one in bold."""
+    """List the trials of a search that were begun, one per row; the chosen one in bold."""
     table = plain_table(">no.", "setting", ">right", ">cost", ">took", "end")
-    for trial in trials:
+    tried = begun(trials)
+    if unbegun := len(trials) - len(tried):
+        table.caption = f"Drawn but not begun, since they would not have ended in time: {count(unbegun)}."
+        table.caption_justify = "left"
+    for trial in tried:
         told = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
         end = f"{trial.state}, chosen" if trial.number == chosen else trial.state
         cells = (str(trial.number), setting(trial), told, duration(trial.cost), duration(trial.seconds), end)

@@ -21,7 +21,7 @@ from azubi.evaluate.difference import Difference
 from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.record import field_rows
 from azubi.evaluate.score import Score
-from azubi.evaluate.trial import Choice, Trial
+from azubi.evaluate.trial import Choice, Trial, begun
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -117,6 +117,7 @@ def render(report: Report) -> str:
         training_chart=Markup(charts.training_chart(report.epochs)) if report.epochs else "",
         training_words=charts.training_words(report.epochs) if report.epochs else "",
         trials_chart=Markup(charts.trials_chart(report.trials, report.choice)) if report.choice else "",
+        trials_begun=begun(report.trials),
         trials_words=charts.trials_words(report.trials, report.choice) if report.choice else "",
         examples=compare_pick(report.comparisons),
         mistakes=report.mistakes,

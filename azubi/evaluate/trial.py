@@ -43,6 +43,11 @@ class Trial(BaseModel):
     """Floating-point operations that could not be avoided, those of the trunk included if it came first."""
 
 
+def begun(trials: Sequence[Trial]) -> list[Trial]:
+    """Those for which there was time."""
+    return [trial for trial in trials if trial.state != "no time"]
+
+
 class Choice(BaseModel):
     """What a search ends with."""
 

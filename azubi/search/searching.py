@@ -49,7 +49,7 @@ _DEAR = 0.25
 """Share of the search's time that one trial may take."""
 _MOST = 60
 """Trials."""
-_MISSES = 8
+_MISSES = 24
 """So many draws in a row that were tried before, or for which there is no time, end the search."""
 
 _QUESTIONS = 8
