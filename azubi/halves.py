@@ -130,12 +130,12 @@ def cut(
 
 
 def _needs(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float:
-    """Bytes that a base in memory takes at most: when it is loaded, in float32, or when it is trained."""
+    """Bytes that a base in memory takes at most, which is when it is trained."""
     whole = Shards(base.folder).numbers
     tail = whole * tail_layers / base.layers
     # Gradients, masters and AdamW's two moments in float32, the best weights so far twice; factors are small.
     trained = tail * (16 + 3 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
-    return max(4.0 * (whole + tail), whole * dtype.itemsize + trained)
+    return whole * dtype.itemsize + trained
 
 
 def longest_answer(lessons: Sequence[Lesson]) -> int:
@@ -387,10 +387,10 @@ class EncoderHalves:
 
 
 def _loaded(base: Base, dtype: torch.dtype, stream: bool) -> tuple[Any, LazyModel | None]:
-    """The model whole, in float32; or, to be streamed, without its layers, and what brings those."""
+    """The model whole; or, to be streamed, without its layers, and what brings those."""
     form = attention.fitting(base.family, dtype)
     if not stream:
-        return base.load(form), None
+        return base.load(form, dtype), None
     lazy = LazyModel(base, dtype, form)
     return lazy.model, lazy
 

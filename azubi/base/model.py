@@ -39,17 +39,18 @@ class Base:
     pretraining: float | None = None
     """Floating-point operations that its training from nothing took; None where not known."""
 
-    def load(self, attention: str | None = None) -> Any:
-        """Read the weights into memory in float32, as Transformers' own class, in evaluation mode.
+    def load(self, attention: str | None = None, dtype: torch.dtype = torch.float32) -> Any:
+        """Read the weights into memory as `dtype`, as Transformers' own class, in evaluation mode.
 
-        `attention` names one of Transformers' implementations; None leaves the choice to it.
+        `attention` names one of Transformers' implementations; None leaves the choice to it. Turned as they
+        are read, weights never lie in memory twice, and the file is let go of.
         """
         from transformers import AutoModel, AutoModelForCausalLM
 
         maker = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
         model = maker.from_pretrained(
             self.folder,
-            dtype=torch.float32,
+            dtype=dtype,
             attn_implementation=attention,
             local_files_only=True,
             use_safetensors=True,
