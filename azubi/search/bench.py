@@ -56,7 +56,13 @@ class Bench:
         )
         self._split = split
         self._halves = halves.cut(
-            base, contract, self.default.tail_layers, self.default.rank, recipe.seed, dtype
+            base,
+            contract,
+            self.default.tail_layers,
+            self.default.rank,
+            recipe.seed,
+            dtype,
+            recipe.stream_trunk,
         )
         self._lessons: dict[tuple[str, int], tuple[list[Lesson], list[Lesson]]] = {}
         self._behind: str | None = None
