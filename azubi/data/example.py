@@ -29,6 +29,14 @@ class Example:
     turns: tuple[Turn, ...]
     answer: str
     line: int = 0
+    key: str = ""
+    """The company's own name for the row (a claim number), if it brought one."""
+    group: str = ""
+    """Rows of one group (a policyholder, say) stay on one side of the split; empty if there are none."""
+    time: str = ""
+    """When it happened, as ISO 8601, so that text order is order in time; empty if not told."""
+    weight: float = 1.0
+    """How much it counts in training."""
 
     @property
     def prompt(self) -> str:
