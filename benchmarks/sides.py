@@ -77,7 +77,7 @@ class Bench:
         return {side.name: self._rate(cell, side) for side in (cell.rival, cell.ours)}, mode
 
     def _rate(self, cell: Cell, method: Method) -> float:
-        """The best of three rates on a third of the training examples and one epoch; the middle one in short."""
+        """The best of three rates on a third of the training examples, one epoch; in short the middle one."""
         middle = method.rates[len(method.rates) // 2]
         if self.short or cell.trials:
             return middle
