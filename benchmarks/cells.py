@@ -104,18 +104,18 @@ _SET_UP = "set-up to best validation score"
 def _long() -> tuple[Cell, ...]:
     plain, bare = "smollm2-135m", BARE
     return (
-        Cell("triage-lora", _SET_UP, "triage", 400, 400, 4, _writer(plain), _lora(plain), 18),
-        Cell("triage-last-k", _SET_UP, "triage", 400, 400, 4, _writer(plain, 1), _last_k(plain), 5),
-        Cell("banking77-lora", _SET_UP, "banking77", 770, 385, 4, _writer(bare), _lora(bare), 6),
-        Cell("intake-lora", _SET_UP, "intake", 400, 200, 4, _writer(plain), _lora(plain), 18),
-        Cell("intake-last-k", _SET_UP, "intake", 400, 200, 4, _writer(plain, 1), _last_k(plain), 5),
-        Cell("banking77-last-k", _SET_UP, "banking77", 770, 385, 4, _writer(bare, 1), _last_k(bare), 5),
-        Cell("search", "20 trials", "triage", 200, 120, 2, _writer(plain), _lora(plain), 30, trials=20),
-        Cell("banking77-setfit", "labels", "banking77", 770, 1540, 10, _labeller(), _setfit(20), 1, True),
+        Cell("triage-lora", _SET_UP, "triage", 200, 400, 4, _writer(plain), _lora(plain), 18),
+        Cell("banking77-lora", _SET_UP, "banking77", 385, 385, 3, _writer(bare), _lora(bare), 6),
+        Cell("triage-last-k", _SET_UP, "triage", 200, 400, 4, _writer(plain, 1), _last_k(plain), 5),
+        Cell("search", "20 trials", "triage", 80, 120, 2, _writer(plain), _lora(plain), 30, trials=20),
+        Cell("intake-lora", _SET_UP, "intake", 120, 120, 3, _writer(plain), _lora(plain), 18),
+        Cell("banking77-setfit", "labels", "banking77", 385, 1540, 10, _labeller(), _setfit(10), 1, True),
+        Cell("clinc150-lora", _SET_UP, "clinc150", 450, 450, 3, _writer(bare), _lora(bare), 6),
         Cell("banking77-logistic", "labels", "banking77", 770, 1540, 10, _labeller(), _CLASSICAL, None, True),
-        Cell("clinc150-lora", _SET_UP, "clinc150", 1500, 450, 3, _writer(bare), _lora(bare), 6),
-        Cell("clinc150-setfit", "labels", "clinc150", 1500, 1500, 10, _labeller(), _setfit(10), 1, True),
         Cell("clinc150-logistic", "labels", "clinc150", 1500, 1500, 10, _labeller(), _CLASSICAL, None, True),
+        Cell("banking77-last-k", _SET_UP, "banking77", 385, 385, 3, _writer(bare, 1), _last_k(bare), 5),
+        Cell("clinc150-setfit", "labels", "clinc150", 450, 1500, 10, _labeller(), _setfit(10), 1, True),
+        Cell("intake-last-k", _SET_UP, "intake", 120, 120, 3, _writer(plain, 1), _last_k(plain), 5),
     )
 
 

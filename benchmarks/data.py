@@ -108,10 +108,15 @@ def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Spl
 
 
 def fewer(parts: Split, train: int | None) -> Split:
-    """The split with at most so many training examples."""
+    """The split with at most so many training examples; if there is room, one of each label at least."""
     if train is None:
         return parts
-    return Split(splitting.sample(parts.train, train), parts.validation, parts.test)
+    first = {one.answer: one for one in reversed(parts.train)}.values()
+    if len(first) >= train:
+        return Split(splitting.sample(parts.train, train), parts.validation, parts.test)
+    rest = [one for one in parts.train if all(one is not other for other in first)]
+    chosen = {one.id for one in (*first, *splitting.sample(rest, train - len(first)))}
+    return Split(tuple(one for one in parts.train if one.id in chosen), parts.validation, parts.test)
 
 
 def opened(base: str, home: Path) -> Base:

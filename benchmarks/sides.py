@@ -19,6 +19,8 @@ from benchmarks.store import Result, Store
 
 PEERS = machine.ROOT / ".venv-bench" / "bin" / "python"
 _PROBE_STEPS = 4
+_SHORT_RUN = 3
+"""Rates are tried on one in so many of the training examples."""
 _TAIL_OF_LOG = 25
 
 
@@ -47,9 +49,7 @@ class Bench:
 
     def measure(self, cell: Cell) -> Result:
         """Both sides of a cell, back to back; choices of rate and number format come first."""
-        sides = (cell.ours, cell.rival)
-        rates = {side.name: self._rate(cell, side) for side in sides}
-        mode = self._mode(cell) if cell.rival.modes else ""
+        rates, mode = self.choose(cell)
         if not machine.is_quiet():
             self.tell(f"! the load is {machine.load()}: something else runs, and the times will suffer")
         result: Result = {
@@ -71,8 +71,13 @@ class Bench:
 
     # Choices
 
+    def choose(self, cell: Cell) -> tuple[dict[str, float], str]:
+        """Each side's rate, and the rival's number format. In nobody's time; kept, so done once."""
+        mode = self._mode(cell) if cell.rival.modes else ""
+        return {side.name: self._rate(cell, side) for side in (cell.rival, cell.ours)}, mode
+
     def _rate(self, cell: Cell, method: Method) -> float:
-        """The best of three rates on half the training examples and one epoch; the middle one in short."""
+        """The best of three rates on a third of the training examples, one epoch; in short the middle one."""
         middle = method.rates[len(method.rates) // 2]
         if self.short or cell.trials:
             return middle
@@ -85,13 +90,13 @@ class Bench:
         self.tell(f"which rate suits {method.name}? {', '.join(f'{one:g}' for one in method.rates)}")
         # No side meets more than its own mode here, so the mode must be known first.
         mode = self._mode(cell) if method.modes else ""
-        half = len(self._prepared(cell, method).split.train) // 2
+        few = len(self._prepared(cell, method).split.train) // _SHORT_RUN
         tried: dict[float, float] = {}
         for rate in method.rates:
             if method.ours:
-                outcome = self._ours(cell, rate, 0, until="training", train=half, epochs=1)
+                outcome = self._ours(cell, rate, 0, until="training", train=few, epochs=1)
             else:
-                outcome = self._peer(cell, rate, mode, train=half, epochs=1)
+                outcome = self._peer(cell, rate, mode, train=few, epochs=1)
             loss = outcome.get("validation_loss")
             tried[rate] = loss if loss is not None else -outcome["validation_right"]
         best = min(tried, key=lambda rate: tried[rate])

@@ -1,6 +1,6 @@
 """Measures azubi beside other tools: `make bench` (short), or
 
-    python benchmarks/train.py [--short] [--only WORD ...] [--again] [--list] [--table]
+    python benchmarks/train.py [--short] [--only WORD ...] [--again] [--choose] [--list] [--table]
 
 Cells that are done are not run again, so the table can be finished in several sittings. Ctrl-C keeps what is
 done; the cell that was running begins anew the next time.
@@ -58,7 +58,7 @@ def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int
     try:
         for number, cell in enumerate(chosen, start=1):
             clock.tell(f"[{number} of {len(chosen)}] {cell.name}: {cell.measured}, against {cell.rival.name}")
-            failed |= not _measured(cell, bench, again=given.again)
+            failed |= not _measured(cell, bench, again=given.again, only_choose=given.choose)
     except KeyboardInterrupt:
         clock.tell("stopped; finished cells are kept, and the same command goes on with the rest")
         return 130
@@ -67,12 +67,16 @@ def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int
     return 1 if failed else 0
 
 
-def _measured(cell: Cell, bench: Bench, *, again: bool) -> bool:
-    """Measure a cell if that is possible and not done yet; False if it failed."""
+def _measured(cell: Cell, bench: Bench, *, again: bool, only_choose: bool) -> bool:
+    """Measure a cell (or only make its choices) if that is possible and not done yet; False if it failed."""
     if lacking := data.SOURCES[cell.data].lacking:
         bench.tell(f"skipped: {lacking}")
         return True
     found = None if again else bench.store.read(cell)
+    if only_choose:
+        if found is None:
+            bench.choose(cell)
+        return True
     if found is not None:
         bench.tell(f"done on {found['began'][:10]}; --again measures it again")
     else:
@@ -109,6 +113,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--short", action="store_true", help="the short form: small subsets, usual rates")
     parser.add_argument("--only", nargs="+", metavar="WORD", help="cells whose name contains a word")
     parser.add_argument("--again", action="store_true", help="measure cells again that are done")
+    parser.add_argument(
+        "--choose", action="store_true", help="only find each side's rate and number format; measures nothing"
+    )
     parser.add_argument("--list", action="store_true", help="say which cells there are, and run nothing")
     parser.add_argument(
         "--table", action="store_true", help="print what is measured, put it into docs/benchmarks.md"

@@ -102,7 +102,7 @@ def test_a_cell_is_measured_on_both_sides(cell, bench):
     assert "  half done" in bench.told
 
 
-def test_the_long_form_chooses_rates_on_half_of_the_examples_and_remembers_them(cell, bench, quick):
+def test_the_long_form_chooses_rates_on_a_third_of_the_examples_and_remembers_them(cell, bench, quick):
     long = replace(bench, short=False)
     result = long.measure(cell)
     # Ours claims a loss that rises with the rate, the rival one that falls.
