@@ -12,6 +12,7 @@ import torch
 
 from azubi.base.catalog import Kind
 from azubi.base.device import here
+from azubi.base.shards import damage_explained
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,20 @@ class Base:
 
         `attention` names one of Transformers' implementations; None leaves the choice to it. Turned as they
         are read, weights never lie in memory twice, and the file is let go of.
+
+        Raises:
+            BaseModelError: a file of weights is damaged.
         """
         from transformers import AutoModel, AutoModelForCausalLM
 
         maker = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
-        model = maker.from_pretrained(
-            self.folder,
-            dtype=dtype,
-            attn_implementation=attention,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
+        with damage_explained(self.folder):
+            model = maker.from_pretrained(
+                self.folder,
+                dtype=dtype,
+                attn_implementation=attention,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
         return here(model.eval().requires_grad_(False))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from azubi.errors import BaseModelError
 
@@ -29,6 +29,21 @@ class Place:
     numbers: int
 
 
+@contextmanager
+def damage_explained(folder: Path) -> Iterator[None]:
+    """Explain what safetensors says of a file that was cut short or changed.
+
+    Raises:
+        BaseModelError: a file in `folder` is damaged.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        raise BaseModelError(
+            f"The weights in {folder} are damaged: {error}.", "Copy the base again from where it came."
+        ) from error
+
+
 class Shards:
     """All tensors in a folder's safetensors files, none of them read yet."""
 
@@ -38,6 +53,7 @@ class Shards:
         Raises:
             BaseModelError: a file is damaged.
         """
+        self._folder = folder
         self.places: dict[str, Place] = {}
         for file in sorted(folder.glob("*.safetensors")):
             self.places.update(_header(file))
@@ -53,7 +69,7 @@ class Shards:
     def slices(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
         """Tensors by name, as safetensors' slices; `one[...]` maps it into memory as long as it lives."""
         wanted = [(name, self.places[name]) for name in names]
-        with ExitStack() as stack:
+        with damage_explained(self._folder), ExitStack() as stack:
             opened = {
                 file: stack.enter_context(safe_open(file, framework="pt"))
                 for file in dict.fromkeys(place.file for _, place in wanted)

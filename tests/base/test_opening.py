@@ -162,6 +162,14 @@ def test_a_family_that_cannot_be_used_is_refused_by_name(llama, home, settings, 
 # The weights' hash.
 
 
+def test_weights_that_were_cut_short_are_told_as_damaged(llama, home):
+    (file,) = llama.glob("*.safetensors")
+    base = open_base(str(llama), home)
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(BaseModelError, match="are damaged"):
+        base.load()
+
+
 def test_sharded_weights_have_one_hash_over_all_of_them(llama, home):
     one = open_base(str(llama), home).sha256
     half = {"a": torch.zeros(3)}
