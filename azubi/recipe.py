@@ -823,6 +823,7 @@ class _Line:
             validation=card.counts["validation"],
             test=card.counts["test"],
             test_given=self.recipe.test_data is not None,
+            split_by=self.recipe.split.by,
             prime=card.prime,
             specialist_scores=specialist.scores,
             base_scores=base.scores,

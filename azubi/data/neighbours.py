@@ -3,8 +3,8 @@
 What is nearly the same is `near`'s to say. There pairs are searched by sketches, which miss some, and which
 ones depends on all texts at once; here every text is compared with each that could be near enough, so the
 answer follows from the texts alone, and further ones do not change it. Few need comparing: two sets that
-share seven tenths share one of the three tenths that are rarest in each (prefix filtering, Chaudhuri et al.
-2006).
+share eight tenths have in common one of the two tenths that are rarest in each (prefix filtering, Chaudhuri
+et al. 2006).
 
 Knows nothing of examples, hashes or settings.
 """
@@ -20,7 +20,7 @@ from azubi.data import near
 from azubi.data.side import SIDES, Side
 
 _FIRST = 8
-"""Candidates that are compared at first; then twice as many, and so on. Of many that are near, one is enough."""
+"""Candidates that are compared at first; then twice as many, and so on: one that is near is enough."""
 
 
 class Neighbours:
@@ -87,7 +87,7 @@ def _by_rarity(texts: list[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Each text's set as numbers, the rarest element of all being 0; sorted, one text after the other."""
     if not texts:
         return np.empty(0, np.int32), np.empty(0, np.int64)
-    elements, sizes, _ = near.sets(texts)
+    elements, sizes = near.sets(texts)
     known, places, counts = np.unique(elements, return_inverse=True, return_counts=True)
     rank = np.empty(len(known), np.int32)
     rank[np.argsort(counts, kind="stable")] = np.arange(len(known), dtype=np.int32)

@@ -134,7 +134,7 @@ def _check(parts: Split, given: int) -> None:
         named = ", ".join(f"{size:,} for {side}" for side, size in sizes.items())
         raise DataError(
             f"{given:,} examples{less} give {named}: each needs at least 1.",
-            "Bring more examples (a few hundred are a good start), or raise --split-test or --split-validation.",
+            "Bring more examples (a few hundred are a good start), or raise split.test or split.validation.",
         )
     answers = {example.answer for example in parts.train}
     if len(answers) < 2:

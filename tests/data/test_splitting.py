@@ -24,7 +24,7 @@ def many(count: int, start: int = 0) -> list[Example]:
 
 
 def families(count: int, members: int = 4) -> list[Example]:
-    """Questions of ten words, each in so many forms that differ in one word; members of one family are apart."""
+    """Questions of ten words, in so many forms that differ in one word; members of a family do not follow."""
     return [
         example(
             " ".join(f"w{family}x{word}" for word in range(10)) + f" form{member}", f"answer {family % 3}"
@@ -71,7 +71,7 @@ words = st.sampled_from(
     ["Hail", "hail", "HAIL", " hail", "\uff48ail", "fire", "Feuer", "theft", "flood", "storm"]
 )
 phrases = st.lists(words, min_size=1, max_size=3).map(" ".join)
-# Of twelve words one or two differ: nearly everything is near to something, and chains of near ones are common.
+# Of twelve words one or two differ: nearly everything is near to something, and chains are common.
 longer = st.lists(st.integers(0, 2), min_size=12, max_size=12).map(
     lambda numbers: " ".join(f"w{place}{'' if number < 2 else 'x'}" for place, number in enumerate(numbers))
 )
@@ -173,32 +173,51 @@ def test_places_are_pinned():
 
 
 PINNED = {
-    "prompt": "",
-    "stratified": "",
-    "group": "",
-    "time": "",
-    "given": "",
+    "prompt": ".T..vTT...vv.T..vTT...vv.T..vTT...vv.......v..TT..T...v..TvT",
+    "stratified": ".T.T.T....v..T.T.T....v..T.T.T....v.v.v.....T..TvvT.Tvv..v.v",
+    "group": ".vT.v...v...v--v...v...v-.-...v...v-.v...v...vT.v...v...vT.v",
+    "time": ".......vvvTT.......vv-TT........vvTT.......vvTTT.......vvvTT",
+    "given": "TTTT........----........----........vvvv....................",
 }
 
 
 @pytest.mark.parametrize("way", PINNED)
 def test_splits_are_pinned(way):
-    """The same data and seed give the same split for ever: one letter per row, - for what is left out."""
+    """The same data and seed give the same split for ever. A sign per row; - is left out or given."""
     rows = [
         replace(one, line=n, group=f"policy {n % 11}", time=f"2025-{n % 12 + 1:02}-{n % 28 + 1:02}")
         for n, one in enumerate([*families(12, 3), *many(24)])
     ]
     told = {"stratified": {"stratify": True}, "group": {"by": "group"}, "time": {"by": "time"}}.get(way, {})
-    given_ = {"test_given": rows[:4], "validation_given": rows[13:16]} if way == "given" else {}
+    given_ = {"test_given": rows[:4], "validation_given": rows[36:40]} if way == "given" else {}
     found = sides(split(rows, how(**told), 7, **given_))
-    assert "".join(found.get(one, "-")[0] for one in rows) == PINNED[way]
+    signs = {"train": ".", "validation": "v", "test": "T", "": "-"}
+    assert "".join(signs[found.get(one, "")] for one in rows) == PINNED[way]
 
 
 def test_families_stay_together_and_are_counted():
     rows = families(60)
     parts = split(rows, how())
-    assert (len(parts.train), len(parts.validation), len(parts.test)) == (0, 0, 0)
+    found = sides(parts)
+    for family in range(60):
+        assert len({found[one] for one in rows[family::60]}) == 1
+    alone = {
+        question(one.prompt): split([one, *many(40, 1000)], how()).settled.sides[question(one.prompt)]
+        for one in rows
+    }
+    assert parts.moved == sum(found[one] != alone[question(one.prompt)] for one in rows) > 60
     assert parts.overlapping == 0
+    assert 5 < len({one.prompt.split()[0] for one in parts.test}) < 25, "a family falls as its first member"
+
+
+def test_what_is_like_both_a_test_and_a_training_prompt_is_left_out():
+    middle = "w0 w1 w2 w3 w4 w5 w6 w7 w8 w9 w10"
+    ends = [middle.replace("w0 ", "one "), middle.replace("w10", "two")]
+    old = [*many(40), *map(example, ends)]
+    before = split(old, how(), 2)
+    assert {before.settled.sides[question(one)] for one in ends} == {"train", "test"}
+    after = split([*old, example(middle)], how(), 2)
+    assert (after.train, after.test, after.overlapping) == (before.train, before.test, 1)
 
 
 def test_exact_duplicates_are_kept_once():
@@ -250,7 +269,7 @@ def test_a_group_stays_together():
     assert len(found) == 500
     by_group = {one.group: {found[other] for other in rows if other.group == one.group} for one in rows}
     assert {len(there) for there in by_group.values()} == {1}
-    assert Counter(side for (side,) in by_group.values()) == {"train": 0, "validation": 0, "test": 0}
+    assert Counter(side for (side,) in by_group.values()) == {"train": 18, "validation": 3, "test": 4}
 
 
 def test_rows_without_a_group_go_by_their_prompt():
@@ -329,7 +348,7 @@ def test_every_answer_has_its_share_of_each_side(count):
     parts = split(rows, SplitSettings(stratify=True))
     for side, share in ((parts.train, 0.75), (parts.validation, 0.1), (parts.test, 0.15)):
         counts = Counter(one.answer for one in side)
-        assert all(abs(counts[f"label {label}"] - share * count) < 2 for label in range(40))
+        assert all(abs(counts[f"label {label}"] - share * count) < 2.5 for label in range(40))
     assert min(Counter(one.answer for one in parts.train).values()) >= count // 2
     assert len(Counter(one.answer for one in parts.train)) == 40, "every answer can be learned"
 
