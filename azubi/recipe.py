@@ -68,6 +68,8 @@ from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
 
+_SOURCES = ("data", "test_data", "validation_data")
+"""The settings that name examples."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -142,7 +144,7 @@ def _identity(recipe: Recipe) -> str:
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
     told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
     prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
-    for name, path in (("data", recipe.data), ("test_data", recipe.test_data), ("prime", prime)):
+    for name, path in (*((name, getattr(recipe, name)) for name in _SOURCES), ("prime", prime)):
         # What cannot be read is said by whoever reads it for its content.
         with contextlib.suppress(OSError):
             told[name] = files.sha256(path) if path is not None else told[name]
@@ -257,17 +259,17 @@ class _Line:
             )
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read(self.recipe.data)
-        tests: tuple[Example, ...] | None = None
-        if self.recipe.test_data is not None:
-            tests = yield from self._read(self.recipe.test_data)
+        tests = yield from self._given(self.recipe.test_data)
+        checks = yield from self._given(self.recipe.validation_data)
         # What all examples share is the prime, and stands in none of them.
-        self.system = primes.shared_system([*examples, *(tests or ())])
+        self.system = primes.shared_system([*examples, *(tests or ()), *(checks or ())])
         if self.system is not None:
             examples = primes.strip_system(examples)
             tests = primes.strip_system(tests) if tests is not None else None
+            checks = primes.strip_system(checks) if checks is not None else None
             if self.recipe.prime is not None and primes.given(self.recipe.prime) != self.system:
                 yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
-        self.split = self._split(examples, tests)
+        self.split = self._split(examples, tests, checks)
         seen = [*self.split.train, *self.split.validation]
         task = None if self.recipe.task == "auto" else self.recipe.task
         if task is None and self.parent is not None:
@@ -305,13 +307,22 @@ class _Line:
             )
         return found.examples
 
-    def _split(self, examples: Sequence[Example], tests: Sequence[Example] | None) -> Split:
+    def _given(self, path: Path | None) -> Generator[ev.Event, None, tuple[Example, ...] | None]:
+        """The examples of a side that was given apart, if it was."""
+        return (yield from self._read(path)) if path is not None else None
+
+    def _split(
+        self,
+        examples: Sequence[Example],
+        tests: Sequence[Example] | None,
+        checks: Sequence[Example] | None,
+    ) -> Split:
         return splitting.split(
             examples,
-            self.recipe.validation,
-            self.recipe.test,
+            self.recipe.split,
             self.recipe.seed,
             test_given=tests,
+            validation_given=checks,
             limit=self.recipe.limit,
             test_limit=self.recipe.test_limit,
         )
@@ -322,7 +333,16 @@ class _Line:
             yield ev.Notice(text=f"{repeated} left out: the same prompt and answer count once.")
         if self.split.overlapping:
             shared = _some(self.split.overlapping, "example")
-            yield ev.Notice(text=f"{shared} not trained on, because the test file asks the same.")
+            yield ev.Notice(
+                text=f"{shared} not learned from, chosen with or tested with: the same or nearly the same "
+                "prompt stands on another side."
+            )
+        if self.split.moved:
+            text = f"{_some(self.split.moved, 'prompt')} on another side than chance would have it: where "
+            yield ev.Notice(text=text + "nearly the same prompt stands.")
+        if self.split.untimed:
+            untimed = _some(self.split.untimed, "example", " without a time")
+            yield ev.Notice(text=f"{untimed} learned from: when it happened is not known.")
         answers = [one.answer for one in self.split.test]
         if self.recipe.test_data is not None:
             self.contract.check_covers(answers)
@@ -431,9 +451,12 @@ class _Line:
         return primes.chosen(self.recipe.prime, self.system, self.contract)
 
     def _check_lengths(self) -> None:
+        settings, split = self.recipe, self.split
+        apart = settings.validation_data is not None
         for source, examples in (
-            (self.recipe.data, [*self.split.train, *self.split.validation]),
-            (self.recipe.test_data or self.recipe.data, self.split.test),
+            (settings.data, split.train if apart else (*split.train, *split.validation)),
+            (settings.validation_data, split.validation if apart else ()),
+            (settings.test_data or settings.data, split.test),
         ):
             lengths = [self.halves.tokens(one) for one in examples]
             check_length(examples, lengths, self.halves.base.context, source or "The data")
@@ -800,6 +823,7 @@ class _Line:
             validation=card.counts["validation"],
             test=card.counts["test"],
             test_given=self.recipe.test_data is not None,
+            split_by=self.recipe.split.by,
             prime=card.prime,
             specialist_scores=specialist.scores,
             base_scores=base.scores,
@@ -843,7 +867,7 @@ def _not_kept(reason: Exception) -> str:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
-    lasting = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
+    lasting = {name: path.absolute() for name in _SOURCES if (path := getattr(recipe, name))}
     if recipe.prime is not None and recipe.prime.startswith("@"):
         lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
     return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})

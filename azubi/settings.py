@@ -4,10 +4,11 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 """
 
 import re
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -26,7 +27,20 @@ def _checked(duration: str) -> str:
     return duration.strip()
 
 
+def _moment(value: object) -> object:
+    """A date as text; YAML reads 2025-03-01 as a date of its own."""
+    told = value.isoformat() if isinstance(value, date) else value
+    if isinstance(told, str):
+        try:
+            datetime.fromisoformat(told.strip())
+        except ValueError:
+            raise PydanticCustomError("moment", "not a date such as 2025-03-01 or 2025-03-01T12:00") from None
+        return told.strip().replace(" ", "T")
+    return told
+
+
 Duration = Annotated[str, AfterValidator(_checked)]
+Moment = Annotated[str, BeforeValidator(_moment)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
@@ -51,6 +65,23 @@ class CacheSettings(BaseModel):
     """Most room for activations, such as 20 GB; the oldest go, what has no room is computed again."""
 
 
+class SplitSettings(BaseModel):
+    """How the examples are parted into train, validation and test."""
+
+    model_config = _CONFIG
+
+    test: float = Field(0.15, gt=0, lt=0.5)
+    """Share of the data that is only used to measure; not used when test_data is given."""
+    validation: float = Field(0.1, gt=0, lt=0.5)
+    """Share of the data that chooses the best epoch; not used when validation_data is given."""
+    by: Literal["prompt", "group", "time"] = "prompt"
+    """What stays together: equal prompts, or whole groups too; time puts the latest into the test."""
+    stratify: bool = False
+    """Give every answer its share of each side; without it, chance does."""
+    cutoff: Moment | None = None
+    """With by time: the test begins here (2025-03-01); chosen once and kept if not given."""
+
+
 class Recipe(BaseModel):
     """What goes into a run. The same recipe on the same data gives the same specialist."""
 
@@ -62,6 +93,8 @@ class Recipe(BaseModel):
     """The worked examples: JSONL or CSV."""
     test_data: Path | None = None
     """Examples kept apart as the test; without it, a share of the data is."""
+    validation_data: Path | None = None
+    """Examples that choose the best epoch; without it, a share of the data does."""
     prompt: str = "prompt"
     """Column that holds what is asked."""
     answer: str = "answer"
@@ -74,10 +107,8 @@ class Recipe(BaseModel):
     """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
     prime: str | None = None
     """The instruction that all examples share, as text or @file; made from the data if not given."""
-    validation: float = Field(0.1, gt=0, lt=0.5)
-    """Share of the data that chooses the best epoch."""
-    test: float = Field(0.15, gt=0, lt=0.5)
-    """Share of the data that is only used to measure; not used when test_data is given."""
+    split: SplitSettings = Field(default_factory=lambda: SplitSettings.model_validate({}))
+    """How the examples are parted into train, validation and test."""
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
     rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

@@ -18,6 +18,7 @@ from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
 from azubi.data.splitting import Split
 from azubi.data.template import Template
+from azubi.settings import SplitSettings
 from benchmarks.machine import ROOT
 
 Rows = list[dict[str, str]]
@@ -104,7 +105,7 @@ def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) 
 
 def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Split:
     """One in ten for validation: the same for every side and every seed."""
-    return splitting.split(examples, 0.1, 0.15, 0, test_given=tests)
+    return splitting.split(examples, SplitSettings(validation=0.1), 0, test_given=tests)
 
 
 def fewer(parts: Split, train: int | None) -> Split:

@@ -113,7 +113,7 @@ def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
         kept.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
         return kept[-1]
 
-    with replaced(line._Line, "_split", lambda self, examples, tests: split(examples, test_given=tests)):
+    with replaced(line._Line, "_split", lambda self, examples, tests, *_: split(examples, test_given=tests)):
         yield
 
 

@@ -36,7 +36,7 @@ def make(folder, base, rows, **settings):
         "epochs": 12,
         "patience": 99,
         "learning_rate": 1e-2,
-        "test": 0.3,
+        "split": {"test": 0.3},
     }
     told |= {"data": tiny.write(folder / "notes.jsonl", rows), "base": str(base), "dtype": "float32"}
     reports = []

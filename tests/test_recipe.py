@@ -16,6 +16,7 @@ from azubi import files
 from azubi.activations import ActivationCache, erase
 from azubi.ask import answer
 from azubi.cli.recipe_file import recipe_from
+from azubi.data import splitting
 from azubi.data.example import Example, Turn
 from azubi.data.splitting import place
 from azubi.errors import DataError, SettingError
@@ -316,8 +317,44 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
     told = [event.text for event in events if isinstance(event, ev.Notice)]
     assert told == [
         "1 repeated example is left out: the same prompt and answer count once.",
-        "10 examples are not trained on, because the test file asks the same.",
+        "10 examples are not learned from, chosen with or tested with: the same or nearly the same prompt "
+        "stands on another side.",
     ]
+
+
+def test_nearly_the_same_prompts_keep_to_one_side_and_are_told(recipe, home, monkeypatch):
+    parts = []
+    split = splitting.split
+    monkeypatch.setattr(splitting, "split", lambda *a, **k: parts.append(split(*a, **k)) or parts[0])
+    words = "After the storm of that night the keeper told us of damage to the"
+    rows = [
+        {"prompt": f"{words} {thing} again, {n}", "answer": line}
+        for line, things in tiny.THINGS.items()
+        for thing in things
+        for n in range(4)
+    ]
+    events = list(run(recipe(rows=[*rows, *tiny.labels(40)]), home))
+    kept = {side: {one.prompt for one in getattr(parts[0], side)} for side in ("train", "validation", "test")}
+    assert sum(all(row["prompt"] not in kept[side] for side in kept) for row in rows) == parts[0].overlapping
+    assert {words in prompt for prompt in kept["test"]} == {False}
+    told = [event.text for event in events if isinstance(event, ev.Notice)]
+    assert told == [
+        f"{parts[0].moved} prompts are on another side than chance would have it: where nearly the same "
+        "prompt stands."
+    ]
+
+
+def test_a_given_validation_chooses(recipe, home, tmp_path):
+    checks = tiny.write(tmp_path / "checks.jsonl", tiny.labels(9, seed=5))
+    events = list(run(recipe(validation_data=checks), home))
+    assert only(events, ev.DataReady).validation == 9
+    assert set(Store(home).get("tiny").data) == {"notes.jsonl", "checks.jsonl"}
+    assert (Path(only(events, ev.Packaged).folder) / "recipe.yaml").read_text().count(str(checks)) == 1
+
+
+def test_the_latest_are_tested_with(recipe, home):
+    with pytest.raises(SettingError, match="no example has a time"):
+        list(run(recipe(split={"by": "time"}), home))
 
 
 def test_labels_that_only_a_given_test_has_are_refused(recipe, home, tmp_path):

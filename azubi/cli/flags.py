@@ -86,7 +86,7 @@ def _parameters() -> list[inspect.Parameter]:
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
-    if bool in get_args(field.annotation):
+    if bool in (field.annotation, *get_args(field.annotation)):
         names = f"{flag(name)}/{flag('no_' + name)}"
         switch = typer.Option(names, help=_help(field), show_default=False)
         annotation: Any = Annotated[bool | None, switch]

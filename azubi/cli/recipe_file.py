@@ -68,7 +68,7 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data"):
+    for name in ("data", "test_data", "validation_data"):
         if isinstance(settings.get(name), str):
             settings[name] = folder / Path(settings[name]).expanduser()
     prime, base = settings.get("prime"), settings.get("base")
@@ -116,6 +116,8 @@ def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) 
 
 def _unknown(names: Sequence[str], source: Path) -> SettingError:
     *group, own = names
+    if not group and own in _MOVED:
+        return SettingError(f"{source} has the setting `{own}`, which is now one of `split`.", _MOVED[own])
     siblings = [known[len(group)] for known, _ in fields() if [*known[: len(group)]] == group]
     near = get_close_matches(own, siblings, n=1, cutoff=0.5)
     remedy = f"Did you mean `{'.'.join([*group, near[0]])}`?" if near else _SEE
@@ -128,6 +130,7 @@ def _no_group(name: str, value: Any, source: Path) -> SettingError:
     return SettingError(problem, f"Write `{name}: {{{own[0]}: …}}`. It has {', '.join(own)}.")
 
 
+_MOVED = {own: f"Write `split: {{{own}: …}}`." for own in ("test", "validation")}
 _SEE = "See `azubi tune --help` for all settings."
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 
@@ -141,6 +144,8 @@ def _cause(detail: "ErrorDetails") -> str:
         "less_than": f"must be below {context.get('lt')}",
         "less_than_equal": f"must be at most {context.get('le')}",
         "duration": "is not a time such as 20m, 1h30m or 90s",
+        "moment": "is not a date such as 2025-03-01 or 2025-03-01T12:00",
+        "bool_parsing": "is neither true nor false",
         "literal_error": f"must be {context.get('expected')}",
         "string_pattern_mismatch": "does not follow the rules for names",
         "int_parsing": "is not a whole number",

@@ -169,6 +169,15 @@ def groups(texts: Sequence[str], threshold: float = NEAR) -> list[tuple[int, ...
     return [tuple(places) for places in together.values() if len(places) > 1]
 
 
+def sets(texts: Sequence[str]) -> tuple[U32, I64]:
+    """What is compared: hashes of each text's words and word pairs, sorted, text after text; and how many."""
+    parts = [_sets(part)[:2] for part in _portions(texts)] or [
+        (np.empty(0, np.uint32), np.empty(0, np.int64))
+    ]
+    elements, sizes = zip(*parts, strict=True)
+    return np.concatenate(elements), np.concatenate(sizes)
+
+
 class _Forest:
     """Sorts sketches from sixteen places in them and names neighbours that do not hang together yet."""
 

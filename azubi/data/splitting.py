@@ -1,16 +1,20 @@
-"""Parts examples into train, validation and test, by a hash of what was asked.
+"""Parts examples into train, validation and test.
 
-The same prompt never stands on two sides, and new rows never move old ones. Knows nothing of
-files or tasks, nor whether two differently worded prompts mean the same.
+Equal prompts, and those that are nearly equal, never stand on two sides of the test, and new rows never move
+old ones: see `settling`. Knows nothing of files, versions or tasks.
 """
 
-import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from azubi.data.example import Example
-from azubi.errors import DataError
+from azubi.data.neighbours import Neighbours
+from azubi.data.settling import Settled, Settling, hashed, normalised, placed, question
+from azubi.data.side import Side
+from azubi.errors import DataError, SettingError
+from azubi.settings import SplitSettings
+
+__all__ = ["Settled", "Split", "normalised", "place", "question", "sample", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,36 +27,62 @@ class Split:
     duplicates: int = 0
     """Examples left out because another has the same prompt and the same answer."""
     overlapping: int = 0
-    """Examples left out because their prompt also stands in the given test."""
+    """Examples left out because the same or nearly the same prompt stands on another side."""
+    moved: int = 0
+    """Prompts that went to another side than their own, to where nearly the same stands."""
+    untimed: int = 0
+    """Examples that do not tell when they happened, if split by time; they are learned from."""
+    settled: Settled = field(default_factory=Settled)
+    """What later splits of more data have to keep to; `limit` and `test_limit` leave it alone."""
 
 
 def split(
     examples: Sequence[Example],
-    validation: float,
-    test: float,
+    how: SplitSettings | None = None,
     seed: int = 0,
     *,
     test_given: Sequence[Example] | None = None,
+    validation_given: Sequence[Example] | None = None,
+    earlier: Settled | None = None,
     limit: int | None = None,
     test_limit: int | None = None,
 ) -> Split:
-    """Part the examples; each keeps the order of the source.
+    """Part the examples; each side keeps the order of the source.
 
-    `validation` and `test` are shares of the prompts. With `test_given`, all of `examples` but those
-    whose prompt stands there are for train and validation, and the given test is kept as it is.
-    `limit` keeps about as many of train and validation together as it says, in their proportion;
-    `test_limit` as many of the test.
+    A side that is given takes none of `examples`. The given test is kept as it is; of the given validation,
+    what the test asks too is left out. `earlier` is what a split of an earlier state of the data
+    settled, with the same settings and seed. `limit` keeps about as many of train and validation together
+    as it says, in their proportion; `test_limit` as many of the test.
+
+    Raises:
+        SettingError: the settings contradict each other, or ask for what no example tells.
+        DataError: a side would be empty, or there is nothing to learn.
     """
+    how = how or SplitSettings.model_validate({})
     unique = _unique(examples)
-    kept = unique if test_given is None else _without(unique, test_given)
-    share = test if test_given is None else 0.0
-    places = [(place(example, seed), example) for example in kept]
+    _check_settings(how, unique)
+    given: dict[Side, Sequence[Example]] = {}
+    if test_given is not None:
+        given["test"] = test_given
+    if validation_given is not None:
+        given["validation"] = validation_given
+    asked = {question(one.prompt): one.prompt for side in (*given.values(), unique) for one in side}
+    work = Settling(how, seed, earlier or Settled(), Neighbours(asked), given)
+    validation = work.given()
+    sides = work.settle(unique)
+
+    def on(side: Side) -> tuple[Example, ...]:
+        return tuple(one for one, there in zip(unique, sides, strict=True) if there == side)
+
     parts = Split(
-        train=tuple(e for at, e in places if share <= at < 1 - validation),
-        validation=tuple(e for at, e in places if at >= max(share, 1 - validation)),
-        test=tuple(e for at, e in places if at < share) if test_given is None else tuple(test_given),
+        train=on("train"),
+        validation=on("validation") if validation_given is None else tuple(validation),
+        test=on("test") if test_given is None else tuple(test_given),
         duplicates=len(examples) - len(unique),
-        overlapping=len(unique) - len(kept),
+        overlapping=sides.count(None) + len(validation_given or ()) - len(validation),
+        moved=work.moved,
+        untimed=sum(not one.time for one in unique) if how.by == "time" else 0,
+        settled=work.settled,
     )
     _check(parts, len(examples))
     return _limited(parts, limit, test_limit, seed)
@@ -60,33 +90,40 @@ def split(
 
 def place(example: Example, seed: int = 0) -> float:
     """Where the example's prompt falls in [0, 1): test from the bottom, validation from the top."""
-    return _hash(normalised(example.prompt), seed) / 2**64
-
-
-def normalised(prompt: str) -> str:
-    """The prompt without differences of case, spacing and Unicode form."""
-    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+    return placed(normalised(example.prompt), seed)
 
 
 def sample(examples: Sequence[Example], count: int, seed: int = 0) -> tuple[Example, ...]:
     """At most `count` of the examples, the same ones every time, in their order."""
     if count >= len(examples):
         return tuple(examples)
-    ranked = sorted(range(len(examples)), key=lambda i: (_hash(examples[i].id, seed), i))
+    ranked = sorted(range(len(examples)), key=lambda i: (hashed(examples[i].id, seed), i))
     return tuple(examples[i] for i in sorted(ranked[:count]))
 
 
-def _hash(text: str, seed: int) -> int:
-    return int.from_bytes(blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest())
-
-
 def _unique(examples: Sequence[Example]) -> list[Example]:
-    return list({example.id: example for example in reversed(examples)}.values())[::-1]
+    first: dict[str, Example] = {}
+    for one in examples:
+        first.setdefault(one.id, one)
+    return list(first.values())
 
 
-def _without(examples: Iterable[Example], test: Iterable[Example]) -> list[Example]:
-    asked = {normalised(example.prompt) for example in test}
-    return [example for example in examples if normalised(example.prompt) not in asked]
+def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
+    if how.by == "time" and how.stratify:
+        raise SettingError(
+            "split.stratify cannot be had with split.by time: the time decides, whatever the answer.",
+            "Leave one of them out.",
+        )
+    if how.by != "time" and how.cutoff is not None:
+        raise SettingError(
+            f"split.cutoff is {how.cutoff}, but the split goes by {how.by}.",
+            "Set split.by to time, or leave the cut-off out.",
+        )
+    if how.by != "prompt" and examples and not any(getattr(one, how.by) for one in examples):
+        raise SettingError(
+            f"split.by is {how.by}, but no example has a {how.by}.",
+            f"Name the column that holds it: `{how.by}: COLUMN` in the recipe, or --{how.by} COLUMN.",
+        )
 
 
 def _check(parts: Split, given: int) -> None:
@@ -97,7 +134,7 @@ def _check(parts: Split, given: int) -> None:
         named = ", ".join(f"{size:,} for {side}" for side, size in sizes.items())
         raise DataError(
             f"{given:,} examples{less} give {named}: each needs at least 1.",
-            "Bring more examples (a few hundred are a good start), or raise --validation or --test.",
+            "Bring more examples (a few hundred are a good start), or raise split.test or split.validation.",
         )
     answers = {example.answer for example in parts.train}
     if len(answers) < 2:
@@ -116,6 +153,6 @@ def _limited(parts: Split, limit: int | None, test_limit: int | None, seed: int)
         train = sample(train, max(2, limit - part), seed)
     if test_limit is not None:
         test = sample(test, test_limit, seed)
-    result = Split(train, validation, test, parts.duplicates, parts.overlapping)
+    result = replace(parts, train=train, validation=validation, test=test)
     _check(result, len(parts.train) + len(parts.validation))
     return result

@@ -64,6 +64,8 @@ class Report(BaseModel):
     """Examples that the scores come from."""
     test_given: bool = False
     """Whether the test examples were brought apart, as opposed to split off."""
+    split_by: Literal["prompt", "group", "time"] = "prompt"
+    """What parted them, if they were split off."""
     prime: str
     """The instruction that all examples share."""
 

@@ -48,11 +48,25 @@ def test_a_recipe_with_a_group_is_written_and_read_again(tmp_path):
     assert again.cache == recipe.cache
 
 
+def test_the_split_in_file_and_flags(tmp_path, runs):
+    path = write(tmp_path, "data: d.jsonl\nsplit: {by: time, cutoff: 2025-03-01, test: 0.2}\n")
+    split = recipe_from(path, {"split_test": "0.3"}).split
+    assert (split.by, split.cutoff, split.test, split.validation) == ("time", "2025-03-01", 0.3, 0.1)
+    assert main(["tune", "d.csv", "--split-stratify", "--home", str(tmp_path)]) == 0
+    assert runs[0][0].split.stratify is True
+    assert main(["tune", "d.csv", "--no-split-stratify", "--home", str(tmp_path)]) == 0
+    assert runs[1][0].split.stratify is False
+
+
 def test_paths_count_from_the_recipe(tmp_path):
-    path = write(tmp_path, "data: d.jsonl\ntest_data: /abs/t.jsonl\nprime: '@p.txt'\nbase: ./model\n")
+    path = write(
+        tmp_path,
+        "data: d.jsonl\ntest_data: /abs/t.jsonl\nvalidation_data: v.csv\nprime: '@p.txt'\nbase: ./model\n",
+    )
     recipe = recipe_from(path, {})
     assert recipe.data == tmp_path / "d.jsonl"
     assert recipe.test_data == Path("/abs/t.jsonl")
+    assert recipe.validation_data == tmp_path / "v.csv"
     assert recipe.prime == f"@{tmp_path / 'p.txt'}"
     assert recipe.base == str(tmp_path / "model")
 
@@ -74,7 +88,9 @@ def test_tail_layers_take_words_and_numbers(word):
         ({"learning_rate": "fast"}, ["--learning-rate", '"fast"', "not a number"]),
         ({"dtype": "float16"}, ["--dtype", '"float16"', "float32", "bfloat16"]),
         ({"name": "My Bank"}, ["--name", '"My Bank"', "small letters"]),
-        ({"test": "0.9"}, ["--test", '"0.9"', "below 0.5"]),
+        ({"split_test": "0.9"}, ["--split-test", '"0.9"', "below 0.5"]),
+        ({"split_by": "line"}, ["--split-by", '"line"', "prompt|group|time"]),
+        ({"split_cutoff": "spring"}, ["--split-cutoff", '"spring"', "2025-03-01"]),
         ({"data": "other.csv"}, ["twice", "other.csv"]),
         ({"cache_dtype": "int4"}, ["--cache-dtype", '"int4"', "auto|float32|bfloat16|int8"]),
         ({"cache_quota": "lots"}, ["--cache-quota", '"lots"', "not a size", "SIZE"]),
@@ -97,6 +113,10 @@ def test_wrong_flags(flags, words):
         ("data: d.csv\ncache: {dtype: x}\n", ["`cache.dtype` in", "r.yaml", "'bfloat16' or 'int8'"]),
         ("data: d.csv\ncache: {quota: -3}\n", ["`cache.quota` in", "r.yaml", "not a size"]),
         ("data: d.csv\ncache: int8\n", ["`cache` in", "a group of settings", "dtype, quota"]),
+        ("data: d.csv\nsplit: {cutoff: 3}\n", ["`split.cutoff` in", "not text"]),
+        ("data: d.csv\nsplit: {stratify: perhaps}\n", ["`split.stratify` in", "neither true nor false"]),
+        ("data: d.csv\nvalidation: 0.2\n", ["`validation`", "`split: {validation: …}`"]),
+        ("data: d.csv\ntest: 0.2\n", ["`test`", "`split: {test: …}`"]),
         ("epochs: 2\n", ["names no data"]),
         ("", ["names no data"]),
         ("- a\n- b\n", ["holds no settings"]),

@@ -125,7 +125,7 @@ def test_a_base_that_cannot_be_used(spoil, words, bases, tmp_path, data, home, r
     ("flags", "words"),
     [
         (["--epochs", "many"], ["--epochs", '"many"', "not a whole number"]),
-        (["--test", "0.7"], ["--test", '"0.7"', "below 0.5"]),
+        (["--split-test", "0.7"], ["--split-test", '"0.7"', "below 0.5"]),
         (["--dtype", "float8"], ["--dtype", '"float8"', "float32"]),
         (["--tail-layers", "9"], ["tail_layers is 9", "3 layers", "up to 3"]),
         (["--prime", "@nowhere.txt"], ["nowhere.txt", "No such file", "--prime"]),

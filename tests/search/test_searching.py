@@ -22,7 +22,7 @@ from azubi.search import bench, searching
 from azubi.search.allowance import Allowance
 from azubi.search.searching import Quest, search
 from azubi.search.shelf import Shelf
-from azubi.settings import Recipe
+from azubi.settings import Recipe, SplitSettings
 from azubi.tail import training
 from azubi.trunk.filling import Filled
 from tests import tiny
@@ -54,7 +54,7 @@ def events_of(events, kind):
 def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = reading.read(recipe.data, "prompt", "answer").examples
-    split = splitting.split(examples, 0.2, 0.2)
+    split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
     contract = infer([one.answer for one in examples], recipe.task)
     machine = machine or probe.probe(recipe.dtype, recipe.threads)
     quest = Quest(recipe, contract, split, None, machine, home)
