@@ -1,1 +1,5 @@
-"""Examples in, checked and split; the prime; the chat template. Knows no other room but the errors."""
+"""Examples in, checked and split; the prime; the chat template. Below it: settings, errors."""
+
+from azubi.data.reading import read, stream
+
+__all__ = ["read", "stream"]
