@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -29,9 +30,10 @@ from azubi.answering import Answer, Answering, check_fits
 from azubi.base import catalog, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
-from azubi.data import reading, splitting
+from azubi.data import splitting
 from azubi.data.contract import infer
 from azubi.data.example import Example
+from azubi.data.reading import STDIN, Reading, Source, read_source
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
 from azubi.errors import (
@@ -86,17 +88,16 @@ def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event
         UsageError: settings, data or base cannot be used.
         RunError: something failed on the way.
     """
-    lasting = _absolute(recipe)
-    identity, place = _identity(lasting), Runs(home)
+    lasting, passing = _absolute(recipe), _passing(recipe)
+    identity, place = _identity(lasting, passing), Runs(home)
     found = None if fresh else place.take(identity)
-    yield from _work_on(
-        recipe, home, found or place.begin(recipe.name, identity, lasting.model_dump(mode="json"))
-    )
+    work = found or place.begin(recipe.name, identity, lasting.model_dump(mode="json"))
+    yield from _work_on(recipe, home, work, passing)
 
 
-def _work_on(recipe: Recipe, home: Path, work: Run) -> Iterator[ev.Event]:
+def _work_on(recipe: Recipe, home: Path, work: Run, passing: "_Passing") -> Iterator[ev.Event]:
     """Run `recipe` in the folder of `work`, each event written there as it is yielded."""
-    line = _Line(recipe, home, work)
+    line = _Line(recipe, home, work, passing)
     before = work.earlier[-1].elapsed if work.earlier else 0.0
     begun = time.monotonic()
     try:
@@ -130,16 +131,34 @@ def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
     if state != "unfinished":
         raise SettingError(f"The run {found.id} is {state} and cannot be gone on with.", "See: azubi runs")
     recipe = Recipe.model_validate(found.paper.settings)
-    work = Runs(home).take(_identity(recipe), found.id)
+    if STDIN in (getattr(recipe, name) for name in _SOURCES):
+        raise SettingError(
+            f"The examples of the run {found.id} came by standard input, which is gone.",
+            "Give the command that began it once more, with the same input.",
+        )
+    passing = _passing(recipe)
+    work = Runs(home).take(_identity(recipe, passing), found.id)
     if work is None:
         raise SettingError(
             f"The data of the run {found.id} have changed since it began.",
             "Begin a new run with azubi tune; what the trunk said about unchanged examples is used again.",
         )
-    return _work_on(recipe, home, work)
+    return _work_on(recipe, home, work, passing)
 
 
-def _identity(recipe: Recipe) -> str:
+_Passing = dict[str, tuple[Source, Reading]]
+"""What was read from sources that are no files and so cannot be hashed without: by the setting's name."""
+
+
+def _passing(recipe: Recipe) -> _Passing:
+    sources = {"data": Source.of(recipe)}
+    for name in _SOURCES[1:]:
+        if (path := getattr(recipe, name)) is not None:
+            sources[name] = Source(recipe, path)
+    return {name: (one, read_source(one)) for name, one in sources.items() if not one.lasting}
+
+
+def _identity(recipe: Recipe, passing: _Passing) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
     told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
@@ -148,6 +167,7 @@ def _identity(recipe: Recipe) -> str:
         # What cannot be read is said by whoever reads it for its content.
         with contextlib.suppress(OSError):
             told[name] = files.sha256(path) if path is not None else told[name]
+    told |= {name: source.sha256(read.examples) for name, (source, read) in passing.items()}
     return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
@@ -202,6 +222,7 @@ class _Line:
     recipe: Recipe
     home: Path
     work: Run
+    passing: _Passing = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
     epochs: dict[int, Epoch] = field(default_factory=dict)
@@ -211,6 +232,8 @@ class _Line:
     under_way: bool = False
     """Whether trunk or search have begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
+    rejected: list[str] = field(default_factory=list)
+    """Lines of rejected.jsonl."""
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -258,9 +281,9 @@ class _Line:
                 "Leave --budget out, or search without --from.",
             )
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
-        examples = yield from self._read(self.recipe.data)
-        tests = yield from self._given(self.recipe.test_data)
-        checks = yield from self._given(self.recipe.validation_data)
+        examples = yield from self._read("data", Source.of(self.recipe))
+        tests = yield from self._given("test_data")
+        checks = yield from self._given("validation_data")
         # What all examples share is the prime, and stands in none of them.
         self.system = primes.shared_system([*examples, *(tests or ()), *(checks or ())])
         if self.system is not None:
@@ -294,22 +317,29 @@ class _Line:
             fields=self.contract.fields,
         )
 
-    def _read(self, path: Path | None) -> Generator[ev.Event, None, tuple[Example, ...]]:
-        if path is None:
-            raise SettingError("There are no examples: data is not set.", "Name a file: azubi tune FILE")
-        found = reading.read(path, self.recipe.prompt, self.recipe.answer)
-        self.hashes[str(path) if path.name in self.hashes else path.name] = files.sha256(path)
-        if found.skipped:
-            lines = ", ".join(str(line) for line, _ in found.skipped[:5])
-            yield ev.Notice(
-                text=f"{path.name}: {_some(len(found.skipped), 'row', ' without a prompt or an answer')} "
-                f"left out (line {lines}{' …' if len(found.skipped) > 5 else ''})."
-            )
+    def _read(self, setting: str, source: Source) -> Generator[ev.Event, None, tuple[Example, ...]]:
+        if setting in self.passing:
+            source, found = self.passing.pop(setting)
+        else:
+            found = read_source(source)
+        name = source.path.name if source.lasting and source.path is not None else source.name
+        self.hashes[source.name if name in self.hashes else name] = source.sha256(found.examples)
+        for note in found.notes:
+            yield ev.Notice(text=note)
+        if found.rejected:
+            self.rejected += [one.as_json(source=source.name) for one in found.rejected]
+            path = self.work.folder / "rejected.jsonl"
+            files.write_text(path, "".join(f"{line}\n" for line in self.rejected))
+            first = "; ".join(f"line {one.line}: {one.reason}" for one in found.rejected[:3])
+            more = "; …" if len(found.rejected) > 3 else ""
+            count = _some(len(found.rejected), "row", " that cannot be used")
+            yield ev.Notice(text=f"{name}: {count} left out ({first}{more}), see {path}")
         return found.examples
 
-    def _given(self, path: Path | None) -> Generator[ev.Event, None, tuple[Example, ...] | None]:
+    def _given(self, setting: str) -> Generator[ev.Event, None, tuple[Example, ...] | None]:
         """The examples of a side that was given apart, if it was."""
-        return (yield from self._read(path)) if path is not None else None
+        path: Path | None = getattr(self.recipe, setting)
+        return (yield from self._read(setting, Source(self.recipe, path))) if path is not None else None
 
     def _split(
         self,
@@ -454,12 +484,12 @@ class _Line:
         settings, split = self.recipe, self.split
         apart = settings.validation_data is not None
         for source, examples in (
-            (settings.data, split.train if apart else (*split.train, *split.validation)),
-            (settings.validation_data, split.validation if apart else ()),
-            (settings.test_data or settings.data, split.test),
+            (settings.data or "The data", split.train if apart else (*split.train, *split.validation)),
+            (settings.validation_data or "The data", split.validation if apart else ()),
+            (settings.test_data or settings.data or "The data", split.test),
         ):
             lengths = [self.halves.tokens(one) for one in examples]
-            check_length(examples, lengths, self.halves.base.context, source or "The data")
+            check_length(examples, lengths, self.halves.base.context, source)
 
     def _check_room(self) -> None:
         """What could not be answered in the test is said now, not after training."""
@@ -867,7 +897,13 @@ def _not_kept(reason: Exception) -> str:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
-    lasting = {name: path.absolute() for name in _SOURCES if (path := getattr(recipe, name))}
+    lasting: dict[str, Any] = {
+        name: path.absolute()
+        for name in (*_SOURCES, "answers")
+        if (path := getattr(recipe, name)) and path != STDIN
+    }
+    if recipe.sql is not None:
+        lasting["sql"] = recipe.sql.from_folder(Path())
     if recipe.prime is not None and recipe.prime.startswith("@"):
         lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
     return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})

@@ -6,9 +6,19 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+)
+from pydantic import ValidationError as Invalid
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -54,6 +64,136 @@ _CONFIG = ConfigDict(
 )
 
 
+class RecordField(BaseModel):
+    """One field of a JSON record that is made of columns."""
+
+    model_config = _CONFIG
+
+    column: str
+    """The column that holds the value."""
+    type: Literal["string", "number", "integer", "boolean"] | None = None
+    """What the value is made into; left as the source has it if not given (in CSV, text)."""
+    decimal: Literal[".", ","] | None = None
+    """Decimal sign of numbers that are text; with it, the other sign may group digits: 1.234,56."""
+
+
+Record = dict[str, RecordField]
+"""Fields of a JSON record, in their order."""
+
+
+def _answer(value: Any) -> str | Record:
+    """A column's name or a mapping, also as YAML text; raises if it is neither."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        import yaml
+
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise PydanticCustomError(
+                "record", "neither a column nor a mapping such as {line: lob}"
+            ) from None
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict) or not value:
+        raise PydanticCustomError("record", "neither a column nor a mapping such as {line: lob}")
+    return {str(name): _field(str(name), told) for name, told in value.items()}
+
+
+def _field(name: str, told: Any) -> RecordField:
+    if told is None or isinstance(told, str):
+        return RecordField(column=told or name)
+    try:
+        return RecordField.model_validate(told)
+    except Invalid as error:
+        first = error.errors()[0]
+        where = ".".join([name, *(str(part) for part in first["loc"])])
+        problem = f"in {where}: {first['msg'][:1].lower()}{first['msg'][1:]}"
+        raise PydanticCustomError("record", "{problem}", {"problem": problem}) from None
+
+
+class DatabaseUrl:
+    """The address of a database. Its password shows nowhere: not in messages, files or `repr`.
+
+    `str` gives the address with *** in its place; `${NAME}`, a reference to the environment, stays as it is.
+    """
+
+    __slots__ = ("_url",)
+
+    def __init__(self, url: str) -> None:
+        """Take the address as it was written."""
+        self._url = url
+
+    def reveal(self) -> str:
+        """The address as it was written, for whoever connects."""
+        return self._url
+
+    def from_folder(self, folder: Path) -> "DatabaseUrl":
+        """The same address with the path of an SQLite file counted from `folder`."""
+        found = _SQLITE.fullmatch(self._url)
+        return DatabaseUrl(f"{found[1]}{folder.absolute() / found[2]}{found[3] or ''}") if found else self
+
+    def __str__(self) -> str:
+        """Password and the like left out."""
+        shown = _PASSWORD.sub(_starred, self._url)
+        return _SECRET.sub(_starred, shown)
+
+    def __repr__(self) -> str:
+        return f"DatabaseUrl({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, DatabaseUrl) and self._url == other._url
+
+    def __hash__(self) -> int:
+        return hash(self._url)
+
+
+_PASSWORD = re.compile(r"^([^:/?#]+://[^:/?#@]*:)(.*)(?=@)", re.DOTALL)
+_SECRET = re.compile(
+    r"([?&;][^=&;]*(?:pass|pwd|secret|token|key|cred|connect)[^=&;]*=)([^&;]*)", re.IGNORECASE
+)
+_SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!file:|:memory:)([^/?][^?]*)(\?.*)?", re.DOTALL)
+_REFERENCE = re.compile(r"\$\{\w+\}")
+
+
+def _starred(found: re.Match[str]) -> str:
+    return found[0] if _REFERENCE.fullmatch(found[2]) else f"{found[1]}***"
+
+
+def _address(value: Any) -> DatabaseUrl:
+    if isinstance(value, str) and "://" in value:
+        return DatabaseUrl(value)
+    if isinstance(value, DatabaseUrl):
+        return value
+    raise PydanticCustomError("database", "not an address such as postgresql+psycopg://user@host/database")
+
+
+class LimitSettings(BaseModel):
+    """How much of a source is read before it is taken for damaged or hostile."""
+
+    model_config = _CONFIG
+
+    rejected: float = Field(0.05, ge=0, le=1)
+    """Most rows that may be unusable, as a share; with more, the source is refused."""
+    rows: int = Field(20_000_000, ge=1)
+    """Most rows of a source, and most documents of a folder."""
+    row: ByteSize = ByteSize(10 * 10**6)
+    """Most bytes of one row; longer ones are left out."""
+    unpacked: ByteSize = ByteSize(50 * 10**9)
+    """Most bytes that a .gz, .zst or standard input may unfold to."""
+    office: ByteSize = ByteSize(2 * 10**9)
+    """Most bytes that an Excel or Word file may unfold to; they are read into memory."""
+    cells: int = Field(50_000_000, ge=1)
+    """Most cells of a sheet, empty ones too."""
+    document: ByteSize = ByteSize(100 * 10**6)
+    """Most bytes of one document's file."""
+    pages: int = Field(1_000, ge=1)
+    """Most pages of a PDF."""
+    seconds: int = Field(60, ge=1)
+    """Most time for getting the text out of one document."""
+    memory: ByteSize = ByteSize(2 * 10**9)
+    """Most memory for getting the text out of one document."""
+
+
 class CacheSettings(BaseModel):
     """How activations are kept on disk."""
 
@@ -90,15 +230,39 @@ class Recipe(BaseModel):
     name: str = Field("specialist", pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")
     """What the specialist is called: small letters, digits, dot, dash, underscore."""
     data: Path | None = None
-    """The worked examples: JSONL or CSV."""
+    """The worked examples: JSONL, CSV, Parquet or XLSX, a folder of documents, or - for standard input."""
     test_data: Path | None = None
     """Examples kept apart as the test; without it, a share of the data is."""
     validation_data: Path | None = None
     """Examples that choose the best epoch; without it, a share of the data does."""
+    sql: Annotated[DatabaseUrl, PlainValidator(_address), PlainSerializer(str)] | None = None
+    """Database to read instead of a file, with query; write ${NAME} in place of the password."""
+    query: str | None = None
+    """What to ask the database: one SELECT."""
+    sheet: str | None = None
+    """Sheet of an Excel file; the first one if not given."""
+    encoding: str | None = None
+    """Character encoding of text files, such as cp1252; found out if not given."""
+    delimiter: str | None = Field(None, min_length=1, max_length=3)
+    """What parts the columns of CSV, such as ; or \\t for a tab; found out if not given."""
+    answers: Path | None = None
+    """Table with a row per document of a folder; its answers.csv (or .tsv, .xlsx, …) if not given."""
+    file: str = "file"
+    """Column of the table of answers that names the document."""
     prompt: str = "prompt"
-    """Column that holds what is asked."""
-    answer: str = "answer"
-    """Column that holds the right answer."""
+    """Column that holds what is asked, or text with columns in braces: "{subject}: {body}"."""
+    answer: Annotated[str | Record, BeforeValidator(_answer)] = "answer"
+    """Column of the right answer, or a record: "{line: lob, sum: {column: amt, type: number}}"."""
+    group: str | None = None
+    """Column by which rows belong together, such as the policy; one group stays on one side of the split."""
+    time: str | None = None
+    """Column that says when it happened: ISO 8601 or 31.12.2024."""
+    id: str | None = None
+    """Column with your own name for the row, such as the claim's number."""
+    weight: str | None = None
+    """Column that says how much a row counts in training; 1 where it is empty."""
+    turns: Literal["last", "all"] = "last"
+    """Which of the assistant's turns in a conversation are learned."""
     task: Literal["auto", "labels", "json", "text"] = "auto"
     """What the answers are: labels of a closed set, JSON records, or free text."""
     base: str = "auto"
@@ -141,6 +305,8 @@ class Recipe(BaseModel):
     """Number format of the computation; auto measures both and takes the faster one that is native here."""
     cache: CacheSettings = Field(default_factory=lambda: CacheSettings.model_validate({}))
     """How activations are kept on disk."""
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings.model_validate({}))
+    """How much of a source is read before it is taken for damaged or hostile."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to compute; auto takes a graphics card if torch can use one. Only processors were measured."""
     threads: int | None = Field(None, ge=1)

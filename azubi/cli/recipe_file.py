@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from azubi.cli.flags import accepts, fields, flag, grouped, parameter_name
 from azubi.cli.words import as_json
 from azubi.errors import SettingError
-from azubi.settings import Recipe
+from azubi.settings import DatabaseUrl, Recipe
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 RECIPE_SUFFIXES = (".yaml", ".yml")
 
 
-def recipe_from(source: Path, given: Mapping[str, str | bool]) -> Recipe:
-    """Make the recipe of a run from its source, a data file or a recipe file, and the flags given."""
+def recipe_from(source: Path | None, given: Mapping[str, str | bool]) -> Recipe:
+    """Make the recipe of a run from its source, a data file or a recipe file, and the flags given.
+
+    The source may be left out if the flags name a database (or data).
+    """
+    if source is None:
+        return validated(grouped(given), frozenset(given), Path("the command"))
     if source.suffix.lower() in RECIPE_SUFFIXES:
         settings: dict[str, Any] = read_recipe(source)
     elif "data" in given:
@@ -68,9 +73,11 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data", "validation_data"):
-        if isinstance(settings.get(name), str):
+    for name in ("data", "test_data", "validation_data", "answers"):
+        if isinstance(settings.get(name), str) and settings[name] != "-":
             settings[name] = folder / Path(settings[name]).expanduser()
+    if isinstance(sql := settings.get("sql"), str):
+        settings["sql"] = DatabaseUrl(sql).from_folder(folder) if "://" in sql else sql
     prime, base = settings.get("prime"), settings.get("base")
     if isinstance(prime, str) and prime.startswith("@"):
         settings["prime"] = f"@{folder / Path(prime[1:]).expanduser()}"
@@ -89,7 +96,7 @@ def validated(settings: Mapping[str, Any], from_flags: frozenset[str], source: P
         recipe = Recipe.model_validate(dict(settings))
     except ValidationError as error:
         raise _in_words(error, from_flags, source) from None
-    if recipe.data is None:
+    if recipe.data is None and recipe.sql is None:
         raise SettingError(f"{source} names no data.", "Add `data: FILE` to it, or give --data FILE.")
     return recipe
 
@@ -110,7 +117,8 @@ def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) 
     bound = next((detail for detail in details if detail["type"] in _BOUNDS), None)
     alternatives = len(details) > 1 and bound is None
     cause = f"is not one of {accepts(field)}" if alternatives else _cause(bound or first)
-    problem = f"{where} cannot be {as_json(first['input'])}: it {cause}."
+    value = "what was given" if names == ("sql",) else as_json(first["input"])  # it may hold a password
+    problem = f"{where} cannot be {value}: it {cause}."
     return SettingError(problem, f"It takes {accepts(field)}. {field.description or ''}".strip())
 
 
@@ -143,6 +151,8 @@ def _cause(detail: "ErrorDetails") -> str:
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "less_than": f"must be below {context.get('lt')}",
         "less_than_equal": f"must be at most {context.get('le')}",
+        "record": f"is {detail['msg']}",
+        "database": f"is {detail['msg']}",
         "duration": "is not a time such as 20m, 1h30m or 90s",
         "moment": "is not a date such as 2025-03-01 or 2025-03-01T12:00",
         "bool_parsing": "is neither true nor false",

@@ -10,7 +10,11 @@ from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
 
 Source = Annotated[
-    Path, typer.Argument(metavar="SOURCE", help="The worked examples (JSONL or CSV), or a recipe (.yaml).")
+    Path | None,
+    typer.Argument(
+        metavar="SOURCE",
+        help="The worked examples (a file, a folder, or -), or a recipe (.yaml). Not needed with --sql.",
+    ),
 ]
 Fresh = Annotated[
     bool,
@@ -28,7 +32,7 @@ RunId = Annotated[
 @with_recipe_flags
 def tune(
     session: Session,
-    source: Source,
+    source: Source = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
     **flags: str | bool | None,
@@ -37,7 +41,7 @@ def tune(
 
     It is measured against its base on examples that neither has seen, and kept.
 
-    SOURCE is a data file or a recipe file. A flag that is given overrides the recipe file. After an
+    SOURCE is data or a recipe file. A flag that is given overrides the recipe file. After an
     interruption the same command goes on where it was.
     """
     given = {name: value for name, value in flags.items() if value is not None}

@@ -1,5 +1,6 @@
-"""Examples in, checked and split; the prime; the chat template. Knows the settings and errors alone."""
+"""Examples in, checked and split; the prime; the chat template. Below it: settings, errors."""
 
+from azubi.data.reading import read, stream
 from azubi.data.splitting import split
 
-__all__ = ["split"]
+__all__ = ["read", "split", "stream"]

@@ -16,6 +16,8 @@ class Turn:
 
     role: Role
     content: str
+    learned: bool = False
+    """Whether training learns it beside the answer; for turns of the assistant."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,13 @@
 """What the reader takes, and how it refuses what it cannot take."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 from azubi.data.example import Turn
 from azubi.data.reading import read
-from azubi.errors import DataError
-
-
-@pytest.fixture
-def file(tmp_path):
-    def write(content: str | bytes, name: str = "data.jsonl") -> Path:
-        path = tmp_path / name
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return path
-
-    return write
-
-
-def lines(*rows: object) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-
-
-def chat(*turns: tuple[str, object]) -> dict[str, object]:
-    return {"messages": [{"role": role, "content": content} for role, content in turns]}
-
-
-def pairs(reading):
-    return [(example.turns[0].content, example.answer) for example in reading.examples]
-
-
-def refused(path: Path, **columns: str) -> DataError:
-    with pytest.raises(DataError) as caught:
-        read(path, **columns)
-    assert str(path) in caught.value.problem or columns
-    assert caught.value.remedy
-    return caught.value
+from azubi.errors import SettingError
+from tests.data.reading.writing import chat, lines, pairs, refused
 
 
 def test_chat_form(file):
@@ -72,7 +42,7 @@ def test_csv_keeps_values_as_they_are_written(file):
     reading = read(file(text, "data.csv"), "text", "label")
     assert pairs(reading) == [('a, "b"\r\nc', "007"), ("NA", "1.50"), ("null", "true")]
     assert [example.line for example in reading.examples] == [2, 3, 6]
-    assert reading.skipped == ()
+    assert reading.rejected == ()
 
 
 def test_csv_columns_of_numbers_are_not_rewritten(file):
@@ -115,9 +85,8 @@ def test_header_alone(file):
 
 
 def test_unreadable_encodings(file):
-    error = refused(file("prompt,answer\na,b\nä,b\n".encode("latin-1"), "a.csv"))
-    assert "line 3: byte 0xe4 is not UTF-8" in error.problem
-    assert "UTF-8" in refused(file("prompt,answer\na,b\n".encode("utf-16"), "a.csv")).problem
+    error = refused(file("prompt,answer\na,b\nä,b\n".encode("latin-1"), "a.csv"), encoding="utf-8")
+    assert "line 3: byte 0xe4 is not UTF-8" in error.problem and "--encoding" in error.remedy
     assert "Excel" in refused(file(b"PK\x03\x04...", "a.csv")).problem
     assert "\\ud83d is half a character" in refused(file('{"prompt": "\\ud83d", "answer": "x"}')).problem
 
@@ -129,7 +98,8 @@ def test_missing_columns_are_named_with_those_that_exist(file):
         assert "--prompt" in error.remedy
         error = refused(path, prompt="text")
         assert "“answer”" in error.problem and "--answer" in error.remedy
-    assert "both" in refused(path, prompt="text", answer="text").problem
+    with pytest.raises(SettingError, match="both as prompt and as answer"):
+        read(path, "text", "text")
 
 
 def test_lines_that_are_not_json(file):
@@ -168,14 +138,23 @@ def test_few_empty_rows_are_skipped_and_told(file):
     rows = [{"prompt": f"p{i}", "answer": "x"} for i in range(40)]
     rows[3]["answer"], rows[5]["prompt"] = "  ", ""
     reading = read(file(lines(*rows)))
-    assert reading.skipped == ((4, "no answer"), (6, "no prompt"))
+    assert [(one.line, one.reason) for one in reading.rejected] == [(4, "no answer"), (6, "no prompt")]
+    assert json.loads(reading.rejected[0].as_json()) == {
+        "line": 4,
+        "reason": "no answer",
+        "raw": '{"prompt": "p3", "answer": "  "}',
+    }
     assert len(reading.examples) == 38
 
 
 def test_many_empty_rows_are_refused(file):
     rows = [{"prompt": f"p{i}", "answer": None if i < 3 else "x"} for i in range(40)]
     error = refused(file(lines(*rows)))
-    assert "3 of 40 rows" in error.problem and "line 1 (no answer); 2 (no answer); 3" in error.problem
+    assert (
+        "3 of 40 rows" in error.problem
+        and "line 1: no answer" in error.problem
+        and "line 3: no answer" in error.problem
+    )
 
 
 def test_all_empty(file):
@@ -186,5 +165,6 @@ def test_all_empty(file):
 
 
 def test_malformed_csv(file):
-    assert "cannot be read as CSV" in refused(file("prompt,answer\na,b,c\n", "a.csv")).problem
+    error = refused(file("prompt,answer\na,b,c\n", "a.csv"))
+    assert "line 2 has 3 cells, but the header has 2" in error.problem and "--delimiter" in error.remedy
     assert "cannot be read as CSV" in refused(file('prompt,answer\n"a,b\nc,d\n', "a.csv")).problem

@@ -1,0 +1,13 @@
+"""Reads worked examples as companies have them, row by row: good ones go on, bad ones come with a reason.
+
+JSON lines (chat forms or columns), CSV, Parquet, Excel, a database, a folder of documents. Every value is
+kept as it is; the recipe says which columns are asked and answered. Knows nothing of tasks, splits, tokens
+or models, and does not judge whether answers are right.
+"""
+
+from azubi.data.reading.opening import STDIN
+from azubi.data.reading.reading import Reading, check_share, read, read_source, stream
+from azubi.data.reading.row import Rejected
+from azubi.data.reading.source import Source
+
+__all__ = ["STDIN", "Reading", "Rejected", "Source", "check_share", "read", "read_source", "stream"]

@@ -1,0 +1,166 @@
+"""From a row to an example: which columns are asked, answered, and said about the row.
+
+Knows nothing of files, and does not judge whether answers are right.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from azubi.data.example import Example, Turn
+from azubi.data.reading import chat, value
+from azubi.data.reading.chat import Talk
+from azubi.data.reading.phrase import Phrase
+from azubi.data.reading.row import Rejected, Row, Unusable, rejected, written
+from azubi.errors import DataError, SettingError
+from azubi.settings import Recipe
+
+NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
+
+Form = Callable[[Mapping[str, Any], bool], Talk]
+
+_TALKS: tuple[tuple[tuple[str, ...], Form], ...] = (
+    (("messages",), chat.openai),
+    (("conversations",), chat.sharegpt),
+)
+_PAIRS: tuple[tuple[tuple[str, ...], Form], ...] = (
+    (("prompt", "completion"), chat.completion),
+    (("instruction", "output"), chat.alpaca),
+)
+
+
+class Columns:
+    """What a recipe says about the columns of a source."""
+
+    def __init__(self, recipe: Recipe, text: str | None = None) -> None:
+        """Take the mapping; `text` is the column that is the prompt if the recipe says nothing.
+
+        Raises:
+            SettingError: the mapping contradicts itself.
+        """
+        standard = Recipe.model_fields
+        self._told = (
+            recipe.prompt != standard["prompt"].default or recipe.answer != standard["answer"].default
+        )
+        untold = text if text is not None and recipe.prompt == standard["prompt"].default else None
+        self._prompt = Phrase(untold or recipe.prompt)
+        self._answer = recipe.answer
+        if self._prompt.columns == (recipe.prompt,) == (recipe.answer,):
+            raise SettingError(
+                f"The column “{recipe.prompt}” is named both as prompt and as answer.",
+                "Name two different columns with --prompt and --answer.",
+            )
+        self._every = recipe.turns == "all"
+        self._about = {
+            name: column
+            for name in ("id", "group", "time", "weight")
+            if (column := getattr(recipe, name)) is not None
+        }
+
+    def check(self, columns: Sequence[str], name: str) -> None:
+        """Refuse a table that lacks a column that is named.
+
+        Raises:
+            DataError: names the columns that are there.
+        """
+        there = set(columns)
+        if self._form(there) is not None:
+            needed: list[tuple[str, str]] = []
+        else:
+            needed = [(column, "prompt") for column in self._prompt.columns]
+            needed += [(column, "answer") for column in self._answers()]
+        for column, what in [*needed, *((column, what) for what, column in self._about.items())]:
+            if column not in there:
+                raise DataError(f"{name} {_lacks(column, columns)}.", _which(what))
+            if f"{column} (2)" in there:
+                raise DataError(
+                    f"{name} has two columns “{column}”, and it is not said which of them is the {what}.",
+                    "Give each column a name of its own.",
+                )
+
+    def example(self, row: Row) -> Example | Rejected:
+        """Make an example of a row, or say why that cannot be."""
+        try:
+            turns, answer = self._talk(row.values)
+            about = {name: self._value(row.values, column) for name, column in self._about.items()}
+            example = Example(
+                turns,
+                answer.strip(),
+                row.line,
+                key=written(about.get("id")).strip(),
+                group=written(about.get("group")).strip(),
+                time=value.moment(about.get("time")),
+                weight=value.weight(about.get("weight")),
+            )
+            _check(example)
+        except Unusable as error:
+            return rejected(row, str(error))
+        return example
+
+    def _talk(self, values: Mapping[str, Any]) -> Talk:
+        form = self._form(values.keys())
+        if form is not None:
+            return form(values, self._every)
+        for column in (*self._prompt.columns, *self._answers()):
+            if column not in values:
+                raise Unusable(_lacks(column, list(values)))
+        return (Turn("user", self._prompt.fill(values)),), self._answered(values)
+
+    def _form(self, columns: Any) -> Form | None:
+        """A form that others publish; None if the columns are taken as the recipe names them."""
+        named = [*self._prompt.columns, *self._answers()]
+        if self._told and all(column in columns for column in named):
+            return None
+        for needed, form in _TALKS:
+            if all(column in columns for column in needed):
+                return form
+        if self._told or all(column in columns for column in named):
+            return None
+        return next((form for needed, form in _PAIRS if all(one in columns for one in needed)), None)
+
+    def _answers(self) -> list[str]:
+        if isinstance(self._answer, str):
+            return [self._answer]
+        return [field.column for field in self._answer.values()]
+
+    def _answered(self, values: Mapping[str, Any]) -> str:
+        if isinstance(self._answer, str):
+            return written(values[self._answer])
+        record = {
+            name: value.field(name, values[field.column], field) for name, field in self._answer.items()
+        }
+        if all(one is None for one in record.values()):
+            return ""
+        return json.dumps(record, ensure_ascii=False)
+
+    def _value(self, values: Mapping[str, Any], column: str) -> Any:
+        if column not in values:
+            raise Unusable(_lacks(column, list(values)))
+        return values[column]
+
+
+def _which(what: str) -> str:
+    more = " (what is asked: --prompt, the right answer: --answer)" if what in ("prompt", "answer") else ""
+    return f"Name the right column with --{what}{more}."
+
+
+def _lacks(column: str, columns: Sequence[str]) -> str:
+    there = ", ".join(f"“{name}”" for name in columns[:20]) or "none"
+    more = f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
+    return f"has no column “{column}”; it has {there}{more}"
+
+
+def _check(example: Example) -> None:
+    if not example.turns[-1].content.strip():
+        raise Unusable(NO_PROMPT)
+    if not example.answer:
+        raise Unusable(NO_ANSWER)
+    about = (example.key, example.group)
+    text = "".join([*(turn.content for turn in example.turns), example.answer, *about])
+    if "\0" in text:
+        raise Unusable("holds a NUL character, which no text has")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(error.object[error.start])
+        raise Unusable(f"\\u{code:04x} is half a character (a lone surrogate)") from None

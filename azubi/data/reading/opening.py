@@ -1,0 +1,166 @@
+"""Opens what holds the bytes: a file, standard input, and .gz or .zst around either.
+
+What is packed is told by its first bytes, not by its name, and unpacked as it is read, up to a limit.
+Knows nothing of what the bytes mean.
+"""
+
+import contextlib
+import gzip
+import io
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from azubi.errors import DataError
+
+STDIN = Path("-")
+BLOCK = 1 << 20
+
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+
+
+@contextlib.contextmanager
+def opened(path: Path, most: int) -> Iterator[io.BufferedReader]:
+    """Give the unpacked bytes; they can be looked at ahead with `peek`.
+
+    Raises:
+        DataError: there is no such file, it is damaged, or it unfolds to more than `most` bytes.
+    """
+    with contextlib.ExitStack() as stack:
+        raw = _raw(path, stack)
+        start = raw.peek(4)[:4]
+        file: Any = raw
+        if start.startswith(_GZIP):
+            file = stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb"))
+        elif start.startswith(_ZSTD):
+            file = _Zst(raw)
+        name = told(path)
+        yield io.BufferedReader(_Counted(file, name, most, packed=file is not raw), BLOCK)
+
+
+@contextlib.contextmanager
+def seekable(file: io.BufferedReader) -> Iterator[IO[bytes]]:
+    """A copy on disk of what is left of `file`, for formats that are read from their end."""
+    with tempfile.TemporaryFile() as copy:
+        while block := file.read(BLOCK):
+            copy.write(block)
+        copy.seek(0)
+        yield copy
+
+
+def told(path: Path) -> str:
+    """What messages call it."""
+    return "Standard input" if path == STDIN else str(path)
+
+
+def _raw(path: Path, stack: contextlib.ExitStack) -> Any:
+    if path == STDIN:
+        # The interpreter's own buffer is left open: others may want to read on.
+        return (
+            io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), BLOCK) if _has_fd() else _held()
+        )
+    with explained(path):
+        return stack.enter_context(path.open("rb", buffering=BLOCK))
+
+
+def _has_fd() -> bool:
+    try:
+        sys.stdin.fileno()
+    except (OSError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _held() -> io.BufferedReader:
+    """Standard input that is no file, as in a notebook or a test."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    data = buffer.read() if buffer is not None else sys.stdin.read().encode() if sys.stdin else b""
+    return io.BufferedReader(io.BytesIO(data))
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say in words why a file cannot be read."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {path}.", "Check the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder, not a file.", "Name the file.") from error
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or str(error)
+        raise DataError(f"{path} cannot be read: {cause}.", "Check the path and its rights.") from error
+
+
+class _Zst:
+    """Unpacks .zst; unlike the library's own reader it notices when the end is missing."""
+
+    _PIECE = 4096
+    """Bytes unpacked at once: each block of four bytes may unfold to 128 KB."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._packed = self._ready = b""
+        self._frame: Any = None
+
+    def read(self, size: int) -> bytes:
+        while not self._ready and self._fill():
+            pass
+        block, self._ready = self._ready[:size], self._ready[size:]
+        return block
+
+    def _fill(self) -> bool:
+        """Unpack some more; False at the end."""
+        import zstandard
+
+        piece = self._packed or self._file.read(self._PIECE)
+        if not piece:
+            if self._frame is not None:
+                raise EOFError("no more data")
+            return False
+        if self._frame is None:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
+        self._ready = self._frame.decompress(piece)
+        self._packed = b""
+        if self._frame.eof:
+            self._packed, self._frame = self._frame.unused_data, None
+        return True
+
+
+class _Counted(io.RawIOBase):
+    """Passes bytes on until there are too many of them."""
+
+    def __init__(self, file: Any, name: str, most: int, *, packed: bool) -> None:
+        self._file = file
+        self._name = name
+        self._most = most
+        self._packed = packed
+        self._seen = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Any) -> int:
+        import zstandard
+
+        try:
+            block = self._file.read(len(target)) or b""
+        except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
+            cause = str(error).rstrip(".") or "no more data"
+            raise DataError(
+                f"{self._name} breaks off after {self._seen:,} bytes: {cause}.",
+                "It is damaged: get it once more."
+                if self._packed
+                else "Check that it can be read to its end.",
+            ) from error
+        self._seen += len(block)
+        if self._seen > self._most:
+            raise DataError(
+                f"{self._name} {'unfolds to' if self._packed else 'holds'} more than {self._most:,} bytes.",
+                "If that is right, raise --limits-unpacked.",
+            )
+        target[: len(block)] = block
+        return len(block)

@@ -1,0 +1,108 @@
+"""A row of a source, before it is known what it means; and a row that cannot be used.
+
+Knows nothing of files or of what columns mean.
+"""
+
+import base64
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+LONGEST_RAW = 200
+"""Characters of a rejected row that are kept."""
+
+
+class Unusable(Exception):
+    """Says why a row cannot be used. Never leaves this package: it becomes a `Rejected`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: its place, its values by column, and how it stood in the source."""
+
+    line: int
+    """1-based line of a text file; row of a sheet, table or result."""
+    values: Mapping[str, Any]
+    raw: str = ""
+    """Its text, as far as it is at hand; made from the values when it is needed otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be used, and why."""
+
+    line: int
+    reason: str
+    raw: str = ""
+    """How it begins in the source."""
+
+    def as_json(self, **more: str) -> str:
+        """Its line in rejected.jsonl, with whatever else is to be said."""
+        told = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
+        return json.dumps(told, ensure_ascii=False)
+
+
+def rejected(row: Row, reason: str) -> Rejected:
+    """Leave out a row."""
+    raw = row.raw or json.dumps(dict(row.values), ensure_ascii=False, default=str)
+    return Rejected(row.line, reason, shortened(raw))
+
+
+def shortened(text: str, most: int = LONGEST_RAW) -> str:
+    """The beginning of a text, such that it can be written as UTF-8."""
+    text = text.rstrip("\r\n")
+    kept = text if len(text) <= most else text[: most - 1] + "…"
+    return kept.encode(errors="backslashreplace").decode()
+
+
+def written(value: object) -> str:
+    """A value as the text that the model reads or writes; nothing is the empty text."""
+    value = plain(value)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool | dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
+
+
+def plain(value: object) -> Any:
+    """A value of any source as JSON has it: dates become ISO 8601, decimals numbers, not-a-number nothing.
+
+    Raises:
+        Unusable: it is bytes, or of a kind that has no text.
+    """
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, Decimal):
+        return _number(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {written(name): plain(one) for name, one in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(one) for one in value]
+    return _rare(value)
+
+
+def _number(value: Decimal) -> Any:
+    if value.is_nan():
+        return None
+    return int(value) if value == value.to_integral_value() and abs(value) < 10**18 else float(value)
+
+
+def _rare(value: object) -> Any:
+    if isinstance(value, UUID | timedelta):
+        return str(value)
+    if isinstance(value, bytes | bytearray | memoryview):
+        start = base64.b16encode(bytes(value)[:8]).decode()
+        raise Unusable(f"a value is {len(bytes(value)):,} bytes of binary data ({start}…), not text")
+    raise Unusable(f"a value is of the kind {type(value).__name__}, which has no text")

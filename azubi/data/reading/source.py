@@ -1,0 +1,152 @@
+"""Where examples come from: told by its content, opened, and read as examples and rejected rows.
+
+Knows nothing of what is done with them.
+"""
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from azubi import files
+from azubi.data.example import Example
+from azubi.data.reading import archive, database, delimited, documents, jsonl, parquet, workbook
+from azubi.data.reading.mapping import Columns
+from azubi.data.reading.opening import STDIN, explained, opened, seekable, told
+from azubi.data.reading.row import Rejected, Row
+from azubi.data.reading.text import Text
+from azubi.errors import DataError, SettingError
+from azubi.settings import Recipe
+
+
+@dataclass
+class Source:
+    """One source as a recipe describes it. It can be streamed once or, unless it is standard input, again."""
+
+    recipe: Recipe
+    path: Path | None
+    """A file, a folder, or - ; None for the database that the recipe names."""
+    notes: list[str] = field(default_factory=list)
+    """What was found out, and may be wrong: the encoding and the like."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> "Source":
+        """Where a recipe's examples are.
+
+        Raises:
+            SettingError: it names none, or two.
+        """
+        if recipe.sql is not None and recipe.data is not None:
+            raise SettingError(
+                f"The data was named twice: {recipe.data} and --sql {recipe.sql}.", "Leave one of them out."
+            )
+        if (recipe.sql is None) != (recipe.query is None):
+            raise SettingError("A database needs --sql and --query.", "Give both, or neither of them.")
+        if recipe.sql is None and recipe.data is None:
+            raise SettingError("There are no examples: data is not set.", "Name a file: azubi tune FILE")
+        return cls(recipe, recipe.data)
+
+    @property
+    def name(self) -> str:
+        """What messages call it; never with a password in it."""
+        return told(self.path) if self.path is not None else str(self.recipe.sql)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it is a file, whose content has a hash."""
+        return self.path is not None and self.path != STDIN and not self.path.is_dir()
+
+    def stream(self) -> Iterator[Example | Rejected]:
+        """Each example and each row that cannot be used, in the order of the source.
+
+        Raises:
+            DataError: the source as a whole cannot be read, or exceeds a limit.
+            SettingError: a setting does not fit it.
+        """
+        folder = self.path is not None and self.path != STDIN and self.path.is_dir()
+        columns = Columns(self.recipe, documents.TEXT if folder else None)
+        most, empty = self.recipe.limits.rows, True
+        with contextlib.closing(self._rows()) as rows:
+            for number, row in enumerate(rows, start=1):
+                if number > most:
+                    raise DataError(f"{self.name} has more than {most:,} rows.", "Raise --limits-rows.")
+                if isinstance(row, Row):
+                    if empty and self._even:
+                        columns.check(list(row.values), self.name)
+                    empty = False
+                    yield columns.example(row)
+                else:
+                    yield row
+
+    def _rows(self) -> Generator[Row | Rejected, None, None]:
+        self._even = True
+        """Whether every row has the same columns."""
+        if self.path is None:
+            assert self.recipe.sql is not None and self.recipe.query is not None
+            yield from database.rows(self.recipe.sql, self.recipe.query)
+        elif self.path != STDIN and self.path.is_dir():
+            table = documents.table(self.path, self.recipe.answers)
+            yield from documents.rows(
+                self.path, table, self._file(table), self.recipe.file, self.recipe.limits
+            )
+        else:
+            yield from self._file(self.path)
+
+    def _file(self, path: Path) -> Iterator[Row | Rejected]:
+        limits, name = self.recipe.limits, told(path)
+        with opened(path, limits.unpacked) as file:
+            start = file.peek(8)[:8]
+            if not start:
+                raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
+            if start.startswith(parquet.MAGIC):
+                with seekable(file) as copy:
+                    yield from parquet.rows(copy, name, limits.office)
+            elif start.startswith((archive.MAGIC, workbook.OLD)):
+                with seekable(file) as copy:
+                    yield from workbook.rows(copy, name, self.recipe.sheet, limits)
+            else:
+                yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row))
+
+    def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
+        if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
+            raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
+        if not text.encoding.sure:
+            self.notes.append(
+                f"{text.name} is not UTF-8 and was read as {text.encoding.name}, which is a guess; "
+                "--encoding says otherwise."
+            )
+        if self._is_json(path, text):
+            self._even = False
+            yield from jsonl.rows(text)
+            return
+        sign = delimited.delimiter(text, self.recipe.delimiter)
+        if self.recipe.delimiter is None and sign not in ",;\t":
+            self.notes.append(
+                f"{text.name} was read with columns parted by “{sign}”; --delimiter says otherwise."
+            )
+        yield from delimited.rows(text, sign, self.recipe.limits.row)
+
+    def _is_json(self, path: Path, text: Text) -> bool:
+        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
+        last = suffixes[-1] if suffixes else ""
+        if last in (".csv", ".tsv"):
+            return False
+        start = next((line.lstrip() for line in text.head(50) if line.strip()), "")
+        if start.startswith("[") and last not in (".jsonl", ".ndjson"):
+            raise DataError(
+                f"{text.name} is one JSON list, not JSON lines.",
+                f"Write one object per line: jq -c '.[]' {path.name} > {path.stem}.jsonl",
+            )
+        return last in (".jsonl", ".ndjson") or start.startswith("{")
+
+    def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:
+        """Hash of its content: of the file or, where there is none that lasts, of what was read from it."""
+        if self.lasting:
+            assert self.path is not None
+            with explained(self.path):
+                return files.sha256(self.path)
+        digest = sha256()
+        for one in examples or ():
+            digest.update(repr((one.id, one.key, one.group, one.time, one.weight)).encode())
+        return digest.hexdigest()
