@@ -30,8 +30,11 @@ from azubi.base import catalog, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
 from azubi.data import reading, splitting
+from azubi.data import schema as schemas
 from azubi.data.contract import infer
 from azubi.data.example import Example
+from azubi.data.finding import Finding
+from azubi.data.rules import derivation
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
 from azubi.errors import (
@@ -142,7 +145,12 @@ def _identity(recipe: Recipe) -> str:
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
     told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
     prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
-    for name, path in (("data", recipe.data), ("test_data", recipe.test_data), ("prime", prime)):
+    for name, path in (
+        ("data", recipe.data),
+        ("test_data", recipe.test_data),
+        ("schema", recipe.schema_),
+        ("prime", prime),
+    ):
         # What cannot be read is said by whoever reads it for its content.
         with contextlib.suppress(OSError):
             told[name] = files.sha256(path) if path is not None else told[name]
@@ -273,6 +281,7 @@ class _Line:
         if task is None and self.parent is not None:
             task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        yield from self._records(seen)
         if self.recipe.label_weights == "balanced" and self.contract.task != "labels":
             raise SettingError(
                 "label_weights is balanced, but the answers are not labels of a closed set.",
@@ -283,6 +292,7 @@ class _Line:
             update = {"from_": self.parent.name}
             self.recipe = self.parent.fitted(self.recipe).model_copy(update=update)
         yield from self._check_test()
+        self._take_out_derived()
         yield ev.DataReady(
             task=self.contract.task,
             train=len(self.split.train),
@@ -290,7 +300,50 @@ class _Line:
             test=len(self.split.test),
             labels=self.contract.labels,
             fields=self.contract.fields,
+            derived=self.contract.derived,
         )
+
+    # Between reading and teaching: what records follow, and what of them is computed.
+
+    def _records(self, seen: Sequence[Example]) -> Iterator[ev.Event]:
+        """The schema and the rules of records, and where the examples break them."""
+        schema = schemas.load(self.recipe.schema_) if self.recipe.schema_ is not None else None
+        if self.contract.task != "json":
+            self._refuse_records_settings()
+            return
+        if schema is not None:
+            self.contract = self.contract.following(schema)
+        rules = self.recipe.derive
+        if self.parent is not None:
+            rules = self.parent.rules(rules)
+        self.contract = self.contract.deriving(rules)
+        self.recipe = self.recipe.model_copy(update={"derive": rules})
+        for place, examples in (("", seen), ("test ", self.split.test)):
+            records = [(one.line, self.contract.parse(one.answer) or {}) for one in examples]
+            if not place:
+                derivation.check_possible(self.contract, [record for _, record in records])
+            for found in (
+                schemas.finding(self.contract.json_schema, records),
+                derivation.finding(self.contract, records),
+            ):
+                if found is not None:
+                    yield ev.Notice(text=_finding_told(place, found))
+
+    def _refuse_records_settings(self) -> None:
+        for name, given in (("derive", self.recipe.derive), ("schema", self.recipe.schema_)):
+            if given:
+                raise SettingError(
+                    f"{name} is given, but the answers are not JSON records.",
+                    f"Leave {name} out, or bring records.",
+                )
+
+    def _take_out_derived(self) -> None:
+        """What is derived is not taught; the test keeps the whole records."""
+        if self.contract.derived:
+            taught = derivation.Derivation(self.contract).taught
+            self.split = replace(
+                self.split, train=taught(self.split.train), validation=taught(self.split.validation)
+            )
 
     def _read(self, path: Path | None) -> Generator[ev.Event, None, tuple[Example, ...]]:
         if path is None:
@@ -843,7 +896,8 @@ def _not_kept(reason: Exception) -> str:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
-    lasting = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
+    paths = ("data", "test_data", "schema_")
+    lasting = {name: path.absolute() for name in paths if (path := getattr(recipe, name))}
     if recipe.prime is not None and recipe.prime.startswith("@"):
         lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
     return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})
@@ -853,6 +907,12 @@ def _lasting(base: str) -> str:
     """A base by a name that holds from any folder."""
     path = Path(base).expanduser()
     return base if catalog.find(base) or not path.exists() else str(path.absolute())
+
+
+def _finding_told(place: str, found: Finding) -> str:
+    """A finding in one line, with the first cases."""
+    cases = "; ".join(f"{place}line {one.lines[0]:,}: {one.text}" for one in found.cases)
+    return f"{found.title} {cases}{' …' if found.count > len(found.cases) else ''}"
 
 
 def _some(count: int, what: str, more: str = "") -> str:

@@ -68,7 +68,7 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data"):
+    for name in ("data", "test_data", "schema"):
         if isinstance(settings.get(name), str):
             settings[name] = folder / Path(settings[name]).expanduser()
     prime, base = settings.get("prime"), settings.get("base")
@@ -147,6 +147,8 @@ def _cause(detail: "ErrorDetails") -> str:
         "int_from_float": "is not a whole number",
         "float_parsing": "is not a number",
         "string_type": "is not text (put it in quotes)",
+        "rules": "is not FIELD=RULE, one a line",
+        "dict_type": "is not FIELD: RULE",
         "byte_size": "is not a size",
         "byte_size_unit": "is not a size in bytes, KB, MB, GB or TB",
     }
