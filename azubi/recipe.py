@@ -34,7 +34,7 @@ from azubi.data import schema as schemas
 from azubi.data.contract import infer
 from azubi.data.example import Example
 from azubi.data.finding import Finding
-from azubi.data.rules import derivation
+from azubi.data.rules import derivation, proposing
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
 from azubi.errors import (
@@ -316,8 +316,13 @@ class _Line:
         rules = self.recipe.derive
         if self.parent is not None:
             rules = self.parent.rules(rules)
+        elif self.recipe.accept_rules:
+            rules = dict(rules)
+            for one in proposing.propose([self.contract.parse(e.answer) or {} for e in seen], tuple(rules)):
+                rules[one.field] = one.rule
+                yield ev.Notice(text=f"Derived, not learned: {proposing.told(one)}")
         self.contract = self.contract.deriving(rules)
-        self.recipe = self.recipe.model_copy(update={"derive": rules})
+        self.recipe = self.recipe.model_copy(update={"derive": rules, "accept_rules": None})
         for place, examples in (("", seen), ("test ", self.split.test)):
             records = [(one.line, self.contract.parse(one.answer) or {}) for one in examples]
             if not place:
@@ -330,7 +335,11 @@ class _Line:
                     yield ev.Notice(text=_finding_told(place, found))
 
     def _refuse_records_settings(self) -> None:
-        for name, given in (("derive", self.recipe.derive), ("schema", self.recipe.schema_)):
+        for name, given in (
+            ("derive", self.recipe.derive),
+            ("schema", self.recipe.schema_),
+            ("accept_rules", self.recipe.accept_rules),
+        ):
             if given:
                 raise SettingError(
                     f"{name} is given, but the answers are not JSON records.",

@@ -7,7 +7,7 @@ fields, or whether a value is true.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
@@ -44,6 +44,11 @@ class Teller:
     def show(self, record: Record) -> None:
         """Take one record into account."""
         self._place.add(record, 0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All fields that any record had, as first written."""
+        return tuple(self._place.properties)
 
     def schema(self) -> Schema:
         """The form that nearly all of them have."""
@@ -94,6 +99,34 @@ def fields(schema: Schema) -> tuple[str, ...]:
     """The names of the record's fields that a schema tells, in its order."""
     told = schema.get("properties")
     return tuple(told) if isinstance(told, dict) else ()
+
+
+def described(part: Schema) -> str:
+    """What a field may be, in a few words: one of 6 texts (motor, pet, …); date or null."""
+    kinds = part.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
+    choices = [one for one in part.get("enum", ()) if one is not None]
+    words = []
+    for kind in kinds:
+        if kind == "string" and choices:
+            shown = ", ".join(map(str, choices[:_CHOICES_SHOWN]))
+            words.append(
+                f"one of {len(choices)} texts ({shown}{', …' if len(choices) > _CHOICES_SHOWN else ''})"
+            )
+        elif kind == "string":
+            words.append(str(part.get("format", "text")))
+        elif kind == "array":
+            inner = described(part["items"]) if isinstance(part.get("items"), dict) else "anything"
+            words.append(f"list of {inner}")
+        elif kind == "object":
+            words.append(f"object of {', '.join(part.get('properties', {})) or 'anything'}")
+        else:
+            words.append(_SAID.get(kind, kind))
+    return " or ".join(words) or "anything"
+
+
+_CHOICES_SHOWN = 6
+_SAID = {"integer": "whole number", "boolean": "true or false"}
 
 
 def number_kind(schema: Schema, name: str) -> type[int] | type[float] | None:
@@ -149,21 +182,27 @@ class Checker:
         return self._known[key]
 
 
-def finding(schema: Schema, records: Sequence[tuple[int, Record]]) -> Finding | None:
+def finding(schema: Schema, records: Iterable[tuple[int, Record]]) -> Finding | None:
     """The records (each with its line) that break the schema; None if none does."""
     if not schema:
         return None
     checker = Checker(schema)
-    broken = [(line, faults) for line, record in records if (faults := checker.faults(record))]
-    if not broken:
+    rows = count = 0
+    cases: list[Case] = []
+    for line, record in records:
+        rows += 1
+        if faults := checker.faults(record):
+            count += 1
+            if count <= SHOWN:
+                cases.append(Case(lines=(line,), text="; ".join(faults)))
+    if not count:
         return None
-    count = len(broken)
     return Finding(
         kind="breaks_schema",
         level="warning",
-        title=f"{count:,} of {len(records):,} records break{'s' if count == 1 else ''} the schema.",
+        title=f"{count:,} of {rows:,} records break{'s' if count == 1 else ''} the schema.",
         count=count,
-        cases=tuple(Case(lines=(line,), text="; ".join(faults)) for line, faults in broken[:SHOWN]),
+        cases=tuple(cases),
         why="What reads the records relies on their form; and a form that varies is harder to learn.",
         remedy="Correct these answers, or give the schema that holds: `schema: file.json`.",
         details={"schema": schema},

@@ -15,6 +15,7 @@ from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.record import Record, same, shortly, written
+from azubi.data.rules.columns import as_kind
 from azubi.data.rules.formula import Formula, Lack
 from azubi.errors import DataError, SettingError
 
@@ -117,23 +118,32 @@ class Derivation:
         return {name: every[name] for name in order if name in every}
 
     def _number(self, name: str, value: Any) -> Any:
-        return _as_kind(value, self._numbers.get(name))
+        return as_kind(value, self._numbers.get(name))
 
 
-def finding(contract: Contract, records: Sequence[tuple[int, Record]]) -> Finding | None:
+def finding(contract: Contract, records: Iterable[tuple[int, Record]]) -> Finding | None:
     """The records (each with its line) that contradict the contract's rules; None if none does."""
-    found = list(Derivation(contract).contradictions(records))
-    if not found:
+    if not contract.derived:
         return None
-    lines = len({one.line for one in found})
-    often = Counter(one.field for one in found)
+    derivation = Derivation(contract)
+    rows = count = 0
+    often: Counter[str] = Counter()
+    cases: list[Case] = []
+    for line, record in records:
+        rows += 1
+        found = list(derivation.contradictions([(line, record)]))
+        count += bool(found)
+        often.update(one.field for one in found)
+        cases += [Case(lines=(line,), text=one.text) for one in found[: SHOWN - len(cases)]]
+    if not count:
+        return None
     return Finding(
         kind="contradicts_rule",
         level="warning",
-        title=f"{lines:,} of {len(records):,} records contradict{'s' if lines == 1 else ''} the rule "
+        title=f"{count:,} of {rows:,} records contradict{'s' if count == 1 else ''} the rule "
         f"for {', '.join(often)}.",
-        count=lines,
-        cases=tuple(Case(lines=(one.line,), text=one.text) for one in found[:SHOWN]),
+        count=count,
+        cases=tuple(cases),
         why="A derived field is computed, not learned: in these records the rule or the record is wrong.",
         remedy="Correct the records, or the rule under `derive` in the recipe.",
         details={"fields": dict(often)},
@@ -168,30 +178,12 @@ def _contradiction(name: str, record: Record, kind: type | None, value: Any) -> 
             if name in record
             else ""
         )
-    computed = None if isinstance(value, Lack) else _as_kind(value, kind)
+    computed = None if isinstance(value, Lack) else as_kind(value, kind)
     if name not in record:
         return f"{name} is missing, but the rule gives {shortly(computed)}"
     if same(record[name], computed):
         return ""
     return f"{name} is {shortly(record[name])}, but the rule gives {shortly(computed)}"
-
-
-def _as_kind(value: Any, kind: type | None) -> Any:
-    """A number as the field's numbers are: CEL does not mix whole ones and fractions."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return value
-    if kind is float:
-        return _float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _float(value: int | float) -> Any:
-    try:
-        return float(value)
-    except OverflowError:
-        return value
 
 
 def _check_fields(contract: Contract) -> None:

@@ -139,6 +139,11 @@ def literal(value: Any) -> str:
     return "[" + ", ".join(map(literal, value)) + "]"
 
 
+def mapped(entries: Mapping[Any, str]) -> str:
+    """Write a map whose keys are JSON values and whose values are CEL already."""
+    return "{" + ", ".join(f"{literal(key)}: {one}" for key, one in entries.items()) + "}"
+
+
 # What a formula may say
 
 
