@@ -205,3 +205,24 @@ def test_rules_come_from_flags_and_recipes(tmp_path):
     path.write_text("data: d.csv\nderive: [team]\n")
     with pytest.raises(SettingError, match="FIELD: RULE"):
         recipe_from(path, {})
+
+
+def test_accepted_rules_are_found_told_and_kept(settings, home, bases, tmp_path):
+    given = settings(rows(160), accept_rules=True)
+    events = list(recipe.run(given, home))
+    (ready,) = of(ev.DataReady, events)
+    assert set(ready.derived) == {"team"}
+    assert "amount" in ready.derived["team"]
+    told = [one.text for one in of(ev.Notice, events)]
+    assert any(text.startswith("Derived, not learned: team follows from amount") for text in told)
+    card = Store(home).get("tiny")
+    assert card.recipe["derive"] == ready.derived
+    assert card.recipe["accept_rules"] is None
+    again = Recipe.model_validate(card.recipe | {"name": "again"})
+    list(recipe.run(again, home))
+    assert Store(home).get("again").tail_sha256 == card.tail_sha256, "the recipe that is left repeats the run"
+
+
+def test_rules_that_are_given_win_over_those_that_are_found(settings, home):
+    events = list(recipe.run(settings(rows(160), accept_rules=True, derive={"team": RULE}), home))
+    assert of(ev.DataReady, events)[0].derived == {"team": RULE}

@@ -71,6 +71,14 @@ class Columns:
         """Whether a field's numbers are whole ones in CEL."""
         return self._kinds.get(name) is not float
 
+    def identifies(self, name: str) -> bool:
+        """Whether a number names its row: a running one, or one of a fixed length that no other row has."""
+        numbers = self.numbers[name][~np.isnan(self.numbers[name])]
+        if len(np.unique(numbers)) < len(numbers) or (numbers % 1 != 0).any():
+            return False
+        long = numbers.min() >= 10_000 and len(str(int(numbers.min()))) == len(str(int(numbers.max())))
+        return bool(long or np.ptp(numbers) < 4 * len(numbers))
+
     def classes(self, name: str) -> Codes | None:
         """A field's values as classes, null among them; None if there are too many of them, or one only."""
         texts = [

@@ -66,19 +66,10 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
     found = [
         draft
         for number in inputs
-        if number in columns.numbers and not _identifies(columns, number)
+        if number in columns.numbers and not columns.identifies(number)
         if (draft := _over(columns, classes, number, inputs, rows)) is not None
     ]
     return min(found, key=lambda draft: draft.cost, default=None)
-
-
-def _identifies(columns: Columns, name: str) -> bool:
-    """Whether a number is a running one, or one of a fixed length that no other record has."""
-    numbers = columns.numbers[name][~np.isnan(columns.numbers[name])]
-    if len(np.unique(numbers)) < len(numbers) or (numbers % 1 != 0).any():
-        return False
-    long = numbers.min() >= 10_000 and len(str(int(numbers.min()))) == len(str(int(numbers.max())))
-    return bool(long or np.ptp(numbers) < 4 * len(numbers))
 
 
 def _over(columns: Columns, classes: Codes, number: str, inputs: Sequence[str], rows: Ids) -> Draft | None:

@@ -100,7 +100,7 @@ def _features(columns: Columns, inputs: Sequence[str]) -> list[_Feature]:
     found = []
     for field in inputs:
         name = read(field)
-        if field in columns.numbers:
+        if field in columns.numbers and not columns.identifies(field):
             numbers = columns.numbers[field]
             if not np.isnan(numbers).all():
                 # In CEL a null takes the branch of small numbers, since it is asked for first.
