@@ -5,11 +5,13 @@ served. Knows templates and contracts; nothing of training or of how right an an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from azubi.data.contract import Contract
 from azubi.data.example import Turn
+from azubi.data.record import written
+from azubi.data.rules.derivation import Derivation
 from azubi.data.template import Template, encode_plain
 from azubi.errors import DataError
 from azubi.generate import Chooser, OneOf, Writer
@@ -24,6 +26,8 @@ class Answer:
     text: str
     confidence: float
     """Probability that the model itself gives the answer."""
+    notes: tuple[str, ...] = ()
+    """What the asker should know: which derived fields could not be computed, and why."""
 
 
 class Answering(Protocol):
@@ -78,6 +82,31 @@ class ChosenAnswers:
             check_fits(question, len(text), self._context)
         for number, choice in self._chooser.choose(texts):
             yield number, Answer(self._contract.labels[choice.label], choice.confidence)
+
+
+class CompletedAnswers:
+    """Records whose derived fields are computed after the model."""
+
+    def __init__(self, answering: Answering, contract: Contract) -> None:
+        """`answering` writes the fields that are learned."""
+        self._answering = answering
+        self._contract = contract
+        self._derivation = Derivation(contract)
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done; what is no record stays as it is."""
+        for number, answer in self._answering(questions):
+            record = self._contract.parse(answer.text)
+            if record is None:
+                yield number, answer
+            else:
+                done = self._derivation.complete(record)
+                yield number, replace(answer, text=written(done.record), notes=answer.notes + done.notes)
+
+
+def completed(answering: Answering, contract: Contract) -> Answering:
+    """The same answers, with the contract's derived fields if it has any."""
+    return CompletedAnswers(answering, contract) if contract.derived else answering
 
 
 def in_order(answering: Answering, questions: Sequence[Question]) -> list[Answer]:

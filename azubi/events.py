@@ -79,6 +79,8 @@ class DataReady(_Event):
     test: int
     labels: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
+    derived: dict[str, str] = {}
+    """Of the fields, those that are computed instead of learned, each with its rule in CEL."""
 
 
 class SearchPlanned(_Event):

@@ -16,7 +16,7 @@ import transformers
 import azubi
 from azubi import packing
 from azubi.activations import ActivationCache, Origin
-from azubi.answering import Answering, ChosenAnswers, WrittenAnswers
+from azubi.answering import Answering, ChosenAnswers, WrittenAnswers, completed
 from azubi.base import attention, memory
 from azubi.base.cut import find_layers, to_dtype
 from azubi.base.lazy import HEAD, LazyModel
@@ -250,7 +250,10 @@ class DecoderHalves:
     def _written(self, tail: LanguageTail, longest: int) -> Answering:
         frozen = FrozenLanguage(tail, self.dtype)
         writer = Writer(self._trunk, frozen, self._primed.tokens, self._template.end_id)
-        return WrittenAnswers(writer, self._template, self._prime, self._contract, longest, self.base.context)
+        written = WrittenAnswers(
+            writer, self._template, self._prime, self._contract, longest, self.base.context
+        )
+        return completed(written, self._contract)
 
     def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if not tokens:

@@ -72,9 +72,26 @@ class Parent:
                 f"{self.name} answers with {_form(own)}, but the new examples with {_form(contract)}.",
                 "Bring examples of the same form, or train without --from.",
             )
-        if own.task != "labels":
+        if own.task == "json":
+            return own.model_copy(update={"json_schema": contract.json_schema, "derived": contract.derived})
+        if own.task == "text":
             return own
         return own.model_copy(update={"labels": tuple(sorted({*own.labels, *contract.labels}))})
+
+    def rules(self, given: dict[str, str]) -> dict[str, str]:
+        """The rules of the fields that are derived: those that are given, or the parent's own.
+
+        Raises:
+            SettingError: other fields would be derived than the parent leaves out of its answers.
+        """
+        own = self.card.contract.derived
+        if given and set(given) != set(own):
+            raise SettingError(
+                f"derive names {', '.join(given)}, but {self.name}, from which to go on, derives "
+                f"{', '.join(own) or 'no field'}.",
+                "Give rules for the same fields, leave derive out, or train without --from.",
+            )
+        return given or own
 
     def check_base(self, sha256: str) -> None:
         """Raise SettingError if the base, by its weights' hash, is another than the parent's."""

@@ -30,10 +30,13 @@ from azubi.answering import Answer, Answering, check_fits
 from azubi.base import catalog, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
+from azubi.data import schema as schemas
 from azubi.data import splitting
 from azubi.data.contract import infer
 from azubi.data.example import Example
+from azubi.data.finding import Finding
 from azubi.data.reading import STDIN, Reading, Source, read_source
+from azubi.data.rules import derivation, proposing
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
 from azubi.errors import (
@@ -163,7 +166,8 @@ def _identity(recipe: Recipe, passing: _Passing) -> str:
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
     told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
     prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
-    for name, path in (*((name, getattr(recipe, name)) for name in _SOURCES), ("prime", prime)):
+    paths = {name: getattr(recipe, name) for name in _SOURCES} | {"schema": recipe.schema_, "prime": prime}
+    for name, path in paths.items():
         # What cannot be read is said by whoever reads it for its content.
         with contextlib.suppress(OSError):
             told[name] = files.sha256(path) if path is not None else told[name]
@@ -298,6 +302,7 @@ class _Line:
         if task is None and self.parent is not None:
             task = self.parent.card.task
         self.contract = infer([one.answer for one in seen], task)
+        yield from self._records(seen)
         if self.recipe.label_weights == "balanced" and self.contract.task != "labels":
             raise SettingError(
                 "label_weights is balanced, but the answers are not labels of a closed set.",
@@ -308,6 +313,7 @@ class _Line:
             update = {"from_": self.parent.name}
             self.recipe = self.parent.fitted(self.recipe).model_copy(update=update)
         yield from self._check_test()
+        self._take_out_derived()
         yield ev.DataReady(
             task=self.contract.task,
             train=len(self.split.train),
@@ -315,7 +321,59 @@ class _Line:
             test=len(self.split.test),
             labels=self.contract.labels,
             fields=self.contract.fields,
+            derived=self.contract.derived,
         )
+
+    # Between reading and teaching: what records follow, and what of them is computed.
+
+    def _records(self, seen: Sequence[Example]) -> Iterator[ev.Event]:
+        """The schema and the rules of records, and where the examples break them."""
+        schema = schemas.load(self.recipe.schema_) if self.recipe.schema_ is not None else None
+        if self.contract.task != "json":
+            self._refuse_records_settings()
+            return
+        if schema is not None:
+            self.contract = self.contract.following(schema)
+        rules = self.recipe.derive
+        if self.parent is not None:
+            rules = self.parent.rules(rules)
+        elif self.recipe.accept_rules:
+            rules = dict(rules)
+            for one in proposing.propose([self.contract.parse(e.answer) or {} for e in seen], tuple(rules)):
+                rules[one.field] = one.rule
+                yield ev.Notice(text=f"Derived, not learned: {proposing.told(one)}")
+        self.contract = self.contract.deriving(rules)
+        self.recipe = self.recipe.model_copy(update={"derive": rules, "accept_rules": None})
+        for place, examples in (("", seen), ("test ", self.split.test)):
+            records = [(one.line, self.contract.parse(one.answer) or {}) for one in examples]
+            if not place:
+                derivation.check_possible(self.contract, [record for _, record in records])
+            for found in (
+                schemas.finding(self.contract.json_schema, records),
+                derivation.finding(self.contract, records),
+            ):
+                if found is not None:
+                    yield ev.Notice(text=_finding_told(place, found))
+
+    def _refuse_records_settings(self) -> None:
+        for name, given in (
+            ("derive", self.recipe.derive),
+            ("schema", self.recipe.schema_),
+            ("accept_rules", self.recipe.accept_rules),
+        ):
+            if given:
+                raise SettingError(
+                    f"{name} is given, but the answers are not JSON records.",
+                    f"Leave {name} out, or bring records.",
+                )
+
+    def _take_out_derived(self) -> None:
+        """What is derived is not taught; the test keeps the whole records."""
+        if self.contract.derived:
+            taught = derivation.Derivation(self.contract).taught
+            self.split = replace(
+                self.split, train=taught(self.split.train), validation=taught(self.split.validation)
+            )
 
     def _read(self, setting: str, source: Source) -> Generator[ev.Event, None, tuple[Example, ...]]:
         if setting in self.passing:
@@ -899,7 +957,7 @@ def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
     lasting: dict[str, Any] = {
         name: path.absolute()
-        for name in (*_SOURCES, "answers")
+        for name in (*_SOURCES, "answers", "schema_")
         if (path := getattr(recipe, name)) and path != STDIN
     }
     if recipe.sql is not None:
@@ -913,6 +971,12 @@ def _lasting(base: str) -> str:
     """A base by a name that holds from any folder."""
     path = Path(base).expanduser()
     return base if catalog.find(base) or not path.exists() else str(path.absolute())
+
+
+def _finding_told(place: str, found: Finding) -> str:
+    """A finding in one line, with the first cases."""
+    cases = "; ".join(f"{place}line {one.lines[0]:,}: {one.text}" for one in found.cases)
+    return f"{found.title} {cases}{' …' if found.count > len(found.cases) else ''}"
 
 
 def _some(count: int, what: str, more: str = "") -> str:

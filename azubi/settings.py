@@ -49,6 +49,17 @@ def _moment(value: object) -> object:
     return told
 
 
+def _rules(given: object) -> object:
+    """Rules as text, one FIELD=RULE a line, as a flag gives them; a mapping stays one."""
+    if not isinstance(given, str):
+        return given
+    parted = [line.partition("=") for line in given.splitlines() if line.strip()]
+    if any(not sign or not name.strip() or not rule.strip() for name, sign, rule in parted):
+        raise PydanticCustomError("rules", "not FIELD=RULE, one a line")
+    return {name.strip(): rule.strip() for name, _, rule in parted}
+
+
+Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
 Duration = Annotated[str, AfterValidator(_checked)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
@@ -265,6 +276,12 @@ class Recipe(BaseModel):
     """Which of the assistant's turns in a conversation are learned."""
     task: Literal["auto", "labels", "json", "text"] = "auto"
     """What the answers are: labels of a closed set, JSON records, or free text."""
+    schema_: Path | None = Field(None, alias="schema")
+    """A file with the JSON schema of the records; told from the examples if not given."""
+    derive: Rules = Field(default_factory=dict)
+    """Fields of records that are computed by rules in CEL, not learned: team=amount > 5000 ? "S7" : "K3"."""
+    accept_rules: bool | None = None
+    """Derive the fields for which rules are found in the examples, instead of learning them."""
     base: str = "auto"
     """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
     from_: str | None = Field(None, alias="from")

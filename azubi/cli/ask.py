@@ -48,6 +48,8 @@ def ask(
         return
     for one in answers:
         print(clean(one.text))
+        for note in one.notes:
+            print(f"Note: {clean(note)}", file=sys.stderr)
     if prompt is not None and sys.stderr.isatty():
         print(f"({percent(answers[0].confidence)} sure)", file=sys.stderr)
 
@@ -65,7 +67,7 @@ def _prompts(prompt: str | None, file: Path | None, column: str) -> list[str]:
 
 def _document(name: str, prompts: Sequence[str], answers: Sequence["Answer"]) -> dict[str, object]:
     rows = [
-        {"prompt": prompt, "answer": one.text, "confidence": one.confidence}
+        {"prompt": prompt, "answer": one.text, "confidence": one.confidence, "notes": list(one.notes)}
         for prompt, one in zip(prompts, answers, strict=True)
     ]
     return {"specialist": name, "answers": rows}

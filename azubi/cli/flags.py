@@ -98,7 +98,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
 
 def _help(field: FieldInfo) -> str:
     text = field.description or ""
-    default = field.default
+    default = None if field.default_factory is not None else field.default
     if isinstance(default, ByteSize):
         default = default.human_readable(decimal=True, separator=" ").replace(".0 ", " ")
     return text if default is None else f"{text} [default: {default}]"

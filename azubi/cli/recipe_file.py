@@ -73,7 +73,7 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data", "validation_data", "answers"):
+    for name in ("data", "test_data", "validation_data", "answers", "schema"):
         if isinstance(settings.get(name), str) and settings[name] != "-":
             settings[name] = folder / Path(settings[name]).expanduser()
     if isinstance(sql := settings.get("sql"), str):
@@ -162,6 +162,8 @@ def _cause(detail: "ErrorDetails") -> str:
         "int_from_float": "is not a whole number",
         "float_parsing": "is not a number",
         "string_type": "is not text (put it in quotes)",
+        "rules": "is not FIELD=RULE, one a line",
+        "dict_type": "is not FIELD: RULE",
         "byte_size": "is not a size",
         "byte_size_unit": "is not a size in bytes, KB, MB, GB or TB",
     }

@@ -149,7 +149,11 @@ class Story:
 def _data(event: ev.DataReady) -> str:
     train, validation, test = map(words.count, (event.train, event.validation, event.test))
     parts = f"{train} train, {validation} validation, {test} test"
-    kinds = {"labels": f"{len(event.labels)} labels", "json": f"records of {len(event.fields)} fields"}
+    derived = f", {len(event.derived)} of them derived" if event.derived else ""
+    kinds = {
+        "labels": f"{len(event.labels)} labels",
+        "json": f"records of {len(event.fields)} fields{derived}",
+    }
     return f"{parts}, {kinds.get(event.task, 'free text')}"
 
 

@@ -6,11 +6,12 @@ Knows nothing of files, tokens or models, nor whether an answer is right.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
+from azubi.data import schema as schemas
 from azubi.errors import DataError
 
 Task = Literal["labels", "json", "text"]
@@ -35,6 +36,23 @@ class Contract(BaseModel):
     """The closed set of answers, sorted; empty unless `task` is labels."""
     fields: tuple[str, ...] = ()
     """The record's keys, in the order in which the examples write them; empty unless json."""
+    derived: dict[str, str] = Field(default_factory=dict)
+    """Fields that are not learned but computed from the others, each with its rule in CEL."""
+    json_schema: dict[str, Any] = Field(default_factory=dict)
+    """What the records follow, told from them or given; empty unless json."""
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """The fields that the model writes."""
+        return tuple(name for name in self.fields if name not in self.derived)
+
+    def deriving(self, rules: Mapping[str, str]) -> "Contract":
+        """The same contract, with fields that are computed; their rules are not judged here."""
+        return self.model_copy(update={"derived": dict(rules)})
+
+    def following(self, schema: Mapping[str, Any]) -> "Contract":
+        """The same contract with the schema that was given."""
+        return self.model_copy(update={"json_schema": dict(schema)})
 
     def parse(self, text: str) -> dict[str, object] | None:
         """Read an answer as a JSON object; None if it is anything else, or has text around it."""
@@ -57,7 +75,8 @@ def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
     _check_varied(answers)
     told = task or _tell(answers)
     if told == "json":
-        return Contract(task="json", fields=_fields(_records(answers)))
+        records = _records(answers)
+        return Contract(task="json", fields=_fields(records), json_schema=schemas.tell(records))
     if told == "labels":
         return Contract(task="labels", labels=tuple(sorted(set(answers))))
     return Contract(task="text")

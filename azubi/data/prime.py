@@ -37,7 +37,7 @@ def write(contract: Contract) -> str:
     if contract.task == "labels":
         return f"Answer with exactly one of these labels and nothing else: {', '.join(contract.labels)}."
     if contract.task == "json":
-        fields = ", ".join(contract.fields)
+        fields = ", ".join(contract.learned)
         return f"Answer with one JSON object and nothing else. Its fields, in this order: {fields}."
     return "Read the message and write the answer to it, and nothing else."
 

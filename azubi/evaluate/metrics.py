@@ -17,11 +17,12 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from azubi.data.contract import Contract
+from azubi.data.record import same
 from azubi.errors import DataError
 from azubi.evaluate.bootstrap import Floats, mean_interval
 from azubi.evaluate.difference import Difference
 from azubi.evaluate.macro_f1 import macro_f1
-from azubi.evaluate.record import same, same_field
+from azubi.evaluate.record import same_field
 from azubi.evaluate.score import Score
 
 

@@ -5,24 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from azubi.data.contract import Contract
+from azubi.data.record import same
 
 _ABSENT = object()
 
 Record = dict[str, object]
-
-
-def same(one: object, other: object) -> bool:
-    """Whether two JSON values are the same.
-
-    1 and 1.0 are; true and 1 are not; lists count in the order written; the order of keys does not.
-    """
-    if isinstance(one, bool) or isinstance(other, bool):
-        return one is other
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 def same_field(answer: Record | None, truth: Record | None, name: str) -> bool:

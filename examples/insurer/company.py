@@ -136,6 +136,7 @@ class Facts:
     date: str | None
     amount: int | None
     attached: tuple[str, ...] = ()
+    """Documents that came with the note, in the order in which it names them."""
 
 
 class Record(TypedDict):
@@ -146,6 +147,7 @@ class Record(TypedDict):
     code: str
     date: str | None
     amount: int | None
+    attached: list[str]
     cover: str
     team: str
     missing: list[str]
@@ -185,6 +187,7 @@ def handle(facts: Facts) -> Record:
         "code": peril.code,
         "date": facts.date,
         "amount": facts.amount,
+        "attached": list(facts.attached),
         "cover": cover_of(line, peril, facts.amount),
         "team": team_of(line, peril, facts.amount),
         "missing": [paper for paper in peril.documents if paper not in facts.attached],

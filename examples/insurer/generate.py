@@ -299,14 +299,18 @@ def draw_claim(dice: Dice, holder: Holder, peril: Peril, stories: Stories) -> Cl
     attached = tuple(paper for paper in peril.documents if dice.chance(ATTACHED_SHARE))
     missing = [paper for paper in peril.documents if paper not in attached]
     promised = missing and dice.chance(TO_FOLLOW_SHARE)
+    day = dice.pick(day_formats(happened)) if dated else None
+    money = None if amount is None else dice.pick(money_formats(amount))
+    feeling = draw_feeling(dice, LINES[peril.line], amount)
+    sent = tuple(with_extra(dice, peril, attached))
     return Claim(
         holder=holder,
-        facts=Facts(peril.line, peril.name, happened.isoformat() if dated else None, amount, attached),
+        facts=Facts(peril.line, peril.name, happened.isoformat() if dated else None, amount, sent),
         stories=stories,
-        day=dice.pick(day_formats(happened)) if dated else None,
-        money=None if amount is None else dice.pick(money_formats(amount)),
-        feeling=draw_feeling(dice, LINES[peril.line], amount),
-        papers=tuple(dice.pick(PAPERS[paper]) for paper in with_extra(dice, peril, attached)),
+        day=day,
+        money=money,
+        feeling=feeling,
+        papers=tuple(dice.pick(PAPERS[paper]) for paper in sent),
         to_follow=dice.pick(PAPERS[dice.pick(missing)]) if promised else None,
         aside=draw_aside(dice, peril, happened),
     )

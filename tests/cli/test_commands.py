@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from azubi.cli import main
+from azubi.data.contract import Contract
 from azubi.errors import UnknownSpecialist
 from azubi.evaluate.score import Score
 
@@ -15,6 +16,7 @@ from azubi.evaluate.score import Score
 class Answer(BaseModel):
     text: str
     confidence: float
+    notes: tuple[str, ...] = ()
 
 
 class Card(BaseModel):
@@ -33,6 +35,7 @@ class Card(BaseModel):
     bytes: int = 118_900
     prime: str | None = None
     parent: str | None = None
+    contract: Contract = Contract(task="labels")
 
 
 @pytest.fixture
@@ -76,7 +79,8 @@ def test_ask_prints_the_answer_alone(asked, capsys, home):
 
 def test_ask_as_json(asked, capsys):
     assert main(["--json", "ask", "bank", "x"]) == 0
-    expected = {"specialist": "bank", "answers": [{"prompt": "x", "answer": "re: x", "confidence": 0.9}]}
+    answer = {"prompt": "x", "answer": "re: x", "confidence": 0.9, "notes": []}
+    expected = {"specialist": "bank", "answers": [answer]}
     assert json.loads(capsys.readouterr().out) == expected
 
 

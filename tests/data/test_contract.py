@@ -27,7 +27,10 @@ def test_other_answers_are_text(answers):
 
 def test_objects_are_json_with_the_union_of_fields_as_first_written():
     answers = ['{"line": 1, "code": 2}', '```json\n{"code": 3, "team": 4}\n```', '{"line": 1, "code": 2}'] * 4
-    assert infer(answers) == Contract(task="json", fields=("line", "code", "team"))
+    told = infer(answers)
+    assert (told.task, told.fields, told.labels) == ("json", ("line", "code", "team"), ())
+    assert set(told.json_schema["properties"]) == {"line", "code", "team"}
+    assert told.json_schema["required"] == ["code"]
     assert infer([*answers, "[1]"]).task == "text"
 
 

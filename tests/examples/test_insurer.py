@@ -19,6 +19,10 @@ import company
 import generate
 import pytest
 import stories
+import yaml
+
+from azubi.data.contract import infer
+from azubi.data.rules import derivation
 
 INSURER = Path(generate.__file__).parent
 HANDBOOK = (INSURER / "handbook.md").read_text(encoding="utf-8")
@@ -130,8 +134,7 @@ def test_handbook_examples_follow_the_rules() -> None:
     assert len(worked) == 2
     for text, answer in worked:
         record = json.loads(answer)
-        peril = company.PERILS[record["line"], record["peril"]]
-        here = tuple(paper for paper in peril.documents if paper not in record["missing"])
+        here = tuple(record["attached"])
         facts = company.Facts(record["line"], record["peril"], record["date"], record["amount"], here)
         assert json.dumps(company.handle(facts), ensure_ascii=False) == answer
         assert record["amount"] in [*sums_in(text), None]
@@ -180,6 +183,23 @@ def test_escalation_limit_is_where_its_band_begins() -> None:
         limit = line.escalation_limit()
         assert line.band(limit) == line.escalates_from
         assert line.band(limit - 1) < line.escalates_from
+
+
+def test_the_recipe_derives_what_the_rules_say(notes: Notes) -> None:
+    recipe = yaml.safe_load((INSURER.parent.parent / "recipes" / "intake.yaml").read_text(encoding="utf-8"))
+    contract = infer([generate.intake_answer(note) for note in notes]).deriving(recipe["derive"])
+    assert set(contract.derived) == {"code", "cover", "team", "missing"}
+    records: list[tuple[int, dict[str, Any]]] = []
+    for line in company.LINES.values():
+        limits = {line.deductible, line.escalation_limit()}
+        for peril in (peril for peril in company.PERILS.values() if peril.line == line.name):
+            near = {limit + step for limit in {*limits, peril.sublimit or 0} for step in (-1, 0, 1)}
+            for amount in (None, *sorted(near)):
+                facts = company.Facts(line.name, peril.name, None, amount, peril.documents[1:])
+                records.append((len(records), dict(company.handle(facts))))
+    assert len(records) > 28 * 6
+    assert derivation.finding(contract, records) is None
+    assert derivation.finding(contract, [(0, dict(note.record)) for note in notes]) is None
 
 
 def test_missing_are_the_required_documents_that_did_not_come() -> None:

@@ -1,0 +1,202 @@
+"""Answers that are likely wrong: those that examples like theirs speak against.
+
+Confident learning (Northcutt, Jiang and Chuang 2021): a simple classifier learns the labels from frozen
+features and is asked about examples that it has not learned from. Where it is surer of another label than it
+usually is where that label is given, the given one is suspected; the surest come first. Knows texts and
+labels; models come in as functions. Does not know who is right: a rare case looks like a wrong one.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from azubi.data.contract import parse_record
+from azubi.data.example import Example
+from azubi.data.finding import SHOWN, Case, Finding, Material
+from azubi.data.rules.columns import Columns
+
+Features = Callable[[Sequence[str]], Any]
+"""From texts to a matrix with one row each; dense, numbers of about the same size."""
+Numbers = npt.NDArray[np.float64]
+
+FOLDS = 5
+FEWEST = 6
+"""Examples of a label, below which nothing can be said about it."""
+FEWEST_EXAMPLES = 50
+MOST = 30_000
+"""More examples are not looked at; so many are taken, evenly from all."""
+MOST_FIELDS = 20
+"""Fields of records that are looked at."""
+LISTED = 500
+"""Suspects that a finding carries for programs."""
+_STRENGTH = 10.0
+"""Inverse strength of the classifier's regularisation, for features of length 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """An example whose label is likely wrong."""
+
+    place: int
+    """Of the example, from 0."""
+    given: str
+    suggested: str
+    margin: float
+    """How much likelier the suggested label is than the given one, as probabilities; at most 1."""
+
+
+def suspects(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[Suspect]:
+    """The examples whose label is likely wrong, the surest first. `features` is asked once."""
+    return _suspects(features(texts), texts, labels)
+
+
+def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
+    """Features that need no model: words weighed by rarity, and reduced to `size` directions (LSA)."""
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.preprocessing import normalize
+
+    vectorizer = TfidfVectorizer(sublinear_tf=True, ngram_range=(1, 2), max_features=50_000, min_df=2)
+    try:
+        words = vectorizer.fit_transform(texts)
+    except ValueError:  # no word occurs twice: nothing to compare by
+        return np.zeros((len(texts), 1))
+    if words.shape[1] <= size:
+        return words.toarray()
+    return normalize(TruncatedSVD(size, random_state=0).fit_transform(words))
+
+
+def check_suspects(material: Material, features: Features = spelling_features) -> Iterator[Finding]:
+    """Likely wrong labels; for records, likely wrong values of every field that looks like a label."""
+    examples = _some(material)
+    if len(examples) < FEWEST_EXAMPLES:
+        return
+    prompts = [example.prompt for example in examples]
+    tasks = _labelled(examples)
+    if not tasks:
+        return
+    matrix = features(prompts)
+    for field, (places, labels) in tasks.items():
+        found = _suspects(matrix[places], [prompts[place] for place in places], labels)
+        if found:
+            yield _finding(field, found, [examples[place] for place in places])
+
+
+def _finding(field: str, found: Sequence[Suspect], examples: Sequence[Example]) -> Finding:
+    count, of = len(found), len(examples)
+    what = f"values of {field}" if field else "labels"
+    rows = [
+        {
+            "line": examples[one.place].line,
+            "given": one.given,
+            "suggested": one.suggested,
+            "margin": round(one.margin, 4),
+        }
+        for one in found[:LISTED]
+    ]
+    return Finding(
+        kind="likely_wrong",
+        level="warning",
+        title=f"{count:,} of {of:,} {what} are likely wrong; the surest come first.",
+        count=count,
+        cases=tuple(
+            Case(
+                lines=(examples[one.place].line,),
+                text=f"{one.given}, but examples like it say {one.suggested} "
+                f"({one.margin:.0%} surer): {_start(examples[one.place].prompt)}",
+            )
+            for one in found[:SHOWN]
+        ),
+        why="A model learns wrong answers as well as right ones, and is measured by them.",
+        remedy="Look at the first of them and correct what is wrong; rare cases may look wrong and be right.",
+        details={"field": field, "suspects": rows},
+    )
+
+
+def _suspects(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[Suspect]:
+    names, ids = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
+    counts = np.bincount(ids, minlength=len(names))
+    kept = np.flatnonzero(counts[ids] >= FEWEST)
+    if len(set(ids[kept])) < 2:
+        return []
+    _, own = np.unique(ids[kept], return_inverse=True)
+    names = names[np.unique(ids[kept])]
+    chances = _out_of_fold(np.asarray(matrix)[kept], own, [texts[place] for place in kept])
+    every = np.arange(len(kept))
+    given = chances[every, own]
+    # How sure the classifier usually is of a label where it is the given one.
+    usual = np.bincount(own, weights=given) / np.bincount(own)
+    confident = np.where(chances >= usual, chances, -1.0)
+    best = confident.argmax(axis=1)
+    found = every[(confident[every, best] >= 0) & (best != own)]
+    margins = chances[found, best[found]] - given[found]
+    ranked = sorted(zip(-margins, found, strict=True))
+    return [
+        Suspect(int(kept[at]), str(names[own[at]]), str(names[best[at]]), float(-less))
+        for less, at in ranked
+        if less < 0
+    ]
+
+
+def _out_of_fold(matrix: Numbers, ids: npt.NDArray[np.int64], texts: Sequence[str]) -> Numbers:
+    """Probabilities of each label, from classifiers that have not learned from the example."""
+    from sklearn.linear_model import LogisticRegression
+
+    folds = _folds(ids, texts)
+    chances = np.zeros((len(ids), int(ids.max()) + 1))
+    for fold in range(FOLDS):
+        held = folds == fold
+        if not held.any():
+            continue
+        model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
+        model.fit(matrix[~held], ids[~held])
+        chances[np.ix_(held, model.classes_)] = model.predict_proba(matrix[held])
+    return chances
+
+
+def _folds(ids: npt.NDArray[np.int64], texts: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Each label dealt out evenly over the folds, the same way every time, equal texts together."""
+    keys = [blake2b(text.encode(errors="replace"), digest_size=8).digest() for text in texts]
+    folds = np.zeros(len(ids), dtype=np.int64)
+    where: dict[bytes, int] = {}
+    dealt: dict[int, int] = {}
+    for at in sorted(range(len(ids)), key=lambda at: keys[at]):
+        label = int(ids[at])
+        if keys[at] not in where:
+            where[keys[at]] = dealt.get(label, label) % FOLDS
+            dealt[label] = dealt.get(label, label) + 1
+        folds[at] = where[keys[at]]
+    return folds
+
+
+def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list[str]]]:
+    """What looks like labels: places and labels by field; the answers themselves under an empty name."""
+    records = [parse_record(one.answer) if "{" in one.answer else None for one in examples]
+    places = [at for at, record in enumerate(records) if record is not None]
+    if len(places) > len(examples) / 2:
+        columns = Columns([record for record in records if record is not None])
+        found = {}
+        for name, codes in list(columns.categories.items())[:MOST_FIELDS]:
+            there = np.flatnonzero(codes.ids >= 0)
+            found[name] = ([places[at] for at in there], [str(codes.values[codes.ids[at]]) for at in there])
+        return found
+    answers = [one.answer for one in examples]
+    short = all(len(one) <= 80 and "\n" not in one for one in answers)
+    if short and len(set(answers)) * 3 <= len(answers):
+        return {"": (list(range(len(examples))), answers)}
+    return {}
+
+
+def _some(material: Material) -> list[Example]:
+    step = -(-len(material) // MOST) or 1
+    rows = (example for batch in material.batches() for example in batch)
+    return [example for number, example in enumerate(rows) if number % step == 0]
+
+
+def _start(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 80 else line[:79] + "…"
