@@ -3,11 +3,12 @@
 Every field's docstring is its help text. Unknown settings are errors. Knows no other room.
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
@@ -28,6 +29,24 @@ def _checked(duration: str) -> str:
 
 Duration = Annotated[str, AfterValidator(_checked)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
+
+
+def _named(given: object) -> object:
+    """A mapping as a flag gives it: JSON, or a single name=pattern."""
+    if not isinstance(given, str):
+        return given
+    if given.lstrip().startswith("{"):
+        try:
+            return json.loads(given)
+        except ValueError:
+            raise PydanticCustomError("patterns", "not JSON") from None
+    name, parted, pattern = given.partition("=")
+    if not parted:
+        raise PydanticCustomError("patterns", "not a name and a pattern with = between them")
+    return {name.strip(): pattern}
+
+
+Patterns = Annotated[dict[str, str], BeforeValidator(_named)]
 
 
 _CONFIG = ConfigDict(
@@ -74,6 +93,14 @@ class Recipe(BaseModel):
     """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
     prime: str | None = None
     """The instruction that all examples share, as text or @file; made from the data if not given."""
+    personal_data: Literal["report", "mask", "pseudonym", "refuse"] = "report"
+    """What is done about personal data: tell of it, put [IBAN] or a made-up one in its place, or stop."""
+    patterns: Patterns | None = None
+    """The company's own numbers that are personal, as regular expressions by name: policy: 'P-[0-9]{8}'."""
+    names: Path | None = None
+    """Folder of a token classification model that finds people's names; without it nothing does."""
+    personal_key: Path | None = None
+    """Key file, made if there is none, that makes stand-ins lasting and keeps the way back, encrypted."""
     validation: float = Field(0.1, gt=0, lt=0.5)
     """Share of the data that chooses the best epoch."""
     test: float = Field(0.15, gt=0, lt=0.5)

@@ -68,7 +68,7 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data"):
+    for name in ("data", "test_data", "names", "personal_key"):
         if isinstance(settings.get(name), str):
             settings[name] = folder / Path(settings[name]).expanduser()
     prime, base = settings.get("prime"), settings.get("base")
@@ -135,11 +135,13 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 def _cause(detail: "ErrorDetails") -> str:
     """Complete the sentence "it …" from what pydantic found."""
     context = detail.get("ctx", {})
+    message = detail["msg"]
     causes = {
         "greater_than": f"must be above {context.get('gt')}",
         "greater_than_equal": f"must be at least {context.get('ge')}",
         "less_than": f"must be below {context.get('lt')}",
         "less_than_equal": f"must be at most {context.get('le')}",
+        "patterns": f"is {message}",
         "duration": "is not a time such as 20m, 1h30m or 90s",
         "literal_error": f"must be {context.get('expected')}",
         "string_pattern_mismatch": "does not follow the rules for names",
@@ -150,5 +152,4 @@ def _cause(detail: "ErrorDetails") -> str:
         "byte_size": "is not a size",
         "byte_size_unit": "is not a size in bytes, KB, MB, GB or TB",
     }
-    message = detail["msg"]
     return causes.get(detail["type"], f"is not valid ({message[:1].lower()}{message[1:]})")
