@@ -32,6 +32,9 @@ from azubi.data import prime as primes
 from azubi.data import reading, splitting
 from azubi.data.contract import infer
 from azubi.data.example import Example
+from azubi.data.personal import policy
+from azubi.data.personal.keeping import KeyFile, Map
+from azubi.data.personal.standins import derived_key
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
 from azubi.errors import (
@@ -54,7 +57,7 @@ from azubi.keys import data_version
 from azubi.outlook import Outlook, Pace
 from azubi.package import card as cards
 from azubi.package import writing
-from azubi.package.card import Card
+from azubi.package.card import Card, Hidden
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.search import searching
@@ -260,6 +263,8 @@ class _Line:
         tests: tuple[Example, ...] | None = None
         if self.recipe.test_data is not None:
             tests = yield from self._read(self.recipe.test_data)
+        # Before anything else sees them: cache, model, events and report must not hold what is to be hidden.
+        examples, tests = yield from self._hide(examples, tests)
         # What all examples share is the prime, and stands in none of them.
         self.system = primes.shared_system([*examples, *(tests or ())])
         if self.system is not None:
@@ -304,6 +309,22 @@ class _Line:
                 f"left out (line {lines}{' …' if len(found.skipped) > 5 else ''})."
             )
         return found.examples
+
+    def _hide(
+        self, examples: tuple[Example, ...], tests: tuple[Example, ...] | None
+    ) -> Generator[ev.Event, None, tuple[tuple[Example, ...], tuple[Example, ...] | None]]:
+        """Carry out what the recipe says about personal data, under one key for examples and tests."""
+        recipe, both = self.recipe, (*examples, *(tests or ()))
+        file = KeyFile(recipe.personal_key) if recipe.personal_key else None
+        rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
+        if rules.changes:
+            rules = replace(rules, key=file.made() if file else derived_key(both))
+        applied = policy.apply(both, rules, keep_pairs=rules.changes and file is not None)
+        if applied.pairs:
+            Map(self.home, rules.key).add(sorted(applied.pairs))
+        if applied.tally.touched:
+            yield ev.Notice(text=policy.told(rules, applied.tally))
+        return applied.examples[: len(examples)], None if tests is None else applied.examples[len(examples) :]
 
     def _split(self, examples: Sequence[Example], tests: Sequence[Example] | None) -> Split:
         return splitting.split(
@@ -775,6 +796,12 @@ class _Line:
             seconds=self.seconds,
             versions=_versions(),
             recipe=_absolute(self.recipe).model_dump(mode="json"),
+            hidden=Hidden(
+                policy=self.recipe.personal_data,
+                patterns=self.recipe.patterns or {},
+                names=_placed(self.recipe.names),
+                key_file=_placed(self.recipe.personal_key),
+            ),
         )
 
     def _counts(self) -> dict[str, int]:
@@ -843,10 +870,15 @@ def _not_kept(reason: Exception) -> str:
 
 def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
-    lasting = {name: path.absolute() for name in ("data", "test_data") if (path := getattr(recipe, name))}
+    paths = ("data", "test_data", "names", "personal_key")
+    lasting = {name: path.absolute() for name in paths if (path := getattr(recipe, name))}
     if recipe.prime is not None and recipe.prime.startswith("@"):
         lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
     return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})
+
+
+def _placed(path: Path | None) -> str:
+    return str(path.absolute()) if path is not None else ""
 
 
 def _lasting(base: str) -> str:
