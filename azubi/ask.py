@@ -1,19 +1,25 @@
 """Asking a specialist: papers and weights from its folder, put onto the base they belong to.
 
-Knows nothing of training.
+What personal data was hidden from it in training is hidden from it in questions. Knows nothing of training.
 """
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from azubi import answering, files, halves
-from azubi.answering import Answer, Answering
+from azubi.answering import Answer, Answering, Question
 from azubi.base import device
 from azubi.base.opening import open_base
 from azubi.base.probe import has_bfloat16, use_threads
 from azubi.data.example import Turn
+from azubi.data.personal import policy
+from azubi.data.personal.keeping import KeyFile
+from azubi.data.personal.policy import Questions
+from azubi.data.personal.standins import KEY
 from azubi.errors import BaseModelError, CorruptFile
 from azubi.package import card as cards
 from azubi.package.card import Card
@@ -53,7 +59,34 @@ def open_specialist(card: Card, home: Path) -> Answering:
     both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, dtype)
     weights.restore(both.tail, weights.read(tail_file))
     both.prime(card.prime)
-    return both.answering(card.longest)
+    return _Discreet(both.answering(card.longest), Questions(_rules(card)))
+
+
+@dataclass(frozen=True)
+class _Discreet:
+    """Hides from a specialist what training hid from it, and puts back what a question brought along."""
+
+    speak: Answering
+    questions: Questions
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        hidden = self.questions.hidden(questions)
+        for number, answer in self.speak([question for question, _ in hidden]):
+            yield number, replace(answer, text=hidden[number][1].text(answer.text))
+
+
+def _rules(card: Card) -> policy.Rules:
+    """What was hidden in training; with the key of then, or with one of the moment if it was not kept.
+
+    With another key the stand-ins are other ones, of the same shapes; only a person that the specialist knows
+    from training by a stand-in is then not known again.
+    """
+    hidden = card.hidden
+    names = Path(hidden.names) if hidden.names else None
+    rules = policy.rules(hidden.policy, hidden.patterns, names)
+    file = KeyFile(Path(hidden.key_file)) if hidden.key_file else None
+    kept = file is not None and file.path.is_file()
+    return replace(rules, key=file.read() if file and kept else secrets.token_bytes(KEY))
 
 
 def _usable(dtype: str) -> torch.dtype:

@@ -35,7 +35,10 @@ from azubi.data import splitting
 from azubi.data.contract import infer
 from azubi.data.example import Example
 from azubi.data.finding import Finding
-from azubi.data.reading import STDIN, Reading, Source, read_source
+from azubi.data.personal import policy
+from azubi.data.personal.keeping import KeyFile, Map
+from azubi.data.personal.standins import derived_key
+from azubi.data.reading import STDIN, Reading, Rejected, Source, read_source
 from azubi.data.rules import derivation, proposing
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
@@ -59,7 +62,7 @@ from azubi.keys import data_version
 from azubi.outlook import Outlook, Pace
 from azubi.package import card as cards
 from azubi.package import writing
-from azubi.package.card import Card
+from azubi.package.card import Card, Hidden
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.search import searching
@@ -75,6 +78,8 @@ from azubi.work import Work
 
 _SOURCES = ("data", "test_data", "validation_data")
 """The settings that name examples."""
+_ANY_KEY = bytes(32)
+"""Of stand-ins, where placeholders alone are made."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -288,6 +293,8 @@ class _Line:
         examples = yield from self._read("data", Source.of(self.recipe))
         tests = yield from self._given("test_data")
         checks = yield from self._given("validation_data")
+        # Before anything else sees them: cache, model, events and report must not hold what is to be hidden.
+        examples, tests, checks = yield from self._hide(examples, tests, checks)
         # What all examples share is the prime, and stands in none of them.
         self.system = primes.shared_system([*examples, *(tests or ()), *(checks or ())])
         if self.system is not None:
@@ -385,12 +392,13 @@ class _Line:
         for note in found.notes:
             yield ev.Notice(text=note)
         if found.rejected:
-            self.rejected += [one.as_json(source=source.name) for one in found.rejected]
+            left_out = self._discreet(found.rejected)
+            self.rejected += [one.as_json(source=source.name) for one in left_out]
             path = self.work.folder / "rejected.jsonl"
             files.write_text(path, "".join(f"{line}\n" for line in self.rejected))
-            first = "; ".join(f"line {one.line}: {one.reason}" for one in found.rejected[:3])
-            more = "; …" if len(found.rejected) > 3 else ""
-            count = _some(len(found.rejected), "row", " that cannot be used")
+            first = "; ".join(f"line {one.line}: {one.reason}" for one in left_out[:3])
+            more = "; …" if len(left_out) > 3 else ""
+            count = _some(len(left_out), "row", " that cannot be used")
             yield ev.Notice(text=f"{name}: {count} left out ({first}{more}), see {path}")
         return found.examples
 
@@ -398,6 +406,43 @@ class _Line:
         """The examples of a side that was given apart, if it was."""
         path: Path | None = getattr(self.recipe, setting)
         return (yield from self._read(setting, Source(self.recipe, path))) if path is not None else None
+
+    def _discreet(self, rejected: Sequence[Rejected]) -> list[Rejected]:
+        """Rows that were left out, without what is to be hidden: a broken row cannot be searched reliably."""
+        hidden = policy.rules("mask", self.recipe.patterns, self.recipe.names, _ANY_KEY)
+        if self.recipe.personal_data not in ("mask", "pseudonym"):
+            return list(rejected)
+        reasons = policy.treat(((one.reason, "", "") for one in rejected), hidden, 1)
+        return [
+            replace(one, reason=told.texts[0], raw="(hidden)")
+            for one, told in zip(rejected, reasons, strict=True)
+        ]
+
+    def _hide(
+        self,
+        examples: tuple[Example, ...],
+        tests: tuple[Example, ...] | None,
+        checks: tuple[Example, ...] | None,
+    ) -> Generator[
+        ev.Event, None, tuple[tuple[Example, ...], tuple[Example, ...] | None, tuple[Example, ...] | None]
+    ]:
+        """Carry out what the recipe says about personal data, under one key for all sides."""
+        recipe, together = self.recipe, (*examples, *(tests or ()), *(checks or ()))
+        file = KeyFile(recipe.personal_key) if recipe.personal_key else None
+        rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
+        if rules.changes:
+            rules = replace(rules, key=file.made() if file else derived_key(together))
+        applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None)
+        if applied.pairs:
+            Map(self.home, rules.key).add(sorted(applied.pairs))
+        if applied.tally.touched:
+            yield ev.Notice(text=policy.told(rules, applied.tally))
+        hidden = iter(applied.examples)
+        taken, given_tests, given_checks = (
+            None if side is None else tuple(next(hidden) for _ in side) for side in (examples, tests, checks)
+        )
+        assert taken is not None
+        return taken, given_tests, given_checks
 
     def _split(
         self,
@@ -886,6 +931,12 @@ class _Line:
             seconds=self.seconds,
             versions=_versions(),
             recipe=_absolute(self.recipe).model_dump(mode="json"),
+            hidden=Hidden(
+                policy=self.recipe.personal_data,
+                patterns=self.recipe.patterns or {},
+                names=_placed(self.recipe.names),
+                key_file=_placed(self.recipe.personal_key),
+            ),
         )
 
     def _counts(self) -> dict[str, int]:
@@ -957,7 +1008,7 @@ def _absolute(recipe: Recipe) -> Recipe:
     """The recipe with paths that hold from any folder."""
     lasting: dict[str, Any] = {
         name: path.absolute()
-        for name in (*_SOURCES, "answers", "schema_")
+        for name in (*_SOURCES, "answers", "schema_", "names", "personal_key")
         if (path := getattr(recipe, name)) and path != STDIN
     }
     if recipe.sql is not None:
@@ -965,6 +1016,10 @@ def _absolute(recipe: Recipe) -> Recipe:
     if recipe.prime is not None and recipe.prime.startswith("@"):
         lasting["prime"] = f"@{Path(recipe.prime[1:]).expanduser().absolute()}"
     return recipe.model_copy(update=lasting | {"base": _lasting(recipe.base)})
+
+
+def _placed(path: Path | None) -> str:
+    return str(path.absolute()) if path is not None else ""
 
 
 def _lasting(base: str) -> str:

@@ -73,7 +73,8 @@ def _place(error: Exception) -> str:
 
 def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Let the paths in a recipe file count from its folder."""
-    for name in ("data", "test_data", "validation_data", "answers", "schema"):
+    paths = ("data", "test_data", "validation_data", "answers", "schema", "names", "personal_key")
+    for name in paths:
         if isinstance(settings.get(name), str) and settings[name] != "-":
             settings[name] = folder / Path(settings[name]).expanduser()
     if isinstance(sql := settings.get("sql"), str):
@@ -146,6 +147,7 @@ _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 def _cause(detail: "ErrorDetails") -> str:
     """Complete the sentence "it …" from what pydantic found."""
     context = detail.get("ctx", {})
+    message = detail["msg"]
     causes = {
         "greater_than": f"must be above {context.get('gt')}",
         "greater_than_equal": f"must be at least {context.get('ge')}",
@@ -153,6 +155,7 @@ def _cause(detail: "ErrorDetails") -> str:
         "less_than_equal": f"must be at most {context.get('le')}",
         "record": f"is {detail['msg']}",
         "database": f"is {detail['msg']}",
+        "patterns": f"is {message}",
         "duration": "is not a time such as 20m, 1h30m or 90s",
         "moment": "is not a date such as 2025-03-01 or 2025-03-01T12:00",
         "bool_parsing": "is neither true nor false",
@@ -167,5 +170,4 @@ def _cause(detail: "ErrorDetails") -> str:
         "byte_size": "is not a size",
         "byte_size_unit": "is not a size in bytes, KB, MB, GB or TB",
     }
-    message = detail["msg"]
     return causes.get(detail["type"], f"is not valid ({message[:1].lower()}{message[1:]})")

@@ -17,6 +17,20 @@ from azubi.evaluate.score import Score
 CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"
 
 
+class Hidden(BaseModel):
+    """What personal data a specialist never saw, and is therefore not to be asked with."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    policy: Literal["report", "mask", "pseudonym", "refuse"] = "report"
+    patterns: dict[str, str] = {}
+    """The company's own, by name."""
+    names: str = ""
+    """Folder of the name recogniser; empty if there was none."""
+    key_file: str = ""
+    """Of the stand-ins; empty if the key was not kept."""
+
+
 class Card(BaseModel):
     """A specialist's papers."""
 
@@ -61,6 +75,7 @@ class Card(BaseModel):
     """How long each stage took."""
     versions: dict[str, str]
     recipe: dict[str, object]
+    hidden: Hidden = Hidden()
     bytes: int = 0
     """Size of the folder's files, the report and this one not counted."""
     folder: Path = Field(default=Path(), exclude=True)
