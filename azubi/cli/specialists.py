@@ -62,7 +62,10 @@ def _facts(card: "Card") -> dict[str, str]:
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
         "Prime": clean(shorten(" ".join((card.prime or "none").split()), 300)),
-        **{f"Derived {name}": clean(rule) for name, rule in card.contract.derived.items()},
+        **{
+            f"Derived {name}": clean(shorten(" ".join(rule.split()), 300))
+            for name, rule in card.contract.derived.items()
+        },
         "Folder": f"{card.folder} ({size(card.bytes)})",
     }
 

@@ -108,6 +108,15 @@ def test_a_long_list_of_mistakes_is_cut_and_says_so(labels: Report) -> None:
     assert "note 199." in words and "note 200." not in words
 
 
+def test_fields_that_are_computed_are_told_with_their_rules(labels: Report, records: Report) -> None:
+    rule = 'amount > 5000 ? "S7" : "K3"'
+    words = Page(
+        render(records.model_copy(update={"contract": records.contract.deriving({"team": rule})}))
+    ).words
+    assert "computed, not learned" in words and rule in words
+    assert "computed, not learned" not in Page(render(records)).words
+
+
 def test_what_people_and_models_wrote_is_escaped(labels: Report, records: Report) -> None:
     evil = "<script>alert('x')</script><img src=x onerror=y>&amp;"
     bare = {
@@ -117,7 +126,7 @@ def test_what_people_and_models_wrote_is_escaped(labels: Report, records: Report
         "settings": {evil: evil},
         "comparisons": (hostile(evil),),
     }
-    field = Contract(task="json", fields=(evil,))
+    field = Contract(task="json", fields=(evil,), derived={evil: evil})
     answer = Comparison(
         prompt=evil,
         base=evil,

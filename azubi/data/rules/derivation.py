@@ -12,7 +12,7 @@ from typing import Any
 
 from azubi.data import schema as schemas
 from azubi.data.contract import Contract, parse_record
-from azubi.data.example import Example
+from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.record import Record, same, shortly, written
 from azubi.data.rules.columns import as_kind
@@ -87,8 +87,16 @@ class Derivation:
         return written({name: value for name, value in record.items() if name not in self._derived})
 
     def taught(self, examples: Iterable[Example]) -> tuple[Example, ...]:
-        """The examples as they are learned."""
-        return tuple(replace(one, answer=self.learned(one.answer)) for one in examples)
+        """The examples as they are learned, earlier answers of theirs too where those are learned."""
+        return tuple(
+            replace(one, answer=self.learned(one.answer), turns=tuple(map(self._taught_turn, one.turns)))
+            for one in examples
+        )
+
+    def _taught_turn(self, turn: Turn) -> Turn:
+        if not turn.learned or parse_record(turn.content) is None:
+            return turn
+        return replace(turn, content=self.learned(turn.content))
 
     def contradictions(self, examples: Iterable[tuple[int, Record]]) -> Iterator[Contradiction]:
         """Where the records (each with its line) say otherwise than the rules, given what else they say."""

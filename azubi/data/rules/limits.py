@@ -6,13 +6,13 @@ time, the one that makes the whole rule cheapest. Knows columns and classes; not
 do on records that it was not made from.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from azubi.data.rules import table as tables
-from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids
+from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids, Numbers
 from azubi.data.rules.draft import ERROR, LIMIT, STEP, Draft
 from azubi.data.rules.formula import literal, mapped, read
 from azubi.data.rules.shortest import shortest
@@ -54,6 +54,11 @@ class _List:
     """For records without a number, if they have a table of their own."""
 
     @property
+    def wrong(self) -> Ids:
+        """The rows that are left and that the tables get wrong."""
+        return np.union1d(self.rest.wrong, self.empty.wrong) if self.empty else self.rest.wrong
+
+    @property
     def total(self) -> float:
         return self.cost + self.rest.cost + (self.empty.cost + STEP if self.empty else 0)
 
@@ -82,7 +87,7 @@ def _over(columns: Columns, classes: Codes, number: str, inputs: Sequence[str], 
         grown = [
             longer
             for one in beam
-            for case in _worth_trying(one, _cases(columns, classes, number, keys, one.left))
+            for case in _worth_trying(one, _cases(columns, classes, number, keys, one))
             if (
                 longer := _ended(
                     columns,
@@ -129,61 +134,67 @@ def _ended(
     return min(plain, _List(cases, left, cost, there, empty), key=lambda one: one.total)
 
 
-def _worth_trying(found: _List, cases: Sequence[_Case]) -> list[_Case]:
+def _worth_trying(found: _List, cases: Iterable[_Case]) -> list[_Case]:
     """Those that would put most of the list's mistakes right."""
-    wrong = np.union1d(found.rest.wrong, found.empty.wrong if found.empty else found.rest.wrong)
-    gains = [(ERROR * np.isin(case.taken, wrong).sum() - case.cost, case) for case in cases]
+    gains = [(ERROR * np.isin(case.taken, found.wrong).sum() - case.cost, case) for case in cases]
     ranked = sorted((pair for pair in gains if pair[0] > 0), key=lambda pair: -pair[0])
     return [case for _, case in ranked[:_TRIED]]
 
 
+@dataclass(frozen=True)
+class _Group:
+    """The rows of one category in order of their numbers, from the end at which a case may begin."""
+
+    at: int
+    rows: Ids
+    ends: Ids
+    """Where a limit may lie behind: equal numbers stand on one side, and something is left on the other."""
+
+
 def _cases(
-    columns: Columns, classes: Codes, number: str, keys: Sequence[tables.Key], left: Ids
-) -> list[_Case]:
+    columns: Columns, classes: Codes, number: str, keys: Sequence[tables.Key], found: _List
+) -> Iterator[_Case]:
+    """Every case that takes rows which the list gets wrong."""
     numbers = columns.numbers[number]
-    here = left[~np.isnan(numbers[left])]
-    found = []
+    here = found.left[~np.isnan(numbers[found.left])]
+    wrong = classes.ids[np.intersect1d(found.wrong, here)]
+    kinds = [int(kind) for kind in np.unique(wrong[wrong != NOTHING]) if (wrong == kind).sum() >= FEWEST]
+    if not kinds:
+        return
     by = [key[0] for key in keys if len(key) == 1 and True not in columns.categories[key[0]].values]
     for key in ("", *by):
         ids = columns.categories[key].ids if key else np.zeros(len(columns), dtype=np.int64)
-        at = here[ids[here] != NOTHING]
-        at = at[np.lexsort((numbers[at], ids[at]))]
-        groups = np.split(at, np.flatnonzero(np.diff(ids[at])) + 1)
-        for kind in np.unique(classes.ids[at]):
-            if kind == NOTHING:
-                continue
-            for below in (True, False):
-                case = _case(numbers, classes, ids, groups, int(kind), key, below)
-                if case is not None:
-                    found.append(case)
-    return found
+        for below in (True, False):
+            groups = list(_groups(numbers, ids, here, below))
+            for kind in kinds:
+                if (case := _case(numbers, classes, groups, kind, key, below)) is not None:
+                    yield case
+
+
+def _groups(numbers: Numbers, ids: Ids, here: Ids, below: bool) -> Iterator[_Group]:
+    at = here[ids[here] != NOTHING]
+    at = at[np.lexsort((numbers[at] if below else -numbers[at], ids[at]))]
+    for rows in np.split(at, np.flatnonzero(np.diff(ids[at])) + 1):
+        ends = np.flatnonzero(np.diff(numbers[rows]) != 0)
+        if len(ends) and ends[-1] + 1 >= FEWEST:
+            yield _Group(int(ids[rows[0]]), rows, ends)
 
 
 def _case(
-    numbers: np.ndarray,  # type: ignore[type-arg]
-    classes: Codes,
-    ids: Ids,
-    groups: Sequence[Ids],
-    kind: int,
-    key: str,
-    below: bool,
+    numbers: Numbers, classes: Codes, groups: Sequence[_Group], kind: int, key: str, below: bool
 ) -> _Case | None:
     gaps: dict[int, tuple[float, float]] = {}
     taken = []
     for group in groups:
-        ordered = group if below else group[::-1]
-        hit = classes.ids[ordered] == kind
-        gain = np.cumsum(np.where(hit, 1, -_PENALTY))
-        # Equal numbers stand on one side; and a limit that leaves nothing on its other side is none.
-        possible = np.flatnonzero(np.diff(numbers[ordered]) != 0)
-        if not len(possible):
+        hit = classes.ids[group.rows] == kind
+        gain = np.where(hit, 1, -_PENALTY).cumsum()[group.ends]
+        best = int(gain.argmax())
+        if gain[best] < FEWEST:
             continue
-        end = int(possible[gain[possible].argmax()])
-        if gain[end] < FEWEST:
-            continue
-        inside, outside = float(numbers[ordered[end]]), float(numbers[ordered[end + 1]])
-        gaps[int(ids[group[0]])] = (inside, outside) if below else (outside, inside)
-        taken.append(ordered[: end + 1])
+        end = int(group.ends[best])
+        inside, outside = float(numbers[group.rows[end]]), float(numbers[group.rows[end + 1]])
+        gaps[group.at] = (inside, outside) if below else (outside, inside)
+        taken.append(group.rows[: end + 1])
     if not gaps:
         return None
     rows = np.concatenate(taken)

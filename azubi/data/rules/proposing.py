@@ -102,6 +102,13 @@ def finding(proposals: Sequence[Proposal], against: Finding | None = None) -> Fi
     )
 
 
+def as_recipe(rules: Mapping[str, str]) -> str:
+    """Rules by field as the part of a recipe that derives them, in YAML."""
+    import yaml
+
+    return yaml.safe_dump({"derive": dict(rules)}, allow_unicode=True, sort_keys=False, width=1_000_000)
+
+
 def told(proposal: Proposal) -> str:
     """A proposal in one line."""
     inputs = " and ".join(proposal.inputs)

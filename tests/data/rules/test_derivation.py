@@ -84,6 +84,20 @@ def test_examples_are_taught_without_derived_fields():
     assert (taught.line, taught.turns) == (7, given.turns)
 
 
+def test_earlier_answers_that_are_learned_are_taught_without_derived_fields_too():
+    said = '{"amount": 1, "team": "K3"}'
+    turns = (
+        Turn("user", said),
+        Turn("assistant", said, learned=True),
+        Turn("assistant", said),
+        Turn("assistant", "Just a moment.", learned=True),
+        Turn("user", "and now?"),
+    )
+    (taught,) = Derivation(contract({"team": TEAM})).taught([Example(turns, said)])
+    expected = (said, '{"amount": 1}', said, "Just a moment.", "and now?")
+    assert tuple(turn.content for turn in taught.turns) == expected
+
+
 ROWS = [
     (1, {"amount": 6000, "team": "S7"}),
     (2, {"amount": 5000, "team": "S7"}),

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from azubi.cli.recipe_file import recipe_from
 from azubi.data.contract import Contract
 from azubi.data.rules import proposing
 from azubi.data.rules.derivation import Derivation, finding
@@ -154,6 +155,13 @@ def test_chance_shows_no_rule_and_nothing_breaks(rows, dice):
         # With a handful of distinct records chance can still look like a rule; then it has to be right.
         assert one.right >= proposing.RIGHT
         assert len({repr(row) for row in rows}) < 20
+
+
+def test_rules_are_written_as_a_recipe_reads_them(found, tmp_path):
+    path = tmp_path / "r.yaml"
+    rules = {one.field: one.rule for one in found.values()}
+    path.write_text("data: d.csv\n" + proposing.as_recipe(rules), encoding="utf-8")
+    assert recipe_from(path, {}).derive == rules
 
 
 def test_the_finding_says_what_to_do(found):
