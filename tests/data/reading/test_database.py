@@ -191,8 +191,10 @@ def fill(url):
     with sqlalchemy.create_engine(url).begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE claims AS SELECT i AS no, 'Schaden ' || i AS text, "
-            "(i + 0.5)::numeric(9, 2) AS amount, (ARRAY['home', 'motor', 'life'])[1 + i %% 3] AS lob, timestamptz '2024-02-03 04:05+01' AS at, "
-            "jsonb_build_object('a', i) AS more FROM generate_series(0, 2999) AS i"
+            "(i + 0.5)::numeric(9, 2) AS amount, "
+            "(ARRAY['home', 'motor', 'life'])[1 + i %% 3] AS lob, "
+            "timestamptz '2024-02-03 04:05+01' AS at, jsonb_build_object('a', i) AS more "
+            "FROM generate_series(0, 2999) AS i"
         )
 
 
