@@ -10,7 +10,9 @@ from azubi.errors import DataError
 
 _NEXT = re.compile(r"[\s,]*")
 _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
-_PIECE = 1 << 20
+_PIECE = 1 << 18
+_PASSED = 1 << 14
+"""Characters that were passed before they are let go: an error of the parser counts the lines before it."""
 
 
 def rows(text: Text, most: int) -> Iterator[Row | Rejected]:
@@ -67,6 +69,8 @@ class _Window:
     def element(self) -> Row | Rejected:
         """The element that begins here."""
         line = self._line
+        if self._place > _PASSED:
+            self._held, self._place = self._held[self._place :], 0
         while True:
             try:
                 values, end = self._decoder.raw_decode(self._held, self._place)
