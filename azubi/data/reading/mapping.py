@@ -52,6 +52,7 @@ class Columns:
                 "Name two different columns with --prompt and --answer.",
             )
         self._named = frozenset((*self._prompt.columns, *self._answers()))
+        self._most = int(recipe.limits.row)
         self._every = recipe.turns == "all"
         self._about = {
             name: column
@@ -87,7 +88,7 @@ class Columns:
             example = Example(turns, answer.strip(), row.line)
             if self._about:
                 example = self._described(example, row.values)
-            _check(example)
+            _check(example, self._most)
         except Unusable as error:
             return rejected(row, str(error))
         return example
@@ -155,13 +156,15 @@ def _lacks(column: str, columns: Sequence[str]) -> str:
     return f"has no column “{column}”; it has {there}{more}"
 
 
-def _check(example: Example) -> None:
+def _check(example: Example, most: int) -> None:
     if not example.turns[-1].content.strip():
         raise Unusable(NO_PROMPT)
     if not example.answer:
         raise Unusable(NO_ANSWER)
     about = (example.key, example.group)
     text = "".join([*[turn.content for turn in example.turns], example.answer, *about])
+    if len(text) > most:
+        raise Unusable(f"has {len(text):,} characters; limits.row allows {most:,}")
     if "\0" in text:
         raise Unusable("holds a NUL character, which no text has")
     if text.isascii():

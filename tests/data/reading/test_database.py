@@ -122,6 +122,16 @@ def test_a_password_in_a_setting_that_is_wrong_is_not_shown(tmp_path):
         assert "hunter2" not in str(caught.value) and caught.value.__suppress_context__
 
 
+def test_what_is_no_secret_is_shown(tmp_path):
+    url = DatabaseUrl("postgresql://anna:a@b@host/db?sslmode=require&connect_timeout=3&sslpassword=x;token=y")
+    assert (
+        str(url)
+        == "postgresql://anna:***@host/db?sslmode=require&connect_timeout=3&sslpassword=***;token=***"
+    )
+    with pytest.raises(DataError, match=r"(?i)connection refused"):
+        read(sql="postgresql+psycopg://anna@127.0.0.1:1/db?sslmode=prefer&application_name=e", query=QUERY)
+
+
 def test_references_to_the_environment(claims, monkeypatch):
     with pytest.raises(SettingError, match=r"\$\{NOT_SET_HERE\}, which is not set"):
         read(sql="sqlite:///${NOT_SET_HERE}", query=QUERY)
