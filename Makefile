@@ -12,13 +12,14 @@ RIVALS_PIP := $(RIVALS)/bin/python -m pip install --disable-pip-version-check --
     -c benchmarks/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench bench-setup
+.PHONY: help setup demo test check fuzz bench bench-setup
 
 help:
 	@echo "make setup   get everything azubi needs into .venv (a few minutes, once)"
 	@echo "make demo    train a specialist for an example insurer and show what it learned"
 	@echo "make test    run the tests; needs no network once set up"
 	@echo "make check   format, lint, types and the rooms of the design"
+	@echo "make fuzz    throw invented files at every reader of data, a minute each (TIME=60)"
 	@echo "make bench   measure azubi beside other tools, in short (up to 20 minutes, on a quiet machine)"
 	@echo
 	@echo "Another Python than python3: make setup PYTHON=python3.12"
@@ -36,6 +37,13 @@ check: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy --strict azubi examples
 	$(VENV)/bin/lint-imports --no-logo
+
+TIME ?= 60
+fuzz: $(READY)
+	@for reader in $$($(VENV)/bin/python -c 'from tests.fuzz.readers import READERS; print(*READERS)'); do \
+	    echo "== $$reader"; \
+	    $(VENV)/bin/python -m tests.fuzz.run $$reader -max_total_time=$(TIME) -verbosity=0 -print_final_stats=1 || exit 1; \
+	done
 
 bench: $(READY) $(RIVALS_READY)
 	@$(VENV)/bin/python benchmarks/train.py --short

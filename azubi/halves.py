@@ -140,7 +140,7 @@ def _needs(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float
 
 def longest_answer(lessons: Sequence[Lesson]) -> int:
     """Tokens that an answer may have: a little more than any that was seen."""
-    return round(1.2 * max(len(one.targets) for one in lessons)) + 4
+    return round(1.2 * max(len(one.answers[-1]) for one in lessons)) + 4
 
 
 class DecoderHalves:
@@ -206,7 +206,17 @@ class DecoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """Prompt and answer; the last token is never read, since nothing is predicted after it."""
         encoded = self._template.encode(self._prime, example.turns, example.answer)
-        return Lesson((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
+        tokens = encoded.prompt_ids + encoded.answer_ids
+        if not encoded.learned:
+            return Lesson(tokens[:-1], encoded.answer_ids, weight=example.weight)
+        # An answer at the very beginning of the prompt would be predicted by the prime, which it is not.
+        spans = [(max(1, start), stop) for start, stop in encoded.learned]
+        learned = [*spans, (len(encoded.prompt_ids), len(tokens))]
+        places = [place for start, stop in learned for place in range(start, stop)]
+        targets = tuple(tokens[place] for place in places)
+        return Lesson(
+            tokens[:-1], targets, weight=example.weight, places=tuple(place - 1 for place in places)
+        )
 
     def tokens(self, example: Example) -> int:
         """Prime, prompt and answer."""
@@ -320,7 +330,7 @@ class EncoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """The text, and its label's number."""
         tokens = encode_plain(self.base.tokenizer, example.turns)
-        return Lesson(tokens, (self._contract.labels.index(example.answer),))
+        return Lesson(tokens, (self._contract.labels.index(example.answer),), weight=example.weight)
 
     def tokens(self, example: Example) -> int:
         """The text."""

@@ -567,7 +567,7 @@ class _Line:
         tokens = self.halves.prime(self.prime)
         self._check_lengths()
         self.train = training.as_taught([self.halves.lesson(one) for one in self.split.train], self.recipe)
-        self.validation = [self.halves.lesson(one) for one in self.split.validation]
+        self.validation = [self.halves.lesson(one).final for one in self.split.validation]
         self.longest = halves.longest_answer(self.train)
         self._check_room()
         planned = self._planned()
@@ -794,7 +794,7 @@ class _Line:
             sorted(_versions().items()),
             self.contract.model_dump_json(),
             self.halves.prime_tokens,
-            *((one.tokens, one.targets) for one in (*self.train, *self.validation)),
+            *((one.tokens, one.targets, one.places, one.weight) for one in (*self.train, *self.validation)),
         ):
             digest.update(repr(part).encode() + b"\0")
         return digest.hexdigest()

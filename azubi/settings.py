@@ -179,7 +179,7 @@ class DatabaseUrl:
 
 _PASSWORD = re.compile(r"^([^:/?#]+://[^:/?#@]*:)(.*)(?=@)", re.DOTALL)
 _SECRET = re.compile(
-    r"([?&;][^=&;]*(?:pass|pwd|secret|token|key|cred|connect)[^=&;]*=)([^&;]*)", re.IGNORECASE
+    r"([?&;][^=&;]*(?:pass|pwd|secret|token|key|cred|odbc_connect)[^=&;]*=)([^&;]*)", re.IGNORECASE
 )
 _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!file:|:memory:)([^/?][^?]*)(\?.*)?", re.DOTALL)
 _REFERENCE = re.compile(r"\$\{\w+\}")

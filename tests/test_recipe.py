@@ -1,7 +1,9 @@
 """The whole line on tiny random bases: events, what is written, what is not touched, what is told."""
 
+import io
 import itertools
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from azubi.data.splitting import place
 from azubi.errors import DataError, SettingError
 from azubi.halves import DecoderHalves, EncoderHalves
 from azubi.keys import data_version
-from azubi.recipe import run
+from azubi.recipe import resume, run
 from azubi.registry.store import Store
 from azubi.settings import CacheSettings, Recipe
 from tests import tiny
@@ -378,9 +380,47 @@ def test_labels_that_fell_into_the_test_alone_are_told_and_count_as_wrong(base, 
 def test_rows_without_an_answer_are_told(recipe, home):
     rows = [*tiny.labels(), {"prompt": "The van was hit by a fox, 3", "answer": ""}]
     events = list(run(recipe(rows=rows), home))
+    (path,) = home.glob("runs/*/rejected.jsonl")
     assert only(events, ev.Notice).text == (
-        "notes.jsonl: 1 row without a prompt or an answer is left out (line 49)."
+        f"notes.jsonl: 1 row that cannot be used is left out (line 49: no answer), see {path}"
     )
+    told = json.loads(path.read_text())
+    assert (told["line"], told["reason"]) == (49, "no answer") and told["source"].endswith("notes.jsonl")
+    assert "hit by a fox" in told["raw"]
+
+
+def test_a_run_reads_a_database_and_keeps_no_password(recipe, home, tmp_path):
+    path = tmp_path / "claims.db"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE claims (said TEXT, lob TEXT)")
+        rows = [(row["prompt"], row["answer"]) for row in tiny.labels()]
+        database.executemany("INSERT INTO claims VALUES (?, ?)", rows)
+    database.close()
+    url = f"sqlite:///{path}?password=hunter2"
+    told = recipe(data=None, sql=url, query="SELECT * FROM claims", prompt="{said}", answer="lob")
+    events = list(run(told, home))
+    assert only(events, ev.DataReady).train > 30
+    kept = [path for path in home.rglob("*") if path.is_file()]
+    assert any(b"password=***" in path.read_bytes() for path in kept)
+    assert not any(b"hunter2" in path.read_bytes() for path in kept)
+    assert not any("hunter2" in event.model_dump_json() for event in events)
+
+
+def test_examples_from_standard_input_are_gone_with_it(recipe, home, monkeypatch):
+    def piped():
+        text = "".join(json.dumps(row) + "\n" for row in tiny.labels())
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+    piped()
+    events = run(recipe(data=Path("-")), home)
+    for event in events:
+        if isinstance(event, ev.TrunkDone):
+            break
+    events.close()
+    with pytest.raises(SettingError, match="came by standard input"):
+        list(resume(home))
+    piped()
+    assert only(list(run(recipe(data=Path("-")), home)), ev.RunStarted).again
 
 
 # The prime

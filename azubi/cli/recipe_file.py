@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from azubi.cli.flags import accepts, fields, flag, grouped, parameter_name
 from azubi.cli.words import as_json
-from azubi.errors import SettingError
+from azubi.errors import SettingError, UsageError
 from azubi.settings import DatabaseUrl, Recipe
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def recipe_from(source: Path | None, given: Mapping[str, str | bool]) -> Recipe:
 
     The source may be left out if the flags name a database (or data).
     """
+    if source is None and not {"data", "sql"} & given.keys():
+        raise UsageError("SOURCE is missing: there are no examples.", "Name a file, or use --sql.")
     if source is None:
         return validated(grouped(given), frozenset(given), Path("the command"))
     if source.suffix.lower() in RECIPE_SUFFIXES:

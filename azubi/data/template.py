@@ -56,6 +56,8 @@ class Encoded:
     prime_ids: tuple[int, ...]
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...] = ()
+    learned: tuple[tuple[int, int], ...] = ()
+    """Where in the prompt earlier answers that are learned begin and end, each with its end token."""
 
     def __len__(self) -> int:
         """Tokens in all."""
@@ -104,9 +106,16 @@ class Template:
         A space at the end of the text before a content goes to the content, as tokenizers join them.
         """
         prime_ids = self.prime_ids(prime)
-        pieces = self._prompt(bool(prime.strip()), alternating(turns))
+        ordered = alternating(turns)
+        pieces = self._prompt(bool(prime.strip()), ordered)
         prompt_ids = self._guard.ids(pieces, opening=not prime_ids, followed=True)
-        return Encoded(prime_ids, prompt_ids, () if answer is None else self._answer_ids(answer))
+        answer_ids = () if answer is None else self._answer_ids(answer)
+        learned = tuple(
+            self._span(pieces, 1 + 2 * place, prompt_ids, opening=not prime_ids)
+            for place, turn in enumerate(ordered)
+            if turn.learned
+        )
+        return Encoded(prime_ids, prompt_ids, answer_ids, learned)
 
     def prime_ids(self, prime: str) -> tuple[int, ...]:
         """The tokens that all examples with this prime begin with; may be none if the prime is empty."""
@@ -135,6 +144,19 @@ class Template:
         for turn, text in zip(turns, after, strict=True):
             pieces += [Piece(self._trimmed(turn), False), Piece(text, True)]
         return pieces
+
+    def _span(
+        self, pieces: Sequence[Piece], content: int, ids: tuple[int, ...], *, opening: bool
+    ) -> tuple[int, int]:
+        """Where among `ids`, which all pieces make, the piece `content` stands, with what ends it."""
+        before, after = list(pieces[:content]), pieces[content + 1].text
+        control = self._guard.first_control(after)
+        end = after[: after.index(control) + len(control)] if control is not None else ""
+        ended = [*before, pieces[content], Piece(end, True)]
+        start, stop = (
+            _common(self._guard.ids(part, opening=opening, followed=True), ids) for part in (before, ended)
+        )
+        return start, stop
 
     def _answer_ids(self, answer: str) -> tuple[int, ...]:
         content = self._trimmed(Turn("assistant", answer))
@@ -260,14 +282,22 @@ def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
             continue
         content = "\n\n".join([*waiting, turn.content]) if turn.role == "user" else turn.content
         waiting = [] if turn.role == "user" else waiting
+        learned = turn.learned
         if ordered and ordered[-1].role == turn.role:
-            content = f"{ordered.pop().content}\n\n{content}"
-        ordered.append(Turn(turn.role, content))
+            last = ordered.pop()
+            content, learned = f"{last.content}\n\n{content}", learned or last.learned
+        ordered.append(Turn(turn.role, content, learned))
     if not ordered or ordered[-1].role != "user":
         raise DataError(
             "The conversation does not end with a message of the user.", "Ask something at its end."
         )
     return tuple(ordered)
+
+
+def _common(some: Sequence[int], others: Sequence[int]) -> int:
+    """How many ids both begin with."""
+    pairs = enumerate(zip(some, others, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(some), len(others)))
 
 
 def _messages(contents: Sequence[str], prime: str, system: bool) -> list[dict[str, str]]:

@@ -117,7 +117,7 @@ class Bench:
         if (prime, count) not in self._lessons:
             self._prime(prime)
             lesson, train = self._halves.lesson, splitting.sample(self._split.train, count, self.recipe.seed)
-            checks = [lesson(one) for one in self._split.validation]
+            checks = [lesson(one).final for one in self._split.validation]
             self._lessons[prime, count] = (
                 training.as_taught([lesson(one) for one in train], self.recipe),
                 checks,

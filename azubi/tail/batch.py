@@ -26,11 +26,31 @@ class Lesson:
     tokens: Tokens
     """What the trunk read: prompt and answer without its last token, or the text to be labelled."""
     targets: Tokens
-    """The answer's token ids with the end token, or one label's number."""
+    """The answer's token ids with the end token, or one label's number; those of earlier answers before."""
     spared: frozenset[int] = frozenset()
     """Places in `targets` that are left out of the loss (see `form`)."""
     weight: float = 1.0
     """How much it counts in the loss (see `balance`)."""
+    places: Tokens | None = None
+    """Where in `tokens` each target is predicted; None if at the end, one after the other."""
+
+    @property
+    def answers(self) -> list[Tokens]:
+        """The targets of each answer: of one alone, unless earlier ones are learned too."""
+        if self.places is None:
+            return [self.targets]
+        starts = [
+            at for at in range(len(self.places)) if not at or self.places[at] != self.places[at - 1] + 1
+        ]
+        ends = [*starts[1:], len(self.places)]
+        return [self.targets[start:end] for start, end in zip(starts, ends, strict=True)]
+
+    @property
+    def final(self) -> "Lesson":
+        """The last answer alone, counting once: what is measured, whatever is taught."""
+        if self.places is None and self.weight == 1.0:
+            return self
+        return Lesson(self.tokens, self.answers[-1])
 
     @property
     def length(self) -> int:
@@ -66,10 +86,13 @@ def collate(lessons: Sequence[Lesson], read: Reader) -> Batch:
     targets: list[int] = []
     owners: list[int] = []
     for number, (lesson, one) in enumerate(zip(lessons, states, strict=True)):
-        # The last len(targets) positions predict them, each the next token.
-        first = number * longest + len(one) - len(lesson.targets)
         kept = [place for place in range(len(lesson.targets)) if place not in lesson.spared]
-        rows.extend(first + place for place in kept)
+        if lesson.places is None:
+            # The last len(targets) positions predict them, each the next token.
+            first = number * longest + len(one) - len(lesson.targets)
+            rows.extend(first + place for place in kept)
+        else:
+            rows.extend(number * longest + lesson.places[place] for place in kept)
         targets.extend(lesson.targets[place] for place in kept)
         owners.extend([number] * len(kept))
     return Batch(

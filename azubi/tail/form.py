@@ -27,7 +27,7 @@ def spare(lessons: Sequence[Lesson]) -> list[Lesson]:
     """
     following = _following(lessons)
     return [
-        lesson if number % _TAUGHT == 0 else replace(lesson, spared=_dictated(lesson.targets, following))
+        lesson if number % _TAUGHT == 0 else replace(lesson, spared=_spared(lesson, following))
         for number, lesson in enumerate(lessons)
     ]
 
@@ -36,11 +36,23 @@ def _following(lessons: Sequence[Lesson]) -> dict[Tokens, tuple[int, int]]:
     """For each context its one next token and how often it was seen; -1 where there are several."""
     found: dict[Tokens, tuple[int, int]] = {}
     for lesson in lessons:
-        for place, token in enumerate(lesson.targets):
-            context = _context(lesson.targets, place)
-            known, count = found.get(context, (token, 0))
-            found[context] = (token if token == known else -1, count + 1)
+        for answer in lesson.answers:
+            for place, token in enumerate(answer):
+                context = _context(answer, place)
+                known, count = found.get(context, (token, 0))
+                found[context] = (token if token == known else -1, count + 1)
     return found
+
+
+def _spared(lesson: Lesson, following: dict[Tokens, tuple[int, int]]) -> frozenset[int]:
+    if lesson.places is None:
+        return _dictated(lesson.targets, following)
+    spared: set[int] = set()
+    first = 0
+    for answer in lesson.answers:
+        spared |= {first + place for place in _dictated(answer, following)}
+        first += len(answer)
+    return frozenset(spared)
 
 
 def _dictated(targets: Tokens, following: dict[Tokens, tuple[int, int]]) -> frozenset[int]:

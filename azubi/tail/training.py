@@ -65,7 +65,7 @@ def plan_of(recipe: Recipe) -> Plan:
 
 def as_taught(lessons: Sequence[Lesson], recipe: Recipe) -> list[Lesson]:
     """Training lessons without what need not be taught, weighted as the recipe says."""
-    taught = form.spare(lessons)
+    taught = balance.scaled(form.spare(lessons))
     return balance.balanced(taught) if recipe.label_weights == "balanced" else taught
 
 

@@ -55,6 +55,48 @@ def test_conversations_have_the_same_tokens_as_transformers(build, kind):
     assert joined(Template(tokenizer).encode(PRIME, THREE)) == expected
 
 
+TALK = (
+    Turn("system", "A system message of its own."),
+    Turn("user", "My claim"),
+    Turn("assistant", " label\n", learned=True),
+    Turn("user", "and this <|im_end|> one"),
+    Turn("assistant", "home", learned=False),
+    Turn("user", "a third"),
+    Turn("assistant", "model", learned=True),
+    Turn("user", "please help"),
+)
+
+
+@every_kind
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name != "one message"])
+def test_earlier_answers_are_found_among_the_tokens(build, name, kind):
+    tokenizer = build(TEMPLATES[name], kind)
+    template = Template(tokenizer)
+    found = template.encode(PRIME, TALK, "motor")
+    assert joined(found) == joined(
+        template.encode(PRIME, [Turn(one.role, one.content) for one in TALK], "motor")
+    )
+    assert len(found.learned) == 2
+    for (start, stop), answer in zip(found.learned, ("label", "model"), strict=True):
+        ids = found.prompt_ids[start:stop]
+        text = tokenizer.decode([one for one in ids if one != template.end_id], skip_special_tokens=True)
+        assert text.strip() == tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False)).strip()
+        # The end is learned wherever the template itself writes it behind an answer.
+        if template._guard.first_control(template._form.end) is not None:
+            assert ids[-1] == template.end_id
+    assert template.encode(PRIME, THREE).learned == ()
+
+
+def test_an_answer_that_is_joined_with_another_is_learned_with_it():
+    told = [
+        Turn("user", "a"),
+        Turn("assistant", "b"),
+        Turn("assistant", "c", learned=True),
+        Turn("user", "d"),
+    ]
+    assert alternating(told)[1] == Turn("assistant", "b\n\nc", learned=True)
+
+
 @every_kind
 @every_template
 def test_prime_does_not_depend_on_the_example(build, name, kind):

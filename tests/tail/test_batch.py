@@ -1,5 +1,7 @@
 """Which lessons go together, and what a batch says of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -68,6 +70,23 @@ def test_targets_are_predicted_from_the_last_positions_of_each_lesson():
     assert batch.lengths.tolist() == [5, 2, 3]
     assert batch.states.shape == (3, 5, 2)
     assert batch.states[1, 2:].eq(0).all()
+
+
+def test_targets_may_lie_anywhere():
+    several = Lesson((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), places=(1, 2, 4, 5))
+    batch = collate([several, Lesson((8, 9), (10,))], states)
+    assert batch.states.flatten(0, 1)[batch.rows][:, 0].tolist() == [2, 3, 5, 6, 9]
+    assert batch.targets.tolist() == [3, 4, 7, 8, 10] and batch.owners.tolist() == [0, 0, 0, 0, 1]
+    spared = collate([replace(several, spared=frozenset({0, 2}))], states)
+    assert spared.states.flatten(0, 1)[spared.rows][:, 0].tolist() == [3, 6] and spared.spared == 2
+
+
+def test_the_last_answer_alone_is_measured():
+    several = Lesson((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), frozenset({1}), 3.0, (1, 2, 4, 5))
+    assert several.answers == [(3, 4), (7, 8)]
+    assert several.final == Lesson((1, 2, 3, 4, 5, 6), (7, 8))
+    one = Lesson((1, 2), (3,))
+    assert one.final is one and one.answers == [(3,)]
 
 
 def test_a_label_belongs_to_one_kept_vector():

@@ -55,6 +55,13 @@ def test_lessons_stay_what_they_were():
     assert [(one.tokens, one.targets) for one in spare(plain)] == [(one.tokens, one.targets) for one in plain]
 
 
+def test_each_answer_of_a_lesson_has_a_form_and_an_end_of_its_own():
+    one = (*FORM, 20, END)
+    places = (*range(7), *range(10, 17))
+    several = [Lesson((7,) * 17, one + one, places=places) for _ in range(2 * _OFTEN)]
+    assert spare(several)[1].spared == frozenset({*range(6), *range(7, 13)})
+
+
 def test_a_label_is_never_spared():
     assert not any(one.spared for one in spare([Lesson((7, 8), (3,))] * 3 * _OFTEN))
 

@@ -100,7 +100,9 @@ def _filled(url: str, secrets: list[str]) -> Any:
         for name, held in parts.query.items()
     }
     filled_url = parts.set(**filled).set(query=query)
-    secrets += [word for word in (filled_url.password, *map(str, query.values())) if word]
+    shown = make_url(str(DatabaseUrl(url))).query
+    secrets += [str(held) for name, held in query.items() if shown.get(name) == "***"]
+    secrets += [str(filled_url.password)] if filled_url.password else []
     if filled_url.password == "***":
         raise SettingError(
             "The password of the database was not kept.",

@@ -55,8 +55,8 @@ def given(name: str) -> Encoding:
     return Encoding(found)
 
 
-def found(sample: bytes, name: str) -> Encoding:
-    """Tell the encoding of a text from its beginning; `name` is for messages.
+def found(sample: bytes, name: str, more: bytes = b"") -> Encoding:
+    """Tell the encoding of a text from its beginning, and from whole lines of it; `name` is for messages.
 
     Raises:
         DataError: it is no text.
@@ -71,11 +71,14 @@ def found(sample: bytes, name: str) -> Encoding:
             f"{name} is not text: {sample.count(0):,} of its first {len(sample):,} bytes are zero.",
             "Save it as CSV, JSON lines, Parquet or XLSX.",
         )
-    foreign = [line for line in sample.split(b"\n") if not line.isascii()]
-    # The last line may be cut in the middle of a character.
-    if sum(map(_is_utf8, foreign)) * 2 >= len(foreign[:-1]):
+    sample = sample + b"\n" + more
+    # A little of something else does not change what most of it is.
+    text = sample.decode("utf-8", "replace")
+    wrong = text.count("\ufffd")
+    if wrong <= sum(not sign.isascii() for sign in text) - wrong:
         return Encoding("utf-8")
-    return Encoding(_single(b"\n".join(foreign)[:_PROBE]), sure=False)
+    foreign = b"\n".join(line for line in sample.split(b"\n") if not line.isascii())
+    return Encoding(_single(foreign[:_PROBE]), sure=False)
 
 
 def _wide(sample: bytes) -> str:
@@ -87,14 +90,6 @@ def _wide(sample: bytes) -> str:
     if odd > 0.6 * half and even < 0.05 * half:
         return "utf-16-le"
     return "utf-16-be" if even > 0.6 * half and odd < 0.05 * half else ""
-
-
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _single(sample: bytes) -> str:

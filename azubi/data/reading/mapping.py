@@ -4,7 +4,8 @@ Knows nothing of files, and does not judge whether answers are right.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, KeysView, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from azubi.data.example import Example, Turn
@@ -19,13 +20,13 @@ NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
 Form = Callable[[Mapping[str, Any], bool], Talk]
 
-_TALKS: tuple[tuple[tuple[str, ...], Form], ...] = (
-    (("messages",), chat.openai),
-    (("conversations",), chat.sharegpt),
+_TALKS: tuple[tuple[frozenset[str], Form], ...] = (
+    (frozenset(("messages",)), chat.openai),
+    (frozenset(("conversations",)), chat.sharegpt),
 )
-_PAIRS: tuple[tuple[tuple[str, ...], Form], ...] = (
-    (("prompt", "completion"), chat.completion),
-    (("instruction", "output"), chat.alpaca),
+_PAIRS: tuple[tuple[frozenset[str], Form], ...] = (
+    (frozenset(("prompt", "completion")), chat.completion),
+    (frozenset(("instruction", "output")), chat.alpaca),
 )
 
 
@@ -50,6 +51,8 @@ class Columns:
                 f"The column “{recipe.prompt}” is named both as prompt and as answer.",
                 "Name two different columns with --prompt and --answer.",
             )
+        self._named = frozenset((*self._prompt.columns, *self._answers()))
+        self._most = int(recipe.limits.row)
         self._every = recipe.turns == "all"
         self._about = {
             name: column
@@ -63,7 +66,7 @@ class Columns:
         Raises:
             DataError: names the columns that are there.
         """
-        there = set(columns)
+        there = dict.fromkeys(columns).keys()
         if self._form(there) is not None:
             needed: list[tuple[str, str]] = []
         else:
@@ -82,41 +85,44 @@ class Columns:
         """Make an example of a row, or say why that cannot be."""
         try:
             turns, answer = self._talk(row.values)
-            about = {name: self._value(row.values, column) for name, column in self._about.items()}
-            example = Example(
-                turns,
-                answer.strip(),
-                row.line,
-                key=written(about.get("id")).strip(),
-                group=written(about.get("group")).strip(),
-                time=value.moment(about.get("time")),
-                weight=value.weight(about.get("weight")),
-            )
-            _check(example)
+            example = Example(turns, answer.strip(), row.line)
+            if self._about:
+                example = self._described(example, row.values)
+            _check(example, self._most)
         except Unusable as error:
             return rejected(row, str(error))
         return example
+
+    def _described(self, example: Example, values: Mapping[str, Any]) -> Example:
+        about = {name: self._value(values, column) for name, column in self._about.items()}
+        return replace(
+            example,
+            key=written(about.get("id")).strip(),
+            group=written(about.get("group")).strip(),
+            time=value.moment(about.get("time")),
+            weight=value.weight(about.get("weight")),
+        )
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
         form = self._form(values.keys())
         if form is not None:
             return form(values, self._every)
-        for column in (*self._prompt.columns, *self._answers()):
-            if column not in values:
-                raise Unusable(_lacks(column, list(values)))
+        if not self._named <= values.keys():
+            named = (*self._prompt.columns, *self._answers())
+            raise Unusable(_lacks(next(one for one in named if one not in values), list(values)))
         return (Turn("user", self._prompt.fill(values)),), self._answered(values)
 
-    def _form(self, columns: Any) -> Form | None:
+    def _form(self, columns: KeysView[str]) -> Form | None:
         """A form that others publish; None if the columns are taken as the recipe names them."""
-        named = [*self._prompt.columns, *self._answers()]
-        if self._told and all(column in columns for column in named):
+        there = self._named <= columns
+        if self._told and there:
             return None
         for needed, form in _TALKS:
-            if all(column in columns for column in needed):
+            if needed <= columns:
                 return form
-        if self._told or all(column in columns for column in named):
+        if self._told or there:
             return None
-        return next((form for needed, form in _PAIRS if all(one in columns for one in needed)), None)
+        return next((form for needed, form in _PAIRS if needed <= columns), None)
 
     def _answers(self) -> list[str]:
         if isinstance(self._answer, str):
@@ -150,15 +156,19 @@ def _lacks(column: str, columns: Sequence[str]) -> str:
     return f"has no column “{column}”; it has {there}{more}"
 
 
-def _check(example: Example) -> None:
+def _check(example: Example, most: int) -> None:
     if not example.turns[-1].content.strip():
         raise Unusable(NO_PROMPT)
     if not example.answer:
         raise Unusable(NO_ANSWER)
     about = (example.key, example.group)
-    text = "".join([*(turn.content for turn in example.turns), example.answer, *about])
+    text = "".join([*[turn.content for turn in example.turns], example.answer, *about])
+    if len(text) > most:
+        raise Unusable(f"has {len(text):,} characters; limits.row allows {most:,}")
     if "\0" in text:
         raise Unusable("holds a NUL character, which no text has")
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -51,6 +51,25 @@ def seekable(file: io.BufferedReader) -> Iterator[IO[bytes]]:
         yield copy
 
 
+def samples(path: Path) -> bytes:
+    """Whole lines from places all over a file that is not packed; nothing if it is, or is short."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END) if path != STDIN else 0
+        file.seek(0)
+        if size <= BLOCK or file.read(4).startswith((_GZIP, _ZSTD)):
+            return b""
+        parts = []
+        for part in range(1, _PARTS + 1):
+            file.seek(size * part // (_PARTS + 1))
+            lines = file.read(_PART).split(b"\n")
+            parts += lines[1:-1]
+        return b"\n".join(parts)
+    return b""
+
+
+_PARTS, _PART = 16, 1 << 16
+
+
 def told(path: Path) -> str:
     """What messages call it."""
     return "Standard input" if path == STDIN else str(path)

@@ -8,7 +8,8 @@ from azubi.data.reading.row import Row
 from azubi.errors import DataError
 
 MAGIC = b"PAR1"
-_BATCH = 1_000
+_BATCH = 64
+"""Rows at once: few, since a value that is stored once may stand in each of them."""
 
 
 def rows(file: IO[bytes], name: str, most: int) -> Iterator[Row]:

@@ -13,6 +13,7 @@ from azubi.data.reading.row import written
 from azubi.errors import SettingError
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+_BRACES = {"{{": "{", "}}": "}"}
 
 
 class Phrase:
@@ -25,8 +26,11 @@ class Phrase:
             SettingError: a brace stands alone, or no column is named.
         """
         self._parts: list[tuple[str, bool]] = []
+        self.columns: tuple[str, ...]
+        """The columns that it names, each once."""
         if "{" not in text and "}" not in text:
             self._parts.append((text, True))
+            self.columns = (text,)
             return
         for found in _PART.finditer(text):
             if found[0] in ("{", "}"):
@@ -34,23 +38,16 @@ class Phrase:
                     f"The prompt {text!r} has a brace without its partner.",
                     "Write {column} for a column, and {{ or }} for a brace.",
                 )
-            column = found[1]
-            self._parts.append(
-                (found[0][:1], False)
-                if column is None and found[0] in ("{{", "}}")
-                else (found[0], False)
-                if column is None
-                else (column, True)
-            )
+            named = found[1] is not None
+            self._parts.append((found[1] if named else _BRACES.get(found[0], found[0]), named))
+        self.columns = self._columns()
         if not self.columns:
             raise SettingError(
                 f"The prompt {text!r} names no column: every example would ask the same.",
                 "Write the name of a column in braces, such as {body}.",
             )
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns that it names, each once."""
+    def _columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(text for text, named in self._parts if named))
 
     def fill(self, values: Mapping[str, Any]) -> str:
@@ -59,7 +56,9 @@ class Phrase:
         Raises:
             Unusable: a value has no text.
         """
-        told = [(written(values[text]) if named else text, named) for text, named in self._parts]
-        return (
-            "".join(text for text, _ in told) if any(named and text.strip() for text, named in told) else ""
-        )
+        if len(self._parts) == 1:
+            return written(values[self.columns[0]])
+        filled = {column: written(values[column]) for column in self.columns}
+        if not any(text.strip() for text in filled.values()):
+            return ""
+        return "".join(filled[text] if named else text for text, named in self._parts)

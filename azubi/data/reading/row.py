@@ -62,11 +62,11 @@ def shortened(text: str, most: int = LONGEST_RAW) -> str:
 
 def written(value: object) -> str:
     """A value as the text that the model reads or writes; nothing is the empty text."""
+    if isinstance(value, str):
+        return value
     value = plain(value)
     if value is None:
         return ""
-    if isinstance(value, str):
-        return value
     if isinstance(value, bool | dict | list):
         return json.dumps(value, ensure_ascii=False)
     return str(value)

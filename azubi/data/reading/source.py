@@ -8,12 +8,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Literal
 
 from azubi import files
 from azubi.data.example import Example
-from azubi.data.reading import archive, database, delimited, documents, jsonl, parquet, workbook
+from azubi.data.reading import archive, database, delimited, documents, jsonl, listed, parquet, workbook
 from azubi.data.reading.mapping import Columns
-from azubi.data.reading.opening import STDIN, explained, opened, seekable, told
+from azubi.data.reading.opening import STDIN, explained, opened, samples, seekable, told
 from azubi.data.reading.row import Rejected, Row
 from azubi.data.reading.text import Text
 from azubi.errors import DataError, SettingError
@@ -106,7 +107,8 @@ class Source:
                 with seekable(file) as copy:
                     yield from workbook.rows(copy, name, self.recipe.sheet, limits)
             else:
-                yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row))
+                more = samples(path) if self.recipe.encoding is None else b""
+                yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row, more))
 
     def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
         if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
@@ -116,9 +118,9 @@ class Source:
                 f"{text.name} is not UTF-8 and was read as {text.encoding.name}, which is a guess; "
                 "--encoding says otherwise."
             )
-        if self._is_json(path, text):
+        if (form := self._json(path, text)) is not None:
             self._even = False
-            yield from jsonl.rows(text)
+            yield from jsonl.rows(text) if form == "lines" else listed.rows(text, self.recipe.limits.row)
             return
         sign = delimited.delimiter(text, self.recipe.delimiter)
         if self.recipe.delimiter is None and sign not in ",;\t":
@@ -127,18 +129,16 @@ class Source:
             )
         yield from delimited.rows(text, sign, self.recipe.limits.row)
 
-    def _is_json(self, path: Path, text: Text) -> bool:
+    def _json(self, path: Path, text: Text) -> Literal["lines", "list"] | None:
+        """Whether it is JSON, and of which form."""
         suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
         last = suffixes[-1] if suffixes else ""
         if last in (".csv", ".tsv"):
-            return False
+            return None
         start = next((line.lstrip() for line in text.head(50) if line.strip()), "")
         if start.startswith("[") and last not in (".jsonl", ".ndjson"):
-            raise DataError(
-                f"{text.name} is one JSON list, not JSON lines.",
-                f"Write one object per line: jq -c '.[]' {path.name} > {path.stem}.jsonl",
-            )
-        return last in (".jsonl", ".ndjson") or start.startswith("{")
+            return "list"
+        return "lines" if last in (".jsonl", ".ndjson") or start.startswith("{") else None
 
     def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:
         """Hash of its content: of the file or, where there is none that lasts, of what was read from it."""

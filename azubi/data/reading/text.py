@@ -31,8 +31,10 @@ class Line(NamedTuple):
 class Text:
     """The lines of a text."""
 
-    def __init__(self, file: io.BufferedReader, name: str, encoding: str | None, most: int) -> None:
-        """Find out the encoding, unless it is given; `most` bytes per line.
+    def __init__(
+        self, file: io.BufferedReader, name: str, encoding: str | None, most: int, more: bytes = b""
+    ) -> None:
+        """Find out the encoding, unless it is given; `most` bytes per line, `more` is text from further on.
 
         Raises:
             SettingError: Python knows no such encoding.
@@ -42,7 +44,7 @@ class Text:
         self._most = most
         self.sample = file.peek(BLOCK)[:BLOCK]
         told = encodings.given(encoding) if encoding else None
-        self.encoding = told or encodings.found(self.sample, name)
+        self.encoding = told or encodings.found(self.sample, name, more)
         self._file = self._bytes(file, self.encoding)
 
     def _bytes(self, file: io.BufferedReader, encoding: Encoding) -> io.BufferedReader:
@@ -64,6 +66,16 @@ class Text:
         if len(parts) > 1 and len(start) >= BLOCK // 2:
             parts.pop()  # cut off
         return [part.decode(self._decoding, "replace").removeprefix("\ufeff") for part in parts[:lines]]
+
+    def pieces(self, size: int) -> Iterator[str]:
+        """All of the text in pieces; bytes that cannot be decoded are lone surrogates."""
+        decoder = codecs.getincrementaldecoder(self._decoding)("surrogateescape")
+        first = True
+        while block := self._file.read(size):
+            text = decoder.decode(block)
+            yield from (text.removeprefix("\ufeff") if first else text,) if text else ()
+            first = first and not text
+        yield decoder.decode(b"", final=True)
 
     def __iter__(self) -> Iterator[Line]:
         """Each line, also the empty ones."""

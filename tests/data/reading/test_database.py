@@ -122,6 +122,16 @@ def test_a_password_in_a_setting_that_is_wrong_is_not_shown(tmp_path):
         assert "hunter2" not in str(caught.value) and caught.value.__suppress_context__
 
 
+def test_what_is_no_secret_is_shown(tmp_path):
+    url = DatabaseUrl("postgresql://anna:a@b@host/db?sslmode=require&connect_timeout=3&sslpassword=x;token=y")
+    assert (
+        str(url)
+        == "postgresql://anna:***@host/db?sslmode=require&connect_timeout=3&sslpassword=***;token=***"
+    )
+    with pytest.raises(DataError, match=r"(?i)connection refused"):
+        read(sql="postgresql+psycopg://anna@127.0.0.1:1/db?sslmode=prefer&application_name=e", query=QUERY)
+
+
 def test_references_to_the_environment(claims, monkeypatch):
     with pytest.raises(SettingError, match=r"\$\{NOT_SET_HERE\}, which is not set"):
         read(sql="sqlite:///${NOT_SET_HERE}", query=QUERY)
@@ -191,8 +201,10 @@ def fill(url):
     with sqlalchemy.create_engine(url).begin() as connection:
         connection.exec_driver_sql(
             "CREATE TABLE claims AS SELECT i AS no, 'Schaden ' || i AS text, "
-            "(i + 0.5)::numeric(9, 2) AS amount, (ARRAY['home', 'motor', 'life'])[1 + i %% 3] AS lob, timestamptz '2024-02-03 04:05+01' AS at, "
-            "jsonb_build_object('a', i) AS more FROM generate_series(0, 2999) AS i"
+            "(i + 0.5)::numeric(9, 2) AS amount, "
+            "(ARRAY['home', 'motor', 'life'])[1 + i %% 3] AS lob, "
+            "timestamptz '2024-02-03 04:05+01' AS at, jsonb_build_object('a', i) AS more "
+            "FROM generate_series(0, 2999) AS i"
         )
 
 

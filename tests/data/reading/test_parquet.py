@@ -1,12 +1,13 @@
 """Parquet."""
 
+import resource
 from datetime import date, datetime
 from decimal import Decimal
 
 import pyarrow
 from pyarrow import parquet
 
-from azubi.data.reading import read
+from azubi.data.reading import read, stream
 from tests.data.reading.writing import chat, pairs, refused
 
 
@@ -46,6 +47,18 @@ def test_conversations(tmp_path):
 def test_bytes_are_left_out(tmp_path):
     path = write(tmp_path, prompt=["a"] * 30 + ["b"], answer=[b"\xff\x00"] * 31)
     assert "2 bytes of binary data (FF00…)" in refused(path).problem
+
+
+def test_a_value_stored_once_that_stands_in_every_row(tmp_path):
+    path = tmp_path / "a.parquet"
+    values = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 5_000), ["x" * 300_000])
+    parquet.write_table(pyarrow.table({"prompt": values, "answer": ["a"] * 5_000}), path)
+    assert path.stat().st_size < 1_000_000  # and 1.5 GB if all of it were in memory
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert sum(1 for _ in stream(path)) == 5_000
+    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 200_000_000
+    (first, *_) = stream(path, limits={"row": 100_000})
+    assert "has 300,001 characters; limits.row allows 100,000" in first.reason
 
 
 def test_damaged(tmp_path):

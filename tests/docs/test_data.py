@@ -1,0 +1,62 @@
+"""The examples of docs/data.md do what they say: a section's files are written, its Python is run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from azubi import data
+from azubi.cli.recipe_file import recipe_from
+from azubi.data.reading import Source
+from azubi.settings import LimitSettings
+
+PAGE = Path(__file__).parents[2] / "docs" / "data.md"
+BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def section(title):
+    """What stands under a heading of the second level."""
+    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return found
+
+
+@pytest.fixture
+def blocks(tmp_path, monkeypatch):
+    """The blocks of a section as (language, code); those with a name lie as files in the working folder."""
+
+    def find(title):
+        monkeypatch.chdir(tmp_path)
+        found = BLOCK.findall(section(title))
+        for _, name, content in found:
+            if name:
+                Path(name).write_text(content)
+        return [(language, content) for language, _, content in found]
+
+    return find
+
+
+def test_bringing_your_data(blocks, monkeypatch):
+    monkeypatch.setenv("CLAIMS", "")  # the page sets it
+    code = "\n".join(content for language, content in blocks("Bringing your data") if language == "python")
+    exec(compile(code, str(PAGE), "exec"), {})  # the page is ours
+    told = list(Source.of(recipe_from(Path("claims.yaml"), {})).stream())
+    flags = {
+        "prompt": "{subject}: {body}",
+        "answer": '{line: lob, amount: {column: amount, type: number, decimal: ","}}',
+    }
+    assert [one.id for one in told] == [
+        one.id for one in Source.of(recipe_from(Path("claims.csv"), flags)).stream()
+    ]
+    assert len(told) == 3 and not any(isinstance(one, data.Rejected) for one in told)
+
+
+def test_the_defaults_of_the_limits_are_those_of_the_page():
+    table = section("Bringing your data").split("| `--limits-…`")[1]
+    for name, field in LimitSettings.model_fields.items():
+        row = next(line for line in table.splitlines() if f"`{name}`" in line)
+        default = field.default
+        if hasattr(default, "human_readable"):
+            shown = default.human_readable(decimal=True, separator=" ").replace(".0 ", " ")
+        else:
+            shown = f"{default:,}"
+        assert shown in row, (name, shown)

@@ -1,0 +1,126 @@
+"""What is thrown at the readers, and seeds to begin with: for atheris (`make fuzz`) and for the suite.
+
+A reader may refuse anything, but only with an AzubiError; and what it gives are examples and rejected rows
+that can be written as UTF-8.
+"""
+
+import contextlib
+import gzip
+import io
+import json
+import tempfile
+import zipfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import zstandard
+
+from azubi.data.example import Example
+from azubi.data.reading import stream
+from azubi.data.reading.extract import KINDS, _told
+from azubi.errors import AzubiError
+from azubi.settings import LimitSettings
+
+LIMITS = {"row": 20_000, "unpacked": 2_000_000, "office": 2_000_000, "cells": 100_000, "rows": 5_000}
+"""Small, so that what unfolds is soon refused."""
+
+_ROWS = [{"prompt": 'größe, "a"', "answer": "x"}, {"prompt": "b\nc", "answer": {"a": 1}}]
+_CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+_JSONL = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in [*_ROWS, _CHAT]).encode()
+_CSV = b'prompt;answer\n"a ""b""\nc";x\n\xc3\xa4;y\n'
+
+
+def feed(name: str, data: bytes) -> None:
+    """Read `data` as a file of that name."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, name)
+        path.write_bytes(data)
+        with contextlib.suppress(AzubiError):
+            for one in stream(path, limits=LIMITS):
+                text = one.prompt + one.answer + one.key if isinstance(one, Example) else one.as_json()
+                text.encode()
+
+
+def extract(suffix: str, data: bytes) -> None:
+    """Get the text out of `data` as a document of that kind."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"a{suffix}")
+        path.write_bytes(data)
+        told = _told(path, LimitSettings.model_validate({**LIMITS, "pages": 20}))
+        assert told.keys() <= {"text", "fault"} and all(isinstance(one, str) for one in told.values())
+
+
+def _parquet() -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    columns = {"prompt": ["a", "b", None], "answer": ["x", "y", "z"], "n": [1.5, None, 2.0]}
+    parquet.write_table(pyarrow.table(columns), out)
+    return out.getvalue()
+
+
+def _workbook() -> bytes:
+    import openpyxl
+
+    out = io.BytesIO()
+    book = openpyxl.Workbook()
+    for row in [("prompt", "answer"), ("a", 1), ("b", 2.5)]:
+        book.active.append(row)
+    book.save(out)
+    return out.getvalue()
+
+
+def _docx() -> bytes:
+    import docx
+
+    out = io.BytesIO()
+    document = docx.Document()
+    document.add_paragraph("A claim.")
+    document.save(out)
+    return out.getvalue()
+
+
+def _small_zip() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", '<c r="B2"/>')
+    return out.getvalue()
+
+
+_PDF = (
+    b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog /Pages 2 0 R >>\nendobj\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] "
+    b"/Count 1 >>\nendobj\n3 0 obj\n<< /Type /Page /Parent 2 0 R /Contents 4 0 R >>\nendobj\n4 0 obj\n"
+    b"<< /Length 20 >>\nstream\nBT (A claim) Tj ET  \nendstream\nendobj\ntrailer << /Root 1 0 R >>\n%%EOF\n"
+)
+_EML = (
+    b"Subject: =?utf-8?b?w6Q=?=\nContent-Type: multipart/mixed; boundary=x\n\n--x\nContent-Type: text/html; "
+    b"charset=latin-1\n\n<p>a</p>\n--x--\n"
+)
+_HTML = b"<!doctype html><meta charset=utf-8><table><tr><td>a</td></tr></table><p>b <a href=x>c</a>"
+
+READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
+    "csv": (
+        partial(feed, "a.csv"),
+        lambda: [_CSV, _CSV.replace(b";", b"\t"), _CSV.decode().encode("utf-16")],
+    ),
+    "jsonl": (partial(feed, "a.jsonl"), lambda: [_JSONL]),
+    "list": (partial(feed, "a.json"), lambda: [json.dumps([*_ROWS, _CHAT], indent=1).encode()]),
+    "packed": (
+        partial(feed, "a.txt"),
+        lambda: [gzip.compress(_JSONL), zstandard.ZstdCompressor().compress(_JSONL)],
+    ),
+    "parquet": (partial(feed, "a.parquet"), lambda: [_parquet()]),
+    "workbook": (partial(feed, "a.xlsx"), lambda: [_workbook(), _small_zip()]),
+    "txt": (partial(extract, ".txt"), lambda: [b"a text", "größe".encode("cp1252")]),
+    "html": (partial(extract, ".html"), lambda: [_HTML]),
+    "eml": (partial(extract, ".eml"), lambda: [_EML]),
+    "pdf": (partial(extract, ".pdf"), lambda: [_PDF]),
+    "docx": (partial(extract, ".docx"), lambda: [_docx()]),
+}
+"""By name: what reads, and what it reads to begin with."""
+
+assert set(KINDS) - {f".{name}" for name in READERS} == {".md", ".htm"}, (
+    "a kind of document without a harness"
+)
