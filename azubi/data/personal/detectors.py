@@ -49,8 +49,8 @@ _OTHER_WORDS = re.compile(
     r"(?:auftrag|bestell|rechnung|beleg|kunde|vertrag|schaden|vorgang|ticket|referenz|artikel|aktenzeichen|"
     r"az\b|order|invoice|claim|ref\b|reference|policy|police|contract|customer|item|sendung|tracking|serie|"
     r"serial|version|build|mandat|charge|batch|losn|inventar|projekt|project|gläubiger|beitrag|transaktion|"
-    r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|employee|"
-    r"konto|account|modell?\b|section|"
+    r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|"
+    r"employee|konto|account|modell?\b|section|"
     r"abschnitt|regal|shelf|typ|form|tarif|lo[st]\b|fach|halle|buchung|booking|reserv|gesch|paragra|zimmer|room)"
     r"[\w.-]{0,16}(?:[ -](?:id|no|nr|num|code|number|nummer|lautet|is|ist)\b)*[.:#\s]*"
     r"(?:[a-zäöü]{2,4}[ -])?\Z",
