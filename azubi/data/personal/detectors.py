@@ -41,8 +41,8 @@ _ID_WORDS = _words(
     r"perso\b id[\s-]?card pass[\s-]?n pass\b id[\s-]?n[or]",
 )
 _PLATE_WORDS = _words(
-    "kennzeichen fahrzeug wagen motorrad plate registration vehicle licen[cs]e nummernschild zugelassen anhänger "
-    "falschpark transporter registered",
+    "kennzeichen fahrzeug wagen motorrad plate registration vehicle licen[cs]e nummernschild zugelassen "
+    "anhänger falschpark transporter registered",
     r"kfz pkw lkw auto halter car\b van\b truck amtl fahrer driver parkt parked",
 )
 _OTHER_WORDS = re.compile(
