@@ -10,8 +10,10 @@ are bounded, so that no text makes them slow. Knows nothing of names of people; 
 import re
 from collections.abc import Callable, Iterator
 
+import phonenumbers
+
 from azubi.data.personal import kinds
-from azubi.data.personal.numbers import canonical, compact, iban_length
+from azubi.data.personal.numbers import canonical, compact, iban_length, phone_number
 from azubi.data.personal.span import Span
 
 _REACH = 48
@@ -19,93 +21,37 @@ _REACH = 48
 _GAP = r"[ \u00a0\u202f\-–./]?"
 
 
-def _words(*stems: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![a-zäöüß])(?:{'|'.join(stems)})", re.IGNORECASE)
+def _words(anywhere: str, beginning: str) -> re.Pattern[str]:
+    """Words by their stems: long ones within others too (Dienstwagen), short ones where a word begins."""
+    return re.compile(
+        rf"{'|'.join(anywhere.split())}|(?<![a-zäöüß])(?:{'|'.join(beginning.split())})", re.IGNORECASE
+    )
 
 
 _PHONE_WORDS = _words(
-    "tel",
-    "fon",
-    "phone",
-    "mobil",
-    "handy",
-    "fax",
-    "ruf",
-    "anruf",
-    "durchwahl",
-    "hotline",
-    "call",
-    "cell",
-    "whatsapp",
-    "sms",
-    "erreich",
-    "zurückruf",
-    "rückruf",
-    "festnetz",
-    "kontakt",
-    "dial",
-    "reach",
-    "ring",
+    "telefon phone mobil handy durchwahl hotline whatsapp erreich rückruf festnetz kontakt anruf rufnummer",
+    r"tel fon fax ruf call cell sms dial reach ring contact",
 )
 _TAX_WORDS = _words(
-    r"steuer[\s-]?n",
-    r"steuer[\s-]?#",
-    r"st\.?[\s-]?nr",
-    "stnr",
-    "finanzamt",
-    r"tax\s?(?:no|num|ref|#)",
-    "tax office",
-    "steuerlich",
+    r"steuer[\s-]?n steuer[\s-]?# finanzamt tax\s?(?:no|num|ref|office|#) steuerlich",
+    r"st\.?[\s-]?nr stnr",
 )
 _ID_WORDS = _words(
-    "personalausweis",
-    "ausweis",
-    "perso\\b",
-    r"id[\s-]?card",
-    "identity",
-    "passport",
-    "reisepass",
-    r"pass[\s-]?n",
-    "dokumentennummer",
-    "document no",
-    "document number",
-    "seriennummer des ausweis",
-    "legitimation",
-    r"id[\s-]?n[or]",
+    r"ausweis identity passport reisepass dokumentennummer document\s(?:no|number) legitimation",
+    r"perso\b id[\s-]?card pass[\s-]?n pass\b id[\s-]?n[or]",
 )
 _PLATE_WORDS = _words(
-    "kennzeichen",
-    "kfz",
-    "pkw",
-    "lkw",
-    "fahrzeug",
-    "auto",
-    "wagen",
-    "motorrad",
-    "plate",
-    "registration",
-    "vehicle",
-    "licen[cs]e",
-    "nummernschild",
-    "zugelassen",
-    "halter",
-    "car\\b",
-    "van\\b",
-    "truck",
-    "amtl",
-    "fahrer",
-    "driver",
-    "parkt",
-    "parked",
-    "anhänger",
-    "transporter",
-    "registered",
+    "kennzeichen fahrzeug wagen motorrad plate registration vehicle licen[cs]e nummernschild zugelassen "
+    "anhänger falschpark transporter registered",
+    r"kfz pkw lkw auto halter car\b van\b truck amtl fahrer driver parkt parked",
 )
 _OTHER_WORDS = re.compile(
     r"(?:auftrag|bestell|rechnung|beleg|kunde|vertrag|schaden|vorgang|ticket|referenz|artikel|aktenzeichen|"
     r"az\b|order|invoice|claim|ref\b|reference|policy|police|contract|customer|item|sendung|tracking|serie|"
     r"serial|version|build|mandat|charge|batch|losn|inventar|projekt|project|gläubiger|beitrag|transaktion|"
-    r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|employee|konto|account)"
+    r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|"
+    r"employee|konto|account|modell?\b|section|"
+    r"abschnitt|regal|shelf|typ|form|tarif|lo[st]\b|fach|halle|buchung|booking|reserv|gesch|paragra|zimmer|room)"
     r"[\w.-]{0,16}(?:[ -](?:id|no|nr|num|code|number|nummer|lautet|is|ist)\b)*[.:#\s]*"
     r"(?:[a-zäöü]{2,4}[ -])?\Z",
     re.IGNORECASE,
@@ -273,6 +219,8 @@ _AMERICAN = re.compile(r"(?<![\w+.,/(-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\
 _GERMAN_MOBILE = re.compile(r"01[567]\d{7,10}")
 _DATE = re.compile(r"\(?0?\d{1,2}[./-]\d{1,2}[./-](?:\d{2}|\d{4})(?!\d)")
 _PARTS = re.compile(r"[ \u00a0()/.–-]+")
+_GROUP_BEFORE = re.compile(r"\d{4}[ \u00a0-]\Z")
+"""Four digits right before: the middle of a longer number."""
 
 
 def _phones(text: str) -> Iterator[Span]:
@@ -287,14 +235,11 @@ def _end_of_phone(text: str, start: int, end: int) -> int:
     """Where the number ends: another one may stand right behind it. 0 if there is none."""
     if text[end : end + 1].isalnum() or _DATE.match(text, start, end):
         return 0
-    while end - start > 6:
-        if canonical(kinds.PHONE, text[start:end]):
-            return end
-        gaps = [gap.start() for gap in _PARTS.finditer(text, start, end)]
-        if not gaps:
-            return 0
-        end = gaps[-1]
-    return 0
+    ends = [end, *sorted((gap.start() for gap in _PARTS.finditer(text, start + 6, end)), reverse=True)]
+    read = [(at, number) for at in ends if (number := phone_number(text[start:at])) is not None]
+    # What is written with + may be of a kind that is not in the list of valid ones; those in it come first.
+    valid = (at for at, number in read if phonenumbers.is_valid_number(number))
+    return next(valid, read[0][0] if read else 0)
 
 
 def _is_meant(text: str, start: int, end: int, form: re.Pattern[str]) -> bool:
@@ -302,7 +247,7 @@ def _is_meant(text: str, start: int, end: int, form: re.Pattern[str]) -> bool:
         return True
     if _told(text, start, end, _PHONE_WORDS):
         return True
-    if _told_otherwise(text, start):
+    if _told_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
         return False
     written = text[start:end]
     if form is _ABROAD or form is _AMERICAN:

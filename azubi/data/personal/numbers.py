@@ -26,10 +26,7 @@ _FILE = re.compile(
     r"\.(?:png|jpe?g|gif|svg|webp|css|js|tsx?|html?|json|ya?ml|txt|csv|pdf|docx?|xlsx?)$", re.I
 )
 _PLATE = re.compile(
-    r"([A-ZÄÖÜ]{1,3})[ \u00a0:-]{0,3}?([A-Z]{1,2})[ \u00a0-]{0,2}([1-9]\d{0,3})([EH]?)", re.IGNORECASE
-)
-_PLATE_PARTED = re.compile(
-    r"([A-ZÄÖÜ]{1,3})[ \u00a0:-]{1,3}([A-Z]{1,2})[ \u00a0-]{0,2}([1-9]\d{0,3})([EH]?)", re.IGNORECASE
+    r"([A-ZÄÖÜ]{1,3})([ \u00a0:-]{0,3})([A-Z]{1,2})[ \u00a0-]{0,2}([1-9]\d{0,3})([EH]?)", re.IGNORECASE
 )
 _SOCIAL = re.compile(r"\d{8}[A-Z]\d{3}")
 _ID_FIRST = "LMNPRTVWXY"
@@ -134,11 +131,17 @@ def _id_card(text: str) -> str | None:
 
 def _plate(text: str) -> str | None:
     """District, hyphen, letters and digits: B-AB1234E."""
-    for form in (_PLATE_PARTED, _PLATE):
-        if found := form.fullmatch(text.upper()):
-            district, letters, digits, suffix = found.groups()
-            if district in DISTRICTS and len(district) + len(letters) + len(digits) + len(suffix) <= 8:
-                return f"{district}-{letters}{digits}{suffix}"
+    found = _PLATE.fullmatch(text.upper())
+    if not found:
+        return None
+    district, gap, letters, digits, suffix = found.groups()
+    splits = [(district, letters)]
+    if not gap:  # where the district ends is not written: it is the longest that there is
+        run = district + letters
+        splits = [(run[:at], run[at:]) for at in (3, 2, 1) if 1 <= len(run) - at <= 2]
+    for one, other in splits:
+        if one in DISTRICTS and len(one) + len(other) + len(digits) + len(suffix) <= 8:
+            return f"{one}-{other}{digits}{suffix}"
     return None
 
 
@@ -156,17 +159,25 @@ def phone_number(text: str) -> PhoneNumber | None:
         # A zero in brackets is not dialled from abroad: +49 (0)30 …
         dialled = re.sub(r"\(0\)", "", text)
         digits = "".join(one for one in dialled if one.isdecimal())
-        return _parsed("+" + (digits if written.startswith("+") else digits[2:]), None)
+        # A number with + is meant as one, even if its country's list of valid ones does not have it.
+        is_number = (
+            phonenumbers.is_possible_number if written.startswith("+") else phonenumbers.is_valid_number
+        )
+        return _parsed("+" + (digits if written.startswith("+") else digits[2:]), None, is_number)
     regions = REGIONS[:-1] if digits.startswith("0") else REGIONS[-1:]
     return next((found for region in regions if (found := _parsed(digits, region))), None)
 
 
-def _parsed(digits: str, region: str | None) -> PhoneNumber | None:
+def _parsed(
+    digits: str,
+    region: str | None,
+    is_number: Callable[[PhoneNumber], bool] = phonenumbers.is_valid_number,
+) -> PhoneNumber | None:
     try:
         number = phonenumbers.parse(digits, region)
     except NumberParseException:
         return None
-    return number if phonenumbers.is_valid_number(number) else None
+    return number if is_number(number) else None
 
 
 def _name(text: str) -> str | None:

@@ -210,7 +210,7 @@ def _with_parts(example: Example, texts: Sequence[str]) -> Example:
 
 
 def _with_contents(turns: Sequence[Turn], texts: Sequence[str]) -> tuple[Turn, ...]:
-    return tuple(Turn(turn.role, text) for turn, text in zip(turns, texts, strict=False))
+    return tuple(replace(turn, content=text) for turn, text in zip(turns, texts, strict=False))
 
 
 def _refused(tally: Tally) -> DataError:

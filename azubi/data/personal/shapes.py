@@ -288,7 +288,7 @@ def _phone(value: str) -> Shape:
         dialled = ("" if found.country_code == 1 else "0") + phonenumbers.national_significant_number(found)
         at_home = canonical(kinds.PHONE, dialled) == other
         same = phonenumbers.length_of_national_destination_code(found) or 2
-        return (f"+{found.country_code}", same, at_home)
+        return (f"+{found.country_code}", same, at_home, phonenumbers.is_valid_number(found))
 
     return _spelled(kinds.PHONE, value, range(start, len(value)), [digits] * subscriber, grade=grade)
 

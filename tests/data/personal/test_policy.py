@@ -57,10 +57,13 @@ def test_refuse_names_how_many_and_the_first_lines():
 
 def test_mask_puts_placeholders_into_every_part():
     one = Example(
-        (Turn("user", f"to {IBAN}"), Turn("assistant", IBAN), Turn("user", "P-12345678")), f"at {IBAN}.", 7
+        (Turn("user", f"to {IBAN}"), Turn("assistant", IBAN, True), Turn("user", "P-12345678")),
+        f"at {IBAN}.",
+        7,
     )
     (done,) = apply([one], rules("mask", PATTERNS, key=KEY)).examples
     assert [turn.content for turn in done.turns] == ["to [IBAN]", "[IBAN]", "[policy]"]
+    assert [turn.learned for turn in done.turns] == [False, True, False]
     assert (done.answer, done.line, [turn.role for turn in done.turns]) == (
         "at [IBAN].",
         7,
