@@ -24,6 +24,7 @@ from azubi.base.model import Base
 from azubi.base.shards import Shards
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
+from azubi.data.settling import question
 from azubi.data.template import Template, encode_plain
 from azubi.errors import SettingError
 from azubi.generate import Chooser, Writer
@@ -206,7 +207,11 @@ class DecoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """Prompt and answer; the last token is never read, since nothing is predicted after it."""
         encoded = self._template.encode(self._prime, example.turns, example.answer)
-        return Lesson((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
+        return Lesson(
+            (encoded.prompt_ids + encoded.answer_ids)[:-1],
+            encoded.answer_ids,
+            question=question(example.prompt),
+        )
 
     def tokens(self, example: Example) -> int:
         """Prime, prompt and answer."""
@@ -224,7 +229,9 @@ class DecoderHalves:
             trunk = Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
             primed = trunk.prime(primed.tokens)
         origins = {cut: self._origin(cache, cut) for cut in cuts}
-        return fill(trunk, cache, origins, primed, [one.tokens for one in lessons])
+        return fill(
+            trunk, cache, origins, primed, [one.tokens for one in lessons], [one.question for one in lessons]
+        )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
@@ -320,7 +327,9 @@ class EncoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """The text, and its label's number."""
         tokens = encode_plain(self.base.tokenizer, example.turns)
-        return Lesson(tokens, (self._contract.labels.index(example.answer),))
+        return Lesson(
+            tokens, (self._contract.labels.index(example.answer),), question=question(example.prompt)
+        )
 
     def tokens(self, example: Example) -> int:
         """The text."""
@@ -339,7 +348,14 @@ class EncoderHalves:
             else Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
         )
         origins = {cut: self._origin(cache, cut) for cut in cuts}
-        return fill(trunk, cache, origins, _NO_PRIME, [one.tokens for one in lessons])
+        return fill(
+            trunk,
+            cache,
+            origins,
+            _NO_PRIME,
+            [one.tokens for one in lessons],
+            [one.question for one in lessons],
+        )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""

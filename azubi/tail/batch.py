@@ -31,6 +31,8 @@ class Lesson:
     """Places in `targets` that are left out of the loss (see `form`)."""
     weight: float = 1.0
     """How much it counts in the loss (see `balance`)."""
+    question: str = ""
+    """Name of the question that it was made from, so that what is kept of it can be erased."""
 
     @property
     def length(self) -> int:
