@@ -3,7 +3,8 @@
 One entry per example, so that adding examples computes only those and one person's record can
 be erased here too. Entries lie in append-only shards, an SQLite index says where:
 
-    <home>/cache/index.sqlite          key -> shard, offset, size, shape, form; shard -> version, use
+    <home>/cache/index.sqlite          key -> shard, offset, size, shape, form; shard -> version, use;
+                                       key -> the questions whose activations they are
     <home>/cache/shards/<random>.bin   nonce | AES-256-GCM(packed activations)
 
 Hidden states can be turned back into the text they came from (SipIt, arXiv 2510.15511), so an
@@ -17,6 +18,9 @@ is full, the shards that were not used for longest go, and if that does not do, 
 Shards that a living process uses are locked (flock) and stay. Entries are read with `pread`, not through a
 mapping: it is as fast, takes no address space, and a shard that is cut short under a mapping
 kills the process (docs/benchmarks-cache.md).
+
+To erase a question, its version's entries are written anew under a new key without it, and the old key
+and shards are thrown away: neither what is left on the disk nor any copy of a shard can be read any more.
 
 Knows tensors and keys; nothing of models, tokens or training.
 """
@@ -33,10 +37,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azubi import files, packing
 from azubi.errors import DiskFull
@@ -52,7 +57,9 @@ _SHARD = 256 << 20
 """A shard of this size is not continued: what goes, goes by the shard."""
 _OPEN = 200
 """Shards that one process holds open; the system allows it about a thousand files."""
-_LAYOUT = 2
+_NOBODY = "nobody"
+"""The version of whoever writes nothing."""
+_LAYOUT = 3
 """Of the index. A cache of another layout is emptied: it can be computed again."""
 _SCHEMA = """
 CREATE TABLE shards (
@@ -63,6 +70,11 @@ CREATE TABLE entries (
     rows INTEGER NOT NULL, columns INTEGER NOT NULL, form TEXT NOT NULL, dtype TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX entries_of_shard ON entries (shard);
+CREATE TABLE owners (
+    key TEXT NOT NULL, question TEXT NOT NULL, PRIMARY KEY (key, question)
+) WITHOUT ROWID;
+CREATE INDEX keys_of_question ON owners (question);
+CREATE TABLE renewals (version TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 _USED = "(SELECT COALESCE(MAX(used), 0) + 1 FROM shards)"
 """The next moment of use. Counted, not read from a clock, which may be put back."""
@@ -160,6 +172,7 @@ class ActivationCache:
             self._shards.mkdir(parents=True, exist_ok=True)
             self._index = sqlite3.connect(self._folder / "index.sqlite", timeout=60, isolation_level=None)
             try:
+                self._index.execute("PRAGMA secure_delete=ON")
                 self._prepare()
             except BaseException:
                 self._index.close()
@@ -176,6 +189,18 @@ class ActivationCache:
                 with suppress(OSError):
                     self._descriptor(found[0])
         return lost
+
+    def note(self, owners: Iterable[tuple[str, str]]) -> None:
+        """Note whose activations entries are, as pairs of key and question, so that those can be erased.
+
+        To be done before they are written. On a full disk nothing is noted, and then nothing is kept either.
+        """
+        try:
+            with files.explained(self._folder), self._index:
+                self._index.execute("BEGIN IMMEDIATE")
+                self._index.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?)", owners)
+        except DiskFull:
+            self.full = "the disk is full"
 
     def write(self, entries: Iterable[tuple[str, torch.Tensor]]) -> int:
         """Add entries (key, tensor of shape [tokens, hidden]); returns the bytes written.
@@ -247,6 +272,7 @@ class ActivationCache:
             self._index.execute("PRAGMA journal_mode=WAL")
             if self._index.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
                 self._begin()
+            self._renew()
             if self._keys.make(self._version):
                 self._drop_version(self._version)
             self._tidy()
@@ -255,7 +281,8 @@ class ActivationCache:
         for path in self._shards.iterdir():
             path.unlink()
         (self._folder.parent / "keys" / "activations.key").unlink(missing_ok=True)  # of the first layout
-        drop = "DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS shards;"
+        tables = ("entries", "shards", "owners", "renewals")
+        drop = " ".join(f"DROP TABLE IF EXISTS {table};" for table in tables)
         self._index.executescript(f"BEGIN; {drop} {_SCHEMA} PRAGMA user_version = {_LAYOUT}; COMMIT")
 
     def _tidy(self) -> None:
@@ -391,6 +418,72 @@ class ActivationCache:
             self._index.execute("DELETE FROM entries WHERE shard = ?", (shard,))
             self._index.execute("DELETE FROM shards WHERE name = ?", (shard,))
 
+    # Erasing
+
+    def erase(self, questions: Iterable[str]) -> int:
+        """Erase all activations of questions, by their names, for good; returns how many entries.
+
+        Whoever is killed on the way, or finds the disk full, has it done by the next who opens the cache.
+
+        Raises:
+            StorageError: the disk is full or read-only.
+        """
+        with files.locked(self._folder), files.explained(self._folder):
+            with self._index:
+                self._index.execute("BEGIN IMMEDIATE")
+                gone = sum(self._unlist(one) for one in questions)
+                # Also what another run wrote twice, or what was forgotten, lies in a shard without a row.
+                self._index.execute(
+                    "INSERT OR IGNORE INTO renewals SELECT DISTINCT version FROM shards WHERE size > "
+                    "(SELECT COALESCE(SUM(size), 0) FROM entries WHERE shard = shards.name)"
+                )
+            self._renew()
+            # What was deleted must not stay in the log of the index either.
+            self._index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return gone
+
+    def _unlist(self, question: str) -> int:
+        """Take a question's entries out of the index, whatever else they are of; returns how many."""
+        mine = "key IN (SELECT key FROM owners WHERE question = ?)"
+        gone = self._index.execute(f"DELETE FROM entries WHERE {mine}", (question,)).rowcount
+        self._index.execute(f"DELETE FROM owners WHERE {mine}", (question,))
+        return gone
+
+    def _renew(self) -> None:
+        """Write versions anew under another key, as far as that is still to do."""
+        for (version,) in self._index.execute("SELECT version FROM renewals").fetchall():
+            renewed = f"{version.split('.')[0]}.{secrets.token_hex(4)}"
+            self._keys.make(renewed)
+            shards = "SELECT name, used FROM shards WHERE version = ?"
+            for shard, used in self._index.execute(shards, (version,)).fetchall():
+                self._renew_shard(shard, used, version, renewed)
+            self._keys.throw_away(version)
+            self._index.execute("DELETE FROM renewals WHERE version = ?", (version,))
+
+    def _renew_shard(self, shard: str, used: int, version: str, renewed: str) -> None:
+        old, new = self._keys.find(version), self._keys.find(renewed)
+        rows = self._index.execute(
+            "SELECT key, offset, size, rows, columns, form, dtype FROM entries "
+            "WHERE shard = ? ORDER BY offset",
+            (shard,),
+        ).fetchall()
+        name, path, moved = f"{secrets.token_hex(8)}.bin", self._shards / shard, []
+        if old is not None and new is not None and rows and path.is_file():
+            with files.new_file(self._shards / name) as scratch, path.open("rb") as source:
+                moved = _resealed(rows, source, old, scratch, new)
+        with self._index:
+            self._index.execute("BEGIN IMMEDIATE")
+            if moved:
+                size = sum(size for _, _, size in moved)
+                self._index.execute("INSERT INTO shards VALUES (?, ?, ?, ?)", (name, renewed, size, used))
+            self._index.executemany(
+                "UPDATE entries SET shard = ?, offset = ? WHERE key = ?",
+                [(name, place, key) for key, place, _ in moved],
+            )
+            self._index.execute("DELETE FROM entries WHERE shard = ?", (shard,))
+            self._index.execute("DELETE FROM shards WHERE name = ?", (shard,))
+        _overwrite(path)
+
     # Reading
 
     def _find(self, key: str) -> tuple[Any, ...] | None:
@@ -430,12 +523,41 @@ def erase(home: Path, version: str) -> bool:
     Raises:
         StorageError: the folder cannot be written.
     """
-    had = Keys(home).throw_away(version)
+    keys = Keys(home)
+    # A question that was erased left its version under another name.
+    own = [one for one in keys.versions() if one.split(".")[0] == version]
+    had = any([keys.throw_away(one) for one in own])
     if (home / "cache" / "index.sqlite").is_file():
-        cache = ActivationCache(home, version)  # makes a new key, and so gives up what the old one sealed
+        cache = ActivationCache(home, version)  # gives up what nobody has a key for
         cache.close()
-        Keys(home).throw_away(version)
+        keys.throw_away(version)
     return had
+
+
+def erase_all(home: Path) -> None:
+    """Erase what was computed for all data versions.
+
+    Raises:
+        StorageError: the folder cannot be written.
+    """
+    for version in {one.split(".")[0] for one in Keys(home).versions()}:
+        erase(home, version)
+
+
+def erase_questions(home: Path, questions: Iterable[str]) -> int:
+    """Erase what was computed for questions, by their names, in all versions; returns how many entries.
+
+    Raises:
+        StorageError: the disk is full or read-only.
+    """
+    if not (home / "cache" / "index.sqlite").is_file():
+        return 0
+    cache = ActivationCache(home, _NOBODY)
+    try:
+        return cache.erase(questions)
+    finally:
+        cache.close()
+        Keys(home).throw_away(_NOBODY)
 
 
 @contextmanager
@@ -455,6 +577,45 @@ def _alone(path: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(descriptor)
+
+
+def _resealed(
+    rows: Sequence[tuple[str, int, int, int, int, str, str]],
+    source: IO[bytes],
+    old: AESGCM,
+    path: Path,
+    new: AESGCM,
+) -> list[tuple[str, int, int]]:
+    """Write entries into another shard under another key; returns key, place and size of each.
+
+    What cannot be read is left out: it will be computed again.
+    """
+    moved, place = [], 0
+    with path.open("wb") as file:
+        for key, offset, size, *shape in rows:
+            source.seek(offset)
+            sealed, label = source.read(size), _label(key, *shape)
+            try:
+                plain = old.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
+            except (InvalidTag, ValueError):
+                continue
+            nonce = secrets.token_bytes(_NONCE)
+            file.write(nonce + new.encrypt(nonce, plain, label))
+            moved.append((key, place, size))
+            place += size
+    return moved
+
+
+def _overwrite(path: Path) -> None:
+    """Write zeros over a shard and remove it."""
+    with suppress(FileNotFoundError):
+        with suppress(PermissionError), path.open("r+b") as file:
+            left = path.stat().st_size
+            while left > 0:
+                left -= file.write(bytes(min(left, 1 << 20)))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -5,7 +5,8 @@
     │   ├── SettingError         a setting is unknown, out of range, or contradicts another
     │   ├── DataError            the examples cannot be read or cannot be learned from
     │   ├── BaseModelError       the base is missing, damaged, unsafe or of an unknown kind
-    │   └── UnknownSpecialist    no specialist of that name (and version)
+    │   ├── UnknownSpecialist    no specialist of that name (and version)
+    │   └── UnknownData          no data version of that name, or no row of that id
     └── RunError                 exit code 1: the request was sound, carrying it out failed
         ├── StorageError         the disk is full, read-only, or lost what was written
         │   └── DiskFull         there is no room left on it
@@ -48,6 +49,10 @@ class BaseModelError(UsageError):
 
 class UnknownSpecialist(UsageError):
     """No specialist of that name (and version) lies in this home."""
+
+
+class UnknownData(UsageError):
+    """No data version of that name, or no row of that id, lies in this home."""
 
 
 class RunError(AzubiError):

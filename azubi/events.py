@@ -81,6 +81,8 @@ class DataReady(_Event):
     fields: tuple[str, ...] = ()
     derived: dict[str, str] = {}
     """Of the fields, those that are computed instead of learned, each with its rule in CEL."""
+    version: str = ""
+    """The name of this state of the data."""
 
 
 class SearchPlanned(_Event):

@@ -24,6 +24,7 @@ from azubi.base.model import Base
 from azubi.base.shards import Shards
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
+from azubi.data.settling import question
 from azubi.data.template import Template, encode_plain
 from azubi.errors import SettingError
 from azubi.generate import Chooser, Writer
@@ -206,16 +207,19 @@ class DecoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """Prompt and answer; the last token is never read, since nothing is predicted after it."""
         encoded = self._template.encode(self._prime, example.turns, example.answer)
-        tokens = encoded.prompt_ids + encoded.answer_ids
+        tokens, asked = encoded.prompt_ids + encoded.answer_ids, question(example.prompt)
         if not encoded.learned:
-            return Lesson(tokens[:-1], encoded.answer_ids, weight=example.weight)
+            return Lesson(tokens[:-1], encoded.answer_ids, weight=example.weight, question=asked)
         # An answer at the very beginning of the prompt would be predicted by the prime, which it is not.
         spans = [(max(1, start), stop) for start, stop in encoded.learned]
         learned = [*spans, (len(encoded.prompt_ids), len(tokens))]
         places = [place for start, stop in learned for place in range(start, stop)]
-        targets = tuple(tokens[place] for place in places)
         return Lesson(
-            tokens[:-1], targets, weight=example.weight, places=tuple(place - 1 for place in places)
+            tokens[:-1],
+            tuple(tokens[place] for place in places),
+            weight=example.weight,
+            places=tuple(place - 1 for place in places),
+            question=asked,
         )
 
     def tokens(self, example: Example) -> int:
@@ -234,7 +238,9 @@ class DecoderHalves:
             trunk = Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
             primed = trunk.prime(primed.tokens)
         origins = {cut: self._origin(cache, cut) for cut in cuts}
-        return fill(trunk, cache, origins, primed, [one.tokens for one in lessons])
+        return fill(
+            trunk, cache, origins, primed, [one.tokens for one in lessons], [one.question for one in lessons]
+        )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
@@ -330,7 +336,8 @@ class EncoderHalves:
     def lesson(self, example: Example) -> Lesson:
         """The text, and its label's number."""
         tokens = encode_plain(self.base.tokenizer, example.turns)
-        return Lesson(tokens, (self._contract.labels.index(example.answer),), weight=example.weight)
+        label = self._contract.labels.index(example.answer)
+        return Lesson(tokens, (label,), weight=example.weight, question=question(example.prompt))
 
     def tokens(self, example: Example) -> int:
         """The text."""
@@ -349,7 +356,14 @@ class EncoderHalves:
             else Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
         )
         origins = {cut: self._origin(cache, cut) for cut in cuts}
-        return fill(trunk, cache, origins, _NO_PRIME, [one.tokens for one in lessons])
+        return fill(
+            trunk,
+            cache,
+            origins,
+            _NO_PRIME,
+            [one.tokens for one in lessons],
+            [one.question for one in lessons],
+        )
 
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""

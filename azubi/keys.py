@@ -1,15 +1,14 @@
-"""The keys that the activation cache is encrypted with: one per data version, readable by its owner only.
+"""The keys that activations and stored rows are encrypted with: one per data version, for its owner only.
 
     <home>/keys/activations-<version>.key     32 random bytes, mode 0600
+    <home>/keys/data-<version>.key
 
 What was written under a key can be read with it alone, so throwing the file away erases all of it, copies
-and backups of the cache included. Knows nothing of what is encrypted.
+and backups of what was encrypted included. Knows nothing of what is encrypted.
 """
 
 import os
-from collections.abc import Iterable
 from contextlib import suppress
-from hashlib import blake2b
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,22 +18,23 @@ from azubi import files
 _LENGTH = 32
 
 
-def data_version(hashes: Iterable[str]) -> str:
-    """The name of a state of the data: follows from the hashes of its files, in any order."""
-    return blake2b("\n".join(sorted(hashes)).encode(), digest_size=8).hexdigest()
-
-
 class Keys:
-    """The keys below one home."""
+    """The keys below one home, for one kind of thing."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, kind: str = "activations") -> None:
         """Look below `home`; nothing is made yet."""
         self._folder = home / "keys"
+        self._kind = kind
         self._known: dict[str, AESGCM] = {}
 
     def path(self, version: str) -> Path:
         """Where the key of a data version lies."""
-        return self._folder / f"activations-{version}.key"
+        return self._folder / f"{self._kind}-{version}.key"
+
+    def versions(self) -> list[str]:
+        """All that have a key, in order."""
+        found = self._folder.glob(f"{self._kind}-*.key")
+        return sorted(path.name.removeprefix(f"{self._kind}-").removesuffix(".key") for path in found)
 
     def find(self, version: str) -> AESGCM | None:
         """The cipher of a data version, or None if its key was thrown away."""

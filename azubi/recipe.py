@@ -22,7 +22,7 @@ import torch
 import transformers
 
 import azubi
-from azubi import defaults, files, halves, runs
+from azubi import defaults, erasure, files, halves, runs
 from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
@@ -40,8 +40,14 @@ from azubi.data.personal.keeping import KeyFile, Map
 from azubi.data.personal.standins import derived_key
 from azubi.data.reading import STDIN, Reading, Rejected, Source, read_source
 from azubi.data.rules import derivation, proposing
+from azubi.data.settling import question
+from azubi.data.side import Side
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
+from azubi.data.versions.manifest import Manifest, split_name, split_note
+from azubi.data.versions.row import Part, rows_of, version_of
+from azubi.dataroom.erased import Erased
+from azubi.dataroom.versions import Versions, now
 from azubi.errors import (
     AzubiError,
     MemoryShortage,
@@ -58,7 +64,6 @@ from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.report import Report, render
 from azubi.evaluate.score import Score
 from azubi.halves import Halves
-from azubi.keys import data_version
 from azubi.outlook import Outlook, Pace
 from azubi.package import card as cards
 from azubi.package import writing
@@ -76,10 +81,15 @@ from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
 
-_SOURCES = ("data", "test_data", "validation_data")
+_SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
 """The settings that name examples."""
 _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
+_MAPPING = {
+    *("prompt", "answer", "id", "group", "time", "weight", "turns"),
+    *("query", "sheet", "encoding", "delimiter", "file"),
+}
+"""The settings by which sources become rows, as far as there are such."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -96,6 +106,7 @@ def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event
         UsageError: settings, data or base cannot be used.
         RunError: something failed on the way.
     """
+    erasure.finish(home)
     lasting, passing = _absolute(recipe), _passing(recipe)
     identity, place = _identity(lasting, passing), Runs(home)
     found = None if fresh else place.take(identity)
@@ -234,6 +245,8 @@ class _Line:
     passing: _Passing = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     hashes: dict[str, str] = field(default_factory=dict)
+    follows: str = ""
+    """The earlier state of the data whose cut-offs the split keeps."""
     epochs: dict[int, Epoch] = field(default_factory=dict)
     cache: ActivationCache | None = None
     found: Found | None = None
@@ -293,8 +306,13 @@ class _Line:
         examples = yield from self._read("data", Source.of(self.recipe))
         tests = yield from self._given("test_data")
         checks = yield from self._given("validation_data")
+        examples, tests, checks = yield from self._unerased(examples, tests, checks)
         # Before anything else sees them: cache, model, events and report must not hold what is to be hidden.
         examples, tests, checks = yield from self._hide(examples, tests, checks)
+        # Rows without a key are known by their content, which may be another one now.
+        examples, tests, checks = yield from self._unerased(examples, tests, checks)
+        self.rows = rows_of({"data": examples, "test_data": tests, "validation_data": checks})
+        self.version = version_of(self.rows)
         # What all examples share is the prime, and stands in none of them.
         self.system = primes.shared_system([*examples, *(tests or ()), *(checks or ())])
         if self.system is not None:
@@ -329,6 +347,7 @@ class _Line:
             labels=self.contract.labels,
             fields=self.contract.fields,
             derived=self.contract.derived,
+            version=self.version,
         )
 
     # Between reading and teaching: what records follow, and what of them is computed.
@@ -444,21 +463,56 @@ class _Line:
         assert taken is not None
         return taken, given_tests, given_checks
 
+    def _unerased(self, *parts: tuple[Example, ...] | None) -> Generator[ev.Event, None, list[Any]]:
+        """The examples without what was erased."""
+        rows = rows_of(dict(zip(_SOURCES, parts, strict=True)))
+        left = Erased(self.home).without(rows)
+        if gone := len(rows) - len(left):
+            yield ev.Notice(text=f"{_some(gone, 'row')} left out: it was erased (azubi data erase).")
+        kept = {name: tuple(row.example for row in left if row.part == name) for name in _SOURCES}
+        return [None if part is None else kept[name] for name, part in zip(_SOURCES, parts, strict=True)]
+
     def _split(
         self,
         examples: Sequence[Example],
         tests: Sequence[Example] | None,
         checks: Sequence[Example] | None,
     ) -> Split:
+        how, seed = self.recipe.split, self.recipe.seed
+        asked = {question(one.prompt) for one in examples}
+        name = split_name(how, seed, self._sides_given())
+        earlier, self.follows = Versions(self.home).earlier(self.version, name, asked)
         return splitting.split(
             examples,
-            self.recipe.split,
-            self.recipe.seed,
+            how,
+            seed,
             test_given=tests,
             validation_given=checks,
+            earlier=earlier,
             limit=self.recipe.limit,
             test_limit=self.recipe.test_limit,
         )
+
+    def _sides_given(self) -> tuple[Side, ...]:
+        apart: dict[Side, Path | None] = {
+            "test": self.recipe.test_data,
+            "validation": self.recipe.validation_data,
+        }
+        return tuple(side for side, path in apart.items() if path is not None)
+
+    def _keep_data(self) -> None:
+        """Keep what the run is about to learn from: the same rows are kept once."""
+        recipe, told = self.recipe, self.recipe.model_dump(mode="json", include=_MAPPING)
+        note = split_note(self.split, recipe.split, recipe.seed, self._sides_given(), self.follows)
+        counts = {name: sum(row.part == name for row in self.rows) for name in _SOURCES}
+        manifest = Manifest(
+            version=self.version,
+            created=now(),
+            source=self.hashes,
+            mapping=told,
+            counts={name: count for name, count in counts.items() if count},
+        )
+        Versions(self.home).keep(manifest, self.rows, note, self.split.settled.sides)
 
     def _check_test(self) -> Iterator[ev.Event]:
         if self.split.duplicates:
@@ -492,6 +546,7 @@ class _Line:
 
     def _search(self) -> Iterator[ev.Event]:
         assert self.recipe.budget is not None
+        self._keep_data()
         earlier = self.work.earlier
         spent = earlier[-1].elapsed if earlier else 0.0
         self.deadline = self.started + seconds(self.recipe.budget) - spent
@@ -650,6 +705,7 @@ class _Line:
 
     def _trunk(self) -> Iterator[ev.Event]:
         begun = last = time.monotonic()
+        self._keep_data()
         self.cache = self._opened_cache(self.trained)
         work, tokens = self._work(), 0
         filled = None
@@ -677,7 +733,7 @@ class _Line:
     def _opened_cache(self, trained: int) -> ActivationCache:
         return ActivationCache(
             self.home,
-            data_version(self.hashes.values()),
+            self.version,
             dtype=self.recipe.cache.dtype,
             quota=self.recipe.cache.quota,
             reserve=_RESERVE + _TRAINED_BYTES * trained,
@@ -926,6 +982,7 @@ class _Line:
             prime=self.prime,
             longest=self.longest,
             data=self.hashes,
+            data_version=self.version,
             counts=self._counts(),
             scores={who: one.scores for who, one in self.measured.items()},
             seconds=self.seconds,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from azubi.activations import ActivationCache, erase
-from azubi.keys import Keys, data_version
+from azubi.keys import Keys
 
 ONE, TWO = "version-one", "version-two"
 
@@ -28,11 +28,6 @@ def read(home, version, key):
         return cache.read(key)
     finally:
         cache.close()
-
-
-def test_a_version_follows_from_the_data_alone():
-    assert data_version(["a", "b"]) == data_version(["b", "a"])
-    assert len({data_version(one) for one in ([], ["a"], ["a", "b"], ["ab"], ["a", "a"])}) == 5
 
 
 def test_each_version_has_a_key_of_its_own(home):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, doctor, runs, specialists, tune, version
+from azubi.cli import ask, bases, data, doctor, runs, specialists, tune, version
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
@@ -33,6 +33,11 @@ def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: 
 register(app, tune.tune, "tune")
 register(app, tune.resume, "resume")
 register(register_group(app, runs.list_all, "runs"), runs.show, "show")
+_data = register_group(app, data.list_all, "data")
+register(_data, data.list_all, "list")
+register(_data, data.show, "show")
+register(_data, data.diff, "diff")
+register(_data, data.erase, "erase")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")

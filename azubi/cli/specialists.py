@@ -61,6 +61,7 @@ def _facts(card: "Card") -> dict[str, str]:
         "Base": f"{card.base} ({card.licence})",
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
+        **({"Data": f"version {card.data_version}"} if card.data_version else {}),
         "Prime": clean(shorten(" ".join((card.prime or "none").split()), 300)),
         **{
             f"Derived {name}": clean(shorten(" ".join(rule.split()), 300))

@@ -4,13 +4,13 @@ Equal prompts, and those that are nearly equal, never stand on two sides of the 
 old ones: see `settling`. Knows nothing of files, versions or tasks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azubi.data.example import Example
 from azubi.data.neighbours import Neighbours
 from azubi.data.settling import Settled, Settling, hashed, normalised, placed, question
-from azubi.data.side import Side
+from azubi.data.side import SIDES, Side
 from azubi.errors import DataError, SettingError
 from azubi.settings import SplitSettings
 
@@ -32,6 +32,8 @@ class Split:
     """Prompts that went to another side than their own, to where nearly the same stands."""
     untimed: int = 0
     """Examples that do not tell when they happened, if split by time; they are learned from."""
+    whole: Mapping[Side, int] = field(default_factory=dict)
+    """Examples on each side before `limit` and `test_limit`."""
     settled: Settled = field(default_factory=Settled)
     """What later splits of more data have to keep to; `limit` and `test_limit` leave it alone."""
 
@@ -85,6 +87,7 @@ def split(
         settled=work.settled,
     )
     _check(parts, len(examples))
+    parts = replace(parts, whole={side: len(getattr(parts, side)) for side in SIDES})
     return _limited(parts, limit, test_limit, seed)
 
 

@@ -67,6 +67,8 @@ class Card(BaseModel):
     """Most tokens of an answer."""
     data: dict[str, str]
     """SHA-256 of each data file, by its name."""
+    data_version: str = ""
+    """The state of the data it was made from (see `azubi data show`); empty if an older azubi made it."""
     counts: dict[str, int]
     """Examples for train, validation and test."""
     scores: dict[str, tuple[Score, ...]]

@@ -7,6 +7,7 @@ Versions count from 1 and are never used twice. Knows folders and cards; not wha
 
 import builtins
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from azubi import files
@@ -27,6 +28,12 @@ class Store:
     def list(self) -> list[Card]:
         """The newest version of every specialist, by name."""
         return [self.get(name) for name in self._names()]
+
+    def all(self) -> Iterator[Card]:
+        """Every version of every specialist, the oldest first."""
+        for name in self._names():
+            for version in self._versions(name):
+                yield cards.read(self._root / name / str(version))
 
     def get(self, name: str) -> Card:
         """The specialist `name` (its newest version) or `name@version`.

@@ -31,6 +31,8 @@ class Lesson:
     """Places in `targets` that are left out of the loss (see `form`)."""
     weight: float = 1.0
     """How much it counts in the loss (see `balance`)."""
+    question: str = ""
+    """Name of the question that it was made from, so that what is kept of it can be erased."""
     places: Tokens | None = None
     """Where in `tokens` each target is predicted; None if at the end, one after the other."""
 
@@ -50,7 +52,7 @@ class Lesson:
         """The last answer alone, counting once: what is measured, whatever is taught."""
         if self.places is None and self.weight == 1.0:
             return self
-        return Lesson(self.tokens, self.answers[-1])
+        return Lesson(self.tokens, self.answers[-1], question=self.question)
 
     @property
     def length(self) -> int:

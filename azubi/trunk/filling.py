@@ -35,15 +35,23 @@ def fill(
     origins: dict[int, Origin],
     primed: Primed,
     sequences: Sequence[tuple[int, ...]],
+    owners: Sequence[str] = (),
 ) -> Iterator[Filled]:
     """Put the activations of `sequences` at every cut of `origins` into the cache; yields as it goes.
 
+    `owners` names the question that each sequence is of, so that it can be erased.
     What is there already is not computed, nor is what another run puts there meanwhile. Sequences of like
     length go together, so that little is spent on padding. When the cache is full the rest is left out.
 
     Raises:
         StorageError: the disk is read-only.
     """
+    cache.note(
+        (origin.key(tokens), owner)
+        for tokens, owner in zip(sequences, owners, strict=False)
+        for origin in origins.values()
+        if owner
+    )
     wanted = list(dict.fromkeys(sequences))
     todo = _missing(cache, origins, wanted)
     size = _write_prime(cache, origins, primed)
