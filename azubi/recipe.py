@@ -27,7 +27,7 @@ from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Answering, check_fits
-from azubi.base import catalog, probe
+from azubi.base import catalog, memory, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
 from azubi.data import schema as schemas
@@ -63,6 +63,12 @@ from azubi.outlook import Outlook, Pace
 from azubi.package import card as cards
 from azubi.package import writing
 from azubi.package.card import Card, Hidden
+from azubi.planning import load as loads
+from azubi.planning.forecast import Forecast
+from azubi.planning.load import Load
+from azubi.planning.observed import Observed
+from azubi.planning.prospect import Prospect, foreseen
+from azubi.planning.rehearsal import rehearse
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.search import searching
@@ -72,6 +78,7 @@ from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
 from azubi.tail import checkpoint, course, training, weights
+from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
@@ -80,6 +87,8 @@ _SOURCES = ("data", "test_data", "validation_data")
 """The settings that name examples."""
 _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
+_WORTH_REHEARSING = 60.0
+"""A run that will take fewer seconds is planned from arithmetic alone."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -126,6 +135,21 @@ def _work_on(recipe: Recipe, home: Path, work: Run, passing: "_Passing") -> Iter
         raise
     finally:
         work.release()
+
+
+def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
+    """Say what a run of `recipe` would take, before anything runs; the last event is `Planned`.
+
+    Data are read, the base is loaded, and a few lessons go the whole way, to be forgotten. Nothing is kept.
+    With a budget it is the run that a search begins with: the first base, with the defaults.
+
+    Raises:
+        UsageError: settings, data or base cannot be used; all that `run` would say before the trunk.
+    """
+    if recipe.budget and not Path(recipe.base).expanduser().exists():
+        recipe = recipe.model_copy(update={"base": recipe.base.split(",")[0].strip()})
+    with _memory_explained():
+        yield from _Line(recipe, home, runs.unwritten(recipe.name), thorough=True).plan()
 
 
 def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
@@ -243,6 +267,28 @@ class _Line:
     told_not_kept: bool = False
     rejected: list[str] = field(default_factory=list)
     """Lines of rejected.jsonl."""
+    thorough: bool = False
+    """Whether the plan is all that is wanted, so that it is worth a rehearsal however short the run."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """Most bytes that the process held, by stage."""
+    checkpoints: int = 0
+    """Most bytes that checkpoints took on disk."""
+    looked: float = 0.0
+    """When the size of the checkpoints was last looked at."""
+
+    def plan(self) -> Iterator[ev.Event]:
+        """All that comes before the trunk; the last event is the plan."""
+        self.started = time.monotonic()
+        for stage, events in self._preparing():
+            yield ev.StageStarted(stage=stage)
+            yield from events
+
+    def _preparing(self) -> Iterator[tuple[ev.Stage, Iterator[ev.Event]]]:
+        yield "data", self._data()
+        if self.recipe.budget and not self.thorough:
+            yield "search", self._search()
+        yield "base", self._base()
+        yield "prime", self._prime()
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -258,14 +304,8 @@ class _Line:
             settings=self.recipe.model_dump(mode="json"),
             again=bool(self.work.earlier),
         )
-        search: list[tuple[ev.Stage, Iterator[ev.Event]]] = []
-        if self.recipe.budget:
-            search.append(("search", self._search()))
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
-            ("data", self._data()),
-            *search,
-            ("base", self._base()),
-            ("prime", self._prime()),
+            *self._preparing(),
             ("trunk", self._trunk()),
             ("tail", self._tail()),
             ("evaluate", self._evaluate()),
@@ -274,11 +314,15 @@ class _Line:
         for stage, events in stages:
             begun = time.monotonic()
             self.under_way |= stage == "trunk"
+            memory.forget_peak()
             yield ev.StageStarted(stage=stage)
             yield from events
+            self.memory[stage] = memory.peak()
             self.seconds[stage] = round(time.monotonic() - begun, 2)
         _clear(self.work.folder)
-        yield ev.RunEnded(seconds=time.monotonic() - started)
+        yield ev.RunEnded(
+            seconds=time.monotonic() - started, memory=self.memory, checkpoints=self.checkpoints
+        )
 
     # data
 
@@ -570,12 +614,16 @@ class _Line:
         self.validation = [self.halves.lesson(one) for one in self.split.validation]
         self.longest = halves.longest_answer(self.train)
         self._check_room()
-        planned = self._planned()
-        self.outlook, self.pace = Outlook(planned), Pace(self.machine.gflops)
+        self.forecast = self._foreseen()
+        self.outlook, self.pace = Outlook(self.forecast.stages), Pace(self.machine.gflops)
         if self.prime:
             self.recipe = self.recipe.model_copy(update={"prime": primes.literal(self.prime)})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
-        yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
+        yield ev.Planned(
+            seconds=self.forecast.stages,
+            settings=self.recipe.model_dump(mode="json"),
+            forecast=self.forecast,
+        )
 
     def _instruction(self) -> str:
         told = self.recipe.prime is not None or self.system is not None
@@ -601,25 +649,49 @@ class _Line:
                 tokens = self.halves.tokens(replace(one, answer="")) + self.longest
                 check_fits(one.turns, tokens, self.halves.base.context)
 
-    def _planned(self) -> dict[str, float]:
-        """Rough seconds of each stage, from its floating-point work and the measured matmul speed."""
-        speed = self.machine.gflops * 1e9
-        layer = self.halves.layer_parameters
+    def _foreseen(self) -> Forecast:
+        """What the whole run will take; for one that is gone on with, what was said when it began."""
+        for event in self.work.earlier:
+            if isinstance(event, ev.Planned) and event.forecast is not None:
+                return event.forecast
+        load = loads.load(self.halves, self.machine.gflops * 1e9, self.train, self.validation)
         lessons = [*self.train, *self.validation]
-        tokens = sum(one.length for one in lessons)
-        targets = sum(len(one.targets) - len(one.spared) for one in lessons)
-        epochs = int(self.recipe.epochs or 1)
-        trunk = 2 * tokens * layer * (self.halves.base.layers - self.depth)
-        tail = epochs * (6 * tokens * layer * self.depth + 4 * targets * self.halves.head_parameters)
-        read = 2 * len(self.split.test) * layer * self.halves.base.layers * tokens / len(lessons)
-        written = 2 * len(self.split.test) * self.longest * self.halves.parameters
-        answered = read / 0.5 + (written / 0.1 if self.halves.base.kind == "decoder" else 0)
-        return {
-            "trunk": trunk / speed / 0.6,
-            "tail": tail / speed / 0.5,
-            "evaluate": 2 * answered / speed,
-            "package": 2.0,
-        }
+        prospect = Prospect(
+            recipe=self.recipe,
+            halves=self.halves,
+            split=self.split,
+            lacking=self._lacking(lessons),
+            test_tokens=sum(self.halves.tokens(replace(one, answer="")) for one in self.split.test),
+        )
+        roughly = foreseen(prospect, load, Observed(), 0.0)
+        observed = self._observed(load, roughly.total)
+        found = foreseen(prospect, load, observed, time.monotonic() - self.started - self._searching)
+        if not self.recipe.budget:
+            return found
+        assert self.thorough, "a search leaves a recipe without a budget"
+        search = max(0.0, seconds(self.recipe.budget) - found.total)
+        return found.model_copy(update={"search": search})
+
+    def _observed(self, load: Load, roughly: float) -> Observed:
+        """What the search saw, if there was one; else what a rehearsal shows, if the run is worth one."""
+        if self.found is not None:
+            return self.found.observed
+        if not self.thorough and roughly < _WORTH_REHEARSING:
+            return Observed()
+        questions = [one.turns for one in self.split.test]
+        return rehearse(self.halves, self.recipe, load, self.train, self.validation, questions, self.home)
+
+    def _lacking(self, lessons: Sequence[Lesson]) -> Sequence[Lesson]:
+        """What the trunk has yet to read. Without a cache that is all; none is begun for the question."""
+        if not (self.home / "cache" / "index.sqlite").is_file():
+            return lessons
+        with contextlib.closing(self._opened_cache(self.trained)) as cache:
+            return self.halves.lacking(cache, lessons)
+
+    @property
+    def _searching(self) -> float:
+        """Seconds that the search took."""
+        return self.seconds.get("search", 0.0)
 
     def _progress(self, stage: ev.Stage, done: int, total: int, unit: str, note: str = "") -> ev.Event:
         left = self.outlook.left(stage, done / total if total else 1.0)
@@ -750,6 +822,7 @@ class _Line:
             case training.Resumed():
                 yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
             case training.Step():
+                self._weigh_checkpoints()
                 yield self._step(happened)
                 note = f"epoch {happened.epoch} of at most {plan.epochs}"
                 yield self._progress("tail", happened.step, happened.steps, "steps", note)
@@ -768,6 +841,8 @@ class _Line:
             case training.Epoch():
                 yield self._epoch(happened, plan.epochs)
             case training.Ended():
+                self.looked = 0.0
+                self._weigh_checkpoints()
                 if happened.reason == "the loss kept exploding":
                     yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
                 if happened.reason == "the time is used up":
@@ -798,6 +873,12 @@ class _Line:
         ):
             digest.update(repr(part).encode() + b"\0")
         return digest.hexdigest()
+
+    def _weigh_checkpoints(self) -> None:
+        """Once a second: a step of a head alone is a matter of milliseconds."""
+        if time.monotonic() - self.looked > 1:
+            self.looked = time.monotonic()
+            self.checkpoints = max(self.checkpoints, checkpoint.size(self.work.folder))
 
     def _close_cache(self) -> None:
         if self.cache is not None:

@@ -112,6 +112,11 @@ class Run:
             self.lock = None
 
 
+def unwritten(name: str) -> Run:
+    """A run that is only thought of: it has no folder, and nothing of it may be written."""
+    return Run(Path(), Paper(name=name, identity="", settings={}))
+
+
 @dataclass(frozen=True)
 class Summary:
     """A run at a glance."""
