@@ -89,6 +89,8 @@ _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
 _WORTH_REHEARSING = 60.0
 """A run that will take fewer seconds is planned from arithmetic alone."""
+_HOUSEKEEPING = 5.0
+"""Seconds between two looks at disk and memory."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -274,7 +276,9 @@ class _Line:
     checkpoints: int = 0
     """Most bytes that checkpoints took on disk."""
     looked: float = 0.0
-    """When the size of the checkpoints was last looked at."""
+    """When house was last kept."""
+    once: float = 0.0
+    """Seconds that a run after this plan is spared: a GGUF file was converted, weights were hashed."""
 
     def plan(self) -> Iterator[ev.Event]:
         """All that comes before the trunk; the last event is the plan."""
@@ -318,6 +322,7 @@ class _Line:
             yield ev.StageStarted(stage=stage)
             yield from events
             self.memory[stage] = memory.peak()
+            memory.tidy()
             self.seconds[stage] = round(time.monotonic() - begun, 2)
         _clear(self.work.folder)
         yield ev.RunEnded(
@@ -551,7 +556,11 @@ class _Line:
     # base
 
     def _base(self) -> Iterator[ev.Event]:
+        begun = time.monotonic()
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
+        if self.thorough:
+            self.once = time.monotonic() - begun
+            base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
         if self.parent is not None:
             self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
@@ -665,7 +674,7 @@ class _Line:
         )
         roughly = foreseen(prospect, load, Observed(), 0.0)
         observed = self._observed(load, roughly.total)
-        found = foreseen(prospect, load, observed, time.monotonic() - self.started - self._searching)
+        found = foreseen(prospect, load, observed, time.monotonic() - self.started - self._spared)
         if not self.recipe.budget:
             return found
         assert self.thorough, "a search leaves a recipe without a budget"
@@ -689,9 +698,9 @@ class _Line:
             return self.halves.lacking(cache, lessons)
 
     @property
-    def _searching(self) -> float:
-        """Seconds that the search took."""
-        return self.seconds.get("search", 0.0)
+    def _spared(self) -> float:
+        """Seconds so far that are not the run's set-up."""
+        return self.once + self.seconds.get("search", 0.0)
 
     def _progress(self, stage: ev.Stage, done: int, total: int, unit: str, note: str = "") -> ev.Event:
         left = self.outlook.left(stage, done / total if total else 1.0)
@@ -822,7 +831,7 @@ class _Line:
             case training.Resumed():
                 yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
             case training.Step():
-                self._weigh_checkpoints()
+                self._keep_house()
                 yield self._step(happened)
                 note = f"epoch {happened.epoch} of at most {plan.epochs}"
                 yield self._progress("tail", happened.step, happened.steps, "steps", note)
@@ -842,7 +851,7 @@ class _Line:
                 yield self._epoch(happened, plan.epochs)
             case training.Ended():
                 self.looked = 0.0
-                self._weigh_checkpoints()
+                self._keep_house()
                 if happened.reason == "the loss kept exploding":
                     yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
                 if happened.reason == "the time is used up":
@@ -874,10 +883,11 @@ class _Line:
             digest.update(repr(part).encode() + b"\0")
         return digest.hexdigest()
 
-    def _weigh_checkpoints(self) -> None:
-        """Once a second: a step of a head alone is a matter of milliseconds."""
-        if time.monotonic() - self.looked > 1:
+    def _keep_house(self) -> None:
+        """Weigh the checkpoint and tidy memory, every few seconds: both take milliseconds."""
+        if time.monotonic() - self.looked > _HOUSEKEEPING:
             self.looked = time.monotonic()
+            memory.tidy()
             self.checkpoints = max(self.checkpoints, checkpoint.size(self.work.folder))
 
     def _close_cache(self) -> None:

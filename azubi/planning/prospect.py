@@ -19,7 +19,7 @@ from azubi.tail import weights
 from azubi.tail.batch import Lesson
 from azubi.tail.course import keepings
 
-_PACKAGING = 3.0
+_PACKAGING = 1.0
 """Seconds for intervals of scores, and for writing specialist and report."""
 _MOMENTS = 3
 """A point of the way holds each trained weight and AdamW's two moments, in float32."""

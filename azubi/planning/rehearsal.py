@@ -15,10 +15,12 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from azubi import files
 from azubi.activations import ActivationCache
 from azubi.answering import Question, WrittenAnswers
-from azubi.base import memory
+from azubi.base import device, memory
 from azubi.errors import RunError
 from azubi.generate import Constraint
 from azubi.halves import Halves, room_for_activations
@@ -30,16 +32,22 @@ from azubi.tail.batch import Lesson, Reader, by_length
 from azubi.trunk.filling import largest
 
 _TAIL_SECONDS = 3.0
-"""So long steps are made, but two at least: of the first nothing is learned but the memory it takes."""
+"""So long steps are made, but three at least: of the first nothing is learned but the memory it takes."""
+_TIMED = 2
+"""Steps that are timed at least."""
 _STEPS = 40
 """More are not made."""
 _TRUNK_SECONDS = 1.5
 """So many batches are taken as the trunk should read in this time, two at least."""
 _BATCHES = 8
 """But no more than so many."""
-_QUESTIONS = 8
-"""Asked of the untouched base."""
-_TOKENS = 16
+_KEPT = 400 << 20
+"""Bytes of a checkpoint that are written at most."""
+_QUESTIONS = 6
+"""Asked of the untouched base, where it writes."""
+_CHOICES = 32
+"""Where it chooses; so many are labelled at a time."""
+_TOKENS = 14
 """Written of each answer at most."""
 _MANY = 99
 """Epochs over the few lessons; time ends them."""
@@ -66,14 +74,19 @@ def rehearse(
     if halves.streams:
         return Observed()
     begun = time.monotonic()
-    taken = weights.kept(halves.tail)
+    taken, dice = weights.kept(halves.tail), device.dice()
+    modes = [(module, module.training) for module in halves.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
             found = _Rehearsal(halves, recipe, load, scratch).through(lessons, checks, questions)
     finally:
         weights.restore(halves.tail, taken)
         halves.tail.zero_grad(set_to_none=True)
+        for module, mode in modes:
+            module.training = mode
+        device.set_dice(dice)  # dropout goes on as if nothing had been drawn
         gc.collect()
+        memory.tidy()
     return replace(found, seconds=time.monotonic() - begun)
 
 
@@ -98,7 +111,7 @@ class _Rehearsal:
     ) -> Observed:
         """Trunk, tail, checkpoint and answers."""
         plan = training.plan_of(self._recipe)
-        sample, looks = self._sample(lessons, plan.batch), list(checks[: 2 * plan.batch])
+        sample, looks = self._sample(lessons, plan.batch), list(checks[: max(1, plan.batch // 2)])
         with closing(ActivationCache(self._scratch, dtype=self._recipe.cache.dtype)) as cache:
             self._trunk(cache, sample, looks, [*lessons, *checks])
             read = self._halves.reader(cache)
@@ -144,7 +157,7 @@ class _Rehearsal:
         memory.forget_peak()
         plan = replace(training.plan_of(self._recipe), epochs=_MANY, patience=_MANY)
         primed = bool(self._halves.prime_tokens)
-        begun, made, steps = time.perf_counter(), 0, 0.0
+        begun, made, steps, looked = time.perf_counter(), 0, 0.0, False
         happenings = training.train(self._halves.tail, sample, looks, read, plan, primed=primed)
         with closing(happenings):
             try:
@@ -156,12 +169,12 @@ class _Rehearsal:
                             step = self._load.steps(self._depth, self._rank, 1, tokens, targets, fresh=True)
                             self._saw("tail", step, happened.seconds)
                         made += 1
+                        if looked and made > _TIMED and self._enough(made, begun):
+                            break
                     if isinstance(happened, training.Epoch):
                         look = self._load.looks(self._depth, 1, *_counts(looks))
                         self._saw("validation", look, max(0.0, happened.seconds - steps))
-                        steps = 0.0
-                        if made >= _STEPS or time.perf_counter() - begun > _TAIL_SECONDS:
-                            break
+                        steps, looked = 0.0, True
             except RunError:  # a loss that explodes says nothing about time
                 pass
         # Beside what is there now: activations of all other lessons. The best weights lie in memory twice for
@@ -173,20 +186,33 @@ class _Rehearsal:
         kept, held = (min(room_for_activations(), one * width * self._halves.dtype.itemsize) for one in rows)
         self._peaks["tail"] = memory.peak() + max(0, kept - held)
 
+    @staticmethod
+    def _enough(made: int, begun: float) -> bool:
+        return made >= _STEPS or time.perf_counter() - begun > _TAIL_SECONDS
+
     # Checkpoint
 
     def _keep(self) -> None:
-        state, path = weights.trained(self._halves.tail), self._scratch / "state.safetensors"
+        path, state = self._scratch / "state.safetensors", dict(self._moments())
         begun = time.perf_counter()
         weights.write(state, path)
         files.crc32(path)
         self._saw("keeping", self._load.keeping(path.stat().st_size), time.perf_counter() - begun)
 
+    def _moments(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """As much as a point of the way holds, unless that is too much: numbers, three for each weight."""
+        size = 0
+        for name, weight in weights.trained(self._halves.tail).items():
+            for moment in range(3):
+                if size < _KEPT:
+                    yield f"{name}.{moment}", weight.float() + moment
+                    size += 4 * weight.numel()
+
     # Answers
 
     def _answers(self, questions: Sequence[Question]) -> tuple[float | None, int | None]:
-        asked = list(questions[:: max(1, len(questions) // _QUESTIONS)])[:_QUESTIONS]
-        longest = self._load.longest
+        some, longest = _QUESTIONS if self._load.writes else _CHOICES, self._load.longest
+        asked = list(questions[:: max(1, len(questions) // some)])[:some]
         answering, watch = self._halves.untouched(longest), _Watch()
         memory.forget_peak()
         before, begun = memory.used(), time.perf_counter()
