@@ -99,13 +99,13 @@ class CompletedAnswers:
 
     def __init__(self, answering: Answering, contract: Contract) -> None:
         """`answering` writes the fields that are learned."""
-        self._answering = answering
+        self.answering = answering
         self._contract = contract
         self._derivation = Derivation(contract)
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done; what is no record stays as it is."""
-        for number, answer in self._answering(questions):
+        for number, answer in self.answering(questions):
             record = self._contract.parse(answer.text)
             if record is None:
                 yield number, answer

@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import platform
+import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -150,8 +151,10 @@ def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
     """
     if recipe.budget and not Path(recipe.base).expanduser().exists():
         recipe = recipe.model_copy(update={"base": recipe.base.split(",")[0].strip()})
-    with _memory_explained():
-        yield from _Line(recipe, home, runs.unwritten(recipe.name), thorough=True).plan()
+    # What a run would write on its way to the trunk, such as the rows that it leaves out, is written there.
+    with _memory_explained(), tempfile.TemporaryDirectory() as folder:
+        work = runs.unwritten(recipe.name, Path(folder))
+        yield from _Line(recipe, home, work, _passing(recipe), thorough=True).plan()
 
 
 def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
@@ -448,7 +451,8 @@ class _Line:
             first = "; ".join(f"line {one.line}: {one.reason}" for one in left_out[:3])
             more = "; …" if len(left_out) > 3 else ""
             count = _some(len(left_out), "row", " that cannot be used")
-            yield ev.Notice(text=f"{name}: {count} left out ({first}{more}), see {path}")
+            where = "" if self.thorough else f", see {path}"
+            yield ev.Notice(text=f"{name}: {count} left out ({first}{more}){where}")
         return found.examples
 
     def _given(self, setting: str) -> Generator[ev.Event, None, tuple[Example, ...] | None]:
@@ -477,7 +481,8 @@ class _Line:
     ]:
         """Carry out what the recipe says about personal data, under one key for all sides."""
         recipe, together = self.recipe, (*examples, *(tests or ()), *(checks or ()))
-        file = KeyFile(recipe.personal_key) if recipe.personal_key else None
+        # A plan makes no key and no map: its stand-ins are thrown away.
+        file = KeyFile(recipe.personal_key) if recipe.personal_key and not self.thorough else None
         rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
         if rules.changes:
             rules = replace(rules, key=file.made() if file else derived_key(together))

@@ -112,9 +112,9 @@ class Run:
             self.lock = None
 
 
-def unwritten(name: str) -> Run:
-    """A run that is only thought of: it has no folder, and nothing of it may be written."""
-    return Run(Path(), Paper(name=name, identity="", settings={}))
+def unwritten(name: str, folder: Path) -> Run:
+    """A run that is only thought of: no run is found in its `folder`."""
+    return Run(folder, Paper(name=name, identity="", settings={}))
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @with_recipe_flags
-def plan(session: Session, source: Source, **flags: str | bool | None) -> None:
+def plan(session: Session, source: Source = None, **flags: str | bool | None) -> None:
     """Say what a run would take, before anything runs: tokens, time, memory, disk.
 
     A few of the examples go the whole way on this machine, which takes a handful of seconds and is then

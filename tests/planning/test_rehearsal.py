@@ -58,7 +58,7 @@ def forecast(recipe, home):
 
 def prepared(recipe_, home):
     """A run that stands before its trunk."""
-    line = recipe._Line(recipe_, home, runs.unwritten("tiny"))
+    line = recipe._Line(recipe_, home, runs.unwritten("tiny", home / "thought"))
     list(line.plan())
     load = loads.load(line.halves, 1e9, line.train, line.validation)
     questions = [one.turns for one in line.split.test]
