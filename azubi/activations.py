@@ -51,6 +51,8 @@ from azubi.packing import Form, Wanted
 QUOTA = 20 * 10**9
 """Bytes of shards that are kept, if nothing else is said."""
 _NONCE = 12
+SEAL = _NONCE + 16
+"""Bytes that encryption adds to an entry: the nonce, and GCM's tag."""
 _GROUP = 64 << 20
 """Bytes that are encrypted in memory before they are written, synced and indexed together."""
 _SHARD = 256 << 20

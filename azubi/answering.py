@@ -4,7 +4,7 @@ Evaluation, `azubi ask` and the server ask through here, so that what is measure
 served. Knows templates and contracts; nothing of training or of how right an answer is.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from azubi.data.record import written
 from azubi.data.rules.derivation import Derivation
 from azubi.data.template import Template, encode_plain
 from azubi.errors import DataError
-from azubi.generate import Chooser, OneOf, Writer
+from azubi.generate import Chooser, Constraint, OneOf, Writer
 
 Question = tuple[Turn, ...]
 
@@ -44,7 +44,7 @@ class WrittenAnswers:
         self, writer: Writer, template: Template, prime: str, contract: Contract, longest: int, context: int
     ) -> None:
         """`longest` is the most tokens of an answer, `context` the most that the base reads in all."""
-        self._writer = writer
+        self.writer = writer
         self._template = template
         self._prime = prime
         self._longest = longest
@@ -53,11 +53,21 @@ class WrittenAnswers:
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
+        yield from self.watched(questions, self.constraint)
+
+    def watched(
+        self, questions: Sequence[Question], constraint: Callable[[], Constraint] | None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The same under another constraint on each answer, such as one that looks on."""
         prompts = [self._tokens(question) for question in questions]
-        end = self._template.end_id
-        one_of = (lambda: OneOf(self._labels, end)) if self._labels else None
-        for number, done in self._writer.write(prompts, self._longest, one_of):
+        for number, done in self.writer.write(prompts, self._longest, constraint):
             yield number, Answer(self._template.decode(done.tokens), done.confidence)
+
+    @property
+    def constraint(self) -> Callable[[], Constraint] | None:
+        """What makes the constraint of one answer; None where it is free."""
+        end = self._template.end_id
+        return (lambda: OneOf(self._labels, end)) if self._labels else None
 
     def _tokens(self, question: Question) -> tuple[int, ...]:
         encoded = self._template.encode(self._prime, question)
@@ -89,13 +99,13 @@ class CompletedAnswers:
 
     def __init__(self, answering: Answering, contract: Contract) -> None:
         """`answering` writes the fields that are learned."""
-        self._answering = answering
+        self.answering = answering
         self._contract = contract
         self._derivation = Derivation(contract)
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done; what is no record stays as it is."""
-        for number, answer in self._answering(questions):
+        for number, answer in self.answering(questions):
             record = self._contract.parse(answer.text)
             if record is None:
                 yield number, answer

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from azubi.evaluate.score import Score
 from azubi.evaluate.trial import Trial
+from azubi.planning.forecast import Forecast
 
 Stage = Literal["data", "search", "base", "prime", "trunk", "tail", "evaluate", "package"]
 Who = Literal["base", "specialist"]
@@ -163,6 +164,8 @@ class Planned(_Event):
     seconds: dict[str, float]
     settings: dict[str, object] = {}
     """The recipe with every choice made."""
+    forecast: Forecast | None = None
+    """Of the whole run; None in the logs of earlier releases."""
 
 
 class TrunkDone(_Event):
@@ -283,6 +286,10 @@ class RunEnded(_Event):
 
     kind: Literal["run_ended"] = "run_ended"
     seconds: float
+    memory: dict[str, int] = {}
+    """Most bytes of memory that the process held in each stage of its last sitting."""
+    checkpoints: int = 0
+    """Most bytes that checkpoints took on disk, in the last sitting."""
 
 
 class RunStopped(_Event):

@@ -88,15 +88,23 @@ class Writer:
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
 
+    def room(self, tokens: int) -> int:
+        """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the prime."""
+        return tokens * self._token_bytes
+
+    def together(self, tokens: int) -> int:
+        """How many answers of `tokens` each, with prompt and prime, are written side by side at most."""
+        most = max(1, self._most_bytes // self.room(tokens))
+        return most if self._most_rows is None else min(self._most_rows, most)
+
     def _groups(self, prompts: Sequence[Tokens], longest: int) -> Iterator[list[int]]:
         """Numbers of prompts that are answered together: of like length, or of equal length where a
         gap would change the result; as many as there is memory for."""
         group: list[int] = []
         for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
-            tokens = len(self._prime) + len(prompts[number]) + longest
-            full = (len(group) + 1) * tokens * self._token_bytes > self._most_bytes
-            if group and (len(group) == self._most_rows or full or not same):
+            full = len(group) >= self.together(len(self._prime) + len(prompts[number]) + longest)
+            if group and (full or not same):
                 yield group
                 group = []
             group.append(number)

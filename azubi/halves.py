@@ -78,6 +78,9 @@ class Halves(Protocol):
         One pass keeps what tails of all `depths` will read, beside this tail's own.
         """
 
+    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """Those of the lessons that the trunk has yet to read; all if every layer is trained."""
+
     def at(self, tail_layers: int, rank: int, seed: int) -> "Halves":
         """The same base in memory, cut elsewhere and with a new tail; its prime has to be set again."""
 
@@ -242,6 +245,10 @@ class DecoderHalves:
             trunk, cache, origins, primed, [one.tokens for one in lessons], [one.question for one in lessons]
         )
 
+    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """Those that the cache does not hold."""
+        return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
+
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
         if self._cut == 0:
@@ -365,6 +372,10 @@ class EncoderHalves:
             [one.question for one in lessons],
         )
 
+    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """Those that the cache does not hold."""
+        return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
+
     def reader(self, cache: ActivationCache) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
         if self._cut == 0:
@@ -437,7 +448,7 @@ class _Remembering:
         self._origin = origin
         self._compute = compute
         self._known: dict[tuple[int, ...], torch.Tensor] = {}
-        self._room = min(_MEMORY, memory.available() // 4)
+        self._room = room_for_activations()
 
     def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
         if tokens in self._known:
@@ -453,6 +464,16 @@ class _Remembering:
             self._room -= states.nbytes
             self._known[tokens] = states
         return states
+
+
+def room_for_activations() -> int:
+    """Bytes of activations that may be kept in memory between epochs, as things are now."""
+    return min(_MEMORY, memory.available() // 4)
+
+
+def _lacking(cache: ActivationCache, origin: Origin, lessons: Sequence[Lesson]) -> list[Lesson]:
+    lost = set(cache.missing(origin.key(one.tokens) for one in lessons))
+    return [one for one in lessons if origin.key(one.tokens) in lost]
 
 
 def _cuts(base: Base, depths: Iterable[int]) -> list[int]:

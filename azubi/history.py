@@ -4,10 +4,12 @@ After an interruption or a setback some steps are made again; the events of thos
 the log, and are left out here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from azubi import events as ev
+from azubi.planning.forecast import Forecast
 
 
 @dataclass
@@ -25,6 +27,10 @@ class History:
     epochs: list[ev.EpochDone] = field(default_factory=list)
     setbacks: list[ev.SetBack] = field(default_factory=list)
     measured: dict[ev.Who, ev.Measured] = field(default_factory=dict)
+    forecast: Forecast | None = None
+    """What was expected of the whole run when it began."""
+    trunk: ev.TrunkDone | None = None
+    done: ev.RunEnded | None = None
     planned: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage was expected to take."""
     settings: dict[str, object] = field(default_factory=dict)
@@ -45,6 +51,73 @@ class History:
         """Work as a share of what training the base from nothing took; None where that is not known."""
         known = self.base.pretraining if self.base is not None else None
         return self.work / known if known else None
+
+
+@dataclass(frozen=True)
+class Against:
+    """One figure of the plan beside what came of it."""
+
+    name: str
+    unit: Literal["seconds", "bytes"]
+    planned: float | None
+    """None where nothing was planned."""
+    took: float
+
+    @property
+    def ratio(self) -> float | None:
+        """What it took as a multiple of the plan."""
+        return self.took / self.planned if self.planned else None
+
+
+ONE_EPOCH = "one epoch"
+_SET_UP = ("data", "base", "prime")
+
+
+def against(told: History) -> list[Against]:
+    """Plan against truth: the stages, an epoch, all of it; and once the run is done memory and disk.
+
+    The plan is for all epochs; where training ended earlier, it is taken for those that were made.
+    """
+    times = list(_times(told))
+    return [*times, *_whole(told, times), *_room(told)]
+
+
+def _times(told: History) -> Iterator[Against]:
+    plan, made = told.forecast, len(told.epochs)
+    yield Against("set-up", "seconds", plan.setup if plan else None, _spent(told, _SET_UP))
+    if "search" in told.seconds:
+        yield Against("search", "seconds", None, told.seconds["search"])
+    for stage, planned in told.planned.items():
+        if stage not in told.seconds:
+            continue
+        if stage == "tail" and plan is not None and made:
+            planned = plan.tail - (plan.epochs - made) * plan.epoch
+        yield Against(stage, "seconds", planned, told.seconds[stage])
+        if stage == "tail" and told.steps and made:
+            each = sum(epoch.seconds for epoch in told.epochs) / made
+            yield Against(ONE_EPOCH, "seconds", plan.epoch if plan else None, each)
+
+
+def _whole(told: History, times: Iterable[Against]) -> Iterator[Against]:
+    """All that was planned; a search is not."""
+    parts = [one for one in times if one.name not in ("search", ONE_EPOCH)]
+    if told.done is not None and parts:
+        planned = sum(one.planned or 0.0 for one in parts) if told.forecast else None
+        yield Against("in all", "seconds", planned, sum(one.took for one in parts))
+
+
+def _room(told: History) -> Iterator[Against]:
+    plan, done, trunk = told.forecast, told.done, told.trunk
+    if done is not None and done.memory:
+        yield Against("memory", "bytes", plan.memory if plan else None, max(done.memory.values()))
+    if trunk is not None and (trunk.bytes or (plan and plan.cache)):
+        yield Against("activations", "bytes", plan.cache if plan else None, trunk.bytes)
+    if done is not None and done.checkpoints:
+        yield Against("checkpoints", "bytes", plan.checkpoints if plan else None, done.checkpoints)
+
+
+def _spent(told: History, stages: Iterable[str]) -> float:
+    return sum(told.seconds.get(stage, 0.0) for stage in stages)
 
 
 def history(events: Iterable[ev.Event]) -> History:
@@ -79,6 +152,7 @@ def _take(told: History, event: ev.Event) -> None:
             told.data = event
         case ev.Planned():
             told.planned = told.planned or event.seconds
+            told.forecast = told.forecast or event.forecast
             told.settings = event.settings
         case ev.Progress():
             if event.throughput is not None:
@@ -87,6 +161,7 @@ def _take(told: History, event: ev.Event) -> None:
                 told.peak[event.stage] = event.peak
         case ev.TrunkDone():
             told.work += event.work
+            told.trunk = event
         case ev.TrialDone():
             told.work += event.trial.work
         case ev.TrainingResumed():
@@ -105,3 +180,5 @@ def _take(told: History, event: ev.Event) -> None:
             told.measured[event.who] = event
         case ev.Packaged():
             told.packaged = event
+        case ev.RunEnded():
+            told.done = event

@@ -49,6 +49,12 @@ def pack(states: torch.Tensor, form: Form) -> bytes:
     return b"".join(map(_to_bytes, parts))
 
 
+def size(rows: int, columns: int, form: Form) -> int:
+    """How many bytes `pack` makes of so many tokens, each so many numbers wide."""
+    apart = rows * (4 + 4 * min(_OUTLIERS, columns)) if form == "int8" else 0
+    return rows * columns * _BYTES[form] + apart
+
+
 def unpack(content: bytes, rows: int, columns: int, form: Form, dtype: torch.dtype) -> torch.Tensor:
     """The tensor [rows, columns] in `dtype` that `content` was packed from, as far as `form` kept it.
 

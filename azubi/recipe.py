@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import platform
+import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -27,7 +28,7 @@ from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Answering, check_fits
-from azubi.base import catalog, probe
+from azubi.base import catalog, memory, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
 from azubi.data import schema as schemas
@@ -68,6 +69,12 @@ from azubi.outlook import Outlook, Pace
 from azubi.package import card as cards
 from azubi.package import writing
 from azubi.package.card import Card, Hidden
+from azubi.planning import load as loads
+from azubi.planning.forecast import Forecast
+from azubi.planning.load import Load
+from azubi.planning.observed import Observed
+from azubi.planning.prospect import Prospect, foreseen
+from azubi.planning.rehearsal import rehearse
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
 from azubi.search import searching
@@ -77,6 +84,7 @@ from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
 from azubi.tail import checkpoint, course, training, weights
+from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
 from azubi.work import Work
@@ -90,6 +98,10 @@ _MAPPING = {
     *("query", "sheet", "encoding", "delimiter", "file"),
 }
 """The settings by which sources become rows, as far as there are such."""
+_WORTH_REHEARSING = 60.0
+"""A run that will take fewer seconds is planned from arithmetic alone."""
+_HOUSEKEEPING = 5.0
+"""Seconds between two looks at disk and memory."""
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
 """Of the disk, the cache leaves this free for what the run has yet to write: some, and per trained weight two
@@ -137,6 +149,23 @@ def _work_on(recipe: Recipe, home: Path, work: Run, passing: "_Passing") -> Iter
         raise
     finally:
         work.release()
+
+
+def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
+    """Say what a run of `recipe` would take, before anything runs; the last event is `Planned`.
+
+    Data are read, the base is loaded, and a few lessons go the whole way, to be forgotten. Nothing is kept.
+    With a budget it is the run that a search begins with: the first base, with the defaults.
+
+    Raises:
+        UsageError: settings, data or base cannot be used; all that `run` would say before the trunk.
+    """
+    if recipe.budget and not Path(recipe.base).expanduser().exists():
+        recipe = recipe.model_copy(update={"base": recipe.base.split(",")[0].strip()})
+    # What a run would write on its way to the trunk, such as the rows that it leaves out, is written there.
+    with _memory_explained(), tempfile.TemporaryDirectory() as folder:
+        work = runs.unwritten(recipe.name, Path(folder))
+        yield from _Line(recipe, home, work, _passing(recipe), thorough=True).plan()
 
 
 def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
@@ -256,6 +285,30 @@ class _Line:
     told_not_kept: bool = False
     rejected: list[str] = field(default_factory=list)
     """Lines of rejected.jsonl."""
+    thorough: bool = False
+    """Whether the plan is all that is wanted, so that it is worth a rehearsal however short the run."""
+    memory: dict[str, int] = field(default_factory=dict)
+    """Most bytes that the process held, by stage."""
+    checkpoints: int = 0
+    """Most bytes that checkpoints took on disk."""
+    looked: float = 0.0
+    """When house was last kept."""
+    once: float = 0.0
+    """Seconds that a run after this plan is spared: a GGUF file was converted, weights were hashed."""
+
+    def plan(self) -> Iterator[ev.Event]:
+        """All that comes before the trunk; the last event is the plan."""
+        self.started = time.monotonic()
+        for stage, events in self._preparing():
+            yield ev.StageStarted(stage=stage)
+            yield from events
+
+    def _preparing(self) -> Iterator[tuple[ev.Stage, Iterator[ev.Event]]]:
+        yield "data", self._data()
+        if self.recipe.budget and not self.thorough:
+            yield "search", self._search()
+        yield "base", self._base()
+        yield "prime", self._prime()
 
     def run(self) -> Generator[ev.Event, None, None]:
         try:
@@ -271,14 +324,8 @@ class _Line:
             settings=self.recipe.model_dump(mode="json"),
             again=bool(self.work.earlier),
         )
-        search: list[tuple[ev.Stage, Iterator[ev.Event]]] = []
-        if self.recipe.budget:
-            search.append(("search", self._search()))
         stages: tuple[tuple[ev.Stage, Iterator[ev.Event]], ...] = (
-            ("data", self._data()),
-            *search,
-            ("base", self._base()),
-            ("prime", self._prime()),
+            *self._preparing(),
             ("trunk", self._trunk()),
             ("tail", self._tail()),
             ("evaluate", self._evaluate()),
@@ -287,11 +334,16 @@ class _Line:
         for stage, events in stages:
             begun = time.monotonic()
             self.under_way |= stage == "trunk"
+            memory.forget_peak()
             yield ev.StageStarted(stage=stage)
             yield from events
+            self.memory[stage] = memory.peak()
+            memory.tidy()
             self.seconds[stage] = round(time.monotonic() - begun, 2)
         _clear(self.work.folder)
-        yield ev.RunEnded(seconds=time.monotonic() - started)
+        yield ev.RunEnded(
+            seconds=time.monotonic() - started, memory=self.memory, checkpoints=self.checkpoints
+        )
 
     # data
 
@@ -418,7 +470,8 @@ class _Line:
             first = "; ".join(f"line {one.line}: {one.reason}" for one in left_out[:3])
             more = "; …" if len(left_out) > 3 else ""
             count = _some(len(left_out), "row", " that cannot be used")
-            yield ev.Notice(text=f"{name}: {count} left out ({first}{more}), see {path}")
+            where = "" if self.thorough else f", see {path}"
+            yield ev.Notice(text=f"{name}: {count} left out ({first}{more}){where}")
         return found.examples
 
     def _given(self, setting: str) -> Generator[ev.Event, None, tuple[Example, ...] | None]:
@@ -447,7 +500,8 @@ class _Line:
     ]:
         """Carry out what the recipe says about personal data, under one key for all sides."""
         recipe, together = self.recipe, (*examples, *(tests or ()), *(checks or ()))
-        file = KeyFile(recipe.personal_key) if recipe.personal_key else None
+        # A plan makes no key and no map: its stand-ins are thrown away.
+        file = KeyFile(recipe.personal_key) if recipe.personal_key and not self.thorough else None
         rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
         if rules.changes:
             rules = replace(rules, key=file.made() if file else derived_key(together))
@@ -562,7 +616,11 @@ class _Line:
     # base
 
     def _base(self) -> Iterator[ev.Event]:
+        begun = time.monotonic()
         base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
+        if self.thorough:
+            self.once = time.monotonic() - begun
+            base = open_base(defaults.base_for(self.recipe, self.contract.task), self.home)
         if self.parent is not None:
             self.parent.check_base(base.sha256)
         self.recipe = defaults.resolved(self.recipe, base, self.contract.task)
@@ -625,12 +683,16 @@ class _Line:
         self.validation = [self.halves.lesson(one).final for one in self.split.validation]
         self.longest = halves.longest_answer(self.train)
         self._check_room()
-        planned = self._planned()
-        self.outlook, self.pace = Outlook(planned), Pace(self.machine.gflops)
+        self.forecast = self._foreseen()
+        self.outlook, self.pace = Outlook(self.forecast.stages), Pace(self.machine.gflops)
         if self.prime:
             self.recipe = self.recipe.model_copy(update={"prime": primes.literal(self.prime)})
         yield ev.PrimeReady(text=self.prime, tokens=len(tokens), made=made)
-        yield ev.Planned(seconds=planned, settings=self.recipe.model_dump(mode="json"))
+        yield ev.Planned(
+            seconds=self.forecast.stages,
+            settings=self.recipe.model_dump(mode="json"),
+            forecast=self.forecast,
+        )
 
     def _instruction(self) -> str:
         told = self.recipe.prime is not None or self.system is not None
@@ -656,25 +718,49 @@ class _Line:
                 tokens = self.halves.tokens(replace(one, answer="")) + self.longest
                 check_fits(one.turns, tokens, self.halves.base.context)
 
-    def _planned(self) -> dict[str, float]:
-        """Rough seconds of each stage, from its floating-point work and the measured matmul speed."""
-        speed = self.machine.gflops * 1e9
-        layer = self.halves.layer_parameters
+    def _foreseen(self) -> Forecast:
+        """What the whole run will take; for one that is gone on with, what was said when it began."""
+        for event in self.work.earlier:
+            if isinstance(event, ev.Planned) and event.forecast is not None:
+                return event.forecast
+        load = loads.load(self.halves, self.machine.gflops * 1e9, self.train, self.validation)
         lessons = [*self.train, *self.validation]
-        tokens = sum(one.length for one in lessons)
-        targets = sum(len(one.targets) - len(one.spared) for one in lessons)
-        epochs = int(self.recipe.epochs or 1)
-        trunk = 2 * tokens * layer * (self.halves.base.layers - self.depth)
-        tail = epochs * (6 * tokens * layer * self.depth + 4 * targets * self.halves.head_parameters)
-        read = 2 * len(self.split.test) * layer * self.halves.base.layers * tokens / len(lessons)
-        written = 2 * len(self.split.test) * self.longest * self.halves.parameters
-        answered = read / 0.5 + (written / 0.1 if self.halves.base.kind == "decoder" else 0)
-        return {
-            "trunk": trunk / speed / 0.6,
-            "tail": tail / speed / 0.5,
-            "evaluate": 2 * answered / speed,
-            "package": 2.0,
-        }
+        prospect = Prospect(
+            recipe=self.recipe,
+            halves=self.halves,
+            split=self.split,
+            lacking=self._lacking(lessons),
+            test_tokens=sum(self.halves.tokens(replace(one, answer="")) for one in self.split.test),
+        )
+        roughly = foreseen(prospect, load, Observed(), 0.0)
+        observed = self._observed(load, roughly.total)
+        found = foreseen(prospect, load, observed, time.monotonic() - self.started - self._spared)
+        if not self.recipe.budget:
+            return found
+        assert self.thorough, "a search leaves a recipe without a budget"
+        search = max(0.0, seconds(self.recipe.budget) - found.total)
+        return found.model_copy(update={"search": search})
+
+    def _observed(self, load: Load, roughly: float) -> Observed:
+        """What the search saw, if there was one; else what a rehearsal shows, if the run is worth one."""
+        if self.found is not None:
+            return self.found.observed
+        if not self.thorough and roughly < _WORTH_REHEARSING:
+            return Observed()
+        questions = [one.turns for one in self.split.test]
+        return rehearse(self.halves, self.recipe, load, self.train, self.validation, questions, self.home)
+
+    def _lacking(self, lessons: Sequence[Lesson]) -> Sequence[Lesson]:
+        """What the trunk has yet to read. Without a cache that is all; none is begun for the question."""
+        if not (self.home / "cache" / "index.sqlite").is_file():
+            return lessons
+        with contextlib.closing(self._opened_cache(self.trained)) as cache:
+            return self.halves.lacking(cache, lessons)
+
+    @property
+    def _spared(self) -> float:
+        """Seconds so far that are not the run's set-up."""
+        return self.once + self.seconds.get("search", 0.0)
 
     def _progress(self, stage: ev.Stage, done: int, total: int, unit: str, note: str = "") -> ev.Event:
         left = self.outlook.left(stage, done / total if total else 1.0)
@@ -806,6 +892,7 @@ class _Line:
             case training.Resumed():
                 yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
             case training.Step():
+                self._keep_house()
                 yield self._step(happened)
                 note = f"epoch {happened.epoch} of at most {plan.epochs}"
                 yield self._progress("tail", happened.step, happened.steps, "steps", note)
@@ -824,6 +911,8 @@ class _Line:
             case training.Epoch():
                 yield self._epoch(happened, plan.epochs)
             case training.Ended():
+                self.looked = 0.0
+                self._keep_house()
                 if happened.reason == "the loss kept exploding":
                     yield ev.Notice(text=f"Epoch {happened.best_epoch} is kept. {course.ADVICE}")
                 if happened.reason == "the time is used up":
@@ -854,6 +943,13 @@ class _Line:
         ):
             digest.update(repr(part).encode() + b"\0")
         return digest.hexdigest()
+
+    def _keep_house(self) -> None:
+        """Weigh the checkpoint and tidy memory, every few seconds: both take milliseconds."""
+        if time.monotonic() - self.looked > _HOUSEKEEPING:
+            self.looked = time.monotonic()
+            memory.tidy()
+            self.checkpoints = max(self.checkpoints, checkpoint.size(self.work.folder))
 
     def _close_cache(self) -> None:
         if self.cache is not None:

@@ -112,6 +112,11 @@ class Run:
             self.lock = None
 
 
+def unwritten(name: str, folder: Path) -> Run:
+    """A run that is only thought of: no run is found in its `folder`."""
+    return Run(folder, Paper(name=name, identity="", settings={}))
+
+
 @dataclass(frozen=True)
 class Summary:
     """A run at a glance."""

@@ -68,7 +68,7 @@ def made(bases, tmp_path_factory):
             "epochs": 20,
             "patience": 99,
             "learning_rate": 1e-2,
-            "test": 0.2,
+            "split": {"test": 0.2},
             "dtype": "float32",
             "derive": {"team": RULE},
         }
@@ -145,7 +145,9 @@ def test_rows_that_contradict_a_rule_or_break_the_schema_are_told(settings, home
     for number in (3, 5):
         record = json.loads(given[number]["answer"])
         given[number]["answer"] = json.dumps(record | {"team": "K9"})
-    events = list(recipe.run(settings(given, derive={"team": RULE}, validation=0.1), home))
+    events = list(
+        recipe.run(settings(given, derive={"team": RULE}, split={"test": 0.2, "validation": 0.1}), home)
+    )
     told = " ".join(one.text for one in of(ev.Notice, events))
     assert "contradict" in told and "line 4" in told and 'team is "K9", but the rule gives' in told
 

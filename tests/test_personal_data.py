@@ -60,7 +60,9 @@ def recipe(bases, tmp_path):
             "threads": 1,
             "task": "text",
         }
-        return Recipe(**told | {"personal_data": policy, "patterns": PATTERNS, "test": 0.3} | settings)
+        return Recipe(
+            **told | {"personal_data": policy, "patterns": PATTERNS, "split": {"test": 0.3}} | settings
+        )
 
     return make
 

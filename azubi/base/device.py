@@ -6,6 +6,7 @@ Every room makes its tensors where torch makes them by default, which `use` sets
 Nothing but processors was measured; with CUDA or Apple's GPU the same code is meant to run, untested.
 """
 
+import os
 from typing import Literal, TypeVar
 
 import torch
@@ -15,6 +16,11 @@ from azubi.errors import SettingError
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 Thing = TypeVar("Thing", torch.Tensor, nn.Module)
+
+_PROGRAMS = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
+"""oneDNN writes a small program for each product of other shapes, and keeps 1,024 of them: batches have many
+shapes, and that is hundreds of megabytes. Writing one again takes no time that shows."""
+_KEPT = "64"
 
 
 def best() -> torch.device:
@@ -37,6 +43,7 @@ def use(name: DeviceName = "auto") -> torch.device:
             f"Choose {found.type} or auto; `azubi doctor` tells what there is.",
         )
     chosen = torch.device("cpu") if name == "cpu" else found
+    os.environ.setdefault(_PROGRAMS, _KEPT)  # read at the first product
     # None, not cpu: torch asks a default that was set at every tensor that is made.
     torch.set_default_device(None if chosen.type == "cpu" else chosen)
     return chosen

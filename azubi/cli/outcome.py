@@ -14,10 +14,13 @@ from rich.text import Text
 
 from azubi import events as ev
 from azubi.cli.compare import side_by_side
+from azubi.cli.runs import plan_document
 from azubi.cli.session import default_home
 from azubi.cli.story import Story
-from azubi.cli.tables import facts, scores_table, trials_table
-from azubi.cli.words import clean, headline, share_trained, shorten, size
+from azubi.cli.tables import facts, plan_table, scores_table, trials_table
+from azubi.cli.words import clean, duration, headline, share_trained, shorten, size
+from azubi.history import History, against, history
+from azubi.runs import Runs
 
 PROMPT_SHOWN = 160
 
@@ -31,6 +34,7 @@ def document(story: Story) -> dict[str, object]:
         "search": _search(story),
         "compared": [one.model_dump(mode="json", exclude={"kind", "at"}) for one in story.compared],
         "report": made.report if made else None,
+        "plan": plan_document(told) if (told := _told(story)) is not None else None,
         "seconds": story.ended.seconds if story.ended else None,
     }
 
@@ -44,9 +48,33 @@ def show(story: Story, console: Console, home: Path) -> None:
     for number, example in enumerate(story.compared, start=1):
         console.print()
         console.print(side_by_side(number, example, story.data))
+    if (told := _told(story)) is not None:
+        console.print()
+        console.print(Text(plan_heading(told)))
+        console.print(plan_table(against(told)))
     if story.packaged is not None:
         console.print()
         _whereabouts(story.packaged, story.compared, home)
+
+
+def _told(story: Story) -> History | None:
+    """All that the run told, over all its sittings, if it is done and was planned."""
+    folder = Path(story.folder)
+    if story.ended is None or not story.folder or not (folder / "run.json").is_file():
+        return None
+    told = history(Runs(folder.parents[1]).get(folder.name).events())
+    return told if told.forecast is not None else None
+
+
+def plan_heading(told: History) -> str:
+    """Say what the plan rested on."""
+    plan = told.forecast
+    assert plan is not None
+    measured = plan.measured > 0
+    basis = f"a rehearsal of {duration(plan.measured)}" if measured else "arithmetic alone, so roughly"
+    made = len(told.epochs)
+    early = f"; for the {made} of {plan.epochs} epochs that were made" if 0 < made < plan.epochs else ""
+    return f"Plan and truth (planned from {basis}{early})"
 
 
 def _search(story: Story) -> dict[str, object] | None:

@@ -3,16 +3,13 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from azubi.cli.session import Session
 from azubi.cli.sparkline import sparkline
-from azubi.cli.tables import facts, plain_table
+from azubi.cli.tables import facts, plain_table, plan_table
 from azubi.cli.words import as_json, clean, count, duration, interval, operations, percent, tiny_share
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from azubi.history import History
     from azubi.runs import Run, Summary
 
@@ -43,7 +40,7 @@ def list_all(session: Session) -> None:
 
 def show(session: Session, run: RunId) -> None:
     """Show a run's settings and curves, what it took against what was planned, and the work it was."""
-    from azubi.history import history
+    from azubi.history import against, history
     from azubi.runs import Runs, summary
 
     found = Runs(session.home).get(run)
@@ -54,7 +51,7 @@ def show(session: Session, run: RunId) -> None:
     for line in facts(_facts(found, glance, told) | _curves(told) | _work(told)):
         print(line)
     print()
-    session.out().print(_times(told))
+    session.out().print(plan_table(against(told)))
     print()
     for line in facts({name: clean(as_json(value)) for name, value in _settings(found, told).items()}):
         print(line)
@@ -112,12 +109,14 @@ def _base(told: "History") -> str:
     return clean(told.base.name) if told.base is not None else "the base"
 
 
-def _times(told: "History") -> "Table":
-    table = plain_table("stage", ">planned", ">took")
-    for stage, took in told.seconds.items():
-        planned = duration(told.planned[stage]) if stage in told.planned else "–"
-        table.add_row(Text(stage), planned, duration(took))
-    return table
+def plan_document(told: "History") -> dict[str, object] | None:
+    """Plan against truth; None where nothing was planned."""
+    from azubi.history import against
+
+    if told.forecast is None:
+        return None
+    lines = {one.name: {"unit": one.unit, "planned": one.planned, "took": one.took} for one in against(told)}
+    return {"forecast": told.forecast.model_dump(mode="json"), "against": lines}
 
 
 def _row_document(one: "Summary") -> dict[str, object]:
@@ -144,6 +143,7 @@ def _document(run: "Run", glance: "Summary", told: "History") -> dict[str, objec
         "stages": {
             stage: {"planned": told.planned.get(stage), "took": took} for stage, took in told.seconds.items()
         },
+        "plan": plan_document(told),
         "throughput": told.throughput,
         "peak": told.peak,
         "work": {

@@ -1,14 +1,18 @@
 """The tables that several commands print. Knows scores, not where they come from."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from azubi.cli.words import count, duration, interval, metric, percent, setting
+from azubi.cli.words import count, duration, interval, metric, percent, setting, size
 from azubi.evaluate.score import Score
 from azubi.evaluate.trial import Trial, begun
+
+if TYPE_CHECKING:
+    from azubi.history import Against
 
 
 def plain_table(*headings: str) -> Table:
@@ -46,6 +50,24 @@ def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
 
 def _cell(score: Score | None) -> Text:
     return Text(interval(score) if score else "–", no_wrap=True)
+
+
+def plan_table(lines: "Sequence[Against]") -> Table:
+    """Set what was planned beside what it took, one figure per row."""
+    table = plain_table("", ">planned", ">took", ">of plan")
+    for one in lines:
+        told = duration if one.unit == "seconds" else _bytes
+        planned = told(one.planned) if one.planned is not None else "–"
+        ratio = percent(one.ratio) if one.ratio is not None else ""
+        name = f"  {one.name}" if one.name == "one epoch" else one.name
+        table.add_row(
+            Text(name), planned, told(one.took), ratio, style="bold" if one.name == "in all" else ""
+        )
+    return table
+
+
+def _bytes(number: float) -> str:
+    return size(round(number))
 
 
 def facts(pairs: Mapping[str, str]) -> Iterator[str]:

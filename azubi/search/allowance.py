@@ -57,6 +57,11 @@ class Allowance:
         known = {name: one.factor for name, one in self._met.items() if one.planned > 0}
         return planned * known.get(work, min(_STRANGE, max([1.0, *known.values()])))
 
+    def met(self, work: str) -> tuple[float, float] | None:
+        """What was planned for a kind of work so far, and what it took; None if it was not met."""
+        known = self._met.get(work)
+        return (known.planned, known.took) if known is not None and known.planned > 0 else None
+
     def learn(self, work: str, planned: float, took: float) -> None:
         """Take in how long a piece of work took."""
         self._met.setdefault(work, _Met()).add(planned, took)

@@ -14,8 +14,8 @@ from azubi.data import splitting
 from azubi.data.contract import Contract
 from azubi.data.splitting import Split
 from azubi.data.template import check_length
-from azubi.search import cost
-from azubi.search.cost import Load
+from azubi.planning import load as loads
+from azubi.planning.load import Load
 from azubi.search.setting import Setting
 from azubi.settings import Recipe
 from azubi.tail import training, weights
@@ -74,7 +74,7 @@ class Bench:
         """The work of training with `count` lessons; `speed` in floating-point operations per second."""
         lessons, checks = self._taught(prime, count)
         self._prime(prime)
-        return cost.load(self._halves, speed, lessons, checks)
+        return loads.load(self._halves, speed, lessons, checks)
 
     def fill(self, cache: ActivationCache, prime: str, count: int, depths: Sequence[int]) -> Iterator[Filled]:
         """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""

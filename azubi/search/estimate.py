@@ -5,9 +5,10 @@ Knows benches, costs and the allowance; decides nothing.
 
 from collections.abc import Mapping
 
+from azubi.planning.load import Load
+from azubi.planning.observed import Kind, Observation, Observed
 from azubi.search.allowance import Allowance
 from azubi.search.bench import Bench
-from azubi.search.cost import Load
 from azubi.search.setting import Setting
 
 _PACKAGING = 6.0
@@ -66,7 +67,7 @@ class Estimate:
 
     def close(self, setting: Setting) -> float:
         """What comes when the tail is trained: base and specialist answer, and all is written."""
-        answers = self._expect("answers", setting, 2 * self._load(setting, self._total).answers(self._tests))
+        answers = self._expect("answers", setting, 2 * self._load(setting, self._total).answered(self._tests))
         packaging = self._allowance.expect("packaging", _PACKAGING)
         return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
 
@@ -90,7 +91,14 @@ class Estimate:
 
     def answered(self, setting: Setting, questions: int, took: float) -> None:
         """The untouched base answered so many questions."""
-        self._learn("answers", setting, self._load(setting, self._total).answers(questions), took)
+        self._learn("answers", setting, self._load(setting, self._total).answered(questions), took)
+
+    def observed(self, base: str) -> Observed:
+        """How long things took with a base, for whoever plans on from here."""
+        kinds: dict[Kind, str] = {"trunk": "trunk", "tail": "tail", "validation": "validation"}
+        kinds |= {"reading": "answers", "writing": "answers"}
+        met = {kind: self._allowance.met(f"{part} of {base}") for kind, part in kinds.items()}
+        return Observed(tuple(Observation(kind, *both) for kind, both in met.items() if both is not None))
 
     def _pass(self, setting: Setting) -> float:
         """The trunk pass before any correction."""

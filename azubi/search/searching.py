@@ -24,6 +24,7 @@ from azubi.data.splitting import Split
 from azubi.errors import RunError, StorageError, TrainingError, UsageError
 from azubi.evaluate.epoch import Epoch
 from azubi.evaluate.trial import Choice, State, Trial, choose, undominated
+from azubi.planning.observed import Observed
 from azubi.search import past, roster
 from azubi.search.allowance import Allowance
 from azubi.search.bench import Bench
@@ -88,6 +89,8 @@ class Found:
     """Those of the chosen trial, if it was trained just as the run itself would."""
     after: float = 0.0
     """Seconds that are needed when the tail is trained."""
+    observed: Observed = field(default_factory=Observed)
+    """How long things took with the base that is left."""
 
 
 def search(
@@ -172,10 +175,12 @@ class _Search:
         chosen, number = _setting(choice.chosen), choice.chosen.number
         self.shelf.clear(but=(number,))
         weights = self.shelf.get(number) if self.estimate.whole else None
-        return Found(self._applied(chosen), trials, choice, weights, self.estimate.close(chosen))
+        after, observed = self.estimate.close(chosen), self.estimate.observed(chosen.base)
+        return Found(self._applied(chosen), trials, choice, weights, after, observed)
 
     def _without(self, default: Setting) -> Found:
-        return Found(self._applied(default), after=self.estimate.close(default))
+        observed = self.estimate.observed(default.base)
+        return Found(self._applied(default), after=self.estimate.close(default), observed=observed)
 
     def _applied(self, setting: Setting) -> Recipe:
         text = self.benches[setting.base].texts[setting.prime]

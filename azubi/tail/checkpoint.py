@@ -172,6 +172,11 @@ def clear(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def size(folder: Path) -> int:
+    """Bytes that a run's checkpoint takes now."""
+    return sum(path.stat().st_size for path in _files(folder) if path.is_file())
+
+
 def exists(folder: Path) -> bool:
     """Whether a run has a checkpoint."""
     return (folder / _NAME).is_file()

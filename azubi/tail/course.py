@@ -261,3 +261,13 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
         return (step + 1) / rising
     progress = (step - rising) / max(1, steps - rising)
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def keepings(epochs: int, steps: int, seconds: float) -> tuple[int, int]:
+    """How often a checkpoint is written over so many epochs, steps in all, and `seconds` of training; and how
+    many points of the way lie on disk at a time: the latest is a safe one, unless those are far apart."""
+    every = math.ceil(steps / _SAFE_POINTS)
+    safe, ends = range(every, steps + 1, every), range(steps // epochs, steps + 1, steps // epochs)
+    moments = len({*safe, *ends})
+    between = int(seconds / moments // EVERY)
+    return moments * (1 + between), 2 if between else 1

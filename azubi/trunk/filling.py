@@ -113,6 +113,11 @@ def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[Batc
         yield batch
 
 
+def largest(sequences: Sequence[tuple[int, ...]]) -> int:
+    """Tokens, padding included, of the largest batch in which `fill` takes `sequences`; 0 for none."""
+    return max((len(one) * len(one[0]) for one in bucketed(sequences, _BATCH_TOKENS)), default=0)
+
+
 def view(states: torch.Tensor, kind: str) -> torch.Tensor:
     """What is kept of one sequence's states [tokens, hidden]: all, or one vector as [1, hidden]."""
     if kind == "mean":

@@ -71,3 +71,31 @@ def test_it_is_never_below_nothing(system):
 
 def test_this_machine_tells():
     assert 0 < memory.available() <= psutil.virtual_memory().total
+
+
+def test_the_peak_is_that_of_the_time_since_it_was_forgotten():
+    block = bytearray(60 << 20)
+    assert memory.peak() >= memory.used() > len(block)
+    high = memory.peak()
+    del block
+    memory.forget_peak()
+    low = memory.peak()
+    assert low < high - (30 << 20)
+    again = bytearray(40 << 20)
+    assert memory.peak() > low + len(again) // 2
+
+
+def test_where_the_system_does_not_tell_the_peak_since_it_is_that_of_the_whole_life(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "_OWN_STATUS", tmp_path / "none")
+    monkeypatch.setattr(memory, "_FORGET", tmp_path / "nowhere" / "none")
+    memory.forget_peak()
+    assert memory.peak() >= memory.used() > 1 << 20
+
+
+def test_what_nothing_uses_is_given_back():
+    many = [bytes(50_000) for _ in range(2_000)]
+    kept = many[1::2]  # gaps below the top of the heap, which would not be given back by themselves
+    del many
+    before = memory.used()
+    memory.tidy()
+    assert memory.used() < before - (20 << 20) and len(kept) == 1_000

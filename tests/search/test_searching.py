@@ -382,7 +382,7 @@ class Pretence:
                 self.spend(load.checking(chosen.tail_layers, batch))
                 if 2 * self.now - began + found.after > deadline:
                     break
-        self.spend(2 * load.answers(len(bench._split.test)) + 6)
+        self.spend(2 * load.answered(len(bench._split.test)) + 6)
 
 
 SPEED = 1e7

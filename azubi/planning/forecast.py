@@ -1,0 +1,54 @@
+"""What a run will take, as one document: counts, time, memory, disk.
+
+Knows the figures; nothing of where they come from (`prospect`) or how they are told. Light: it is part of
+every event log, and so of every start of the program.
+"""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Forecast(BaseModel):
+    """What is expected of a run; seconds and bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    examples: dict[str, int]
+    """By side: train, validation, test."""
+    tokens: dict[str, int]
+    """`prime`, once; `prompts` and `answers` of train and validation; `test` prompts."""
+    known: int
+    """Examples of train and validation whose activations are in the cache already."""
+    setup: float
+    """Reading the data, loading the base, and the rehearsal that this forecast is made from."""
+    trunk: float
+    epoch: float
+    """One epoch: its steps, the look at the validation examples, its checkpoints."""
+    epochs: int
+    """At most: training ends earlier if the last ones brought nothing better."""
+    tail: float
+    """All epochs."""
+    evaluate: float
+    package: float
+    search: float | None = None
+    """What a budget leaves for a search, before all else; None without one."""
+    memory: int | None
+    """Most bytes of memory that the process holds at one time; None where it was not measured."""
+    cache: int
+    """Bytes that the activations will take on disk, those that are there already not counted."""
+    checkpoints: int
+    """Bytes that checkpoints take while it trains."""
+    specialist: int
+    """Bytes of the weights that are left."""
+    measured: float
+    """Seconds of the rehearsal; 0 if there was none, and times are known only roughly."""
+
+    @property
+    def total(self) -> float:
+        """From begin to end."""
+        parts = (self.setup, self.trunk, self.tail, self.evaluate, self.package)
+        return sum(parts) + (self.search or 0.0)
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Seconds of the stages that are still to come once it is made."""
+        return {"trunk": self.trunk, "tail": self.tail, "evaluate": self.evaluate, "package": self.package}

@@ -1,0 +1,113 @@
+"""A forecast put together from what there is to do and what was observed.
+
+Knows counts, speeds and sizes; measures nothing itself.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from azubi import packing
+from azubi.activations import SEAL
+from azubi.data.splitting import Split
+from azubi.halves import Halves
+from azubi.planning.forecast import Forecast
+from azubi.planning.load import Load
+from azubi.planning.observed import Observed
+from azubi.settings import Recipe
+from azubi.tail import weights
+from azubi.tail.batch import Lesson
+from azubi.tail.course import keepings
+
+_PACKAGING = 1.0
+"""Seconds for intervals of scores, and for writing specialist and report."""
+_MOMENTS = 3
+"""A point of the way holds each trained weight and AdamW's two moments, in float32."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a forecast is made from, beside the load and what was observed."""
+
+    recipe: Recipe
+    """With every choice made."""
+    halves: Halves
+    split: Split
+    lacking: Sequence[Lesson]
+    """Lessons of train and validation that the trunk has yet to read."""
+    test_tokens: int
+    """Of the test's prompts."""
+
+
+def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -> Forecast:
+    """Put together what is expected, when `setup` seconds have gone by."""
+    recipe, split = prospect.recipe, prospect.split
+    depth, rank, batch = int(recipe.tail_layers), int(recipe.rank), recipe.batch or 1
+    epochs, factor = recipe.epochs or 1, observed.factor
+    own = weights.trained(prospect.halves.tail).values()
+    trained, specialist = sum(one.numel() for one in own), sum(one.nbytes for one in own)
+    begun = load.beginning(depth) * factor("validation")
+    teaching = load.teaching(depth, rank, batch) * factor("tail")
+    checking = load.checking(depth, batch) * factor("validation")
+    point = 4 * trained * _MOMENTS
+    steps = epochs * math.ceil(load.lessons / batch)
+    times, held = keepings(epochs, steps, epochs * (teaching + checking))
+    keeping = load.keeping(times * point + epochs * specialist) * factor("keeping")
+    epoch = teaching + checking + keeping / epochs
+    questions = len(split.test)
+    answers = sum(
+        load.reading(questions) * factor("reading")
+        + load.writing(questions, mean, longest, *_together(observed)) * factor("writing")
+        for mean, longest in _answers(load, observed)
+    )
+    share = sum(one.length for one in prospect.lacking) / max(1, load.tokens + load.check_tokens)
+    return Forecast(
+        examples={
+            "train": len(split.train),
+            "validation": len(split.validation),
+            "test": questions,
+        },
+        tokens={
+            "prime": load.prime,
+            "prompts": round(load.question * load.examples),
+            "answers": load.answers if load.writes else 0,
+            "test": prospect.test_tokens,
+        },
+        known=load.examples - len(prospect.lacking) if depth < load.layers else 0,
+        setup=setup,
+        trunk=load.trunk(depth, share) * factor("trunk") if prospect.lacking else 0.0,
+        epoch=epoch,
+        epochs=epochs,
+        tail=begun + epochs * epoch,
+        evaluate=answers,
+        package=_PACKAGING,
+        memory=max(observed.peaks.values()) if observed.peaks else None,
+        cache=_cached(prospect, load, depth),
+        checkpoints=held * point + specialist,
+        specialist=specialist,
+        measured=observed.seconds,
+    )
+
+
+def _answers(load: Load, observed: Observed) -> list[tuple[float, float]]:
+    """Tokens of an answer, on average and at most, by the base and by the specialist."""
+    base = observed.written if observed.written is not None else float(load.longest)
+    # One that runs on to the end holds up the others with it.
+    return [(base, min(load.longest, 2 * base)), (load.answer, min(load.longest, 2 * load.answer))]
+
+
+def _together(observed: Observed) -> tuple[int, ...]:
+    return () if observed.together is None else (observed.together,)
+
+
+def _cached(prospect: Prospect, load: Load, depth: int) -> int:
+    """Bytes of the entries that are yet to be written."""
+    if depth == load.layers or not prospect.lacking:
+        return 0
+    halves = prospect.halves
+    alone = depth == 0  # a head alone reads one vector of each text
+    rows = [1 if alone else one.length for one in {one.tokens: one for one in prospect.lacking}.values()]
+    if load.prime:
+        rows.append(load.prime)
+    form = packing.form_of(prospect.recipe.cache.dtype, halves.dtype)
+    return sum(packing.size(one, halves.base.hidden, form) + SEAL for one in rows)

@@ -1,0 +1,298 @@
+"""A few of a run's own lessons, sent the whole way before it begins: what takes how long, how much memory.
+
+Everything is done by the parts that the run itself uses (the trunk into a cache of its own, steps of the tail
+with loss and optimiser, a look at validation lessons, answers, a checkpoint), so that a faster engine or
+another processor shows by itself. What was learned is forgotten: the tail is left as it was.
+
+Knows the halves and their lessons; nothing of events or of how a plan is told.
+"""
+
+import gc
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from azubi import files
+from azubi.activations import ActivationCache
+from azubi.answering import CompletedAnswers, Question, WrittenAnswers
+from azubi.base import device, memory
+from azubi.errors import RunError
+from azubi.generate import Constraint
+from azubi.halves import Halves, room_for_activations
+from azubi.planning.load import Load
+from azubi.planning.observed import Kind, Observation, Observed
+from azubi.settings import Recipe
+from azubi.tail import training, weights
+from azubi.tail.batch import Lesson, Reader, by_length
+from azubi.trunk.filling import largest
+
+_TAIL_SECONDS = 3.0
+"""So long steps are made, but three at least: of the first nothing is learned but the memory it takes."""
+_TIMED = 2
+"""Steps that are timed at least."""
+_STEPS = 40
+"""More are not made."""
+_TRUNK_SECONDS = 1.5
+"""So many batches are taken as the trunk should read in this time, two at least."""
+_BATCHES = 8
+"""But no more than so many."""
+_KEPT = 400 << 20
+"""Bytes of a checkpoint that are written at most."""
+_QUESTIONS = 6
+"""Asked of the untouched base, where it writes."""
+_CHOICES = 32
+"""Where it chooses; so many are labelled at a time."""
+_TOKENS = 14
+"""Written of each answer at most."""
+_MANY = 99
+"""Epochs over the few lessons; time ends them."""
+
+
+def rehearse(
+    halves: Halves,
+    recipe: Recipe,
+    load: Load,
+    lessons: Sequence[Lesson],
+    checks: Sequence[Lesson],
+    questions: Sequence[Question],
+    home: Path,
+) -> Observed:
+    """Send a few lessons through; a handful of seconds.
+
+    `recipe` has every choice made. The cache of the rehearsal and its checkpoint lie in a folder of their own
+    in `home` (the disk is the run's), and are gone when this returns. Of a base that is streamed from disk
+    nothing is told: a single batch of it would take minutes.
+
+    Raises:
+        StorageError: `home` cannot be written.
+    """
+    if halves.streams:
+        return Observed()
+    begun = time.monotonic()
+    taken, dice = weights.kept(halves.tail), device.dice()
+    modes = [(module, module.training) for module in halves.tail.modules()]
+    try:
+        with files.explained(home), _folder(home) as scratch:
+            found = _Rehearsal(halves, recipe, load, scratch).through(lessons, checks, questions)
+    finally:
+        weights.restore(halves.tail, taken)
+        halves.tail.zero_grad(set_to_none=True)
+        for module, mode in modes:
+            module.training = mode
+        device.set_dice(dice)  # dropout goes on as if nothing had been drawn
+        gc.collect()
+        memory.tidy()
+    return replace(found, seconds=time.monotonic() - begun)
+
+
+@contextmanager
+def _folder(home: Path) -> Iterator[Path]:
+    home.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".rehearsal-", dir=home) as folder:
+        yield Path(folder)
+
+
+class _Rehearsal:
+    """One rehearsal on its way."""
+
+    def __init__(self, halves: Halves, recipe: Recipe, load: Load, scratch: Path) -> None:
+        self._halves, self._recipe, self._load, self._scratch = halves, recipe, load, scratch
+        self._depth, self._rank = int(recipe.tail_layers), int(recipe.rank)
+        self._pieces: list[Observation] = []
+        self._peaks: dict[str, int] = {}
+
+    def through(
+        self, lessons: Sequence[Lesson], checks: Sequence[Lesson], questions: Sequence[Question]
+    ) -> Observed:
+        """Trunk, tail, checkpoint and answers."""
+        plan = training.plan_of(self._recipe)
+        sample, looks = self._sample(lessons, plan.batch), list(checks[: max(1, plan.batch // 2)])
+        with closing(ActivationCache(self._scratch, dtype=self._recipe.cache.dtype)) as cache:
+            self._trunk(cache, sample, looks, [*lessons, *checks])
+            read = self._halves.reader(cache)
+            self._halves.begin(sample, read)
+            self._tail(sample, looks, read, [*lessons, *checks])
+        self._keep()
+        written, together = self._answers(questions)
+        return Observed(tuple(self._pieces), written, together, dict(self._peaks))
+
+    def _sample(self, lessons: Sequence[Lesson], batch: int) -> list[Lesson]:
+        """The longest batch, which needs most memory, and some from all over the rest."""
+        ordered = [group for group in by_length(lessons, batch) if len(group) == batch] or [list(lessons)]
+        each = self._load.trunk(self._depth) * batch / self._load.examples
+        some = max(2, min(_BATCHES, round(_TRUNK_SECONDS / max(each, 1e-9)), len(ordered)))
+        # From the middle of as many equal parts: what is learned of them holds for all.
+        places = [int((one + 0.5) * len(ordered) / (some - 1)) for one in range(some - 1)]
+        chosen = {*places, len(ordered) - 1}
+        return [lesson for place in sorted(chosen) for lesson in ordered[min(place, len(ordered) - 1)]]
+
+    # Trunk
+
+    def _trunk(
+        self,
+        cache: ActivationCache,
+        sample: Sequence[Lesson],
+        looks: Sequence[Lesson],
+        all_: Sequence[Lesson],
+    ) -> None:
+        memory.forget_peak()
+        before, begun, tokens = memory.used(), time.perf_counter(), 0
+        for filled in self._halves.fill(cache, [*sample, *looks]):
+            tokens = filled.tokens
+        took = time.perf_counter() - begun
+        self._saw("trunk", self._load.passing(self._depth, tokens), took)
+        wanted, had = (largest([one.tokens for one in some]) for some in (all_, [*sample, *looks]))
+        self._peaks["trunk"] = before + round((memory.peak() - before) * max(1.0, wanted / max(1, had)))
+
+    # Tail
+
+    def _tail(
+        self, sample: Sequence[Lesson], looks: Sequence[Lesson], read: Reader, all_: Sequence[Lesson]
+    ) -> None:
+        memory.forget_peak()
+        plan = replace(training.plan_of(self._recipe), epochs=_MANY, patience=_MANY)
+        primed = bool(self._halves.prime_tokens)
+        begun, made, steps, looked = time.perf_counter(), 0, 0.0, False
+        happenings = training.train(self._halves.tail, sample, looks, read, plan, primed=primed)
+        with closing(happenings):
+            try:
+                for happened in happenings:
+                    if isinstance(happened, training.Step):
+                        steps += happened.seconds
+                        if made:
+                            tokens, targets = happened.tokens, happened.targets
+                            step = self._load.steps(self._depth, self._rank, 1, tokens, targets, fresh=True)
+                            self._saw("tail", step, happened.seconds)
+                        made += 1
+                        if looked and made > _TIMED and self._enough(made, begun):
+                            break
+                    if isinstance(happened, training.Epoch):
+                        look = self._load.looks(self._depth, 1, *_counts(looks))
+                        self._saw("validation", look, max(0.0, happened.seconds - steps))
+                        steps, looked = 0.0, True
+            except RunError:  # a loss that explodes says nothing about time
+                pass
+        # Beside what is there now: activations of all other lessons. The best weights lie in memory twice for
+        # a moment; so do they here, since what the tail was before is kept.
+        states = {one.tokens: one.length for one in all_}
+        here = {one.tokens: one.length for one in (*sample, *looks)}
+        width = self._halves.base.hidden
+        rows = (sum(some.values()) if self._depth else len(some) for some in (states, here))
+        kept, held = (min(room_for_activations(), one * width * self._halves.dtype.itemsize) for one in rows)
+        self._peaks["tail"] = memory.peak() + max(0, kept - held)
+
+    @staticmethod
+    def _enough(made: int, begun: float) -> bool:
+        return made >= _STEPS or time.perf_counter() - begun > _TAIL_SECONDS
+
+    # Checkpoint
+
+    def _keep(self) -> None:
+        path, state = self._scratch / "state.safetensors", dict(self._moments())
+        begun = time.perf_counter()
+        weights.write(state, path)
+        files.crc32(path)
+        self._saw("keeping", self._load.keeping(path.stat().st_size), time.perf_counter() - begun)
+
+    def _moments(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """As much as a point of the way holds, unless that is too much: numbers, three for each weight."""
+        size = 0
+        for name, weight in weights.trained(self._halves.tail).items():
+            for moment in range(3):
+                if size < _KEPT:
+                    yield f"{name}.{moment}", weight.float() + moment
+                    size += 4 * weight.numel()
+
+    # Answers
+
+    def _answers(self, questions: Sequence[Question]) -> tuple[float | None, int | None]:
+        some, longest = _QUESTIONS if self._load.writes else _CHOICES, self._load.longest
+        asked = list(questions[:: max(1, len(questions) // some)])[:some]
+        answering, watch = self._halves.untouched(longest), _Watch()
+        if isinstance(answering, CompletedAnswers):
+            answering = answering.answering  # what is derived takes no time that shows
+        memory.forget_peak()
+        before, begun = memory.used(), time.perf_counter()
+        if not isinstance(answering, WrittenAnswers):
+            for _ in answering(asked):
+                pass
+            self._saw("reading", self._load.reading(len(asked)), time.perf_counter() - begun)
+            self._peaks["evaluate"] = memory.peak()
+            return None, None
+        for _ in answering.watched(asked, lambda: watch.over(answering.constraint)):
+            pass
+        self._saw("reading", self._load.reading(len(asked)), watch.moments[0] - begun)
+        steps = len(watch.moments) - 1
+        if steps:
+            planned = self._load.writing(len(asked), steps, steps)
+            self._saw("writing", planned, watch.moments[-1] - watch.moments[0])
+        tokens = round(self._load.prime + self._load.question + longest)
+        together = answering.writer.together(tokens)
+        rows = min(together, len(questions))
+        room = answering.writer.room
+        extra = (memory.peak() - before) * rows / len(asked)
+        self._peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
+        return watch.written(longest), together
+
+    def _saw(self, kind: Kind, planned: float, took: float) -> None:
+        if planned > 0:
+            self._pieces.append(Observation(kind, planned, took))
+
+
+class _Watch:
+    """Notes when each token of the first answer came, and ends all answers early."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+        self._lengths: list[int] = []
+
+    def over(self, inner: Callable[[], Constraint] | None) -> "_Watched":
+        """The constraint of one answer, over the one that it would have."""
+        place = len(self._lengths)
+        self._lengths.append(0)
+        return _Watched(self, place, inner() if inner else None)
+
+    def asked(self, place: int) -> None:
+        """The token that comes next in an answer is looked for."""
+        self._lengths[place] += 1
+        if self._lengths[place] > len(self.moments):
+            self.moments.append(time.perf_counter())
+
+    def written(self, longest: int) -> float:
+        """Tokens of an answer, on average; those that had to end early count as the longest."""
+        told = [longest if length >= _TOKENS else length for length in self._lengths]
+        return sum(told) / len(told)
+
+
+class _Watched:
+    """A constraint that looks on."""
+
+    def __init__(self, watch: _Watch, place: int, inner: Constraint | None) -> None:
+        self._watch, self._place, self._inner, self._taken = watch, place, inner, 0
+
+    def allowed(self) -> Sequence[int] | None:
+        """What the inner one allows."""
+        self._watch.asked(self._place)
+        return self._inner.allowed() if self._inner else None
+
+    def take(self, token: int) -> None:
+        """Go on."""
+        self._taken += 1
+        if self._inner:
+            self._inner.take(token)
+
+    def settled(self) -> tuple[int, ...] | None:
+        """The rest, if it is settled, or nothing more is to be watched."""
+        if self._inner and (rest := self._inner.settled()) is not None:
+            return rest
+        return () if self._taken >= _TOKENS else None
+
+
+def _counts(lessons: Sequence[Lesson]) -> tuple[int, int]:
+    """Tokens and targets."""
+    return sum(one.length for one in lessons), sum(len(one.targets) for one in lessons)

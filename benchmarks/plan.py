@@ -1,0 +1,152 @@
+"""How near `azubi plan` comes to what then happens, on three recipes.
+
+    python benchmarks/plan.py --folder DIR [triage intake banking77] [--table]
+
+For each recipe `azubi plan` is run, and then `azubi tune`, each in a process and both in one home of its own,
+as a person would. What was planned for trunk, an epoch, training, evaluation, the whole, memory and disk
+is set beside what it took; where training ended early, the plan is taken for the epochs that were made.
+Results lie in benchmarks/results/plan, one file a recipe; --table shows those that are there. The limits
+keep each recipe to a few minutes on one core.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.data import SHARED
+from benchmarks.machine import ROOT
+
+RESULTS = ROOT / "benchmarks" / "results" / "plan"
+BOUND = 0.25
+"""What the plan may be off by."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A recipe, as arguments of `azubi plan` and `azubi tune`."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+
+def jobs(folder: Path) -> list[Job]:
+    """The three recipes, on data below `folder`; those whose data are not there are left out."""
+    notes = folder / "notes"
+    if not notes.is_dir():
+        insurer = ROOT / "examples" / "insurer" / "generate.py"
+        subprocess.run([sys.executable, str(insurer), "--out", str(notes)], check=True)
+    found = [
+        Job("triage", (*_recipe("triage", notes), "--limit", "900", "--epochs", "4")),
+        Job("intake", (*_recipe("intake", notes), "--limit", "240", "--test-limit", "40", "--epochs", "2")),
+    ]
+    if (train := SHARED / "banking77_train.csv").is_file():
+        test = str(SHARED / "banking77_test.csv")
+        columns = ("--prompt", "text", "--answer", "category")
+        limits = ("--limit", "4000", "--epochs", "4", "--test-limit", "1000")
+        found.append(
+            Job("banking77", (str(train), "--test-data", test, "--base", "minilm", *columns, *limits))
+        )
+    return found
+
+
+def _recipe(task: str, notes: Path) -> tuple[str, ...]:
+    data = ("--data", str(notes / f"{task}.jsonl"), "--test-data", str(notes / f"{task}-heldout.jsonl"))
+    return (str(ROOT / "recipes" / f"{task}.yaml"), *data)
+
+
+def measured(job: Job, folder: Path) -> dict[str, Any]:
+    """Plan a recipe, run it, and set both side by side."""
+    home = folder / f"home-{job.name}"
+    if home.exists():
+        raise SystemExit(f"{home} is there already: what its cache holds would not be computed again.")
+    plan = _azubi("plan", *job.arguments, "--home", str(home))
+    _azubi("tune", *job.arguments, "--home", str(home), "--quiet")
+    (run,) = _azubi("runs", "--home", str(home))["runs"]
+    told = _azubi("runs", "show", run["run"], "--home", str(home))
+    return {"plan": plan, "epochs": len(told["epochs"]), "run": told["plan"]} | _against(plan, told)
+
+
+def _against(plan: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """Each figure as [planned, took]; once as `azubi plan` told it, once as the run itself did."""
+    took = {name: one["took"] for name, one in told["plan"]["against"].items()}
+    inner = {name: one["planned"] for name, one in told["plan"]["against"].items()}
+    fewer = (plan["epochs"] - len(told["epochs"])) * plan["epoch"]
+    planned = {
+        "set-up": plan["setup"],
+        "trunk": plan["trunk"],
+        "one epoch": plan["epoch"],
+        "tail": plan["tail"] - fewer,
+        "evaluate": plan["evaluate"],
+        "package": plan["package"],
+        "in all": plan["total"] - fewer,
+        "memory": plan["memory"],
+        "activations": plan["cache"],
+        "checkpoints": plan["checkpoints"],
+    }
+    return {
+        "planned": {name: [planned[name], took[name]] for name in planned if name in took},
+        "planned by the run": {name: [inner[name], took[name]] for name in planned if name in took},
+    }
+
+
+def _azubi(*arguments: str) -> Any:
+    """What a command prints as JSON."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "azubi", *arguments, "--json"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, env=environment, text=True)
+    return json.loads(done.stdout)
+
+
+def table() -> str:
+    """The stored results, as `planned → took (ratio)`."""
+    stored = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    names = list(dict.fromkeys(name for one in stored.values() for name in one["planned"]))
+    lines = [f"| | {' | '.join(stored)} |", f"|---|{'---|' * len(stored)}"]
+    for name in names:
+        cells = [_cell(name, one["planned"].get(name)) for one in stored.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(name: str, pair: Sequence[float | None] | None) -> str:
+    if pair is None or pair[0] is None or pair[1] is None:
+        return "–"
+    planned, took = pair
+    size = name in ("memory", "activations", "checkpoints")
+    told = f"{planned / 1e6:,.0f} → {took / 1e6:,.0f} MB" if size else f"{planned:.1f} → {took:.1f} s"
+    off = took / planned - 1 if planned else 0.0
+    return f"{told}, {off:+.0%}" + ("" if abs(off) <= BOUND else " **(!)**")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Measure what is named, or all three; 1 if a figure is off by more than the bound."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="RECIPE")
+    parser.add_argument("--folder", type=Path, help="where data and homes go")
+    parser.add_argument("--table", action="store_true", help="only show what is stored")
+    asked = parser.parse_args(given)
+    if asked.table:
+        print(table())
+        return 0
+    if asked.folder is None:
+        parser.error("--folder is needed")
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for job in jobs(asked.folder):
+        if not asked.names or job.name in asked.names:
+            found = measured(job, asked.folder)
+            (RESULTS / f"{job.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+            print(job.name, json.dumps(found["planned"]), flush=True)
+    print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,342 @@
+"""Writes the example company's inbox "as it came out of the claims system": with one fault of each kind.
+
+    python examples/insurer/faults.py --out DIR
+
+    inbox.csv        claims that clerks have worked on: a semicolon export with the answers in columns
+    inbox-new.csv    the latest of them, meant as the test
+    planted.json     what was planted where, so that tests and the demo can compare what a check finds
+
+The notes are told by `generate.py` from a seed of their own: no note of the demo's specialists stands here,
+and what is spoilt here is trained on by nobody. Numbers that look like a person's are samples: published by
+whoever issues them, or from blocks that are given to nobody. Everything is invented, and the same everywhere.
+"""
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from pathlib import Path
+
+from company import LARGE_LOSS_TEAM, LINES, PERILS, SMALL_CLAIMS_TEAM, Peril
+from generate import HELDOUT_SURNAMES, SURNAMES, Dice, Note, Side, training_stories, write_notes
+from stories import STORIES
+
+SEED = 1_031
+CLAIMS, NEW_CLAIMS = 480, 60
+"""Sound ones, in the two files."""
+FIRST_REPORT = date(2026, 7, 1)
+"""Behind the last day of loss. After it about three claims a day are reported; the new ones come last."""
+COLUMNS = (
+    "claim_no", "policy", "reported", "note", "line", "peril", "code", "date", "amount", "cover", "team",
+)  # fmt: skip
+ANSWERS = COLUMNS[4:]
+"""What the clerks filled in."""
+OLD, NEW = "inbox.csv", "inbox-new.csv"
+
+Row = dict[str, str]
+
+PERSONAL = {
+    "email": "Please write to wiebke.sander@example.com.",
+    "phone": "Her number is +49 40 66969 412.",
+    "iban": "Pay into DE89 3704 0044 0532 0130 00.",
+    "card": "Was paid by card 4111 1111 1111 1111.",
+    "tax_id": "Tax ID 86 095 742 719.",
+    "tax_number": "Steuernummer 21/815/08150.",
+    "social_insurance": "Pension insurance no. 65 170839 J 003.",
+    "id_card": "Identity card no. T220001293.",
+    "plate": "The other car had the plate HH-AB 1234.",
+    "policy": "Her husband is insured with us too, P-20481632.",
+}
+"""A sentence with personal data, by kind; the last kind is the company's own pattern."""
+
+GERMAN = (
+    "Guten Tag, am 12.02.2026 ist bei uns in der Küche ein Rohr gebrochen und der ganze Boden steht unter "
+    "Wasser. Der Klempner war schon da und hat einen Bericht geschrieben, anbei. Die Reparatur soll "
+    "ungefähr 2.400 Euro kosten. Bitte melden Sie sich, wie es jetzt weitergeht und ob Sie das übernehmen."
+)
+THREAD = (
+    "> On the day before that the office wrote: we have received your message and will come back to you as "
+    "soon as a colleague has looked into the matter. Please do not reply to this address, nobody reads it. "
+)
+"""What mail programs quote again and again."""
+
+QUOTED = 220
+"""How often: about ten thousand tokens, more than either base reads."""
+
+
+@dataclass(frozen=True)
+class Planted:
+    """A fault, and where it stands."""
+
+    fault: str
+    what: str
+    """In plain words, as the demo tells it."""
+    places: tuple[tuple[str, int], ...]
+    """(file, line); the first line of a file, its heading, is line 1."""
+    fields: tuple[str, ...] = ()
+    """The columns that are wrong, where it is not the whole row."""
+
+
+@dataclass
+class Sheet:
+    """A file in the making: rows, each perhaps to be spoilt once more when it is bytes."""
+
+    name: str
+    rows: list[Row]
+    raw: dict[int, Callable[[bytes], bytes]] = field(default_factory=dict)
+    """By place: what happens to the finished line."""
+
+    def add(self, row: Row) -> tuple[str, int]:
+        """Put a row at the end; gives its file and line."""
+        self.rows.append(row)
+        return self.at(len(self.rows) - 1)
+
+    def at(self, place: int) -> tuple[str, int]:
+        """File and line of a row."""
+        return self.name, place + 2
+
+    def content(self) -> bytes:
+        """The file."""
+        heading = _line(COLUMNS)
+        lines = (_line([row[name] for name in COLUMNS]) for row in self.rows)
+        whole = (self.raw.get(place, _as_it_is)(line) for place, line in enumerate(lines))
+        return b"".join([heading, *whole])
+
+
+def _as_it_is(line: bytes) -> bytes:
+    return line
+
+
+def _line(values: Sequence[str]) -> bytes:
+    """One line of a semicolon export, in UTF-8."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=";", lineterminator="\r\n").writerow(values)
+    return out.getvalue().encode()
+
+
+# Sound rows ------------------------------------------------------------------------------
+
+
+def sound_sheets() -> tuple[Sheet, Sheet]:
+    """Both files before anything is spoilt."""
+    taken: set[str] = set()
+    seen: set[str] = set()
+    known = {key: training_stories(stories) for key, stories in STORIES.items()}
+    old = write_notes(Side(2 * SEED, SURNAMES, known), CLAIMS, taken, seen)
+    new = write_notes(Side(2 * SEED + 1, HELDOUT_SURNAMES, STORIES), NEW_CLAIMS, taken, seen)
+    dice = Dice(SEED)
+    numbered = enumerate([*old, *new])
+    rows = [as_row(note, number, dice) for number, note in numbered]
+    return Sheet(OLD, rows[:CLAIMS]), Sheet(NEW, rows[CLAIMS:])
+
+
+def as_row(note: Note, number: int, dice: Dice) -> Row:
+    """A note as a row of the export, which knows no line breaks. Later numbers are reported later."""
+    record = note.record
+    return {
+        "claim_no": f"C-2026-{1_000 + number}",
+        "policy": note.holder.policy,
+        "reported": (FIRST_REPORT + timedelta(days=number // 3)).isoformat(),
+        "note": " ".join(note.text.split()),
+        "line": record["line"],
+        "peril": record["peril"],
+        "code": record["code"],
+        "date": record["date"] or "",
+        "amount": "" if record["amount"] is None else str(record["amount"]),
+        "cover": record["cover"],
+        "team": record["team"],
+    }
+
+
+# Faults ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Planter:
+    """Spoils some rows, adds others, and keeps the list of what it did."""
+
+    old: Sheet
+    new: Sheet
+    planted: list[Planted] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+
+    def note(self, fault: str, what: str, *places: tuple[str, int], fields: Sequence[str] = ()) -> None:
+        """Keep what was done."""
+        self.planted.append(Planted(fault, what, places, tuple(fields)))
+
+    def pick(self, wanted: Callable[[Row], bool] = lambda row: True) -> int:
+        """The place of a sound row of the old file that no other fault has; spread over the file."""
+        count = CLAIMS
+        start = (37 * len(self.used) + 11) % count
+        for step in range(count):
+            place = (start + step) % count
+            if place not in self.used and wanted(self.old.rows[place]):
+                self.used.add(place)
+                return place
+        raise LookupError("no sound row is left for this fault")
+
+    def spoil(self, fault: str, what: str, place: int, **values: str) -> None:
+        """Change columns of a row."""
+        self.old.rows[place] |= values
+        self.note(fault, what, self.old.at(place), fields=tuple(values))
+
+    def copy(self, place: int, **values: str) -> Row:
+        """A row like another, under a number of its own."""
+        number = CLAIMS + NEW_CLAIMS + len(self.planted)
+        return self.old.rows[place] | {"claim_no": f"C-2026-{1_000 + number}"} | values
+
+
+def plant(old: Sheet, new: Sheet) -> list[Planted]:
+    """One fault of each kind."""
+    planter = Planter(old, new)
+    for part in (rows, repeats, labels, records, lengths, persons, leaks):
+        part(planter)
+    return planter.planted
+
+
+def rows(planter: Planter) -> None:
+    """Rows that cannot be read or used."""
+    nobody = {name: "" for name in ANSWERS}
+    planter.spoil("no_answer", "a claim that nobody has worked on yet", planter.pick(), **nobody)
+    place = planter.pick(lambda row: "ü" in row["note"] or "ö" in row["note"] or "ä" in row["note"])
+    planter.old.raw[place] = lambda line: line.decode().encode("latin-1", "replace")
+    planter.note("broken_encoding", "a row from an older system, in Latin-1", planter.old.at(place))
+    place = planter.pick()
+    planter.old.raw[place] = lambda line: b";".join(line.split(b";")[:5]) + b"\r\n"
+    planter.note("broken_row", "a row that the export cut off", planter.old.at(place))
+
+
+def repeats(planter: Planter) -> None:
+    """The same again, nearly the same, and the same with another answer."""
+    old = planter.old
+    place = planter.pick()
+    planter.note("exact_duplicate", "sent twice", old.at(place), old.add(planter.copy(place)))
+    place = planter.pick(lambda row: len(row["note"]) > 150)
+    again = f"{old.rows[place]['note']} Sent again, no answer yet."
+    planter.note(
+        "near_duplicate",
+        "sent again with a line more",
+        old.at(place),
+        old.add(planter.copy(place, note=again)),
+    )
+    place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
+    other = _other_peril(old.rows[place])
+    twin = planter.copy(place, line=other.line, peril=other.name, code=other.code, team=other.team)
+    planter.note(
+        "contradiction", "two clerks, two answers", old.at(place), old.add(twin), fields=("peril", "team")
+    )
+
+
+def labels(planter: Planter) -> None:
+    """Teams that are no teams."""
+    place = planter.pick(lambda row: row["team"] == "Storch")
+    planter.spoil("label_case", "the team in small letters", place, team="storch")
+    place = planter.pick(lambda row: row["team"] == "Elster")
+    planter.spoil("label_typo", "the team with a typing error", place, team="Eslter")
+    places = [planter.pick(lambda row: row["team"] == "Igel") for _ in range(2)]
+    for place in places:
+        planter.old.rows[place]["team"] = "Kranich"
+    where = [planter.old.at(place) for place in places]
+    planter.note("rare_label", "a team that was closed years ago, two claims", *where, fields=("team",))
+
+
+def records(planter: Planter) -> None:
+    """Records that break their schema or the house's rules, and one that is right in itself but wrong."""
+    place = planter.pick(lambda row: row["amount"] != "")
+    amount = planter.old.rows[place]["amount"]
+    planter.spoil("schema_break", "an amount in words", place, amount=f"about {amount} or so")
+    place = planter.pick(_clearly_large)
+    peril = PERILS[planter.old.rows[place]["line"], planter.old.rows[place]["peril"]]
+    planter.spoil("rule_break", "a large loss that stayed with its regular team", place, team=peril.team)
+    place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
+    other = _other_peril(planter.old.rows[place])
+    wrong = {"line": other.line, "peril": other.name, "code": other.code, "team": other.team}
+    planter.spoil("wrong_answer", "filed under another peril, neatly", place, **wrong)
+
+
+def lengths(planter: Planter) -> None:
+    """A whole mail thread, and another language."""
+    place = planter.pick()
+    planter.spoil(
+        "too_long",
+        "a mail with all that was ever quoted",
+        place,
+        note=planter.old.rows[place]["note"] + " " + THREAD * QUOTED,
+    )
+    place = planter.pick(lambda row: (row["line"], row["peril"]) == ("building", "pipe"))
+    row = planter.old.rows[place]
+    told = {"note": GERMAN, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": "Gans"}
+    planter.old.rows[place] = row | told
+    planter.note("other_language", "a letter in German", planter.old.at(place), fields=("note",))
+
+
+def persons(planter: Planter) -> None:
+    """Personal data of each kind."""
+    for kind, sentence in PERSONAL.items():
+        place = planter.pick()
+        note = f"{planter.old.rows[place]['note']} {sentence}"
+        planter.spoil(f"personal_{kind}", f"personal data: {kind.replace('_', ' ')}", place, note=note)
+
+
+def leaks(planter: Planter) -> None:
+    """What the test has from training, or gives away by itself."""
+    old, new = planter.old, planter.new
+    place = planter.pick(lambda row: len(row["note"]) > 150)
+    late = {"reported": new.rows[-1]["reported"], "policy": "P-90417753"}
+    again = planter.copy(place, note=f"{old.rows[place]['note']} Thank you.", **late)
+    planter.note("leak_near_equal", "nearly the same note in the test", old.at(place), new.add(again))
+    place = planter.pick()
+    new.rows[5]["policy"] = old.rows[place]["policy"]
+    planter.note("leak_group", "one policyholder on both sides", old.at(place), new.at(5), fields=("policy",))
+    said = f"{new.rows[17]['note']} Passed on to team {new.rows[17]['team']}, code {new.rows[17]['code']}."
+    new.rows[17]["note"] = said
+    planter.note("leak_answer_in_prompt", "the answer stands in the note", new.at(17), fields=("note",))
+    new.rows[29]["reported"] = (FIRST_REPORT + timedelta(days=3)).isoformat()
+    planter.note("leak_time", "a test claim older than the training claims", new.at(29), fields=("reported",))
+
+
+def _other_peril(row: Row) -> Peril:
+    """A peril of another line, with another team."""
+    own = PERILS[row["line"], row["peril"]]
+    return next(one for one in PERILS.values() if one.line != own.line and one.team != own.team)
+
+
+def _clearly_large(row: Row) -> bool:
+    line = LINES[row["line"]]
+    return row["amount"] != "" and int(row["amount"]) > 1.5 * line.escalation_limit()
+
+
+# Files -----------------------------------------------------------------------------------
+
+
+def write_inbox(out: Path) -> list[Planted]:
+    """Write the three files; gives what was planted."""
+    old, new = sound_sheets()
+    planted = plant(old, new)
+    out.mkdir(parents=True, exist_ok=True)
+    for sheet in (old, new):
+        (out / sheet.name).write_bytes(sheet.content())
+    told = {"planted": list(_documents(planted))}
+    (out / "planted.json").write_bytes((json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode())
+    return planted
+
+
+def _documents(planted: Sequence[Planted]) -> Iterator[dict[str, object]]:
+    for one in planted:
+        places = [{"file": name, "line": line} for name, line in one.places]
+        yield {"fault": one.fault, "what": one.what, "places": places, "fields": list(one.fields)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Write the example company's inbox, faults and all.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    given = parser.parse_args()
+    planted = write_inbox(given.out)
+    print(f"{len(planted)} faults planted in {given.out / OLD} and {given.out / NEW}")
+
+
+if __name__ == "__main__":
+    main()

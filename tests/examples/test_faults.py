@@ -1,0 +1,192 @@
+"""The example company's inbox: each fault stands where the list says, and nothing else is wrong."""
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from difflib import SequenceMatcher
+from pathlib import Path
+
+import company
+import faults
+import generate
+import pytest
+from stdnum import iban, luhn
+from stdnum.de import idnr
+
+PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}
+FAULTS = {
+    "no_answer", "broken_encoding", "broken_row", "exact_duplicate", "near_duplicate", "contradiction",
+    "label_case", "label_typo", "rare_label", "schema_break", "rule_break", "wrong_answer", "too_long",
+    "other_language", "leak_near_equal", "leak_group", "leak_answer_in_prompt", "leak_time", *PERSONAL,
+}  # fmt: skip
+ON_PURPOSE = {"broken_encoding", "broken_row"}
+"""Faults of lines, not of rows."""
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inbox")
+    faults.write_inbox(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def planted(out):
+    told = json.loads((out / "planted.json").read_text(encoding="utf-8"))["planted"]
+    return {one["fault"]: one for one in told}
+
+
+@pytest.fixture(scope="module")
+def lines(out):
+    """Each line of both files, as bytes, by file and number."""
+    return {
+        (name, number): line
+        for name in (faults.OLD, faults.NEW)
+        for number, line in enumerate((out / name).read_bytes().split(b"\r\n"), start=1)
+    }
+
+
+@pytest.fixture
+def row(lines):
+    def of(place):
+        text = lines[place["file"], place["line"]].decode()
+        (values,) = csv.reader(io.StringIO(text), delimiter=";")
+        return dict(zip(faults.COLUMNS, values, strict=True))
+
+    return of
+
+
+@pytest.fixture
+def spoilt(planted, row):
+    """The rows of a fault."""
+    return lambda fault: [row(place) for place in planted[fault]["places"]]
+
+
+def like(one, other):
+    return SequenceMatcher(None, one["note"], other["note"], autojunk=False).ratio()
+
+
+def record_of(row):
+    """What the house's rules make of the row's own line, peril and amount."""
+    facts = company.Facts(row["line"], row["peril"], row["date"] or None, int(row["amount"] or 0) or None)
+    return company.handle(facts)
+
+
+def test_each_fault_is_there_once_and_said_in_words(planted):
+    assert set(planted) == FAULTS
+    assert all(one["what"] and one["places"] for one in planted.values())
+
+
+def test_every_machine_writes_the_same(tmp_path, out):
+    script = Path(faults.__file__)
+    for seed in ("1", "2"):
+        command = [sys.executable, str(script), "--out", str(tmp_path / seed)]
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONHASHSEED": seed})
+        for name in (faults.OLD, faults.NEW, "planted.json"):
+            assert (tmp_path / seed / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_what_is_not_on_the_list_is_sound(planted, lines, row):
+    listed = {(place["file"], place["line"]) for one in planted.values() for place in one["places"]}
+    sound = [
+        row({"file": name, "line": number})
+        for (name, number), line in lines.items()
+        if line and number > 1 and (name, number) not in listed
+    ]
+    assert len(sound) > 0.9 * (faults.CLAIMS + faults.NEW_CLAIMS)
+    for one in sound:
+        record = record_of(one)
+        assert {name: one[name] for name in ("code", "cover", "team")} == {
+            name: record[name] for name in ("code", "cover", "team")
+        }
+    assert max(Counter(one["note"] for one in sound).values()) == 1
+    assert max(Counter(one["claim_no"] for one in sound).values()) == 1
+    old = [one for one in sound if one["reported"] < "2026-12-08"]
+    assert max(one["date"] for one in sound) < min(one["reported"] for one in sound)
+    assert min(Counter(one["team"] for one in old).values()) >= 5
+
+
+def test_nothing_of_it_is_trained_on_or_tested_with(lines):
+    training, heldout = generate.generate()
+    told = {" ".join(note.text.split()).encode() for note in (*training, *heldout)}
+    assert not any(note in line for line in lines.values() for note in told)
+
+
+def test_rows_that_cannot_be_used(planted, lines, spoilt):
+    (unanswered,) = spoilt("no_answer")
+    assert unanswered["note"] and not any(unanswered[name] for name in faults.ANSWERS)
+    ((place,), (cut,)) = (planted[fault]["places"] for fault in ("broken_encoding", "broken_row"))
+    broken = lines[place["file"], place["line"]]
+    with pytest.raises(UnicodeDecodeError):
+        broken.decode()
+    assert broken.decode("latin-1").count(";") == len(faults.COLUMNS) - 1
+    assert lines[cut["file"], cut["line"]].count(b";") == 4
+    for fault, one in planted.items():
+        for place in one["places"]:
+            assert fault in ON_PURPOSE or lines[place["file"], place["line"]].decode()
+
+
+def test_repeats(spoilt):
+    one, same = spoilt("exact_duplicate")
+    assert one | {"claim_no": ""} == same | {"claim_no": ""}
+    one, near = spoilt("near_duplicate")
+    assert 0.85 < like(one, near) < 1 and one["team"] == near["team"]
+    one, other = spoilt("contradiction")
+    assert one["note"] == other["note"] and one["team"] != other["team"]
+    assert other["code"] == record_of(other)["code"], "the other answer is in order by itself"
+
+
+def test_labels_that_are_none(spoilt):
+    ((case,), (typo,)) = spoilt("label_case"), spoilt("label_typo")
+    assert case["team"] not in company.TEAMS and case["team"].capitalize() in company.TEAMS
+    assert typo["team"] not in company.TEAMS and sorted(typo["team"]) == sorted("Elster")
+    rare = spoilt("rare_label")
+    assert len(rare) == 2 and {one["team"] for one in rare} == {"Kranich"}
+
+
+def test_records_that_are_wrong(spoilt):
+    ((schema,), (rule,), (wrong,)) = (spoilt(one) for one in ("schema_break", "rule_break", "wrong_answer"))
+    assert not schema["amount"].isdecimal() and any(letter.isdecimal() for letter in schema["amount"])
+    assert record_of(rule)["team"] == company.LARGE_LOSS_TEAM != rule["team"]
+    assert (wrong["code"], wrong["team"]) == (
+        record_of(wrong)["code"],
+        company.PERILS[wrong["line"], wrong["peril"]].team,
+    )
+    told = [
+        one
+        for key, stories in faults.STORIES.items()
+        if key == (wrong["line"], wrong["peril"])
+        for one in (*stories.told, *stories.noted)
+    ]
+    assert not any(one.split("{")[0].strip().lower() in wrong["note"].lower() for one in told)
+
+
+def test_lengths_and_languages(spoilt):
+    (long,), (german,) = spoilt("too_long"), spoilt("other_language")
+    assert len(long["note"].split()) > 8_000
+    assert "Guten Tag" in german["note"] and record_of(german)["team"] == german["team"]
+
+
+def test_leaks(spoilt):
+    one, near = spoilt("leak_near_equal")
+    assert 0.85 < like(one, near) < 1 and one["policy"] != near["policy"]
+    one, other = spoilt("leak_group")
+    assert one["policy"] == other["policy"]
+    (given,) = spoilt("leak_answer_in_prompt")
+    assert given["team"] in given["note"] and given["code"] in given["note"]
+    (early,) = spoilt("leak_time")
+    assert early["reported"] < "2026-07-10"
+
+
+def test_sample_numbers_are_valid_and_each_stands_in_its_row(spoilt):
+    for kind, sentence in faults.PERSONAL.items():
+        (one,) = spoilt(f"personal_{kind}")
+        assert one["note"].endswith(sentence)
+    assert iban.is_valid(faults.PERSONAL["iban"].removeprefix("Pay into ").rstrip("."))
+    digits = "".join(letter for letter in faults.PERSONAL["card"] if letter.isdecimal())
+    assert luhn.is_valid(digits)
+    assert idnr.is_valid(faults.PERSONAL["tax_id"].removeprefix("Tax ID ").rstrip("."))
