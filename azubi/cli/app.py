@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, data, doctor, plan, runs, specialists, tune, version
+from azubi.cli import ask, bases, check, data, doctor, plan, runs, specialists, tune, version
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
@@ -30,6 +30,7 @@ def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: 
         print(context.get_help())
 
 
+register(app, check.check, "check")
 register(app, tune.tune, "tune")
 register(app, tune.resume, "resume")
 register(app, plan.plan, "plan")

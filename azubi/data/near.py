@@ -98,20 +98,21 @@ class NearIndex:
 
         Among many that are all nearly equal not every pair is named, but enough that they hang together.
         """
-        first, second, similarity = self._pairs()
+        first, second, similarity = self.table()
         for one, other, share in zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True):
             yield Pair(one, other, share)
 
     def groups(self) -> I64:
         """For each text the place of the first that it hangs together with, directly or through others."""
-        first, second, _ = self._pairs()
+        first, second, _ = self.table()
         return _joined(len(self), first, second)
 
     def close(self) -> None:
         """Give the temporary file back."""
         self._sets.close()
 
-    def _pairs(self) -> tuple[I64, I64, NDArray[np.float64]]:
+    def table(self) -> tuple[I64, I64, NDArray[np.float64]]:
+        """What `pairs` yields, as three columns: the earlier text, the later one, how alike they are."""
         if self._found is None:
             self._found = self._search()
         return self._found

@@ -1,0 +1,48 @@
+"""`azubi check`: parse; `azubi.inspection` works; what it found is drawn here."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from azubi.cli.flags import with_recipe_flags
+from azubi.cli.recipe_file import recipe_from
+from azubi.cli.session import Session
+
+Source = Annotated[
+    Path, typer.Argument(metavar="DATA", help="The worked examples, or a recipe (.yaml) that names them.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="PATH",
+        help="The folder for check.html and rejected.jsonl; one below --home if not given.",
+    ),
+]
+
+
+@with_recipe_flags
+def check(session: Session, source: Source, out: Out = None, **flags: str | bool | None) -> None:
+    """Look through worked examples and say what is wrong with them.
+
+    They are read as `azubi tune` would read them, with the same settings. The exit code is 2 if something
+    keeps azubi from training, else 0.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    recipe = recipe_from(source, given)
+
+    from azubi.cli.findings import show
+    from azubi.inspection import inspect
+
+    # What libraries print must not end up in the result on standard output.
+    with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:
+        found = inspect(recipe, session.home, folder=out, hear=lambda told: status.update(f"{told} …"))
+    if session.json:
+        session.emit(found.model_dump(mode="json"))
+    else:
+        show(found, session.out())
+    if found.level == "error":
+        raise typer.Exit(2)

@@ -1,0 +1,57 @@
+"""What a check found, drawn for a terminal. Knows nothing of how it was found."""
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from azubi.cli.tables import facts
+from azubi.cli.words import clean
+from azubi.data.checking.check import Check
+from azubi.data.checking.summary import MARKS, amounts, verdict
+from azubi.data.checking.words import where
+from azubi.data.finding import Finding
+
+_STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
+_WIDEST = 110
+"""Columns; longer lines are hard to read."""
+_INDENT = 11
+"""Columns of the mark in front of a finding."""
+
+
+def show(check: Check, console: Console) -> None:
+    """Print the verdict, each finding, and where the page is."""
+    console.width = min(console.width, _WIDEST)
+    console.print(Text(clean(f"{check.source}: {amounts(check)}")))
+    console.print(Text(verdict(check), style="bold"))
+    for finding in check.findings:
+        console.print()
+        console.print(_drawn(finding))
+    console.print()
+    places = {"Page": check.page, "Rejected": check.rejected_file}
+    for line in facts({name: place for name, place in places.items() if place}):
+        print(clean(line))
+
+
+def _drawn(finding: Finding) -> Table:
+    grid = Table.grid(padding=(0, 0))
+    grid.add_column(width=_INDENT)
+    grid.add_column()
+    style = _STYLES[finding.level]
+    grid.add_row(Text(MARKS[finding.level], style=style), Text(clean(finding.title), style=style))
+    if finding.cases:
+        grid.add_row("", Padding(_cases(finding), (0, 0)))
+    grid.add_row(Text("why", style="dim"), Text(clean(finding.why), style="dim"))
+    grid.add_row(Text("do", style="dim"), Text(clean(finding.remedy)))
+    return grid
+
+
+def _cases(finding: Finding) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(max_width=26)
+    table.add_column()
+    for case in finding.cases:
+        table.add_row(Text(where(finding, case)), Text(clean(case.text)))
+    if (more := finding.count - len(finding.cases)) > 0:
+        table.add_row(Text("…"), Text(f"and {more:,} more", style="dim"))
+    return table

@@ -1,0 +1,286 @@
+"""Checks a data set: every check in turn, and what they found together.
+
+The checks are a tuple of functions; whoever adds one adds it there. Knows nothing of files but what is
+written at the end, nothing of models, and not how a result is shown.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from azubi import files
+from azubi.data import schema as schemas
+from azubi.data.checking.contradictions import contradictions, near_contradictions
+from azubi.data.checking.duplicates import near_duplicates, repeated_examples
+from azubi.data.checking.intake import Intake
+from azubi.data.checking.labels import label_counts, label_imbalance, label_variants, rare_labels
+from azubi.data.checking.languages import languages
+from azubi.data.checking.leaks import backward_time, given_away_answers, leaked_groups, leaked_prompts
+from azubi.data.checking.lengths import lengths
+from azubi.data.checking.records import schema_and_rules
+from azubi.data.checking.rejected import rejected_rows
+from azubi.data.checking.spool import Spool
+from azubi.data.checking.subject import Refusals, Subject, Tokens
+from azubi.data.contract import Task
+from azubi.data.example import Example
+from azubi.data.finding import Finding, Level
+from azubi.data.reading import Rejected, Source
+from azubi.data.reading.reading import source as source_of
+from azubi.data.suspects import Features, check_suspects, spelling_features
+from azubi.errors import DataError
+from azubi.settings import Recipe
+
+Checker = Callable[[Subject], Iterator[Finding]]
+
+
+def likely_wrong_answers(subject: Subject) -> Iterator[Finding]:
+    """Labels, and fields of records, that a simple classifier is sure are others."""
+    if subject.kind != "text":
+        yield from check_suspects(subject.data, subject.features)
+
+
+def personal_data(subject: Subject) -> Iterator[Finding]:
+    """What identifies people."""
+    # Its libraries take long to import.
+    from azubi.data.personal.finding import findings
+
+    yield from findings(subject.data, subject.patterns, subject.names)
+
+
+CHECKS: tuple[Checker, ...] = (
+    rejected_rows,
+    contradictions,
+    near_contradictions,
+    leaked_prompts,
+    leaked_groups,
+    backward_time,
+    given_away_answers,
+    label_variants,
+    rare_labels,
+    schema_and_rules,
+    likely_wrong_answers,
+    personal_data,
+    label_imbalance,
+    repeated_examples,
+    near_duplicates,
+    lengths,
+    languages,
+    label_counts,
+)
+"""In the order in which findings of one level are shown."""
+
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+PAGE = "check.html"
+
+
+class Check(BaseModel):
+    """What the checks of a data set found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    """The data, as it was named."""
+    test_source: str | None = None
+    """The test beside it, if one was named."""
+    task: Task
+    """What the answers are."""
+    base: str | None = None
+    """The base in whose tokens lengths were counted."""
+    counts: dict[str, int]
+    """rows, examples, rejected; test_rows, test_examples and test_rejected if there is a test."""
+    findings: tuple[Finding, ...]
+    """Errors first, then warnings, then notes."""
+    rejected_file: str | None = None
+    """Where the rows that cannot be used were written, if there are any and a folder was given."""
+    page: str | None = None
+    """Where the page for people was written, if a folder was given."""
+    seconds: dict[str, float] = {}
+    """How long reading took, and each check."""
+
+    @property
+    def level(self) -> Level | None:
+        """The worst level of all findings; None if there are none."""
+        return next((level for level in LEVELS if any(one.level == level for one in self.findings)), None)
+
+    def of_level(self, level: Level) -> tuple[Finding, ...]:
+        """The findings of one level."""
+        return tuple(one for one in self.findings if one.level == level)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source as it is checked: its name, what it yields, and what its reader has to say afterwards."""
+
+    name: str
+    rows: Iterable[Example | Rejected]
+    notes: Sequence[str] = ()
+    """May be empty until the rows were read."""
+
+
+def examine(
+    data: Input,
+    test: Input | None = None,
+    *,
+    recipe: Recipe,
+    folder: Path | None = None,
+    tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
+    features: Features = spelling_features,
+    checks: Sequence[Checker] = CHECKS,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
+
+    `hear` is told what is being done. Memory grows by some 200 bytes per example, not with the texts.
+
+    Raises:
+        DataError: the source cannot be read, or holds no row at all.
+    """
+    begun, seconds = time.monotonic(), dict[str, float]()
+    most_rejected = recipe.limits.rejected
+    with Intake(folder) as intake:
+        told = partial(_tell_reading, hear)
+        spool, refusals = intake.take(data.rows, data.name, most_rejected, partial(told, data.name))
+        tested: Spool | None = None
+        refused = Refusals()
+        if test is not None:
+            tested, refused = intake.take(test.rows, test.name, most_rejected, partial(told, test.name))
+    if not len(spool) and not refusals.count:
+        raise DataError(f"{data.name} has a header, but no rows.", "Bring a file with examples in it.")
+    seconds["reading"] = time.monotonic() - begun
+    subject = Subject(
+        spool,
+        tested,
+        None if recipe.task == "auto" else recipe.task,
+        refusals,
+        refused,
+        tokens_for,
+        recipe.split.by,
+        features,
+        schemas.load(recipe.schema_) if recipe.schema_ is not None else {},
+        recipe.derive,
+        recipe.patterns,
+        recipe.names,
+    )
+    notes = [*data.notes, *(test.notes if test else ())]
+    found = [_note(text) for text in notes] + list(_found(subject, checks, seconds, hear))
+    check = Check(
+        source=data.name,
+        test_source=test.name if test else None,
+        task=subject.kind,
+        base=subject.tokens.base if subject.tokens else None,
+        counts=_counts(subject),
+        findings=tuple(sorted(found, key=lambda one: LEVELS.index(one.level))),
+        rejected_file=str(intake.rejected_file) if intake.rejected_file else None,
+        page=str(folder / PAGE) if folder else None,
+        seconds=seconds,
+    )
+    subject.close()
+    if folder is not None:
+        from azubi.data.checking.page import render
+
+        files.write_text(folder / PAGE, render(check))
+    return check
+
+
+def check(
+    source: Path | str | Iterable[Example],
+    prompt: str = "prompt",
+    answer: Any = "answer",
+    *,
+    test_data: Path | str | None = None,
+    folder: Path | str | None = None,
+    tokens: Tokens | None = None,
+    **settings: Any,
+) -> Check:
+    """Look through worked examples and say what is wrong with them.
+
+    `source` is whatever `read` reads, or examples; `test_data` a test that is kept apart. With a `folder`,
+    the page check.html and (if there are any) rejected.jsonl are written there. `tokens` counts lengths in a
+    base's tokens. `settings` are those of the recipe: `group`, `time`, `task`, `sheet`, `limits` and so on.
+
+    Raises:
+        DataError: the source as a whole cannot be read.
+        SettingError: a setting does not fit.
+    """
+    place = Path(folder) if folder is not None else None
+    named = source if isinstance(source, Path | str) else "-"
+    recipe = source_of(named, prompt, answer, test_data=test_data, **settings).recipe
+    if not isinstance(source, Path | str):
+        given = Input("the examples", source)
+        return examine(given, recipe=recipe, folder=place, tokens_for=lambda _: tokens)
+    return check_recipe(recipe, folder=place, tokens_for=lambda _: tokens)
+
+
+def check_recipe(
+    recipe: Recipe,
+    *,
+    folder: Path | None = None,
+    tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
+    features: Features = spelling_features,
+    checks: Sequence[Checker] = CHECKS,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Look through the data that a recipe names, as the recipe reads and splits them; see `check`."""
+    data = Source.of(recipe)
+    test = Source(recipe, recipe.test_data) if recipe.test_data is not None else None
+    return examine(
+        Input(data.name, data.stream(), data.notes),
+        Input(test.name, test.stream(), test.notes) if test else None,
+        recipe=recipe,
+        folder=folder,
+        tokens_for=tokens_for,
+        features=features,
+        checks=checks,
+        hear=hear,
+    )
+
+
+def _tell_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
+    hear(f"Reading {name}: {rows:,} rows")
+
+
+def _found(
+    subject: Subject, checks: Sequence[Checker], seconds: dict[str, float], hear: Callable[[str], None]
+) -> Iterator[Finding]:
+    if not len(subject.data):
+        yield from rejected_rows(subject)
+        return
+    begun = time.monotonic()
+    hear("Comparing prompts")
+    _ = subject.ledger.pairs
+    seconds["comparing"] = time.monotonic() - begun
+    for one in checks:
+        begun, name = time.monotonic(), one.__name__.replace("_", " ")
+        hear(f"Looking for: {name}")
+        yield from one(subject)
+        seconds[name] = time.monotonic() - begun
+
+
+def _note(text: str) -> Finding:
+    return Finding(
+        kind="reading",
+        level="note",
+        title=text,
+        count=1,
+        why="A wrong guess spoils every row.",
+        remedy="Look at a few of the rows that are quoted here; if letters are wrong, say how it is to be "
+        "read.",
+    )
+
+
+def _counts(subject: Subject) -> dict[str, int]:
+    counts = {
+        "rows": len(subject.data) + subject.refusals.count,
+        "examples": len(subject.data),
+        "rejected": subject.refusals.count,
+    }
+    if subject.test is not None:
+        tests, refused = len(subject.test), subject.test_refusals.count
+        counts |= {"test_rows": tests + refused, "test_examples": tests, "test_rejected": refused}
+    return counts

@@ -1,0 +1,91 @@
+"""Which languages the prompts are in, as py3langid tells them.
+
+It tells a language by its letters and is often wrong about a few words, so short texts and unsure cases are
+left out. Knows nothing of which languages a base understands.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from azubi.data.checking.subject import Subject
+from azubi.data.checking.words import excerpt, listed, share
+from azubi.data.finding import SHOWN, Case, Finding
+
+DRAWN = 2_000
+"""Prompts that are looked at, evenly drawn."""
+SHORTEST = 40
+"""Letters that a text must have."""
+SURE = 0.95
+"""How likely the language must be."""
+SEEN = 2
+"""Prompts that must be in a language before it is named."""
+_LOOKED_AT = 400
+"""Characters of a prompt."""
+
+
+def languages(subject: Subject) -> Iterator[Finding]:
+    """The languages and their shares; the first prompts in the rarer ones."""
+    found: Counter[str] = Counter()
+    lines: dict[str, list[Case]] = {}
+    looked_at = 0
+    for example in subject.drawn(DRAWN):
+        looked_at += 1
+        language = _language(example.prompt)
+        if language:
+            found[language] += 1
+            case = Case(lines=(example.line,), text=f"{_name(language)}: {excerpt(example.prompt)}")
+            lines.setdefault(language, []).append(case)
+            del lines[language][SHOWN:]
+    known = [(language, count) for language, count in found.most_common() if count >= SEEN]
+    if not known:
+        return
+    total = sum(count for _, count in known)
+    named = [f"{_name(language)} {share(count / total)}" for language, count in known]
+    yield Finding(
+        kind="languages",
+        level="note",
+        title=f"The prompts are in {listed(named, 6)}."
+        if len(known) > 1
+        else f"The prompts are in {_name(known[0][0])}.",
+        count=len(known),
+        cases=tuple([case for language, _ in known[1:] for case in lines[language]][:SHOWN]),
+        why="A base reads the languages that it was made from; a rare one is learned from few examples. "
+        f"Told from {total:,} of {looked_at:,} prompts that were drawn; the others are too short or not "
+        "clear.",
+        remedy="Choose a base that knows these languages. Rows in a language that you did not expect may be "
+        "there by mistake.",
+        details={"languages": [[language, count] for language, count in known], "looked_at": looked_at},
+    )
+
+
+def _language(text: str) -> str:
+    """The ISO 639-1 code; empty if it cannot be told."""
+    start = text[:_LOOKED_AT]
+    if sum(map(str.isalpha, start)) < SHORTEST:
+        return ""
+    language, sure = _identifier().classify(start)
+    return str(language) if sure >= SURE else ""
+
+
+@cache
+def _identifier() -> Any:
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def _name(code: str) -> str:
+    return _NAMES.get(code, code)
+
+
+_NAMES = {
+    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "et": "Estonian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
+    "hr": "Croatian", "hu": "Hungarian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "lb": "Luxembourgish", "lt": "Lithuanian", "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch", 
+    "nn": "Norwegian (Nynorsk)",
+    "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak",
+    "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish", "tr": "Turkish", "uk": "Ukrainian", "zh": "Chinese",
+}  # fmt: skip

@@ -1,0 +1,78 @@
+"""The check as a page: one self-contained HTML file, in the style of the report on a specialist."""
+
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from azubi.data.checking.check import LEVELS, Check
+from azubi.data.checking.summary import MARKS, amounts, anchor, answers, blind_spots, verdict
+from azubi.data.checking.words import share, some, where
+from azubi.data.finding import Finding
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+_BARS = 40
+"""Labels that are drawn; the others are in a table below."""
+_WIDTH, _HEIGHT = 720, 120
+"""Of the drawing of lengths, in units of its own."""
+
+
+def render(check: Check) -> str:
+    """Write the check as one HTML file."""
+    return _template().render(
+        check=check,
+        today=date.today().isoformat(),
+        verdict=verdict(check),
+        amounts=amounts(check),
+        answers=answers(check),
+        blind_spots=blind_spots(),
+        levels=LEVELS,
+        marks=MARKS,
+    )
+
+
+def bars(finding: Finding) -> list[dict[str, Any]]:
+    """The labels, their counts and the width of their bars in percent of the longest."""
+    labels = finding.details["labels"][:_BARS]
+    most = max(count for _, count in labels)
+    total = finding.details["examples"]
+    return [
+        {"label": name, "count": count, "width": round(100 * count / most, 2), "share": share(count / total)}
+        for name, count in labels
+    ]
+
+
+def columns(finding: Finding) -> list[dict[str, Any]]:
+    """The columns of the histogram of lengths, as rectangles, each with what it says."""
+    drawn = finding.details["histogram"]
+    end, most = max(drawn[-1][1], 1), max(1, *(count for *_, count in drawn))
+    unit = finding.details["unit"]
+    return [
+        {
+            "x": round(_WIDTH * begin / end, 1),
+            "width": round(max(1.0, _WIDTH * (until - begin) / end - 2), 1),
+            # What is there is seen, however little it is.
+            "height": round(max(1.5, _HEIGHT * count / most), 1) if count else 0,
+            "told": f"{begin:,} to {until:,} {unit}: {some(count, 'example')}",
+        }
+        for begin, until, count in drawn
+    ]
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(
+        anchor=anchor, bars=bars, columns=columns, where=where, width=_WIDTH, height=_HEIGHT
+    )
+    return environment.get_template("check.html.jinja")

@@ -1,0 +1,252 @@
+"""What is checked: a data set, the test beside it, what could not be read, and how tokens are counted.
+
+Makes one pass over the examples and keeps a few numbers of each, for the checks that compare them with each
+other. Knows nothing of what is wrong with them.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from azubi.data.checking.spool import Spool
+from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS, Task, parse_record
+from azubi.data.example import Example
+from azubi.data.near import NearIndex
+from azubi.data.suspects import Features, spelling_features
+
+I64: TypeAlias = NDArray[np.int64]
+U64: TypeAlias = NDArray[np.uint64]
+
+By: TypeAlias = Literal["prompt", "group", "time"]
+
+MOST_ANSWERS = 20_000
+"""Different answers that are counted; with more of them, there are no labels."""
+RECORDS = 0.5
+"""From this share of JSON objects on, the answers are meant to be records, and the others are faulty."""
+
+_NUMBER = re.compile(r"\d+")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The rows that could not be read: how many, the first of them, and how often each reason occurs."""
+
+    count: int = 0
+    first: tuple[tuple[int, str], ...] = ()
+    """Line and reason."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    most: float = 0.05
+    """Share of the rows from which on azubi refuses the source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How a base counts, and how much it reads."""
+
+    base: str
+    count: Callable[[Sequence[Example]], Sequence[int]]
+    """Tokens of each example in all."""
+    longest: int
+    """The most tokens that it reads at once."""
+
+
+@dataclass
+class Subject:
+    """What checks look at. Places number the examples from 0, those of the test behind the others."""
+
+    data: Spool
+    test: Spool | None = None
+    """Examples kept apart as the test, if they were given."""
+    task: Task | None = None
+    """What the answers are, if it was said."""
+    refusals: Refusals = field(default_factory=Refusals)
+    test_refusals: Refusals = field(default_factory=Refusals)
+    tokens_for: Callable[[Task], Tokens | None] = lambda _: None
+    """How tokens are counted if the answers are of that kind, which may decide upon the base."""
+    by: By = "prompt"
+    """What azubi's own split goes by."""
+    features: Features = spelling_features
+    """Turns texts into vectors."""
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """The JSON schema of records, if one was given."""
+    derive: Mapping[str, str] = field(default_factory=dict)
+    """Fields of records that are derived, with their rules, if some were given."""
+    patterns: Mapping[str, str] | None = None
+    """The company's own personal data, by name."""
+    names: Path | None = None
+    """Folder of a recogniser of people's names."""
+
+    def examples(self) -> Iterator[Example]:
+        """All of the data, without the test."""
+        for batch in self.data.batches():
+            yield from batch
+
+    @cached_property
+    def ledger(self) -> "Ledger":
+        """Numbers of every example, the test's too."""
+        return Ledger.of(self.data, self.test)
+
+    @property
+    def tally(self) -> "Tally":
+        """How often each answer occurs in the data."""
+        return self.ledger.tally
+
+    @cached_property
+    def kind(self) -> Task:
+        """What the answers are: what was said, or what most of them look like."""
+        return self.task or self.tally.task
+
+    @cached_property
+    def tokens(self) -> Tokens | None:
+        """How tokens are counted, if they can be."""
+        return self.tokens_for(self.kind)
+
+    def shown(self, places: Iterable[int]) -> dict[int, Example]:
+        """The examples at some places."""
+        wanted, border = list(places), len(self.data)
+        found = dict(self.data.take(one for one in wanted if one < border))
+        if self.test is not None:
+            later = self.test.take(one - border for one in wanted if one >= border)
+            found |= {place + border: example for place, example in later.items()}
+        return found
+
+    def close(self) -> None:
+        """Give the temporary files back."""
+        self.data.close()
+        if self.test is not None:
+            self.test.close()
+        if "ledger" in vars(self):
+            self.ledger.index.close()
+
+    def drawn(self, count: int) -> Iterator[Example]:
+        """About `count` of the data, evenly spread over it; all if there are no more."""
+        step = max(1, len(self.data) // count)
+        for number, example in enumerate(self.examples()):
+            if number % step == 0:
+                yield example
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How often each answer occurs, as long as there are few different ones."""
+
+    examples: int
+    answers: Counter[str]
+    records: int
+    """Answers that are JSON objects."""
+    overflown: bool
+    """Whether there were more different answers than are counted."""
+
+    @property
+    def task(self) -> Task:
+        """What most answers look like."""
+        if self.records >= RECORDS * max(1, self.examples):
+            return "json"
+        distinct = len(self.answers)
+        few = distinct <= MOST_LABELS and distinct * FEWEST_REPEATS <= self.examples
+        labels = not self.overflown and few and all(map(_is_short, self.answers))
+        return "labels" if labels else "text"
+
+
+def _is_short(answer: str) -> bool:
+    return len(answer) <= LONGEST_LABEL and len(answer.splitlines()) <= 1
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Numbers of every example, by place."""
+
+    lines: I64
+    answers: U64
+    """Digests of the answers; equal if they differ in case, spacing or the order of fields alone."""
+    figures: U64
+    """Digests of the numbers that stand in the prompt."""
+    border: int
+    """The first place of the test."""
+    tally: Tally
+    index: NearIndex
+
+    @classmethod
+    def of(cls, data: Spool, test: Spool | None) -> "Ledger":
+        """Go through the examples once."""
+        numbers: list[tuple[int, int, int]] = []
+        parts: list[NDArray[np.uint64]] = []
+        index, counter = NearIndex(), _Counter()
+        for batch, counted in _batches(data, test):
+            for example in batch:
+                found = as_record(example.answer)
+                if counted:
+                    counter.add(example.answer, found is not None)
+                figures = " ".join(_NUMBER.findall(example.prompt))
+                told = _canonical(example.answer, found)
+                numbers.append((example.line, _digest(told), _digest(figures)))
+            parts.append(np.array(numbers, np.uint64).reshape(-1, 3))
+            numbers.clear()
+            index.add([example.prompt for example in batch])
+        table = np.concatenate(parts) if parts else np.empty((0, 3), np.uint64)
+        lines, answers, figures_ = table.T
+        return cls(lines.astype(np.int64), answers, figures_, len(data), counter.tally(), index)
+
+    @cached_property
+    def pairs(self) -> tuple[I64, I64, NDArray[np.float64]]:
+        """Places of the earlier and of the later one of nearly equal prompts, and how alike they are."""
+        return self.index.table()
+
+    @cached_property
+    def equal(self) -> I64:
+        """For each example the first one with the same words in its prompt."""
+        first, second, share = self.pairs
+        heads = np.arange(len(self.lines))
+        same = share == 1.0
+        heads[second[same]] = first[same]
+        while (further := heads[heads]).tobytes() != heads.tobytes():
+            heads = further
+        return heads
+
+
+def _batches(data: Spool, test: Spool | None) -> Iterator[tuple[Sequence[Example], bool]]:
+    for batch in data.batches():
+        yield batch, True
+    for batch in test.batches() if test is not None else ():
+        yield batch, False
+
+
+class _Counter:
+    def __init__(self) -> None:
+        self._answers: Counter[str] = Counter()
+        self._examples = self._records = 0
+        self._overflown = False
+
+    def add(self, answer: str, is_record: bool) -> None:
+        self._examples += 1
+        self._records += is_record
+        if not self._overflown:
+            self._answers[answer] += 1
+            self._overflown = len(self._answers) > MOST_ANSWERS
+
+    def tally(self) -> Tally:
+        return Tally(self._examples, self._answers, self._records, self._overflown)
+
+
+def as_record(answer: str) -> dict[str, object] | None:
+    """The JSON object that an answer is, if it is one."""
+    return parse_record(answer) if "{" in answer else None
+
+
+def _canonical(answer: str, found: dict[str, object] | None) -> str:
+    """The answer without differences of case, spacing, or the order of fields."""
+    told = answer if found is None else json.dumps(found, sort_keys=True, ensure_ascii=False)
+    return " ".join(told.casefold().split())
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest())

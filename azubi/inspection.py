@@ -1,0 +1,90 @@
+"""The way to a check, as `recipe` is the way to a specialist: the data's checks, with a base's tokenizer.
+
+Loads no weights but those of a small encoder. Knows nothing of how a check is shown.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from azubi import defaults
+from azubi.base.model import Base
+from azubi.base.opening import open_base
+from azubi.data import prime as primes
+from azubi.data.checking.check import Check, check_recipe
+from azubi.data.checking.subject import Tokens
+from azubi.data.contract import Task
+from azubi.data.example import Example
+from azubi.data.suspects import Features, spelling_features
+from azubi.data.template import Template, encode_plain
+from azubi.errors import BaseModelError
+from azubi.features import frozen_features
+from azubi.settings import Recipe
+
+
+def inspect(
+    recipe: Recipe,
+    home: Path,
+    *,
+    folder: Path | None = None,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
+
+    Lengths are counted in the tokens of the base that the recipe names or would take; if it names none and
+    that one is not here, in characters. `hear` is told what is being done.
+
+    Raises:
+        UsageError: the data, a setting or the base cannot be used.
+        StorageError: the folder cannot be written.
+    """
+    return check_recipe(
+        recipe,
+        folder=folder or place(recipe, home),
+        tokens_for=lambda task: _tokens(recipe, task, home),
+        features=_features(recipe, home, hear),
+        hear=hear,
+    )
+
+
+def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:
+    """Vectors of the small encoder that comes with azubi; of the spelling where it is not here."""
+
+    def tell(done: int, texts: int) -> None:
+        hear(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
+
+    def features(texts: Sequence[str]) -> Any:
+        try:
+            return frozen_features(home, tell=tell, threads=recipe.threads)(texts)
+        except BaseModelError:
+            return spelling_features(texts)
+
+    return features
+
+
+def place(recipe: Recipe, home: Path) -> Path:
+    """The folder of a check below `home`: the same for the same source."""
+    source = str(recipe.data.absolute()) if recipe.data else "data"
+    name = re.sub(r"[^\w.-]+", "-", Path(source).name).strip(".-") or "data"
+    return home / "checks" / f"{name[:60]}-{sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
+    try:
+        base = open_base(defaults.base_for(recipe, task), home)
+    except BaseModelError:
+        if recipe.base != "auto":
+            raise
+        return None
+    prime = primes.given(recipe.prime) if recipe.prime is not None else ""
+    return Tokens(base.name, _counter(base, prime), base.context)
+
+
+def _counter(base: Base, prime: str) -> Callable[[Sequence[Example]], Sequence[int]]:
+    """Counts what an example takes of the base's context, as training does."""
+    if base.kind == "encoder":
+        return lambda examples: [len(encode_plain(base.tokenizer, one.turns)) for one in examples]
+    template = Template(base.tokenizer)
+    return lambda examples: [len(template.encode(prime, one.turns, one.answer)) for one in examples]

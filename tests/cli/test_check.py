@@ -1,0 +1,111 @@
+"""`azubi check`: what it prints, what it passes on, and its exit code."""
+
+import json
+
+import pytest
+
+from azubi.cli import main
+from azubi.data.checking.check import Check
+from azubi.data.finding import Case, Finding
+
+LIGHT = Finding(
+    kind="near_duplicates",
+    level="note",
+    title="7 prompts are nearly the same as an earlier one (1.2 %).",
+    count=7,
+    cases=tuple(Case(lines=(line, line + 10), text=f"“one {line}”\n“other {line}”") for line in range(2, 7)),
+    why="They teach little.",
+    remedy="Nothing.",
+)
+HEAVY = Finding(
+    kind="too_long",
+    level="error",
+    title="1 example is longer than the 512 tokens that minilm reads.",
+    count=1,
+    cases=(Case(lines=(92,), text="600 tokens\x1b[31m, 88 too many"),),
+    why="It would be cut.",
+    remedy="Shorten it.",
+)
+
+
+def result(*findings):
+    return Check(
+        source="letters.csv",
+        task="text",
+        counts={"rows": 600, "examples": 599, "rejected": 1},
+        findings=findings,
+        rejected_file="/h/checks/letters/rejected.jsonl",
+        page="/h/checks/letters/check.html",
+    )
+
+
+@pytest.fixture
+def inspected(stub):
+    calls = []
+
+    def put(check):
+        def inspect(recipe, home, *, folder=None, hear=lambda told: None):
+            hear("Comparing prompts")
+            print("library chatter")
+            calls.append((recipe, home, folder))
+            return check
+
+        stub("azubi.inspection", inspect=inspect)
+        return calls
+
+    return put
+
+
+def test_findings_are_told_with_lines_reason_and_remedy(inspected, capsys):
+    inspected(result(HEAVY, LIGHT))
+    assert main(["check", "letters.csv"]) == 2
+    out = capsys.readouterr().out
+    assert "letters.csv: 599 examples in 600 rows; the answers are free text." in out
+    assert "1 fault keeps azubi from learning from these data." in out
+    assert out.index("✗ error") < out.index("· note")
+    assert "lines 2 and 12" in out
+    assert "“other 6”" in out
+    assert "and 2 more" in out
+    assert "They teach little." in out
+    assert "Shorten it." in out
+    assert "\x1b" not in out
+    assert "Page      /h/checks/letters/check.html" in out
+    assert "Rejected  /h/checks/letters/rejected.jsonl" in out
+    assert "chatter" not in out
+
+
+def test_without_an_error_all_is_well(inspected, capsys):
+    inspected(result(LIGHT))
+    assert main(["check", "letters.csv"]) == 0
+    assert "nothing stands out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("findings", "code"), [((LIGHT,), 0), ((HEAVY, LIGHT), 2)])
+def test_json_is_exactly_one_document(inspected, capsys, findings, code):
+    inspected(result(*findings))
+    assert main(["check", "letters.csv", "--json"]) == code
+    document = json.loads(capsys.readouterr().out)
+    assert Check.model_validate(document) == result(*findings)
+
+
+def test_it_takes_the_settings_that_tune_takes(inspected, home, tmp_path):
+    calls = inspected(result())
+    assert main(["check", "a.csv", "--prompt", "text", "--base", "minilm", "--out", str(tmp_path)]) == 0
+    (tmp_path / "recipe.yaml").write_text("data: b.csv\nanswer: label\n")
+    assert main(["check", str(tmp_path / "recipe.yaml")]) == 0
+    (first, place, folder), (second, _, none) = calls
+    assert (str(first.data), first.prompt, first.base, place, folder) == (
+        "a.csv",
+        "text",
+        "minilm",
+        home,
+        tmp_path,
+    )
+    assert (second.data, second.answer, none) == (tmp_path / "b.csv", "label", None)
+
+
+def test_what_cannot_be_read_is_told_as_ever(capsys, home):
+    assert main(["check", "nowhere.csv", "--json"]) == 2
+    captured = capsys.readouterr()
+    assert "nowhere.csv" in json.loads(captured.out)["error"]["problem"]
+    assert not home.exists() or not list(home.rglob("check.html"))

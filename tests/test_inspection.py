@@ -1,0 +1,78 @@
+"""A check with a base's tokenizer, from a file on disk to the page."""
+
+from pathlib import Path
+
+import pytest
+
+from azubi import inspection
+from azubi.data import check
+from azubi.errors import BaseModelError
+from azubi.settings import Recipe
+
+
+@pytest.fixture
+def letters(tmp_path):
+    rows = [
+        f'"Where is my {thing} number {number}, please?",{thing}'
+        for number in range(20)
+        for thing in ("card", "key")
+    ]
+    file = tmp_path / "letters.csv"
+    file.write_text("\n".join(["text,label", *rows, ",card", '"' + "and " * 400 + '",key']) + "\n")
+    return file
+
+
+def recipe(file, **more):
+    return Recipe.model_validate({"data": file, "prompt": "text", "answer": "label", **more})
+
+
+def of_kind(found, kind):
+    return next(one for one in found.findings if one.kind == kind)
+
+
+@pytest.mark.parametrize("kind", ["decoder", "encoder"])
+def test_lengths_are_those_that_training_meets(letters, home, bases, kind):
+    found = inspection.inspect(recipe(letters, base=str(getattr(bases, kind))), home)
+    told = of_kind(found, "lengths").details
+    assert (told["unit"], told["base"]) == ("tokens", str(getattr(bases, kind)))
+    assert told["longest"] > told["median"] > 5
+    assert told["reads"] > 0
+    assert found.level == ("error" if told["longest"] > told["reads"] else "warning")
+
+
+def test_page_and_rejected_rows_lie_below_home_and_the_same_check_in_the_same_place(letters, home, bases):
+    settings = recipe(letters, base=str(bases.encoder))
+    first, second = (inspection.inspect(settings, home) for _ in range(2))
+    assert first.page == second.page
+    assert first.page.startswith(str(home / "checks" / "letters.csv-"))
+    assert first.counts["rejected"] == 1
+    assert "42" in Path(first.rejected_file).read_text()
+
+
+def test_a_base_that_is_named_has_to_be_there(letters, home):
+    with pytest.raises(BaseModelError, match="nowhere"):
+        inspection.inspect(recipe(letters, base="nowhere"), home)
+
+
+def test_without_a_base_of_its_own_lengths_are_in_characters(letters, home, monkeypatch):
+    def gone(name, home):
+        raise BaseModelError(f"The base {name} is not here.")
+
+    monkeypatch.setattr(inspection, "open_base", gone)
+    assert of_kind(inspection.inspect(recipe(letters), home), "lengths").details["unit"] == "characters"
+
+
+def test_from_python_without_a_base(letters, tmp_path):
+    found = check(letters, "text", "label", folder=tmp_path / "out")
+    assert found.task == "labels"
+    assert of_kind(found, "lengths").details["unit"] == "characters"
+    assert (tmp_path / "out" / "check.html").is_file()
+    assert (tmp_path / "out" / "rejected.jsonl").is_file()
+
+
+def test_from_python_with_examples_and_with_a_test(letters, tmp_path):
+    from azubi.data.example import Example, Turn
+
+    rows = [Example((Turn("user", f"Question {number}"),), "yes", number) for number in range(9)]
+    assert check(rows).counts["examples"] == 9
+    assert of_kind(check(letters, "text", "label", test_data=letters), "leak_prompts").count == 41
