@@ -2,10 +2,10 @@
 
 Confident learning (Northcutt, Jiang and Chuang 2021): a simple classifier learns the labels from frozen
 features and is asked about examples that it has not learned from. How many labels are wrong is told by how
-often it is surer of another label than it usually is where that label is given. Which ones is told by how many
-times likelier the other label is: on swapped labels that order did much better than the difference
-of the probabilities (docs/log.md). Knows texts and labels; models come in as functions. Does not know who is
-right: a rare case looks like a wrong one.
+often it is surer of another label than it usually is where that label is given; which ones, by how many
+times likelier the other label is: on swapped labels that order did much better than the difference of the
+probabilities (docs/log.md). Knows texts and labels; models come in as functions. Does not know who is right:
+a rare case looks like a wrong one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
