@@ -1,9 +1,11 @@
 """Answers that are likely wrong: those that examples like theirs speak against.
 
 Confident learning (Northcutt, Jiang and Chuang 2021): a simple classifier learns the labels from frozen
-features and is asked about examples that it has not learned from. Where it is surer of another label than it
-usually is where that label is given, the given one is suspected; the surest come first. Knows texts and
-labels; models come in as functions. Does not know who is right: a rare case looks like a wrong one.
+features and is asked about examples that it has not learned from. How many labels are wrong is told by how
+often it is surer of another label than it usually is where that label is given; which ones, by how many
+times likelier the other label is: on swapped labels that order did much better than the difference of the
+probabilities (docs/log.md). Knows texts and labels; models come in as functions. Does not know who is right:
+a rare case looks like a wrong one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +35,8 @@ MOST_FIELDS = 20
 """Fields of records that are looked at."""
 LISTED = 500
 """Suspects that a finding carries for programs."""
+_LEAST = 1e-9
+"""Probabilities below it count as this one."""
 _STRENGTH = 10.0
 """Inverse strength of the classifier's regularisation, for features of length 1."""
 
@@ -45,8 +49,8 @@ class Suspect:
     """Of the example, from 0."""
     given: str
     suggested: str
-    margin: float
-    """How much likelier the suggested label is than the given one, as probabilities; at most 1."""
+    odds: float
+    """How many times likelier the suggested label is than the given one."""
 
 
 def suspects(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[Suspect]:
@@ -94,7 +98,7 @@ def _finding(field: str, found: Sequence[Suspect], examples: Sequence[Example]) 
             "line": examples[one.place].line,
             "given": one.given,
             "suggested": one.suggested,
-            "margin": round(one.margin, 4),
+            "odds": round(one.odds, 1),
         }
         for one in found[:LISTED]
     ]
@@ -107,7 +111,7 @@ def _finding(field: str, found: Sequence[Suspect], examples: Sequence[Example]) 
             Case(
                 lines=(examples[one.place].line,),
                 text=f"{one.given}, but examples like it say {one.suggested} "
-                f"({one.margin:.0%} surer): {_start(examples[one.place].prompt)}",
+                f"({_times(one.odds)} times likelier): {_start(examples[one.place].prompt)}",
             )
             for one in found[:SHOWN]
         ),
@@ -125,20 +129,22 @@ def _suspects(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[
         return []
     _, own = np.unique(ids[kept], return_inverse=True)
     names = names[np.unique(ids[kept])]
-    chances = _out_of_fold(np.asarray(matrix)[kept], own, [texts[place] for place in kept])
+    chances = _out_of_fold(np.asarray(matrix)[kept], own, [texts[int(place)] for place in kept])
     every = np.arange(len(kept))
     given = chances[every, own]
     # How sure the classifier usually is of a label where it is the given one.
     usual = np.bincount(own, weights=given) / np.bincount(own)
     confident = np.where(chances >= usual, chances, -1.0)
     best = confident.argmax(axis=1)
-    found = every[(confident[every, best] >= 0) & (best != own)]
-    margins = chances[found, best[found]] - given[found]
-    ranked = sorted(zip(-margins, found, strict=True))
+    wrong = int(((confident[every, best] >= 0) & (best != own)).sum())
+    others = chances.copy()
+    others[every, own] = 0.0
+    suggested = others.argmax(axis=1)
+    odds = others[every, suggested] / np.maximum(given, _LEAST)
+    ranked = sorted(np.flatnonzero(odds > 1), key=lambda at: (-odds[at], at))
     return [
-        Suspect(int(kept[at]), str(names[own[at]]), str(names[best[at]]), float(-less))
-        for less, at in ranked
-        if less < 0
+        Suspect(int(kept[at]), str(names[own[at]]), str(names[suggested[at]]), float(odds[at]))
+        for at in ranked[:wrong]
     ]
 
 
@@ -195,6 +201,10 @@ def _some(material: Material) -> list[Example]:
     step = -(-len(material) // MOST) or 1
     rows = (example for batch in material.batches() for example in batch)
     return [example for number, example in enumerate(rows) if number % step == 0]
+
+
+def _times(odds: float) -> str:
+    return f"{odds:.1f}" if odds < 10 else f"{odds:,.0f}" if odds < 1_000 else "over 1,000"
 
 
 def _start(text: str) -> str:

@@ -149,6 +149,7 @@ class Record(TypedDict):
     amount: int | None
     attached: list[str]
     cover: str
+    band: str | None
     team: str
     missing: list[str]
 
@@ -189,6 +190,7 @@ def handle(facts: Facts) -> Record:
         "amount": facts.amount,
         "attached": list(facts.attached),
         "cover": cover_of(line, peril, facts.amount),
+        "band": None if facts.amount is None else line.band(facts.amount),
         "team": team_of(line, peril, facts.amount),
         "missing": [paper for paper in peril.documents if paper not in facts.attached],
     }

@@ -188,10 +188,10 @@ def test_escalation_limit_is_where_its_band_begins() -> None:
 def test_the_recipe_derives_what_the_rules_say(notes: Notes) -> None:
     recipe = yaml.safe_load((INSURER.parent.parent / "recipes" / "intake.yaml").read_text(encoding="utf-8"))
     contract = infer([generate.intake_answer(note) for note in notes]).deriving(recipe["derive"])
-    assert set(contract.derived) == {"code", "cover", "team", "missing"}
+    assert set(contract.derived) == {"code", "cover", "band", "team", "missing"}
     records: list[tuple[int, dict[str, Any]]] = []
     for line in company.LINES.values():
-        limits = {line.deductible, line.escalation_limit()}
+        limits = {line.deductible, line.escalation_limit(), *line.band_limits}
         for peril in (peril for peril in company.PERILS.values() if peril.line == line.name):
             near = {limit + step for limit in {*limits, peril.sublimit or 0} for step in (-1, 0, 1)}
             for amount in (None, *sorted(near)):

@@ -80,7 +80,7 @@ def _combined(columns: Columns, target: str, names: Sequence[str], rows: Ids) ->
     for one, other in permutations(names, 2):
         yield from _judged(columns, target, (one, other), " - ", value[one] - value[other], rows)
     for three in combinations(names, 3):
-        yield from _judged(columns, target, three, " + ", sum(value[one] for one in three), rows)
+        yield from _judged(columns, target, three, " + ", np.sum([value[one] for one in three], axis=0), rows)
 
 
 def _judged(

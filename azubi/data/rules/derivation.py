@@ -19,6 +19,8 @@ from azubi.data.rules.columns import as_kind
 from azubi.data.rules.formula import Formula, Lack
 from azubi.errors import DataError, SettingError
 
+_TRIED = 2_000
+"""Records that are enough to see that a rule cannot be meant."""
 MOST_CONTRADICT = 0.5
 """If more of the records contradict a rule, the rule is taken to be wrong."""
 
@@ -162,7 +164,7 @@ def check_possible(contract: Contract, records: Sequence[Record]) -> None:
     """Raise DataError if a rule gives a value for no record, or another than most records have."""
     if not contract.derived or not records:
         return
-    derivation = Derivation(contract)
+    derivation, records = Derivation(contract), records[:_TRIED]
     for name, lack in derivation.barren(records).items():
         raise DataError(
             f"The rule for {name} gives a value for none of {len(records):,} records: {lack.reason}.",

@@ -204,8 +204,9 @@ def _case(
 
 def _text(columns: Columns, classes: Codes, number: str, found: _List) -> str:
     name = read(number)
+    nullable = found.empty is None and columns.nullable(number)
     told = "".join(
-        f"{_condition(columns, number, case)} ? {literal(classes.values[case.kind])} : "
+        f"{_condition(columns, number, case, nullable)} ? {literal(classes.values[case.kind])} : "
         for case in found.cases
     )
     rest = found.rest.text(columns, classes)
@@ -219,11 +220,11 @@ def _in_brackets(text: str) -> str:
     return f"({text})" if " ? " in text else text
 
 
-def _condition(columns: Columns, number: str, case: _Case) -> str:
+def _condition(columns: Columns, number: str, case: _Case, nullable: bool) -> str:
     name, known = read(number), ""
     whole = columns.whole(number)
     sign, limits = _limits(case)
-    if columns.nullable(number):
+    if nullable:
         known = f"{name} != null && "
     values = {at: literal(int(one) if whole and one == int(one) else one) for at, one in limits.items()}
     if not case.key:

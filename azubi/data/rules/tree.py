@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids
+from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids, Numbers
 from azubi.data.rules.draft import ERROR, LIMIT, STEP, Draft
 from azubi.data.rules.formula import literal, read
 from azubi.data.rules.shortest import shortest
@@ -26,7 +26,7 @@ class _Feature:
     """A question about a record whose answer is a number, and how CEL asks it."""
 
     field: str
-    values: np.ndarray  # type: ignore[type-arg]
+    values: Numbers
     is_number: bool
     condition: str
     """Of a yes or no: when it is yes."""
@@ -66,7 +66,7 @@ class _Grown:
     columns: Columns
     classes: Codes
     features: Sequence[_Feature]
-    matrix: np.ndarray  # type: ignore[type-arg]
+    matrix: Numbers
     tree: Any
     known: Any
 
