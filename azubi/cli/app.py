@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, doctor, runs, specialists, tune, version
+from azubi.cli import ask, bases, doctor, reveal, runs, specialists, tune, version
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
@@ -36,6 +36,7 @@ register(register_group(app, runs.list_all, "runs"), runs.show, "show")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
+register(app, reveal.reveal, "reveal")
 register(app, bases.bases, "bases")
 register(app, doctor.doctor, "doctor")
 register(app, version.version, "version")
