@@ -72,7 +72,8 @@ class _Discreet:
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         hidden = self.questions.hidden(questions)
         for number, answer in self.speak([question for question, _ in hidden]):
-            yield number, replace(answer, text=hidden[number][1].text(answer.text))
+            shown = hidden[number][1].text
+            yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, answer.notes)))
 
 
 def _rules(card: Card) -> policy.Rules:

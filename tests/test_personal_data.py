@@ -174,6 +174,21 @@ def test_a_question_gets_the_stand_ins_of_training_if_the_key_was_kept(recipe, h
     assert turn.content not in (pair.stand_in, IBANS[0]) and revealer.text(turn.content) == IBANS[0]
 
 
+def test_reveal_puts_originals_back_with_the_key_file_alone(recipe, home, tmp_path, capsys):
+    key, file = tmp_path / "key", tmp_path / "answers.txt"
+    list(run(recipe("pseudonym", personal_key=key), home))
+    pairs = list(Map(home, KeyFile(key).read()).pairs())
+    file.write_text("".join(f"see {pair.stand_in.upper()}\n" for pair in pairs))
+    assert main(["reveal", str(file), "--key", str(key), "--home", str(home)]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert [line.lower() for line in shown] == [f"see {pair.value}".lower() for pair in pairs]
+    for wrong in (tmp_path / "none", tmp_path / "other"):
+        KeyFile(tmp_path / "other").made()
+        assert main(["reveal", str(file), "--key", str(wrong), "--home", str(home)]) == 2
+        out, err = capsys.readouterr()
+        assert out == "" and "Traceback" not in err and "key" in err
+
+
 def test_a_pattern_that_cannot_be_used_is_told_before_anything_is_done(recipe, home):
     with pytest.raises(SettingError, match="`policy`"):
         list(run(recipe("mask", patterns={"policy": "(a+)+$"}), home))

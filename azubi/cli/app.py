@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, check, data, doctor, plan, runs, specialists, tune, version
+from azubi.cli import ask, bases, check, data, doctor, plan, reveal, runs, specialists, tune, version
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
@@ -43,6 +43,7 @@ register(_data, data.erase, "erase")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
+register(app, reveal.reveal, "reveal")
 register(app, bases.bases, "bases")
 register(app, doctor.doctor, "doctor")
 register(app, version.version, "version")

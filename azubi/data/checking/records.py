@@ -54,6 +54,7 @@ def _records(subject: Subject) -> Iterator[tuple[int, Record]]:
 
 def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
     fields: Mapping[str, Any] = schema.get("properties", {})
+    source = "is given" if given else "they follow"
     needed = set(schema.get("required", ()))
     named = [
         f"{name}: {schemas.described(part)}{'' if name in needed else ', not in every record'}"
@@ -62,7 +63,7 @@ def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
     return Finding(
         kind="schema",
         level="note",
-        title=f"Records have {len(fields):,} fields by the schema that {'is given' if given else 'they follow'}.",
+        title=f"Records have {len(fields):,} fields by the schema that {source}.",
         count=len(fields),
         cases=tuple(Case(lines=(), text=one) for one in named),
         why="It is kept with the specialist, and what reads its answers can rely on it.",

@@ -4,6 +4,7 @@ Knows nothing of what becomes of it.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -65,11 +66,28 @@ class Scanner:
         """The longest of those that overlap; of the equally long, the company's own, then by rank."""
         if not found:
             return []
-        taken = [place.span() for place in self._placeholders.finditer(text)] if "[" in text else []
+        taken = (
+            _Taken(place.span() for place in self._placeholders.finditer(text)) if "[" in text else _Taken()
+        )
         kept: list[Span] = []
         for span in sorted(found, key=lambda one: (one.start - one.end, self._rank[one.kind], one.start)):
             start, end = form.written(span.start, span.end)
-            if all(end <= left or right <= start for left, right in taken):
-                taken.append((start, end))
+            if taken.take(start, end):
                 kept.append(Span(span.kind, start, end))
         return sorted(kept, key=lambda one: one.start)
+
+
+class _Taken:
+    """Stretches of a text that do not overlap, in order; a text of many megabytes may hold a million."""
+
+    def __init__(self, places: Iterable[tuple[int, int]] = ()) -> None:
+        self._places = list(places)
+
+    def take(self, start: int, end: int) -> bool:
+        """Take a stretch, unless some of it is taken."""
+        at = bisect_left(self._places, (start, end))
+        before, after = self._places[at - 1 : at] if at else [], self._places[at : at + 1]
+        if (before and before[0][1] > start) or (after and after[0][0] < end):
+            return False
+        self._places.insert(at, (start, end))
+        return True

@@ -7,6 +7,7 @@ data.
 
 import json
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -31,7 +32,8 @@ class Script:
         """Write `text` in the place of what is written from `start` to `end`."""
         if self.strings is None:
             return text
-        if any(left < start and end < right for left, right in self.strings):
+        at = bisect_right(self.strings, (start, start)) - 1
+        if at >= 0 and self.strings[at][0] < start and end < self.strings[at][1]:
             return json.dumps(text, ensure_ascii=False)[1:-1]
         # A number without quotes: what is no number any more needs them.
         return text if _is_number(text) else json.dumps(text, ensure_ascii=False)
