@@ -27,7 +27,8 @@ PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}
 FAULTS = {
     "no_answer", "broken_encoding", "broken_row", "exact_duplicate", "near_duplicate", "contradiction",
     "label_case", "label_typo", "rare_label", "no_number", "schema_break", "rule_break", "wrong_answer",
-    "too_long", "other_language", "leak_near_equal", "leak_group", "leak_answer_in_prompt", "leak_time", *PERSONAL,
+    "too_long", "other_language", "leak_near_equal", "leak_group", "leak_answer_in_prompt", "leak_time",
+    *PERSONAL,
 }  # fmt: skip
 RECIPE = Path(__file__).parents[2] / "recipes" / "inbox.yaml"
 ON_PURPOSE = {"broken_encoding", "broken_row"}
