@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from pathlib import Path
 
-from company import LARGE_LOSS_TEAM, LINES, PERILS, SMALL_CLAIMS_TEAM, Peril
+from company import LARGE_LOSS_TEAM, PERILS, SMALL_CLAIMS_TEAM, Peril
 from generate import HELDOUT_SURNAMES, SURNAMES, Dice, Note, Side, training_stories, write_notes
 from stories import STORIES
 
@@ -247,10 +247,13 @@ def records(planter: Planter) -> None:
     """Records that break their schema or the house's rules, and one that is right in itself but wrong."""
     place = planter.pick(lambda row: row["amount"] != "")
     amount = planter.old.rows[place]["amount"]
-    planter.spoil("schema_break", "an amount in words", place, amount=f"about {amount} or so")
-    place = planter.pick(_clearly_large)
-    peril = PERILS[planter.old.rows[place]["line"], planter.old.rows[place]["peril"]]
-    planter.spoil("rule_break", "a large loss that stayed with its regular team", place, team=peril.team)
+    planter.spoil("no_number", "an amount in words", place, amount=f"about {amount} or so")
+    place = planter.pick(lambda row: row["date"] != "")
+    planter.spoil("schema_break", "a date in words", place, date="last spring")
+    place = planter.pick(lambda row: row["line"] == "motor")
+    own = planter.old.rows[place]["code"]
+    code = next(one.code for one in PERILS.values() if one.line == "motor" and one.code != own)
+    planter.spoil("rule_break", "the claim code of another peril", place, code=code)
     place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
     other = _other_peril(planter.old.rows[place])
     wrong = {"line": other.line, "peril": other.name, "code": other.code, "team": other.team}
@@ -302,11 +305,6 @@ def _other_peril(row: Row) -> Peril:
     """A peril of another line, with another team."""
     own = PERILS[row["line"], row["peril"]]
     return next(one for one in PERILS.values() if one.line != own.line and one.team != own.team)
-
-
-def _clearly_large(row: Row) -> bool:
-    line = LINES[row["line"]]
-    return row["amount"] != "" and int(row["amount"]) > 1.5 * line.escalation_limit()
 
 
 # Files -----------------------------------------------------------------------------------

@@ -17,12 +17,20 @@ import pytest
 from stdnum import iban, luhn
 from stdnum.de import idnr
 
+from azubi.cli.recipe_file import recipe_from
+from azubi.data import schema
+from azubi.data.contract import infer
+from azubi.data.reading import Source, read_source
+from azubi.data.rules import derivation, proposing
+
 PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}
 FAULTS = {
     "no_answer", "broken_encoding", "broken_row", "exact_duplicate", "near_duplicate", "contradiction",
-    "label_case", "label_typo", "rare_label", "schema_break", "rule_break", "wrong_answer", "too_long",
-    "other_language", "leak_near_equal", "leak_group", "leak_answer_in_prompt", "leak_time", *PERSONAL,
+    "label_case", "label_typo", "rare_label", "no_number", "schema_break", "rule_break", "wrong_answer",
+    "too_long", "other_language", "leak_near_equal", "leak_group", "leak_answer_in_prompt", "leak_time",
+    *PERSONAL,
 }  # fmt: skip
+RECIPE = Path(__file__).parents[2] / "recipes" / "inbox.yaml"
 ON_PURPOSE = {"broken_encoding", "broken_row"}
 """Faults of lines, not of rows."""
 
@@ -148,21 +156,22 @@ def test_labels_that_are_none(spoilt):
     assert len(rare) == 2 and {one["team"] for one in rare} == {"Kranich"}
 
 
-def test_records_that_are_wrong(spoilt):
-    ((schema,), (rule,), (wrong,)) = (spoilt(one) for one in ("schema_break", "rule_break", "wrong_answer"))
-    assert not schema["amount"].isdecimal() and any(letter.isdecimal() for letter in schema["amount"])
-    assert record_of(rule)["team"] == company.LARGE_LOSS_TEAM != rule["team"]
+def test_records_that_are_wrong(planted, spoilt):
+    (worded,), (schema,), (rule,), (wrong,) = (
+        spoilt(one) for one in ("no_number", "schema_break", "rule_break", "wrong_answer")
+    )
+    assert not worded["amount"].isdecimal() and any(letter.isdecimal() for letter in worded["amount"])
+    assert not any(letter.isdecimal() for letter in schema["date"])
+    assert record_of(rule)["code"] != rule["code"] and record_of(rule)["team"] == rule["team"]
+    assert rule["code"] in {one.code for one in company.PERILS.values() if one.line == rule["line"]}
     assert (wrong["code"], wrong["team"]) == (
         record_of(wrong)["code"],
         company.PERILS[wrong["line"], wrong["peril"]].team,
     )
-    told = [
-        one
-        for key, stories in faults.STORIES.items()
-        if key == (wrong["line"], wrong["peril"])
-        for one in (*stories.told, *stories.noted)
-    ]
-    assert not any(one.split("{")[0].strip().lower() in wrong["note"].lower() for one in told)
+    (place,) = planted["wrong_answer"]["places"]
+    sound, _ = faults.sound_sheets()
+    was = sound.rows[place["line"] - 2]
+    assert was["note"] == wrong["note"] and was["line"] != wrong["line"] and was["team"] != wrong["team"]
 
 
 def test_lengths_and_languages(spoilt):
@@ -190,3 +199,34 @@ def test_sample_numbers_are_valid_and_each_stands_in_its_row(spoilt):
     digits = "".join(letter for letter in faults.PERSONAL["card"] if letter.isdecimal())
     assert luhn.is_valid(digits)
     assert idnr.is_valid(faults.PERSONAL["tax_id"].removeprefix("Tax ID ").rstrip("."))
+
+
+def test_the_recipe_reads_it_and_leaves_out_what_cannot_be_used(out, planted):
+    recipe = recipe_from(RECIPE, {"data": str(out / faults.OLD), "test_data": str(out / faults.NEW)})
+    read = read_source(Source.of(recipe))
+    unusable = [
+        planted[name]["places"][0]["line"]
+        for name in ("no_answer", "broken_encoding", "broken_row", "no_number")
+    ]
+    assert sorted(one.line for one in read.rejected) == sorted(unusable)
+    tested = read_source(Source(recipe, recipe.test_data))
+    assert not tested.rejected and len(tested.examples) == faults.NEW_CLAIMS + 1
+    assert {one.line: one.time for one in tested.examples}[
+        planted["leak_time"]["places"][0]["line"]
+    ] < "2026-07-10"
+
+
+def test_schema_and_rule_of_the_records_are_found_in_spite_of_the_faults(out, planted):
+    recipe = recipe_from(RECIPE, {"data": str(out / faults.OLD)})
+    read = read_source(Source.of(recipe)).examples
+    contract = infer([one.answer for one in read], "json")
+    records = [(one.line, contract.parse(one.answer) or {}) for one in read]
+    broken = schema.finding(contract.json_schema, records)
+    wrong = ("schema_break", "label_case", "label_typo", "rare_label")
+    lines = {place["line"] for name in wrong for place in planted[name]["places"]}
+    assert broken is not None and broken.count == len(lines)
+    assert {line for case in broken.cases for line in case.lines} <= lines
+    proposed = {one.field: one.rule for one in proposing.propose([record for _, record in records], ())}
+    against = derivation.finding(contract.deriving({"code": proposed["code"]}), records)
+    assert against is not None and against.count == 1
+    assert against.cases[0].lines == (planted["rule_break"]["places"][0]["line"],)
