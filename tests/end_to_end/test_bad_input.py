@@ -68,7 +68,11 @@ LABELS = "".join(json.dumps(row) + "\n" for row in tiny.labels())
         ("n.jsonl", None, ["There is no file", "n.jsonl", "Check the path"]),
         ("n.jsonl", "", ["n.jsonl is empty", "one example per line"]),
         ("n.csv", "text,category\na,b\n", ["no column “prompt”; it has “text”, “category”", "--prompt"]),
-        ("n.jsonl", LABELS + "oops\n", ["line 49 is not JSON", "“oops”", "one JSON object per line"]),
+        (
+            "n.jsonl",
+            LABELS + "oops\n" * 3,
+            ["3 of 51 rows", "line 49 is not JSON", "“oops”", "one JSON object per line"],
+        ),
         ("n.jsonl", LABELS.replace("motor", "home").replace("travel", "home"), ["the same answer", "home"]),
         ("n.csv", "prompt,answer\n" + "a,\n" * 40, ["all 40 rows have no answer", "--answer"]),
         (
