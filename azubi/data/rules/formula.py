@@ -2,7 +2,7 @@
 
 Compiled once, computed per record. Beside CEL's own functions there are `date(text)`, `days(number)`,
 `round(number, digits)`, `min` and `max`. The work of one computation is bounded: the text has a longest
-length, at most two macros (`filter`, `map`, `all`, `exists`) go over lists, which may not be long, and nothing
+length, at most two macros (`filter`, `map`, `all`, `exists`) go over lists, which are short, and nothing
 can call out. Knows one record at a time; nothing of other fields' rules, files or models.
 """
 
