@@ -415,6 +415,10 @@ class _Line:
         rules = self.recipe.derive
         if self.parent is not None:
             rules = self.parent.rules(rules)
+            if self.recipe.accept_rules:
+                yield ev.Notice(
+                    text=f"Which fields are derived is settled by {self.parent.name}: no others are."
+                )
         elif self.recipe.accept_rules:
             rules = dict(rules)
             for one in proposing.propose([self.contract.parse(e.answer) or {} for e in seen], tuple(rules)):

@@ -2,8 +2,8 @@
 
 Compiled once, computed per record. Beside CEL's own functions there are `date(text)`, `days(number)`,
 `round(number, digits)`, `min` and `max`. The work of one computation is bounded: the text has a longest
-length, at most two macros (`filter`, `map`, `all`, `exists`) go over lists, and nothing can call out. Knows
-one record at a time; nothing of other fields' rules, files or models.
+length, at most two macros (`filter`, `map`, `all`, `exists`) go over lists, which are short, and nothing
+can call out. Knows one record at a time; nothing of other fields' rules, files or models.
 """
 
 import re
@@ -23,6 +23,9 @@ LONGEST = 20_000
 """Characters of a formula."""
 MOST_MACROS = 2
 """Macros over lists in one formula: each one inside another multiplies the work."""
+MOST_ITEMS = (0, 1_000, 100)
+"""With so many macros, the most items that stand in a formula and in what it reads: CEL takes time that grows
+with the square of a list's length, 0.1 s for these, and with its cube for a list within a list."""
 DIGITS = 12
 """Significant digits of a computed fraction, so that 0.1 + 0.2 is 0.3, as it is in the company's records."""
 
@@ -55,7 +58,7 @@ class Formula:
             SettingError: it is not CEL, reads a field that is not there, or would take too long.
         """
         self.name, self.text = name, text
-        _check_bounded(name, text)
+        self._room = _room(name, text)
         self._program = _compiled(name, text)
         self.inputs = _inputs(name, text, self._program, fields)
         """The fields that it reads, in the order of `fields`."""
@@ -64,6 +67,8 @@ class Formula:
     def value(self, record: Record) -> Any:
         """What the formula gives for `record`: a JSON value, or a `Lack`."""
         variables = {name: record[name] for name in self.inputs if name in record}
+        if self._room is not None and sum(map(_items, variables.values())) > self._room:
+            return Lack(f"the lists have more than {self._room:,} items, which would take long")
         if self._reads_record:
             variables[RECORD] = dict(record)
         try:
@@ -147,7 +152,12 @@ def mapped(entries: Mapping[Any, str]) -> str:
 # What a formula may say
 
 
-def _check_bounded(name: str, text: str) -> None:
+def _room(name: str, text: str) -> int | None:
+    """How many items the formula may read; None if it goes over no list.
+
+    Raises:
+        SettingError: it could take long.
+    """
     if len(text) > LONGEST:
         raise SettingError(
             f"The rule for {name} has {len(text):,} characters; {LONGEST:,} is the most.",
@@ -160,6 +170,14 @@ def _check_bounded(name: str, text: str) -> None:
             f"{MOST_MACROS} is the most, so that it can never take long.",
             "Split it into two derived fields.",
         )
+    room, own = MOST_ITEMS[macros], _bare(text).count(",")
+    if macros and own >= room:
+        raise SettingError(
+            f"The rule for {name} goes over lists and has {own:,} items itself; {room:,} is the most, "
+            "so that it can never take long.",
+            "Split it into two derived fields, or let the field be learned.",
+        )
+    return room - own if macros else None
 
 
 def _compiled(name: str, text: str) -> cel.Program:
@@ -245,6 +263,13 @@ def _cause(error: Exception) -> str:
             "string(x) for text"
         )
     return f"CEL says: {_short(str(error).split('. ')[0])}"
+
+
+def _items(value: Any) -> int:
+    """How many values stand in a value."""
+    if isinstance(value, list):
+        return 1 + sum(map(_items, value))
+    return 1 + sum(map(_items, value.values())) if isinstance(value, dict) else 1
 
 
 def _listed(names: list[str]) -> str:

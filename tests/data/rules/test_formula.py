@@ -86,12 +86,25 @@ def test_what_cannot_be_computed_is_a_lack_with_its_reason(text, record, words):
         ('record.line + record["claim number"]', "“claim number”.*Did you mean “claim no”"),
         (" " * LONGEST + "1", "20,001 characters"),
         ("docs.map(a, docs.map(b, docs.map(c, a + b + c)))", "3 times"),
+        ("docs.map(a, docs.map(b, a + b)) == [" + "1, " * 100 + "1]", "102 items itself; 100 is the most"),
+        ("[" + "1, " * 1_000 + "1].filter(a, a > amount)", "1,001 items itself"),
         ("(" * 200 + "1" + ")" * 200, "not a CEL expression"),
     ],
 )
 def test_what_is_refused_names_value_and_remedy(text, words):
     with pytest.raises(SettingError, match=words):
         Formula("team", text, FIELDS)
+
+
+def test_long_lists_are_not_gone_over():
+    once = Formula("team", "docs.filter(a, a == line)", FIELDS)
+    assert once.value({"docs": ["x"] * 900, "line": "x"}) == ["x"] * 900
+    found = once.value({"docs": [["x"] * 100] * 10, "line": "x"})
+    assert found == Lack("the lists have more than 999 items, which would take long")
+    twice = Formula("team", "docs.map(a, docs.map(b, a + b)).size()", FIELDS)
+    assert twice.value({"docs": ["x"] * 90}) == 90
+    assert isinstance(twice.value({"docs": ["x"] * 100}), Lack)
+    assert Formula("team", "docs.size()", FIELDS).value({"docs": ["x"] * 5_000}) == 5_000
 
 
 def test_text_that_looks_like_a_field_or_a_macro_is_text():
