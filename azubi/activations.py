@@ -60,7 +60,7 @@ _SHARD = 256 << 20
 _OPEN = 200
 """Shards that one process holds open; the system allows it about a thousand files."""
 _NOBODY = "nobody"
-"""The version of whoever writes nothing."""
+"""The version of whoever writes nothing; it has no key."""
 _LAYOUT = 3
 """Of the index. A cache of another layout is emptied: it can be computed again."""
 _SCHEMA = """
@@ -275,7 +275,7 @@ class ActivationCache:
             if self._index.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
                 self._begin()
             self._renew()
-            if self._keys.make(self._version):
+            if self._version != _NOBODY and self._keys.make(self._version):
                 self._drop_version(self._version)
             self._tidy()
 
@@ -559,7 +559,6 @@ def erase_questions(home: Path, questions: Iterable[str]) -> int:
         return cache.erase(questions)
     finally:
         cache.close()
-        Keys(home).throw_away(_NOBODY)
 
 
 @contextmanager

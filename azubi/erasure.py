@@ -15,7 +15,7 @@ from azubi import activations, files
 from azubi import events as ev
 from azubi.data.side import Side
 from azubi.data.versions.manifest import Manifest
-from azubi.data.versions.row import Row
+from azubi.data.versions.row import Part, Row
 from azubi.dataroom.erased import Erased, Erasure, Learner
 from azubi.dataroom.versions import Versions, now
 from azubi.errors import UnknownData
@@ -149,7 +149,7 @@ def _learners(home: Path, versions: Versions, found: dict[str, list[Row]]) -> It
 
 def _side(versions: Versions, card: Card, rows: Sequence[Row]) -> Side:
     """What a specialist used rows for; where several hold, the one that left most in it."""
-    parts: dict[str, Side] = {"test_data": "test", "validation_data": "validation"}
+    parts: dict[Part, Side] = {"test_data": "test", "validation_data": "validation"}
     manifest = versions.get(card.data_version)
     told = card.recipe.get("split")
     seed = card.recipe.get("seed")
@@ -161,7 +161,7 @@ def _side(versions: Versions, card: Card, rows: Sequence[Row]) -> Side:
     used: set[Side] = set()
     for row in rows:
         # What the split left out was used for nothing, yet better told than not.
-        by_split = next((sides[name] for name in row.questions if name in sides), "train")
+        by_split: Side = next((sides[name] for name in row.questions if name in sides), "train")
         used.add(parts.get(row.part, by_split))
     return "train" if "train" in used else "validation" if "validation" in used else "test"
 

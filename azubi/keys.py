@@ -77,5 +77,5 @@ class Keys:
                 file.write(bytes(path.stat().st_size))
                 file.flush()
                 os.fsync(file.fileno())
-            path.unlink()
+            path.unlink(missing_ok=True)  # another process may have been quicker
         return True

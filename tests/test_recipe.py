@@ -13,14 +13,15 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from azubi import erasure, files
 from azubi import events as ev
-from azubi import files
 from azubi.activations import ActivationCache, erase
 from azubi.ask import answer
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import splitting
 from azubi.data.example import Example, Turn
 from azubi.data.splitting import place
+from azubi.dataroom.versions import Versions
 from azubi.errors import DataError, SettingError
 from azubi.halves import DecoderHalves, EncoderHalves
 from azubi.recipe import resume, run
@@ -593,3 +594,62 @@ def test_smoothing_and_weights_change_training_but_not_how_it_is_measured(base, 
 def test_only_labels_are_weighted(recipe, home):
     with pytest.raises(SettingError, match="not labels of a closed set"):
         list(run(recipe("json", "decoder", label_weights="balanced"), home))
+
+
+# Data versions
+
+
+def test_a_run_keeps_its_data_once_and_the_papers_name_them(recipe, home):
+    settings = recipe(tail_layers=1)
+    ready = only(list(run(settings, home)), ev.DataReady)
+    list(run(settings.model_copy(update={"epochs": 1}), home))
+    (found,) = Versions(home).list()
+    assert ready.version == found.version == Store(home).get("tiny").data_version
+    assert (found.counts, len(found.splits)) == ({"data": 48}, 1)
+    assert found.mapping["prompt"] == "prompt"
+    counts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
+    assert found.splits[0].counts == counts == Store(home).get("tiny").counts
+
+
+def test_a_run_that_does_not_come_to_its_trunk_keeps_no_data(recipe, home):
+    with pytest.raises(SettingError):
+        list(run(recipe("text", "encoder"), home))
+    assert Versions(home).list() == []
+
+
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+def test_what_was_erased_is_left_out_by_later_runs(base, recipe, home):
+    rows = [{**row, "claim": f"C-{number}"} for number, row in enumerate(tiny.labels(60))]
+    settings = recipe(rows=rows, base=base, tail_layers=1, id="claim", epochs=1)
+    first = only(list(run(settings, home)), ev.DataReady)
+    version = Versions(home).get(first.version)
+    sides = Versions(home).sides(version, version.splits[0].name)
+    gone = next(row for row in Versions(home).rows(version) if sides[row.questions[0]] == "train")
+    cache = ActivationCache(home, "reader")
+    before = cache._index.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
+    report = erasure.erase(home, [gone.id])
+    after = cache._index.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
+    cache.close()
+    assert (before - after, report.activations) == (1, 1)
+    assert [(one.name, one.side) for one in report.learners] == [("tiny@1", "train")]
+    events = list(run(settings, home, fresh=True))
+    second = only(events, ev.DataReady)
+    assert (second.train, second.validation, second.test) == (first.train - 1, first.validation, first.test)
+    assert "1 row is left out: it was erased (azubi data erase)." in [
+        event.text for event in events if isinstance(event, ev.Notice)
+    ]
+    assert only(events, ev.TrunkDone).computed == 0, "all else was in the cache"
+    assert second.version != first.version
+    assert len(Versions(home).list()) == 2
+
+
+def test_a_run_finishes_an_erasure_that_was_killed(recipe, home, monkeypatch):
+    settings = recipe(tail_layers=1, epochs=1)
+    list(run(settings, home))
+    gone = next(Versions(home).rows(Versions(home).list()[0]))
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "finish", lambda home: 0)
+        erasure.erase(home, [gone.id])
+    assert Versions(home).list()[0].rows == 48
+    list(run(settings, home, fresh=True))
+    assert [one.rows for one in Versions(home).list()] == [47, 47]

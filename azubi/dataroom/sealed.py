@@ -51,6 +51,8 @@ def read(path: Path, label: str, cipher: AESGCM) -> Iterator[str]:
             sealed = file.read(size)
             last = not file.peek(1)
             try:
+                if len(sealed) != size:
+                    raise InvalidTag
                 packed = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _told(label, number, last))
             except (InvalidTag, ValueError) as error:
                 raise CorruptFile(
