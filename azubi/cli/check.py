@@ -24,8 +24,13 @@ Out = Annotated[
 ]
 
 
+Brief = Annotated[bool, typer.Option("--brief", help="A line for each finding; the page tells the rest.")]
+
+
 @with_recipe_flags
-def check(session: Session, source: Source, out: Out = None, **flags: str | bool | None) -> None:
+def check(
+    session: Session, source: Source, out: Out = None, brief: Brief = False, **flags: str | bool | None
+) -> None:
     """Look through worked examples and say what is wrong with them.
 
     They are read as `azubi tune` would read them, with the same settings. The exit code is 2 if something
@@ -43,6 +48,6 @@ def check(session: Session, source: Source, out: Out = None, **flags: str | bool
     if session.json:
         session.emit(found.model_dump(mode="json"))
     else:
-        show(found, session.out())
+        show(found, session.out(), brief=brief)
     if found.level == "error":
         raise typer.Exit(2)

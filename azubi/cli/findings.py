@@ -19,18 +19,32 @@ _INDENT = 11
 """Columns of the mark in front of a finding."""
 
 
-def show(check: Check, console: Console) -> None:
-    """Print the verdict, each finding, and where the page is."""
+def show(check: Check, console: Console, *, brief: bool = False) -> None:
+    """Print the verdict, each finding (if `brief`, its title and first place), and the page."""
     console.width = min(console.width, _WIDEST)
     console.print(Text(clean(f"{check.source}: {amounts(check)}")))
     console.print(Text(verdict(check), style="bold"))
-    for finding in check.findings:
-        console.print()
-        console.print(_drawn(finding))
     console.print()
+    for finding in check.findings:
+        console.print(_line(finding) if brief else _drawn(finding))
+        if not brief:
+            console.print()
+    if brief:
+        console.print()
     places = {"Page": check.page, "Rejected": check.rejected_file}
     for line in facts({name: place for name, place in places.items() if place}):
         print(clean(line))
+
+
+def _line(finding: Finding) -> Table:
+    grid = Table.grid(padding=(0, 0))
+    grid.add_column(width=_INDENT)
+    grid.add_column()
+    style = _STYLES[finding.level]
+    first = where(finding, finding.cases[0]) if finding.cases else ""
+    title = Text(clean(finding.title))
+    grid.add_row(Text(MARKS[finding.level], style=style), title + Text(f"  {first}", style="dim"))
+    return grid
 
 
 def _drawn(finding: Finding) -> Table:

@@ -31,10 +31,10 @@ class Lesson:
     """Places in `targets` that are left out of the loss (see `form`)."""
     weight: float = 1.0
     """How much it counts in the loss (see `balance`)."""
-    question: str = ""
-    """Name of the question that it was made from, so that what is kept of it can be erased."""
     places: Tokens | None = None
     """Where in `tokens` each target is predicted; None if at the end, one after the other."""
+    question: str = ""
+    """Name of the question that it was made from, so that what is kept of it can be erased."""
 
     @property
     def answers(self) -> list[Tokens]:

@@ -1,9 +1,10 @@
 """`make demo`: the main job on the example company, from claim notes to two proven specialists.
 
+    inbox    what is wrong with an export as it came?    azubi check
     triage   which of twelve teams takes a claim?        base minilm
     intake   the whole intake record as JSON             base smollm2-135m
 
-Does nothing that `azubi tune` would not: it writes the notes and runs two recipes.
+Does nothing that `azubi check` and `azubi tune` would not: it writes the notes and runs three recipes.
 """
 
 import sys
@@ -19,6 +20,7 @@ HERE = Path(__file__).parent
 RECIPES = HERE.parent.parent / "recipes"
 sys.path.insert(0, str(HERE))
 
+from faults import NEW, OLD, write_inbox  # noqa: E402
 from generate import HELDOUT_NOTES, SEED, TRAINING_NOTES, generate, write_tasks  # noqa: E402
 
 TASKS = {
@@ -38,6 +40,18 @@ def main() -> int:
         "answers its clerks gave. What the clerks know stands in examples/insurer/handbook.md; the\n"
         f"model has never seen it. {HELDOUT_NOTES} notes of other policyholders are kept back as the test.\n"
     )
+    console.print(
+        Rule("First, what is wrong with the claims as they came out of the claims system?", align="left")
+    )
+    planted = write_inbox(notes)
+    console.print(
+        f"(For you to see what azubi finds, {len(planted)} faults of {len(planted)} kinds were planted.)"
+    )
+    sides = ["--data", str(notes / OLD), "--test-data", str(notes / NEW)]
+    # Exit code 2: there are faults that keep azubi from learning, as planted.
+    if (code := azubi(["check", str(RECIPES / "inbox.yaml"), *sides, "--brief"])) not in (0, 2):
+        return code
+    print()
     for number, (task, what) in enumerate(TASKS.items(), start=1):
         console.print(Rule(f"Specialist {number} of {len(TASKS)}, {task}: {what}", align="left"))
         files = ["--data", str(notes / f"{task}.jsonl"), "--test-data", str(notes / f"{task}-heldout.jsonl")]

@@ -74,7 +74,7 @@ def test_wrong_usage(arguments, named, capsys):
     assert main([*arguments, "--json"] if arguments != ["--home"] else ["--json", "--home"]) == 2
     out, err = capsys.readouterr()
     document = json.loads(out)["error"]
-    assert document["kind"] == ("setting_error" if named == "SOURCE" else "usage_error")
+    assert document["kind"] == "usage_error"
     assert named in document["problem"] and named in err
 
 

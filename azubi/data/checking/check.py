@@ -127,7 +127,7 @@ def examine(
     data: Input,
     test: Input | None = None,
     *,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
     folder: Path | None = None,
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
     features: Features = spelling_features,
@@ -141,7 +141,7 @@ def examine(
     Raises:
         DataError: the source cannot be read, or holds no row at all.
     """
-    begun, seconds = time.monotonic(), dict[str, float]()
+    begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
     most_rejected = recipe.limits.rejected
     with Intake(folder) as intake:
         told = partial(_tell_reading, hear)

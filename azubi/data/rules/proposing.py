@@ -82,7 +82,10 @@ def finding(proposals: Sequence[Proposal], against: Finding | None = None) -> Fi
         return None
     named = ", ".join(one.field for one in proposals)
     follows = "field follows" if len(proposals) == 1 else "fields follow"
-    less = f" {against.count:,} records say otherwise." if against is not None else ""
+    less = ""
+    if against is not None:
+        say = "record says" if against.count == 1 else "records say"
+        less = f" {against.count:,} {say} otherwise."
     return Finding(
         kind="hidden_rules",
         level="note",

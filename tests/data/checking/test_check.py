@@ -2,23 +2,21 @@
 
 import json
 import random
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
-from azubi.data.checking.check import CHECKS, Check, Input, examine
+from azubi.data.checking.check import Check, Input, examine
 from azubi.data.checking.subject import Subject, Tokens
 from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
+from azubi.data.reading import Rejected
 from azubi.errors import DataError
-from tests.data.checking.company import checked, clean, example, later, letter
+from tests.data.checking.company import OWN, checked, clean, example, later, letter
 
 
-@dataclass
-class Bad:
-    line: int
-    reason: str = "no answer"
-    raw: str = "…"
+def rejected(line, reason="no answer", raw="…"):
+    return Rejected(line, reason, raw)
 
 
 def found(check, kind):
@@ -58,7 +56,7 @@ def test_a_clean_set_raises_no_warning():
 
 
 def test_rows_that_cannot_be_used():
-    rows = [Bad(12, "no prompt"), *clean(), *(Bad(line) for line in (500, 501, 502, 503, 504, 505))]
+    rows = [rejected(12, "no prompt"), *clean(), *(rejected(line) for line in (500, 501, 502, 503, 504, 505))]
     one = alone(checked(rows), "rejected_rows")
     assert (one.level, one.count) == ("warning", 7)
     assert lines(one) == [(12,), (500,), (501,), (502,), (503,)]
@@ -68,19 +66,19 @@ def test_rows_that_cannot_be_used():
 
 def test_more_than_five_percent_of_rejected_rows_are_an_error():
     rows = clean(95)
-    assert checked([*rows, *[Bad(200)] * 5]).level == "warning"
-    check = checked([*rows, *[Bad(200)] * 6])
+    assert checked([*rows, *[rejected(200)] * 5]).level == "warning"
+    check = checked([*rows, *[rejected(200)] * 6])
     assert found(check, "rejected_rows").level == check.level == "error"
-    assert checked([*rows, *[Bad(200)] * 6], most_rejected=0.1).level == "warning"
+    assert checked([*rows, *[rejected(200)] * 6], limits={"rejected": 0.1}).level == "warning"
 
 
 def test_rejected_rows_of_the_test_are_told_apart():
-    one = alone(checked(clean(), [*later(), Bad(102)]), "rejected_test_rows")
+    one = alone(checked(clean(), [*later(), rejected(102)]), "rejected_test_rows")
     assert lines(one) == [(102,)]
 
 
 def test_nothing_but_rejected_rows_is_an_error_and_no_rows_at_all_are_refused():
-    check = checked([Bad(2), Bad(3)])
+    check = checked([rejected(2), rejected(3)])
     assert kinds(check, "error", "warning", "note") == {"rejected_rows"}
     assert check.level == "error"
     with pytest.raises(DataError, match=r"letters\.csv has a header, but no rows"):
@@ -91,14 +89,14 @@ def test_repeats():
     rows = clean()
     rows[20] = replace(rows[5], line=22)
     rows[30] = asking(replace(rows[5], line=32), rows[5].prompt.upper() + "!")
-    one = found(check := checked(rows, by="group"), "repeated_examples")
+    one = found(check := checked(rows, split={"by": "group"}), "repeated_examples")
     assert (one.level, one.count, lines(one)) == ("note", 2, [(7, 22), (7, 32)])
     assert kinds(check, "error", "warning") == set()
 
 
 def test_many_repeats_are_a_warning():
     rows = clean()
-    one = alone(checked([*rows, *rows[:50]], by="group"), "repeated_examples")
+    one = alone(checked([*rows, *rows[:50]], split={"by": "group"}), "repeated_examples")
     assert (one.level, one.count) == ("warning", 50)
 
 
@@ -270,7 +268,7 @@ def test_groups_that_the_split_would_part():
     rows[9] = replace(rows[9], group=rows[2].group)
     one = alone(checked(rows), "leak_groups")
     assert (one.count, lines(one)) == (1, [(4, 11)])
-    assert kinds(checked(rows, by="group"), "warning") == set()
+    assert kinds(checked(rows, split={"by": "group"}), "warning") == set()
 
 
 def test_answers_that_stand_in_the_prompt():
@@ -303,7 +301,7 @@ def test_many_faults_are_shown_worst_first_and_five_cases_each():
     rows = clean()
     for place in random.Random(2).sample(range(200, 400), 30):
         rows[place] = replace(asking(rows[place], rows[place - 200].prompt), answer="motor")
-    check = checked([*rows, *[Bad(900)] * 90])
+    check = checked([*rows, *[rejected(900)] * 90])
     levels = [one.level for one in check.findings]
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
     assert max(len(one.cases) for one in check.findings) == 5
@@ -344,14 +342,14 @@ def test_a_check_is_added_by_naming_it(tmp_path):
         yield Finding(kind="questions", level="note", title=f"{asked} ask.", count=asked, why="", remedy="")
 
     rows = [*clean(10), example("And now?", "motor", 12)]
-    check = examine(Input("x", rows), folder=tmp_path, checks=(*CHECKS, questions))
+    check = examine(Input("x", rows), folder=tmp_path, checks=(*OWN, questions))
     assert found(check, "questions").count == 1
     assert "1 ask." in (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "questions" in check.seconds
 
 
 def test_rejected_rows_are_written_and_an_old_file_goes(tmp_path):
-    check = checked([*clean(99), Bad(101, "no prompt", "x;y")], folder=tmp_path)
+    check = checked([*clean(99), rejected(101, "no prompt", "x;y")], folder=tmp_path)
     (row,) = map(json.loads, (tmp_path / "rejected.jsonl").read_text(encoding="utf-8").splitlines())
     assert row == {"source": "letters.csv", "line": 101, "reason": "no prompt", "raw": "x;y"}
     assert check.rejected_file == str(tmp_path / "rejected.jsonl")
@@ -361,23 +359,23 @@ def test_rejected_rows_are_written_and_an_old_file_goes(tmp_path):
 
 def test_a_source_that_fails_halfway_leaves_nothing_half_written(tmp_path):
     def rows():
-        yield Bad(2)
+        yield rejected(2)
         raise DataError("The file ends in the middle.")
 
     with pytest.raises(DataError):
-        examine(Input("x", rows()), folder=tmp_path)
+        examine(Input("x", rows()), folder=tmp_path, checks=OWN)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_says_what_it_is_doing():
     told = []
-    examine(Input("x", clean(40)), hear=told.append)
+    examine(Input("x", clean(40)), hear=told.append, checks=OWN)
     assert told[0] == "Comparing prompts"
     assert "Looking for: near duplicates" in told
 
 
 def test_a_check_survives_as_json():
-    check = checked([*clean(), Bad(500)], later())
+    check = checked([*clean(), rejected(500)], later())
     assert Check.model_validate_json(check.model_dump_json()) == check
 
 
