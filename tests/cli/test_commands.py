@@ -35,6 +35,7 @@ class Card(BaseModel):
     bytes: int = 118_900
     prime: str | None = None
     parent: str | None = None
+    data_version: str = ""
     contract: Contract = Contract(task="labels")
 
 
