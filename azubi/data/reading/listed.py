@@ -10,6 +10,8 @@ from azubi.errors import DataError
 
 _NEXT = re.compile(r"[\s,]*")
 _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""What stands for bytes that could not be decoded."""
 _PIECE = 1 << 18
 _PASSED = 1 << 14
 """Characters that were passed before they are let go: an error of the parser counts the lines before it."""
@@ -95,7 +97,7 @@ class _Window:
             return Rejected(
                 line, f"has {len(raw):,} characters; limits.row allows {self._most:,}", shortened(raw)
             )
-        if any("\udc80" <= sign <= "\udcff" for sign in raw) if not raw.isascii() else False:
+        if _NO_TEXT.search(raw):
             return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
         if not isinstance(values, dict):
             return Rejected(line, "is JSON, but not an object", shortened(raw))
@@ -112,12 +114,8 @@ class _Window:
         if found:
             self._pass(found.end())
         else:
-            closing = self._held.rstrip()
-            self._pass(
-                len(closing) - 1
-                if closing.endswith("]") and len(closing) - 1 > self._place
-                else len(self._held)
-            )
+            closing = len(self._held.rstrip().removesuffix("]"))
+            self._pass(max(self._place + 1, closing))
         return Rejected(line, f"is not JSON: {cause}", raw)
 
     def _line_at(self, place: int) -> int:

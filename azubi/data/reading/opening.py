@@ -42,8 +42,14 @@ def opened(path: Path, most: int) -> Iterator[io.BufferedReader]:
 
 
 @contextlib.contextmanager
-def seekable(file: io.BufferedReader) -> Iterator[IO[bytes]]:
-    """A copy on disk of what is left of `file`, for formats that are read from their end."""
+def seekable(file: io.BufferedReader, path: Path) -> Iterator[IO[bytes]]:
+    """What `file`, opened from `path`, holds, for formats that are read from their end: itself, or a copy."""
+    if path != STDIN and path.is_file():
+        with path.open("rb") as plain:
+            if not plain.read(4).startswith((_GZIP, _ZSTD)):
+                plain.seek(0)
+                yield plain
+                return
     with tempfile.TemporaryFile() as copy:
         while block := file.read(BLOCK):
             copy.write(block)
@@ -53,8 +59,10 @@ def seekable(file: io.BufferedReader) -> Iterator[IO[bytes]]:
 
 def samples(path: Path) -> bytes:
     """Whole lines from places all over a file that is not packed; nothing if it is, or is short."""
+    if path == STDIN or not path.is_file():  # what a pipe gives is gone then
+        return b""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        size = file.seek(0, io.SEEK_END) if path != STDIN else 0
+        size = file.seek(0, io.SEEK_END)
         file.seek(0)
         if size <= BLOCK or file.read(4).startswith((_GZIP, _ZSTD)):
             return b""

@@ -56,7 +56,9 @@ class Source:
     @property
     def lasting(self) -> bool:
         """Whether it is a file, whose content has a hash."""
-        return self.path is not None and self.path != STDIN and not self.path.is_dir()
+        if self.path is None or self.path == STDIN:
+            return False
+        return self.path.is_file() or not self.path.exists()
 
     def stream(self) -> Iterator[Example | Rejected]:
         """Each example and each row that cannot be used, in the order of the source.
@@ -101,11 +103,11 @@ class Source:
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
             if start.startswith(parquet.MAGIC):
-                with seekable(file) as copy:
-                    yield from parquet.rows(copy, name, limits.office)
+                with seekable(file, path) as whole:
+                    yield from parquet.rows(whole, name, limits.office)
             elif start.startswith((archive.MAGIC, workbook.OLD)):
-                with seekable(file) as copy:
-                    yield from workbook.rows(copy, name, self.recipe.sheet, limits)
+                with seekable(file, path) as whole:
+                    yield from workbook.rows(whole, name, self.recipe.sheet, limits)
             else:
                 more = samples(path) if self.recipe.encoding is None else b""
                 yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row, more))

@@ -2,13 +2,18 @@
 
 import gzip
 import io
+import os
 import subprocess
 import sys
+import threading
 
+import pyarrow
 import pytest
 import zstandard
+from pyarrow import parquet
 
-from azubi.data.reading import read
+from azubi.data.reading import Source, read, stream
+from azubi.settings import Recipe
 from tests.data.reading.writing import lines, pairs, refused
 
 ROWS = lines({"prompt": "a", "answer": "x"}, {"prompt": "ä", "answer": "y"})
@@ -21,6 +26,13 @@ def test_packed_files_are_taken_as_they_are(file, kind, name):
     text = "prompt,answer\na,x\nä,y\n" if "csv" in name else ROWS
     path = file(PACK[kind](text.encode()), name + kind if name.endswith(".") else name)
     assert pairs(read(path)) == [("a", "x"), ("ä", "y")]
+
+
+@pytest.mark.parametrize("kind", PACK)
+def test_formats_read_from_their_end_may_be_packed_too(file, kind):
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.table({"prompt": ["a"], "answer": ["x"]}), out)
+    assert pairs(read(file(PACK[kind](out.getvalue()), "a.parquet"))) == [("a", "x")]
 
 
 def test_several_packed_parts_in_a_row(file):
@@ -53,6 +65,18 @@ def test_standard_input_from_a_pipe():
     code = "from azubi import data; print(len(data.read('-').examples))"
     done = subprocess.run([sys.executable, "-c", code], input=ROWS.encode(), capture_output=True, timeout=60)
     assert done.stdout.strip() == b"2", done.stderr
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_a_pipe_with_a_name_is_read_once(tmp_path, pack):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    content = pack(b"prompt,answer\n" + b"a,x\n" * 500_000)
+    writing = threading.Thread(target=path.write_bytes, args=(content,))
+    writing.start()
+    assert not Source.of(Recipe(data=path)).lasting
+    assert sum(1 for _ in stream(path)) == 500_000
+    writing.join()
 
 
 def test_a_line_of_200_mb_is_left_out_and_the_rest_goes_on(tmp_path):
