@@ -593,9 +593,9 @@ def _resealed(
     """
     moved, place = [], 0
     with path.open("wb") as file:
-        for key, offset, size, *shape in rows:
+        for key, offset, size, lines, columns, form, dtype in rows:
             source.seek(offset)
-            sealed, label = source.read(size), _label(key, *shape)
+            sealed, label = source.read(size), _label(key, lines, columns, form, dtype)
             try:
                 plain = old.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
             except (InvalidTag, ValueError):

@@ -26,8 +26,8 @@ def schema_and_rules(subject: Subject) -> Iterator[Finding]:
     telling = schemas.Teller()
     for _, record in _records(subject):
         telling.show(record)
-    schema = subject.schema or telling.schema()
-    contract = Contract(task="json", fields=telling.names, json_schema=dict(schema))
+    schema = dict(subject.schema or telling.schema())
+    contract = Contract(task="json", fields=telling.names, json_schema=schema)
     if broken := schemas.finding(schema, _records(subject)):
         yield broken
     yield _followed(schema, given=bool(subject.schema))

@@ -11,6 +11,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import pyarrow
@@ -109,7 +110,7 @@ class Spool:
             self._writer = None
         with pyarrow.ipc.open_stream(pyarrow.PythonFile(_Again(self._file.fileno()), mode="r")) as stream:
             for batch in stream:
-                yield lambda batch=batch: _unpacked(batch)
+                yield partial(_unpacked, batch)
 
 
 class _Again(io.RawIOBase):
