@@ -1,13 +1,17 @@
 """A check with a base's tokenizer, from a file on disk to the page."""
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from azubi import inspection
+from azubi.cli.recipe_file import recipe_from
 from azubi.data import check
 from azubi.errors import BaseModelError
 from azubi.settings import Recipe
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -76,3 +80,59 @@ def test_from_python_with_examples_and_with_a_test(letters, tmp_path):
     rows = [Example((Turn("user", f"Question {number}"),), "yes", number) for number in range(9)]
     assert check(rows).counts["examples"] == 9
     assert of_kind(check(letters, "text", "label", test_data=letters), "leak_prompts").count == 41
+
+
+# The example company's inbox: what was planted is found, where it was planted.
+
+KINDS = {
+    "no_answer": "rejected_rows",
+    "broken_encoding": "rejected_rows",
+    "broken_row": "rejected_rows",
+    "no_number": "rejected_rows",
+    "exact_duplicate": "repeated_examples",
+    "near_duplicate": "near_duplicates",
+    "contradiction": "contradictions",
+    "label_case": "label_variants:team",
+    "label_typo": "label_variants:team",
+    "rare_label": "rare_labels:team",
+    "schema_break": "breaks_schema",
+    "rule_break": "hidden_rules",
+    "wrong_answer": "likely_wrong",
+    "too_long": "too_long",
+    "other_language": "languages",
+    "leak_near_equal": "leak_near_prompts",
+    "leak_group": "leak_groups",
+    "leak_answer_in_prompt": "leak_test_codes",
+}
+
+
+@pytest.fixture(scope="module")
+def inbox(tmp_path_factory):
+    """A check of the inbox, and what was planted in it."""
+    sys.path.insert(0, str(ROOT / "examples" / "insurer"))
+    from faults import NEW, OLD, write_inbox
+
+    folder = tmp_path_factory.mktemp("inbox")
+    planted = write_inbox(folder)
+    wanted = recipe_from(
+        ROOT / "recipes" / "inbox.yaml", {"data": str(folder / OLD), "test_data": str(folder / NEW)}
+    )
+    return inspection.inspect(wanted, folder / "home"), {one.fault: one for one in planted}
+
+
+@pytest.mark.parametrize("fault", KINDS)
+def test_what_was_planted_is_found_where_it_was_planted(inbox, fault):
+    check, planted = inbox
+    places = {line for _, line in planted[fault].places}
+    found = [one for one in check.findings if one.kind == KINDS[fault]]
+    assert any(places & set(case.lines) for one in found for case in one.cases), [
+        (one.kind, one.cases) for one in check.findings
+    ]
+
+
+def test_personal_data_of_each_planted_kind_are_counted(inbox):
+    check, planted = inbox
+    (found,) = [one for one in check.findings if one.kind == "personal_data"]
+    kinds = {name.removeprefix("personal_") for name in planted if name.startswith("personal_")}
+    assert len(kinds) == 10
+    assert len(found.details["kinds"]) >= 10

@@ -20,7 +20,13 @@ from azubi.data.checking.duplicates import near_duplicates, repeated_examples
 from azubi.data.checking.intake import Intake
 from azubi.data.checking.labels import label_counts, label_imbalance, label_variants, rare_labels
 from azubi.data.checking.languages import languages
-from azubi.data.checking.leaks import backward_time, given_away_answers, leaked_groups, leaked_prompts
+from azubi.data.checking.leaks import (
+    backward_time,
+    given_away_answers,
+    given_away_codes,
+    leaked_groups,
+    leaked_prompts,
+)
 from azubi.data.checking.lengths import lengths
 from azubi.data.checking.records import schema_and_rules
 from azubi.data.checking.rejected import rejected_rows
@@ -60,6 +66,7 @@ CHECKS: tuple[Checker, ...] = (
     leaked_groups,
     backward_time,
     given_away_answers,
+    given_away_codes,
     label_variants,
     rare_labels,
     schema_and_rules,

@@ -53,20 +53,27 @@ def label_counts(subject: Subject) -> Iterator[Finding]:
 
 
 def rare_labels(subject: Subject) -> Iterator[Finding]:
-    """Labels with fewer than five examples; not those that are another spelling of a frequent one."""
-    if subject.kind != "labels":
-        return
-    counts = subject.tally.answers
+    """Labels (or values of a record's closed field) with fewer than five examples; no misspelt ones."""
+    if subject.kind == "labels":
+        yield from _rare(subject, subject.tally.answers)
+    elif subject.kind == "json":
+        for field, counts in _closed_fields(subject).items():
+            yield from _rare(subject, counts, field)
+
+
+def _rare(subject: Subject, counts: Mapping[str, int], field: str = "") -> Iterator[Finding]:
     misspelt = {name for name, _, _ in _spellings(counts)}
     rare = {name: count for name, count in counts.items() if count < FEWEST and name not in misspelt}
     if not rare:
         return
     shown = sorted(rare, key=lambda name: (rare[name], name))[:SHOWN]
-    lines = _lines(subject, shown)
+    lines = _lines(subject, shown, field)
+    what = f"value of {excerpt(field, 40)}" if field else "label"
+    many = f"values of {excerpt(field, 40)}" if field else "labels"
     yield Finding(
-        kind="rare_labels",
+        kind=f"rare_labels:{field}" if field else "rare_labels",
         level="warning",
-        title=f"{some(len(rare), 'label has', 'labels have')} fewer than {FEWEST} examples.",
+        title=f"{some(len(rare), f'{what} has', f'{many} have')} fewer than {FEWEST} examples.",
         count=len(rare),
         cases=tuple(
             Case(lines=tuple(lines[name]), text=f"{excerpt(name, 60)}: {some(rare[name], 'example')}")

@@ -20,7 +20,11 @@ SHORTEST = 40
 SURE = 0.95
 """How likely the language must be."""
 SEEN = 2
-"""Prompts that must be in a language before it is named."""
+"""Prompts that must be in a language before it is named,"""
+CLEAR = 0.999
+"""unless one of them is as sure as this,"""
+LONG = 150
+"""and has so many letters."""
 _LOOKED_AT = 400
 """Characters of a prompt."""
 
@@ -29,16 +33,19 @@ def languages(subject: Subject) -> Iterator[Finding]:
     """The languages and their shares; the first prompts in the rarer ones."""
     found: Counter[str] = Counter()
     lines: dict[str, list[Case]] = {}
-    looked_at = 0
+    looked_at, clear = 0, set[str]()
     for example in subject.drawn(DRAWN):
         looked_at += 1
-        language = _language(example.prompt)
+        language, certain = _language(example.prompt)
         if language:
             found[language] += 1
+            clear |= {language} if certain else set()
             case = Case(lines=(example.line,), text=f"{_name(language)}: {excerpt(example.prompt)}")
             lines.setdefault(language, []).append(case)
             del lines[language][SHOWN:]
-    known = [(language, count) for language, count in found.most_common() if count >= SEEN]
+    known = [
+        (language, count) for language, count in found.most_common() if count >= SEEN or language in clear
+    ]
     if not known:
         return
     total = sum(count for _, count in known)
@@ -60,13 +67,14 @@ def languages(subject: Subject) -> Iterator[Finding]:
     )
 
 
-def _language(text: str) -> str:
-    """The ISO 639-1 code; empty if it cannot be told."""
+def _language(text: str) -> tuple[str, bool]:
+    """The ISO 639-1 code, empty if it cannot be told; and whether there is no doubt."""
     start = text[:_LOOKED_AT]
-    if sum(map(str.isalpha, start)) < SHORTEST:
-        return ""
+    letters = sum(map(str.isalpha, start))
+    if letters < SHORTEST:
+        return "", False
     language, sure = _identifier().classify(start)
-    return str(language) if sure >= SURE else ""
+    return (str(language), sure >= CLEAR and letters >= LONG) if sure >= SURE else ("", False)
 
 
 @cache

@@ -7,10 +7,12 @@ and given-away answers are looked for. Knows nothing of how the split is made.
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from azubi.data.checking.subject import I64, Subject
+from azubi.data.checking.spool import Spool
+from azubi.data.checking.subject import I64, Subject, as_record
 from azubi.data.checking.words import differing, excerpt, share, some
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, Level
@@ -19,6 +21,10 @@ LONGEST_CHANCE = 20
 """Characters; an answer that is longer does not stand in its prompt by chance."""
 SHORTEST = 3
 """Characters; shorter answers are not looked for."""
+COPIED = 0.2
+"""Share of the prompts that hold a field's code from which on it is there to be copied."""
+_CODE = re.compile(r"(?=\w*\d)(?=\w*[^\W\d_])\w{3,20}")
+"""A code: one word of letters and figures."""
 USUAL = 0.5
 """From this share on, labels that stand in the prompt give the task away, and copied texts are the task."""
 
@@ -182,6 +188,48 @@ def _found(example: Example) -> str:
     at = prompt.casefold().find(answer.casefold())
     begin = max(0, at - 30)
     return f"{excerpt(answer, 40)} in {excerpt(('…' if begin else '') + prompt[begin:], 100)}"
+
+
+def given_away_codes(subject: Subject) -> Iterator[Finding]:
+    """Codes of records that stand in a few prompts: somebody has noted the decision there."""
+    if subject.kind != "json":
+        return
+    yield from _codes(subject.data, "data")
+    if subject.test is not None:
+        yield from _codes(subject.test, "test")
+
+
+def _codes(spool: Spool, side: str) -> Iterator[Finding]:
+    """Of one side; a field whose codes stand in most prompts is there to be copied."""
+    asked, given = Counter[str](), Counter[str]()
+    cases: dict[str, list[Case]] = {}
+    for batch in spool.batches():
+        for example in batch:
+            for field, value in (as_record(example.answer) or {}).items():
+                if not (isinstance(value, str) and _CODE.fullmatch(value)):
+                    continue
+                asked[field] += 1
+                if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", example.prompt):
+                    given[field] += 1
+                    text = f"{field}: {_found(replace(example, answer=value))}"
+                    cases.setdefault(field, []).append(Case(lines=(example.line,), text=text))
+                    del cases[field][SHOWN:]
+    few = [field for field, count in given.items() if count <= COPIED * asked[field]]
+    if not few:
+        return
+    count = sum(given[field] for field in few)
+    yield Finding(
+        kind="leak_codes" if side == "data" else "leak_test_codes",
+        level="warning",
+        title=f"{some(count, 'code stands', 'codes stand')} in the prompt, where it is to be found "
+        f"({', '.join(few)}).",
+        count=count,
+        cases=tuple([case for field in few for case in cases[field]][:SHOWN]),
+        why="Most prompts do not tell the code, so somebody has added it after the decision. Learned from, "
+        "it teaches to copy; in a test, it promises more than new cases will hold.",
+        remedy="Take the addition out of these prompts.",
+        details={"sides": [side], "fields": {field: given[field] for field in few}},
+    )
 
 
 def backward_time(subject: Subject) -> Iterator[Finding]:
