@@ -3,7 +3,6 @@
 Every field's docstring is its help text. Unknown settings are errors. Knows no other room.
 """
 
-import json
 import re
 from datetime import date, datetime
 from pathlib import Path
@@ -64,24 +63,6 @@ Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
 Duration = Annotated[str, AfterValidator(_checked)]
 Moment = Annotated[str, BeforeValidator(_moment)]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
-
-
-def _named(given: object) -> object:
-    """A mapping as a flag gives it: JSON, or a single name=pattern."""
-    if not isinstance(given, str):
-        return given
-    if given.lstrip().startswith("{"):
-        try:
-            return json.loads(given)
-        except ValueError:
-            raise PydanticCustomError("patterns", "not JSON") from None
-    name, parted, pattern = given.partition("=")
-    if not parted:
-        raise PydanticCustomError("patterns", "not a name and a pattern with = between them")
-    return {name.strip(): pattern}
-
-
-Patterns = Annotated[dict[str, str], BeforeValidator(_named)]
 
 
 _CONFIG = ConfigDict(
@@ -311,8 +292,8 @@ class Recipe(BaseModel):
     """How the examples are parted into train, validation and test."""
     personal_data: Literal["report", "mask", "pseudonym", "refuse"] = "report"
     """What is done about personal data: tell of it, put [IBAN] or a made-up one in its place, or stop."""
-    patterns: Patterns | None = None
-    """The company's own numbers that are personal, as regular expressions by name: policy: 'P-[0-9]{8}'."""
+    patterns: Rules | None = None
+    """The company's own personal numbers, as regular expressions by name: policy: 'P-[0-9]{8}'."""
     names: Path | None = None
     """Folder of a token classification model that finds people's names; without it nothing does."""
     personal_key: Path | None = None

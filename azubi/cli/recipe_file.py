@@ -157,7 +157,6 @@ def _cause(detail: "ErrorDetails") -> str:
         "less_than_equal": f"must be at most {context.get('le')}",
         "record": f"is {detail['msg']}",
         "database": f"is {detail['msg']}",
-        "patterns": f"is {message}",
         "duration": "is not a time such as 20m, 1h30m or 90s",
         "moment": "is not a date such as 2025-03-01 or 2025-03-01T12:00",
         "bool_parsing": "is neither true nor false",

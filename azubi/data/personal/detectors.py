@@ -18,7 +18,7 @@ from azubi.data.personal.span import Span
 
 _REACH = 48
 """Characters before (and half as many after) in which a word that tells the kind is looked for."""
-_GAP = r"[ \u00a0\u202f\-–./]?"
+_GAP = r"[ \-./]?"
 
 
 def _words(anywhere: str, beginning: str) -> re.Pattern[str]:
@@ -114,7 +114,7 @@ def _end_of(text: str, start: int, length: int) -> int:
         one = text[at]
         if one.isascii() and one.isalnum():
             seen, gap = seen + 1, False
-        elif gap or one not in " \u00a0\u202f-–./":
+        elif gap or one not in " -./\n":
             return 0
         else:
             gap = True
@@ -186,11 +186,11 @@ def _id_cards(text: str) -> Iterator[Span]:
 # Licence plates
 
 _PLATE = re.compile(
-    r"(?<![\w./+-])([A-ZÄÖÜ]{1,3})([ \u00a0-]|: ?| - )([A-Z]{1,2})([ \u00a0-]?)([1-9]\d{0,3})([EH]?)"
+    r"(?<![\w./+-])([A-ZÄÖÜ]{1,3})([ -]|: ?| - )([A-Z]{1,2})([ -]?)([1-9]\d{0,3})([EH]?)"
     r"(?![\w]|[-/.,:]\w)"
 )
 _PLATE_LOOSE = re.compile(
-    r"(?<![\w./+-])[A-ZÄÖÜ]{1,3}(?:[ \u00a0-]| - )?[A-Z]{1,2}[ \u00a0-]?[1-9]\d{0,3}[EH]?(?![\w]|[-/.,:]\w)",
+    r"(?<![\w./+-])[A-ZÄÖÜ]{1,3}(?:[ -]| - )?[A-Z]{1,2}[ -]?[1-9]\d{0,3}[EH]?(?![\w]|[-/.,:]\w)",
     re.IGNORECASE,
 )
 _NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d", re.IGNORECASE)
@@ -203,7 +203,7 @@ def _plates(text: str) -> Iterator[Span]:
         start, end = found.span()
         if _NO_PLATE.match(found[0]) or not canonical(kinds.PLATE, found[0]):
             continue
-        as_issued = (form := _PLATE.fullmatch(found[0])) and form[2] == "-" and form[4] in (" ", "\u00a0", "")
+        as_issued = (form := _PLATE.fullmatch(found[0])) and form[2] == "-" and form[4] in (" ", "")
         sure = as_issued and len(form[5]) > 1 and not _told_otherwise(text, start) if form else False
         if sure or (
             told_of and _told(text, start, end, _PLATE_WORDS) and (found[0].isupper() or "-" in found[0])
@@ -213,13 +213,13 @@ def _plates(text: str) -> Iterator[Span]:
 
 # Phone
 
-_ABROAD = re.compile(r"(?<![\w+.,/-])(?:\+|00)[ ]?[1-9][\d \u00a0()/.–-]{6,22}\d")
-_NATIONAL = re.compile(r"(?<![\w+.,/-])\(?0[1-9]\d{0,5}\)?[ \u00a0/.–-]{0,3}\d[\d \u00a0/.–-]{3,14}\d")
+_ABROAD = re.compile(r"(?<![\w+.,/-])(?:\+|00)[ ]?[1-9][\d ()/.-]{6,22}\d")
+_NATIONAL = re.compile(r"(?<![\w+.,/-])\(?0[1-9]\d{0,5}\)?[ /.-]{0,3}\d[\d /.-]{3,14}\d")
 _AMERICAN = re.compile(r"(?<![\w+.,/(-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?!\w|[.,/-]\d)")
 _GERMAN_MOBILE = re.compile(r"01[567]\d{7,10}")
 _DATE = re.compile(r"\(?0?\d{1,2}[./-]\d{1,2}[./-](?:\d{2}|\d{4})(?!\d)")
-_PARTS = re.compile(r"[ \u00a0()/.–-]+")
-_GROUP_BEFORE = re.compile(r"\d{4}[ \u00a0-]\Z")
+_PARTS = re.compile(r"[ ()/.-]+")
+_GROUP_BEFORE = re.compile(r"\d{4}[ -]\Z")
 """Four digits right before: the middle of a longer number."""
 
 

@@ -7,6 +7,7 @@ date that cannot be. Knows nothing of the text around; whether a number of commo
 """
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
@@ -19,15 +20,23 @@ from stdnum.de import idnr, stnr
 from azubi.data.personal import checkdigits, kinds
 from azubi.data.personal.plates import DISTRICTS
 
-_SEPARATORS = str.maketrans("", "", " \u00a0\u202f\t\n-–./")
+_SEPARATORS = str.maketrans("", "", " \t\n-./")
+_PLAIN = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},  # full width
+    **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
+    **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE63], "-"),
+    **{
+        code: str(unicodedata.decimal(chr(code)))
+        for code in range(0x80, 0x20000)
+        if unicodedata.category(chr(code)) == "Nd"
+    },
+}
 AT = re.compile(r"@|\s?[(\[{]\s?(?:at|ät)\s?[)\]}]\s?", re.IGNORECASE)
 """What stands between the two halves of an e-mail address, also where it was hidden from robots."""
 _FILE = re.compile(
     r"\.(?:png|jpe?g|gif|svg|webp|css|js|tsx?|html?|json|ya?ml|txt|csv|pdf|docx?|xlsx?)$", re.I
 )
-_PLATE = re.compile(
-    r"([A-ZÄÖÜ]{1,3})([ \u00a0:-]{0,3})([A-Z]{1,2})[ \u00a0-]{0,2}([1-9]\d{0,3})([EH]?)", re.IGNORECASE
-)
+_PLATE = re.compile(r"([A-ZÄÖÜ]{1,3})([ :-]{0,3})([A-Z]{1,2})[ -]{0,2}([1-9]\d{0,3})([EH]?)", re.IGNORECASE)
 _SOCIAL = re.compile(r"\d{8}[A-Z]\d{3}")
 _ID_FIRST = "LMNPRTVWXY"
 _PASSPORT_FIRST = "CFGHJK"
@@ -52,7 +61,15 @@ REGIONS = ("DE", "AT", "CH", "GB", "US")
 
 def canonical(kind: str, text: str) -> str | None:
     """The value that `text` writes, in its one form; None if it is none of this kind."""
-    return _FORMS[kind](text)
+    return _FORMS[kind](fold(text))
+
+
+def fold(text: str) -> str:
+    """The text with plain digits, spaces and hyphens for those of other scripts and typesetters.
+
+    Every character stays one character, so places in it are places in the text.
+    """
+    return text if text.isascii() else text.translate(_PLAIN)
 
 
 def compact(text: str) -> str:

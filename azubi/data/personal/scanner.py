@@ -12,6 +12,7 @@ from pathlib import Path
 from azubi.data.personal import kinds, own, script
 from azubi.data.personal.detectors import DETECTORS, detected
 from azubi.data.personal.names import Names
+from azubi.data.personal.numbers import fold
 from azubi.data.personal.own import OwnPattern
 from azubi.data.personal.span import Span
 
@@ -58,7 +59,7 @@ class Scanner:
         ]
 
     def _matched(self, meant: str) -> Iterable[Span]:
-        yield from detected(meant)
+        yield from detected(fold(meant))
         for pattern in self.own.values():
             yield from pattern.find(meant)
 

@@ -104,6 +104,16 @@ def test_stand_ins_leave_nothing_of_what_was_found(text):
         assert span.of(text) not in done or span.of(text) in text.replace(span.of(text), "", 1)
 
 
+@given(texts, st.sampled_from(["mask", "pseudonym"]))
+def test_digits_of_other_scripts_are_hidden_too(text, told):
+    odd = text.translate(
+        {ord("0") + digit: 0xFF10 + digit for digit in range(10)} | {0x20: 0xA0, 0x2D: 0x2011}
+    )
+    done = treated(odd, told).prompt
+    for span in Scanner(PATTERNS).find(odd):
+        assert done.count(span.of(odd)) < odd.count(span.of(odd))
+
+
 @given(values, st.sampled_from(["mask", "pseudonym"]))
 def test_json_stays_json(value, told):
     kind, text = value

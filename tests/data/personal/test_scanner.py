@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from azubi.data.personal import kinds
 from azubi.data.personal.scanner import Scanner
 
+WIDE = "030 1234567".translate({ord("0") + digit: 0xFF10 + digit for digit in range(10)})
 IBAN = "DE89 3704 0044 0532 0130 00"
 
 
@@ -34,6 +35,14 @@ def found(text, **patterns):
         ('{"m":"m\\u00fcller@x.de"}', [("email", "m\\u00fcller@x.de")]),
         ("Kfz M-A 1 und B-C 23 E", [("plate", "M-A 1"), ("plate", "B-C 23")]),
         ("0049 170 1234567", [("phone", "0049 170 1234567")]),
+        ("DE89 3704 0044\n0532 0130 00", [("iban", "DE89 3704 0044\n0532 0130 00")]),
+        (
+            "DE89\u202f3704\u202f0044\u202f0532\u202f0130\u202f00",
+            [("iban", "DE89\u202f3704\u202f0044\u202f0532\u202f0130\u202f00")],
+        ),
+        ("0170\u20111234567", [("phone", "0170\u20111234567")]),
+        (f"Tel. {WIDE}", [("phone", WIDE)]),
+        ("Kfz B–AB ١٢", [("plate", "B–AB ١٢")]),
     ],
 )
 def test_found_in_odd_places(text, expected):
