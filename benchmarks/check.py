@@ -10,10 +10,13 @@ sentences, these to letters; one in fifty is a copy of an earlier one, one in fi
 known what has to be found. Each side runs in a process of its own, one after the other, on what processors it
 may use. The rival does what azubi's search does, with its library's usual means: the set of words of each
 text, 128 permutations, LSH for a Jaccard similarity of 0.8, each text asked for and put in; candidates are
-not verified. Memory is the most that was resident at any time, as the system keeps count of it (`ru_maxrss`).
+not verified. Memory is the most that was resident at any time: of the process itself as the system keeps
+count of it (`ru_maxrss`), and of it with those that it starts, sampled four times a second (PSS, so that what
+they share counts once).
 """
 
 import argparse
+import contextlib
 import csv
 import json
 import resource
@@ -48,7 +51,8 @@ def main() -> None:
         sides = ("rival", "azubi") if given.what == "time" else ("azubi",)
         told = {side: measured(side, file) for side in sides}
     for side, one in told.items():
-        print(f"{side:6} {one['seconds']:8.1f} s   {one['peak'] / 1e6:8,.0f} MB   {json.dumps(one['found'])}")
+        memory = f"{one['peak'] / 1e6:,.0f} MB, with its children {one['all'] / 1e6:,.0f} MB"
+        print(f"{side:6} {one['seconds']:8.1f} s   {memory}   {json.dumps(one['found'])}", flush=True)
     if given.what == "time":
         ratio = told["azubi"]["seconds"] / told["rival"]["seconds"]
         print(f"ratio  {ratio:8.2f}     (aim: at most {AIMS['time']:g})")
@@ -108,11 +112,31 @@ def letters(rows: int, characters: int) -> Iterator[str]:
 
 
 def measured(side: str, file: Path) -> dict[str, object]:
-    """Run one side in a process of its own."""
+    """Run one side in a process of its own, and watch the memory of it and of those it starts."""
     call = [sys.executable, __file__, "time", "--side", side, "--file", str(file)]
-    done = subprocess.run(call, capture_output=True, text=True, check=True, cwd=ROOT)
-    told: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as done:
+        peak = 0
+        while done.poll() is None:
+            peak = max(peak, _resident(done.pid))
+            time.sleep(0.25)
+        assert done.stdout is not None
+        told: dict[str, object] = json.loads(done.stdout.read().splitlines()[-1])
+    if done.returncode:
+        raise SystemExit(f"{side} failed")
+    return told | {"all": peak}
+
+
+def _resident(process: int) -> int:
+    """Bytes that a process and its children have in memory; what they share counts once."""
+    import psutil
+
+    total = 0
+    with contextlib.suppress(psutil.Error):
+        first = psutil.Process(process)
+        for one in (first, *first.children(recursive=True)):
+            with contextlib.suppress(psutil.Error):
+                total += one.memory_full_info().pss
+    return total
 
 
 def _told(begun: float, found: dict[str, object]) -> None:
