@@ -1,9 +1,10 @@
 """`make demo`: the main job on the example company, from claim notes to two proven specialists.
 
+    inbox    what is wrong with an export of the claims system?
     triage   which of twelve teams takes a claim?        base minilm
     intake   the whole intake record as JSON             base smollm2-135m
 
-Does nothing that `azubi tune` would not: it writes the notes and runs two recipes.
+Does nothing that `azubi check` and `azubi tune` would not: it writes the notes and runs three recipes.
 """
 
 import sys
@@ -13,12 +14,14 @@ from rich.console import Console
 from rich.rule import Rule
 
 from azubi.cli import main as azubi
+from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session, forgive_encodings
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent.parent / "recipes"
 sys.path.insert(0, str(HERE))
 
+from faults import NEW, OLD, write_inbox  # noqa: E402
 from generate import HELDOUT_NOTES, SEED, TRAINING_NOTES, generate, write_tasks  # noqa: E402
 
 TASKS = {
@@ -38,6 +41,7 @@ def main() -> int:
         "answers its clerks gave. What the clerks know stands in examples/insurer/handbook.md; the\n"
         f"model has never seen it. {HELDOUT_NOTES} notes of other policyholders are kept back as the test.\n"
     )
+    check_inbox(console, notes)
     for number, (task, what) in enumerate(TASKS.items(), start=1):
         console.print(Rule(f"Specialist {number} of {len(TASKS)}, {task}: {what}", align="left"))
         files = ["--data", str(notes / f"{task}.jsonl"), "--test-data", str(notes / f"{task}-heldout.jsonl")]
@@ -45,6 +49,26 @@ def main() -> int:
             return code
         print()
     return 0
+
+
+def check_inbox(console: Console, folder: Path) -> None:
+    """Look through an export in which one fault of each kind was planted; say which were found."""
+    from compare import outcomes, table
+
+    from azubi.inspection import inspect
+
+    planted = write_inbox(folder)
+    console.print(Rule("First a look at their inbox as it was exported (half a minute)", align="left"))
+    given = {"data": str(folder / OLD), "test_data": str(folder / NEW)}
+    with console.status("Reading …") as status:
+        recipe = recipe_from(RECIPES / "inbox.yaml", given)
+        check = inspect(recipe, Session().home, hear=lambda told: status.update(f"{told} …"))
+    found = outcomes(planted, check)
+    print(f"\nPlanted: {len(planted)} faults. Found: {sum(one.finding is not None for one in found)}.\n")
+    Console(highlight=False).print(table(found))
+    print(f"\nWith line numbers, reasons and what to do: {check.page}")
+    files = f"--data {folder / OLD} --test-data {folder / NEW}"
+    print(f"The same by command: azubi check {RECIPES / 'inbox.yaml'} {files}\n")
 
 
 if __name__ == "__main__":
