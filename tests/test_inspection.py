@@ -102,7 +102,8 @@ KINDS = {
     "other_language": "languages",
     "leak_near_equal": "leak_near_prompts",
     "leak_group": "leak_groups",
-    "leak_answer_in_prompt": "leak_test_codes",
+    "leak_answer_in_prompt": "leak_answers",
+    "leak_time": "leak_time",
 }
 
 

@@ -32,8 +32,9 @@ def show(check: Check, console: Console, *, brief: bool = False) -> None:
     if brief:
         console.print()
     places = {"Page": check.page, "Rejected": check.rejected_file}
-    for line in facts({name: place for name, place in places.items() if place}):
-        print(clean(line))
+    if written := {name: place for name, place in places.items() if place}:
+        for line in facts(written):
+            print(clean(line))
 
 
 def _line(finding: Finding) -> Table:

@@ -6,7 +6,7 @@ and given-away answers are looked for. Knows nothing of how the split is made.
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -233,33 +233,53 @@ def _codes(spool: Spool, side: str) -> Iterator[Finding]:
 
 
 def backward_time(subject: Subject) -> Iterator[Finding]:
-    """Rows that are learned from although they are later than a row of the test."""
+    """Rows that are learned from although they are later than a row of the test; or, if those are fewer, the
+    rows of the test that are that early."""
     if subject.test is None:
         return
-    tested = [one.time for batch in subject.test.batches() for one in batch if one.time]
-    if not tested:
+    latest = max((one.time for one in subject.examples()), default="")
+    earliest = min((one.time for one in _timed(subject.test)), default="")
+    if not latest or not earliest or latest <= earliest:
         return
-    earliest, timed, late, cases = min(tested), 0, 0, list[Case]()
-    for example in subject.examples():
-        timed += bool(example.time)
-        if example.time > earliest:
-            late += 1
-            if len(cases) < SHOWN:
-                cases.append(
-                    Case(lines=(example.line,), text=f"{example.time}: {excerpt(example.prompt, 80)}")
-                )
-    if not late:
-        return
+    late, later = _counted(subject.data, lambda time: time > earliest)
+    early, earlier = _counted(subject.test, lambda time: time < latest)
+    if late <= early:
+        count, cases, side = late, later, "data"
+        what = f"the data {'is' if late == 1 else 'are'} later than the test's earliest ({earliest})"
+    else:
+        count, cases, side = early, earlier, "test"
+        what = f"the test {'is' if early == 1 else 'are'} earlier than the latest of the data ({latest})"
     yield Finding(
         kind="leak_time",
         level="warning",
-        title=f"{some(late, 'row')} of the data {'is' if late == 1 else 'are'} later than the test's "
-        f"earliest ({earliest}).",
-        count=late,
-        cases=tuple(cases),
+        title=f"{some(count, 'row')} of {what}.",
+        count=count,
+        cases=cases,
         why="In use, the specialist meets cases that come after all it has learned. Learning from later "
         "ones, it knows rules, prices and events that it could not have known, and scores too well.",
         remedy="Take as the test what is later than all the rest. Without a test of your own, split: {by: "
         "time} does it.",
-        details={"earliest_test": earliest, "share": late / timed},
+        details={
+            "sides": [side],
+            "earliest_test": earliest,
+            "latest": latest,
+            "share": late / sum(1 for _ in _timed(subject.data)),
+        },
     )
+
+
+def _counted(spool: Spool, fits: Callable[[str], bool]) -> tuple[int, tuple[Case, ...]]:
+    """How many examples have such a time, and the first of them."""
+    count, first = 0, list[Case]()
+    for one in _timed(spool):
+        if fits(one.time):
+            count += 1
+            if len(first) < SHOWN:
+                first.append(Case(lines=(one.line,), text=f"{one.time}: {excerpt(one.prompt, 80)}"))
+    return count, tuple(first)
+
+
+def _timed(spool: Spool) -> Iterator[Example]:
+    """The examples that tell their time."""
+    for batch in spool.batches():
+        yield from (one for one in batch if one.time)
