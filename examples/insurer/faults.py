@@ -55,7 +55,10 @@ PERSONAL = {
 GERMAN = (
     "Guten Tag, am 12.02.2026 ist bei uns in der Küche ein Rohr gebrochen und der ganze Boden steht unter "
     "Wasser. Der Klempner war schon da und hat einen Bericht geschrieben, anbei. Die Reparatur soll "
-    "ungefähr 2.400 Euro kosten. Bitte melden Sie sich, wie es jetzt weitergeht und ob Sie das übernehmen."
+    "ungefähr 2.400 Euro kosten. Bitte melden Sie sich, wie es jetzt weitergeht und ob Sie das übernehmen.",
+    "Sehr geehrte Damen und Herren, im Bad der Mieter war am 12.02.2026 eine Leitung undicht, die Wand ist "
+    "durchfeuchtet. Ich rechne mit 2.400 Euro. Den Bericht des Installateurs liegt bei, ich hoffe auf "
+    "eine baldige Antwort. Mit freundlichen Grüßen, eine langjährige Kundin aus Altona.",
 )
 THREAD = (
     "> On the day before that the office wrote: we have received your message and will come back to you as "
@@ -269,11 +272,13 @@ def lengths(planter: Planter) -> None:
         place,
         note=planter.old.rows[place]["note"] + " " + THREAD * QUOTED,
     )
-    place = planter.pick(lambda row: (row["line"], row["peril"]) == ("building", "pipe"))
-    row = planter.old.rows[place]
-    told = {"note": GERMAN, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": "Gans"}
-    planter.old.rows[place] = row | told
-    planter.note("other_language", "a letter in German", planter.old.at(place), fields=("note",))
+    pipe = PERILS["building", "pipe"]
+    places = [planter.pick(lambda row: row["peril"] == pipe.name) for _ in GERMAN]
+    for place, note in zip(places, GERMAN, strict=True):
+        told = {"note": note, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": pipe.team}
+        planter.old.rows[place] |= told
+    where = [planter.old.at(place) for place in places]
+    planter.note("other_language", "two letters in German", *where, fields=("note",))
 
 
 def persons(planter: Planter) -> None:
@@ -294,11 +299,17 @@ def leaks(planter: Planter) -> None:
     place = planter.pick()
     new.rows[5]["policy"] = old.rows[place]["policy"]
     planter.note("leak_group", "one policyholder on both sides", old.at(place), new.at(5), fields=("policy",))
-    said = f"{new.rows[17]['note']} Passed on to team {new.rows[17]['team']}, code {new.rows[17]['code']}."
-    new.rows[17]["note"] = said
-    planter.note("leak_answer_in_prompt", "the answer stands in the note", new.at(17), fields=("note",))
+    place = planter.pick()
+    note = f"{old.rows[place]['note']} {as_record(old.rows[place])}"
+    planter.spoil("leak_answer_in_prompt", "the answer, pasted behind the note", place, note=note)
     new.rows[29]["reported"] = (FIRST_REPORT + timedelta(days=3)).isoformat()
     planter.note("leak_time", "a test claim older than the training claims", new.at(29), fields=("reported",))
+
+
+def as_record(row: Row) -> str:
+    """The answer as the recipe writes it."""
+    record: dict[str, str | int | None] = {name: row[name] or None for name in ANSWERS}
+    return json.dumps(record | {"amount": int(row["amount"]) if row["amount"] else None}, ensure_ascii=False)
 
 
 def _other_peril(row: Row) -> Peril:

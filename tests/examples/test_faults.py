@@ -175,9 +175,10 @@ def test_records_that_are_wrong(planted, spoilt):
 
 
 def test_lengths_and_languages(spoilt):
-    (long,), (german,) = spoilt("too_long"), spoilt("other_language")
+    (long,), german = spoilt("too_long"), spoilt("other_language")
     assert len(long["note"].split()) > 8_000
-    assert "Guten Tag" in german["note"] and record_of(german)["team"] == german["team"]
+    assert [one["note"] for one in german] == list(faults.GERMAN)
+    assert all(record_of(one)["team"] == one["team"] for one in german)
 
 
 def test_leaks(spoilt):
@@ -186,7 +187,7 @@ def test_leaks(spoilt):
     one, other = spoilt("leak_group")
     assert one["policy"] == other["policy"]
     (given,) = spoilt("leak_answer_in_prompt")
-    assert given["team"] in given["note"] and given["code"] in given["note"]
+    assert given["note"].endswith(faults.as_record(given))
     (early,) = spoilt("leak_time")
     assert early["reported"] < "2026-07-10"
 
@@ -211,6 +212,9 @@ def test_the_recipe_reads_it_and_leaves_out_what_cannot_be_used(out, planted):
     assert sorted(one.line for one in read.rejected) == sorted(unusable)
     tested = read_source(Source(recipe, recipe.test_data))
     assert not tested.rejected and len(tested.examples) == faults.NEW_CLAIMS + 1
+    (pasted,) = planted["leak_answer_in_prompt"]["places"]
+    (example,) = (one for one in read.examples if one.line == pasted["line"])
+    assert example.prompt.endswith(example.answer)
     assert {one.line: one.time for one in tested.examples}[
         planted["leak_time"]["places"][0]["line"]
     ] < "2026-07-10"

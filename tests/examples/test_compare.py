@@ -1,0 +1,61 @@
+"""What was planted beside what was found: a fault counts as found only by a finding that is about it."""
+
+import compare
+import faults
+import pytest
+
+from azubi.base import catalog
+from azubi.cli.recipe_file import recipe_from
+from azubi.data.checking.check import Check
+from azubi.data.finding import Case, Finding
+from azubi.inspection import inspect
+from tests.examples.test_faults import RECIPE
+
+
+def found(kind, *lines, count=0):
+    cases = tuple(Case(lines=(line,), text="") for line in lines)
+    told = {"title": "", "why": "", "remedy": ""}
+    return Finding(kind=kind, level="warning", count=count or len(lines), cases=cases, **told)
+
+
+def check(*findings):
+    return Check(source="inbox.csv", task="json", counts={}, findings=findings)
+
+
+def planted(fault, *lines):
+    return faults.Planted(fault, "", tuple((faults.OLD, line) for line in lines))
+
+
+def test_the_finding_that_names_the_line_counts_before_others_of_its_kinds():
+    seen = check(found("label_variants:team", 3), found("breaks_schema", 8, 9))
+    (one,) = compare.outcomes([planted("label_typo", 9)], seen)
+    assert one.finding.kind == "breaks_schema" and one.named
+
+
+def test_a_finding_that_names_other_lines_counts_only_if_it_holds_more_than_it_shows():
+    (one,) = compare.outcomes([planted("label_typo", 7)], check(found("breaks_schema", 8, 9)))
+    assert one.finding is None
+    (one,) = compare.outcomes([planted("label_typo", 7)], check(found("breaks_schema", 8, 9, count=3)))
+    assert one.finding is not None and not one.named
+    (one,) = compare.outcomes([planted("other_language", 7)], check(found("languages", count=1)))
+    assert one.finding is None, "the prompts are all in English, it says"
+
+
+def test_what_only_other_kinds_found_was_not_found():
+    (one,) = compare.outcomes([planted("leak_time", 9)], check(found("leak_groups", 9)))
+    assert one.finding is None and not one.named
+
+
+def test_every_fault_has_findings_in_which_it_shows(tmp_path):
+    assert {one.fault for one in faults.write_inbox(tmp_path)} == set(compare.KINDS)
+
+
+@pytest.mark.end_to_end
+@pytest.mark.skipif(not catalog.find("minilm").here, reason="the base minilm is not installed")
+def test_a_check_finds_what_was_planted(tmp_path, home):
+    told = faults.write_inbox(tmp_path)
+    given = {"data": str(tmp_path / faults.OLD), "test_data": str(tmp_path / faults.NEW)}
+    outcomes = compare.outcomes(told, inspect(recipe_from(RECIPE, given), home))
+    assert [one.planted.fault for one in outcomes if one.finding is None] == []
+    named = {one.planted.fault for one in outcomes if one.named}
+    assert {"no_answer", "broken_row", "contradiction", "leak_group", "schema_break"} <= named
