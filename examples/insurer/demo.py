@@ -55,18 +55,28 @@ def check_inbox(console: Console, folder: Path) -> None:
     """Look through an export in which one fault of each kind was planted; say which were found."""
     from compare import outcomes, table
 
+    from azubi.cli.findings import show
     from azubi.inspection import inspect
 
     planted = write_inbox(folder)
-    console.print(Rule("First a look at their inbox as it was exported (half a minute)", align="left"))
+    console.print(
+        Rule(
+            "First, what is wrong with their inbox as it came out of the claims system (half a minute)",
+            align="left",
+        )
+    )
     given = {"data": str(folder / OLD), "test_data": str(folder / NEW)}
     with console.status("Reading …") as status:
         recipe = recipe_from(RECIPES / "inbox.yaml", given)
         check = inspect(recipe, Session().home, hear=lambda told: status.update(f"{told} …"))
+    show(check, Session().out(), brief=True)
     found = outcomes(planted, check)
-    print(f"\nPlanted: {len(planted)} faults. Found: {sum(one.finding is not None for one in found)}.\n")
-    Console(highlight=False).print(table(found))
-    print(f"\nWith line numbers, reasons and what to do: {check.page}")
+    missed = [one for one in found if one.finding is None]
+    print(
+        f"\nPlanted, for you to see what azubi finds: {len(planted)} faults. Not found: {len(missed) or 'none'}."
+    )
+    if missed:
+        Session().out().print(table(missed))
     files = f"--data {folder / OLD} --test-data {folder / NEW}"
     print(f"The same by command: azubi check {RECIPES / 'inbox.yaml'} {files}\n")
 

@@ -57,8 +57,8 @@ GERMAN = (
     "Wasser. Der Klempner war schon da und hat einen Bericht geschrieben, anbei. Die Reparatur soll "
     "ungefähr 2.400 Euro kosten. Bitte melden Sie sich, wie es jetzt weitergeht und ob Sie das übernehmen.",
     "Sehr geehrte Damen und Herren, im Bad der Mieter war am 12.02.2026 eine Leitung undicht, die Wand ist "
-    "durchfeuchtet. Ich rechne mit 2.400 Euro. Den Bericht des Installateurs habe ich beigelegt, ich hoffe "
-    "auf eine baldige Antwort. Mit freundlichen Grüßen, eine langjährige Kundin aus Altona.",
+    "durchfeuchtet. Ich rechne mit 2.400 Euro. Der Bericht des Installateurs liegt bei, ich hoffe auf "
+    "eine baldige Antwort. Mit freundlichen Grüßen, eine langjährige Kundin aus Altona.",
 )
 THREAD = (
     "> On the day before that the office wrote: we have received your message and will come back to you as "
