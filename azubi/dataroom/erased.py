@@ -128,7 +128,7 @@ class Erased:
     def _read(self) -> tuple[Erasure, ...]:
         try:
             return _Book.model_validate_json(self._path.read_bytes()).erasures
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # a home that is a file is told by whoever writes there
             return ()
         except (OSError, ValidationError) as error:
             raise CorruptFile(
@@ -139,7 +139,7 @@ class Erased:
     def _read_key(self) -> bytes:
         try:
             return self._key_path.read_bytes()
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             if not self.erasures:
                 return b""
             raise CorruptFile(
