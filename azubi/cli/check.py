@@ -12,7 +12,11 @@ from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
 
 Source = Annotated[
-    Path, typer.Argument(metavar="DATA", help="The worked examples, or a recipe (.yaml) that names them.")
+    Path | None,
+    typer.Argument(
+        metavar="DATA",
+        help="The worked examples, or a recipe (.yaml) that names them. Not needed with --sql.",
+    ),
 ]
 Out = Annotated[
     Path | None,
@@ -29,7 +33,7 @@ Brief = Annotated[bool, typer.Option("--brief", help="A line for each finding; t
 
 @with_recipe_flags
 def check(
-    session: Session, source: Source, out: Out = None, brief: Brief = False, **flags: str | bool | None
+    session: Session, source: Source = None, out: Out = None, brief: Brief = False, **flags: str | bool | None
 ) -> None:
     """Look through worked examples and say what is wrong with them.
 

@@ -145,7 +145,7 @@ def _explained(url: DatabaseUrl, secrets: list[str], what: str) -> Iterator[None
 
 def _safe(error: BaseException, secrets: list[str]) -> str:
     """The first line of what a driver says, without anything secret in it."""
-    told = " ".join((str(error).strip() or type(error).__name__).splitlines()[:2])
+    told = (str(error).strip() or type(error).__name__).splitlines()[0]
     for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
         told = told.replace(secret, "***") if secret else told
     return told[:300].rstrip(".")

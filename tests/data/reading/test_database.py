@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.reading import read
 from azubi.errors import AzubiError, DataError, SettingError
@@ -120,6 +121,14 @@ def test_a_password_in_a_setting_that_is_wrong_is_not_shown(tmp_path):
         with pytest.raises(SettingError) as caught:
             make()
         assert "hunter2" not in str(caught.value) and caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize("command", ["check", "tune"])
+def test_the_commands_take_a_database_in_place_of_a_file(command, tmp_path, capsys):
+    url = f"sqlite:///{tmp_path / 'none.db'}?password={SECRET}"
+    assert main([command, "--sql", url, "--query", QUERY]) == 2
+    told = capsys.readouterr()
+    assert "There is no file" in told.err and "hunter2" not in told.err + told.out
 
 
 def test_what_is_no_secret_is_shown(tmp_path):
