@@ -44,7 +44,8 @@ def test_all_that_stands_in_records_is_found(answers):
     assert "line: one of 3 texts (motor, pet, travel)" in [one.text for one in told["schema"].cases]
     assert [one.lines for one in told["breaks_schema"].cases] == [(22,)]
     assert "sum" in told["hidden_rules"].details["derive"]
-    assert "say otherwise" in told["hidden_rules"].title
+    assert set(told["hidden_rules"].details["derive"]) >= {"band", "desk", "queue", "sum", "tax", "missing"}
+    assert "otherwise" in told["hidden_rules"].title
     assert any(
         "sum is -1.0, but the rule gives" in one.text for one in told["hidden_rules"].cases[:5]
     ) or any("sum is -1.0" in one["text"] for one in told["hidden_rules"].details["contradicting"])
