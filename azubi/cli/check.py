@@ -2,14 +2,18 @@
 
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from azubi.cli.flags import with_recipe_flags
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
+
+if TYPE_CHECKING:
+    from azubi.data.checking.check import Check
 
 Source = Annotated[
     Path | None,
@@ -37,8 +41,9 @@ def check(
 ) -> None:
     """Look through worked examples and say what is wrong with them.
 
-    They are read as `azubi tune` would read them, with the same settings. The exit code is 2 if something
-    keeps azubi from training, else 0.
+    They are read as `azubi tune` would read them, with the same settings. With --accept-rules the rules that
+    are found in records are printed as a recipe takes them. The exit code is 2 if something keeps azubi from
+    training, else 0.
     """
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = recipe_from(source, given)
@@ -53,5 +58,18 @@ def check(
         session.emit(found.model_dump(mode="json"))
     else:
         show(found, session.out(), brief=brief)
+        if recipe.accept_rules:
+            print(_for_recipe(recipe.derive, found))
     if found.level == "error":
         raise typer.Exit(2)
+
+
+def _for_recipe(given: Mapping[str, str], found: "Check") -> str:
+    """The rules that are given and those that were found, to be put into a recipe."""
+    from azubi.data.rules.proposing import as_recipe
+
+    rules = dict(given)
+    for one in found.findings:
+        if one.kind == "hidden_rules":
+            rules |= one.details["derive"]
+    return f"\n# For the recipe:\n{as_recipe(rules)}" if rules else "\nNo rules were found in the examples."

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import yaml
 
 from azubi.cli import main
 from azubi.data.checking.check import Check
@@ -109,3 +110,17 @@ def test_what_cannot_be_read_is_told_as_ever(capsys, home):
     captured = capsys.readouterr()
     assert "nowhere.csv" in json.loads(captured.out)["error"]["problem"]
     assert not home.exists() or not list(home.rglob("check.html"))
+
+
+def test_accepted_rules_are_printed_as_a_recipe_takes_them(inspected, capsys):
+    rule = 'amount > 5000 ? "S7" : "K3"'
+    hidden = LIGHT.model_copy(update={"kind": "hidden_rules", "details": {"derive": {"team": rule}}})
+    inspected(result(hidden))
+    assert main(["check", "letters.csv", "--accept-rules", "--derive", "due=date(day) + days(3)"]) == 0
+    written = capsys.readouterr().out.split("# For the recipe:\n")[1]
+    assert yaml.safe_load(written) == {"derive": {"due": "date(day) + days(3)", "team": rule}}
+    assert main(["check", "letters.csv"]) == 0
+    assert "For the recipe" not in capsys.readouterr().out
+    inspected(result(LIGHT))
+    assert main(["check", "letters.csv", "--accept-rules"]) == 0
+    assert "No rules were found" in capsys.readouterr().out

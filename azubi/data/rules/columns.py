@@ -92,32 +92,63 @@ class Columns:
         return Codes(ids, tuple(json.loads(text) for text in known))
 
     def _sort(self, name: str, values: list[Any]) -> None:
-        there = [value for value in values if value is not None]
-        if not there:
-            return
-        if all(isinstance(one, list) and all(isinstance(item, str) for item in one) for one in there):
-            self.lists[name] = values
-            return
-        if all(isinstance(one, int | float) and not isinstance(one, bool) for one in there):
-            if len(set(there)) >= FEWEST_NUMBERS:
-                self.numbers[name] = np.array([np.nan if one is None else one for one in values], dtype=float)
+        there = sum(value is not None for value in values)
+        for is_kind, sort in (
+            (_is_texts, self._sort_list),
+            (_is_number, self._sort_number),
+            (_is_text, self._sort_text),
+            (_is_truth, self._sort_category),
+        ):
+            known = [value if value is not None and is_kind(value) else None for value in values]
+            # A few values of another kind are faults and hide nothing: they count as if there were none.
+            if there and sum(one is not None for one in known) >= (1 - schemas.RARE) * there:
+                sort(name, known)
                 return
-        elif all(isinstance(one, str) for one in there):
-            days = np.array([_day(one) for one in values])
-            if (~np.isnan(days)).sum() >= (1 - schemas.RARE) * len(there):
-                self.dates[name] = days
-                return
-        self._sort_category(name, values, there)
 
-    def _sort_category(self, name: str, values: list[Any], there: list[Any]) -> None:
-        if not all(isinstance(one, str | bool | int) for one in there) or len(set(map(type, there))) > 1:
-            return
-        counts = Counter(there)
-        if not 2 <= len(counts) <= MOST_VALUES or len(there) < FEWEST_EACH * len(counts):
+    def _sort_list(self, name: str, values: list[Any]) -> None:
+        self.lists[name] = values
+
+    def _sort_number(self, name: str, values: list[Any]) -> None:
+        if len({value for value in values if value is not None}) >= FEWEST_NUMBERS:
+            self.numbers[name] = np.array([np.nan if one is None else one for one in values], dtype=float)
+        elif all(value is None or isinstance(value, int) for value in values):
+            self._sort_category(name, values)
+
+    def _sort_text(self, name: str, values: list[Any]) -> None:
+        days = np.array([_day(one) for one in values])
+        there = sum(value is not None for value in values)
+        if (~np.isnan(days)).sum() >= (1 - schemas.RARE) * there:
+            self.dates[name] = days
+        else:
+            self._sort_category(name, values)
+
+    def _sort_category(self, name: str, values: list[Any]) -> None:
+        counts = Counter(value for value in values if value is not None)
+        if not 2 <= len(counts) <= MOST_VALUES or sum(counts.values()) < FEWEST_EACH * len(counts):
             return
         known = {value: number for number, value in enumerate(sorted(counts))}
         ids = np.array([NOTHING if one is None else known[one] for one in values], dtype=np.int64)
         self.categories[name] = Codes(ids, tuple(known))
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_truth(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+_LARGEST = 1e15
+"""Larger numbers are none to calculate with: their last digits would be lost."""
 
 
 def as_kind(value: Any, kind: type | None) -> Any:

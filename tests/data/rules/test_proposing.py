@@ -99,6 +99,12 @@ def test_a_few_wrong_records_hide_no_rule():
     assert {"code", "desk", "missing"} <= found
 
 
+def test_a_value_of_another_kind_hides_no_rule():
+    rows = records(300)
+    rows[20]["amount"], rows[30]["line"], rows[40]["papers"], rows[50]["day"] = "many", 7, None, "soon"
+    assert {one.field for one in propose(rows)} >= {"band", "desk", "queue", "code", "missing", "due"}
+
+
 def test_given_rules_are_neither_proposed_nor_read():
     found = propose(records(), given=("line",))
     assert all("line" not in one.inputs and one.field != "line" for one in found)
