@@ -179,12 +179,12 @@ def test_reveal_puts_originals_back_with_the_key_file_alone(recipe, home, tmp_pa
     list(run(recipe("pseudonym", personal_key=key), home))
     pairs = list(Map(home, KeyFile(key).read()).pairs())
     file.write_text("".join(f"see {pair.stand_in.upper()}\n" for pair in pairs))
-    assert main(["reveal", str(file), "--key", str(key), "--home", str(home)]) == 0
+    assert main(["data", "reveal", str(file), "--key", str(key), "--home", str(home)]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.lower() for line in shown] == [f"see {pair.value}".lower() for pair in pairs]
     for wrong in (tmp_path / "none", tmp_path / "other"):
         KeyFile(tmp_path / "other").made()
-        assert main(["reveal", str(file), "--key", str(wrong), "--home", str(home)]) == 2
+        assert main(["data", "reveal", str(file), "--key", str(wrong), "--home", str(home)]) == 2
         out, err = capsys.readouterr()
         assert out == "" and "Traceback" not in err and "key" in err
 

@@ -1,4 +1,4 @@
-"""`azubi reveal`: a text in which stand-ins for personal data become the original values again."""
+"""`azubi data reveal`: a text in which stand-ins for personal data become the original values again."""
 
 import sys
 from pathlib import Path
