@@ -29,6 +29,8 @@ def show(check: Check, console: Console, *, brief: bool = False) -> None:
         console.print(_line(finding) if brief else _drawn(finding))
         if not brief:
             console.print()
+    if check.page is None:
+        return
     if brief:
         console.print()
     places = {"Page": check.page, "Rejected": check.rejected_file}

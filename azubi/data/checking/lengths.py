@@ -46,8 +46,10 @@ def _told(
 ) -> Finding:
     median, most = (int(np.quantile(counted, part, method="higher")) for part in (0.5, 0.95))
     base = f" (as {tokens.base} counts; it reads {tokens.longest:,})" if tokens else ""
-    edges = np.unique(np.linspace(0, max(longest, 1), _BARS + 1).astype(int))
-    heights, _ = np.histogram(counted, edges)
+    # A few very long ones must not squeeze all others into one bar.
+    shortest = max(1, min(counted))
+    edges = np.unique(np.geomspace(shortest, max(longest, shortest) + 1, _BARS + 1).round().astype(int))
+    heights, _ = np.histogram(np.maximum(counted, 1), edges)
     drawn = (
         "" if len(counted) == len(subject.data) else f" Told from {len(counted):,} examples, evenly drawn."
     )

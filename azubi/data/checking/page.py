@@ -45,19 +45,19 @@ def bars(finding: Finding) -> list[dict[str, Any]]:
 
 
 def columns(finding: Finding) -> list[dict[str, Any]]:
-    """The columns of the histogram of lengths, as rectangles, each with what it says."""
+    """The columns of the histogram of lengths, each as wide, as rectangles, each with what it says."""
     drawn = finding.details["histogram"]
-    end, most = max(drawn[-1][1], 1), max(1, *(count for *_, count in drawn))
+    most, step = max(count for *_, count in drawn), _WIDTH / len(drawn)
     unit = finding.details["unit"]
     return [
         {
-            "x": round(_WIDTH * begin / end, 1),
-            "width": round(max(1.0, _WIDTH * (until - begin) / end - 2), 1),
+            "x": round(step * place, 1),
+            "width": round(step - 2, 1),
             # What is there is seen, however little it is.
             "height": round(max(1.5, _HEIGHT * count / most), 1) if count else 0,
-            "told": f"{begin:,} to {until:,} {unit}: {some(count, 'example')}",
+            "told": f"{begin:,} to {until - 1:,} {unit}: {some(count, 'example')}",
         }
-        for begin, until, count in drawn
+        for place, (begin, until, count) in enumerate(drawn)
     ]
 
 

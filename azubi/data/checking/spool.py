@@ -11,12 +11,13 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import pyarrow
 
-from azubi.data.example import Example, Role, Turn
+from azubi.data.example import Example, Turn
 from azubi.errors import DiskFull
 
 _ROWS, _CHARACTERS = 10_000, 8 << 20
@@ -152,11 +153,11 @@ def _packed(examples: Sequence[Example]) -> Any:
 
 
 def _plain(example: Example) -> bool:
-    return len(example.turns) == 1 and example.turns[0].role == "user"
+    return len(example.turns) == 1 and example.turns[0].role == "user" and not example.turns[0].learned
 
 
 def _written(turns: Sequence[Turn]) -> str:
-    return json.dumps([[turn.role, turn.content] for turn in turns], ensure_ascii=False)
+    return json.dumps([astuple(turn) for turn in turns], ensure_ascii=False)
 
 
 def _unpacked(batch: Any) -> list[Example]:
@@ -168,4 +169,4 @@ def _unpacked(batch: Any) -> list[Example]:
 
 
 def _read(told: str) -> tuple[Turn, ...]:
-    return tuple(Turn(cast(Role, role), content) for role, content in json.loads(told))
+    return tuple(Turn(*parts) for parts in json.loads(told))

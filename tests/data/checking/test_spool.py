@@ -13,7 +13,9 @@ from azubi.errors import DiskFull
 
 texts = st.text(max_size=20)
 turns = st.lists(
-    st.builds(Turn, st.sampled_from(["system", "user", "assistant"]), texts), min_size=1, max_size=3
+    st.builds(Turn, st.sampled_from(["system", "user", "assistant"]), texts, st.booleans()),
+    min_size=1,
+    max_size=3,
 ).map(tuple)
 examples = st.builds(
     Example, turns, texts, st.integers(0, 2**40), texts, texts, texts, st.floats(0, 10, allow_nan=False)
