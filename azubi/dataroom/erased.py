@@ -128,7 +128,10 @@ class Erased:
     def _read(self) -> tuple[Erasure, ...]:
         try:
             return _Book.model_validate_json(self._path.read_bytes()).erasures
-        except (FileNotFoundError, NotADirectoryError):  # a home that is a file is told by whoever writes there
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+        ):  # a home that is a file is told by whoever writes there
             return ()
         except (OSError, ValidationError) as error:
             raise CorruptFile(

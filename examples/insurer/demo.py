@@ -72,7 +72,8 @@ def check_inbox(console: Console, folder: Path) -> None:
     show(check, Session().out(), brief=True)
     found = outcomes(planted, check)
     missed = [one for one in found if one.finding is None]
-    print(f"\nPlanted, to see what azubi finds: {len(planted)} faults. Not found: {len(missed) or 'none'}.")
+    print(f"\nPlanted, for you to see what azubi finds: {len(planted)} faults, one of each kind.")
+    print(f"Not found: {len(missed) or 'none'}.")
     if missed:
         Session().out().print(table(missed))
     files = f"--data {folder / OLD} --test-data {folder / NEW}"
