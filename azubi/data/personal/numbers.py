@@ -21,7 +21,7 @@ from azubi.data.personal import checkdigits, kinds
 from azubi.data.personal.plates import DISTRICTS
 
 _SEPARATORS = str.maketrans("", "", " \t\n-./")
-_PLAIN = {
+_PLAIN: dict[int, str | int | None] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},  # full width
     **dict.fromkeys([0xA0, *range(0x2000, 0x200B), 0x202F, 0x205F, 0x3000], " "),
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212, 0xFE63], "-"),
