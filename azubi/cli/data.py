@@ -32,6 +32,7 @@ Ids = Annotated[
     ),
 ]
 
+_COLUMNS = ("prompt", "answer", "id", "group", "time", "weight")
 _SHOWN = 10
 """Rows of a kind that `diff` prints; JSON has them all."""
 _USED = {
@@ -124,7 +125,8 @@ def _makers(session: Session) -> dict[str, list[str]]:
 
 def _facts(found: "Manifest", made: Sequence[str]) -> dict[str, str]:
     parts = ", ".join(f"{count(number)} in {part}" for part, number in found.counts.items())
-    mapping = ", ".join(f"{name} from {value}" for name, value in found.mapping.items() if value is not None)
+    columns = {name: found.mapping.get(name) for name in _COLUMNS}
+    mapping = ", ".join(f"{name} from {value}" for name, value in columns.items() if value is not None)
     told = {
         "Version": found.version,
         "First used": f"{found.created.astimezone():%Y-%m-%d %H:%M}",
