@@ -29,8 +29,8 @@ FOLDS = 5
 FEWEST = 6
 """Examples of a label, below which nothing can be said about it."""
 FEWEST_EXAMPLES = 50
-MOST = 30_000
-"""More examples are not looked at; so many are taken, evenly from all."""
+MOST, MOST_CHARACTERS = 30_000, 10_000_000
+"""More examples, or more characters of prompts, are not looked at; so many are taken, evenly from all."""
 MOST_FIELDS = 20
 """Fields of records that are looked at."""
 BLIND = 0.2
@@ -201,7 +201,8 @@ def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list
 
 
 def _some(material: Material) -> list[Example]:
-    step = -(-len(material) // MOST) or 1
+    characters = sum(len(example.prompt) for batch in material.batches() for example in batch)
+    step = max(1, -(-len(material) // MOST), -(-characters // MOST_CHARACTERS))
     rows = (example for batch in material.batches() for example in batch)
     return [example for number, example in enumerate(rows) if number % step == 0]
 

@@ -151,6 +151,24 @@ def test_free_text_and_few_examples_are_not_checked():
     assert list(check_suspects(Batches(notes(20)))) == []
 
 
+@pytest.mark.parametrize("limit", [{"MOST": 100}, {"MOST_CHARACTERS": 10_000}])
+def test_of_very_many_examples_or_very_long_ones_some_are_looked_at(swapped, monkeypatch, limit):
+    texts, labels, _ = swapped
+    for name, value in limit.items():
+        monkeypatch.setattr(f"azubi.data.suspects.{name}", value)
+    asked = []
+
+    def features(some):
+        asked.extend(some)
+        return spelling_features(some)
+
+    list(check_suspects(Batches(zip(texts, labels, strict=True)), features))
+    assert 50 <= len(asked) <= 100 or sum(map(len, asked)) <= 10_000
+    assert len(asked) < len(texts)
+    step = texts.index(asked[1])
+    assert asked == texts[::step]
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=20), st.sampled_from("abc")), min_size=1, max_size=60))
 def test_nothing_breaks(pairs):
