@@ -233,6 +233,53 @@ class SplitSettings(BaseModel):
     """With by time: the test begins here (2025-03-01); chosen once and kept if not given."""
 
 
+class ScopeSettings(BaseModel):
+    """What happens to questions that are not the specialist's job."""
+
+    model_config = _CONFIG
+
+    outside: Literal["mark", "base", "caller"] = "mark"
+    """A question out of scope: the specialist's answer, marked; the untouched base's; or none."""
+    recall: float = Field(0.95, gt=0, lt=1)
+    """Share of the job's own questions that have to count as in scope; sets the limit."""
+
+
+class PrivacySettings(BaseModel):
+    """Training with differential privacy: what one example can at most change."""
+
+    model_config = _CONFIG
+
+    epsilon: float = Field(8.0, gt=0)
+    """What the training may spend at most; smaller is more private."""
+    delta: float | None = Field(None, gt=0, lt=1)
+    """Chance that the promise does not hold; a tenth of one example's share if not given."""
+
+
+class ProofSettings(BaseModel):
+    """How a specialist is proved, and what its verdict follows from."""
+
+    model_config = _CONFIG
+
+    price_per_hour: float = Field(0.2, ge=0)
+    """What an hour of this machine costs."""
+    currency: str = Field("EUR", max_length=8)
+    """In what the price is told."""
+    questions_per_day: int = Field(200, ge=1)
+    """How much work there is, for the day when the effort up front has paid for itself."""
+    instructions: tuple[str, ...] = ()
+    """Instructions of your own that good prompting may choose from, beside those that azubi writes."""
+    margin: float = Field(0.02, ge=0, lt=1)
+    """A rival does as well if it is at most so much worse than the specialist (share of right answers)."""
+    least: float = Field(0.5, ge=0, le=1)
+    """A specialist whose main score may lie below this is not deployed without review."""
+    review_error: float = Field(0.05, gt=0, lt=1)
+    """Most wrong answers among those that go out without review."""
+    review_share: float = Field(0.5, gt=0, le=1)
+    """Deploying with review is not worth it if more than this share has to be reviewed."""
+    slice: str | None = None
+    """Also score by this: a field of the record, label, group or length."""
+
+
 class Recipe(BaseModel):
     """What goes into a run. The same recipe on the same data gives the same specialist."""
 
@@ -340,5 +387,11 @@ class Recipe(BaseModel):
     """Read the base from disk layer by layer, so that it may exceed the memory; by itself if it does."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""
+    privacy: PrivacySettings | None = None
+    """Train with differential privacy, as epsilon says: less is learned by heart, and less is learned."""
+    scope: ScopeSettings = Field(default_factory=lambda: ScopeSettings.model_validate({}))
+    """What happens to questions that are not the specialist's job."""
+    proof: ProofSettings = Field(default_factory=lambda: ProofSettings.model_validate({}))
+    """How `azubi prove` judges the specialist."""
     sink: Literal["tensorboard", "mlflow"] | None = None
     """Where figures go beside the run's own log; needs azubi[tensorboard] or azubi[mlflow]."""
