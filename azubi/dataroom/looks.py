@@ -27,7 +27,7 @@ class Look(BaseModel):
 
     when: datetime
     by: str
-    """The run of `azubi tune`, or the proof and its specialist. The same one counts once, be it interrupted."""
+    """The run of `azubi tune`, or the proof; one that was interrupted and goes on counts once."""
 
 
 class _Book(BaseModel):

@@ -43,5 +43,5 @@ def test_a_damaged_book_is_named(home):
     looks = Looks(home)
     looks.add(examples(5), Look(when=THEN, by="tune a"))
     (home / "data" / "looks.json").write_text("{")
-    with pytest.raises(CorruptFile, match="looks.json cannot be read"):
+    with pytest.raises(CorruptFile, match=r"looks\.json cannot be read"):
         looks.at(examples(5))
