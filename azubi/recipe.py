@@ -41,7 +41,7 @@ from azubi.data.personal.standins import derived_key
 from azubi.data.reading import STDIN, Reading, Rejected, Source, read_source
 from azubi.data.rules import derivation, proposing
 from azubi.data.template import check_length
-from azubi.data.versions.manifest import Manifest, split_note
+from azubi.data.versions.manifest import Manifest, notes, split_note
 from azubi.data.versions.row import Part, rows_of, version_of
 from azubi.dataroom.erased import Erased
 from azubi.dataroom.looks import Look, Looks
@@ -282,6 +282,8 @@ class _Line:
     told_not_kept: bool = False
     rejected: list[str] = field(default_factory=list)
     """Lines of rejected.jsonl."""
+    findings: list[Finding] = field(default_factory=list)
+    """What is wrong with the records."""
     thorough: bool = False
     """Whether the plan is all that is wanted, so that it is worth a rehearsal however short the run."""
     memory: dict[str, int] = field(default_factory=dict)
@@ -431,6 +433,7 @@ class _Line:
                 derivation.finding(self.contract, records),
             ):
                 if found is not None:
+                    self.findings.append(found)
                     yield ev.Notice(text=_finding_told(place, found))
 
     def _refuse_records_settings(self) -> None:
@@ -529,6 +532,7 @@ class _Line:
             source=self.hashes,
             mapping=told,
             counts={name: count for name, count in counts.items() if count},
+            findings=notes(tuple(self.findings)),
         )
         Versions(self.home).keep(manifest, self.rows, note, self.split.settled.sides)
 
