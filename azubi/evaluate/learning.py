@@ -1,10 +1,10 @@
 """What more examples would bring: the learning curve, and its extrapolation to twice as many.
 
 The score on n examples is fitted as a - b n^-c (the inverse power law with three parameters; Viering and
-Loog, TPAMI 2023, review how well it fits), with b >= 0, a <= 1: for every c of a fixed grid, a and b follow by least squares
-over the mean scores of the sizes; the c with the least error is taken. Its uncertainty is a bootstrap over
-both sources of chance: the seeds of every size and the test examples, which all trainings share, are drawn
-again, and the curve is fitted anew.
+Loog, TPAMI 2023, review how well it fits), with b >= 0, a <= 1: for every c of a fixed grid, a and b
+follow by least squares over the mean scores of the sizes; the c with the least error is taken. Its
+uncertainty is a bootstrap over both sources of chance: the seeds of every size and the test examples,
+which all trainings share, are drawn again, and the curve is fitted anew.
 
 "Cannot be told" is an answer. It is given where there are fewer than three sizes, where the score did not
 rise beyond chance from the smallest to the largest, or where the points lie off the fitted curve by more than
