@@ -27,6 +27,7 @@ from azubi.halves import Halves
 from azubi.package import card as cards
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.scope import Scope
 from azubi.settings import ScopeSettings
 from azubi.tail import weights
 
@@ -54,12 +55,28 @@ def answer(home: Path, name: str, prompts: Sequence[str], outside: Outside | Non
 
 def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> Answering:
     """Load base and tail, and give what answers; for what it raises see `answer`."""
+    both, scope = loaded(card, home), scope_of(card)
+    speak = both.answering(card.longest)
+    if scope is not None:
+        speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
+    return _Discreet(speak, Questions(_rules(card)))
+
+
+def scope_of(card: Card) -> Scope | None:
+    """What tells which questions are its job; None where that was not learned. Raises CorruptFile."""
+    if not card.scope_sha256:
+        return None
+    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
+    return scopes.read(card.folder / cards.SCOPE)
+
+
+def loaded(card: Card, home: Path) -> Halves:
+    """Trunk, tail and prime of a specialist, as training left them; for what it raises see `answer`.
+
+    What answers through these halves is not hidden from: for examples that were hidden before they were kept.
+    """
     tail_file = card.folder / cards.TAIL
     _check_packaged(tail_file, card.tail_sha256)
-    scope = None
-    if card.scope_sha256:
-        _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
-        scope = scopes.read(card.folder / cards.SCOPE)
     base = open_base(card.base, home)
     if base.sha256 != card.base_sha256:
         raise BaseModelError(
@@ -67,15 +84,10 @@ def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> A
             f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
             "Bring back the base it was trained from, or train it again from the one here.",
         )
-    dtype = _usable(card.dtype)
-    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, dtype)
+    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, _usable(card.dtype))
     weights.restore(both.tail, weights.read(tail_file))
     both.prime(card.prime)
-    speak = both.answering(card.longest)
-    if scope is not None:
-        others = _elsewhere(both, outside or _outside(card), card.longest)
-        speak = ScopedAnswers(speak, scope, others)
-    return _Discreet(speak, Questions(_rules(card)))
+    return both
 
 
 def _check_packaged(path: Path, sha256: str) -> None:

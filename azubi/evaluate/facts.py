@@ -6,6 +6,7 @@ Stands as `facts.json` beside `predictions.parquet`; both together are all that 
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
+from azubi.dataroom.looks import Look
 from azubi.settings import ProofSettings
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
@@ -29,16 +30,6 @@ class Contender(BaseModel):
     parameters: int = 0
     price_per_question: float = 0.0
     """What the provider asks, for an endpoint; 0 for what runs here."""
-
-
-class Look(BaseModel):
-    """One time that these test examples were looked at."""
-
-    model_config = _CONFIG
-
-    when: str
-    by: str
-    """tune or prove, and the specialist."""
 
 
 class Curve(BaseModel):
@@ -81,6 +72,7 @@ class Facts(BaseModel):
     split_by: str
     data_version: str
     looks: tuple[Look, ...] = ()
+    """Each time that these test examples were looked at, this proof included."""
     settings: ProofSettings
     contenders: tuple[Contender, ...]
     curves: tuple[Curve, ...] = ()
@@ -88,6 +80,8 @@ class Facts(BaseModel):
     """The questions that the report shows, by the example's id."""
     slices: dict[str, tuple[str, ...]] = {}
     """For each way to slice (its name), the slice of every test example, by its number."""
+    leaked: tuple[str, ...] = ()
+    """Ids of test examples that were found in training, word for word or nearly; none should be."""
     limit: float | None = None
     """Below this scope score a question counts as out of scope."""
     epsilon: float | None = None
