@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import transformers
 
 import azubi
-from azubi import packing
+from azubi import packing, scope
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, WrittenAnswers, completed
 from azubi.base import attention, memory
@@ -95,6 +96,12 @@ class Halves(Protocol):
 
     def untouched(self, longest: int) -> Answering:
         """How the base answers as its makers published it, with the same instruction."""
+
+    def at_large(self, longest: int) -> Answering | None:
+        """How the base answers as published, without instruction or contract; None if it cannot."""
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """[lessons, hidden]: activations of the question alone, averaged, as answering gives them."""
 
 
 def cut(
@@ -266,6 +273,17 @@ class DecoderHalves:
         """With the base's own tail."""
         return self._written(self._new_tail(0, 0), longest)
 
+    def at_large(self, longest: int) -> Answering:
+        """Freely, as someone would ask it who knows nothing of the specialist."""
+        prime = self._template.prime_ids("")
+        frozen = FrozenLanguage(self._new_tail(0, 0), self.dtype)
+        writer = Writer(self._trunk, frozen, prime, self._template.end_id)
+        return WrittenAnswers(writer, self._template, "", Contract(task="text"), longest, self.base.context)
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """Of the tokens up to the one that predicts the answer; none of them sees what follows."""
+        return np.stack([_mean(read(one.tokens)[: _asked(one)]) for one in lessons])
+
     def _new_tail(self, rank: int, seed: int) -> LanguageTail:
         with _last_layers(self._lazy, self._layers):
             return LanguageTail(self._model, self._layers, rank, seed)
@@ -401,6 +419,14 @@ class EncoderHalves:
             tail.start_from(tail.pooled(padded, torch.tensor([len(one) for one in states])))
         return self._chosen(tail)
 
+    def at_large(self, longest: int) -> None:
+        """An encoder says nothing of its own."""
+        return None
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """Of all tokens, or what is kept of them."""
+        return np.stack([_mean(read(one.tokens)) for one in lessons])
+
     def _new_tail(self, rank: int, seed: int) -> LabelTail:
         labels = len(self._contract.labels)
         with _last_layers(self._lazy, self._layers):
@@ -410,7 +436,7 @@ class EncoderHalves:
         return tail
 
     def _chosen(self, tail: LabelTail) -> Answering:
-        chooser = Chooser(self._trunk, FrozenLabels(tail))
+        chooser = Chooser(self._trunk, FrozenLabels(tail), self._view(self._cut))
         return ChosenAnswers(chooser, self.base.tokenizer, self._contract, self.base.context)
 
     def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
@@ -479,6 +505,17 @@ def _lacking(cache: ActivationCache, origin: Origin, lessons: Sequence[Lesson]) 
 def _cuts(base: Base, depths: Iterable[int]) -> list[int]:
     """Where tails of these depths begin; a tail of all layers reads no activations."""
     return sorted({base.layers - depth for depth in depths} - {0})
+
+
+def _mean(states: torch.Tensor) -> scope.Vector:
+    found: scope.Vector = states.float().mean(0).cpu().numpy()
+    return found
+
+
+def _asked(lesson: Lesson) -> int:
+    """Tokens of a lesson's prompt, which ends where the first token of the last answer is predicted."""
+    last = len(lesson.answers[-1])
+    return len(lesson.tokens) - last + 1 if lesson.places is None else lesson.places[-last] + 1
 
 
 def _count(module: torch.nn.Module) -> int:
