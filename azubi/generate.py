@@ -32,14 +32,17 @@ Tokens = tuple[int, ...]
 class Constraint(Protocol):
     """Which tokens an answer may go on with."""
 
-    def allowed(self) -> Sequence[int] | None:
-        """Token ids that may come next; None for any."""
+    def allowed(self) -> Sequence[int] | torch.Tensor | None:
+        """Token ids that may come next, as a tensor where they may be many; None for any."""
 
     def take(self, token: int) -> None:
         """Go on with `token`."""
 
     def settled(self) -> Tokens | None:
         """The whole rest of the answer, if nothing is left to choose; else None."""
+
+    def ending(self) -> Tokens:
+        """What ends an answer that has become too long so that it keeps its form; may be nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Completion:
     confidence: float
     """Probability of the answer: the product over its tokens, each among those that were allowed."""
     ended: bool
-    """False if the answer was cut at the longest length."""
+    """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
 
 
 class Writer:
@@ -87,6 +90,11 @@ class Writer:
             yield from zip(
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens have a score."""
+        return int(self._tail.config.vocab_size)
 
     def room(self, tokens: int) -> int:
         """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the prime."""
@@ -154,9 +162,9 @@ class _Row:
         """Take the likeliest of the allowed tokens; `token`, if any may come, with what it gains."""
         allowed = self.constraint.allowed() if self.constraint else None
         if allowed is not None:
-            among = scores[torch.tensor(allowed)]
+            among = scores[torch.as_tensor(allowed)]
             best = int(among.argmax())
-            token, gained = allowed[best], float(among[best] - among.logsumexp(0))
+            token, gained = int(allowed[best]), float(among[best] - among.logsumexp(0))
         self.log_probability += gained
         if token == end:
             self.done = True
@@ -170,7 +178,8 @@ class _Row:
                 self.done = True
 
     def completion(self) -> Completion:
-        return Completion(tuple(self.tokens), math.exp(self.log_probability), self.done)
+        ending = self.constraint.ending() if self.constraint and not self.done else ()
+        return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done)
 
 
 class _Flow:
@@ -259,6 +268,10 @@ class OneOf:
     def settled(self) -> Tokens | None:
         """The rest of the one answer that is left, if it is one."""
         return self._left[0][self._depth :] if len(self._left) == 1 else None
+
+    def ending(self) -> Tokens:
+        """The rest of the shortest answer that is still possible."""
+        return min(self._left, key=len)[self._depth :]
 
 
 @dataclass(frozen=True)
