@@ -21,6 +21,7 @@ from azubi.data.personal.keeping import KeyFile
 from azubi.data.personal.policy import Questions
 from azubi.data.personal.standins import KEY
 from azubi.errors import BaseModelError, CorruptFile
+from azubi.halves import Halves
 from azubi.package import card as cards
 from azubi.package.card import Card
 from azubi.registry.store import Store
@@ -42,6 +43,14 @@ def answer(home: Path, name: str, prompts: Sequence[str]) -> list[Answer]:
 
 def open_specialist(card: Card, home: Path) -> Answering:
     """Load base and tail, and give what answers; for what it raises see `answer`."""
+    return _Discreet(loaded(card, home).answering(card.longest), Questions(_rules(card)))
+
+
+def loaded(card: Card, home: Path) -> Halves:
+    """Trunk, tail and prime of a specialist, as training left them; for what it raises see `answer`.
+
+    What answers through these halves is not hidden from: for examples that were hidden before they were kept.
+    """
     tail_file = card.folder / cards.TAIL
     if not tail_file.is_file() or files.sha256(tail_file) != card.tail_sha256:
         raise CorruptFile(
@@ -55,11 +64,10 @@ def open_specialist(card: Card, home: Path) -> Answering:
             f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
             "Bring back the base it was trained from, or train it again from the one here.",
         )
-    dtype = _usable(card.dtype)
-    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, dtype)
+    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, _usable(card.dtype))
     weights.restore(both.tail, weights.read(tail_file))
     both.prime(card.prime)
-    return _Discreet(both.answering(card.longest), Questions(_rules(card)))
+    return both
 
 
 @dataclass(frozen=True)

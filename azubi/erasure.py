@@ -6,6 +6,7 @@ its weights: those that had to do with the rows are named. Knows nothing of how 
 """
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -13,9 +14,11 @@ from pathlib import Path
 
 from azubi import activations, files
 from azubi import events as ev
+from azubi.data.personal.keeping import KeyFile, Map
+from azubi.data.personal.standins import Pair
 from azubi.data.side import Side
 from azubi.data.versions.manifest import Manifest
-from azubi.data.versions.row import Part, Row
+from azubi.data.versions.row import Part, Row, to_json
 from azubi.dataroom.erased import Erased, Erasure, Learner
 from azubi.dataroom.versions import Versions, now
 from azubi.errors import UnknownData
@@ -23,6 +26,8 @@ from azubi.package.card import REPORT, Card
 from azubi.registry.store import Store
 from azubi.runs import Runs, state
 
+_BETWEEN = re.compile(r"[\s./-]+")
+"""What numbers may be written with in between."""
 _SHORTEST = 12
 """Characters; shorter prompts stand in many texts by chance and are not looked for."""
 
@@ -43,6 +48,10 @@ class Report:
     """Runs that are under way and may have read the rows before."""
     quoted: tuple[Path, ...]
     """Reports and logs in which a row's prompt stands."""
+    forgotten: int = 0
+    """Pairs of personal data and stand-ins that were taken out of the map: nothing else has them."""
+    locked: tuple[Path, ...] = ()
+    """Key files that are not here, so that the maps which they open could not be cleared."""
 
 
 def erase(home: Path, ids: Sequence[str]) -> Report:
@@ -57,8 +66,11 @@ def erase(home: Path, ids: Sequence[str]) -> Report:
     found = {one.version: _rows(versions, one, set(ids)) for one in versions.list()}
     rows = [row for there in found.values() for row in there]
     _check_known(ids, rows, erased)
-    entries = 0
+    entries = forgotten = 0
+    lost: tuple[Path, ...] = ()
     if rows:
+        # First, since it needs the rows: whoever is killed here finds them there the next time.
+        forgotten, lost = _forget_pairs(home, versions, rows, set(ids))
         erased.make_key()
         erasure = Erasure(
             when=now(),
@@ -85,6 +97,8 @@ def erase(home: Path, ids: Sequence[str]) -> Report:
         learners=_merged(one for erasure in known for one in erasure.learners),
         running=tuple(run.id for run in Runs(home).all() if state(run) == "running"),
         quoted=quoted,
+        forgotten=forgotten,
+        locked=lost,
     )
 
 
@@ -126,6 +140,40 @@ def _check_known(ids: Sequence[str], rows: Sequence[Row], erased: Erased) -> Non
             f"No stored row has the id {named}. Nothing was erased.",
             "A row's id is what its `id` column says, else what `azubi data show VERSION --rows 20` tells.",
         )
+
+
+# The way back to what was hidden
+
+
+def _forget_pairs(
+    home: Path, versions: Versions, rows: Sequence[Row], ids: set[str]
+) -> tuple[int, tuple[Path, ...]]:
+    """Take pairs out of the maps of stand-ins if these rows alone have them; and which keys are not here."""
+    keys = _key_files(home)
+    if not keys or not (home / "stand-ins").is_dir():
+        return 0, ()
+    others = (row for one in versions.list() for row in versions.rows(one) if not row.ids & ids)
+    # What is kept is hidden already, so it is the stand-ins that are looked for.
+    theirs, staying = (_plainly("\n".join(map(to_json, there))) for there in (rows, others))
+
+    def gone(pair: Pair) -> bool:
+        written = _plainly(pair.stand_in)
+        return written in theirs and written not in staying
+
+    here = [path for path in keys if path.is_file()]
+    forgotten = sum(Map(home, KeyFile(path).read()).forget(gone) for path in here)
+    return forgotten, tuple(path for path in keys if path not in here)
+
+
+def _key_files(home: Path) -> list[Path]:
+    """The key files that runs and specialists of this home were given."""
+    named = {card.hidden.key_file for card in Store(home).all()}
+    named |= {str(run.paper.settings.get("personal_key") or "") for run in Runs(home).all()}
+    return sorted(map(Path, named - {""}))
+
+
+def _plainly(text: str) -> str:
+    return _BETWEEN.sub("", text).casefold()
 
 
 # Who learned it

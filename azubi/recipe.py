@@ -23,7 +23,7 @@ import torch
 import transformers
 
 import azubi
-from azubi import defaults, erasure, files, halves, runs
+from azubi import defaults, erasure, files, halves, material, runs
 from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
@@ -32,7 +32,6 @@ from azubi.base import catalog, memory, probe
 from azubi.base.opening import open_base
 from azubi.data import prime as primes
 from azubi.data import schema as schemas
-from azubi.data import splitting
 from azubi.data.contract import infer
 from azubi.data.example import Example
 from azubi.data.finding import Finding
@@ -41,13 +40,11 @@ from azubi.data.personal.keeping import KeyFile, Map
 from azubi.data.personal.standins import derived_key
 from azubi.data.reading import STDIN, Reading, Rejected, Source, read_source
 from azubi.data.rules import derivation, proposing
-from azubi.data.settling import question
-from azubi.data.side import Side
-from azubi.data.splitting import Split
 from azubi.data.template import check_length
-from azubi.data.versions.manifest import Manifest, split_name, split_note
+from azubi.data.versions.manifest import Manifest, notes, split_note
 from azubi.data.versions.row import Part, rows_of, version_of
 from azubi.dataroom.erased import Erased
+from azubi.dataroom.looks import Look, Looks
 from azubi.dataroom.versions import Versions, now
 from azubi.errors import (
     AzubiError,
@@ -285,6 +282,8 @@ class _Line:
     told_not_kept: bool = False
     rejected: list[str] = field(default_factory=list)
     """Lines of rejected.jsonl."""
+    findings: list[Finding] = field(default_factory=list)
+    """What is wrong with the records."""
     thorough: bool = False
     """Whether the plan is all that is wanted, so that it is worth a rehearsal however short the run."""
     memory: dict[str, int] = field(default_factory=dict)
@@ -365,15 +364,14 @@ class _Line:
         examples, tests, checks = yield from self._unerased(examples, tests, checks)
         self.rows = rows_of({"data": examples, "test_data": tests, "validation_data": checks})
         self.version = version_of(self.rows)
-        # What all examples share is the prime, and stands in none of them.
-        self.system = primes.shared_system([*examples, *(tests or ()), *(checks or ())])
-        if self.system is not None:
-            examples = primes.strip_system(examples)
-            tests = primes.strip_system(tests) if tests is not None else None
-            checks = primes.strip_system(checks) if checks is not None else None
-            if self.recipe.prime is not None and primes.given(self.recipe.prime) != self.system:
-                yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
-        self.split = self._split(examples, tests, checks)
+        found = material.parted(self.home, self.version, self.rows, self.recipe)
+        self.system, self.split, self.follows = found.system, found.split, found.follows
+        if (
+            self.system is not None
+            and self.recipe.prime is not None
+            and primes.given(self.recipe.prime) != self.system
+        ):
+            yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
         seen = [*self.split.train, *self.split.validation]
         task = None if self.recipe.task == "auto" else self.recipe.task
         if task is None and self.parent is not None:
@@ -390,7 +388,7 @@ class _Line:
             update = {"from_": self.parent.name}
             self.recipe = self.parent.fitted(self.recipe).model_copy(update=update)
         yield from self._check_test()
-        self._take_out_derived()
+        self.split = material.taught(self.split, self.contract)
         yield ev.DataReady(
             task=self.contract.task,
             train=len(self.split.train),
@@ -435,6 +433,7 @@ class _Line:
                 derivation.finding(self.contract, records),
             ):
                 if found is not None:
+                    self.findings.append(found)
                     yield ev.Notice(text=_finding_told(place, found))
 
     def _refuse_records_settings(self) -> None:
@@ -448,14 +447,6 @@ class _Line:
                     f"{name} is given, but the answers are not JSON records.",
                     f"Leave {name} out, or bring records.",
                 )
-
-    def _take_out_derived(self) -> None:
-        """What is derived is not taught; the test keeps the whole records."""
-        if self.contract.derived:
-            taught = derivation.Derivation(self.contract).taught
-            self.split = replace(
-                self.split, train=taught(self.split.train), validation=taught(self.split.validation)
-            )
 
     def _read(self, setting: str, source: Source) -> Generator[ev.Event, None, tuple[Example, ...]]:
         if setting in self.passing:
@@ -530,38 +521,10 @@ class _Line:
         kept = {name: tuple(row.example for row in left if row.part == name) for name in _SOURCES}
         return [None if part is None else kept[name] for name, part in zip(_SOURCES, parts, strict=True)]
 
-    def _split(
-        self,
-        examples: Sequence[Example],
-        tests: Sequence[Example] | None,
-        checks: Sequence[Example] | None,
-    ) -> Split:
-        how, seed = self.recipe.split, self.recipe.seed
-        asked = {question(one.prompt) for one in examples}
-        name = split_name(how, seed, self._sides_given())
-        earlier, self.follows = Versions(self.home).earlier(self.version, name, asked)
-        return splitting.split(
-            examples,
-            how,
-            seed,
-            test_given=tests,
-            validation_given=checks,
-            earlier=earlier,
-            limit=self.recipe.limit,
-            test_limit=self.recipe.test_limit,
-        )
-
-    def _sides_given(self) -> tuple[Side, ...]:
-        apart: dict[Side, Path | None] = {
-            "test": self.recipe.test_data,
-            "validation": self.recipe.validation_data,
-        }
-        return tuple(side for side, path in apart.items() if path is not None)
-
     def _keep_data(self) -> None:
         """Keep what the run is about to learn from: the same rows are kept once."""
         recipe, told = self.recipe, self.recipe.model_dump(mode="json", include=_MAPPING)
-        note = split_note(self.split, recipe.split, recipe.seed, self._sides_given(), self.follows)
+        note = split_note(self.split, recipe.split, recipe.seed, material.sides_given(recipe), self.follows)
         counts = {name: sum(row.part == name for row in self.rows) for name in _SOURCES}
         manifest = Manifest(
             version=self.version,
@@ -569,6 +532,7 @@ class _Line:
             source=self.hashes,
             mapping=told,
             counts={name: count for name, count in counts.items() if count},
+            findings=notes(tuple(self.findings)),
         )
         Versions(self.home).keep(manifest, self.rows, note, self.split.settled.sides)
 
@@ -990,6 +954,7 @@ class _Line:
     # evaluate
 
     def _evaluate(self) -> Iterator[ev.Event]:
+        Looks(self.home).add(self.split.test, Look(when=now(), by=f"tune {self.work.id}"))
         self.measured: dict[ev.Who, _Measurement] = {}
         yield from self._measure("base", self.halves.untouched(self.longest), 0)
         yield from self._measure("specialist", self.halves.answering(self.longest), 1)

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from azubi import ask
+from azubi import ask, erasure
 from azubi import events as ev
 from azubi.cli import main
 from azubi.data.personal.keeping import KeyFile, Map
@@ -134,6 +134,25 @@ def test_the_key_file_makes_stand_ins_last_and_leads_back(recipe, home, tmp_path
     revealer = Revealer(pairs)
     originals = {row["prompt"] for row in rows()}
     assert {revealer.text(one.prompt) for one in chain(*compared)} <= originals
+
+
+def test_erasing_a_row_takes_the_way_back_from_its_stand_ins(recipe, home, tmp_path):
+    key = tmp_path / "secret" / "key"
+    made = [row | {"claim": str(number)} for number, row in enumerate(rows(40))]
+    made[5] = {"prompt": "Note: IBAN DE75512108001245126199 wrote.", "answer": "See.", "claim": "5"}
+    list(run(recipe("pseudonym", made, personal_key=key, id="claim"), home))
+
+    def values():
+        return {pair.value for pair in Map(home, KeyFile(key).read()).pairs()}
+
+    before = values()
+    assert "DE75512108001245126199" in before
+    done = erasure.erase(home, ["5"])
+    # Row 0 has an IBAN that rows 14 and 28 have, too: theirs is still needed.
+    assert (done.forgotten, before - values()) == (1, {"DE75512108001245126199"})
+    assert erasure.erase(home, ["0"]).forgotten == 0 and IBANS[0] in values()
+    key.rename(tmp_path / "away")
+    assert erasure.erase(home, ["1"]).locked == (key,)
 
 
 @pytest.mark.parametrize("policy", ["mask", "pseudonym"])

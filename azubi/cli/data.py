@@ -185,6 +185,10 @@ def _told(report: "Report") -> Iterable[str]:
     else:
         yield f"{named} had been erased before."
     yield f"Data versions: {where}"
+    if report.forgotten:
+        yield f"The way back from {count(report.forgotten)} stand-ins, which nothing else has, is gone too."
+    for path in report.locked:
+        yield f"Its stand-ins stay in their map, since the key file {clean(str(path))} is not here."
     yield "Later runs leave it out, whatever source it is read from."
     if report.learners:
         yield "What a specialist learned stays in its weights. These had to do with it:"
@@ -232,4 +236,6 @@ def _erased(report: "Report") -> dict[str, object]:
         "specialists": [one.model_dump(mode="json") for one in report.learners],
         "running": list(report.running),
         "quoted": [str(path) for path in report.quoted],
+        "forgotten": report.forgotten,
+        "locked": [str(path) for path in report.locked],
     }

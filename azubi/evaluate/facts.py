@@ -6,6 +6,7 @@ Stands as `facts.json` beside `predictions.parquet`; both together are all that 
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
+from azubi.dataroom.looks import Look
 from azubi.settings import ProofSettings
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
@@ -29,16 +30,6 @@ class Contender(BaseModel):
     parameters: int = 0
     price_per_question: float = 0.0
     """What the provider asks, for an endpoint; 0 for what runs here."""
-
-
-class Look(BaseModel):
-    """One time that these test examples were looked at."""
-
-    model_config = _CONFIG
-
-    when: str
-    by: str
-    """tune or prove, and the specialist."""
 
 
 class Curve(BaseModel):
@@ -81,6 +72,7 @@ class Facts(BaseModel):
     split_by: str
     data_version: str
     looks: tuple[Look, ...] = ()
+    """Each time that these test examples were looked at, this proof included."""
     settings: ProofSettings
     contenders: tuple[Contender, ...]
     curves: tuple[Curve, ...] = ()

@@ -181,3 +181,8 @@ def test_two_processes_keep_the_same_versions_at_once(home, request):
     for one in versions.list():
         assert len(one.splits) == 3
         assert all(versions.sides(one, note.name) for note in one.splits)
+
+
+def test_versions_of_one_second_are_told_in_the_order_they_came(home):
+    names = [keep(home, examples(count))[0] for count in (60, 61, 62, 63, 64, 65)]
+    assert [one.version for one in Versions(home).list()] == names[::-1]

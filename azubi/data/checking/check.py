@@ -35,6 +35,7 @@ from azubi.data.checking.subject import Refusals, Subject, Tokens
 from azubi.data.contract import Task
 from azubi.data.example import Example
 from azubi.data.finding import Finding, Level
+from azubi.data.personal import policy
 from azubi.data.reading import Rejected, Source
 from azubi.data.reading.reading import source as source_of
 from azubi.data.suspects import Features, check_suspects, spelling_features
@@ -42,6 +43,8 @@ from azubi.errors import DataError
 from azubi.settings import Recipe
 
 Checker = Callable[[Subject], Iterator[Finding]]
+_ANY_KEY = bytes(32)
+"""Of stand-ins, where placeholders alone are made."""
 
 
 def likely_wrong_answers(subject: Subject) -> Iterator[Finding]:
@@ -176,6 +179,8 @@ def examine(
     )
     notes = [*data.notes, *(test.notes if test else ())]
     found = [_note(text) for text in notes] + list(_found(subject, checks, seconds, hear))
+    if recipe.personal_data in ("mask", "pseudonym"):
+        found = list(_discreet(found, recipe))
     check = Check(
         source=data.name,
         test_source=test.name if test else None,
@@ -267,6 +272,18 @@ def _found(
         hear(f"Looking for: {name}")
         yield from one(subject)
         seconds[name] = time.monotonic() - begun
+
+
+def _discreet(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
+    """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
+    rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
+    quoted = [(one.title, *(case.text for case in one.cases), "", "") for one in found]
+    for one, treated in zip(found, policy.treat(quoted, rules, 1), strict=True):
+        title, *texts = treated.texts[: 1 + len(one.cases)]
+        cases = tuple(
+            case.model_copy(update={"text": text}) for case, text in zip(one.cases, texts, strict=True)
+        )
+        yield one.model_copy(update={"title": title, "cases": cases})
 
 
 def _note(text: str) -> Finding:

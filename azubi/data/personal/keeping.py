@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -96,6 +96,23 @@ class Map:
                 before = self.path.read_bytes() if self.path.exists() else b""
                 scratch.write_bytes(before + b"".join(map(self._sealed, blocks)))
                 scratch.chmod(0o600)
+
+    def forget(self, gone: Callable[[Pair], bool]) -> int:
+        """Take pairs out for good; returns how many.
+
+        Raises:
+            CorruptFile: what is there cannot be read.
+            StorageError: the disk is full or read-only.
+        """
+        with files.locked(self.path.parent):
+            known = list(self.pairs()) if self.path.exists() else []
+            kept = [pair for pair in known if not gone(pair)]
+            if len(kept) < len(known):
+                with files.new_file(self.path) as scratch:
+                    blocks = (kept[at : at + _BLOCK] for at in range(0, len(kept), _BLOCK))
+                    scratch.write_bytes(b"".join(map(self._sealed, blocks)))
+                    scratch.chmod(0o600)
+            return len(known) - len(kept)
 
     def pairs(self) -> Iterator[Pair]:
         """All pairs.

@@ -86,6 +86,7 @@ class Source:
         self._even = True
         """Whether every row has the same columns."""
         if self.path is None:
+            self._tell_sheet()
             assert self.recipe.sql is not None and self.recipe.query is not None
             yield from database.rows(self.recipe.sql, self.recipe.query)
         elif self.path != STDIN and self.path.is_dir():
@@ -103,14 +104,22 @@ class Source:
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
             if start.startswith(parquet.MAGIC):
+                self._tell_sheet()
                 with seekable(file, path) as whole:
                     yield from parquet.rows(whole, name, limits.office)
             elif start.startswith((archive.MAGIC, workbook.OLD)):
                 with seekable(file, path) as whole:
                     yield from workbook.rows(whole, name, self.recipe.sheet, limits)
             else:
+                self._tell_sheet()
                 more = samples(path) if self.recipe.encoding is None else b""
                 yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row, more))
+
+    def _tell_sheet(self) -> None:
+        if self.recipe.sheet is not None:
+            self.notes.append(
+                f"{self.name} is no Excel file and has no sheets: sheet ({self.recipe.sheet}) is not used."
+            )
 
     def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
         if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):

@@ -12,6 +12,7 @@ from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
 from azubi.data.reading import Rejected
 from azubi.errors import DataError
+from azubi.settings import Recipe
 from tests.data.checking.company import OWN, checked, clean, example, later, letter
 
 
@@ -53,6 +54,19 @@ def test_a_clean_set_raises_no_warning():
     assert check.counts == {"rows": 400, "examples": 400, "rejected": 0, **of_test}
     counts = found(check, "label_counts")
     assert counts.details["labels"] == [[name, 100] for name in ("motor", "household", "liability", "travel")]
+
+
+@pytest.mark.parametrize("policy", ["report", "mask", "pseudonym"])
+def test_what_the_recipe_hides_is_not_quoted(policy, tmp_path):
+    told = "Please pay to DE89 3704 0044 0532 0130 00 for claim"
+    rows = [example(f"{told} {number % 30} of this year", "motor", line=number) for number in range(60)]
+    recipe = Recipe(personal_data=policy)
+    check = examine(Input("notes.csv", rows), recipe=recipe, folder=tmp_path)
+    assert found(check, "repeated_examples").cases
+    quoted = {"the result": check.model_dump_json(), "the page": (tmp_path / "check.html").read_text()}
+    assert {name: "DE89 3704" in text for name, text in quoted.items()} == dict.fromkeys(
+        quoted, policy == "report"
+    )
 
 
 def test_rows_that_cannot_be_used():

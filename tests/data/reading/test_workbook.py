@@ -38,6 +38,13 @@ def test_values_and_row_numbers(book):
     assert read(book, "prompt", "n").examples[1].answer == "2024-02-03T04:05:00"
 
 
+def test_a_sheet_of_what_has_none_is_told(tmp_path):
+    path = tmp_path / "claims.csv"
+    path.write_text("prompt,answer\nWho pays?,we\n")
+    (note,) = read(path, sheet="Claims 2024").notes
+    assert "claims.csv is no Excel file and has no sheets: sheet (Claims 2024) is not used." in note
+
+
 def test_another_sheet_that_does_not_begin_at_the_corner(book):
     reading = read(book, sheet="Claims 2024")
     assert [(one.prompt, one.answer, one.line) for one in reading.examples] == [

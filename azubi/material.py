@@ -1,0 +1,104 @@
+"""The examples of a specialist, parted as it learned from them: from the data version that is kept.
+
+A run parts its examples through here, and a proof finds the same parts again. Knows stored data and papers;
+nothing of models.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from azubi.data import prime as primes
+from azubi.data import splitting
+from azubi.data.contract import Contract
+from azubi.data.example import Example
+from azubi.data.rules.derivation import Derivation
+from azubi.data.settling import question
+from azubi.data.side import Side
+from azubi.data.splitting import Split
+from azubi.data.versions.manifest import split_name
+from azubi.data.versions.row import Part, Row
+from azubi.dataroom.versions import Versions
+from azubi.errors import CorruptFile, UnknownData
+from azubi.package.card import Card
+from azubi.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Material:
+    """Rows of a data version, parted."""
+
+    system: str | None
+    """The system message with which every example began; it is the prime, and stands in none of them."""
+    split: Split
+    follows: str
+    """The earlier state of the data whose cut-offs the split keeps; empty if none."""
+
+
+def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Material:
+    """Part the rows of a version as the recipe says; the same rows and recipe always give the same.
+
+    Raises:
+        SettingError, DataError: see `splitting.split`.
+    """
+    system = primes.shared_system([row.example for row in rows])
+    plain = [row.plain if system is not None else row.example for row in rows]
+
+    def part(name: Part) -> list[Example]:
+        return [one for one, row in zip(plain, rows, strict=True) if row.part == name]
+
+    examples, given = part("data"), sides_given(recipe)
+    asked = {question(one.prompt) for one in examples}
+    name = split_name(recipe.split, recipe.seed, given)
+    earlier, follows = Versions(home).earlier(version, name, asked)
+    split = splitting.split(
+        examples,
+        recipe.split,
+        recipe.seed,
+        test_given=part("test_data") if "test" in given else None,
+        validation_given=part("validation_data") if "validation" in given else None,
+        earlier=earlier,
+        limit=recipe.limit,
+        test_limit=recipe.test_limit,
+    )
+    return Material(system, split, follows)
+
+
+def sides_given(recipe: Recipe) -> tuple[Side, ...]:
+    """The sides for which the recipe names a file of their own."""
+    apart: dict[Side, Path | None] = {"test": recipe.test_data, "validation": recipe.validation_data}
+    return tuple(side for side, path in apart.items() if path is not None)
+
+
+def taught(split: Split, contract: Contract) -> Split:
+    """The split without the fields that are derived: the test alone keeps the whole records."""
+    if not contract.derived:
+        return split
+    learned = Derivation(contract).taught
+    return replace(split, train=learned(split.train), validation=learned(split.validation))
+
+
+def of(card: Card, home: Path) -> Split:
+    """What a specialist was taught, chosen and tested with, before derived fields are taken out.
+
+    Raises:
+        UnknownData: its data version is not kept here.
+        CorruptFile: the data cannot be read, or are other ones than it was made from.
+    """
+    if not card.data_version:
+        raise UnknownData(
+            f"{card.name}@{card.version} was made by an azubi that kept no data, so it cannot be proved.",
+            "Train it again from the same examples: azubi tune.",
+        )
+    versions = Versions(home)
+    rows = tuple(versions.rows(versions.get(card.data_version)))
+    split = parted(home, card.data_version, rows, Recipe.model_validate(card.recipe)).split
+    counts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    more = [side for side, count in counts.items() if count > card.counts.get(side, count)]
+    if more:
+        raise CorruptFile(
+            f"The data version {card.data_version} gives {counts}, but {card.name}@{card.version} was made "
+            f"from {card.counts}.",
+            "Train it again from the same examples: azubi tune.",
+        )
+    return split
