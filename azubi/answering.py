@@ -31,6 +31,10 @@ class Answer:
     """Probability that the model itself gives the answer."""
     notes: tuple[str, ...] = ()
     """What the asker should know: which derived fields could not be computed, and why."""
+    read: int = 0
+    """Tokens that were read for it alone: without the instruction that all questions share."""
+    wrote: int = 0
+    """Tokens that were written, the one that ends an answer not counted; 0 where a label was chosen."""
 
 
 class Answering(Protocol):
@@ -86,7 +90,11 @@ class WrittenAnswers:
         """The same under another constraint on each answer, such as one that looks on."""
         prompts = [self._tokens(question) for question in questions]
         for number, done in self.writer.write(prompts, self._longest, constraint):
-            yield number, Answer(self._template.decode(done.tokens), done.confidence)
+            text = self._template.decode(done.tokens)
+            yield (
+                number,
+                Answer(text, done.confidence, read=len(prompts[number]), wrote=len(done.tokens)),
+            )
 
     @property
     def constraint(self) -> Callable[[], Constraint] | None:
@@ -115,7 +123,8 @@ class ChosenAnswers:
         for question, text in zip(questions, texts, strict=True):
             check_fits(question, len(text), self._context)
         for number, choice in self._chooser.choose(texts):
-            yield number, Answer(self._contract.labels[choice.label], choice.confidence)
+            label = self._contract.labels[choice.label]
+            yield number, Answer(label, choice.confidence, read=len(texts[number]))
 
 
 class CompletedAnswers:

@@ -60,15 +60,17 @@ class Completion:
 class Writer:
     """Writes answers token by token, the likeliest each time."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int], end: int) -> None:
-        """Compute the prime once; `end` is the token that ends an answer."""
+    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int] | Primed, end: int) -> None:
+        """Compute the prime once, or take what was computed of it; `end` is the token that ends an answer."""
         self._trunk = trunk
         self._tail = tail
         self._end = end
         (self._cut,) = trunk.shell.cuts
-        self._prime = tuple(prime)
-        self._shared = trunk.shares and tail.shares and bool(prime)
-        primed = trunk.prime(prime) if self._shared else Primed((), None, {})
+        self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
+        self._shared = trunk.shares and tail.shares and bool(self._prime)
+        primed = Primed((), None, {})
+        if self._shared:
+            primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
         self._trunk_cache = primed.cache
         self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)

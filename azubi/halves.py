@@ -84,8 +84,8 @@ class Halves(Protocol):
     def at(self, tail_layers: int, rank: int, seed: int) -> "Halves":
         """The same base in memory, cut elsewhere and with a new tail; its prime has to be set again."""
 
-    def reader(self, cache: ActivationCache) -> Reader:
-        """Where training reads activations."""
+    def reader(self, cache: ActivationCache | None) -> Reader:
+        """Where training reads activations; without a cache they are computed each time."""
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Give the tail a good start, where its kind knows one."""
@@ -252,9 +252,9 @@ class DecoderHalves:
         """Those that the cache does not hold."""
         return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
 
-    def reader(self, cache: ActivationCache) -> Reader:
+    def reader(self, cache: ActivationCache | None) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        if self._cut == 0:
+        if self._cut == 0 or cache is None:
             return self._compute
         return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
@@ -275,7 +275,7 @@ class DecoderHalves:
 
     def _written(self, tail: LanguageTail, longest: int, form: Form | None, like: str) -> Answering:
         frozen = FrozenLanguage(tail, self.dtype)
-        writer = Writer(self._trunk, frozen, self._primed.tokens, self._template.end_id)
+        writer = Writer(self._trunk, frozen, self._primed, self._template.end_id)
         written = WrittenAnswers(
             writer,
             self._template,
@@ -387,9 +387,9 @@ class EncoderHalves:
         """Those that the cache does not hold."""
         return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
 
-    def reader(self, cache: ActivationCache) -> Reader:
+    def reader(self, cache: ActivationCache | None) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        if self._cut == 0:
+        if self._cut == 0 or cache is None:
             return self._compute
         return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
