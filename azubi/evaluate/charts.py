@@ -180,7 +180,7 @@ def _score_row(who: str, score: Score) -> dict[str, object]:
     }
 
 
-def svg(chart: "alt.LayerChart") -> str:
+def svg(chart: "alt.LayerChart | alt.FacetChart") -> str:
     """Draw a chart in the style of all of them, able to shrink with the page."""
     import altair as alt
     import vl_convert
