@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _LABEL_GAP = 17
 """Pixels between the names at the ends of lines."""
 _HEIGHT = 260
+_HEADROOM = 2.2
+"""The drawing of costs reaches so many times as high as our own lines; dearer ones leave it at the top."""
+_ROOM = 26
 _DASHES = ([1, 0], [7, 3], [2, 3], [10, 3, 2, 3], [4, 4], [12, 4], [1, 5], [6, 2, 1, 2], [3, 7])
 
 
@@ -74,20 +77,21 @@ def quality_chart(marks: Sequence[Mark], tongue: Tongue) -> str:
     bars = chart.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q")
     points = chart.mark_point(filled=True, size=80, opacity=1).encode(x=x, shape=shape)
     figures = chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N")
-    return svg((bars + points + figures).properties(width=430, height=alt.Step(26)))
+    return svg((bars + points + figures).properties(width=430, height=alt.Step(26)), left=_ROOM)
 
 
 def cost_chart(lines: Sequence[Line], most: int, unit: str, tongue: Tongue) -> str:
     """Draw total cost over 0 to `most` questions, each line named at its end."""
     import altair as alt
 
-    ends = [line.fixed + line.each * most for line in lines]
-    top = max(*ends, *(line.fixed for line in lines), 1e-9) * 1.02
-    labels = _apart(ends, top)
+    ours = max((line.fixed + line.each * most for line in lines if line.ours), default=0.0)
+    top = max(_HEADROOM * ours, *(line.fixed * 1.1 for line in lines), 1e-9)
+    reach = [_until(line, most, top) for line in lines]
+    ends = [min(line.fixed + line.each * x, top) for line, x in zip(lines, reach, strict=True)]
     rows = [
-        {"name": line.name, "questions": x, "cost": line.fixed + line.each * x, "order": place}
-        for place, line in enumerate(lines)
-        for x in (0, most)
+        {"name": line.name, "questions": x, "cost": line.fixed + line.each * x}
+        for line, until in zip(lines, reach, strict=True)
+        for x in (0, until)
     ]
     names = [line.name for line in lines]
     colours = [SPECIALIST if line.ours else BASE for line in lines]
@@ -120,7 +124,8 @@ def cost_chart(lines: Sequence[Line], most: int, unit: str, tongue: Tongue) -> s
         )
     )
     named = [
-        {"name": line.name, "questions": most, "cost": at} for line, at in zip(lines, labels, strict=True)
+        {"name": line.name, "questions": x, "cost": at}
+        for line, x, at in zip(lines, reach, _apart(ends, reach, most, top), strict=True)
     ]
     text = (
         alt.Chart(alt.InlineData(values=named))
@@ -132,7 +137,7 @@ def cost_chart(lines: Sequence[Line], most: int, unit: str, tongue: Tongue) -> s
             color=alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=None),
         )
     )
-    return svg((drawn + text).properties(width=390, height=_HEIGHT))
+    return svg((drawn + text).properties(width=390, height=_HEIGHT), right=_ROOM)
 
 
 def calibration_chart(calibration: Calibration, tongue: Tongue) -> str:
@@ -224,13 +229,25 @@ def _steps(first: int, last: int) -> list[float]:
     return [first + (last - first) * step / 40 for step in range(1, 41)]
 
 
-def _apart(ends: Sequence[float], top: float) -> list[float]:
+def _until(line: Line, most: int, top: float) -> float:
+    """Where a line ends: at so many questions, or where it leaves the drawing."""
+    return most if line.fixed + line.each * most <= top else (top - line.fixed) / line.each
+
+
+def _apart(ends: Sequence[float], reach: Sequence[float], most: int, top: float) -> list[float]:
     """Heights for names at the ends of lines, moved apart so that none covers another."""
     gap = top * _LABEL_GAP / _HEIGHT
-    order = sorted(range(len(ends)), key=lambda place: ends[place])
     placed = list(ends)
-    for below, place in pairwise(order):
+    inside = sorted(
+        (place for place in range(len(ends)) if reach[place] >= most), key=lambda place: ends[place]
+    )
+    for below, place in pairwise(inside):
         placed[place] = max(placed[place], placed[below] + gap)
+    leaving = sorted(
+        (place for place in range(len(ends)) if reach[place] < most), key=lambda place: reach[place]
+    )
+    for step, place in enumerate(leaving):
+        placed[place] = top - gap * (step + 0.5)
     return placed
 
 

@@ -184,8 +184,8 @@ def _measured(rule: Rule, tongue: Tongue) -> str:
         "rule.rival.figures",
         difference=tongue.points(figures["difference"]),
         span=tongue.points_span(figures["low"], figures["high"]),
-        p=tongue.p(figures["p"]),
-        standing=_standing(rule, tongue),
+        p=tongue.p_told(figures["p"]),
+        standing="" if rule.standing == "better" else f"; {_standing(rule, tongue)}",
     )
 
 
@@ -237,7 +237,7 @@ def _forgetting_short(proof: Proof, tongue: Tongue) -> str:
     whole = next((one for one in ours if not one.kind), None)
     if whole is None:
         return ""
-    worse = [one.kind or tongue.plain("kind.all") for one in ours if one.says == "worse"]
+    worse = [tongue.kind(one.kind) for one in ours if one.says == "worse"]
     return tongue.plain(
         f"forgetting.{'some' if worse else 'none'}",
         n=tongue.count(whole.n),
@@ -309,10 +309,5 @@ def _reach(proof: Proof, told: Sequence[Cost]) -> int:
 @cache
 def _template() -> "Template":
     environment = page.environment(Path(__file__).parent)
-    environment.globals["colours"] = {
-        "specialist": charts.SPECIALIST,
-        "base": charts.BASE,
-        "ink": charts.INK,
-        "grid": charts.GRID,
-    }
+    environment.globals["colours"] = charts.COLOURS
     return environment.get_template("proof.html.jinja")

@@ -39,6 +39,10 @@ class Tongue:
         """A rival's name; as it stands if it has none here."""
         return TEXTS[self.lang].get(f"who.{name}", name)
 
+    def kind(self, name: str) -> str:
+        """A kind of items; "all" for none, and as it stands if it has no name here."""
+        return TEXTS[self.lang].get(f"kind.{name or 'all'}", name)
+
     def metric(self, name: str) -> str:
         """A metric's name; that of the field for one."""
         return TEXTS[self.lang].get(f"metric.{name}", name.removeprefix("field:"))
@@ -95,8 +99,8 @@ class Tongue:
             return f"{'unter' if self.lang == 'de' else 'below'} 1{_SPACE}ms"
         if seconds < 0.095:
             return f"{seconds * 1000:.0f}{_SPACE}ms"
-        told = wording.duration(seconds)
-        return self._local(told.replace(f"{_SPACE}h", f"{_SPACE}Std.") if self.lang == "de" else told)
+        told = self._local(wording.duration(seconds))
+        return told.replace(f"{_SPACE}h", f"{_SPACE}Std.") if self.lang == "de" else told
 
     def money(self, amount: float, currency: str) -> str:
         """An amount, with more decimals the smaller it is; seconds if the currency is empty."""
@@ -114,7 +118,11 @@ class Tongue:
 
     def p(self, value: float) -> str:
         """A p-value."""
-        return self._local("< 0.001" if value < 0.001 else f"{value:.3f}")
+        return self._local(f"<{_SPACE}0.001" if value < 0.001 else f"{value:.3f}")
+
+    def p_told(self, value: float) -> str:
+        """A p-value in a sentence: p = 0.012."""
+        return f"p{_SPACE}{'' if value < 0.001 else f'={_SPACE}'}{self.p(value)}"
 
     def days(self, days: float) -> str:
         """How long so many questions take to come in."""
