@@ -111,8 +111,8 @@ def _elsewhere(both: Halves, outside: Outside, longest: int) -> Answering | None
     """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
     if outside == "mark":
         return None
-    base = both.at_large(max(longest, _AT_LARGE)) if outside == "base" else None
-    return BaseAnswers(base) if base is not None else NoAnswers()
+    base = both.at_large() if outside == "base" else None
+    return BaseAnswers(base.untouched(max(longest, _AT_LARGE))) if base is not None else NoAnswers()
 
 
 @dataclass(frozen=True)

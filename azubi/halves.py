@@ -33,11 +33,13 @@ from azubi.tail.batch import Lesson, Reader
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.tail.label import LabelTail
 from azubi.tail.language import LanguageTail
-from azubi.trunk.filling import Filled, fill, view
+from azubi.trunk.filling import Filled, bucketed, fill, view
 from azubi.trunk.model import Primed, Trunk
 
 _MEMORY = 1 << 30
 """Most bytes of activations that are kept in memory, decrypted, between epochs."""
+_BATCH_TOKENS = 2048
+"""Tokens that go through the trunk together where nothing is cached."""
 _SHARE = 0.8
 """Of the memory that is free, what a base in memory may take; the rest is for activations and for others."""
 
@@ -100,8 +102,20 @@ class Halves(Protocol):
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """How the base answers as its makers published it, with the same instruction."""
 
-    def at_large(self, longest: int) -> Answering | None:
-        """How the base answers as published, without instruction or contract; None if it cannot."""
+    def at_large(self) -> "Halves | None":
+        """Trunk and tail without instruction or contract, so that they answer freely; None if they cannot."""
+
+    def unbound(self) -> "Halves":
+        """The same with the instruction, but free of the contract; where a head chooses, it stays bound."""
+
+    def knows(self, answer: str) -> bool:
+        """Whether this answer can be given at all."""
+
+    def own_tail(self) -> Any:
+        """The base's own tail, as `untouched` answers with: a torch module like `tail`."""
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """Activations of these sequences and the prime, computed now and held in memory alone."""
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """[lessons, hidden]: activations of the question alone, averaged, as answering gives them."""
@@ -274,14 +288,34 @@ class DecoderHalves:
 
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the base's own tail."""
-        return self._written(self._new_tail(0, 0), longest, form, like)
+        return self._written(self.own_tail(), longest, form, like)
 
-    def at_large(self, longest: int) -> Answering:
-        """Freely, as someone would ask it who knows nothing of the specialist."""
-        prime = self._template.prime_ids("")
-        frozen = FrozenLanguage(self._new_tail(0, 0), self.dtype)
-        writer = Writer(self._trunk, frozen, prime, self._template.end_id)
-        return WrittenAnswers(writer, self._template, "", Contract(task="text"), longest, self.base.context)
+    def at_large(self) -> "DecoderHalves":
+        """As someone would ask who knows nothing of the specialist; all weights are shared with this one."""
+        other = self.unbound()
+        other.prime("")
+        return other
+
+    def unbound(self) -> "DecoderHalves":
+        """All weights are shared with this one."""
+        other = copy.copy(self)
+        other._contract = Contract(task="text")
+        return other
+
+    def knows(self, answer: str) -> bool:
+        """Any text can be written."""
+        return True
+
+    def own_tail(self) -> LanguageTail:
+        """A copy of the base's last layers."""
+        tail = self._new_tail(0, 0)
+        to_dtype(tail, self.dtype)
+        tail.head.to_dtype(self.dtype)
+        return tail.eval()
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """In batches of like length."""
+        return _held(self._trunk, self._cut, self._primed, sequences, "states")
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of the tokens up to the one that predicts the answer; none of them sees what follows."""
@@ -421,6 +455,10 @@ class EncoderHalves:
 
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """The label whose name lies nearest to the text: all that an encoder can tell without training."""
+        return self._chosen(self.own_tail())
+
+    def own_tail(self) -> LabelTail:
+        """The base's last layers, under a head that reads what the labels' names look like."""
         tail = self._new_tail(0, 0).eval()
         names = [label.replace("_", " ").replace("-", " ") for label in self._contract.labels]
         texts = [encode_plain(self.base.tokenizer, (Turn("user", name),)) for name in names]
@@ -428,11 +466,23 @@ class EncoderHalves:
             states = self._trunk.states(texts, _NO_PRIME)[self._cut]
             padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
             tail.start_from(tail.pooled(padded, torch.tensor([len(one) for one in states])))
-        return self._chosen(tail)
+        return tail
 
-    def at_large(self, longest: int) -> None:
+    def at_large(self) -> None:
         """An encoder says nothing of its own."""
         return None
+
+    def unbound(self) -> "EncoderHalves":
+        """A head chooses among its labels."""
+        return self
+
+    def knows(self, answer: str) -> bool:
+        """A label of the contract."""
+        return answer in self._contract.labels
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """In batches of like length."""
+        return _held(self._trunk, self._cut, _NO_PRIME, sequences, self._view(self._cut))
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of all tokens, or what is kept of them."""
@@ -501,6 +551,17 @@ class _Remembering:
             self._room -= states.nbytes
             self._known[tokens] = states
         return states
+
+
+def _held(trunk: Trunk, cut: int, primed: Primed, sequences: Iterable[tuple[int, ...]], kept: str) -> Reader:
+    known: dict[tuple[int, ...], torch.Tensor] = {}
+    if cut in primed.states:
+        known[()] = primed.states[cut].cpu()
+    for passed in trunk.run(bucketed(list(dict.fromkeys(sequences)), _BATCH_TOKENS), primed):
+        for batch, states in passed.ready:
+            for tokens, one in zip(batch, states[cut], strict=True):
+                known[tokens] = view(one, kept).cpu()
+    return known.__getitem__
 
 
 def room_for_activations() -> int:
