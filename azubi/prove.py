@@ -12,11 +12,12 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event as Flag
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,16 +25,23 @@ from azubi import ask, files, lineage, material
 from azubi import events as ev
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Form, Question
+from azubi.audit import canaries, curve, extraction, items, membership, outside
+from azubi.audit import probe as probes
+from azubi.audit.lessons import School
 from azubi.base import device, memory, probe
 from azubi.data.example import Example
+from azubi.data.personal.scanner import Scanner
+from azubi.data.reading import read
+from azubi.data.rules.derivation import Derivation
 from azubi.data.splitting import Split
 from azubi.dataroom.looks import Look, Looks
 from azubi.dataroom.versions import now
 from azubi.errors import SettingError
-from azubi.evaluate import calibration, prediction
+from azubi.evaluate import calibration, prediction, proof_report
 from azubi.evaluate.facts import Contender, Curve, Facts
 from azubi.evaluate.prediction import Prediction
 from azubi.evaluate.proof import SPECIALIST, Proof, prove_from
+from azubi.evaluate.wording import duration
 from azubi.halves import Halves
 from azubi.outlook import Outlook
 from azubi.package.card import Card
@@ -41,7 +49,8 @@ from azubi.registry.store import Store
 from azubi.rivals import asking, lineup
 from azubi.rivals.case import Case, subset
 from azubi.rivals.lineup import Lineup
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.lora import Lora
+from azubi.rivals.rival import Rival
 from azubi.settings import Recipe
 
 T = TypeVar("T")
@@ -120,6 +129,8 @@ class _Work:
     notes: list[str] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
     """Questions that the report shows, by the example's id."""
+    limit: float | None = None
+    """Of the scope."""
 
     @property
     def name(self) -> str:
@@ -129,21 +140,16 @@ class _Work:
         """All stages; files go into `folder`."""
         begun = time.monotonic()
         yield from self._examples()
-        stages: dict[ev.ProofStage, Callable[[], Iterator[ev.Event]]] = {
-            "rivals": self._rivals,
-            "scope": self._scope,
-        }
-        self.outlook = Outlook(self._planned(list(stages)))
-        for stage, work in stages.items():
+        self.outlook = Outlook(self._planned())
+        for stage, work in self._asked_for().items():
             yield ev.StageStarted(stage=stage)
             yield from work()
             memory.tidy()
         yield ev.StageStarted(stage="report")
         proof = yield from self._report(folder)
-        sentence = self._sentence(proof)
         yield ev.Proved(
             verdict=proof.verdict.kind,
-            sentence=sentence,
+            sentence=proof_report.sentence(proof, self.wanted.lang),
             passes=proof.verdict.passes,
             folder=str(self.folder),
             report=str(self.folder / REPORT),
@@ -158,20 +164,18 @@ class _Work:
         self.split: Split = material.of(card, self.home)
         self.test = self._drawn(self.split.test)
         unseen = lineage.check_unseen(card, self.home, self.test)
-        self.notes += unseen
         self.slices = self._sliced()
         look = Look(when=now(), by=f"prove {self.name} {self.folder.name}")
         self.looks = Looks(self.home).add(self.test, look)
         yield ev.ProofStarted(
             name=self.name,
             folder=str(self.folder),
-            stages=("examples", "rivals", "scope", "report"),
+            stages=("examples", *self._asked_for(), "report"),
             test=len(self.test),
             looks=len(self.looks),
         )
         yield ev.StageStarted(stage="examples")
-        for note in unseen:
-            yield ev.Notice(text=note)
+        yield from self._tell_notes(unseen)
         self.machine = probe.probe("auto", self.wanted.threads, self.recipe.device)
         self.both: Halves = ask.loaded(card, self.home)
         self.case = Case(
@@ -204,12 +208,24 @@ class _Work:
         by = self.wanted.slice or self.recipe.proof.slice
         return {by: tuple(_slices(by, self.card, self.test))} if by is not None else {}
 
-    def _planned(self, stages: Sequence[ev.ProofStage]) -> dict[str, float]:
-        """Seconds that each stage will take, roughly: what has a budget takes about that."""
-        labels = self.card.task == "labels"
-        seconds = self.wanted.seconds or (lineup.LABELS_SECONDS if labels else lineup.RECORDS_SECONDS)
-        roughly = {"rivals": seconds * 1.2, "forgetting": 30.0, "scope": 10.0, "leaks": 20.0}
-        return {stage: roughly.get(stage, 60.0) for stage in stages}
+    def _asked_for(self) -> dict[ev.ProofStage, Callable[[], Iterator[ev.Event]]]:
+        """The stages between the examples and the report."""
+        stages: dict[ev.ProofStage, Callable[[], Iterator[ev.Event]]] = {
+            "rivals": self._rivals,
+            "forgetting": self._forgetting,
+            "scope": self._scope,
+            "leaks": self._leaks,
+        }
+        return stages | ({"curve": self._curve} if self.wanted.curve else {})
+
+    def _planned(self) -> dict[str, float]:
+        """Seconds that each stage will take: what has a budget takes about that, what trains was measured."""
+        budget = lineup.LABELS_SECONDS if self.card.task == "labels" else lineup.RECORDS_SECONDS
+        rivals = 1.2 * (self.wanted.seconds or budget)
+        taken = self.card.seconds
+        secrets = canaries.seconds(taken) if self.wanted.canaries else 0.0
+        roughly = {"rivals": rivals, "forgetting": 30.0, "scope": 20.0, "leaks": 40.0 + secrets}
+        return {stage: roughly.get(stage, curve.seconds(taken)) for stage in self._asked_for()}
 
     # Rivals
 
@@ -229,23 +245,23 @@ class _Work:
         yield from self._tell_notes(line.notes)
         self.heard = self._listen(line)
         yield from self._choose_review()
-        total, done = len(line.rivals), 0
         for done, rival in enumerate(line.rivals):
-            alone = Lineup([rival], [], line.seconds)
             begun = time.monotonic()
-
-            def work(tell: Tell, alone: Lineup = alone, done: int = done) -> lineup.Shown:
-                def watch(who: str, what: str, part: int, whole: int) -> None:
-                    tell(done * 1_000 + round(999 * part / max(1, whole)), total * 1_000)
-
-                (shown,) = lineup.examined(alone, self.case, self.test, watch)
-                return shown
-
-            shown = yield from self._watched(stage, work, f"{rival.who} answers", unit="‰ of the work")
+            work = partial(self._examined, Lineup([rival], [], line.seconds))
+            span = (done / len(line.rivals), (done + 1) / len(line.rivals))
+            shown = yield from self._watched(stage, work, rival.who, span)
             self.rows += shown.rows
             self.contenders.append(shown.contender)
             yield from self._tell_notes(shown.notes)
             yield self._measured(shown, time.monotonic() - begun)
+        self.lora = next((one for one in line.rivals if isinstance(one, Lora)), None)
+
+    def _examined(self, alone: Lineup, tell: "Said") -> lineup.Shown:
+        """One rival on its own; told is what it is at."""
+        (shown,) = lineup.examined(
+            alone, self.case, self.test, lambda who, what, done, total: tell(done, total, f"{who} {what}")
+        )
+        return shown
 
     def _listen(self, line: Lineup) -> "_Heard":
         """The specialist, so that what its trunk made of each question is kept."""
@@ -259,11 +275,12 @@ class _Work:
         checks = self.case.checks[:_CHECKED]
         numbers = list(range(len(checks)))
 
-        def work(tell: Tell) -> list[Prediction]:
-            self.heard.prepare(tell)
+        def work(tell: "Said") -> list[Prediction]:
             return asking.ask(self.heard, self.case, checks, numbers, tell, part="choice")
 
-        self.rows += yield from self._watched("rivals", work, "specialist answers validation questions")
+        self.rows += yield from self._watched(
+            "rivals", work, "specialist answers validation questions", (0, 0)
+        )
 
     def _measured(self, shown: lineup.Shown, seconds: float) -> ev.Event:
         rows = [one for one in shown.rows if one.part == "test" and one.form == "contract"]
@@ -280,26 +297,121 @@ class _Work:
         """The main metric."""
         return {"labels": "accuracy", "json": "record_exact", "text": "chrf"}[self.card.task]
 
+    # Forgetting
+
+    def _forgetting(self) -> Iterator[ev.Event]:
+        stage: ev.ProofStage = "forgetting"
+        self.both.prime(self.card.prime)
+        self.tails = {SPECIALIST: self.both.tail, "base": self.both.own_tail()}
+        if self.both.base.kind == "encoder":
+            yield from self._tell_notes([probes.NOT_PROBED])
+            yield ev.StageSummed(stage=stage, text="an encoder writes nothing")
+            return
+        found = yield from self._gathered(stage, partial(probes.probe, self.both, self.tails, items.probe()))
+        told = [f"{who} {_right(found, who)}" for who in self.tails]
+        if self.wanted.retain is not None:
+            own = self._read(self.wanted.retain)
+            kept = yield from self._gathered(stage, partial(probes.retained, self.both, self.tails, own))
+            told += [f"{who} {_right(kept, who)} of yours" for who in self.tails]
+        yield ev.StageSummed(stage=stage, text=f"general questions: {', '.join(told)} right")
+
     # Scope
 
     def _scope(self) -> Iterator[ev.Event]:
+        stage: ev.ProofStage = "scope"
         scope = ask.scope_of(self.card)
         if scope is None:
-            self.notes.append(
-                f"{self.name} was made by an azubi that told no scope apart: train it again for that."
+            yield from self._tell_notes(
+                [f"{self.name} was made by an azubi that told nothing of scope; train it again for that."]
             )
-            yield ev.StageSummed(stage="scope", text="not known of this specialist")
+            yield ev.StageSummed(stage=stage, text="not known of this specialist")
             return
         self.limit = scope.limit
-        asked = [
-            (number, one, answer) for number, one in enumerate(self.test) if (answer := self.heard.of(one))
+        self.both.prime(self.card.prime)
+        heard = [(number, one, self.heard.of(one)) for number, one in enumerate(self.test)]
+        inside = [
+            _inside(number, one, scope.score(answer.vector, answer.evidence), scope.limit)
+            for number, one, answer in heard
+            if answer is not None and answer.vector is not None
         ]
-        self.rows += [
-            _scoped(number, one.key or one.id, "in", "test", scope.score(answer.vector, answer.evidence))
-            for number, one, answer in asked
-            if answer.vector is not None
-        ]
-        yield ev.StageSummed(stage="scope", text=f"limit {scope.limit:.2f}")
+        others = {"probe": outside.asked(items.probe())}
+        if self.wanted.outside is not None:
+            others["yours"] = [one.turns for one in self._read(self.wanted.outside, answer="prompt")]
+        speak = self.both.answering(self.card.longest)
+        work = partial(outside.outside, speak, scope, (), others)
+        found = yield from self._gathered(stage, work)
+        outer = [replace(one, number=one.number + len(self.test)) for one in found]
+        self.rows = [*self.rows[: -len(found)], *inside, *outer]
+        told = [sum(bool(one.right) for one in side) for side in (inside, outer)]
+        own, apart = f"{told[0]} of {len(inside)}", f"{told[1]} of {len(outer)}"
+        yield ev.StageSummed(stage=stage, text=f"{own} own questions known, {apart} others told apart")
+
+    # Leaks
+
+    def _leaks(self) -> Iterator[ev.Event]:
+        stage: ev.ProofStage = "leaks"
+        self.both.prime(self.card.prime)
+        train, others = self._learned(self.split.train), self._learned(self.test)
+        work: Rows = partial(membership.membership, self.both, self.tails, train, others, self.recipe.seed)
+        yield from self._gathered(stage, work)
+        if self.lora is not None:
+            tails = {LORA: self.lora.halves.tail}
+            work = partial(membership.membership, self.lora.halves, tails, train, others, self.recipe.seed)
+            yield from self._gathered(stage, work)
+        scanner = Scanner(self.recipe.patterns or {}, self.recipe.names)
+        led = yield from self._gathered(
+            stage, partial(extraction.extraction, self.both, self.tails, train, scanner)
+        )
+        came = sum(bool(one.right) for one in led if one.who == SPECIALIST)
+        values = len(led) // len(self.tails)
+        told = f"{came} of {values} personal values of the prompts came back word for word"
+        if self.wanted.canaries:
+            told += yield from self._canaries(train)
+        yield ev.StageSummed(stage=stage, text=told if led or self.wanted.canaries else "losses compared")
+
+    def _canaries(self, train: Sequence[Example]) -> Generator[ev.Event, None, str]:
+        planted = canaries.plant(self.card.contract, train, self.recipe.seed)
+        if not planted:
+            yield from self._tell_notes(
+                ["No field of the records varies, so no secret could be hidden in one."]
+            )
+            return ""
+        yield _lasting("Training with planted secrets", canaries.seconds(self.card.seconds))
+        with self._school() as school:
+            work = partial(canaries.canaries, school, train, planted, self.recipe.seed)
+            yield from self._gathered("leaks", work)
+        return f"; {len(planted)} secrets planted"
+
+    # Curve
+
+    def _curve(self) -> Iterator[ev.Event]:
+        stage: ev.ProofStage = "curve"
+        yield _lasting("Training on parts of the examples", curve.seconds(self.card.seconds))
+        train, case = self._learned(self.split.train), self.case
+
+        def work(tell: "Said") -> list[Curve | Prediction]:
+            with self._school() as school:
+                return list(curve.curve(school, case.contract, train, self.test, case.longest, tell=tell))
+
+        found = yield from self._watched(stage, work, "training again")
+        self.curves = [one for one in found if isinstance(one, Curve)]
+        self.rows += [one for one in found if isinstance(one, Prediction)]
+        yield ev.StageSummed(stage=stage, text=f"{len(self.curves)} trainings")
+
+    def _learned(self, examples: Sequence[Example]) -> tuple[Example, ...]:
+        """The examples without the fields that are derived, as they are learned."""
+        contract = self.card.contract
+        return Derivation(contract).taught(examples) if contract.derived else tuple(examples)
+
+    @contextlib.contextmanager
+    def _school(self) -> Iterator[School]:
+        with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
+            checks = self._learned(self.split.validation)
+            yield School(self.both, self.card.prime, self.recipe, cache, checks)
+
+    def _read(self, path: Path, answer: str = "answer") -> tuple[Example, ...]:
+        """The user's own examples."""
+        return read(path, answer=answer).examples
 
     # Report
 
@@ -311,13 +423,11 @@ class _Work:
         files.write_text(folder / FACTS, facts.model_dump_json(indent=1))
         proof = prove_from(table, facts)
         files.write_text(folder / NUMBERS, proof.model_dump_json(indent=1))
-        for name in (PREDICTIONS, FACTS, NUMBERS):
+        files.write_text(folder / REPORT, proof_report.render(proof, self.wanted.lang))
+        for name in (PREDICTIONS, FACTS, NUMBERS, REPORT):
             (folder / name).chmod(0o600)
         yield ev.StageSummed(stage="report", text=proof.verdict.kind)
         return proof
-
-    def _sentence(self, proof: Proof) -> str:
-        return proof.verdict.kind
 
     def _neighbours(self) -> Iterator[ev.Event]:
         """The training examples that the trunk finds most like each wrong answer's question."""
@@ -325,9 +435,9 @@ class _Work:
             one for one in self.rows if one.part == "test" and one.who == SPECIALIST and one.right is False
         ]
         wrong = [one for one in wrong if one.form == "contract"]
-        taught = material.taught(self.split, self.card.contract).train
+        taught = self._learned(self.split.train)
 
-        def work(tell: Tell) -> np.ndarray[Any, np.dtype[np.float32]]:
+        def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
             self.both.prime(self.card.prime)
             lessons = [self.both.lesson(one) for one in taught]
             with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
@@ -346,9 +456,7 @@ class _Work:
         }
         if not vectors:
             return
-        known = yield from self._watched(
-            "report", work, "training examples like the mistakes", unit="examples"
-        )
+        known = yield from self._watched("report", work, "training examples like the mistakes")
         centre = known.mean(0)
         known = _unit(known - centre)
         for number, vector in vectors.items():
@@ -396,7 +504,7 @@ class _Work:
             curves=tuple(self.curves),
             texts=self.texts,
             slices=self.slices,
-            limit=getattr(self, "limit", None),
+            limit=self.limit,
             cpu=probe.processor(),
             threads=self.machine.threads,
             dtype=str(self.both.dtype).removeprefix("torch."),
@@ -412,20 +520,31 @@ class _Work:
                 self.notes.append(note)
                 yield ev.Notice(text=note)
 
+    def _gathered(self, stage: ev.ProofStage, rows: "Rows") -> Generator[ev.Event, None, list[Prediction]]:
+        """Take up the rows that a generator gives."""
+        found = yield from self._watched(stage, lambda tell: list(rows(tell=tell)), "")
+        self.rows += found
+        return found
+
     def _watched(
-        self, stage: ev.ProofStage, work: Callable[[Tell], T], note: str, unit: str = "answers"
+        self,
+        stage: ev.ProofStage,
+        work: Callable[["Said"], T],
+        note: str,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> Generator[ev.Event, None, T]:
         """Work that tells how far it is, as events; it is stopped where nobody listens any more.
 
-        It runs in a thread of its own, since what it calls tells by callbacks and cannot yield.
+        It runs in a thread of its own, since what it calls tells by callbacks and cannot yield. `span` is the
+        part of the stage that it is.
         """
-        told: SimpleQueue[tuple[int, int] | None] = SimpleQueue()
+        told: SimpleQueue[tuple[int, int, str] | None] = SimpleQueue()
         stopped = Flag()
 
-        def tell(done: int, total: int) -> None:
+        def tell(done: int, total: int, what: str = note) -> None:
             if stopped.is_set():
                 raise _Stopped
-            told.put((done, total))
+            told.put((done, total, what))
 
         def begin() -> T:
             device.use(self.recipe.device)
@@ -436,12 +555,27 @@ class _Work:
             future.add_done_callback(lambda _: told.put(None))
             try:
                 while (heard := told.get()) is not None:
-                    done, total = heard
-                    left = self.outlook.left(stage, done / total if total else 1.0)
-                    yield ev.Progress(stage=stage, done=done, total=total, unit=unit, left=left, note=note)
+                    done, total, what = heard
+                    share = span[0] + (span[1] - span[0]) * (done / total if total else 1.0)
+                    left = self.outlook.left(stage, share)
+                    yield ev.Progress(stage=stage, done=done, total=total, unit="", left=left, note=what)
             finally:
                 stopped.set()
             return future.result()
+
+
+class Said(Protocol):
+    """Hears how much of how much is done, and what is being done."""
+
+    def __call__(self, done: int, total: int, what: str = ...) -> None:
+        """Raises where the work is not wanted any more."""
+
+
+class Rows(Protocol):
+    """Work that gives rows."""
+
+    def __call__(self, *, tell: Said) -> Iterator[Prediction]:
+        """Do it; `tell` hears how far it is."""
 
 
 class _Stopped(Exception):
@@ -501,10 +635,27 @@ def _slices(by: str, card: Card, test: Sequence[Example]) -> Iterator[str]:
         )
 
 
-def _scoped(number: int, key: str, truth: str, kind: str, score: float) -> Prediction:
+def _inside(number: int, example: Example, score: float, limit: float) -> Prediction:
     return Prediction(
-        part="scope", who=SPECIALIST, number=number, id=key, truth=truth, kind=kind, score=score
+        part="scope",
+        who=SPECIALIST,
+        number=number,
+        id=example.key or example.id,
+        kind=outside.IN,
+        truth="in",
+        answer="in" if score >= limit else "out",
+        right=score >= limit,
+        score=score,
     )
+
+
+def _right(rows: Sequence[Prediction], who: str) -> str:
+    own = [bool(one.right) for one in rows if one.who == who]
+    return f"{sum(own)} of {len(own)}"
+
+
+def _lasting(what: str, seconds: float) -> ev.Event:
+    return ev.Notice(text=f"{what} takes about {duration(seconds)}.")
 
 
 def _unit(rows: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
