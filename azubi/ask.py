@@ -62,14 +62,6 @@ def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> A
     return _Discreet(speak, Questions(_rules(card)))
 
 
-def scope_of(card: Card) -> Scope | None:
-    """What tells which questions are its job; None where that was not learned. Raises CorruptFile."""
-    if not card.scope_sha256:
-        return None
-    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
-    return scopes.read(card.folder / cards.SCOPE)
-
-
 def loaded(card: Card, home: Path) -> Halves:
     """Trunk, tail and prime of a specialist, as training left them; for what it raises see `answer`.
 
@@ -88,6 +80,18 @@ def loaded(card: Card, home: Path) -> Halves:
     weights.restore(both.tail, weights.read(tail_file))
     both.prime(card.prime)
     return both
+
+
+def scope_of(card: Card) -> Scope | None:
+    """By what a specialist tells what is not its job; None if an older azubi made it.
+
+    Raises:
+        CorruptFile: the file is damaged.
+    """
+    if not card.scope_sha256:
+        return None
+    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
+    return scopes.read(card.folder / cards.SCOPE)
 
 
 def _check_packaged(path: Path, sha256: str) -> None:

@@ -13,7 +13,7 @@ from azubi.evaluate.trial import Trial
 from azubi.planning.forecast import Forecast
 
 Stage = Literal["data", "search", "base", "prime", "trunk", "tail", "evaluate", "package"]
-ProofStage = Literal["examples", "rivals", "speed", "forgetting", "scope", "leaks", "curve", "report"]
+ProofStage = Literal["examples", "rivals", "forgetting", "scope", "leaks", "curve", "report"]
 """Of a proof: what the specialist is measured by, one after the other."""
 Who = Literal["base", "specialist"]
 Ending = Literal["the time is used up", "nothing new to try", "enough was tried"]

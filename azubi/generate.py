@@ -37,14 +37,17 @@ Vector = NDArray[np.float32]
 class Constraint(Protocol):
     """Which tokens an answer may go on with."""
 
-    def allowed(self) -> Sequence[int] | None:
-        """Token ids that may come next; None for any."""
+    def allowed(self) -> Sequence[int] | torch.Tensor | None:
+        """Token ids that may come next, as a tensor where they may be many; None for any."""
 
     def take(self, token: int) -> None:
         """Go on with `token`."""
 
     def settled(self) -> Tokens | None:
         """The whole rest of the answer, if nothing is left to choose; else None."""
+
+    def ending(self) -> Tokens:
+        """What ends an answer that has become too long so that it keeps its form; may be nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Completion:
     confidence: float
     """Probability of the answer: the product over its tokens, each among those that were allowed."""
     ended: bool
-    """False if the answer was cut at the longest length."""
+    """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
     """Of the prompt without the prime, from the pass that answered it."""
 
@@ -64,15 +67,17 @@ class Completion:
 class Writer:
     """Writes answers token by token, the likeliest each time."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int], end: int) -> None:
-        """Compute the prime once; `end` is the token that ends an answer."""
+    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int] | Primed, end: int) -> None:
+        """Compute the prime once, or take what was computed of it; `end` is the token that ends an answer."""
         self._trunk = trunk
         self._tail = tail
         self._end = end
         (self._cut,) = trunk.shell.cuts
-        self._prime = tuple(prime)
-        self._shared = trunk.shares and tail.shares and bool(prime)
-        primed = trunk.prime(prime) if self._shared else Primed((), None, {})
+        self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
+        self._shared = trunk.shares and tail.shares and bool(self._prime)
+        primed = Primed((), None, {})
+        if self._shared:
+            primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
         self._trunk_cache = primed.cache
         self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
@@ -94,6 +99,11 @@ class Writer:
             yield from zip(
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens have a score."""
+        return int(self._tail.config.vocab_size)
 
     def room(self, tokens: int) -> int:
         """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the prime."""
@@ -161,9 +171,9 @@ class _Row:
         """Take the likeliest of the allowed tokens; `token`, if any may come, with what it gains."""
         allowed = self.constraint.allowed() if self.constraint else None
         if allowed is not None:
-            among = scores[torch.tensor(allowed)]
+            among = scores[torch.as_tensor(allowed)]
             best = int(among.argmax())
-            token, gained = allowed[best], float(among[best] - among.logsumexp(0))
+            token, gained = int(allowed[best]), float(among[best] - among.logsumexp(0))
         self.log_probability += gained
         if token == end:
             self.done = True
@@ -177,7 +187,8 @@ class _Row:
                 self.done = True
 
     def completion(self, vector: Vector) -> Completion:
-        return Completion(tuple(self.tokens), math.exp(self.log_probability), self.done, vector)
+        ending = self.constraint.ending() if self.constraint and not self.done else ()
+        return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
 
 
 class _Flow:
@@ -276,6 +287,10 @@ class OneOf:
     def settled(self) -> Tokens | None:
         """The rest of the one answer that is left, if it is one."""
         return self._left[0][self._depth :] if len(self._left) == 1 else None
+
+    def ending(self) -> Tokens:
+        """The rest of the shortest answer that is still possible."""
+        return min(self._left, key=len)[self._depth :]
 
 
 @dataclass(frozen=True)

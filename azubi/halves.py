@@ -17,7 +17,7 @@ import transformers
 import azubi
 from azubi import packing, scope
 from azubi.activations import ActivationCache, Origin
-from azubi.answering import Answering, ChosenAnswers, WrittenAnswers, completed
+from azubi.answering import Answering, ChosenAnswers, Form, WrittenAnswers, completed
 from azubi.base import attention, memory
 from azubi.base.cut import find_layers, to_dtype
 from azubi.base.lazy import HEAD, LazyModel
@@ -87,8 +87,8 @@ class Halves(Protocol):
     def at(self, tail_layers: int, rank: int, seed: int) -> "Halves":
         """The same base in memory, cut elsewhere and with a new tail; its prime has to be set again."""
 
-    def reader(self, cache: ActivationCache) -> Reader:
-        """Where training reads activations."""
+    def reader(self, cache: ActivationCache | None) -> Reader:
+        """Where training reads activations; without a cache they are computed each time."""
 
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Give the tail a good start, where its kind knows one."""
@@ -96,10 +96,13 @@ class Halves(Protocol):
     def begin_unseen(self) -> None:
         """The best start that is told from no example."""
 
-    def answering(self, longest: int) -> Answering:
-        """How trunk and tail, as it is now, answer; `longest` is the most tokens of an answer."""
+    def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
+        """How trunk and tail, as it is now, answer; `longest` is the most tokens of an answer.
 
-    def untouched(self, longest: int) -> Answering:
+        For `form` and `like` see `answering.WrittenAnswers`; what chooses labels has one form alone.
+        """
+
+    def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """How the base answers as its makers published it, with the same instruction."""
 
     def at_large(self) -> "Halves | None":
@@ -273,9 +276,9 @@ class DecoderHalves:
         """Those that the cache does not hold."""
         return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
 
-    def reader(self, cache: ActivationCache) -> Reader:
+    def reader(self, cache: ActivationCache | None) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        if self._cut == 0:
+        if self._cut == 0 or cache is None:
             return self._compute
         return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
@@ -285,13 +288,13 @@ class DecoderHalves:
     def begin_unseen(self) -> None:
         """A decoder starts as it is."""
 
-    def answering(self, longest: int) -> Answering:
+    def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""
-        return self._written(self.tail, longest)
+        return self._written(self.tail, longest, form, like)
 
-    def untouched(self, longest: int) -> Answering:
+    def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the base's own tail."""
-        return self._written(self.own_tail(), longest)
+        return self._written(self.own_tail(), longest, form, like)
 
     def at_large(self) -> "DecoderHalves":
         """As someone would ask who knows nothing of the specialist; all weights are shared with this one."""
@@ -328,11 +331,19 @@ class DecoderHalves:
         with _last_layers(self._lazy, self._layers):
             return LanguageTail(self._model, self._layers, rank, seed)
 
-    def _written(self, tail: LanguageTail, longest: int) -> Answering:
+    def _written(self, tail: LanguageTail, longest: int, form: Form | None, like: str) -> Answering:
         frozen = FrozenLanguage(tail, self.dtype)
-        writer = Writer(self._trunk, frozen, self._primed.tokens, self._template.end_id)
+        writer = Writer(self._trunk, frozen, self._primed, self._template.end_id)
         written = WrittenAnswers(
-            writer, self._template, self._prime, self._contract, longest, self.base.context
+            writer,
+            self._template,
+            self._prime,
+            self._contract,
+            longest,
+            self.base.context,
+            form,
+            like,
+            self.base.tokenizer,
         )
         return completed(written, self._contract)
 
@@ -434,9 +445,9 @@ class EncoderHalves:
         """Those that the cache does not hold."""
         return _lacking(cache, self._origin(cache, self._cut), lessons) if self._cut else list(lessons)
 
-    def reader(self, cache: ActivationCache) -> Reader:
+    def reader(self, cache: ActivationCache | None) -> Reader:
         """The cache, or the embeddings if every layer is trained."""
-        if self._cut == 0:
+        if self._cut == 0 or cache is None:
             return self._compute
         return _Remembering(cache, self._origin(cache, self._cut), self._compute)
 
@@ -448,11 +459,11 @@ class EncoderHalves:
         """Start the head from the labels' names."""
         self.tail.head.load_state_dict(self.own_tail().head.state_dict())
 
-    def answering(self, longest: int) -> Answering:
+    def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""
         return self._chosen(self.tail)
 
-    def untouched(self, longest: int) -> Answering:
+    def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """The label whose name lies nearest to the text: all that an encoder can tell without training."""
         return self._chosen(self.own_tail())
 

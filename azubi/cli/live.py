@@ -29,7 +29,6 @@ DOING: dict[Stage, str] = {
     "package": "writing the specialist and its report",
     "examples": "finding the held-out examples and the specialist",
     "rivals": "asking everyone the same held-out questions",
-    "speed": "asking one question at a time",
     "forgetting": "asking what it could do before",
     "scope": "asking what is not its job",
     "leaks": "trying to get its examples out of it",

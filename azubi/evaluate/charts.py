@@ -21,6 +21,8 @@ SPECIALIST = "#0b5cad"
 BASE = "#6b6b76"
 INK = "#24242a"
 GRID = "#dcdce2"
+COLOURS = {"specialist": SPECIALIST, "base": BASE, "ink": INK, "grid": GRID}
+"""By the names that the style sheets use."""
 
 _PADDING = {"left": 12, "right": 12, "top": 4, "bottom": 4}
 """Pixels; readers whose letters are wider than those that the chart was measured with need the room."""
@@ -180,15 +182,20 @@ def _score_row(who: str, score: Score) -> dict[str, object]:
     }
 
 
-def svg(chart: "alt.LayerChart") -> str:
-    """Draw a chart in the style of all of them, able to shrink with the page."""
+def svg(chart: "alt.LayerChart | alt.FacetChart", left: int = 0, right: int = 0) -> str:
+    """Draw a chart in the style of all of them, able to shrink with the page.
+
+    `left` and `right` are more pixels for long names: the reader's letters may be wider than those
+    measured with.
+    """
     import altair as alt
     import vl_convert
 
+    padding = {**_PADDING, "left": _PADDING["left"] + left, "right": _PADDING["right"] + right}
     text = {"labelFontSize": 13, "labelColor": INK}
     lines = {"gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
     settled = (
-        chart.configure(font="sans-serif", background="transparent", padding=dict(_PADDING))
+        chart.configure(font="sans-serif", background="transparent", padding=padding)
         .configure_view(stroke=None)
         .configure_axis(
             **text, **lines, titleFontSize=13, titleFontWeight="normal", titleColor=INK, labelLimit=260

@@ -85,7 +85,7 @@ def break_even(ours: Cost, theirs: Cost, questions_per_day: int) -> BreakEven:
         return BreakEven(who=theirs.who, pays="from the first", questions=None, days=None)
     if extra >= 0 and saved <= 0:
         return BreakEven(who=theirs.who, pays="never", questions=None, days=None)
-    count = ceil(extra / saved)
+    count = ceil(extra / saved - 1e-9)
     return BreakEven(
         who=theirs.who,
         pays="after" if saved > 0 else "until",

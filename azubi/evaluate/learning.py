@@ -138,6 +138,11 @@ def curve(a: Floats, b: Floats, c: Floats, n: Floats) -> Floats:
     return scores
 
 
+def np_row(*values: float) -> Floats:
+    """Values as `curve` takes them."""
+    return np.array(values, dtype=np.float64)
+
+
 def fit(n: Floats, scores: Floats) -> tuple[Floats, Floats, Floats]:
     """Fit the law to every row of scores (columns as in n); gives a, b and c, one of each a row."""
     best = np.full(scores.shape[0], np.inf)

@@ -185,7 +185,8 @@ def examples_for(difference: float, spread: float) -> int | None:
     """Examples that it takes to tell a mean difference, given the standard deviation of the differences.
 
     For right and wrong the deviation under "no difference" is sqrt(spread**2 + difference**2), the root of
-    the share of examples that only one got right; so this is Connor's formula. None if there is no
+    the share of examples that only one got right; so this is Connor's formula; for scores it
+    errs a little on the safe side. None if there is no
     difference.
     """
     from scipy.stats import norm

@@ -192,10 +192,5 @@ def _template() -> "Template":
         unbroken=_unbroken,
     )
     environment.globals["field_rows"] = field_rows
-    environment.globals["colours"] = {
-        "specialist": charts.SPECIALIST,
-        "base": charts.BASE,
-        "ink": charts.INK,
-        "grid": charts.GRID,
-    }
+    environment.globals["colours"] = charts.COLOURS
     return environment.get_template("report.html.jinja")

@@ -82,6 +82,8 @@ class PrivateSteps:
         self, tail: Any, lessons: Sequence[Lesson], read: Reader, prime: torch.Tensor | None
     ) -> Outcome:
         """Leave a private gradient on the weights; the outcome's loss has none of its own."""
+        for weight in self._weights:
+            weight.grad = None  # what is left there is of other examples
         sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in self._weights]
         loss, targets, right = 0.0, 0, 0
         for lesson in lessons:

@@ -6,12 +6,14 @@
 import json
 import random
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from azubi.data.contract import Contract
-from azubi.evaluate.facts import Contender, Curve, Facts, Look
+from azubi.dataroom.looks import Look
+from azubi.evaluate.facts import Contender, Curve, Facts
 from azubi.evaluate.prediction import Prediction, table, write
 from azubi.settings import ProofSettings
 
@@ -156,8 +158,8 @@ def facts(
         split_by="prompt",
         data_version="claims@2",
         looks=(
-            Look(when="2026-11-22 09:14", by="tune triage"),
-            Look(when="2026-11-22 11:02", by="prove triage"),
+            Look(when=datetime(2026, 11, 22, 9, 14), by="tune triage"),
+            Look(when=datetime(2026, 11, 22, 11, 2), by="prove triage"),
         ),
         settings=settings,
         contenders=tuple(
@@ -343,9 +345,8 @@ def _neighbours(n: int, draw: random.Random) -> list[Prediction]:
 
 
 if __name__ == "__main__":
-    from azubi.evaluate.proof_report import render
-
     from azubi.evaluate.proof import prove_from
+    from azubi.evaluate.proof_report import render
 
     folder = Path(sys.argv[1])
     for kind in ("labels", "json", "text"):
