@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache
 
 from azubi.base import prefix
 from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
+from azubi.trunk.filling import view
 from azubi.trunk.model import Primed, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
@@ -27,19 +30,24 @@ _CHOICES = 32
 _WORTH_DROPPING = 0.75
 """Share of rows still running at which those that have ended are dropped."""
 Tokens = tuple[int, ...]
+Vector = NDArray[np.float32]
+"""[hidden]: the trunk's activations of a question at the cut, averaged over its tokens."""
 
 
 class Constraint(Protocol):
     """Which tokens an answer may go on with."""
 
-    def allowed(self) -> Sequence[int] | None:
-        """Token ids that may come next; None for any."""
+    def allowed(self) -> Sequence[int] | torch.Tensor | None:
+        """Token ids that may come next, as a tensor where they may be many; None for any."""
 
     def take(self, token: int) -> None:
         """Go on with `token`."""
 
     def settled(self) -> Tokens | None:
         """The whole rest of the answer, if nothing is left to choose; else None."""
+
+    def ending(self) -> Tokens:
+        """What ends an answer that has become too long so that it keeps its form; may be nothing."""
 
 
 @dataclass(frozen=True)
@@ -51,21 +59,25 @@ class Completion:
     confidence: float
     """Probability of the answer: the product over its tokens, each among those that were allowed."""
     ended: bool
-    """False if the answer was cut at the longest length."""
+    """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the prompt without the prime, from the pass that answered it."""
 
 
 class Writer:
     """Writes answers token by token, the likeliest each time."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int], end: int) -> None:
-        """Compute the prime once; `end` is the token that ends an answer."""
+    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int] | Primed, end: int) -> None:
+        """Compute the prime once, or take what was computed of it; `end` is the token that ends an answer."""
         self._trunk = trunk
         self._tail = tail
         self._end = end
         (self._cut,) = trunk.shell.cuts
-        self._prime = tuple(prime)
-        self._shared = trunk.shares and tail.shares and bool(prime)
-        primed = trunk.prime(prime) if self._shared else Primed((), None, {})
+        self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
+        self._shared = trunk.shares and tail.shares and bool(self._prime)
+        primed = Primed((), None, {})
+        if self._shared:
+            primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
         self._trunk_cache = primed.cache
         self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
@@ -87,6 +99,11 @@ class Writer:
             yield from zip(
                 group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
             )
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens have a score."""
+        return int(self._tail.config.vocab_size)
 
     def room(self, tokens: int) -> int:
         """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the prime."""
@@ -132,7 +149,7 @@ class Writer:
                 flow.keep(going)
                 running = [running[place] for place in going]
             scores = flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
-        return [row.completion() for row in rows]
+        return [row.completion(vector) for row, vector in zip(rows, flow.vectors, strict=True)]
 
 
 def _likeliest(scores: torch.Tensor) -> tuple[list[int], list[float]]:
@@ -154,9 +171,9 @@ class _Row:
         """Take the likeliest of the allowed tokens; `token`, if any may come, with what it gains."""
         allowed = self.constraint.allowed() if self.constraint else None
         if allowed is not None:
-            among = scores[torch.tensor(allowed)]
+            among = scores[torch.as_tensor(allowed)]
             best = int(among.argmax())
-            token, gained = allowed[best], float(among[best] - among.logsumexp(0))
+            token, gained = int(allowed[best]), float(among[best] - among.logsumexp(0))
         self.log_probability += gained
         if token == end:
             self.done = True
@@ -169,8 +186,9 @@ class _Row:
                 self.tokens.extend(rest)
                 self.done = True
 
-    def completion(self) -> Completion:
-        return Completion(tuple(self.tokens), math.exp(self.log_probability), self.done)
+    def completion(self, vector: Vector) -> Completion:
+        ending = self.constraint.ending() if self.constraint and not self.done else ()
+        return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
 
 
 class _Flow:
@@ -191,6 +209,9 @@ class _Flow:
         gaps = torch.tensor([width - len(one) for one in whole])
         real = torch.arange(width)[None] >= gaps[:, None]
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(writer._prime) - before)
+        self.vectors: list[Vector] = []
+        """Of each prompt that it began with."""
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
         self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
@@ -221,8 +242,15 @@ class _Flow:
     def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
         aids = self._trunk.aids(positions, None if self._gapless else self._mask)
-        seen = self._trunk.go_on(ids, self._caches[0], aids)
-        return self._tail.scores(seen[self._cut], self._caches[1], **aids)
+        states = self._trunk.go_on(ids, self._caches[0], aids)[self._cut]
+        if not self.vectors:
+            self.vectors = [_mean(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
+        return self._tail.scores(states, self._caches[1], **aids)
+
+
+def _mean(states: torch.Tensor) -> Vector:
+    found: Vector = states.float().mean(0).cpu().numpy()
+    return found
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
@@ -260,6 +288,10 @@ class OneOf:
         """The rest of the one answer that is left, if it is one."""
         return self._left[0][self._depth :] if len(self._left) == 1 else None
 
+    def ending(self) -> Tokens:
+        """The rest of the shortest answer that is still possible."""
+        return min(self._left, key=len)[self._depth :]
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -268,15 +300,20 @@ class Choice:
     label: int
     confidence: float
     """The label's probability among all labels."""
+    energy: float = 0.0
+    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the text, from the pass that labelled it."""
 
 
 class Chooser:
     """Chooses labels with a label head."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLabels) -> None:
-        """Both halves of one specialist."""
+    def __init__(self, trunk: Trunk, tail: FrozenLabels, kept: str = "states") -> None:
+        """Both halves of one specialist; `kept`: what the cache keeps of a text, see `trunk.filling.view`."""
         self._trunk = trunk
         self._tail = tail
+        self._kept = kept
 
     @torch.inference_mode()
     def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
@@ -288,6 +325,9 @@ class Chooser:
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
         for passed in self._trunk.run(batches, primed):
             for batch, states in passed.ready:
-                best, label = self._tail.probabilities(states[cut]).max(-1)
+                scores = self._tail.scores(states[cut])
+                best, label = scores.softmax(-1).max(-1)
+                energy = scores.logsumexp(-1)
                 for place, number in enumerate(islice(numbers, len(batch))):
-                    yield number, Choice(int(label[place]), float(best[place]))
+                    vector = _mean(view(states[cut][place], self._kept))
+                    yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)

@@ -23,7 +23,7 @@ import torch
 import transformers
 
 import azubi
-from azubi import defaults, erasure, files, halves, material, runs
+from azubi import defaults, erasure, files, halves, material, runs, scoping
 from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
@@ -74,6 +74,7 @@ from azubi.planning.prospect import Prospect, foreseen
 from azubi.planning.rehearsal import rehearse
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
+from azubi.scope import Scope
 from azubi.search import searching
 from azubi.search.allowance import Allowance
 from azubi.search.searching import Found, Quest
@@ -999,6 +1000,11 @@ class _Line:
 
     def _package(self) -> Iterator[ev.Event]:
         yield self._progress("package", 0, 1, "folders")
+        if self.recipe.privacy is not None:
+            yield ev.Notice(
+                text="What is out of scope is not learned: it would be told from single examples, which "
+                "privacy does not let out."
+            )
         card = self._written()
         yield self._progress("package", 1, 1, "folders")
         yield ev.Packaged(
@@ -1021,8 +1027,24 @@ class _Line:
         elif (known := store.place(self.recipe.name, version)).is_dir():
             return cards.read(known)
         folder = store.place(self.recipe.name, version)
-        card = self._card(version)
-        return writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
+        card, scope = self._card(version), self._scope()
+        report = render(self._report(card))
+        return writing.write(card, weights.trained(self.halves.tail), report, folder, scope)
+
+    def _scope(self) -> Scope | None:
+        """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
+        if self.recipe.privacy is not None:
+            return None
+        with contextlib.closing(self._opened_cache(0)) as cache:
+            return scoping.learned(
+                self.halves,
+                self.halves.reader(cache),
+                self.train,
+                self.split.validation,
+                self.contract.task,
+                self.longest,
+                self.recipe.scope.recall,
+            )
 
     def _card(self, version: int) -> Card:
         base = self.halves.base

@@ -109,7 +109,7 @@ class Template:
         ordered = alternating(turns)
         pieces = self._prompt(bool(prime.strip()), ordered)
         prompt_ids = self._guard.ids(pieces, opening=not prime_ids, followed=True)
-        answer_ids = () if answer is None else self._answer_ids(answer)
+        answer_ids = () if answer is None else self.answer_ids(answer)
         learned = tuple(
             self._span(pieces, 1 + 2 * place, prompt_ids, opening=not prime_ids)
             for place, turn in enumerate(ordered)
@@ -158,7 +158,8 @@ class Template:
         )
         return start, stop
 
-    def _answer_ids(self, answer: str) -> tuple[int, ...]:
+    def answer_ids(self, answer: str) -> tuple[int, ...]:
+        """The token ids of an answer, the last the one that ends it."""
         content = self._trimmed(Turn("assistant", answer))
         pieces = [Piece(self._gap, True), Piece(content, False)]
         return (*self._guard.ids(pieces), self.end_id)

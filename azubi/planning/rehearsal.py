@@ -281,7 +281,7 @@ class _Watched:
     def __init__(self, watch: _Watch, place: int, inner: Constraint | None) -> None:
         self._watch, self._place, self._inner, self._taken = watch, place, inner, 0
 
-    def allowed(self) -> Sequence[int] | None:
+    def allowed(self) -> Sequence[int] | torch.Tensor | None:
         """What the inner one allows."""
         self._watch.asked(self._place)
         return self._inner.allowed() if self._inner else None
@@ -297,6 +297,10 @@ class _Watched:
         if self._inner and (rest := self._inner.settled()) is not None:
             return rest
         return () if self._taken >= _TOKENS else None
+
+    def ending(self) -> tuple[int, ...]:
+        """As the inner one ends it."""
+        return self._inner.ending() if self._inner else ()
 
 
 def _counts(lessons: Sequence[Lesson]) -> tuple[int, int]:

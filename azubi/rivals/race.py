@@ -1,0 +1,128 @@
+"""Choosing among candidates on validation examples, within a budget of time.
+
+Successive halving (Jamieson and Talwalkar, AISTATS 2016, algorithm 1) with thirds: all candidates answer a
+few questions, the better third of them more, until one is left. Knows candidates as something that answers;
+nothing of prompts, penalties or limits.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from azubi.answering import Answer, Question
+from azubi.data.example import Example
+from azubi.evaluate.prediction import Prediction
+from azubi.rivals.asking import row
+from azubi.rivals.case import Case
+from azubi.rivals.rival import Tell
+
+_FIRST = 6
+"""Questions that every candidate is asked at least, as long as there is time for any."""
+_MOST = 200
+"""More validation questions hardly change which candidate is the best."""
+_KEPT = 3
+"""One in so many goes on."""
+
+
+@dataclass
+class Candidate:
+    """One way to answer."""
+
+    says: str
+    """Which one it is, for the table: "instruction 2, 4 examples"."""
+    answer: Callable[[Sequence[Question]], Iterator[tuple[int, Answer]]]
+    rows: list[Prediction] = field(default_factory=list)
+    fine: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def judge(self, who: str, case: Case, examples: Sequence[Example]) -> None:
+        """Ask more of the validation questions, which follow on those that were asked."""
+        if not examples:
+            return
+        done, begun = len(self.rows), time.perf_counter()
+        answers = dict(self.answer([example.turns for example in examples]))
+        took = time.perf_counter() - begun
+        self.seconds += took
+        for place, example in enumerate(examples):
+            made = row(
+                case,
+                "choice",
+                who,
+                done + place,
+                example,
+                answers[place],
+                "contract",
+                self.says,
+                seconds=took / len(examples),
+            )
+            self.rows.append(made)
+            self.fine.append(case.scores(made.answer, made.truth)[1])
+
+    @property
+    def merit(self) -> tuple[float, float]:
+        """Mean main metric, then the mean of the finer one, where the main one cannot tell."""
+        scores = [one.score or 0.0 for one in self.rows]
+        return _mean(scores), _mean(self.fine)
+
+    @property
+    def pace(self) -> float:
+        """Seconds per question."""
+        return self.seconds / len(self.rows) if self.rows else 0.0
+
+
+@dataclass(frozen=True)
+class Raced:
+    """Who won, and all that was answered."""
+
+    best: Candidate
+    rows: tuple[Prediction, ...]
+    asked: int
+    """Questions that the winner was asked."""
+    left_out: int
+    """Candidates that there was no time for."""
+
+
+def race(who: str, candidates: Sequence[Candidate], case: Case, seconds: float, tell: Tell) -> Raced:
+    """Find the candidate that answers validation questions best; of equal ones the first.
+
+    Each round may take an equal share of `seconds`. A candidate is only compared with others on the same
+    questions: those that all of the round were asked.
+    """
+    if len(candidates) == 1 or not case.checks:
+        return Raced(candidates[0], (), 0, 0)
+    deadline = time.perf_counter() + seconds
+    running: list[Candidate] = []
+    for one in candidates:
+        if running and time.perf_counter() > deadline:
+            break
+        one.judge(who, case, case.checks[: min(_FIRST, _limit(case))])
+        running.append(one)
+        tell(len(running), 2 * len(candidates))
+    left_out = len(candidates) - len(running)
+    rounds = max(1, math.ceil(math.log(len(candidates), _KEPT)))
+    for turn in range(rounds):
+        reach = _reach(running, case, (deadline - time.perf_counter()) / (rounds - turn))
+        for place, one in enumerate(running):
+            one.judge(who, case, case.checks[len(one.rows) : reach])
+            done = (turn + (place + 1) / len(running)) / rounds
+            tell(round(len(candidates) * (1 + done)), 2 * len(candidates))
+        running.sort(key=lambda one: one.merit, reverse=True)
+        running = running[: 1 if turn == rounds - 1 else max(1, len(running) // _KEPT)]
+    rows = [one for candidate in candidates for one in candidate.rows]
+    return Raced(running[0], tuple(rows), len(running[0].rows), left_out)
+
+
+def _reach(running: Sequence[Candidate], case: Case, seconds: float) -> int:
+    """How many questions each of the candidates shall have answered, if that may take so many seconds."""
+    done = max(len(one.rows) for one in running)
+    more = int(seconds / max(1e-9, sum(one.pace for one in running)))
+    return min(_limit(case), done + max(0, more))
+
+
+def _limit(case: Case) -> int:
+    return min(_MOST, len(case.checks))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
