@@ -54,9 +54,7 @@ def main() -> int:
             return code
         print()
     for task, budget in BUDGETS.items():
-        console.print(
-            Rule(f"Is {task} worth it? In short: rivals have {budget}, not a quarter of an hour", align="left")
-        )
+        console.print(Rule(f"Is {task} worth it? In short: its rivals have {budget} together", align="left"))
         if code := azubi(["prove", task, "--budget", budget]):
             return code
         print()
