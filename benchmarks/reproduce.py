@@ -6,9 +6,10 @@ FOLDER holds predictions.parquet, facts.json and report.json. Written apart from
 scipy and scikit-learn only. Names each number of report.json that comes out otherwise, or that nothing here
 computes, and ends with code 1 if there is any. What is drawn at random is drawn as documented:
 
-    means, macro-F1, ECE   2,000 multinomial draws by numpy's default_rng(20261) of how often each distinct
+    means, macro-F1        2,000 multinomial draws by numpy's default_rng(20261) of how often each distinct
                            outcome occurs: sorted for means, pairs of right and said label in the order of
-                           their first occurrence for macro-F1, every answer for itself for ECE
+                           their first occurrence for macro-F1
+    calibration            default_rng(20261); 2,000 times n places among the answers, in the test's order
     differences            scipy.stats.bootstrap, BCa, 9,999 resamples, default_rng(20261)
     learning curve         default_rng(20261); each of 2,000 resamples draws the test examples (multinomial),
                            then the seeds of every size, the smallest first
@@ -226,21 +227,22 @@ class Rival:
         if not n:
             return None
         parts = np.array_split(np.argsort(sure, kind="stable"), max(1, min(10, n // 20)))
-        place = np.empty(n, dtype=int)
+        gap, square = right - sure, (sure - right) ** 2
+        inside = np.zeros((len(parts), n))
         for number, part in enumerate(parts):
-            place[part] = number
-        gap = right - sure
+            inside[number, part] = 1
         value = sum(abs(gap[part].sum()) for part in parts) / n
-        split = np.zeros((n, len(parts)))
-        split[np.arange(n), place] = gap
-        drawn = np.concatenate(
-            [np.abs(d @ split).sum(axis=1) / n for d in np.array_split(draws(np.ones(n)), 20)]
-        )
-        low, high = middle(drawn, n)
+        rng, eces, briers = np.random.default_rng(SEED), [], []
+        for _ in range(DRAWS):
+            times = np.bincount(rng.integers(0, n, n), minlength=n)
+            eces.append(np.abs(inside @ (times * gap)).sum() / n)
+            briers.append(times @ square / n)
+        (low, high), (least, most) = middle(np.array(eces), n), middle(np.array(briers), n)
+        brier = square.mean()
         return {
             "bins": [{"confidence": float(sure[p].mean()), "right": mean_score(right[p])} for p in parts],
             "ece": score(value, min(low, value), max(high, value), n),
-            "brier": mean_score((sure - right) ** 2),
+            "brier": score(brier, min(least, brier), max(most, brier), n),
             "confidence": float(sure.mean()),
         }
 
