@@ -249,6 +249,10 @@ class TrainingEnded(_Event):
     reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
     seconds: float
+    epsilon: float | None = None
+    """What training gave away of one example at most; None if it was not private."""
+    delta: float | None = None
+    """Chance that this does not hold."""
 
 
 class Measured(_Event):

@@ -93,6 +93,9 @@ class Halves(Protocol):
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Give the tail a good start, where its kind knows one."""
 
+    def begin_unseen(self) -> None:
+        """The best start that is told from no example."""
+
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """How trunk and tail, as it is now, answer; `longest` is the most tokens of an answer.
 
@@ -282,6 +285,9 @@ class DecoderHalves:
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
 
+    def begin_unseen(self) -> None:
+        """A decoder starts as it is."""
+
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""
         return self._written(self.tail, longest, form, like)
@@ -448,6 +454,10 @@ class EncoderHalves:
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Start the head as a nearest-centroid classifier."""
         self.tail.start_from_means(lessons, read, 64)
+
+    def begin_unseen(self) -> None:
+        """Start the head from the labels' names."""
+        self.tail.head.load_state_dict(self.own_tail().head.state_dict())
 
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""

@@ -81,10 +81,11 @@ from azubi.search.searching import Found, Quest
 from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
-from azubi.tail import checkpoint, course, training, weights
+from azubi.tail import checkpoint, course, private, training, weights
 from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
+from azubi.tail.private import Spent
 from azubi.work import Work
 
 _SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
@@ -278,6 +279,8 @@ class _Line:
     cache: ActivationCache | None = None
     found: Found | None = None
     """By the search, if there was one."""
+    spent: Spent | None = None
+    """Of privacy, if it was asked for."""
     under_way: bool = False
     """Whether trunk or search have begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
@@ -354,6 +357,8 @@ class _Line:
                 "whose base and tail are settled.",
                 "Leave --budget out, or search without --from.",
             )
+        if self.recipe.privacy is not None:
+            self._check_privacy()
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read("data", Source.of(self.recipe))
         tests = yield from self._given("test_data")
@@ -400,6 +405,20 @@ class _Line:
             derived=self.contract.derived,
             version=self.version,
         )
+
+    def _check_privacy(self) -> None:
+        """What would spend more than is counted, or tell of all examples at once, is refused."""
+        recipe, told = self.recipe, "with privacy: what it gives away of the examples could not be counted."
+        for name, given, remedy in (
+            ("budget", recipe.budget, "Choose --tail-layers and the like without a search."),
+            ("from", recipe.from_, "Train from the base itself."),
+            ("label_weights balanced", recipe.label_weights == "balanced", "Leave --label-weights out."),
+            ("weight", recipe.weight, "Leave --weight out: all examples count the same."),
+            ("accept_rules", recipe.accept_rules, "Give the rules yourself with derive."),
+        ):
+            if given:
+                raise SettingError(f"{name} cannot be had {told}", remedy)
+        private.check_available()
 
     # Between reading and teaching: what records follow, and what of them is computed.
 
@@ -806,7 +825,10 @@ class _Line:
         plan = training.plan_of(self.recipe)
         if self.parent is not None:
             self.parent.put_layers(self.halves.tail)
-        self.halves.begin(self.train, read)
+        if self.recipe.privacy is not None:
+            self.halves.begin_unseen()
+        else:
+            self.halves.begin(self.train, read)
         if self.parent is not None:
             self.parent.put_head(self.halves.tail, self.contract.labels)
         self.pace = Pace(self.machine.gflops)
@@ -889,8 +911,13 @@ class _Line:
                         text=f"The budget allowed no more of the {plan.epochs} epochs; epoch "
                         f"{happened.best_epoch} is kept. The recipe that is left would train all of them."
                     )
+                self.spent = happened.spent
                 yield ev.TrainingEnded(
-                    reason=happened.reason, best_epoch=happened.best_epoch, seconds=happened.seconds
+                    reason=happened.reason,
+                    best_epoch=happened.best_epoch,
+                    seconds=happened.seconds,
+                    epsilon=self.spent.epsilon if self.spent is not None else None,
+                    delta=self.spent.delta if self.spent is not None else None,
                 )
 
     def _basis(self, plan: Plan) -> str:
@@ -1063,6 +1090,8 @@ class _Line:
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
             tail_sha256="",
+            epsilon=self.spent.epsilon if self.spent is not None else None,
+            delta=self.spent.delta if self.spent is not None else None,
             parent=self.parent.name if self.parent is not None else "",
             parent_sha256=self.parent.card.tail_sha256 if self.parent is not None else "",
             contract=self.contract,

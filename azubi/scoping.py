@@ -19,8 +19,10 @@ from azubi.tail.batch import Lesson, Reader
 
 T = TypeVar("T")
 
-_ASKED = {"labels": 500, "json": 60, "text": 60}
-"""Validation questions that are asked at most: labels are given quickly, other answers are long."""
+_ASKED = {"labels": 300, "json": 60, "text": 60}
+"""Validation questions that are asked at most: labels are written quickly, other answers are long."""
+_CHOSEN = 3_000
+"""Where a head chooses: a question takes milliseconds, and so many leave the limit little to chance."""
 
 
 def learned(
@@ -42,7 +44,7 @@ def learned(
     if halves.streams and halves.base.kind == "decoder":
         looks = [halves.lesson(one).final for one in validation]
         return scope.calibrated(likeness, halves.vectors(looks, read), None, recall)
-    asked = spread(validation, _ASKED[task])
+    asked = spread(validation, _CHOSEN if halves.base.kind == "encoder" else _ASKED[task])
     answers = answering.in_order(halves.answering(longest), [one.turns for one in asked])
     vectors = np.stack([one.vector for one in answers if one.vector is not None])
     return scope.calibrated(likeness, vectors, np.array([one.evidence for one in answers]), recall)

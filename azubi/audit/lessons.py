@@ -32,8 +32,8 @@ class School:
     ) -> Halves:
         """A new tail, trained on `examples`; `tell` hears how many of how many steps are done.
 
-        With the specialist's own examples and seed it is the specialist's tail. A plan with differential
-        privacy is not followed: what is asked is what the examples would give away, or be worth, without.
+        With the specialist's own examples and seed it is the specialist's tail; with differential
+        privacy, which is kept to as well, no two are the same.
 
         Raises:
             TrainingError: the loss keeps exploding, and no epoch was finished.
@@ -46,7 +46,10 @@ class School:
         for _ in both.fill(self.cache, [*lessons, *checks]):
             pass
         read = both.reader(self.cache)
-        both.begin(lessons, read)
+        if recipe.privacy is not None:
+            both.begin_unseen()
+        else:
+            both.begin(lessons, read)
         for happened in training.train(
             both.tail, lessons, checks, read, training.plan_of(recipe), primed=primed
         ):

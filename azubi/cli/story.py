@@ -147,7 +147,8 @@ class Story:
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
-                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}")
+                spent = "" if event.epsilon is None else f"; privacy: epsilon {event.epsilon:.2f}"
+                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}{spent}")
             case ev.Measured():
                 self.measured[event.who] = event
                 self._sum_up("evaluate", _scores(self.measured))

@@ -62,6 +62,10 @@ class Card(BaseModel):
     """Of `scope.safetensors`, by which it tells what is not its job; empty if there is none."""
     scope_limit: float | None = None
     """A question that scores less is out of scope."""
+    epsilon: float | None = None
+    """What training gave away of one example at most; None if it was trained without privacy."""
+    delta: float | None = None
+    """Chance that this does not hold."""
     parent: str = ""
     """The specialist that it was trained on from, as name@version; empty if from the base's own tail."""
     parent_sha256: str = ""
