@@ -347,6 +347,16 @@ class Proved(_Event):
     seconds: float
 
 
+class SetSideBySide(_Event):
+    """The last event of comparing two specialists."""
+
+    kind: Literal["set_side_by_side"] = "set_side_by_side"
+    sentence: str
+    folder: str
+    report: str
+    seconds: float
+
+
 class RunStopped(_Event):
     """The run ended before its end. It is written, not yielded: the error itself tells the caller."""
 
@@ -383,6 +393,7 @@ Event = Annotated[
     | RivalMeasured
     | StageSummed
     | Proved
+    | SetSideBySide
     | RunStopped,
     Field(discriminator="kind"),
 ]

@@ -505,6 +505,8 @@ class _Work:
             texts=self.texts,
             slices=self.slices,
             limit=self.limit,
+            epsilon=card.epsilon,
+            delta=card.delta,
             cpu=probe.processor(),
             threads=self.machine.threads,
             dtype=str(self.both.dtype).removeprefix("torch."),

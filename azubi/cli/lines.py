@@ -51,7 +51,7 @@ class Lines:
             case ev.RivalMeasured():
                 who = f"{event.who} ({event.says})" if event.says else event.who
                 self._say(f"rivals: {clean(who)}: {interval(event.score)}")
-            case ev.RunEnded() | ev.Proved():
+            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
             case _ if told := note(event):

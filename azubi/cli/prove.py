@@ -2,7 +2,7 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 from rich.text import Text
@@ -88,8 +88,7 @@ def prove(
     It is compared with the untouched model, good prompting, retrieval and simpler ways. How the verdict comes
     about is settled in the recipe (proof). The report and every answer are kept below --home.
     """
-    if lang not in ("en", "de"):
-        raise SettingError(f"--lang is {lang!r}.", "Choose en or de.")
+    language = checked_lang(lang)
 
     from azubi.cli.terminal import follow
     from azubi.prove import Wanted
@@ -104,13 +103,20 @@ def prove(
         slice=slice,
         limit=limit,
         seconds=_seconds(budget),
-        lang="de" if lang == "de" else "en",
+        lang=language,
         threads=threads,
     )
     story = follow(proved(name, session.home, wanted), session.err(), quiet=quiet)
     tell(story, session)
     if gate and not _passes(story):
         raise typer.Exit(REFUSED)
+
+
+def checked_lang(lang: str) -> Literal["en", "de"]:
+    """The language, if it is one that pages are written in; raises SettingError."""
+    if lang in ("en", "de"):
+        return cast(Literal["en", "de"], lang)
+    raise SettingError(f"--lang is {lang!r}.", "Choose en or de.")
 
 
 def _seconds(budget: str | None) -> float | None:

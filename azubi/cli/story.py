@@ -51,7 +51,7 @@ class Story:
         self.packaged: ev.Packaged | None = None
         self.proof: ev.ProofStarted | None = None
         self.rivals: list[ev.RivalMeasured] = []
-        self.ended: ev.RunEnded | ev.Proved | None = None
+        self.ended: ev.RunEnded | ev.Proved | ev.SetSideBySide | None = None
         self.stopped = False
 
     @property
@@ -103,7 +103,7 @@ class Story:
                 )
             case ev.StageSummed():
                 self._sum_up(event.stage, event.text)
-            case ev.RunEnded() | ev.Proved():
+            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
                 self.ended = event
                 self._close("done")
             case _:

@@ -215,6 +215,7 @@ TEXTS: dict[str, str] = {
     "kind.format": "following a format",
     "kind.refusing": "refusing",
     "kind.probe": "the general probe",
+    "kind.yours": "your file",
     "kind.retain": "your own file",
     "h.scope": "Does it know what is not its job?",
     "scope.explained": "AUROC is the chance that a question of its job scores higher than another. False alarms are others that are let in where 95 % of its own are kept. The last columns hold at the limit that is stored with the specialist.",

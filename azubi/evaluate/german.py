@@ -215,6 +215,7 @@ TEXTS: dict[str, str] = {
     "kind.format": "Form einhalten",
     "kind.refusing": "Ablehnen",
     "kind.probe": "die allgemeine Probe",
+    "kind.yours": "Ihre Datei",
     "kind.retain": "Ihre eigene Datei",
     "h.scope": "Weiß er, was nicht seine Aufgabe ist?",
     "scope.explained": "AUROC ist die Wahrscheinlichkeit, dass eine Frage aus seinem Gebiet mehr Punkte hat als eine fremde. Fehlalarme sind fremde Fragen, die durchkommen, wenn 95 % der eigenen bleiben. Die letzten Spalten gelten für die Grenze, die mit dem Spezialisten gespeichert ist.",

@@ -1,6 +1,6 @@
 """The verdict: rules with measured figures, and the one sentence's kind that follows from them.
 
-The rules, in the order in which they speak (docs/proof.md says why):
+The rules, in the order in which they speak:
 
 1. No test example stands in training. Else nothing that was measured counts.
 2. No rival is better than the specialist, by the corrected paired test.

@@ -57,13 +57,13 @@ class Meaning:
     name = "dense"
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
-        """Read the training prompts; `vectors` gives vectors of length 1."""
-        self._vectors = vectors
-        self._known = vectors(texts)
+        """`vectors` gives vectors of length 1; training prompts are read when the first question comes."""
+        self._vectors, self._texts = vectors, texts
 
     def find(self, questions: Sequence[str]) -> Ranks:
         """The nearest first."""
-        return np.array([_best(self._known @ one) for one in self._vectors(questions)])
+        known = self._vectors(self._texts)
+        return np.array([_best(known @ one) for one in self._vectors(questions)])
 
 
 class Both:

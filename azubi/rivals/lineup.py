@@ -3,6 +3,7 @@
 Knows who there is and how time is shared out; nothing of statistics or of how answers are made.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from azubi.rivals.generalist import Generalist
 from azubi.rivals.lora import Lora
 from azubi.rivals.prompted import Prompted
 from azubi.rivals.retrieval import COUNTS, WITH_NONE, Retrieval
-from azubi.rivals.rival import Rival
+from azubi.rivals.rival import Rival, Tell
 from azubi.rivals.specialist import trained
 from azubi.rivals.talker import Talker
 from azubi.settings import Recipe
@@ -34,15 +35,17 @@ RECORDS_SECONDS = 900.0
 """What language models may take in all, where answers are written: choosing, answering, answering freely."""
 LABELS_SECONDS = 110.0
 """The same for labels, of which 3 minutes are to do."""
-_CHOOSING = {"prompted": 0.18, "retrieval": 0.18, "specialist+retrieval": 0.08}
+_CHOOSING = {"prompted": 0.12, "retrieval": 0.14, "specialist+retrieval": 0.06}
 """Shares of the time that go into choosing."""
-_ANSWERING = {"base": 0.1, "prompted": 0.14, "retrieval": 0.18, "specialist+retrieval": 0.1}
-"""Shares that go into answering the test; the specialist and what is asked for by flag answer all of it."""
-_FREE = 0.3
+_ANSWERING = {"base": 3.0, "prompted": 4.0, "retrieval": 7.0, "specialist+retrieval": 4.0}
+"""How the time that is left is shared out among those that are yet to answer the test: shown examples have to
+be read for each question. Who needs less leaves it to the others. The specialist, and what is asked for by
+flag, answer the whole test and take none of this time."""
+_FREE = 0.2
 """Of the time for answering, what goes into answers that are not held to the contract."""
 _FEWEST = 30
 """Test questions below which an answer rate says nothing."""
-_ALONE_SECONDS = 20.0
+_ALONE_SECONDS = 15.0
 WRITER = "smollm2-135m"
 """What writes where the specialist's own base cannot."""
 
@@ -112,35 +115,46 @@ def examined(line: Lineup, case: Case, test: Sequence[Example], watch: Watch) ->
 
     Raises whatever preparing or answering raises.
     """
-    for rival in line.rivals:
-        yield _examined(rival, line, case, test, watch)
+    left = line.seconds
+    for place, rival in enumerate(line.rivals):
+        waiting = sum(_ANSWERING.get(one.who, 0.0) for one in line.rivals[place:])
+        choosing = sum(line.seconds * _CHOOSING.get(one.who, 0.0) for one in line.rivals[place + 1 :])
+        begun = time.perf_counter()
+        rival.prepare(_told(watch, rival.who, "prepares"))
+        if rival.who not in _ANSWERING:
+            yield _examined(rival, case, test, watch, None)
+            continue
+        spare = max(0.0, left - (time.perf_counter() - begun) - choosing)
+        yield _examined(rival, case, test, watch, spare * _ANSWERING[rival.who] / waiting)
+        left -= time.perf_counter() - begun
 
 
-def _examined(rival: Rival, line: Lineup, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
-    who = rival.who
-
-    def tell(what: str) -> Callable[[int, int], None]:
-        return lambda done, total: watch(who, what, done, total)
-
-    rival.prepare(tell("prepares"))
-    rows, notes = list(rival.choice), list(rival.notes)
-    share = line.seconds * _ANSWERING.get(who, 1.0)
+def _examined(
+    rival: Rival, case: Case, test: Sequence[Example], watch: Watch, seconds: float | None
+) -> Shown:
+    """Ask a rival that is prepared; at most so many questions as fit into `seconds`, if that is given."""
+    who, rows, notes = rival.who, list(rival.choice), list(rival.notes)
     contender = rival.contender()
     for form in rival.forms:
         free = form == "free"
-        budget = share * (_FREE if free else 1 - _FREE if len(rival.forms) > 1 else 1.0)
-        limited = free or who in _ANSWERING
-        count = asking.affordable(rival, len(test), budget, _FEWEST) if limited else len(test)
-        numbers = subset(test, count, case.seed)
+        count = len(test)
+        if seconds is not None:
+            share = _FREE if free else 1.0 - _FREE if "free" in rival.forms else 1.0
+            count = asking.affordable(rival, len(test), share * seconds, _FEWEST)
         if count < len(test):
             kind = "freely " if free else ""
             notes.append(f"{who} answered {kind}{count} of the {len(test)} test questions, chosen by chance.")
-        what = "answers freely" if free else "answers"
-        rows += asking.ask(rival, case, test, numbers, tell(what), form=form)
+        tell = _told(watch, who, "answers freely" if free else "answers")
+        numbers = subset(test, count, case.seed)
+        rows += asking.ask(rival, case, test, numbers, tell, form=form)
         if not free:
             contender = asking.weighed(rival.contender())
-    rows += asking.latency(rival, case, test, tell("answers one at a time"), _ALONE_SECONDS)
+    rows += asking.latency(rival, case, test, _told(watch, who, "answers one at a time"), _ALONE_SECONDS)
     return Shown(tuple(rows), contender, tuple(dict.fromkeys([*notes, *rival.notes])))
+
+
+def _told(watch: Watch, who: str, what: str) -> Tell:
+    return lambda done, total: watch(who, what, done, total)
 
 
 def _heads(both: Halves) -> bool:
