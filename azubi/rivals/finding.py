@@ -57,7 +57,7 @@ class Meaning:
     name = "dense"
 
     def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
-        """`vectors` gives vectors of length 1; the training prompts are read when the first question comes."""
+        """`vectors` gives vectors of length 1; training prompts are read when the first question comes."""
         self._vectors, self._texts = vectors, texts
 
     def find(self, questions: Sequence[str]) -> Ranks:
