@@ -4,8 +4,9 @@ Evaluation, `azubi ask` and the server ask through here, so that what is measure
 served. Knows templates and contracts; nothing of training or of how right an answer is.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from azubi.data.contract import Contract
@@ -14,8 +15,9 @@ from azubi.data.record import written
 from azubi.data.rules.derivation import Derivation
 from azubi.data.template import Template, encode_plain
 from azubi.errors import DataError
-from azubi.generate import Chooser, Constraint, OneOf, Writer
+from azubi.generate import Chooser, Completion, Constraint, OneOf, Vector, Writer
 from azubi.grammar import held
+from azubi.scope import Scope
 
 Question = tuple[Turn, ...]
 Form = Literal["contract", "free"]
@@ -30,7 +32,17 @@ class Answer:
     confidence: float
     """Probability that the model itself gives the answer."""
     notes: tuple[str, ...] = ()
-    """What the asker should know: which derived fields could not be computed, and why."""
+    """What the asker should know: that it is out of scope, or why a derived field could not be computed."""
+    scope: float | None = None
+    """How much the question is like the specialist's job (`azubi.scope`); None where that was not learned."""
+    in_scope: bool | None = None
+    """Whether it counts as the specialist's job; None where that was not learned."""
+    by: Literal["specialist", "base", "nobody"] = "specialist"
+    """Who gave the answer, where questions out of scope go elsewhere."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """The trunk's activations of the question, averaged, from the pass that answered it."""
+    evidence: float = field(default=0.0, repr=False, compare=False)
+    """What the tail has to say about whether it is its job: see `azubi.scope`."""
     read: int = 0
     """Tokens that were read for it alone: without the instruction that all questions share."""
     wrote: int = 0
@@ -91,10 +103,8 @@ class WrittenAnswers:
         prompts = [self._tokens(question) for question in questions]
         for number, done in self.writer.write(prompts, self._longest, constraint):
             text = self._template.decode(done.tokens)
-            yield (
-                number,
-                Answer(text, done.confidence, read=len(prompts[number]), wrote=len(done.tokens)),
-            )
+            told = Answer(text, done.confidence, vector=done.vector, evidence=_evidence(done))
+            yield number, replace(told, read=len(prompts[number]), wrote=len(done.tokens))
 
     @property
     def constraint(self) -> Callable[[], Constraint] | None:
@@ -124,7 +134,8 @@ class ChosenAnswers:
             check_fits(question, len(text), self._context)
         for number, choice in self._chooser.choose(texts):
             label = self._contract.labels[choice.label]
-            yield number, Answer(label, choice.confidence, read=len(texts[number]))
+            told = Answer(label, choice.confidence, vector=choice.vector, evidence=choice.energy)
+            yield number, replace(told, read=len(texts[number]))
 
 
 class CompletedAnswers:
@@ -150,6 +161,69 @@ class CompletedAnswers:
 def completed(answering: Answering, contract: Contract) -> Answering:
     """The same answers, with the contract's derived fields if it has any."""
     return CompletedAnswers(answering, contract) if contract.derived else answering
+
+
+class ScopedAnswers:
+    """Answers with a mark whether the question was the specialist's job; where not, others may answer."""
+
+    def __init__(self, answering: Answering, scope: Scope, elsewhere: Answering | None = None) -> None:
+        """`elsewhere` answers what is out of scope, in place of the specialist; None leaves it as it is."""
+        self._answering = answering
+        self._scope = scope
+        self._elsewhere = elsewhere
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done."""
+        outside: dict[int, Answer] = {}
+        for number, answer in self._answering(questions):
+            marked = self._marked(answer)
+            if marked.in_scope is False and self._elsewhere is not None:
+                outside[number] = marked
+            else:
+                yield number, marked
+        if outside and self._elsewhere is not None:
+            numbers = list(outside)
+            for place, other in self._elsewhere([questions[number] for number in numbers]):
+                told, notes = outside[numbers[place]], (*other.notes, OUT_OF_SCOPE)
+                yield numbers[place], replace(other, notes=notes, scope=told.scope, in_scope=False)
+
+    def _marked(self, answer: Answer) -> Answer:
+        if answer.vector is None:
+            return answer
+        score = self._scope.score(answer.vector, answer.evidence)
+        inside = score >= self._scope.limit
+        notes = answer.notes if inside else (*answer.notes, OUT_OF_SCOPE)
+        return replace(answer, scope=score, in_scope=inside, notes=notes)
+
+
+class NoAnswers:
+    """Gives questions back to whoever asked."""
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield an empty answer to each."""
+        for number in range(len(questions)):
+            yield number, Answer("", 0.0, by="nobody")
+
+
+class BaseAnswers:
+    """What the untouched base answers, told as such."""
+
+    def __init__(self, answering: Answering) -> None:
+        """`answering` is the base's own."""
+        self._answering = answering
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) as they are done."""
+        for number, answer in self._answering(questions):
+            yield number, replace(answer, by="base")
+
+
+OUT_OF_SCOPE = "This does not look like the work that the specialist was trained for."
+
+
+def _evidence(done: Completion) -> float:
+    """Mean log-probability of the answer's tokens; where nothing else was allowed a token counts as sure."""
+    return math.log(max(done.confidence, 1e-300)) / max(1, len(done.tokens))
 
 
 def in_order(answering: Answering, questions: Sequence[Question]) -> list[Answer]:

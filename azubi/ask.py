@@ -7,11 +7,13 @@ import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from azubi import answering, files, halves
-from azubi.answering import Answer, Answering, Question
+from azubi import scope as scopes
+from azubi.answering import Answer, Answering, BaseAnswers, NoAnswers, Question, ScopedAnswers
 from azubi.base import device
 from azubi.base.opening import open_base
 from azubi.base.probe import has_bfloat16, use_threads
@@ -25,11 +27,21 @@ from azubi.halves import Halves
 from azubi.package import card as cards
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.scope import Scope
+from azubi.settings import ScopeSettings
 from azubi.tail import weights
 
+Outside = Literal["mark", "base", "caller"]
+"""What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.outside`."""
 
-def answer(home: Path, name: str, prompts: Sequence[str]) -> list[Answer]:
+_AT_LARGE = 256
+"""Tokens that the base may write on what is not the specialist's job."""
+
+
+def answer(home: Path, name: str, prompts: Sequence[str], outside: Outside | None = None) -> list[Answer]:
     """Answer each of `prompts` with the specialist `name` (or `name@version`).
+
+    What becomes of those out of scope its recipe says, unless `outside` does.
 
     Raises:
         UnknownSpecialist: there is none of that name.
@@ -37,13 +49,17 @@ def answer(home: Path, name: str, prompts: Sequence[str]) -> list[Answer]:
         CorruptFile: its weights are damaged.
         DataError: a prompt is longer than the base reads.
     """
-    speak = open_specialist(Store(home).get(name), home)
+    speak = open_specialist(Store(home).get(name), home, outside)
     return answering.in_order(speak, [(Turn("user", prompt),) for prompt in prompts])
 
 
-def open_specialist(card: Card, home: Path) -> Answering:
+def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> Answering:
     """Load base and tail, and give what answers; for what it raises see `answer`."""
-    return _Discreet(loaded(card, home).answering(card.longest), Questions(_rules(card)))
+    both, scope = loaded(card, home), scope_of(card)
+    speak = both.answering(card.longest)
+    if scope is not None:
+        speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
+    return _Discreet(speak, Questions(_rules(card)))
 
 
 def loaded(card: Card, home: Path) -> Halves:
@@ -52,11 +68,7 @@ def loaded(card: Card, home: Path) -> Halves:
     What answers through these halves is not hidden from: for examples that were hidden before they were kept.
     """
     tail_file = card.folder / cards.TAIL
-    if not tail_file.is_file() or files.sha256(tail_file) != card.tail_sha256:
-        raise CorruptFile(
-            f"{tail_file} is not the file that was packaged: its SHA-256 differs or it is missing.",
-            "Train the specialist again, or bring its folder back from a copy.",
-        )
+    _check_packaged(tail_file, card.tail_sha256)
     base = open_base(card.base, home)
     if base.sha256 != card.base_sha256:
         raise BaseModelError(
@@ -68,6 +80,39 @@ def loaded(card: Card, home: Path) -> Halves:
     weights.restore(both.tail, weights.read(tail_file))
     both.prime(card.prime)
     return both
+
+
+def scope_of(card: Card) -> Scope | None:
+    """By what a specialist tells what is not its job; None if an older azubi made it.
+
+    Raises:
+        CorruptFile: the file is damaged.
+    """
+    if not card.scope_sha256:
+        return None
+    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
+    return scopes.read(card.folder / cards.SCOPE)
+
+
+def _check_packaged(path: Path, sha256: str) -> None:
+    if not path.is_file() or files.sha256(path) != sha256:
+        raise CorruptFile(
+            f"{path} is not the file that was packaged: its SHA-256 differs or it is missing.",
+            "Train the specialist again, or bring its folder back from a copy.",
+        )
+
+
+def _outside(card: Card) -> Outside:
+    told = card.recipe.get("scope")
+    return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).outside
+
+
+def _elsewhere(both: Halves, outside: Outside, longest: int) -> Answering | None:
+    """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
+    if outside == "mark":
+        return None
+    base = both.at_large() if outside == "base" else None
+    return BaseAnswers(base.untouched(max(longest, _AT_LARGE))) if base is not None else NoAnswers()
 
 
 @dataclass(frozen=True)

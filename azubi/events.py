@@ -13,6 +13,8 @@ from azubi.evaluate.trial import Trial
 from azubi.planning.forecast import Forecast
 
 Stage = Literal["data", "search", "base", "prime", "trunk", "tail", "evaluate", "package"]
+ProofStage = Literal["examples", "rivals", "forgetting", "scope", "leaks", "curve", "report"]
+"""Of a proof: what the specialist is measured by, one after the other."""
 Who = Literal["base", "specialist"]
 Ending = Literal["the time is used up", "nothing new to try", "enough was tried"]
 """Why a search ended."""
@@ -42,14 +44,14 @@ class StageStarted(_Event):
     """A room begins its work."""
 
     kind: Literal["stage_started"] = "stage_started"
-    stage: Stage
+    stage: Stage | ProofStage
 
 
 class Progress(_Event):
     """How far a stage is, and how long the whole run will still take."""
 
     kind: Literal["progress"] = "progress"
-    stage: Stage
+    stage: Stage | ProofStage
     done: int
     total: int
     unit: str
@@ -247,6 +249,10 @@ class TrainingEnded(_Event):
     reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
     seconds: float
+    epsilon: float | None = None
+    """What training gave away of one example at most; None if it was not private."""
+    delta: float | None = None
+    """Chance that this does not hold."""
 
 
 class Measured(_Event):
@@ -292,6 +298,65 @@ class RunEnded(_Event):
     """Most bytes that checkpoints took on disk, in the last sitting."""
 
 
+class ProofStarted(_Event):
+    """A specialist is going to be proved, and its examples are found."""
+
+    kind: Literal["proof_started"] = "proof_started"
+    name: str
+    """With its version: claims@1."""
+    folder: str
+    stages: tuple[ProofStage, ...]
+    """Those that were asked for."""
+    test: int
+    """Held-out examples."""
+    looks: int
+    """How often these were looked at, this time included."""
+
+
+class RivalMeasured(_Event):
+    """A rival, or the specialist, has answered the held-out examples."""
+
+    kind: Literal["rival_measured"] = "rival_measured"
+    who: str
+    says: str
+    """How it was set up, in a few words."""
+    score: Score
+    """The main metric, on as many examples as it was asked."""
+    seconds: float
+
+
+class StageSummed(_Event):
+    """What came out of a stage of a proof, in a few words."""
+
+    kind: Literal["stage_summed"] = "stage_summed"
+    stage: ProofStage
+    text: str
+
+
+class Proved(_Event):
+    """The last event of a proof: the verdict, and where everything lies."""
+
+    kind: Literal["proved"] = "proved"
+    verdict: str
+    """Its kind, a stable name such as deploy."""
+    sentence: str
+    passes: bool
+    """Whether the specialist may be deployed, be it with review."""
+    folder: str
+    report: str
+    seconds: float
+
+
+class SetSideBySide(_Event):
+    """The last event of comparing two specialists."""
+
+    kind: Literal["set_side_by_side"] = "set_side_by_side"
+    sentence: str
+    folder: str
+    report: str
+    seconds: float
+
+
 class RunStopped(_Event):
     """The run ended before its end. It is written, not yielded: the error itself tells the caller."""
 
@@ -324,6 +389,11 @@ Event = Annotated[
     | Compared
     | Packaged
     | RunEnded
+    | ProofStarted
+    | RivalMeasured
+    | StageSummed
+    | Proved
+    | SetSideBySide
     | RunStopped,
     Field(discriminator="kind"),
 ]

@@ -10,12 +10,15 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache
 
 from azubi.base import prefix
 from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
+from azubi.trunk.filling import view
 from azubi.trunk.model import Primed, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
@@ -27,6 +30,8 @@ _CHOICES = 32
 _WORTH_DROPPING = 0.75
 """Share of rows still running at which those that have ended are dropped."""
 Tokens = tuple[int, ...]
+Vector = NDArray[np.float32]
+"""[hidden]: the trunk's activations of a question at the cut, averaged over its tokens."""
 
 
 class Constraint(Protocol):
@@ -55,6 +60,8 @@ class Completion:
     """Probability of the answer: the product over its tokens, each among those that were allowed."""
     ended: bool
     """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the prompt without the prime, from the pass that answered it."""
 
 
 class Writer:
@@ -142,7 +149,7 @@ class Writer:
                 flow.keep(going)
                 running = [running[place] for place in going]
             scores = flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
-        return [row.completion() for row in rows]
+        return [row.completion(vector) for row, vector in zip(rows, flow.vectors, strict=True)]
 
 
 def _likeliest(scores: torch.Tensor) -> tuple[list[int], list[float]]:
@@ -179,9 +186,9 @@ class _Row:
                 self.tokens.extend(rest)
                 self.done = True
 
-    def completion(self) -> Completion:
+    def completion(self, vector: Vector) -> Completion:
         ending = self.constraint.ending() if self.constraint and not self.done else ()
-        return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done)
+        return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
 
 
 class _Flow:
@@ -202,6 +209,9 @@ class _Flow:
         gaps = torch.tensor([width - len(one) for one in whole])
         real = torch.arange(width)[None] >= gaps[:, None]
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(writer._prime) - before)
+        self.vectors: list[Vector] = []
+        """Of each prompt that it began with."""
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
         self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
@@ -232,8 +242,15 @@ class _Flow:
     def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
         aids = self._trunk.aids(positions, None if self._gapless else self._mask)
-        seen = self._trunk.go_on(ids, self._caches[0], aids)
-        return self._tail.scores(seen[self._cut], self._caches[1], **aids)
+        states = self._trunk.go_on(ids, self._caches[0], aids)[self._cut]
+        if not self.vectors:
+            self.vectors = [_mean(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
+        return self._tail.scores(states, self._caches[1], **aids)
+
+
+def _mean(states: torch.Tensor) -> Vector:
+    found: Vector = states.float().mean(0).cpu().numpy()
+    return found
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
@@ -283,15 +300,20 @@ class Choice:
     label: int
     confidence: float
     """The label's probability among all labels."""
+    energy: float = 0.0
+    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the text, from the pass that labelled it."""
 
 
 class Chooser:
     """Chooses labels with a label head."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLabels) -> None:
-        """Both halves of one specialist."""
+    def __init__(self, trunk: Trunk, tail: FrozenLabels, kept: str = "states") -> None:
+        """Both halves of one specialist; `kept`: what the cache keeps of a text, see `trunk.filling.view`."""
         self._trunk = trunk
         self._tail = tail
+        self._kept = kept
 
     @torch.inference_mode()
     def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
@@ -303,6 +325,9 @@ class Chooser:
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
         for passed in self._trunk.run(batches, primed):
             for batch, states in passed.ready:
-                best, label = self._tail.probabilities(states[cut]).max(-1)
+                scores = self._tail.scores(states[cut])
+                best, label = scores.softmax(-1).max(-1)
+                energy = scores.logsumexp(-1)
                 for place, number in enumerate(islice(numbers, len(batch))):
-                    yield number, Choice(int(label[place]), float(best[place]))
+                    vector = _mean(view(states[cut][place], self._kept))
+                    yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import transformers
 
 import azubi
-from azubi import packing
+from azubi import packing, scope
 from azubi.activations import ActivationCache, Origin
 from azubi.answering import Answering, ChosenAnswers, Form, WrittenAnswers, completed
 from azubi.base import attention, memory
@@ -32,11 +33,13 @@ from azubi.tail.batch import Lesson, Reader
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.tail.label import LabelTail
 from azubi.tail.language import LanguageTail
-from azubi.trunk.filling import Filled, fill, view
+from azubi.trunk.filling import Filled, bucketed, fill, view
 from azubi.trunk.model import Primed, Trunk
 
 _MEMORY = 1 << 30
 """Most bytes of activations that are kept in memory, decrypted, between epochs."""
+_BATCH_TOKENS = 2048
+"""Tokens that go through the trunk together where nothing is cached."""
 _SHARE = 0.8
 """Of the memory that is free, what a base in memory may take; the rest is for activations and for others."""
 
@@ -90,6 +93,9 @@ class Halves(Protocol):
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Give the tail a good start, where its kind knows one."""
 
+    def begin_unseen(self) -> None:
+        """The best start that is told from no example."""
+
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """How trunk and tail, as it is now, answer; `longest` is the most tokens of an answer.
 
@@ -98,6 +104,24 @@ class Halves(Protocol):
 
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """How the base answers as its makers published it, with the same instruction."""
+
+    def at_large(self) -> "Halves | None":
+        """Trunk and tail without instruction or contract, so that they answer freely; None if they cannot."""
+
+    def unbound(self) -> "Halves":
+        """The same with the instruction, but free of the contract; where a head chooses, it stays bound."""
+
+    def knows(self, answer: str) -> bool:
+        """Whether this answer can be given at all."""
+
+    def own_tail(self) -> Any:
+        """The base's own tail, as `untouched` answers with: a torch module like `tail`."""
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """Activations of these sequences and the prime, computed now and held in memory alone."""
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """[lessons, hidden]: activations of the question alone, averaged, as answering gives them."""
 
 
 def cut(
@@ -261,13 +285,47 @@ class DecoderHalves:
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
 
+    def begin_unseen(self) -> None:
+        """A decoder starts as it is."""
+
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""
         return self._written(self.tail, longest, form, like)
 
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the base's own tail."""
-        return self._written(self._new_tail(0, 0), longest, form, like)
+        return self._written(self.own_tail(), longest, form, like)
+
+    def at_large(self) -> "DecoderHalves":
+        """As someone would ask who knows nothing of the specialist; all weights are shared with this one."""
+        other = self.unbound()
+        other.prime("")
+        return other
+
+    def unbound(self) -> "DecoderHalves":
+        """All weights are shared with this one."""
+        other = copy.copy(self)
+        other._contract = Contract(task="text")
+        return other
+
+    def knows(self, answer: str) -> bool:
+        """Any text can be written."""
+        return True
+
+    def own_tail(self) -> LanguageTail:
+        """A copy of the base's last layers."""
+        tail = self._new_tail(0, 0)
+        to_dtype(tail, self.dtype)
+        tail.head.to_dtype(self.dtype)
+        return tail.eval()
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """In batches of like length."""
+        return _held(self._trunk, self._cut, self._primed, sequences, "states")
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """Of the tokens up to the one that predicts the answer; none of them sees what follows."""
+        return np.stack([_mean(read(one.tokens)[: _asked(one)]) for one in lessons])
 
     def _new_tail(self, rank: int, seed: int) -> LanguageTail:
         with _last_layers(self._lazy, self._layers):
@@ -397,12 +455,20 @@ class EncoderHalves:
         """Start the head as a nearest-centroid classifier."""
         self.tail.start_from_means(lessons, read, 64)
 
+    def begin_unseen(self) -> None:
+        """Start the head from the labels' names."""
+        self.tail.head.load_state_dict(self.own_tail().head.state_dict())
+
     def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """With the tail as it is now."""
         return self._chosen(self.tail)
 
     def untouched(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
         """The label whose name lies nearest to the text: all that an encoder can tell without training."""
+        return self._chosen(self.own_tail())
+
+    def own_tail(self) -> LabelTail:
+        """The base's last layers, under a head that reads what the labels' names look like."""
         tail = self._new_tail(0, 0).eval()
         names = [label.replace("_", " ").replace("-", " ") for label in self._contract.labels]
         texts = [encode_plain(self.base.tokenizer, (Turn("user", name),)) for name in names]
@@ -410,7 +476,27 @@ class EncoderHalves:
             states = self._trunk.states(texts, _NO_PRIME)[self._cut]
             padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
             tail.start_from(tail.pooled(padded, torch.tensor([len(one) for one in states])))
-        return self._chosen(tail)
+        return tail
+
+    def at_large(self) -> None:
+        """An encoder says nothing of its own."""
+        return None
+
+    def unbound(self) -> "EncoderHalves":
+        """A head chooses among its labels."""
+        return self
+
+    def knows(self, answer: str) -> bool:
+        """A label of the contract."""
+        return answer in self._contract.labels
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """In batches of like length."""
+        return _held(self._trunk, self._cut, _NO_PRIME, sequences, self._view(self._cut))
+
+    def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
+        """Of all tokens, or what is kept of them."""
+        return np.stack([_mean(read(one.tokens)) for one in lessons])
 
     def _new_tail(self, rank: int, seed: int) -> LabelTail:
         labels = len(self._contract.labels)
@@ -421,7 +507,7 @@ class EncoderHalves:
         return tail
 
     def _chosen(self, tail: LabelTail) -> Answering:
-        chooser = Chooser(self._trunk, FrozenLabels(tail))
+        chooser = Chooser(self._trunk, FrozenLabels(tail), self._view(self._cut))
         return ChosenAnswers(chooser, self.base.tokenizer, self._contract, self.base.context)
 
     def _compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
@@ -477,6 +563,17 @@ class _Remembering:
         return states
 
 
+def _held(trunk: Trunk, cut: int, primed: Primed, sequences: Iterable[tuple[int, ...]], kept: str) -> Reader:
+    known: dict[tuple[int, ...], torch.Tensor] = {}
+    if cut in primed.states:
+        known[()] = primed.states[cut].cpu()
+    for passed in trunk.run(bucketed(list(dict.fromkeys(sequences)), _BATCH_TOKENS), primed):
+        for batch, states in passed.ready:
+            for tokens, one in zip(batch, states[cut], strict=True):
+                known[tokens] = view(one, kept).cpu()
+    return known.__getitem__
+
+
 def room_for_activations() -> int:
     """Bytes of activations that may be kept in memory between epochs, as things are now."""
     return min(_MEMORY, memory.available() // 4)
@@ -490,6 +587,17 @@ def _lacking(cache: ActivationCache, origin: Origin, lessons: Sequence[Lesson]) 
 def _cuts(base: Base, depths: Iterable[int]) -> list[int]:
     """Where tails of these depths begin; a tail of all layers reads no activations."""
     return sorted({base.layers - depth for depth in depths} - {0})
+
+
+def _mean(states: torch.Tensor) -> scope.Vector:
+    found: scope.Vector = states.float().mean(0).cpu().numpy()
+    return found
+
+
+def _asked(lesson: Lesson) -> int:
+    """Tokens of a lesson's prompt, which ends where the first token of the last answer is predicted."""
+    last = len(lesson.answers[-1])
+    return len(lesson.tokens) - last + 1 if lesson.places is None else lesson.places[-last] + 1
 
 
 def _count(module: torch.nn.Module) -> int:

@@ -23,7 +23,7 @@ import torch
 import transformers
 
 import azubi
-from azubi import defaults, erasure, files, halves, material, runs
+from azubi import defaults, erasure, files, halves, material, runs, scoping
 from azubi import events as ev
 from azubi import parent as parents
 from azubi.activations import ActivationCache
@@ -74,16 +74,18 @@ from azubi.planning.prospect import Prospect, foreseen
 from azubi.planning.rehearsal import rehearse
 from azubi.registry.store import Store
 from azubi.runs import Run, Runs
+from azubi.scope import Scope
 from azubi.search import searching
 from azubi.search.allowance import Allowance
 from azubi.search.searching import Found, Quest
 from azubi.search.shelf import Shelf
 from azubi.settings import Recipe, seconds
 from azubi.sinks import sink as sinks
-from azubi.tail import checkpoint, course, training, weights
+from azubi.tail import checkpoint, course, private, training, weights
 from azubi.tail.batch import Lesson
 from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.plan import Plan
+from azubi.tail.private import Spent
 from azubi.work import Work
 
 _SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
@@ -277,6 +279,8 @@ class _Line:
     cache: ActivationCache | None = None
     found: Found | None = None
     """By the search, if there was one."""
+    spent: Spent | None = None
+    """Of privacy, if it was asked for."""
     under_way: bool = False
     """Whether trunk or search have begun: what was done so far is worth keeping."""
     told_not_kept: bool = False
@@ -353,6 +357,8 @@ class _Line:
                 "whose base and tail are settled.",
                 "Leave --budget out, or search without --from.",
             )
+        if self.recipe.privacy is not None:
+            self._check_privacy()
         self.parent = parents.find(self.recipe.from_, self.home) if self.recipe.from_ is not None else None
         examples = yield from self._read("data", Source.of(self.recipe))
         tests = yield from self._given("test_data")
@@ -399,6 +405,20 @@ class _Line:
             derived=self.contract.derived,
             version=self.version,
         )
+
+    def _check_privacy(self) -> None:
+        """What would spend more than is counted, or tell of all examples at once, is refused."""
+        recipe, told = self.recipe, "with privacy: what it gives away of the examples could not be counted."
+        for name, given, remedy in (
+            ("budget", recipe.budget, "Choose --tail-layers and the like without a search."),
+            ("from", recipe.from_, "Train from the base itself."),
+            ("label_weights balanced", recipe.label_weights == "balanced", "Leave --label-weights out."),
+            ("weight", recipe.weight, "Leave --weight out: all examples count the same."),
+            ("accept_rules", recipe.accept_rules, "Give the rules yourself with derive."),
+        ):
+            if given:
+                raise SettingError(f"{name} cannot be had {told}", remedy)
+        private.check_available()
 
     # Between reading and teaching: what records follow, and what of them is computed.
 
@@ -805,7 +825,10 @@ class _Line:
         plan = training.plan_of(self.recipe)
         if self.parent is not None:
             self.parent.put_layers(self.halves.tail)
-        self.halves.begin(self.train, read)
+        if self.recipe.privacy is not None:
+            self.halves.begin_unseen()
+        else:
+            self.halves.begin(self.train, read)
         if self.parent is not None:
             self.parent.put_head(self.halves.tail, self.contract.labels)
         self.pace = Pace(self.machine.gflops)
@@ -888,8 +911,13 @@ class _Line:
                         text=f"The budget allowed no more of the {plan.epochs} epochs; epoch "
                         f"{happened.best_epoch} is kept. The recipe that is left would train all of them."
                     )
+                self.spent = happened.spent
                 yield ev.TrainingEnded(
-                    reason=happened.reason, best_epoch=happened.best_epoch, seconds=happened.seconds
+                    reason=happened.reason,
+                    best_epoch=happened.best_epoch,
+                    seconds=happened.seconds,
+                    epsilon=self.spent.epsilon if self.spent is not None else None,
+                    delta=self.spent.delta if self.spent is not None else None,
                 )
 
     def _basis(self, plan: Plan) -> str:
@@ -999,6 +1027,11 @@ class _Line:
 
     def _package(self) -> Iterator[ev.Event]:
         yield self._progress("package", 0, 1, "folders")
+        if self.recipe.privacy is not None:
+            yield ev.Notice(
+                text="What is out of scope is not learned: it would be told from single examples, which "
+                "privacy does not let out."
+            )
         card = self._written()
         yield self._progress("package", 1, 1, "folders")
         yield ev.Packaged(
@@ -1021,8 +1054,24 @@ class _Line:
         elif (known := store.place(self.recipe.name, version)).is_dir():
             return cards.read(known)
         folder = store.place(self.recipe.name, version)
-        card = self._card(version)
-        return writing.write(card, weights.trained(self.halves.tail), render(self._report(card)), folder)
+        card, scope = self._card(version), self._scope()
+        report = render(self._report(card))
+        return writing.write(card, weights.trained(self.halves.tail), report, folder, scope)
+
+    def _scope(self) -> Scope | None:
+        """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
+        if self.recipe.privacy is not None:
+            return None
+        with contextlib.closing(self._opened_cache(0)) as cache:
+            return scoping.learned(
+                self.halves,
+                self.halves.reader(cache),
+                self.train,
+                self.split.validation,
+                self.contract.task,
+                self.longest,
+                self.recipe.scope.recall,
+            )
 
     def _card(self, version: int) -> Card:
         base = self.halves.base
@@ -1041,6 +1090,8 @@ class _Line:
             trained=self.trained,
             dtype=str(self.halves.dtype).removeprefix("torch."),
             tail_sha256="",
+            epsilon=self.spent.epsilon if self.spent is not None else None,
+            delta=self.spent.delta if self.spent is not None else None,
             parent=self.parent.name if self.parent is not None else "",
             parent_sha256=self.parent.card.tail_sha256 if self.parent is not None else "",
             contract=self.contract,

@@ -270,8 +270,8 @@ class ProofSettings(BaseModel):
     """Instructions of your own that good prompting may choose from, beside those that azubi writes."""
     margin: float = Field(0.02, ge=0, lt=1)
     """A rival does as well if it is at most so much worse than the specialist (share of right answers)."""
-    least: float = Field(0.5, ge=0, le=1)
-    """A specialist whose main score may lie below this is not deployed without review."""
+    least: float = Field(0.9, ge=0, le=1)
+    """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)
     """Most wrong answers among those that go out without review."""
     review_share: float = Field(0.5, gt=0, le=1)

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from azubi import answering, ask, recipe
+from azubi import answering, ask, files, recipe, scope
 from azubi.cli import main
 from azubi.data.example import Turn
 from azubi.errors import BaseModelError, CorruptFile, DataError
@@ -223,3 +223,127 @@ def test_show_and_list_tell_a_person_what_there_is(writer, capsys):
     assert str(card.folder) in shown and "mit" in shown
     assert main(["list", "--home", str(writer.home)]) == 0
     assert "tiny" in capsys.readouterr().out
+
+
+# What is not the specialist's job
+
+
+@pytest.fixture
+def strict(made, tmp_path):
+    """A copy of a specialist's home whose limit lies in the middle of what its test questions score."""
+    scores = sorted(one.scope for one in ask.answer(made.home, "tiny", made.prompts))
+    limit = scores[len(scores) // 2]
+    home = shutil.copytree(made.home, tmp_path / "strict")
+    (folder,) = (path for path in (home / "specialists" / "tiny").iterdir() if path.name == newest(home))
+    found = scope.read(folder / cards.SCOPE)
+    scope.write(replace(found, limit=limit - 1e-9), folder / cards.SCOPE)
+    told = {"scope_sha256": files.sha256(folder / cards.SCOPE), "scope_limit": limit}
+    change(folder / cards.CARD, told)
+    return Made(home, made.prompts, made.answers)
+
+
+def newest(home):
+    return str(Store(home).get("tiny").version)
+
+
+def change(path, told):
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+
+
+def test_every_specialist_knows_its_scope(made):
+    card = Store(made.home).get("tiny")
+    assert files.sha256(card.folder / cards.SCOPE) == card.scope_sha256
+    assert scope.read(card.folder / cards.SCOPE).limit == card.scope_limit
+    found = ask.answer(made.home, "tiny", made.prompts)
+    assert [one.in_scope for one in found] == [one.scope >= card.scope_limit for one in found]
+    assert sum(one.in_scope for one in found) > len(found) / 2
+    assert {one.by for one in found} == {"specialist"}
+
+
+def test_what_is_out_of_scope_is_marked(strict, capfd, tmp_path):
+    found = ask.answer(strict.home, "tiny", strict.prompts)
+    assert [one.text for one in found] == strict.answers
+    assert 0 < sum(not one.in_scope for one in found) < len(found)
+    assert [bool(one.notes) for one in found] == [not one.in_scope for one in found]
+    prompts = tiny.write(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in strict.prompts])
+    assert main(["ask", "tiny", "--file", str(prompts), "--json", "--home", str(strict.home)]) == 0
+    told = json.loads(capfd.readouterr().out)["answers"]
+    assert [one["in_scope"] for one in told] == [one.in_scope for one in found]
+    strange = next(one.text for one in found if not one.in_scope)
+    prompt = strict.prompts[[one.in_scope for one in found].index(False)]
+    assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == f"{strange}\n" and "Note: This does not look like the work" in shown.err
+
+
+def test_what_is_out_of_scope_can_go_back(strict, capfd):
+    marked = ask.answer(strict.home, "tiny", strict.prompts)
+    found = ask.answer(strict.home, "tiny", strict.prompts, outside="caller")
+    for one, mark in zip(found, marked, strict=True):
+        assert (one.scope, one.in_scope, one.notes) == (mark.scope, mark.in_scope, mark.notes)
+        assert (one.text, one.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
+    path = Store(strict.home).get("tiny").folder / cards.CARD
+    change(path, {"recipe": {"scope": {"outside": "caller"}}})
+    prompt = strict.prompts[[one.in_scope for one in marked].index(False)]
+    assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == "\n" and "given back to you" in shown.err
+
+
+def test_what_is_out_of_scope_can_go_to_the_base(strict):
+    marked = ask.answer(strict.home, "tiny", strict.prompts)
+    found = ask.answer(strict.home, "tiny", strict.prompts, outside="base")
+    card = Store(strict.home).get("tiny")
+    outside = [number for number, one in enumerate(marked) if not one.in_scope]
+    if card.family == "bert":
+        assert {found[number].by for number in outside} == {"nobody"}, "an encoder says nothing of its own"
+        return
+    assert {found[number].by for number in outside} == {"base"}
+    assert [found[n].text for n in range(len(found)) if n not in outside] == [
+        marked[n].text for n in range(len(found)) if n not in outside
+    ]
+    assert [found[number].text for number in outside] == [
+        whole_base(card.base, strict.prompts[number], 256) for number in outside
+    ]
+
+
+def whole_base(folder, prompt, longest):
+    """What the base writes when Transformers runs it whole, without any instruction."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    asked = words.apply_chat_template(
+        [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
+    end = words.convert_tokens_to_ids("<|im_end|>")
+    with torch.inference_mode():
+        written = model.generate(
+            asked,
+            attention_mask=torch.ones_like(asked),
+            max_new_tokens=longest,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    return words.decode(written[0, asked.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_specialist_of_an_older_azubi_knows_no_scope(made, tmp_path):
+    home = shutil.copytree(made.home, tmp_path / "older")
+    folder = Store(home).get("tiny").folder
+    (folder / cards.SCOPE).unlink()
+    told = json.loads((folder / cards.CARD).read_text())
+    del told["scope_sha256"], told["scope_limit"]
+    (folder / cards.CARD).write_text(json.dumps(told))
+    found = ask.answer(home, "tiny", made.prompts, outside="caller")
+    assert [one.text for one in found] == made.answers
+    assert {(one.scope, one.in_scope) for one in found} == {(None, None)}
+
+
+def test_a_damaged_scope_is_refused(made, tmp_path):
+    home = shutil.copytree(made.home, tmp_path / "damaged")
+    path = Store(home).get("tiny").folder / cards.SCOPE
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptFile, match="scope"):
+        ask.answer(home, "tiny", made.prompts)

@@ -30,7 +30,7 @@ from azubi.settings import CacheSettings, Recipe
 from tests import tiny
 
 STAGES = ["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
-FILES = ["recipe.yaml", "report.html", "specialist.json", "tail.safetensors"]
+FILES = ["recipe.yaml", "report.html", "scope.safetensors", "specialist.json", "tail.safetensors"]
 MAKERS = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 LINES = [
     ("encoder", "labels", 0, 0),
@@ -151,7 +151,8 @@ def test_the_folder_holds_the_specialist_and_nothing_else(line):
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert sorted(path.name for path in folder.parent.iterdir()) == [".last", "1"]
     assert packaged.report == str(folder / "report.html")
-    assert packaged.bytes == (folder / "tail.safetensors").stat().st_size
+    weighed = [folder / name for name in ("tail.safetensors", "scope.safetensors")]
+    assert packaged.bytes == sum(path.stat().st_size for path in weighed)
     card = Store(home).get("tiny")
     assert card.tail_sha256 == files.sha256(folder / "tail.safetensors")
     assert card.scores == {event.who: event.scores for event in events if isinstance(event, ev.Measured)}

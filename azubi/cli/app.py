@@ -6,7 +6,21 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, check, data, doctor, plan, reveal, runs, specialists, tune, version
+from azubi.cli import (
+    ask,
+    bases,
+    check,
+    data,
+    doctor,
+    plan,
+    prove,
+    reveal,
+    runs,
+    specialists,
+    tune,
+    version,
+    versus,
+)
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
 from azubi.cli.session import Session, asks_for, forgive_encodings
@@ -41,6 +55,8 @@ register(_data, data.show, "show")
 register(_data, data.diff, "diff")
 register(_data, data.erase, "erase")
 register(_data, reveal.reveal, "reveal")
+register(app, prove.prove, "prove")
+register(app, versus.compare, "compare")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")

@@ -50,7 +50,11 @@ def ask(
         print(clean(one.text))
         for note in one.notes:
             print(f"Note: {clean(note)}", file=sys.stderr)
-    if prompt is not None and sys.stderr.isatty():
+        if one.by == "base":
+            print("Note: The untouched base answers.", file=sys.stderr)
+        elif one.by == "nobody":
+            print("Note: The question is given back to you.", file=sys.stderr)
+    if prompt is not None and answers[0].by != "nobody" and sys.stderr.isatty():
         print(f"({percent(answers[0].confidence)} sure)", file=sys.stderr)
 
 
@@ -67,7 +71,15 @@ def _prompts(prompt: str | None, file: Path | None, column: str) -> list[str]:
 
 def _document(name: str, prompts: Sequence[str], answers: Sequence["Answer"]) -> dict[str, object]:
     rows = [
-        {"prompt": prompt, "answer": one.text, "confidence": one.confidence, "notes": list(one.notes)}
+        {
+            "prompt": prompt,
+            "answer": one.text,
+            "confidence": one.confidence,
+            "in_scope": one.in_scope,
+            "scope": one.scope,
+            "by": one.by,
+            "notes": list(one.notes),
+        }
         for prompt, one in zip(prompts, answers, strict=True)
     ]
     return {"specialist": name, "answers": rows}

@@ -10,8 +10,8 @@ from rich.console import Console
 from azubi import events as ev
 from azubi.cli.live import DOING
 from azubi.cli.notes import note
-from azubi.cli.story import Story
-from azubi.cli.words import clean, count, duration, percent, setting, speed, time_left
+from azubi.cli.story import Stage, Story
+from azubi.cli.words import clean, count, duration, interval, percent, setting, speed, time_left
 from azubi.evaluate.trial import Trial
 
 EVERY = 10.0
@@ -24,7 +24,7 @@ class Lines:
     def __init__(self, story: Story, console: Console) -> None:
         self._story = story
         self._console = console
-        self._stage: ev.Stage | None = None
+        self._stage: Stage | None = None
         self._said = story.clock()
 
     def __enter__(self) -> "Lines":
@@ -48,7 +48,10 @@ class Lines:
                 self._say(f"tail: {_epoch(event)}")
             case ev.TrialDone():
                 self._say(f"search: {_trial(event.trial)}")
-            case ev.RunEnded():
+            case ev.RivalMeasured():
+                who = f"{event.who} ({event.says})" if event.says else event.who
+                self._say(f"rivals: {clean(who)}: {interval(event.score)}")
+            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
             case _ if told := note(event):

@@ -14,11 +14,11 @@ from rich.text import Text
 
 from azubi import events as ev
 from azubi.cli.notes import note
-from azubi.cli.story import Chapter, Story
+from azubi.cli.story import Chapter, Stage, Story
 from azubi.cli.tables import trials_table
 from azubi.cli.words import clean, count, duration, percent, speed, time_left
 
-DOING: dict[ev.Stage, str] = {
+DOING: dict[Stage, str] = {
     "data": "reading, checking and splitting the examples",
     "search": "trying settings on the validation examples",
     "base": "loading the open model and measuring this machine",
@@ -27,6 +27,13 @@ DOING: dict[ev.Stage, str] = {
     "tail": "training the last layers",
     "evaluate": "asking both about examples that neither has seen",
     "package": "writing the specialist and its report",
+    "examples": "finding the held-out examples and the specialist",
+    "rivals": "asking everyone the same held-out questions",
+    "forgetting": "asking what it could do before",
+    "scope": "asking what is not its job",
+    "leaks": "trying to get its examples out of it",
+    "curve": "training again on parts of the examples",
+    "report": "working out the verdict and writing the report",
 }
 MARKS = {"waiting": "·", "done": "✓", "stopped": "✗"}
 STYLES = {"waiting": "dim", "running": "bold", "done": "", "stopped": "red"}
@@ -59,7 +66,9 @@ class LiveView:
     def picture(self) -> RenderableType:
         """Draw the story as it stands."""
         story = self._story
-        parts: list[RenderableType] = [Text(f"azubi tunes {clean(story.name)}", style="bold"), self._stages()]
+        does = "tunes" if story.proof is None else "proves"
+        title = Text(f"azubi {does} {clean(story.name)}", style="bold")
+        parts: list[RenderableType] = [title, self._stages()]
         if story.progress is not None and story.current is not None:
             parts += [_bar(story.progress)]
         if story.epochs:
@@ -71,7 +80,7 @@ class LiveView:
     def _stages(self) -> Table:
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=1)
-        grid.add_column(width=8)
+        grid.add_column(width=max(8, *(len(chapter.stage) for chapter in self._story.told)))
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
         for chapter in self._story.told:

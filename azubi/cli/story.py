@@ -15,13 +15,14 @@ from azubi.evaluate.trial import Trial
 
 State = Literal["waiting", "running", "done", "stopped"]
 Clock = Callable[[], float]
+Stage = ev.Stage | ev.ProofStage
 
 
 @dataclass
 class Chapter:
     """One stage of the run."""
 
-    stage: ev.Stage
+    stage: Stage
     state: State = "waiting"
     started: float = 0.0
     seconds: float = 0.0
@@ -34,7 +35,7 @@ class Story:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock
         self.began = clock()
-        self.chapters = {stage: Chapter(stage) for stage in get_args(ev.Stage)}
+        self.chapters: dict[Stage, Chapter] = {stage: Chapter(stage) for stage in get_args(ev.Stage)}
         self.countdown = Countdown()
         self.name = ""
         self.folder = ""
@@ -48,7 +49,9 @@ class Story:
         self.measured: dict[ev.Who, ev.Measured] = {}
         self.compared: list[ev.Compared] = []
         self.packaged: ev.Packaged | None = None
-        self.ended: ev.RunEnded | None = None
+        self.proof: ev.ProofStarted | None = None
+        self.rivals: list[ev.RivalMeasured] = []
+        self.ended: ev.RunEnded | ev.Proved | ev.SetSideBySide | None = None
         self.stopped = False
 
     @property
@@ -90,7 +93,17 @@ class Story:
                 self.trials.append(event.trial)
             case ev.Compared():
                 self.compared.append(event)
-            case ev.RunEnded():
+            case ev.ProofStarted():
+                self.proof, self.name, self.folder = event, event.name, event.folder
+                self.chapters = {stage: Chapter(stage) for stage in event.stages}
+            case ev.RivalMeasured():
+                self.rivals.append(event)
+                self._sum_up(
+                    "rivals", ", ".join(f"{one.who} {words.percent(one.score.value)}" for one in self.rivals)
+                )
+            case ev.StageSummed():
+                self._sum_up(event.stage, event.text)
+            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
                 self.ended = event
                 self._close("done")
             case _:
@@ -101,7 +114,7 @@ class Story:
         self.stopped = True
         self._close("stopped")
 
-    def _begin(self, stage: ev.Stage) -> None:
+    def _begin(self, stage: Stage) -> None:
         self._close("done")
         self.progress = None
         self.current = self.chapters[stage]
@@ -134,7 +147,8 @@ class Story:
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
-                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}")
+                spent = "" if event.epsilon is None else f"; privacy: epsilon {event.epsilon:.2f}"
+                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}{spent}")
             case ev.Measured():
                 self.measured[event.who] = event
                 self._sum_up("evaluate", _scores(self.measured))
@@ -142,7 +156,7 @@ class Story:
                 self.packaged = event
                 self._sum_up("package", f"version {event.version}, {words.size(event.bytes)}")
 
-    def _sum_up(self, stage: ev.Stage, summary: str) -> None:
+    def _sum_up(self, stage: Stage, summary: str) -> None:
         self.chapters[stage].summary = words.clean(summary)
 
 

@@ -21,6 +21,8 @@ SPECIALIST = "#0b5cad"
 BASE = "#6b6b76"
 INK = "#24242a"
 GRID = "#dcdce2"
+COLOURS = {"specialist": SPECIALIST, "base": BASE, "ink": INK, "grid": GRID}
+"""By the names that the style sheets use."""
 
 _PADDING = {"left": 12, "right": 12, "top": 4, "bottom": 4}
 """Pixels; readers whose letters are wider than those that the chart was measured with need the room."""
@@ -57,7 +59,7 @@ def scores_chart(specialist: Sequence[Score], base: Sequence[Score]) -> str:
     bars = chart.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q")
     points = chart.mark_point(filled=True, size=70, opacity=1).encode(x=share, shape=shape)
     figures = chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N")
-    return _svg((bars + points + figures).properties(width=470, height=alt.Step(15)))
+    return svg((bars + points + figures).properties(width=470, height=alt.Step(15)))
 
 
 def training_chart(epochs: Sequence[Epoch]) -> str:
@@ -90,7 +92,7 @@ def training_chart(epochs: Sequence[Epoch]) -> str:
     )
     ring = marked.mark_point(size=170, strokeWidth=2, color=INK).encode(x="epoch:O", y="loss:Q")
     note = marked.mark_text(dy=-17, fontSize=12, color=INK).encode(x="epoch:O", y="loss:Q", text="note:N")
-    return _svg((lines + dots + ring + note).properties(width=560, height=200))
+    return svg((lines + dots + ring + note).properties(width=560, height=200))
 
 
 def trials_chart(trials: Sequence[Trial], choice: Choice) -> str:
@@ -131,7 +133,7 @@ def trials_chart(trials: Sequence[Trial], choice: Choice) -> str:
     ).encode(x="cost:Q", y="score:Q")
     ring = chosen.mark_point(size=260, strokeWidth=2, color=INK)
     note = chosen.mark_text(dy=-17, fontSize=12, color=INK).encode(text="note:N")
-    return _svg((bars + points + ring + note).properties(width=560, height=240))
+    return svg((bars + points + ring + note).properties(width=560, height=240))
 
 
 def trials_words(trials: Sequence[Trial], choice: Choice) -> str:
@@ -180,14 +182,20 @@ def _score_row(who: str, score: Score) -> dict[str, object]:
     }
 
 
-def _svg(chart: "alt.LayerChart") -> str:
+def svg(chart: "alt.LayerChart | alt.FacetChart", left: int = 0, right: int = 0) -> str:
+    """Draw a chart in the style of all of them, able to shrink with the page.
+
+    `left` and `right` are more pixels for long names: the reader's letters may be wider than those
+    measured with.
+    """
     import altair as alt
     import vl_convert
 
+    padding = {**_PADDING, "left": _PADDING["left"] + left, "right": _PADDING["right"] + right}
     text = {"labelFontSize": 13, "labelColor": INK}
     lines = {"gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
     settled = (
-        chart.configure(font="sans-serif", background="transparent", padding=dict(_PADDING))
+        chart.configure(font="sans-serif", background="transparent", padding=padding)
         .configure_view(stroke=None)
         .configure_axis(
             **text, **lines, titleFontSize=13, titleFontWeight="normal", titleColor=INK, labelLimit=260
@@ -200,8 +208,8 @@ def _svg(chart: "alt.LayerChart") -> str:
     return _fluid(drawn)
 
 
-def _fluid(svg: str) -> str:
+def _fluid(drawing: str) -> str:
     """Let the drawing shrink with the page."""
     return re.sub(
-        r'^<svg ([^>]*?)width="(\d+)" height="[\d.]+"', r'<svg \1style="max-width:\2px"', svg, count=1
+        r'^<svg ([^>]*?)width="(\d+)" height="[\d.]+"', r'<svg \1style="max-width:\2px"', drawing, count=1
     )

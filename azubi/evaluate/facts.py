@@ -80,6 +80,8 @@ class Facts(BaseModel):
     """The questions that the report shows, by the example's id."""
     slices: dict[str, tuple[str, ...]] = {}
     """For each way to slice (its name), the slice of every test example, by its number."""
+    leaked: tuple[str, ...] = ()
+    """Ids of test examples that were found in training, word for word or nearly; none should be."""
     limit: float | None = None
     """Below this scope score a question counts as out of scope."""
     epsilon: float | None = None

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from azubi import page
 from azubi.data.contract import Contract
 from azubi.evaluate import charts, wording
 from azubi.evaluate.comparison import Comparison, compare_pick
@@ -176,15 +177,7 @@ def _plain(value: object) -> str:
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment(Path(__file__).parent)
     environment.filters.update(
         amount=wording.amount,
         cut=_cut,
@@ -199,10 +192,5 @@ def _template() -> "Template":
         unbroken=_unbroken,
     )
     environment.globals["field_rows"] = field_rows
-    environment.globals["colours"] = {
-        "specialist": charts.SPECIALIST,
-        "base": charts.BASE,
-        "ink": charts.INK,
-        "grid": charts.GRID,
-    }
+    environment.globals["colours"] = charts.COLOURS
     return environment.get_template("report.html.jinja")

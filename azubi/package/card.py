@@ -15,6 +15,7 @@ from azubi.errors import CorruptFile
 from azubi.evaluate.score import Score
 
 CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"
+SCOPE = "scope.safetensors"
 
 
 class Hidden(BaseModel):
@@ -57,6 +58,14 @@ class Card(BaseModel):
     """Number format in which it was measured, and in which it answers."""
     tail_sha256: str
     """Of `tail.safetensors`."""
+    scope_sha256: str = ""
+    """Of `scope.safetensors`, by which it tells what is not its job; empty if there is none."""
+    scope_limit: float | None = None
+    """A question that scores less is out of scope."""
+    epsilon: float | None = None
+    """What training gave away of one example at most; None if it was trained without privacy."""
+    delta: float | None = None
+    """Chance that this does not hold."""
     parent: str = ""
     """The specialist that it was trained on from, as name@version; empty if from the base's own tail."""
     parent_sha256: str = ""

@@ -8,24 +8,27 @@ from pathlib import Path
 import yaml
 
 from azubi import files
+from azubi import scope as scopes
 from azubi.package import card as cards
 from azubi.package.card import Card
+from azubi.scope import Scope
 from azubi.tail import weights
 from azubi.tail.weights import State
 
 
-def write(card: Card, tail: State, report: str, folder: Path) -> Card:
-    """Write everything into `folder` (which must not exist yet); returns the card with its hash and size."""
+def write(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:
+    """Write everything into `folder` (which must not exist yet); returns the card with hashes and size."""
     with files.new_folder(folder) as scratch:
         weights.write(tail, scratch / cards.TAIL)
         files.write_text(scratch / cards.REPORT, report)
         files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
-        whole = card.model_copy(
-            update={
-                "tail_sha256": files.sha256(scratch / cards.TAIL),
-                "bytes": (scratch / cards.TAIL).stat().st_size,
-            }
-        )
+        told: dict[str, object] = {"tail_sha256": files.sha256(scratch / cards.TAIL)}
+        size = (scratch / cards.TAIL).stat().st_size
+        if scope is not None:
+            scopes.write(scope, scratch / cards.SCOPE)
+            told |= {"scope_sha256": files.sha256(scratch / cards.SCOPE), "scope_limit": scope.limit}
+            size += (scratch / cards.SCOPE).stat().st_size
+        whole = card.model_copy(update=told | {"bytes": size})
         cards.write(whole, scratch)
     return whole.model_copy(update={"folder": folder})
 

@@ -41,6 +41,11 @@ class Lora:
         self._speak: Rival | None = None
 
     @property
+    def halves(self) -> Halves:
+        """Trunk and tail: of the trunk only the embeddings are left."""
+        return self._both
+
+    @property
     def _trained(self) -> Rival:
         assert self._speak is not None, "prepare comes first"
         return self._speak

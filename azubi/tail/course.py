@@ -221,6 +221,9 @@ class Course:
                 f"which had been halved {CHANCES} times.",
                 ADVICE,
             )
+        if self._plan.epsilon is not None:
+            # Steps that were undone would have been paid for, and a loss would have decided.
+            raise TrainingError("The weights became numbers that are not finite, under privacy.", ADVICE)
         self.setbacks += 1
         found: Contents | None = self._checkpoints.read() if self._checkpoints is not None else None
         if found is not None and found.safe is not None:

@@ -44,7 +44,7 @@ class FrozenLanguage:
 
 
 class FrozenLabels:
-    """A tail with a label head that gives the labels' probabilities."""
+    """A tail with a label head that gives the labels' scores."""
 
     def __init__(self, tail: LabelTail) -> None:
         """Take a copy of `tail`; the original can be trained on."""
@@ -53,11 +53,11 @@ class FrozenLabels:
             lora.merge(self._tail.shell.layers)
 
     @torch.inference_mode()
-    def probabilities(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
-        """[batch, labels], for each text's activations [tokens, hidden]."""
+    def scores(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
+        """[batch, labels], for each text's activations [tokens, hidden]; softmax makes them probabilities."""
         lengths = torch.tensor([len(one) for one in states])
         padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
-        return self._tail.scores(padded, lengths).softmax(-1)
+        return self._tail.scores(padded, lengths)
 
 
 def _at_work(shell: TailShell, dtype: torch.dtype) -> TailShell:

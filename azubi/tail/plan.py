@@ -16,3 +16,7 @@ class Plan:
     patience: int
     seed: int
     smoothing: float = 0.0
+    epsilon: float | None = None
+    """What training may give away of one example; None without differential privacy (see `private`)."""
+    delta: float | None = None
+    """Chance that the promise does not hold; told from the examples if None."""

@@ -21,6 +21,7 @@ from azubi.tail.checkpoint import Checkpoints
 from azubi.tail.course import Course, Reason
 from azubi.tail.outcome import Outcome
 from azubi.tail.plan import Plan
+from azubi.tail.private import PrivateSteps, Spent
 from azubi.tail.validation import Validation
 
 
@@ -60,11 +61,18 @@ def plan_of(recipe: Recipe) -> Plan:
         patience=recipe.patience,
         seed=recipe.seed,
         smoothing=recipe.smoothing,
+        epsilon=recipe.privacy.epsilon if recipe.privacy is not None else None,
+        delta=recipe.privacy.delta if recipe.privacy is not None else None,
     )
 
 
 def as_taught(lessons: Sequence[Lesson], recipe: Recipe) -> list[Lesson]:
-    """Training lessons without what need not be taught, weighted as the recipe says."""
+    """Training lessons without what need not be taught, weighted as the recipe says.
+
+    With differential privacy as they are: what to leave out is told from all examples together.
+    """
+    if recipe.privacy is not None:
+        return list(lessons)
     taught = balance.scaled(form.spare(lessons))
     return balance.balanced(taught) if recipe.label_weights == "balanced" else taught
 
@@ -127,6 +135,8 @@ class Ended:
     reason: Reason
     best_epoch: int
     seconds: float
+    spent: Spent | None = None
+    """What it gave away at most, if it was trained with differential privacy."""
 
 
 Happening = Resumed | Step | SetBack | NotKept | Epoch | Ended
@@ -153,15 +163,20 @@ def train(
     iterator is closed; it goes on from there, to the very same weights. If the loss explodes, training
     goes back and tries again with half the learning rate, three times.
 
+    With a plan of differential privacy every step is one of `private`: its examples are drawn, and no loss
+    decides whether it is made. What an interruption undid was never let out, and is not counted.
+
     `late` is asked after each epoch, with the seconds that it took, whether there is no time for another.
 
     Raises:
         TrainingError: the loss keeps exploding, and no epoch was finished.
+        SettingError: the plan's privacy cannot be kept to.
     """
     torch.manual_seed(plan.seed)  # dropout
     prime = here(read(())) if primed else None
     tail.smoothing = plan.smoothing  # type: ignore[assignment]
     course = Course(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
+    private = _private(tail, lessons, plan, course.steps)
     if course.resume():
         yield Resumed(course.epoch, course.step)
     try:
@@ -169,14 +184,21 @@ def train(
             tail.train()
             for group in course.rest_of(order(lessons, plan.batch, plan.seed, course.epoch)):
                 begun, rate = time.monotonic(), course.rate
-                batch = collate(group, read)
-                outcome: Outcome = tail(batch, prime)
-                loss = float(outcome.loss.detach())
-                if not course.healthy(loss) or not _moved(course, outcome, loss):
+                if private is not None:
+                    group = private.draw()
+                    outcome = private.gradients(tail, group, read, prime)
+                    loss, sound = float(outcome.loss), course.move(float(outcome.loss), outcome.targets)
+                    tokens, taught = sum(one.length for one in group), outcome.targets
+                else:
+                    batch = collate(group, read)
+                    outcome = tail(batch, prime)
+                    loss = float(outcome.loss.detach())
+                    sound = course.healthy(loss) and _moved(course, outcome, loss)
+                    tokens, taught = int(batch.lengths.sum()), len(batch.targets)
+                if not sound:
                     yield from _go_back(course, loss)
                     break
-                tokens, seconds = int(batch.lengths.sum()), time.monotonic() - begun
-                taught = len(batch.targets)
+                seconds = time.monotonic() - begun
                 yield Step(course.step, course.steps, course.epoch, loss, rate, tokens, taught, seconds)
                 if course.due:
                     yield from _keep(course)
@@ -198,7 +220,14 @@ def train(
         raise
     course.finish()
     assert course.reason, "the loop ends when there is a reason"
-    yield Ended(course.reason, course.best_epoch, course.seconds)
+    spent = private.spent(course.step) if private is not None else None
+    yield Ended(course.reason, course.best_epoch, course.seconds, spent)
+
+
+def _private(tail: nn.Module, lessons: Sequence[Lesson], plan: Plan, steps: int) -> PrivateSteps | None:
+    if plan.epsilon is None:
+        return None
+    return PrivateSteps([weight for weight, _ in _groups(tail)], lessons, plan, steps)
 
 
 def _moved(course: Course, outcome: Outcome, loss: float) -> bool:

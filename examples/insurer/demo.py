@@ -3,8 +3,10 @@
     inbox    what is wrong with an export of the claims system?
     triage   which of twelve teams takes a claim?        base minilm
     intake   the whole intake record as JSON             base smollm2-135m
+    proof    is each of them worth it?
 
-Does nothing that `azubi check` and `azubi tune` would not: it writes the notes and runs three recipes.
+Does nothing that `azubi check`, `azubi tune` and `azubi prove` would not: it writes the notes and runs three
+recipes and two proofs.
 """
 
 import sys
@@ -29,9 +31,12 @@ TASKS = {
     "intake": "the whole intake record as JSON (most of the time)",
 }
 
+BUDGETS = {"triage": "60s", "intake": "3m"}
+"""What the rivals of a proof may take together."""
+
 
 def main() -> int:
-    """Write the notes; train, measure and keep both specialists. Gives the exit code."""
+    """Write the notes; train, measure, keep and prove both specialists. Gives the exit code."""
     forgive_encodings()
     console = Console(stderr=True, highlight=False)
     notes = Session().home / "examples" / "insurer"
@@ -46,6 +51,11 @@ def main() -> int:
         console.print(Rule(f"Specialist {number} of {len(TASKS)}, {task}: {what}", align="left"))
         files = ["--data", str(notes / f"{task}.jsonl"), "--test-data", str(notes / f"{task}-heldout.jsonl")]
         if code := azubi(["tune", str(RECIPES / f"{task}.yaml"), *files]):
+            return code
+        print()
+    for task, budget in BUDGETS.items():
+        console.print(Rule(f"Is {task} worth it? In short: its rivals have {budget} together", align="left"))
+        if code := azubi(["prove", task, "--budget", budget]):
             return code
         print()
     return 0

@@ -17,6 +17,9 @@ class Answer(BaseModel):
     text: str
     confidence: float
     notes: tuple[str, ...] = ()
+    scope: float | None = None
+    in_scope: bool | None = None
+    by: str = "specialist"
 
 
 class Card(BaseModel):
@@ -80,7 +83,15 @@ def test_ask_prints_the_answer_alone(asked, capsys, home):
 
 def test_ask_as_json(asked, capsys):
     assert main(["--json", "ask", "bank", "x"]) == 0
-    answer = {"prompt": "x", "answer": "re: x", "confidence": 0.9, "notes": []}
+    answer = {
+        "prompt": "x",
+        "answer": "re: x",
+        "confidence": 0.9,
+        "in_scope": None,
+        "scope": None,
+        "by": "specialist",
+        "notes": [],
+    }
     expected = {"specialist": "bank", "answers": [answer]}
     assert json.loads(capsys.readouterr().out) == expected
 

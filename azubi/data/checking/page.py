@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from azubi import page
 from azubi.data.checking.check import LEVELS, Check
 from azubi.data.checking.summary import MARKS, amounts, anchor, answers, blind_spots, verdict
 from azubi.data.checking.words import share, some, where
@@ -63,15 +64,7 @@ def columns(finding: Finding) -> list[dict[str, Any]]:
 
 @cache
 def _template() -> "Template":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page.environment(Path(__file__).parent)
     environment.globals.update(
         anchor=anchor, bars=bars, columns=columns, where=where, width=_WIDTH, height=_HEIGHT
     )

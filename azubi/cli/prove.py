@@ -1,0 +1,215 @@
+"""`azubi prove`: parse; `azubi.prove` works; what came out is drawn here."""
+
+import contextlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, cast
+
+import typer
+from rich.text import Text
+
+from azubi.cli.session import Session
+from azubi.cli.specialists import Name
+from azubi.cli.tables import facts, plain_table
+from azubi.cli.words import clean, count, duration, interval, size
+from azubi.errors import SettingError
+
+if TYPE_CHECKING:
+    from azubi.cli.story import Story
+    from azubi.evaluate.proof import Proof
+
+Against = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--against",
+        metavar="lora|URL",
+        help="Also against LoRA on all layers, or an OpenAI-compatible endpoint (URL or URL#model; its key "
+        "from AZUBI_AGAINST_KEY or OPENAI_API_KEY). Can be given several times.",
+    ),
+]
+Retain = Annotated[
+    Path | None,
+    typer.Option(
+        "--retain", metavar="PATH", help="Questions and answers (prompt, answer) that it must not forget."
+    ),
+]
+Outside = Annotated[
+    Path | None,
+    typer.Option("--outside", metavar="PATH", help="Questions (prompt) that are not its job."),
+]
+Canaries = Annotated[
+    bool, typer.Option("--canaries", help="Plant secrets, train with them, and try to get them out again.")
+]
+Curve = Annotated[
+    bool, typer.Option("--curve", help="Train on parts of the examples: what would more of them bring?")
+]
+Slice = Annotated[
+    str | None,
+    typer.Option(
+        "--slice", metavar="FIELD", help="Also score by a field of the record, label, group or length."
+    ),
+]
+Limit = Annotated[
+    int | None, typer.Option("--limit", metavar="N", min=1, help="Ask at most so many of the test examples.")
+]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="TIME", help="About how long the rivals may take together: 10m, 90s."),
+]
+Gate = Annotated[
+    bool,
+    typer.Option("--gate", help="Exit with 3 unless the verdict is to deploy, be it with review."),
+]
+Lang = Annotated[str, typer.Option("--lang", metavar="en|de", help="Language of the report.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only what came out.")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads.")]
+
+REFUSED = 3
+"""Exit code of --gate where the verdict is not to deploy."""
+
+
+def prove(
+    session: Session,
+    name: Name,
+    against: Against = None,
+    retain: Retain = None,
+    outside: Outside = None,
+    canaries: Canaries = False,
+    curve: Curve = False,
+    slice: Slice = None,
+    limit: Limit = None,
+    budget: Budget = None,
+    gate: Gate = False,
+    lang: Lang = "en",
+    quiet: Quiet = False,
+    threads: Threads = None,
+) -> None:
+    """Say whether a specialist is worth it, on the held-out examples.
+
+    It is compared with the untouched model, good prompting, retrieval and simpler ways. How the verdict comes
+    about is settled in the recipe (proof). The report and every answer are kept below --home.
+    """
+    language = checked_lang(lang)
+
+    from azubi.cli.terminal import follow
+    from azubi.prove import Wanted
+    from azubi.prove import prove as proved
+
+    wanted = Wanted(
+        against=tuple(against or ()),
+        retain=retain,
+        outside=outside,
+        canaries=canaries,
+        curve=curve,
+        slice=slice,
+        limit=limit,
+        seconds=_seconds(budget),
+        lang=language,
+        threads=threads,
+    )
+    story = follow(proved(name, session.home, wanted), session.err(), quiet=quiet)
+    tell(story, session)
+    if gate and not _passes(story):
+        raise typer.Exit(REFUSED)
+
+
+def checked_lang(lang: str) -> Literal["en", "de"]:
+    """The language, if it is one that pages are written in; raises SettingError."""
+    if lang in ("en", "de"):
+        return cast(Literal["en", "de"], lang)
+    raise SettingError(f"--lang is {lang!r}.", "Choose en or de.")
+
+
+def _seconds(budget: str | None) -> float | None:
+    from azubi.settings import seconds
+
+    if budget is None:
+        return None
+    if not (found := seconds(budget)):
+        raise SettingError(f"--budget is {budget!r}, which is no time.", "Write it as 90s, 10m or 1h30m.")
+    return found
+
+
+def tell(story: "Story", session: Session) -> None:
+    """Say what came out: one JSON document, or tables for a person."""
+    from azubi import events as ev
+
+    assert isinstance(story.ended, ev.Proved)
+    path = Path(story.ended.folder)
+    proof = _numbers(path)
+    if session.json:
+        session.emit(
+            {
+                "verdict": story.ended.model_dump(mode="json", include={"verdict", "sentence", "passes"}),
+                "report": story.ended.report,
+                "folder": story.ended.folder,
+                "proof": proof.model_dump(mode="json"),
+            }
+        )
+        return
+    show(proof, story.ended, session)
+
+
+def show(proof: "Proof", ended: object, session: Session) -> None:
+    """Print the verdict and what it rests on, for a person."""
+    from azubi import events as ev
+
+    assert isinstance(ended, ev.Proved)
+    console = session.out()
+    console.print(Text(clean(ended.sentence), style="bold"))
+    console.print()
+    console.print(_rivals(proof))
+    with contextlib.suppress(BrokenPipeError):
+        print()
+        asked = count(proof.specialist.scores[0].n)
+        lines = {
+            "Test": f"{asked} examples, looked at {_times(len(proof.facts.looks))}",
+            "Report": ended.report,
+            "Took": duration(ended.seconds),
+        }
+        for line in facts(lines):
+            print(clean(line))
+
+
+def _rivals(proof: "Proof") -> object:
+    table = plain_table("", ">right", ">specialist better by", ">a question", ">before the first", ">memory")
+    for rival in proof.rivals:
+        cost = proof.cost(rival.who)
+        table.add_row(
+            Text(rival.who),
+            Text(interval(rival.scores[0])),
+            Text(_against(rival.paired)),
+            Text(duration(cost.median) if cost else "–"),
+            Text(duration(cost.upfront) if cost else "–"),
+            Text(size(cost.memory) if cost and cost.memory else "–"),
+            style="bold" if rival is proof.specialist else "",
+        )
+    return table
+
+
+def _against(paired: object) -> str:
+    from azubi.evaluate.paired import Paired
+
+    if not isinstance(paired, Paired):
+        return ""
+    points = f"{paired.difference.value * 100:+.0f} points"
+    return f"{points}, {'cannot tell' if paired.says == 'cannot tell' else f'p {_p(paired.p_holm)}'}"
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+
+
+def _times(number: int) -> str:
+    return "once, now" if number == 1 else f"{number} times, this time included"
+
+
+def _passes(story: "Story") -> bool:
+    from azubi import events as ev
+
+    return isinstance(story.ended, ev.Proved) and story.ended.passes
+
+
+def _numbers(folder: Path) -> "Proof":
+    from azubi.evaluate.proof import Proof
+
+    return Proof.model_validate_json((folder / "report.json").read_bytes())

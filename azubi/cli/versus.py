@@ -1,0 +1,80 @@
+"""`azubi compare`: parse; `azubi.compare` works; what came out is drawn here."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from azubi.cli.prove import Lang, Quiet, Threads, checked_lang
+from azubi.cli.session import Session
+from azubi.cli.tables import facts, plain_table
+from azubi.cli.words import clean, count, duration, interval, shorten
+
+if TYPE_CHECKING:
+    from azubi.evaluate.versus import Case, Versus
+
+First = Annotated[str, typer.Argument(metavar="A", help="The old one, as `azubi list` names it: NAME@1.")]
+Second = Annotated[str, typer.Argument(metavar="B", help="The new one: NAME@2, or another specialist.")]
+
+_SHOWN = 3
+"""Examples of each kind on the terminal; the page shows more."""
+
+
+def compare(
+    session: Session,
+    first: First,
+    second: Second,
+    lang: Lang = "en",
+    quiet: Quiet = False,
+    threads: Threads = None,
+) -> None:
+    """Set two specialists, or two versions of one, side by side on the same examples.
+
+    Both answer what neither has learned; then it is told what got better and what got worse.
+    """
+    language = checked_lang(lang)
+
+    from azubi import compare as comparing
+    from azubi import events as ev
+    from azubi.cli.terminal import follow
+    from azubi.evaluate.versus import Versus
+
+    events = comparing.compare(first, second, session.home, language, threads)
+    ended = follow(events, session.err(), quiet=quiet).ended
+    assert isinstance(ended, ev.SetSideBySide)
+    told = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
+    if session.json:
+        session.emit(
+            {"sentence": ended.sentence, "report": ended.report, "compared": told.model_dump(mode="json")}
+        )
+        return
+    _show(told, ended.sentence, session)
+    for line in facts({"Report": ended.report, "Took": duration(ended.seconds)}):
+        print(clean(line))
+
+
+def _show(told: "Versus", sentence: str, session: Session) -> None:
+    console = session.out()
+    console.print(Text(clean(sentence), style="bold"))
+    console.print()
+    table = plain_table("", ">right", ">only this one right")
+    for name, scores, alone in (
+        (told.a, told.a_scores, told.paired.lost),
+        (told.b, told.b_scores, told.paired.won),
+    ):
+        table.add_row(Text(name), Text(interval(scores[0])), count(alone))
+    console.print(table)
+    print()
+    for title, cases in (("Got better", told.of("gained")), ("Got worse", told.of("lost"))):
+        for case in cases[:_SHOWN]:
+            print(f"{title}: {_case(case)}")
+    print()
+
+
+def _case(case: "Case") -> str:
+    question, old, new, truth = (
+        clean(shorten(" ".join(text.split()), most))
+        for text, most in ((case.text, 70), (case.a, 40), (case.b, 40), (case.truth, 40))
+    )
+    return f"“{question}”  {old} → {new}  (right: {truth})"

@@ -1,0 +1,140 @@
+"""Two specialists, or two versions of one, asked the same questions: what got better, and what got worse.
+
+They are asked what stands in the test of either and was learned by neither, nor by one that either went on
+from. Knows papers, examples and halves; how answers compare `evaluate.versus` says.
+"""
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from azubi import ask, files, lineage, material
+from azubi import events as ev
+from azubi.answering import Answer
+from azubi.base import memory, probe
+from azubi.data.example import Example
+from azubi.data.settling import question
+from azubi.dataroom.looks import Look, Looks
+from azubi.dataroom.versions import now
+from azubi.errors import SettingError
+from azubi.evaluate import metrics, prediction, versus
+from azubi.evaluate.prediction import Prediction
+from azubi.evaluate.proof import SPECIALIST
+from azubi.outlook import Outlook
+from azubi.package.card import Card
+from azubi.registry.store import Store
+
+NUMBERS, REPORT = "report.json", "report.html"
+
+
+def compare(
+    first: str, second: str, home: Path, lang: Literal["en", "de"] = "en", threads: int | None = None
+) -> Iterator[ev.Event]:
+    """Set two specialists side by side; yields what happens, `SetSideBySide` last. `second` is the new one.
+
+    Raises:
+        UnknownSpecialist: there is none of one of the names.
+        UnknownData: the examples that one was made from are not kept here.
+        SettingError: their answers have different forms, or there is nothing that both can be asked.
+        StorageError: the disk is full or may not be written.
+    """
+    begun = time.monotonic()
+    cards = [Store(home).get(name) for name in (first, second)]
+    a, b = (f"{card.name}@{card.version}" for card in cards)
+    _check_alike(*cards)
+    folder = home / "proofs" / "compared" / f"{now():%Y%m%d-%H%M%S}-{a}-{b}"
+    yield ev.ProofStarted(
+        name=f"{b} against {a}", folder=str(folder), stages=("examples", "rivals", "report"), test=0, looks=0
+    )
+    yield ev.StageStarted(stage="examples")
+    examples = unseen(cards, home)
+    if not examples:
+        raise SettingError(
+            f"There is no example in the tests of {a} and {b} that neither has learned.",
+            "Train one of them with the other's test: --test-data.",
+        )
+    Looks(home).add(examples, Look(when=now(), by=f"compare {folder.name}"))
+    yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
+    yield ev.StageStarted(stage="rivals")
+    probe.probe("auto", threads)
+    outlook = Outlook(
+        {name: sum(card.seconds.values()) / 10 for name, card in zip((a, b), cards, strict=True)}
+    )
+    tables = []
+    for card, name in zip(cards, (a, b), strict=True):
+        rows = yield from _answered(card, name, home, examples, outlook)
+        tables.append(prediction.table(rows))
+        memory.tidy()
+    yield ev.StageStarted(stage="report")
+    texts = {one.key or one.id: one.prompt for one in examples}
+    told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)
+    with files.new_folder(folder) as scratch:
+        for table, side in zip(tables, ("a", "b"), strict=True):
+            prediction.write(table, scratch / f"predictions-{side}.parquet")
+        files.write_text(scratch / NUMBERS, told.model_dump_json(indent=1))
+        files.write_text(scratch / REPORT, versus.render(told, lang))
+        for path in scratch.iterdir():
+            path.chmod(0o600)
+    yield ev.SetSideBySide(
+        sentence=versus.sentence(told, lang),
+        folder=str(folder),
+        report=str(folder / REPORT),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
+    """What stands in a test of the specialists and was learned by none of them nor of their forebears."""
+    tests: dict[str, Example] = {}
+    learned: set[str] = set()
+    for card in cards:
+        for one in material.of(card, home).test:
+            tests.setdefault(one.key or one.id, one)
+        for forebear in lineage.forebears(card, home):
+            split = material.of(forebear, home)
+            learned |= {question(one.prompt) for one in (*split.train, *split.validation)}
+    return tuple(one for one in tests.values() if question(one.prompt) not in learned)
+
+
+def _check_alike(a: Card, b: Card) -> None:
+    if a.task != b.task:
+        forms = {"labels": "labels", "json": "records", "text": "free text"}
+        raise SettingError(
+            f"{a.name}@{a.version} answers with {forms[a.task]}, {b.name}@{b.version} with {forms[b.task]}.",
+            "Compare specialists for the same work.",
+        )
+
+
+def _answered(
+    card: Card, name: str, home: Path, examples: Sequence[Example], outlook: Outlook
+) -> Generator[ev.Event, None, list[Prediction]]:
+    begun = time.monotonic()
+    both = ask.loaded(card, home)
+    answers: dict[int, Answer] = {}
+    for number, answer in both.answering(card.longest)([one.turns for one in examples]):
+        answers[number] = answer
+        done = len(answers)
+        left = outlook.left(name, done / len(examples))
+        yield ev.Progress(
+            stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
+        )
+    texts = [answers[number].text for number in range(len(examples))]
+    truths = [one.answer for one in examples]
+    scores = next(iter(metrics.per_example(card.contract, texts, truths).values()))
+    main = metrics.measure(card.contract, texts, truths)[0]
+    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
+    return [
+        Prediction(
+            part="test",
+            who=SPECIALIST,
+            number=number,
+            id=one.key or one.id,
+            truth=one.answer,
+            answer=texts[number],
+            confidence=answers[number].confidence,
+            right=metrics.right(card.contract, texts[number], one.answer),
+            score=float(scores[number]),
+        )
+        for number, one in enumerate(examples)
+    ]

@@ -1,0 +1,93 @@
+"""The script outside of azubi computes every number of a report again, and notices each that is otherwise."""
+
+import ast
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from azubi.evaluate.prediction import table, write
+from azubi.evaluate.proof import prove_from
+from benchmarks import reproduce
+from tests.evaluate.proof_sample import sample
+
+SCRIPT = Path(reproduce.__file__)
+
+
+@pytest.fixture(scope="module", params=["labels", "json", "text", "few rivals"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    at = tmp_path_factory.mktemp("proof")
+    if request.param == "few rivals":
+        rows, facts = sample(60, levels={"specialist": 0.9, "prompted": 0.5}, parts=False)
+    else:
+        rows, facts = sample(80, task=request.param)
+    write(table(rows), at / "predictions.parquet")
+    (at / "facts.json").write_text(facts.model_dump_json(), encoding="utf-8")
+    (at / "report.json").write_text(prove_from(table(rows), facts).model_dump_json(), encoding="utf-8")
+    return at
+
+
+def run(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, folder], capture_output=True, text=True, timeout=120)
+
+
+def test_it_imports_nothing_of_azubi() -> None:
+    tree = ast.walk(ast.parse(SCRIPT.read_text(encoding="utf-8")))
+    names = [alias.name for node in tree if isinstance(node, ast.Import) for alias in node.names]
+    tree = ast.walk(ast.parse(SCRIPT.read_text(encoding="utf-8")))
+    names += [str(node.module) for node in tree if isinstance(node, ast.ImportFrom)]
+    rooms = {name.split(".")[0] for name in names}
+    assert "numpy" in rooms and rooms.isdisjoint({"azubi", "benchmarks"})
+
+
+def test_every_number_is_reproduced(folder: Path) -> None:
+    done = run(folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "are reproduced" in done.stdout
+
+
+def test_each_number_that_is_otherwise_is_named(folder: Path) -> None:
+    report = json.loads((folder / "report.json").read_text())
+    facts = json.loads((folder / "facts.json").read_text())
+    again = reproduce.expected(report, pl.read_parquet(folder / "predictions.parquet"), facts)
+    again["facts"] = facts | {"texts": {}, "slices": {}}
+    assert list(reproduce.differences("", report, again)) == []
+    places = list(number_places(report))
+    assert len(places) == reproduce.count_numbers(report) > 100
+    for place in places[:: max(1, len(places) // 300)]:
+        changed = deepcopy(report)
+        *way, last = place
+        at: Any = changed
+        for step in way:
+            at = at[step]
+        at[last] = at[last] * 1.001 + 0.001
+        (line,) = reproduce.differences("", changed, again)
+        assert str(last) in line
+
+
+@pytest.mark.parametrize("folder", ["few rivals"], indirect=True)
+def test_a_changed_report_ends_with_an_error(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "proof"
+    shutil.copytree(folder, other)
+    report = json.loads((other / "report.json").read_text())
+    report["rivals"][0]["scores"][0]["low"] += 0.01
+    report["rivals"][1]["paired"]["more"] = 0.5
+    (other / "report.json").write_text(json.dumps(report))
+    done = run(other)
+    assert done.returncode == 1
+    assert "rivals[0].scores[0].low" in done.stdout and "rivals[1].paired.more" in done.stdout
+
+
+def number_places(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in pairs:
+        yield from number_places(one, (*way, key))
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        yield way
