@@ -31,11 +31,11 @@ from azubi.rivals.specialist import trained
 from azubi.rivals.talker import Talker
 from azubi.settings import Recipe
 
-RECORDS_SECONDS = 900.0
+RECORDS_SECONDS = 1000.0
 """What language models may take in all, where answers are written: choosing, answering, answering freely."""
-LABELS_SECONDS = 110.0
+LABELS_SECONDS = 90.0
 """The same for labels, of which 3 minutes are to do."""
-_CHOOSING = {"prompted": 0.12, "retrieval": 0.14, "specialist+retrieval": 0.06}
+_CHOOSING = {"prompted": 0.1, "retrieval": 0.1, "specialist+retrieval": 0.05}
 """Shares of the time that go into choosing."""
 _ANSWERING = {"base": 3.0, "prompted": 4.0, "retrieval": 7.0, "specialist+retrieval": 4.0}
 """How the time that is left is shared out among those that are yet to answer the test: shown examples have to
@@ -45,7 +45,8 @@ _FREE = 0.2
 """Of the time for answering, what goes into answers that are not held to the contract."""
 _FEWEST = 30
 """Test questions below which an answer rate says nothing."""
-_ALONE_SECONDS = 15.0
+_ALONE = 0.02
+"""Of all the time, what each may take to answer questions one at a time."""
 WRITER = "smollm2-135m"
 """What writes where the specialist's own base cannot."""
 
@@ -122,17 +123,21 @@ def examined(line: Lineup, case: Case, test: Sequence[Example], watch: Watch) ->
         begun = time.perf_counter()
         rival.prepare(_told(watch, rival.who, "prepares"))
         if rival.who not in _ANSWERING:
-            yield _examined(rival, case, test, watch, None)
+            yield _examined(rival, case, test, watch, None, _ALONE * line.seconds)
             continue
         spare = max(0.0, left - (time.perf_counter() - begun) - choosing)
-        yield _examined(rival, case, test, watch, spare * _ANSWERING[rival.who] / waiting)
+        share = spare * _ANSWERING[rival.who] / waiting
+        yield _examined(rival, case, test, watch, share, _ALONE * line.seconds)
         left -= time.perf_counter() - begun
 
 
 def _examined(
-    rival: Rival, case: Case, test: Sequence[Example], watch: Watch, seconds: float | None
+    rival: Rival, case: Case, test: Sequence[Example], watch: Watch, seconds: float | None, alone: float
 ) -> Shown:
-    """Ask a rival that is prepared; at most so many questions as fit into `seconds`, if that is given."""
+    """Ask a rival that is prepared; at most so many questions as fit into `seconds`, if that is given.
+
+    Those that are asked one at a time may take `alone` seconds beside.
+    """
     who, rows, notes = rival.who, list(rival.choice), list(rival.notes)
     contender = rival.contender()
     for form in rival.forms:
@@ -149,7 +154,7 @@ def _examined(
         rows += asking.ask(rival, case, test, numbers, tell, form=form)
         if not free:
             contender = asking.weighed(rival.contender())
-    rows += asking.latency(rival, case, test, _told(watch, who, "answers one at a time"), _ALONE_SECONDS)
+    rows += asking.latency(rival, case, test, _told(watch, who, "answers one at a time"), alone)
     return Shown(tuple(rows), contender, tuple(dict.fromkeys([*notes, *rival.notes])))
 
 

@@ -13,9 +13,12 @@ from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Prediction
 from azubi.rivals import instructions
 from azubi.rivals.case import Case
-from azubi.rivals.race import Candidate, race
+from azubi.rivals.race import Candidate, staged
 from azubi.rivals.rival import Tell
 from azubi.rivals.talker import Talker
+
+_WITH_EXAMPLES = 2
+"""Instructions that are tried with worked examples: the best without any."""
 
 
 class Prompted:
@@ -41,8 +44,16 @@ class Prompted:
         """Choose instruction and number of examples."""
         begun = time.perf_counter()
         texts = self._texts()
-        candidates = [Candidate(says, partial(self._under, text)) for says, text in texts.items()]
-        raced = race(self.who, candidates, self._case, self._seconds, tell)
+
+        def candidates(names: Sequence[str]) -> list[Candidate]:
+            return [Candidate(one, partial(self._under, texts[one])) for one in names]
+
+        def with_examples(front: Sequence[Candidate]) -> list[Candidate]:
+            chosen = {one.says.partition(",")[0] for one in front}
+            return candidates([one for one in texts if one.partition(",")[0] in chosen])
+
+        plain = candidates([one for one in texts if one.endswith(" 0 examples")])
+        raced = staged(self.who, plain, with_examples, self._case, self._seconds, tell, keep=_WITH_EXAMPLES)
         self.choice, self.pace = raced.rows, raced.best.pace
         self._instruction = texts[raced.best.says]
         self._says = f"{raced.best.says}; the best of {len(texts)} on {raced.asked} validation questions"

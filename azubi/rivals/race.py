@@ -75,28 +75,36 @@ class Candidate:
 class Raced:
     """Who won, and all that was answered."""
 
-    best: Candidate
+    front: tuple[Candidate, ...]
+    """Those that were left, the best first."""
     rows: tuple[Prediction, ...]
     asked: int
     """Questions that the winner was asked."""
     left_out: int
     """Candidates that there was no time for."""
 
+    @property
+    def best(self) -> Candidate:
+        """Who won."""
+        return self.front[0]
 
-def race(who: str, candidates: Sequence[Candidate], case: Case, seconds: float, tell: Tell) -> Raced:
-    """Find the candidate that answers validation questions best; of equal ones the first.
+
+def race(
+    who: str, candidates: Sequence[Candidate], case: Case, seconds: float, tell: Tell, keep: int = 1
+) -> Raced:
+    """Find the `keep` candidates that answer validation questions best; of equal ones the first.
 
     Each round may take an equal share of `seconds`. A candidate is only compared with others on the same
     questions: those that all of the round were asked.
     """
-    if len(candidates) == 1 or not case.checks:
-        return Raced(candidates[0], (), 0, 0)
+    if len(candidates) <= keep or not case.checks:
+        return Raced(tuple(candidates[:keep]), (), 0, 0)
     deadline = time.perf_counter() + seconds
     running: list[Candidate] = []
     for one in candidates:
         if running and time.perf_counter() > deadline:
             break
-        one.judge(who, case, case.checks[: min(_FIRST, _limit(case))])
+        one.judge(who, case, case.checks[len(one.rows) : min(_FIRST, _limit(case))])
         running.append(one)
         tell(len(running), 2 * len(candidates))
     left_out = len(candidates) - len(running)
@@ -108,9 +116,34 @@ def race(who: str, candidates: Sequence[Candidate], case: Case, seconds: float, 
             done = (turn + (place + 1) / len(running)) / rounds
             tell(round(len(candidates) * (1 + done)), 2 * len(candidates))
         running.sort(key=lambda one: one.merit, reverse=True)
-        running = running[: 1 if turn == rounds - 1 else max(1, len(running) // _KEPT)]
+        running = running[: keep if turn == rounds - 1 else max(keep, len(running) // _KEPT)]
     rows = [one for candidate in candidates for one in candidate.rows]
-    return Raced(running[0], tuple(rows), len(running[0].rows), left_out)
+    return Raced(tuple(running), tuple(rows), len(running[0].rows), left_out)
+
+
+def staged(
+    who: str,
+    first: Sequence[Candidate],
+    then: Callable[[Sequence[Candidate]], Sequence[Candidate]],
+    case: Case,
+    seconds: float,
+    tell: Tell,
+    *,
+    keep: int,
+) -> Raced:
+    """Choose one thing, then another: far fewer candidates than every combination of both.
+
+    The `keep` best of `first` decide which candidates `then` makes; the first race may take half of `seconds`.
+    What is in both is asked anew, and only counted once.
+    """
+    begun, half = time.perf_counter(), seconds / 2
+    front = race(who, first, case, half, lambda done, total: tell(done, 2 * total), keep)
+    later = then(front.front)
+    spent = time.perf_counter() - begun
+    raced = race(who, later, case, seconds - spent, lambda done, total: tell(total + done, 2 * total))
+    names = {one.says for one in later if one.rows}
+    rows = [one for one in front.rows if one.variant not in names]
+    return Raced(raced.front, (*rows, *raced.rows), raced.asked, front.left_out + raced.left_out)
 
 
 def _reach(running: Sequence[Candidate], case: Case, seconds: float) -> int:

@@ -5,8 +5,9 @@ a choice, too. The instruction is shared by all questions and computed once; the
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import product
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Prediction
 from azubi.rivals.case import Case
 from azubi.rivals.finding import Finder, Ranks
-from azubi.rivals.race import Candidate, race
+from azubi.rivals.race import Candidate, staged
 from azubi.rivals.rival import Tell
 from azubi.rivals.talker import Talker
 
@@ -60,20 +61,32 @@ class Retrieval:
     def prepare(self, tell: Tell) -> None:
         """Choose finder and count."""
         begun = time.perf_counter()
-        ways = [(finder, count) for count in self._counts for finder in self._finders[: None if count else 1]]
-        by_name = {_says(finder, count): (finder, count) for finder, count in ways}
-        candidates = [Candidate(says, partial(self._shown, *way)) for says, way in by_name.items()]
+        by_name = {_says(*way): way for way in product(self._finders, self._counts)}
+
+        def candidates(ways: Iterable[tuple[Finder, int]]) -> list[Candidate]:
+            return [Candidate(_says(*way), partial(self._shown, *way)) for way in ways]
+
+        fewest = min(count for count in self._counts if count)
+        ways_to_find = candidates((finder, fewest) for finder in self._finders)
         # What all candidates need is found once, and is not part of any one's time.
         for finder in self._finders:
             self._find(finder, [one.turns for one in self._case.checks])
-        raced = race(self.who, candidates, self._case, self._seconds, tell)
+        raced = staged(
+            self.who,
+            ways_to_find,
+            lambda front: candidates((by_name[front[0].says][0], count) for count in self._counts),
+            self._case,
+            self._seconds,
+            tell,
+            keep=1,
+        )
         self.choice, self.pace = raced.rows, raced.best.pace
         self._finder, self._count = by_name[raced.best.says]
-        self._says = f"{raced.best.says}; the best of {len(ways)} on {raced.asked} validation questions"
+        self._says = f"{raced.best.says}, chosen on {raced.asked} validation questions"
         if raced.left_out:
             self.notes.append(
-                f"{raced.left_out} of {len(ways)} ways to find examples were not tried: the time for "
-                "choosing was used up."
+                f"{raced.left_out} ways to find and show examples were not tried: the time for choosing was "
+                "used up."
             )
         self.notes += self._talker.notes
         self._dropped = 0

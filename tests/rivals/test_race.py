@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from azubi.answering import Answer
-from azubi.rivals.race import Candidate, race
+from azubi.rivals.race import Candidate, race, staged
 from azubi.rivals.rival import silent
 
 
@@ -85,3 +85,33 @@ def test_progress_ends_where_it_said(labels):
     race("x", [candidate(labels, f"{n}", 0.5) for n in range(6)], labels, 60, lambda *one: told.append(one))
     assert told == sorted(told)
     assert told[-1][0] == told[-1][1] == pytest.approx(12)
+
+
+# Two things, one after the other.
+
+
+def test_the_second_choice_is_made_among_the_best_of_the_first(labels):
+    first = [candidate(labels, name, skill) for name, skill in (("a", 0.2), ("b", 0.9), ("c", 0.5))]
+    seen = []
+
+    def then(front):
+        seen.extend(one.says for one in front)
+        skills = {"b": 0.9, "b more": 1.0, "c": 0.5, "c more": 0.6}
+        return [candidate(labels, name, skill) for name, skill in skills.items()]
+
+    raced = staged("x", first, then, labels, 60, silent, keep=2)
+    assert seen == ["b", "c"]
+    assert raced.best.says == "b more"
+    assert {one.variant for one in raced.rows} == {"a", "b", "c", "b more", "c more"}
+    assert len({(one.variant, one.number) for one in raced.rows}) == len(raced.rows)
+
+
+def test_a_first_choice_without_alternative_is_not_asked(labels):
+    first = [candidate(labels, "only", 0.1)]
+    raced = staged(
+        "x", first, lambda front: [*front, candidate(labels, "z", 1.0)], labels, 60, silent, keep=1
+    )
+    assert raced.best.says == "z"
+    told = []
+    staged("x", first[:1], lambda front: front, labels, 60, lambda *one: told.append(one), keep=1)
+    assert all(done <= total for done, total in told)
