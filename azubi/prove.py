@@ -377,9 +377,12 @@ class _Work:
             )
             return ""
         yield _lasting("Training with planted secrets", canaries.seconds(self.card.seconds))
-        with self._school() as school:
-            work = partial(canaries.canaries, school, train, planted, self.recipe.seed)
-            yield from self._gathered("leaks", work)
+
+        def work(tell: "Said") -> list[Prediction]:
+            with self._school() as school:  # the cache's index belongs to the thread that opened it
+                return list(canaries.canaries(school, train, planted, self.recipe.seed, tell=tell))
+
+        self.rows += yield from self._watched("leaks", work, "training with planted secrets")
         return f"; {len(planted)} secrets planted"
 
     # Curve
