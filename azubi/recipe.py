@@ -716,6 +716,7 @@ class _Line:
         prospect = Prospect(
             recipe=self.recipe,
             halves=self.halves,
+            task=self.contract.task,
             split=self.split,
             lacking=self._lacking(lessons),
             test_tokens=sum(self.halves.tokens(replace(one, answer="")) for one in self.split.test),

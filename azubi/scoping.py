@@ -19,7 +19,7 @@ from azubi.tail.batch import Lesson, Reader
 
 T = TypeVar("T")
 
-_ASKED = {"labels": 300, "json": 60, "text": 60}
+_ASKED: dict[Task, int] = {"labels": 300, "json": 60, "text": 60}
 """Validation questions that are asked at most: labels are written quickly, other answers are long."""
 _CHOSEN = 3_000
 """Where a head chooses: a question takes milliseconds, and so many leave the limit little to chance."""
@@ -44,10 +44,15 @@ def learned(
     if halves.streams and halves.base.kind == "decoder":
         looks = [halves.lesson(one).final for one in validation]
         return scope.calibrated(likeness, halves.vectors(looks, read), None, recall)
-    asked = spread(validation, _CHOSEN if halves.base.kind == "encoder" else _ASKED[task])
+    asked = spread(validation, most_asked(halves, task))
     answers = answering.in_order(halves.answering(longest), [one.turns for one in asked])
     vectors = np.stack([one.vector for one in answers if one.vector is not None])
     return scope.calibrated(likeness, vectors, np.array([one.evidence for one in answers]), recall)
+
+
+def most_asked(halves: Halves, task: Task) -> int:
+    """How many validation questions are asked at most."""
+    return _CHOSEN if halves.base.kind == "encoder" else _ASKED[task]
 
 
 def _numbered(lessons: Sequence[Lesson]) -> list[int]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 from azubi import packing
 from azubi.activations import SEAL
+from azubi.data.contract import Task
 from azubi.data.splitting import Split
 from azubi.halves import Halves
 from azubi.planning.forecast import Forecast
 from azubi.planning.load import Load
 from azubi.planning.observed import Observed
+from azubi.scoping import most_asked
 from azubi.settings import Recipe
 from azubi.tail import weights
 from azubi.tail.batch import Lesson
@@ -32,6 +34,7 @@ class Prospect:
     recipe: Recipe
     """With every choice made."""
     halves: Halves
+    task: Task
     split: Split
     lacking: Sequence[Lesson]
     """Lessons of train and validation that the trunk has yet to read."""
@@ -80,13 +83,22 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
         epochs=epochs,
         tail=begun + epochs * epoch,
         evaluate=answers,
-        package=_PACKAGING,
+        package=_PACKAGING + _scoped(prospect, load, observed),
         memory=max(observed.peaks.values()) if observed.peaks else None,
         cache=_cached(prospect, load, depth),
         checkpoints=held * point + specialist,
         specialist=specialist,
         measured=observed.seconds,
     )
+
+
+def _scoped(prospect: Prospect, load: Load, observed: Observed) -> float:
+    """Seconds for learning the scope: the specialist answers some of the validation questions once more."""
+    asked = min(len(prospect.split.validation), most_asked(prospect.halves, prospect.task))
+    reading = load.reading(asked) * observed.factor("reading")
+    longest = min(load.longest, 2 * load.answer)
+    writing = load.writing(asked, load.answer, longest, *_together(observed)) * observed.factor("writing")
+    return reading + writing
 
 
 def _answers(load: Load, observed: Observed) -> list[tuple[float, float]]:
