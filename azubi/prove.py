@@ -310,7 +310,7 @@ class _Work:
         found = yield from self._gathered(stage, partial(probes.probe, self.both, self.tails, items.probe()))
         told = [f"{who} {_right(found, who)}" for who in self.tails]
         if self.wanted.retain is not None:
-            own = self._read(self.wanted.retain)
+            own = read(self.wanted.retain).examples
             kept = yield from self._gathered(stage, partial(probes.retained, self.both, self.tails, own))
             told += [f"{who} {_right(kept, who)} of yours" for who in self.tails]
         yield ev.StageSummed(stage=stage, text=f"general questions: {', '.join(told)} right")
@@ -336,7 +336,7 @@ class _Work:
         ]
         others = {"probe": outside.asked(items.probe())}
         if self.wanted.outside is not None:
-            others["yours"] = [one.turns for one in self._read(self.wanted.outside, answer="prompt")]
+            others["yours"] = [one.turns for one in _questions(self.wanted.outside)]
         speak = self.both.answering(self.card.longest)
         work = partial(outside.outside, speak, scope, (), others)
         found = yield from self._gathered(stage, work)
@@ -377,9 +377,12 @@ class _Work:
             )
             return ""
         yield _lasting("Training with planted secrets", canaries.seconds(self.card.seconds))
-        with self._school() as school:
-            work = partial(canaries.canaries, school, train, planted, self.recipe.seed)
-            yield from self._gathered("leaks", work)
+
+        def work(tell: "Said") -> list[Prediction]:
+            with self._school() as school:  # the cache's index belongs to the thread that opened it
+                return list(canaries.canaries(school, train, planted, self.recipe.seed, tell=tell))
+
+        self.rows += yield from self._watched("leaks", work, "training with planted secrets")
         return f"; {len(planted)} secrets planted"
 
     # Curve
@@ -408,10 +411,6 @@ class _Work:
         with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
             checks = self._learned(self.split.validation)
             yield School(self.both, self.card.prime, self.recipe, cache, checks)
-
-    def _read(self, path: Path, answer: str = "answer") -> tuple[Example, ...]:
-        """The user's own examples."""
-        return read(path, answer=answer).examples
 
     # Report
 
@@ -635,6 +634,11 @@ def _slices(by: str, card: Card, test: Sequence[Example]) -> Iterator[str]:
         raise SettingError(
             f"The examples cannot be sliced by {by!r}.", f"Choose one of: {', '.join(fields)}."
         )
+
+
+def _questions(path: Path) -> tuple[Example, ...]:
+    """The column `prompt` of a file, whatever else is in it."""
+    return read(path, prompt="{prompt}", answer="prompt").examples
 
 
 def _inside(number: int, example: Example, score: float, limit: float) -> Prediction:

@@ -58,7 +58,7 @@ class Lines:
                 self._say(f"note: {told}")
 
     def _progress(self, event: ev.Progress) -> str:
-        parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}"]
+        parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}".strip()]
         if event.stage == "tail" and self._story.step is not None:
             parts.append(f"loss {self._story.step.loss:.3f}")
         if told := speed(event):

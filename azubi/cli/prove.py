@@ -10,7 +10,7 @@ from rich.text import Text
 from azubi.cli.session import Session
 from azubi.cli.specialists import Name
 from azubi.cli.tables import facts, plain_table
-from azubi.cli.words import clean, count, duration, interval, size
+from azubi.cli.words import clean, count, duration, interval
 from azubi.errors import SettingError
 
 if TYPE_CHECKING:
@@ -171,19 +171,26 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
 
 
 def _rivals(proof: "Proof") -> object:
-    table = plain_table("", ">right", ">specialist better by", ">a question", ">before the first", ">memory")
+    table = plain_table("", ">right", ">specialist better by", ">a question", ">before the first")
     for rival in proof.rivals:
         cost = proof.cost(rival.who)
-        table.add_row(
-            Text(rival.who),
-            Text(interval(rival.scores[0])),
-            Text(_against(rival.paired)),
-            Text(duration(cost.median) if cost else "–"),
-            Text(duration(cost.upfront) if cost else "–"),
-            Text(size(cost.memory) if cost and cost.memory else "–"),
-            style="bold" if rival is proof.specialist else "",
+        cells = (
+            rival.who,
+            interval(rival.scores[0]),
+            _against(rival.paired),
+            _moment(cost.median) if cost else "–",
+            _moment(cost.upfront) if cost else "–",
         )
+        told = (Text(cell, no_wrap=True) for cell in cells)
+        table.add_row(*told, style="bold" if rival is proof.specialist else "")
     return table
+
+
+def _moment(seconds: float) -> str:
+    """Milliseconds where seconds would say nothing."""
+    if seconds == 0:
+        return "nothing"
+    return duration(seconds) if seconds >= 0.95 else f"{max(1, round(seconds * 1000))} ms"
 
 
 def _against(paired: object) -> str:

@@ -144,7 +144,7 @@ def _noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
                     sample_rate=rate,
                     steps=steps,
                     accountant="rdp",
-                    epsilon_tolerance=epsilon / 1000,
+                    epsilon_tolerance=epsilon / 100,
                 )
             )
     except ValueError as error:
