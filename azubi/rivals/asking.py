@@ -6,6 +6,8 @@ Knows rivals and the table; nothing of how a rival comes to its answers.
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 from azubi.answering import Answer, Form
 from azubi.base import memory
@@ -36,6 +38,20 @@ def ask(
 
     `seconds` of a row is its share of the time that all of them took.
     """
+    return _sharing(rival, _asked(rival, case, examples, numbers, tell, part, form, variant))
+
+
+def _asked(
+    rival: Rival,
+    case: Case,
+    examples: Sequence[Example],
+    numbers: Sequence[int],
+    tell: Tell,
+    part: Part,
+    form: Form,
+    variant: str,
+) -> list[Prediction]:
+    """Rows that do not know of the instruction that all questions share."""
     asked = [examples[number] for number in numbers]
     memory.forget_peak()
     begun, answers = time.perf_counter(), dict[int, Answer]()
@@ -43,22 +59,20 @@ def ask(
         answers[place] = answer
         tell(len(answers), len(asked))
     share = (time.perf_counter() - begun) / max(1, len(asked))
-    shared = rival.shared / max(1, len(asked))
     return [
-        row(
-            case,
-            part,
-            rival.who,
-            number,
-            example,
-            answers[place],
-            form,
-            variant,
-            seconds=share,
-            shared=shared,
-        )
+        row(case, part, rival.who, number, example, answers[place], form, variant, seconds=share)
         for place, (number, example) in enumerate(zip(numbers, asked, strict=True))
     ]
+
+
+def _sharing(rival: Rival, rows: Sequence[Prediction]) -> list[Prediction]:
+    """The same rows, with the tokens that are read once for all spread evenly over them."""
+    each = rival.shared / max(1, len(rows))
+    return [replace(one, tokens_in=round((one.tokens_in or 0) + each)) for one in rows]
+
+
+def _counted(tell: Tell, before: int, total: int, done: int, _: int) -> None:
+    tell(before + done, total)
 
 
 def row(
@@ -72,7 +86,6 @@ def row(
     variant: str = "",
     *,
     seconds: float | None = None,
-    shared: float = 0.0,
 ) -> Prediction:
     """One answer, judged against the example's own, as a row of the table."""
     truth = case.completed(example.answer) if part == "choice" else example.answer
@@ -89,7 +102,7 @@ def row(
         right=metrics.right(case.contract, answer.text, truth),
         score=case.scores(answer.text, truth)[0],
         seconds=seconds,
-        tokens_in=round(answer.read + shared),
+        tokens_in=answer.read,
         tokens_out=answer.wrote,
     )
 
@@ -115,11 +128,40 @@ def latency(
         yield row(case, "latency", rival.who, number, examples[number], answer, seconds=took)
 
 
-def affordable(rival: Rival, count: int, seconds: float, fewest: int = 30) -> int:
-    """About how many of `count` questions the rival can answer in `seconds`; at least `fewest`."""
-    if rival.pace <= 0:
-        return count
-    return min(count, max(fewest, int(seconds / rival.pace)))
+def within(
+    rival: Rival,
+    case: Case,
+    examples: Sequence[Example],
+    seconds: float,
+    tell: Tell,
+    *,
+    form: Form = "contract",
+    fewest: int = 30,
+) -> list[Prediction]:
+    """The rival's answers to as many of the examples, chosen by chance, as it can give in about `seconds`.
+
+    At least `fewest`. Many together are answered faster than the few that its pace was seen with, so the
+    first part takes half of the time, and the second as many as fit into the rest. Rows stand in the
+    examples' order.
+    """
+    numbers, begun = order(len(examples), case.seed), time.perf_counter()
+    rows: list[Prediction] = []
+    pace, part = rival.pace, 0.5
+    while len(rows) < len(numbers):
+        left = part * (seconds - (time.perf_counter() - begun))
+        more = len(numbers) if pace <= 0 else int(left / pace)
+        if not rows:
+            more = max(fewest, more)
+        some = numbers[len(rows) : len(rows) + max(0, more)]
+        if not some:
+            break
+        done, started = len(rows), time.perf_counter()
+        total = min(len(numbers), done + len(some))
+        rows += _asked(rival, case, examples, some, partial(_counted, tell, done, total), "test", form, "")
+        pace, part = (time.perf_counter() - started) / len(some), 1.0
+        if done:
+            break
+    return sorted(_sharing(rival, rows), key=lambda one: one.number)
 
 
 def weighed(contender: Contender) -> Contender:

@@ -19,7 +19,7 @@ from azubi.evaluate.prediction import Prediction
 from azubi.features import frozen_features
 from azubi.halves import Halves
 from azubi.rivals import asking, base, simple
-from azubi.rivals.case import Case, subset
+from azubi.rivals.case import Case
 from azubi.rivals.endpoint import Endpoint
 from azubi.rivals.finding import Both, Finder, Meaning, Vectors, Words
 from azubi.rivals.generalist import Generalist
@@ -142,16 +142,16 @@ def _examined(
     contender = rival.contender()
     for form in rival.forms:
         free = form == "free"
-        count = len(test)
-        if seconds is not None:
-            share = _FREE if free else 1.0 - _FREE if "free" in rival.forms else 1.0
-            count = asking.affordable(rival, len(test), share * seconds, _FEWEST)
-        if count < len(test):
-            kind = "freely " if free else ""
-            notes.append(f"{who} answered {kind}{count} of the {len(test)} test questions, chosen by chance.")
         tell = _told(watch, who, "answers freely" if free else "answers")
-        numbers = subset(test, count, case.seed)
-        rows += asking.ask(rival, case, test, numbers, tell, form=form)
+        if seconds is None:
+            made = asking.ask(rival, case, test, range(len(test)), tell, form=form)
+        else:
+            share = _FREE if free else 1.0 - _FREE if "free" in rival.forms else 1.0
+            made = asking.within(rival, case, test, share * seconds, tell, form=form, fewest=_FEWEST)
+        if len(made) < len(test):
+            count = f"{'freely ' if free else ''}{len(made)}"
+            notes.append(f"{who} answered {count} of the {len(test)} test questions, chosen by chance.")
+        rows += made
         if not free:
             contender = asking.weighed(rival.contender())
     rows += asking.latency(rival, case, test, _told(watch, who, "answers one at a time"), alone)

@@ -134,8 +134,7 @@ def staged(
     """Choose one thing, then another: far fewer candidates than every combination of both.
 
     The `keep` best of `first` decide which candidates `then` makes; the first race may take half of
-    `seconds`.
-    What is in both is asked anew, and only counted once.
+    `seconds`. What is in both is asked anew, and only counted once.
     """
     begun, half = time.perf_counter(), seconds / 2
     front = race(who, first, case, half, lambda done, total: tell(done, 2 * total), keep)

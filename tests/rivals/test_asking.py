@@ -8,6 +8,7 @@ import pytest
 from azubi.answering import Answer
 from azubi.evaluate.prediction import table
 from azubi.rivals import asking
+from azubi.rivals.case import subset
 from azubi.rivals.rival import silent
 from tests import tiny
 from tests.rivals.conftest import examples
@@ -74,8 +75,25 @@ def test_latency_asks_no_more_than_there_are(records):
     assert len(list(asking.latency(Clerk(), records, TEST[:2], silent))) == 2
 
 
-@pytest.mark.parametrize(
-    ("pace", "seconds", "count"), [(0.0, 1, 300), (1.0, 100, 100), (1.0, 5, 30), (0.1, 100, 300), (9, 0, 30)]
-)
-def test_as_many_are_asked_as_there_is_time_for(pace, seconds, count):
-    assert asking.affordable(Clerk(pace=pace), 300, seconds) == count
+def test_all_are_asked_where_there_is_time(records):
+    clerk = Clerk()
+    rows = asking.within(clerk, records, TEST, 5, silent)
+    assert [one.number for one in rows] == list(range(30))
+    assert clerk.asked == [30]
+
+
+def test_as_many_are_asked_as_there_is_time_for(records):
+    clerk, told = Clerk(0.005, pace=0.02), []
+    rows = asking.within(clerk, records, TEST, 0.12, lambda *one: told.append(one), fewest=2)
+    # 2 or 3 at the pace that was seen before, then some of the rest at the quicker pace of those.
+    assert clerk.asked[0] in (2, 3) and len(clerk.asked) == 2
+    assert 3 < len(rows) < 30
+    assert [one.number for one in rows] == subset(TEST, len(rows), 0)
+    assert told[-1] == (len(rows), len(rows))
+    assert sum(one.tokens_in for one in rows) == pytest.approx(
+        sum(10 + one.number for one in rows) + 60, abs=len(rows) / 2
+    )
+
+
+def test_a_few_are_asked_whatever_they_take(records):
+    assert len(asking.within(Clerk(pace=99.0), records, TEST, 0.0, silent, fewest=7)) == 7
