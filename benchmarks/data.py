@@ -113,7 +113,7 @@ def fewer(parts: Split, train: int | None) -> Split:
     if train is None:
         return parts
     first = {one.answer: one for one in reversed(parts.train)}.values()
-    if len(first) >= train:
+    if len(first) > train:
         return Split(splitting.sample(parts.train, train), parts.validation, parts.test)
     rest = [one for one in parts.train if all(one is not other for other in first)]
     chosen = {one.id for one in (*first, *splitting.sample(rest, train - len(first)))}

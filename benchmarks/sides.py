@@ -77,7 +77,7 @@ class Bench:
         return {side.name: self._rate(cell, side) for side in (cell.rival, cell.ours)}, mode
 
     def _rate(self, cell: Cell, method: Method) -> float:
-        """The best of three rates on a third of the training examples, one epoch; in short the middle one."""
+        """The best of three rates, one epoch on a third of the examples; in short the middle one."""
         middle = method.rates[len(method.rates) // 2]
         if self.short or cell.trials:
             return middle
@@ -90,7 +90,9 @@ class Bench:
         self.tell(f"which rate suits {method.name}? {', '.join(f'{one:g}' for one in method.rates)}")
         # No side meets more than its own mode here, so the mode must be known first.
         mode = self._mode(cell) if method.modes else ""
-        few = len(self._prepared(cell, method).split.train) // _SHORT_RUN
+        prepared = self._prepared(cell, method)
+        # Never fewer than there are labels: what was never shown cannot be learned by anyone.
+        few = max(len(prepared.split.train) // _SHORT_RUN, len(prepared.contract.labels))
         tried: dict[float, float] = {}
         for rate in method.rates:
             if method.ours:
