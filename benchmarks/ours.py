@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from azubi import events as ev
+from azubi import material
 from azubi import recipe as line
 from azubi.activations import ActivationCache  # noqa: F401  (imported before the clock starts)
 from azubi.base import probe
@@ -113,7 +115,7 @@ def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
         kept.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
         return kept[-1]
 
-    with replaced(line._Line, "_split", lambda self, examples, tests, *_: split(examples, test_given=tests)):
+    with replaced(material, "splitting", SimpleNamespace(split=split)):
         yield
 
 
