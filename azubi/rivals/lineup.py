@@ -61,6 +61,9 @@ class Lineup:
     rivals: list[Rival]
     notes: list[str] = field(default_factory=list)
     seconds: float = RECORDS_SECONDS
+    """What those that share the time may take in all."""
+    spent: float = 0.0
+    """What they have taken."""
 
 
 @dataclass(frozen=True)
@@ -116,19 +119,24 @@ def examined(line: Lineup, case: Case, test: Sequence[Example], watch: Watch) ->
 
     Raises whatever preparing or answering raises.
     """
-    left = line.seconds
-    for place, rival in enumerate(line.rivals):
-        waiting = sum(_ANSWERING.get(one.who, 0.0) for one in line.rivals[place:])
-        choosing = sum(line.seconds * _CHOOSING.get(one.who, 0.0) for one in line.rivals[place + 1 :])
-        begun = time.perf_counter()
-        rival.prepare(_told(watch, rival.who, "prepares"))
-        if rival.who not in _ANSWERING:
-            yield _examined(rival, case, test, watch, None, _ALONE * line.seconds)
-            continue
-        spare = max(0.0, left - (time.perf_counter() - begun) - choosing)
-        share = spare * _ANSWERING[rival.who] / waiting
-        yield _examined(rival, case, test, watch, share, _ALONE * line.seconds)
-        left -= time.perf_counter() - begun
+    for rival in line.rivals:
+        yield examine(line, rival, case, test, watch)
+
+
+def examine(line: Lineup, rival: Rival, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
+    """The same for one of them. Its share of the time depends on who of the line comes after it."""
+    place = next(at for at, one in enumerate(line.rivals) if one is rival)
+    begun = time.perf_counter()
+    rival.prepare(_told(watch, rival.who, "prepares"))
+    if rival.who not in _ANSWERING:
+        return _examined(rival, case, test, watch, None, _ALONE * line.seconds)
+    waiting = sum(_ANSWERING.get(one.who, 0.0) for one in line.rivals[place:])
+    choosing = sum(line.seconds * _CHOOSING.get(one.who, 0.0) for one in line.rivals[place + 1 :])
+    spare = line.seconds - line.spent - (time.perf_counter() - begun) - choosing
+    share = max(0.0, spare) * _ANSWERING[rival.who] / waiting
+    shown = _examined(rival, case, test, watch, share, _ALONE * line.seconds)
+    line.spent += time.perf_counter() - begun
+    return shown
 
 
 def _examined(

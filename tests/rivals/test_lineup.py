@@ -1,11 +1,15 @@
 """Everybody together: who takes part in what task, on which questions, in what time."""
 
+import time
+
 import pytest
 import torch
 
 from azubi import halves
+from azubi.answering import Answer
 from azubi.base.opening import open_base
 from azubi.errors import SettingError
+from azubi.evaluate.facts import Contender
 from azubi.rivals import asking, lineup
 from azubi.rivals.case import subset
 from azubi.settings import Recipe
@@ -124,3 +128,41 @@ def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, 
 def test_a_wrong_address_is_said_before_anything_runs(records, cut, bases, home, against):
     with pytest.raises(SettingError, match=r"address"):
         line(records, cut(records), bases, home, against=[against])
+
+
+class Slow:
+    """Takes what time it is given; answers nothing right."""
+
+    forms = ("contract",)
+    choice = ()
+    notes = ()
+    shared = 0
+    pace = 0.01
+
+    def __init__(self, who):
+        self.who = who
+
+    def prepare(self, tell):
+        tell(1, 1)
+
+    def answer(self, questions, form="contract"):
+        for number, _ in enumerate(questions):
+            time.sleep(self.pace)
+            yield number, Answer("{}", 0.5)
+
+    def contender(self):
+        return Contender(who=self.who)
+
+
+def test_the_time_is_shared_by_all_and_not_given_to_each(records, monkeypatch):
+    monkeypatch.setattr(lineup, "_FEWEST", 1)
+    names = ["base", "prompted", "retrieval", "specialist+retrieval"]
+    alone = lineup.Lineup([Slow(who) for who in names], seconds=1.0)
+    many = examples(tiny.records(300, seed=6))
+    begun = time.perf_counter()
+    # One at a time, as a proof does it.
+    found = [lineup.examine(alone, one, records, many, lambda *_: None) for one in alone.rivals]
+    assert time.perf_counter() - begun < 2.0
+    assert alone.spent == pytest.approx(time.perf_counter() - begun, abs=0.3)
+    base, prompted, retrieval, _ = (len(rows(one)) for one in found)
+    assert 1 < base < prompted < retrieval < 300
