@@ -247,7 +247,7 @@ class _Work:
         yield from self._choose_review()
         for done, rival in enumerate(line.rivals):
             begun = time.monotonic()
-            work = partial(self._examined, Lineup([rival], [], line.seconds))
+            work = partial(self._examined, line, rival)
             span = (done / len(line.rivals), (done + 1) / len(line.rivals))
             shown = yield from self._watched(stage, work, rival.who, span)
             self.rows += shown.rows
@@ -256,12 +256,15 @@ class _Work:
             yield self._measured(shown, time.monotonic() - begun)
         self.lora = next((one for one in line.rivals if isinstance(one, Lora)), None)
 
-    def _examined(self, alone: Lineup, tell: "Said") -> lineup.Shown:
-        """One rival on its own; told is what it is at."""
-        (shown,) = lineup.examined(
-            alone, self.case, self.test, lambda who, what, done, total: tell(done, total, f"{who} {what}")
+    def _examined(self, line: Lineup, rival: Rival, tell: "Said") -> lineup.Shown:
+        """One rival of the line; told is what it is at."""
+        return lineup.examine(
+            line,
+            rival,
+            self.case,
+            self.test,
+            lambda who, what, done, total: tell(done, total, f"{who} {what}"),
         )
-        return shown
 
     def _listen(self, line: Lineup) -> "_Heard":
         """The specialist, so that what its trunk made of each question is kept."""

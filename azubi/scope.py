@@ -91,6 +91,12 @@ class Scope:
         return float(self.scores(vector[None], np.array([evidence]))[0])
 
 
+def size(hidden: int, classes: int | None, examples: int) -> int:
+    """About how many bytes `write` takes; without `classes`, of the groups that `fit` would make."""
+    width = min(hidden, _WIDTH, examples) if hidden > _WIDTH else hidden
+    return 4 * (hidden + hidden * width + (classes or _groups(examples)) * width)
+
+
 def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
     """Learn what the job looks like from training examples [examples, hidden].
 
@@ -183,10 +189,14 @@ def _narrowed(centred: Floats) -> tuple[Floats, Floats]:
     return centred @ axes, axes
 
 
+def _groups(examples: int) -> int:
+    return min(_CLUSTERS, max(2, examples // _PER_CLUSTER))
+
+
 def _clusters(centred: Floats) -> NDArray[np.int64]:
     from sklearn.cluster import KMeans
 
-    count = min(_CLUSTERS, max(2, len(centred) // _PER_CLUSTER), len(np.unique(centred, axis=0)))
+    count = min(_groups(len(centred)), len(np.unique(centred, axis=0)))
     found: NDArray[np.int64] = (
         KMeans(count, n_init=1, max_iter=50, random_state=_SEED).fit_predict(_unit(centred)).astype(np.int64)
     )

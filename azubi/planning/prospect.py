@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from azubi import packing
+from azubi import packing, scope
 from azubi.activations import SEAL
 from azubi.data.contract import Task
 from azubi.data.splitting import Split
@@ -48,14 +48,14 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
     depth, rank, batch = int(recipe.tail_layers), int(recipe.rank), recipe.batch or 1
     epochs, factor = recipe.epochs or 1, observed.factor
     own = weights.trained(prospect.halves.tail).values()
-    trained, specialist = sum(one.numel() for one in own), sum(one.nbytes for one in own)
+    trained, tail = sum(one.numel() for one in own), sum(one.nbytes for one in own)
     begun = load.beginning(depth) * factor("validation")
     teaching = load.teaching(depth, rank, batch) * factor("tail")
     checking = load.checking(depth, batch) * factor("validation")
     point = 4 * trained * _MOMENTS
     steps = epochs * math.ceil(load.lessons / batch)
     times, held = keepings(epochs, steps, epochs * (teaching + checking))
-    keeping = load.keeping(times * point + epochs * specialist) * factor("keeping")
+    keeping = load.keeping(times * point + epochs * tail) * factor("keeping")
     epoch = teaching + checking + keeping / epochs
     questions = len(split.test)
     answers = sum(
@@ -86,14 +86,25 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
         package=_PACKAGING + _scoped(prospect, load, observed),
         memory=max(observed.peaks.values()) if observed.peaks else None,
         cache=_cached(prospect, load, depth),
-        checkpoints=held * point + specialist,
-        specialist=specialist,
+        checkpoints=held * point + tail,
+        specialist=tail + _scope_bytes(prospect),
         measured=observed.seconds,
     )
 
 
+def _scope_bytes(prospect: Prospect) -> int:
+    """Of the file that tells what is not its job."""
+    if prospect.recipe.privacy is not None:
+        return 0
+    train = prospect.split.train
+    classes = len({one.answer for one in train}) if prospect.task == "labels" else None
+    return scope.size(prospect.halves.base.hidden, classes, len(train))
+
+
 def _scoped(prospect: Prospect, load: Load, observed: Observed) -> float:
     """Seconds for learning the scope: the specialist answers some of the validation questions once more."""
+    if prospect.recipe.privacy is not None:
+        return 0.0
     asked = min(len(prospect.split.validation), most_asked(prospect.halves, prospect.task))
     reading = load.reading(asked) * observed.factor("reading")
     longest = min(load.longest, 2 * load.answer)
