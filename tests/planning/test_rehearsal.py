@@ -138,14 +138,15 @@ def test_a_slower_engine_shows(made, home, monkeypatch):
 
     def slow(self, batch, prime):
         if self.training:
-            time.sleep(0.05)
+            time.sleep(0.5)
         return forward(self, batch, prime)
 
     monkeypatch.setattr(LanguageTail, "forward", slow)
     slowed = forecast(made("decoder", "json"), home)
     steps = -(-slowed.examples["train"] // 8)
-    assert slowed.epoch > quick.epoch + 0.8 * steps * 0.05
-    assert slowed.trunk < quick.trunk + 0.5, "the trunk has nothing to do with it"
+    # So slow that no other program's work is taken for it.
+    assert slowed.epoch > quick.epoch + 0.5 * steps * 0.5
+    assert slowed.trunk < quick.trunk + 0.25 * steps * 0.5, "the trunk has nothing to do with it"
 
 
 def test_a_loss_that_explodes_does_not_stop_the_plan(made, home, monkeypatch):
