@@ -171,7 +171,7 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
 
 
 def _rivals(proof: "Proof") -> object:
-    table = plain_table("", ">right", ">specialist better by", ">a question", ">before the first")
+    table = plain_table("", ">right", ">points\nbetter", ">a\nquestion", ">before\nthe first")
     for rival in proof.rivals:
         cost = proof.cost(rival.who)
         cells = (
@@ -198,7 +198,7 @@ def _against(paired: object) -> str:
 
     if not isinstance(paired, Paired):
         return ""
-    points = f"{paired.difference.value * 100:+.0f} points"
+    points = f"{paired.difference.value * 100:+.0f}"
     return f"{points}, {'cannot tell' if paired.says == 'cannot tell' else f'p {_p(paired.p_holm)}'}"
 
 
