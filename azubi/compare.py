@@ -43,7 +43,7 @@ def compare(
     cards = [Store(home).get(name) for name in (first, second)]
     a, b = (f"{card.name}@{card.version}" for card in cards)
     _check_alike(*cards)
-    folder = home / "proofs" / "compared" / f"{now():%Y%m%d-%H%M%S}-{a}-{b}"
+    folder = home / "proofs" / "compared" / f"{now():%Y%m%d-%H%M%S-%f}-{a}-{b}"
     yield ev.ProofStarted(
         name=f"{b} against {a}", folder=str(folder), stages=("examples", "rivals", "report"), test=0, looks=0
     )
@@ -54,7 +54,8 @@ def compare(
             f"There is no example in the tests of {a} and {b} that neither has learned.",
             "Train one of them with the other's test: --test-data.",
         )
-    Looks(home).add(examples, Look(when=now(), by=f"compare {folder.name}"))
+    for card in cards:
+        Looks(home).add(material.of(card, home).test, Look(when=now(), by=f"compare {folder.name}"))
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
     yield ev.StageStarted(stage="rivals")
     probe.probe("auto", threads)

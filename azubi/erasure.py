@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+import polars as pl
+
 from azubi import activations, files
 from azubi import events as ev
 from azubi.data.personal.keeping import KeyFile, Map
@@ -250,8 +252,15 @@ def _quoting(home: Path, rows: Sequence[Row]) -> Iterator[Path]:
     }
     papers = [card.folder / name for card in Store(home).all() for name in (REPORT, "specialist.json")]
     logs = [run.folder / name for run in Runs(home).all() for name in ("events.jsonl", "rejected.jsonl")]
-    for path in (*papers, *logs):
+    proofs = home / "proofs"
+    told = (path for kind in ("*.json", "*.html", "*.jsonl") for path in proofs.rglob(kind))
+    for path in (*papers, *logs, *sorted(told)):
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
             if any(needle in text for needle in needles):
                 yield path
+    # Answers stand there by the examples' ids, without the questions.
+    ids = {name for row in rows for one in (row.example, row.plain) for name in (one.key, one.id) if name}
+    for path in sorted(proofs.rglob("*.parquet")):
+        if not ids.isdisjoint(pl.read_parquet(path, columns=["id"])["id"]):
+            yield path

@@ -340,6 +340,8 @@ class Proved(_Event):
     verdict: str
     """Its kind, a stable name such as deploy."""
     sentence: str
+    advice: str = ""
+    """What to do now."""
     passes: bool
     """Whether the specialist may be deployed, be it with review."""
     folder: str

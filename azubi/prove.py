@@ -57,6 +57,8 @@ T = TypeVar("T")
 
 PREDICTIONS, FACTS, NUMBERS, REPORT = "predictions.parquet", "facts.json", "report.json", "report.html"
 LORA = "lora"
+_USUAL = 0.4
+"""Of the speed of matrix products, what training all layers reaches on a processor (docs/benchmarks.md)."""
 _NEAREST = 3
 """Training examples that are told beside a wrong answer."""
 _CHECKED = 400
@@ -100,7 +102,7 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
     card = Store(home).get(name)
     told = wanted or Wanted()
     begun = time.monotonic()
-    folder = home / "proofs" / card.name / str(card.version) / f"{now():%Y%m%d-%H%M%S}"
+    folder = home / "proofs" / card.name / str(card.version) / moment()
     work = _Work(card, home, told, folder)
     with files.new_folder(folder) as scratch, (scratch / "events.jsonl").open("w", encoding="utf-8") as log:
         for event in work.run(scratch):
@@ -113,6 +115,11 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
                 yield stamped
     # Now only does the folder have its name.
     yield last
+
+
+def moment() -> str:
+    """What a folder is called that is made now; later ones come behind it."""
+    return f"{now():%Y%m%d-%H%M%S-%f}"[:-3]
 
 
 @dataclass
@@ -131,6 +138,8 @@ class _Work:
     """Questions that the report shows, by the example's id."""
     limit: float | None = None
     """Of the scope."""
+    training: float = 0.0
+    """Seconds that LoRA on all layers will take, where that was asked for."""
 
     @property
     def name(self) -> str:
@@ -150,6 +159,7 @@ class _Work:
         yield ev.Proved(
             verdict=proof.verdict.kind,
             sentence=proof_report.sentence(proof, self.wanted.lang),
+            advice=proof_report.advice(proof, self.wanted.lang),
             passes=proof.verdict.passes,
             folder=str(self.folder),
             report=str(self.folder / REPORT),
@@ -166,7 +176,8 @@ class _Work:
         unseen = lineage.check_unseen(card, self.home, self.test)
         self.slices = self._sliced()
         look = Look(when=now(), by=f"prove {self.name} {self.folder.name}")
-        self.looks = Looks(self.home).add(self.test, look)
+        # Who looks at some of the test has looked at it.
+        self.looks = Looks(self.home).add(self.split.test, look)
         yield ev.ProofStarted(
             name=self.name,
             folder=str(self.folder),
@@ -188,10 +199,23 @@ class _Work:
         )
         if gone := card.counts.get("train", 0) - len(self.split.train):
             self.notes.append(f"{gone:,} of the examples that it learned from were erased since.")
+        yield from self._tell_lasting()
         sides = f"{len(self.test):,} of {len(self.split.test):,} held-out examples"
         yield ev.StageSummed(
             stage="examples", text=f"{sides}, looked at for the {_nth(len(self.looks))} time"
         )
+
+    def _tell_lasting(self) -> Iterator[ev.Event]:
+        """What trains again says beforehand how long it will take."""
+        taken = self.card.seconds
+        if LORA in self.wanted.against:
+            speed = self.machine.gflops * 1e9 * _USUAL
+            self.training = Lora(self.both, self.case, self.recipe).seconds(speed)
+            yield _lasting("Training LoRA on all layers", self.training)
+        if self.wanted.canaries:
+            yield _lasting("Training with planted secrets", canaries.seconds(taken))
+        if self.wanted.curve:
+            yield _lasting("Training on parts of the examples", curve.seconds(taken))
 
     def _drawn(self, test: Sequence[Example]) -> tuple[Example, ...]:
         limit = self.wanted.limit
@@ -221,7 +245,7 @@ class _Work:
     def _planned(self) -> dict[str, float]:
         """Seconds that each stage will take: what has a budget takes about that, what trains was measured."""
         budget = lineup.LABELS_SECONDS if self.card.task == "labels" else lineup.RECORDS_SECONDS
-        rivals = 1.2 * (self.wanted.seconds or budget)
+        rivals = 1.2 * (self.wanted.seconds or budget) + self.training
         taken = self.card.seconds
         secrets = canaries.seconds(taken) if self.wanted.canaries else 0.0
         roughly = {"rivals": rivals, "forgetting": 30.0, "scope": 20.0, "leaks": 40.0 + secrets}
@@ -241,6 +265,7 @@ class _Work:
             seconds=self.wanted.seconds,
             lora=self.recipe if LORA in self.wanted.against else None,
             against=against,
+            price_per_question=self.recipe.proof.price_per_question,
         )
         yield from self._tell_notes(line.notes)
         self.heard = self._listen(line)
@@ -379,7 +404,6 @@ class _Work:
                 ["No field of the records varies, so no secret could be hidden in one."]
             )
             return ""
-        yield _lasting("Training with planted secrets", canaries.seconds(self.card.seconds))
 
         def work(tell: "Said") -> list[Prediction]:
             with self._school() as school:  # the cache's index belongs to the thread that opened it
@@ -392,7 +416,6 @@ class _Work:
 
     def _curve(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "curve"
-        yield _lasting("Training on parts of the examples", curve.seconds(self.card.seconds))
         train, case = self._learned(self.split.train), self.case
 
         def work(tell: "Said") -> list[Curve | Prediction]:

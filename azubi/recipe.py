@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import platform
+import shutil
 import tempfile
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -1055,6 +1056,9 @@ class _Line:
         elif (known := store.place(self.recipe.name, version)).is_dir():
             return cards.read(known)
         folder = store.place(self.recipe.name, version)
+        # The version is this run's alone, so what is half written of it was left by a killed sitting.
+        for left in folder.parent.glob(f".{version}.*"):
+            shutil.rmtree(left, ignore_errors=True)
         card, scope = self._card(version), self._scope()
         report = render(self._report(card))
         return writing.write(card, weights.trained(self.halves.tail), report, folder, scope)

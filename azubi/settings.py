@@ -264,6 +264,8 @@ class ProofSettings(BaseModel):
     """What an hour of this machine costs."""
     currency: str = Field("EUR", max_length=8)
     """In what the price is told."""
+    price_per_question: float = Field(0, ge=0)
+    """What a larger model's provider asks for a question (--against URL)."""
     questions_per_day: int = Field(200, ge=1)
     """How much work there is, for the day when the effort up front has paid for itself."""
     instructions: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ import pytest
 
 from azubi import compare as comparing
 from azubi import events as ev
+from azubi import material
 from azubi.cli import main
 from azubi.dataroom.looks import Looks
 from azubi.errors import SettingError, UnknownSpecialist
@@ -59,7 +60,7 @@ def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
     assert "claims@2" in (folder / comparing.REPORT).read_text()
     assert [one.who for one in events if isinstance(one, ev.RivalMeasured)] == ["claims@1", "claims@2"]
-    test = comparing.unseen([Store(home).get(name) for name in ("claims@1", "claims@2")], home)
+    test = material.of(Store(home).get("claims@1"), home).test
     assert any(one.by.startswith("compare ") for one in Looks(home).at(test))
 
 

@@ -139,7 +139,9 @@ def tell(story: "Story", session: Session) -> None:
     if session.json:
         session.emit(
             {
-                "verdict": story.ended.model_dump(mode="json", include={"verdict", "sentence", "passes"}),
+                "verdict": story.ended.model_dump(
+                    mode="json", include={"verdict", "sentence", "advice", "passes"}
+                ),
                 "report": story.ended.report,
                 "folder": story.ended.folder,
                 "proof": proof.model_dump(mode="json"),
@@ -156,6 +158,8 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
     assert isinstance(ended, ev.Proved)
     console = session.out()
     console.print(Text(clean(ended.sentence), style="bold"))
+    console.print()
+    console.print(Text(clean(ended.advice)))
     console.print()
     console.print(_rivals(proof))
     with contextlib.suppress(BrokenPipeError):

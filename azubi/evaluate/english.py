@@ -93,7 +93,7 @@ TEXTS: dict[str, str] = {
     "key.p95": "19 of 20 take at most {p95}",
     "key.upfront_note": "to train, once; {cost}",
     "h.quality": "Is it better?",
-    "quality.caption": "The mark is what was measured, the line its 95 % interval: how far the figure may be off because the test has only so many examples. All answered the same {n} questions, held to the same form of answer.",
+    "quality.caption": "The mark is what was measured, the line its 95 % interval: how far the figure may be off because the test has only so many examples. The specialist answered {n} questions. Where a rival answered fewer of the same ones, chosen by chance, the notes say so, and the two are compared on those. All were held to the same form of answer.",
     "quality.alt": "{metric} of every rival with its 95 % interval. The table below holds the same figures.",
     "col.rival": "Rival",
     "col.set_up": "Set up as",

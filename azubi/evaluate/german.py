@@ -93,7 +93,7 @@ TEXTS: dict[str, str] = {
     "key.p95": "19 von 20 dauern höchstens {p95}",
     "key.upfront_note": "fürs Training, einmal; {cost}",
     "h.quality": "Ist er besser?",
-    "quality.caption": "Die Marke ist, was gemessen wurde, die Linie ihr 95-%-Intervall: so weit kann die Zahl daneben liegen, weil der Test nur so viele Beispiele hat. Alle beantworteten dieselben {n} Fragen und waren an dieselbe Form der Antwort gebunden.",
+    "quality.caption": "Die Marke ist, was gemessen wurde, die Linie ihr 95-%-Intervall: so weit kann die Zahl daneben liegen, weil der Test nur so viele Beispiele hat. Der Spezialist beantwortete {n} Fragen. Wo ein Mitbewerber nur einen zufälligen Teil davon beantwortete, steht es in den Anmerkungen, und verglichen wird auf diesem Teil. Alle waren an dieselbe Form der Antwort gebunden.",
     "quality.alt": "{metric} aller Mitbewerber mit 95-%-Intervall. Die Tabelle darunter hat dieselben Zahlen.",
     "col.rival": "Mitbewerber",
     "col.set_up": "Aufbau",
