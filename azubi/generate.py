@@ -244,11 +244,12 @@ class _Flow:
         aids = self._trunk.aids(positions, None if self._gapless else self._mask)
         states = self._trunk.go_on(ids, self._caches[0], aids)[self._cut]
         if not self.vectors:
-            self.vectors = [_mean(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
+            self.vectors = [averaged(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
         return self._tail.scores(states, self._caches[1], **aids)
 
 
-def _mean(states: torch.Tensor) -> Vector:
+def averaged(states: torch.Tensor) -> Vector:
+    """Mean of states [tokens, hidden] over the tokens."""
     found: Vector = states.float().mean(0).cpu().numpy()
     return found
 
@@ -329,5 +330,5 @@ class Chooser:
                 best, label = scores.softmax(-1).max(-1)
                 energy = scores.logsumexp(-1)
                 for place, number in enumerate(islice(numbers, len(batch))):
-                    vector = _mean(view(states[cut][place], self._kept))
+                    vector = averaged(view(states[cut][place], self._kept))
                     yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)

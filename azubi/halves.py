@@ -28,7 +28,7 @@ from azubi.data.example import Example, Turn
 from azubi.data.settling import question
 from azubi.data.template import Template, encode_plain
 from azubi.errors import SettingError
-from azubi.generate import Chooser, Writer
+from azubi.generate import Chooser, Writer, averaged
 from azubi.tail.batch import Lesson, Reader
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.tail.label import LabelTail
@@ -325,7 +325,7 @@ class DecoderHalves:
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of the tokens up to the one that predicts the answer; none of them sees what follows."""
-        return np.stack([_mean(read(one.tokens)[: _asked(one)]) for one in lessons])
+        return np.stack([averaged(read(one.tokens)[: _asked(one)]) for one in lessons])
 
     def _new_tail(self, rank: int, seed: int) -> LanguageTail:
         with _last_layers(self._lazy, self._layers):
@@ -496,7 +496,7 @@ class EncoderHalves:
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of all tokens, or what is kept of them."""
-        return np.stack([_mean(read(one.tokens)) for one in lessons])
+        return np.stack([averaged(read(one.tokens)) for one in lessons])
 
     def _new_tail(self, rank: int, seed: int) -> LabelTail:
         labels = len(self._contract.labels)
@@ -587,11 +587,6 @@ def _lacking(cache: ActivationCache, origin: Origin, lessons: Sequence[Lesson]) 
 def _cuts(base: Base, depths: Iterable[int]) -> list[int]:
     """Where tails of these depths begin; a tail of all layers reads no activations."""
     return sorted({base.layers - depth for depth in depths} - {0})
-
-
-def _mean(states: torch.Tensor) -> scope.Vector:
-    found: scope.Vector = states.float().mean(0).cpu().numpy()
-    return found
 
 
 def _asked(lesson: Lesson) -> int:

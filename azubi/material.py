@@ -72,10 +72,14 @@ def sides_given(recipe: Recipe) -> tuple[Side, ...]:
 
 def taught(split: Split, contract: Contract) -> Split:
     """The split without the fields that are derived: the test alone keeps the whole records."""
-    if not contract.derived:
-        return split
-    learned = Derivation(contract).taught
-    return replace(split, train=learned(split.train), validation=learned(split.validation))
+    return replace(
+        split, train=learned(split.train, contract), validation=learned(split.validation, contract)
+    )
+
+
+def learned(examples: Sequence[Example], contract: Contract) -> tuple[Example, ...]:
+    """The examples without the fields that are derived."""
+    return Derivation(contract).taught(examples) if contract.derived else tuple(examples)
 
 
 def of(card: Card, home: Path) -> Split:

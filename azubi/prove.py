@@ -23,6 +23,7 @@ import numpy as np
 
 from azubi import ask, files, lineage, material
 from azubi import events as ev
+from azubi import scope as scopes
 from azubi.activations import ActivationCache
 from azubi.answering import Answer, Form, Question
 from azubi.audit import canaries, curve, extraction, items, membership, outside
@@ -32,7 +33,6 @@ from azubi.base import device, memory, probe
 from azubi.data.example import Example
 from azubi.data.personal.scanner import Scanner
 from azubi.data.reading import read
-from azubi.data.rules.derivation import Derivation
 from azubi.data.splitting import Split
 from azubi.dataroom.looks import Look, Looks
 from azubi.dataroom.versions import now
@@ -366,10 +366,13 @@ class _Work:
         if self.wanted.outside is not None:
             others["yours"] = [one.turns for one in _questions(self.wanted.outside)]
         speak = self.both.answering(self.card.longest)
-        work = partial(outside.outside, speak, scope, (), others)
-        found = yield from self._gathered(stage, work)
+
+        def work(tell: "Said") -> list[Prediction]:
+            return list(outside.outside(speak, scope, (), others, tell))
+
+        found = yield from self._watched(stage, work, "")
         outer = [replace(one, number=one.number + len(self.test)) for one in found]
-        self.rows = [*self.rows[: -len(found)], *inside, *outer]
+        self.rows += [*inside, *outer]
         told = [sum(bool(one.right) for one in side) for side in (inside, outer)]
         own, apart = f"{told[0]} of {len(inside)}", f"{told[1]} of {len(outer)}"
         yield ev.StageSummed(stage=stage, text=f"{own} own questions known, {apart} others told apart")
@@ -379,7 +382,7 @@ class _Work:
     def _leaks(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "leaks"
         self.both.prime(self.card.prime)
-        train, others = self._learned(self.split.train), self._learned(self.test)
+        train, others = self.case.taught, material.learned(self.test, self.card.contract)
         work: Rows = partial(membership.membership, self.both, self.tails, train, others, self.recipe.seed)
         yield from self._gathered(stage, work)
         if self.lora is not None:
@@ -416,7 +419,7 @@ class _Work:
 
     def _curve(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "curve"
-        train, case = self._learned(self.split.train), self.case
+        train, case = self.case.taught, self.case
 
         def work(tell: "Said") -> list[Curve | Prediction]:
             with self._school() as school:
@@ -427,15 +430,10 @@ class _Work:
         self.rows += [one for one in found if isinstance(one, Prediction)]
         yield ev.StageSummed(stage=stage, text=f"{len(self.curves)} trainings")
 
-    def _learned(self, examples: Sequence[Example]) -> tuple[Example, ...]:
-        """The examples without the fields that are derived, as they are learned."""
-        contract = self.card.contract
-        return Derivation(contract).taught(examples) if contract.derived else tuple(examples)
-
     @contextlib.contextmanager
     def _school(self) -> Iterator[School]:
         with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
-            checks = self._learned(self.split.validation)
+            checks = material.learned(self.split.validation, self.card.contract)
             yield School(self.both, self.card.prime, self.recipe, cache, checks)
 
     # Report
@@ -460,11 +458,10 @@ class _Work:
             one for one in self.rows if one.part == "test" and one.who == SPECIALIST and one.right is False
         ]
         wrong = [one for one in wrong if one.form == "contract"]
-        taught = self._learned(self.split.train)
 
         def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
             self.both.prime(self.card.prime)
-            lessons = [self.both.lesson(one) for one in taught]
+            lessons = [self.both.lesson(one) for one in self.case.taught]
             with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
                 read = self.both.reader(cache)
                 found = []
@@ -483,9 +480,9 @@ class _Work:
             return
         known = yield from self._watched("report", work, "training examples like the mistakes")
         centre = known.mean(0)
-        known = _unit(known - centre)
+        known = scopes.unit(known - centre)
         for number, vector in vectors.items():
-            likeness = known @ _unit((vector - centre)[None])[0]
+            likeness = known @ scopes.unit((vector - centre)[None])[0]
             test = self.test[number]
             self.texts[test.key or test.id] = test.prompt
             for place in np.argsort(-likeness, kind="stable")[:_NEAREST].tolist():
@@ -688,12 +685,6 @@ def _right(rows: Sequence[Prediction], who: str) -> str:
 
 def _lasting(what: str, seconds: float) -> ev.Event:
     return ev.Notice(text=f"{what} takes about {duration(seconds)}.")
-
-
-def _unit(rows: np.ndarray[Any, np.dtype[np.float32]]) -> np.ndarray[Any, np.dtype[np.float32]]:
-    lengths = np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    scaled: np.ndarray[Any, np.dtype[np.float32]] = (rows / lengths).astype(np.float32)
-    return scaled
 
 
 def _nth(number: int) -> str:

@@ -51,7 +51,7 @@ class Likeness:
 
     def __call__(self, vectors: Matrix) -> Floats:
         """Cosine of each of `vectors` [questions, hidden] to the nearest prototype, -1 to 1."""
-        placed = _unit((vectors - self.centre) @ self.projection)
+        placed = unit((vectors - self.centre) @ self.projection)
         nearest: Floats = (placed @ self.prototypes.T).max(1).astype(np.float64)
         return nearest
 
@@ -117,7 +117,7 @@ def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
     return Likeness(
         centre.astype(np.float32),
         (axes @ whitening).astype(np.float32),
-        _unit(means @ whitening).astype(np.float32),
+        unit(means @ whitening).astype(np.float32),
     )
 
 
@@ -198,7 +198,7 @@ def _clusters(centred: Floats) -> NDArray[np.int64]:
 
     count = min(_groups(len(centred)), len(np.unique(centred, axis=0)))
     found: NDArray[np.int64] = (
-        KMeans(count, n_init=1, max_iter=50, random_state=_SEED).fit_predict(_unit(centred)).astype(np.int64)
+        KMeans(count, n_init=1, max_iter=50, random_state=_SEED).fit_predict(unit(centred)).astype(np.int64)
     )
     return found
 
@@ -207,7 +207,8 @@ def _scale(values: Floats) -> Scale:
     return Scale(float(values.mean()), float(values.std()) or 1.0)
 
 
-def _unit(rows: NDArray[Any]) -> NDArray[Any]:
+def unit(rows: NDArray[Any]) -> NDArray[Any]:
+    """The rows of a matrix, each scaled to length 1; zeros stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: NDArray[Any] = rows / np.maximum(lengths, 1e-12)
     return scaled

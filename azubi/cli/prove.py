@@ -1,6 +1,5 @@
 """`azubi prove`: parse; `azubi.prove` works; what came out is drawn here."""
 
-import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
 
@@ -162,16 +161,15 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
     console.print(Text(clean(ended.advice)))
     console.print()
     console.print(_rivals(proof))
-    with contextlib.suppress(BrokenPipeError):
-        print()
-        asked = count(proof.specialist.scores[0].n)
-        lines = {
-            "Test": f"{asked} examples, looked at {_times(len(proof.facts.looks))}",
-            "Report": ended.report,
-            "Took": duration(ended.seconds),
-        }
-        for line in facts(lines):
-            print(clean(line))
+    print()
+    asked = count(proof.specialist.scores[0].n)
+    lines = {
+        "Test": f"{asked} examples, looked at {_times(len(proof.facts.looks))}",
+        "Report": ended.report,
+        "Took": duration(ended.seconds),
+    }
+    for line in facts(lines):
+        print(clean(line))
 
 
 def _rivals(proof: "Proof") -> object:
