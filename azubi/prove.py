@@ -37,7 +37,7 @@ from azubi.data.splitting import Split
 from azubi.dataroom.looks import Look, Looks
 from azubi.dataroom.versions import now
 from azubi.errors import SettingError
-from azubi.evaluate import calibration, prediction, proof_report
+from azubi.evaluate import metrics, prediction, proof_report
 from azubi.evaluate.facts import Contender, Curve, Facts
 from azubi.evaluate.prediction import Prediction
 from azubi.evaluate.proof import SPECIALIST, Proof, prove_from
@@ -316,14 +316,14 @@ class _Work:
         return ev.RivalMeasured(
             who=shown.contender.who,
             says=shown.contender.says,
-            score=calibration.mean_score(self.main, values),
+            score=metrics.mean_score(self.main, values),
             seconds=seconds,
         )
 
     @property
     def main(self) -> str:
         """The main metric."""
-        return {"labels": "accuracy", "json": "record_exact", "text": "chrf"}[self.card.task]
+        return metrics.MAIN[self.card.task]
 
     # Forgetting
 

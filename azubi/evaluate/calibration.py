@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from azubi.evaluate.bootstrap import RESAMPLES, SEED, Floats, mean_interval, percentiles
+from azubi.evaluate.bootstrap import RESAMPLES, SEED, Floats, percentiles
+from azubi.evaluate.metrics import mean_score
 from azubi.evaluate.score import Score
 
 BINS = 10
@@ -85,9 +86,3 @@ def _drawn(place: NDArray[np.int64], gaps: Floats, squares: Floats, bins: int) -
 def _score(name: str, value: float, drawn: Floats, n: int) -> Score:
     low, high = percentiles(drawn, n)
     return Score(name=name, value=value, low=min(low, value), high=max(high, value), n=n)
-
-
-def mean_score(name: str, values: Floats) -> Score:
-    """The mean of per-example values between 0 and 1, with its 95 % interval."""
-    low, high = mean_interval(values)
-    return Score(name=name, value=float(values.mean()), low=low, high=high, n=values.size)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from azubi.evaluate.bootstrap import Floats
-from azubi.evaluate.calibration import mean_score
+from azubi.evaluate.metrics import mean_score
 from azubi.evaluate.paired import Says, gain_interval, holm, mcnemar, said
 from azubi.evaluate.score import Score
 

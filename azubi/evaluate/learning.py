@@ -19,8 +19,8 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from azubi.evaluate.bootstrap import LEVEL, RESAMPLES, SEED, Floats
-from azubi.evaluate.calibration import mean_score
 from azubi.evaluate.facts import Curve
+from azubi.evaluate.metrics import mean_score
 from azubi.evaluate.score import Score
 
 EXPONENTS: Floats = np.geomspace(0.05, 3.0, 60)

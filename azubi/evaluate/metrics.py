@@ -12,11 +12,11 @@ Knows nothing of models, and not whether an answer is *useful*: an answer that s
 words counts as wrong for labels and records.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from azubi.data.contract import Contract
+from azubi.data.contract import Contract, Task
 from azubi.data.record import same
 from azubi.errors import DataError
 from azubi.evaluate.bootstrap import Floats, mean_interval
@@ -25,11 +25,14 @@ from azubi.evaluate.macro_f1 import macro_f1
 from azubi.evaluate.record import same_field
 from azubi.evaluate.score import Score
 
+MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
+"""The main metric of each form of answer."""
+
 
 def measure(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, ...]:
     """Score answers against the truth; the main metric stands first."""
     values = per_example(contract, answers, truths)
-    scores = [_mean_score(name, column) for name, column in values.items()]
+    scores = [mean_score(name, column) for name, column in values.items()]
     if contract.task == "labels":
         scores.append(macro_f1(_stripped(answers), _stripped(truths), _stripped(contract.labels)))
     return tuple(scores)
@@ -68,7 +71,8 @@ def paired_difference(
     return Difference(name=name, value=float(gains.mean()), low=low, high=high, n=gains.size)
 
 
-def _mean_score(name: str, values: Floats) -> Score:
+def mean_score(name: str, values: Floats) -> Score:
+    """The mean of per-example values between 0 and 1, with its 95 % interval."""
     low, high = mean_interval(values)
     return Score(name=name, value=float(values.mean()), low=low, high=high, n=values.size)
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from azubi.errors import DataError
 from azubi.evaluate.bootstrap import Floats
-from azubi.evaluate.calibration import Calibration, calibrate, mean_score
+from azubi.evaluate.calibration import Calibration, calibrate
 from azubi.evaluate.confusion import Confusion, confusions
 from azubi.evaluate.cost import BreakEven, Cost, break_even, costs, priceless
 from azubi.evaluate.detection import Scope, scopes
@@ -23,6 +23,7 @@ from azubi.evaluate.forgetting import Kept, forgetting
 from azubi.evaluate.leaks import Exposure, Extraction, Membership, exposures, extractions, memberships
 from azubi.evaluate.learning import Learning, learning
 from azubi.evaluate.macro_f1 import macro_f1
+from azubi.evaluate.metrics import mean_score
 from azubi.evaluate.mistakes import Mistakes, mistakes
 from azubi.evaluate.paired import Paired, compare, corrected
 from azubi.evaluate.record import same_field

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from azubi.evaluate.bootstrap import Floats
-from azubi.evaluate.calibration import mean_score
 from azubi.evaluate.detection import share_score
+from azubi.evaluate.metrics import mean_score
 from azubi.evaluate.score import Score
 
 MOST_LABELS = 20

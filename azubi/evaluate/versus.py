@@ -17,7 +17,7 @@ from azubi import page
 from azubi.data.contract import Contract
 from azubi.errors import DataError
 from azubi.evaluate import charts
-from azubi.evaluate.calibration import mean_score
+from azubi.evaluate.metrics import MAIN, mean_score
 from azubi.evaluate.mistakes import wrong_fields
 from azubi.evaluate.paired import Paired, compare
 from azubi.evaluate.score import Score
@@ -101,7 +101,7 @@ def versus(
             f"{differing.height:,} examples, {differing['id'][0]} for one.",
             "Prove both on the same data version.",
         )
-    main = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}[contract.task]
+    main = MAIN[contract.task]
     right_a, right_b = (both[name].cast(pl.Float64).to_numpy() for name in ("right_a", "right"))
     if contract.task == "text":
         value_a, value_b = (both[name].fill_null(0.0).to_numpy() for name in ("score_a", "score"))
