@@ -51,7 +51,7 @@ from azubi.rivals.case import Case, subset
 from azubi.rivals.lineup import Lineup
 from azubi.rivals.lora import Lora
 from azubi.rivals.rival import Rival
-from azubi.settings import Recipe
+from azubi.settings import ProofSettings, Recipe
 
 T = TypeVar("T")
 
@@ -59,6 +59,10 @@ PREDICTIONS, FACTS, NUMBERS, REPORT = "predictions.parquet", "facts.json", "repo
 LORA = "lora"
 _USUAL = 0.4
 """Of the speed of matrix products, what training all layers reaches on a processor (docs/benchmarks.md)."""
+_OTHER_RULES = (
+    "The settings of this proof are not those that the specialist was trained with: they were given with "
+    "--recipe, after training."
+)
 _NEAREST = 3
 """Training examples that are told beside a wrong answer."""
 _CHECKED = 400
@@ -85,6 +89,8 @@ class Wanted:
     """Ask at most so many of the test examples."""
     seconds: float | None = None
     """About how long the rivals may take together."""
+    settings: ProofSettings | None = None
+    """Other rules of the verdict than those that the specialist was trained with."""
     lang: Literal["en", "de"] = "en"
     threads: int | None = None
 
@@ -171,6 +177,9 @@ class _Work:
     def _examples(self) -> Iterator[ev.Event]:
         card = self.card
         self.recipe = Recipe.model_validate(card.recipe)
+        if (settings := self.wanted.settings) is not None and settings != self.recipe.proof:
+            self.recipe = self.recipe.model_copy(update={"proof": settings})
+            self.notes.append(_OTHER_RULES)
         self.split: Split = material.of(card, self.home)
         self.test = self._drawn(self.split.test)
         unseen = lineage.check_unseen(card, self.home, self.test)

@@ -142,7 +142,10 @@ def main(given: Sequence[str] | None = None) -> int:
     for job in jobs(asked.folder):
         if not asked.names or job.name in asked.names:
             found = measured(job, asked.folder)
-            (RESULTS / f"{job.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+            told = json.dumps(found, indent=1)
+            for place, name in ((asked.folder, "DIR"), (SHARED, "DATA")):  # no path of this machine
+                told = told.replace(str(place), name)
+            (RESULTS / f"{job.name}.json").write_text(told + "\n")
             print(job.name, json.dumps(found["planned"]), flush=True)
     print(table())
     return 0

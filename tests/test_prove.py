@@ -180,3 +180,19 @@ def test_the_command_gates_and_tells_json(specialist, home, capsys):
     assert main(["prove", "tiny", "--threads", "1", "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "specialist" in out and "report.html" in out
+
+
+def test_other_rules_can_be_given_and_the_report_says_so(specialist, home, tmp_path, capsys):
+    specialist("labels", "encoder")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("data: nothing.csv\nproof: {least: 0.25, currency: CHF}\n")
+    assert main(["prove", "tiny", "--threads", "1", "--json", "--quiet", "--recipe", str(rules)]) == 0
+    facts = json.loads(capsys.readouterr().out)["proof"]["facts"]
+    assert facts["settings"]["least"] == 0.25 and facts["settings"]["currency"] == "CHF"
+    assert any("given with --recipe, after training" in note for note in facts["notes"])
+    rules.write_text("data: nothing.csv\n")
+    assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
+    assert "has no `proof`" in capsys.readouterr().err
+    rules.write_text("proof: {least: 2}\n")
+    assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
+    assert "proof.least" in capsys.readouterr().err

@@ -54,6 +54,14 @@ Budget = Annotated[
     str | None,
     typer.Option("--budget", metavar="TIME", help="About how long the rivals may take together: 10m, 90s."),
 ]
+Rules = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipe",
+        metavar="PATH",
+        help="Judge by what this recipe has under proof, not by what the specialist was trained with.",
+    ),
+]
 Gate = Annotated[
     bool,
     typer.Option("--gate", help="Exit with 3 unless the verdict is to deploy, be it with review."),
@@ -77,6 +85,7 @@ def prove(
     slice: Slice = None,
     limit: Limit = None,
     budget: Budget = None,
+    recipe: Rules = None,
     gate: Gate = False,
     lang: Lang = "en",
     quiet: Quiet = False,
@@ -85,10 +94,11 @@ def prove(
     """Say whether a specialist is worth it, on the held-out examples.
 
     It is compared with the untouched model, good prompting, retrieval and simpler ways. How the verdict comes
-    about is settled in the recipe (proof). The report and every answer are kept below --home.
+    about is settled in the recipe that it was trained with (proof), or in another one (--recipe). The report and every answer are kept below --home.
     """
     language = checked_lang(lang)
 
+    from azubi.cli.recipe_file import proof_from
     from azubi.cli.terminal import follow
     from azubi.prove import Wanted
     from azubi.prove import prove as proved
@@ -102,6 +112,7 @@ def prove(
         slice=slice,
         limit=limit,
         seconds=_seconds(budget),
+        settings=proof_from(recipe) if recipe else None,
         lang=language,
         threads=threads,
     )

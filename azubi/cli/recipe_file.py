@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from azubi.cli.flags import accepts, fields, flag, grouped, parameter_name
 from azubi.cli.words import as_json
 from azubi.errors import SettingError, UsageError
-from azubi.settings import DatabaseUrl, Recipe
+from azubi.settings import DatabaseUrl, ProofSettings, Recipe
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -39,6 +39,18 @@ def recipe_from(source: Path | None, given: Mapping[str, str | bool]) -> Recipe:
     else:
         settings = {"data": source}
     return validated(_over(settings, grouped(given)), frozenset(given), source)
+
+
+def proof_from(source: Path) -> ProofSettings:
+    """What a recipe file has under `proof`, and the defaults for the rest of it.
+
+    Raises:
+        SettingError: there is no such file, it has no `proof`, or that is not valid.
+    """
+    settings = read_recipe(source)
+    if "proof" not in settings:
+        raise SettingError(f"{source} has no `proof`.", "Write `proof: {least: 0.9}` with what shall hold.")
+    return _checked({"proof": settings["proof"]}, frozenset(), source).proof
 
 
 def _over(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,13 +107,17 @@ def validated(settings: Mapping[str, Any], from_flags: frozenset[str], source: P
     Raises:
         SettingError: names the value, why it cannot be, and what can.
     """
-    try:
-        recipe = Recipe.model_validate(dict(settings))
-    except ValidationError as error:
-        raise _in_words(error, from_flags, source) from None
+    recipe = _checked(settings, from_flags, source)
     if recipe.data is None and recipe.sql is None:
         raise SettingError(f"{source} names no data.", "Add `data: FILE` to it, or give --data FILE.")
     return recipe
+
+
+def _checked(settings: Mapping[str, Any], from_flags: frozenset[str], source: Path) -> Recipe:
+    try:
+        return Recipe.model_validate(dict(settings))
+    except ValidationError as error:
+        raise _in_words(error, from_flags, source) from None
 
 
 def _in_words(error: ValidationError, from_flags: frozenset[str], source: Path) -> SettingError:

@@ -71,6 +71,7 @@ def sentence(proof: Proof, lang: Lang = "en") -> str:
     return tongue.plain(
         f"verdict.{_sentence_key(verdict)}",
         achieved=achieved,
+        least=tongue.percent(proof.facts.settings.least),
         n=tongue.count(verdict.n),
         needed=tongue.about(verdict.needed) if verdict.needed else "",
         rival=tongue.who(verdict.rival),
@@ -86,15 +87,10 @@ def sentence(proof: Proof, lang: Lang = "en") -> str:
 def advice(proof: Proof, lang: Lang = "en") -> str:
     """What to do now."""
     tongue, verdict = Tongue(lang), proof.verdict
-    least = tongue.percent(proof.facts.settings.least)
-    rival = tongue.who(verdict.rival)
     return tongue.plain(
-        f"advice.{verdict.kind}",
-        rival=rival,
+        "advice.few_least" if _near_least(verdict) else f"advice.{verdict.kind}",
+        rival=tongue.who(verdict.rival),
         confidence=tongue.confidence(verdict.review.confidence) if verdict.review else "",
-        open=tongue.plain("advice.few_rival", rival=rival)
-        if verdict.rival
-        else tongue.plain("advice.few_least", least=least),
     )
 
 
@@ -148,9 +144,16 @@ def _sentence_key(verdict: Verdict) -> str:
         return "simpler_faster"
     if verdict.kind == "worse" and verdict.rival == "base":
         return "worse_base"
+    if _near_least(verdict):
+        return "few_least"
     if verdict.kind == "few" and not verdict.needed:
         return "few_unknown"
     return verdict.kind
+
+
+def _near_least(verdict: Verdict) -> bool:
+    """Whether only this is open: is it right as often as is asked for?"""
+    return verdict.kind == "few" and not verdict.rival
 
 
 def _rule_text(rule: Rule, tongue: Tongue) -> str:

@@ -131,6 +131,16 @@ def test_every_kind_of_verdict_can_be_said(proofs: dict[str, Proof], kind: str, 
         assert told == "Do not deploy: a simpler classifier does as well and is 40 times faster."
 
 
+@pytest.mark.parametrize(("lang", "open_"), [("en", "near the 90 % asked for"), ("de", "verlangten 90 %")])
+def test_who_is_near_the_limit_reads_what_is_open(proofs: dict[str, Proof], lang: Lang, open_: str) -> None:
+    proof = proofs["labels"]
+    verdict = proof.verdict.model_copy(update={"kind": "few", "rival": "", "needed": 4600})
+    near = proof.model_copy(update={"verdict": verdict})
+    told = sentence(near, lang).replace("\u00a0", " ")
+    assert open_ in told and "600)" in told
+    assert advice(near, lang) != advice(proof.model_copy(update={"verdict": proof.verdict}), lang)
+
+
 def test_what_people_and_models_wrote_is_escaped() -> None:
     rows, facts = sample(60)
     said = [_said(row) if row.part in ("test", "neighbour") else row for row in rows]

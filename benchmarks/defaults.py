@@ -1,0 +1,277 @@
+"""What each choice that azubi makes by itself does to the score: one thing is changed at a time.
+
+    python benchmarks/defaults.py [triage banking77 clinc150 intake] [--threads 1] [--only NAME] [--table]
+
+For each data set the trunk runs once for all depths; then the tail is trained with azubi's defaults, and with
+each variant of them, from the same activations, with the same validation examples choosing the epoch. Scored
+is the share of test answers wholly right (of a base that writes: each token given the right ones before it).
+The defaults run with six orders of examples, variants with two. What can be made of three tails stands beside
+one tail: the average of their weights, and the best of them by validation, which costs the same.
+
+One JSON file for each run lies in benchmarks/results/defaults; what is there is not run again.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import torch
+
+from azubi import defaults, files
+from azubi.activations import ActivationCache
+from azubi.base import probe
+from azubi.halves import Halves, cut
+from azubi.settings import Recipe
+from azubi.tail import training, weights
+from azubi.tail.batch import Lesson, Reader
+from azubi.tail.training import Ended, Epoch
+from benchmarks import data, machine
+
+RESULTS = machine.ROOT / "benchmarks" / "results" / "defaults"
+GROUP = 3
+"""Tails that are averaged."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """A data set, how much of it is used, and the variants that are tried."""
+
+    base: str
+    train: int
+    """With the tenth for validation."""
+    test: int
+    variants: Mapping[str, Mapping[str, Any]]
+    own: int = 2 * GROUP
+    """Orders of examples for the defaults."""
+    each: int = 2
+    """Orders of examples for each variant."""
+
+
+_ENCODER: dict[str, dict[str, Any]] = {
+    "head alone": {"tail_layers": 0},
+    "1 layer": {"tail_layers": 1},
+    "4 layers": {"tail_layers": 4},
+    "all layers": {"tail_layers": 6},
+    "LoRA of rank 16": {"rank": 16},
+    "LoRA, 4 layers": {"rank": 16, "tail_layers": 4},
+    "rate 3e-5": {"learning_rate": 3e-5},
+    "rate 3e-4": {"learning_rate": 3e-4},
+    "batches of 8": {"batch": 8},
+    "batches of 32": {"batch": 32},
+    "smoothing 0.1": {"smoothing": 0.1},
+    "rare labels weighted": {"label_weights": "balanced"},
+}
+_DECODER: dict[str, dict[str, Any]] = {
+    "4 layers": {"tail_layers": 4},
+    "12 layers": {"tail_layers": 12},
+    "LoRA of rank 16": {"rank": 16},
+    "rate 5e-4": {"learning_rate": 5e-4},
+    "rate 2e-3": {"learning_rate": 2e-3},
+    "batches of 4": {"batch": 4},
+    "batches of 16": {"batch": 16},
+    "smoothing 0.1": {"smoothing": 0.1},
+}
+SETS = {
+    "triage": Set("minilm", 900, 600, _ENCODER),
+    "banking77": Set("minilm", 3000, 3080, _ENCODER),
+    "clinc150": Set("minilm", 3000, 4500, _ENCODER),
+    "intake": Set("smollm2-135m", 480, 200, _DECODER, own=GROUP, each=1),
+}
+OWN = "defaults"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("sets", nargs="*", metavar="DATASET", default=list(SETS))
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", help="of the variants, this one")
+    parser.add_argument("--folder", type=Path, default=Path(".bench/defaults"))
+    parser.add_argument("--table", action="store_true")
+    given = parser.parse_args()
+    if not given.table:
+        dtype = probe.probe("auto", given.threads, "cpu").dtype
+        for name in given.sets:
+            if data.SOURCES[name].lacking:
+                print(f"{name}: {data.SOURCES[name].lacking}")
+                continue
+            bench = Bench(name, SETS[name], given.folder / name, given.threads, dtype)
+            for found in bench.run(given.only):
+                print(json.dumps(found), flush=True)
+    for name in given.sets:
+        print(table(name))
+
+
+class Bench:
+    """One data set: its activations, and the runs over them."""
+
+    def __init__(self, name: str, set_: Set, folder: Path, threads: int, dtype: torch.dtype) -> None:
+        self.name, self.set, self.threads, self.dtype = name, set_, threads, dtype
+        source = data.SOURCES[name]
+        self.task = source.task
+        data.write(source, set_.train, set_.test, folder)
+        self.ready = data.prepare(folder, set_.base, source.task, source.prime, folder)
+        self.cache = ActivationCache(folder / "cache", dtype="auto")
+
+    def run(self, only: str | None) -> Iterator[dict[str, object]]:
+        """Every run that is not stored yet."""
+        depths = sorted({self._settings(change).tail_layers for change in (self._none, *self._changes())})
+        halves = self._cut(self._none)
+        sides = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
+        lessons = [[halves.lesson(one) for one in side] for side in sides]
+        for side in lessons:
+            for _ in halves.fill(self.cache, side, [int(depth) for depth in depths]):
+                pass
+        if only in (None, OWN):
+            for group in range(0, self.set.own, GROUP):
+                yield from self._group(halves, lessons, range(group, group + GROUP))
+        for variant, change in self.set.variants.items():
+            for seed in range(self.set.each) if only in (None, variant) else ():
+                if not self._path(variant, seed).is_file():
+                    found, _ = self._trained(halves, change, lessons, seed)
+                    yield self._keep(variant, seed, found)
+
+    # Runs
+
+    _none: Mapping[str, Any] = {}
+
+    def _changes(self) -> Sequence[Mapping[str, Any]]:
+        return list(self.set.variants.values())
+
+    def _group(
+        self, halves: Halves, lessons: Sequence[Sequence[Lesson]], seeds: range
+    ) -> Iterator[dict[str, object]]:
+        """Tails with the defaults from one start, and what can be made of the three of them."""
+        if self._path("average of three", seeds[0]).is_file():
+            return
+        runs = []
+        for seed in seeds:
+            found, state = self._trained(halves, self._none, lessons, seed)
+            runs.append((found, state))
+            yield self._keep(OWN, seed, found)
+        best = max((found for found, _ in runs), key=lambda one: (one["validation"], -one["validation_loss"]))
+        spent = sum(found["seconds"] for found, _ in runs)
+        yield self._keep("best of three", seeds[0], best | {"seconds": spent})
+        mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
+        own, read, recipe = self._begun(halves, self._none, lessons[0])
+        weights.restore(own.tail, mean)  # type: ignore[arg-type]
+        told = self._scored(own, read, recipe, lessons)
+        yield self._keep("average of three", seeds[0], told | {"seconds": spent})
+
+    def _trained(
+        self,
+        halves: Halves,
+        change: Mapping[str, Any],
+        lessons: Sequence[Sequence[Lesson]],
+        seed: int,
+    ) -> tuple[dict[str, Any], weights.State]:
+        begun = time.perf_counter()
+        own, read, recipe = self._begun(halves, change, lessons[0])
+        plan = training.plan_of(recipe.model_copy(update={"seed": seed}))
+        taught = training.as_taught(lessons[0], recipe)
+        told: dict[str, Any] = {"epochs": 0}
+        primed = bool(own.prime_tokens)
+        for happened in training.train(own.tail, taught, lessons[1], read, plan, primed=primed):
+            if isinstance(happened, Epoch):
+                told["epochs"] = happened.epoch
+            if isinstance(happened, Ended):
+                told["best_epoch"] = happened.best_epoch
+        told["seconds"] = round(time.perf_counter() - begun, 1)
+        return told | self._scored(own, read, recipe, lessons), weights.kept(own.tail)
+
+    def _begun(
+        self, halves: Halves, change: Mapping[str, Any], lessons: Sequence[Lesson]
+    ) -> tuple[Halves, Reader, Recipe]:
+        """A tail at its start, which is the same for every order of examples."""
+        recipe = self._settings(change)
+        own = halves.at(int(recipe.tail_layers), int(recipe.rank), 0)
+        own.prime(self.ready.prime)
+        read = own.reader(self.cache)
+        own.begin(lessons, read)
+        return own, read, recipe
+
+    def _scored(
+        self, own: Halves, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[Lesson]]
+    ) -> dict[str, Any]:
+        plan, prime = training.plan_of(recipe), read(()) if own.prime_tokens else None
+        checked, tested = (training.measure(own.tail, side, read, prime, plan) for side in lessons[1:])
+        return {
+            "validation": checked.accuracy,
+            "validation_loss": checked.loss,
+            "right": tested.accuracy,
+            "loss": tested.loss,
+            "n": len(lessons[2]),
+        }
+
+    # What they run with
+
+    def _settings(self, change: Mapping[str, Any]) -> Recipe:
+        recipe = Recipe.model_validate({"data": "x", "base": self.set.base, **change})
+        return defaults.resolved(recipe, self.ready.base, self.task)
+
+    def _cut(self, change: Mapping[str, Any]) -> Halves:
+        recipe = self._settings(change)
+        depth, rank = int(recipe.tail_layers), int(recipe.rank)
+        halves = cut(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)
+        halves.prime(self.ready.prime)
+        return halves
+
+    def _path(self, variant: str, seed: int) -> Path:
+        return RESULTS / self.name / f"{variant.replace(' ', '-').replace(',', '')}-{seed}.json"
+
+    def _keep(self, variant: str, seed: int, found: Mapping[str, Any]) -> dict[str, object]:
+        told = {
+            "set": self.name,
+            "variant": variant,
+            "seed": seed,
+            "train": len(self.ready.split.train),
+            **found,
+            "machine": machine.facts(self.threads),
+        }
+        path = self._path(variant, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        files.write_text(path, json.dumps(told, indent=1) + "\n")
+        return told
+
+
+def table(name: str) -> str:
+    """The runs of a data set, each variant beside the defaults."""
+    runs = [json.loads(path.read_text()) for path in sorted((RESULTS / name).glob("*.json"))]
+    if not runs:
+        return f"{name}: nothing measured yet"
+    by_variant: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        by_variant.setdefault(run["variant"], []).append(run)
+    own = by_variant[OWN]
+    base = statistics.fmean(run["right"] for run in own)
+    spread = statistics.stdev(run["right"] for run in own)
+    lines = [
+        f"**{name}**, {SETS[name].base}, {own[0]['train']:,} training and {own[0]['n']:,} test examples; "
+        f"one order of examples against another: {100 * spread:.1f} points (standard deviation)",
+        "",
+        "| | right | against the defaults | loss | best epoch | seconds |",
+        "|---|---|---|---|---|---|",
+    ]
+    order = [OWN, "best of three", "average of three", *SETS[name].variants]
+    for variant in (one for one in order if one in by_variant):
+        found = by_variant[variant]
+        right, loss, spent = (
+            statistics.fmean(run[what] for run in found) for what in ("right", "loss", "seconds")
+        )
+        epochs = ", ".join(str(run.get("best_epoch", "–")) for run in found)
+        gain = "" if variant == OWN else f"{100 * (right - base):+.1f}"
+        lines.append(f"| {variant} | {100 * right:.1f} % | {gain} | {loss:.3f} | {epochs} | {spent:.0f} |")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    main()
