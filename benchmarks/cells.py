@@ -74,6 +74,11 @@ def _writer(base: str, seeds: int = 3) -> Method:
     return _azubi(base, (5e-4, 1e-3, 2e-3), 8, seeds)
 
 
+def _low_rank(base: str) -> Method:
+    settings = (("batch", 8), ("rank", 16), ("tail_layers", 8))
+    return Method("azubi, LoRA r=16 in the tail", "", base, (1e-3, 2e-3, 4e-3), settings, 1)
+
+
 def _labeller(seeds: int = 3) -> Method:
     return _azubi("minilm", (5e-5, 1e-4, 3e-4), 16, seeds)
 
@@ -116,6 +121,8 @@ def _long() -> tuple[Cell, ...]:
         Cell("banking77-last-k", _SET_UP, "banking77", 385, 385, 3, _writer(bare, 1), _last_k(bare), 5),
         Cell("clinc150-setfit", "labels", "clinc150", 450, 1500, 10, _labeller(), _setfit(10), 1, True),
         Cell("intake-last-k", _SET_UP, "intake", 120, 120, 3, _writer(plain, 1), _last_k(plain), 5),
+        Cell("triage-lora-both", _SET_UP, "triage", 400, 400, 4, _low_rank(plain), _lora(plain), 18),
+        Cell("banking77-lora-both", _SET_UP, "banking77", 385, 385, 3, _low_rank(bare), _lora(bare), 6),
     )
 
 

@@ -1,10 +1,9 @@
 """Personal data: how much of it is found, how much is taken for it, and how fast, beside presidio.
 
-    python benchmarks/personal.py found [--part open] [--misses]    recall and precision by kind python
-    benchmarks/personal.py found --who presidio              the same for presidio's engine python
-    benchmarks/personal.py speed [--rows 100000]             rows a second with one process and with all cores
-    python benchmarks/personal.py speed --who presidio --rows 1000  the same for presidio's engine, one
-    process
+    python benchmarks/personal.py found [--part open] [--misses]    recall and precision by kind
+    python benchmarks/personal.py found --who presidio              the same for presidio's engine
+    python benchmarks/personal.py speed [--rows 100000]             rows a second: one process, all cores
+    python benchmarks/personal.py speed --who presidio --rows 1000  presidio's engine, one process
 
 `personal/texts.jsonl` are 342 short texts as an insurer, a bank or an HR department gets them, written for
 this purpose: 288 German, 54 English, 151 of them without anything to find but with much that looks like it

@@ -84,6 +84,7 @@ class Bench:
         cpu = machine.facts(1)["cpu"]
         basis = [method.name, method.base, method.rates, method.settings, cell.data, cell.train, cpu]
         kind = method.script or ("azubi-encoder" if method.base == "minilm" else "azubi-decoder")
+        kind += "-lora" if method.ours and "rank" in dict(method.settings) else ""
         name = f"{cell.data}-{kind}-rate"
         if (known := self.store.choice(name, basis)) is not None:
             return float(known["chosen"])

@@ -102,12 +102,13 @@ def _rows(done: Sequence[tuple[Cell, Result]]) -> str:
 
 def _row(cell: Cell, found: Figures, result: Result) -> str:
     mode = f" ({result['mode']})" if result["mode"] else ""
+    ours = "" if cell.ours.name == "azubi" else f" ({cell.ours.name})"
     aim = f"≥ {cell.faster:g}× {_met(found.faster >= cell.faster)}" if cell.faster else "–"
     memory = f"{found.memory:.2f}"
     if cell.rival.script == "trl_lora":
         memory += f" {_met(found.memory <= MEMORY_AIM)}"
     return (
-        f"| {cell.measured}, {cell.data}, {cell.train} | {cell.rival.name}{mode} | "
+        f"| {cell.measured}{ours}, {cell.data}, {cell.train} | {cell.rival.name}{mode} | "
         f"{found.ours_seconds:,.0f} s{_spread(cell, result)} | {found.rival_seconds:,.0f} s | "
         f"{found.faster:.1f}× | {aim} | {_scores(cell, found)} | {memory} |"
     )
