@@ -50,7 +50,7 @@ def search(sitting: Sitting, data: Data) -> Generator[ev.Event, None, Searched]:
     earlier = sitting.work.earlier
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = sitting.begun + seconds(recipe.budget) - spent
-    machine = probe.probe(*sitting.number_format(recipe))
+    machine = probe.probe(*sitting.number_format(recipe), recipe.device)
     quest = Quest(recipe, data.contract, data.split, data.system, machine, sitting.home)
     with contextlib.closing(caching.opened(sitting.home, data.version, recipe.cache)) as cache:
         found = yield from searching.search(quest, Allowance(deadline), cache, sitting.work.folder, earlier)
