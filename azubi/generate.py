@@ -160,9 +160,9 @@ class Writer:
         chosen by its own scores (speculative decoding, Leviathan et al., arXiv 2211.17192, greedy case).
         """
         while going := [row for row in running if not row.done and len(row.tokens) < longest]:
-            (row, *others), draft = going, ()
-            if not others and len(running) == 1 and flow.goes_back:
-                draft = row.foreseen(longest - len(row.tokens), self._end)
+            row = going[0]
+            alone = len(running) == 1 and flow.goes_back
+            draft = row.foreseen(longest - len(row.tokens), self._end) if alone else ()
             if not draft:
                 return flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
             scores = flow.go_on_along((row.tokens[-1], *draft))
