@@ -16,6 +16,7 @@ from azubi.base.opening import open_base
 from azubi.base.probe import use_threads
 from azubi.data.example import Turn
 from azubi.data.template import encode_plain
+from azubi.tell import Tell, silent
 from azubi.trunk.filling import bucketed, view
 from azubi.trunk.model import Primed, Trunk
 
@@ -32,7 +33,7 @@ _NO_PRIME = Primed((), None, {})
 def frozen_features(
     home: Path,
     base: str = "minilm",
-    tell: Callable[[int, int], None] | None = None,
+    tell: Tell = silent,
     threads: int | None = None,
 ) -> Callable[[Sequence[str]], Matrix]:
     """What turns texts into vectors of length 1, [texts, hidden]; in memory are that matrix and one batch.
@@ -49,7 +50,7 @@ def frozen_features(
             device.use()
             use_threads(threads)
             reader.append(_Reader(open_base(base, home)))
-        return reader[0].read(texts, tell or _silent)
+        return reader[0].read(texts, tell)
 
     return features
 
@@ -64,7 +65,7 @@ class _Reader:
         self._longest = min(LONGEST, base.context)
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str], tell: Callable[[int, int], None]) -> Matrix:
+    def read(self, texts: Sequence[str], tell: Tell) -> Matrix:
         distinct = list(dict.fromkeys(texts))
         found = np.zeros((len(distinct), self._base.hidden), dtype=np.float32)
         done = 0
@@ -89,7 +90,3 @@ class _Reader:
 
 
 _LETTERS = 16
-
-
-def _silent(done: int, total: int) -> None:
-    pass

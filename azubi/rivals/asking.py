@@ -16,7 +16,8 @@ from azubi.evaluate import metrics
 from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Part, Prediction
 from azubi.rivals.case import Case, order
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
+from azubi.tell import Tell
 
 _ALONE = 20
 """Questions that are asked one at a time for the time that one takes."""

@@ -26,10 +26,11 @@ from azubi.rivals.generalist import Generalist
 from azubi.rivals.lora import Lora
 from azubi.rivals.prompted import Prompted
 from azubi.rivals.retrieval import COUNTS, WITH_NONE, Retrieval
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
 from azubi.rivals.specialist import trained
 from azubi.rivals.talker import Talker
 from azubi.settings import Recipe
+from azubi.tell import Tell
 
 RECORDS_SECONDS = 1000.0
 """What language models may take in all, where answers are written: choosing, answering, answering freely."""
