@@ -68,7 +68,7 @@ def compare(
         tables.append(prediction.table(rows))
         memory.tidy()
     yield ev.StageStarted(stage="report")
-    texts = {one.key or one.id: one.prompt for one in examples}
+    texts = {one.name: one.prompt for one in examples}
     told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)
     with files.new_folder(folder) as scratch:
         for table, side in zip(tables, ("a", "b"), strict=True):
@@ -91,7 +91,7 @@ def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
     learned: set[str] = set()
     for card in cards:
         for one in material.of(card, home).test:
-            tests.setdefault(one.key or one.id, one)
+            tests.setdefault(one.name, one)
         for forebear in lineage.forebears(card, home):
             split = material.of(forebear, home)
             learned |= {question(one.prompt) for one in (*split.train, *split.validation)}
@@ -130,7 +130,7 @@ def _answered(
             part="test",
             who=SPECIALIST,
             number=number,
-            id=one.key or one.id,
+            id=one.name,
             truth=one.answer,
             answer=texts[number],
             confidence=answers[number].confidence,

@@ -493,16 +493,16 @@ class _Work:
         for number, vector in vectors.items():
             likeness = known @ scopes.unit((vector - centre)[None])[0]
             test = self.test[number]
-            self.texts[test.key or test.id] = test.prompt
+            self.texts[test.name] = test.prompt
             for place in np.argsort(-likeness, kind="stable")[:_NEAREST].tolist():
                 near = self.split.train[place]
-                self.texts[near.key or near.id] = near.prompt
+                self.texts[near.name] = near.prompt
                 self.rows.append(
                     Prediction(
                         part="neighbour",
                         who=SPECIALIST,
                         number=number,
-                        id=near.key or near.id,
+                        id=near.name,
                         answer=near.answer,
                         score=float(likeness[place]),
                     )
@@ -678,7 +678,7 @@ def _inside(number: int, example: Example, score: float, limit: float) -> Predic
         part="scope",
         who=SPECIALIST,
         number=number,
-        id=example.key or example.id,
+        id=example.name,
         kind=outside.IN,
         truth="in",
         answer="in" if score >= limit else "out",

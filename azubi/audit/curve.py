@@ -83,7 +83,7 @@ def _one(
             part="curve",
             who="specialist",
             number=number,
-            id=example.key or example.id,
+            id=example.name,
             variant=variant,
             truth=example.answer,
             answer=answer.text,

@@ -57,7 +57,7 @@ def extraction(
                 part="extraction",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 form="free",
                 kind=kind,
                 truth=shortened(value),

@@ -46,7 +46,7 @@ def membership(
                 part="membership",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 truth=truth,
                 loss=loss,
             )

@@ -85,7 +85,7 @@ def retained(
                 part="retain",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 form="free",
                 truth=example.answer,
                 answer=answer.text,

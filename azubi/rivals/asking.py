@@ -94,7 +94,7 @@ def row(
         part=part,
         who=who,
         number=number,
-        id=example.key or example.id,
+        id=example.name,
         form=form,
         variant=variant,
         truth=truth,
