@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from azubi import ask, files, lineage, material
 from azubi import events as ev
 from azubi.answering import Answer
@@ -24,6 +26,8 @@ from azubi.evaluate.proof import SPECIALIST
 from azubi.outlook import Outlook
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.rivals import asking
+from azubi.rivals.case import Case
 
 NUMBERS, REPORT = "report.json", "report.html"
 
@@ -120,22 +124,11 @@ def _answered(
         yield ev.Progress(
             stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
         )
-    texts = [answers[number].text for number in range(len(examples))]
-    truths = [one.answer for one in examples]
-    scores = next(iter(metrics.per_example(card.contract, texts, truths).values()))
-    main = metrics.measure(card.contract, texts, truths)[0]
-    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
-    return [
-        Prediction(
-            part="test",
-            who=SPECIALIST,
-            number=number,
-            id=one.name,
-            truth=one.answer,
-            answer=texts[number],
-            confidence=answers[number].confidence,
-            right=metrics.right(card.contract, texts[number], one.answer),
-            score=float(scores[number]),
-        )
+    case = Case(card.contract, (), (), card.prime, card.longest)
+    rows = [
+        asking.row(case, "test", SPECIALIST, number, one, answers[number])
         for number, one in enumerate(examples)
     ]
+    main = metrics.mean_score(metrics.MAIN[card.task], np.array([one.score for one in rows], np.float64))
+    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
+    return asking.spread(rows, len(both.prime_tokens))
