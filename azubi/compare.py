@@ -47,7 +47,7 @@ def compare(
     cards = [Store(home).get(name) for name in (first, second)]
     a, b = (f"{card.name}@{card.version}" for card in cards)
     _check_alike(*cards)
-    folder = home / "proofs" / "compared" / f"{now():%Y%m%d-%H%M%S-%f}-{a}-{b}"
+    folder = home / "proofs" / "compared" / f"{files.moment()}-{a}-{b}"
     yield ev.ProofStarted(
         name=f"{b} against {a}", folder=str(folder), stages=("examples", "rivals", "report"), test=0, looks=0
     )

@@ -108,7 +108,7 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
     card = Store(home).get(name)
     told = wanted or Wanted()
     begun = time.monotonic()
-    folder = home / "proofs" / card.name / str(card.version) / moment()
+    folder = home / "proofs" / card.name / str(card.version) / files.moment()
     work = _Work(card, home, told, folder)
     with files.new_folder(folder) as scratch, (scratch / "events.jsonl").open("w", encoding="utf-8") as log:
         for event in work.run(scratch):
@@ -121,11 +121,6 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
                 yield stamped
     # Now only does the folder have its name.
     yield last
-
-
-def moment() -> str:
-    """What a folder is called that is made now; later ones come behind it."""
-    return f"{now():%Y%m%d-%H%M%S-%f}"[:-3]
 
 
 @dataclass
