@@ -18,7 +18,7 @@ from azubi.data.example import Turn
 from azubi.data.template import encode_plain
 from azubi.tell import Tell, silent
 from azubi.trunk.filling import bucketed, view
-from azubi.trunk.model import Primed, Trunk
+from azubi.trunk.model import NO_PRIME, Trunk
 
 Matrix = npt.NDArray[np.float32]
 
@@ -27,7 +27,6 @@ LONGEST = 256
 _TEXTS = 4_096
 """Texts whose tokens are held at once."""
 _BATCH_TOKENS = 2_048
-_NO_PRIME = Primed((), None, {})
 
 
 def frozen_features(
@@ -74,7 +73,7 @@ class _Reader:
             for row, text in enumerate(distinct[start : start + _TEXTS], start=start):
                 rows.setdefault(self._tokens(text), []).append(row)
             for batch in bucketed(list(rows), _BATCH_TOKENS):
-                states = self._trunk.states(batch, _NO_PRIME)[self._base.layers]
+                states = self._trunk.states(batch, NO_PRIME)[self._base.layers]
                 for tokens, state in zip(batch, states, strict=True):
                     vector = torch.nn.functional.normalize(view(state, self._base.pooling)[0].float(), dim=0)
                     found[rows[tokens]] = vector.cpu().numpy()

@@ -52,7 +52,7 @@ def measured(
     halves: Any, made: list[Lesson], caches: dict[str, ActivationCache], batch: int
 ) -> dict[str, float]:
     """Milliseconds per example: an epoch of training, and what reading takes of it, encrypted and not."""
-    origin = halves._origin(caches["encrypted"])
+    origin = halves.first.origin(caches["encrypted"], halves.first.cut)
     rows = {one.tokens: (1 if origin.view != "states" else one.length) for one in made}
     width = 384 if halves.base.kind == "encoder" else 576
     for cache in caches.values():
