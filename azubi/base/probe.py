@@ -94,7 +94,7 @@ def _candidates(dtype: DtypeName) -> list[torch.dtype]:
 
 
 def matmul_speed(dtype: torch.dtype, threads: int) -> float:
-    """What `measured_speed` found, remembered by format, device and `threads`, which have to be set already."""
+    """What `measured_speed` found; `threads`, device and format tell remembered values apart."""
     return _remembered_speed(dtype, threads, torch.get_default_device())
 
 
