@@ -25,6 +25,7 @@ from azubi import keys
 from azubi.activations import ActivationCache
 from azubi.base.opening import open_base
 from azubi.data.contract import Contract
+from azubi.halves import first_half
 from azubi.tail.batch import Lesson
 from azubi.tail.training import Plan, Step, train
 
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=96, help="of 128 tokens, for smollm2-135m")
     parser.add_argument("--labels", type=int, default=2000, help="examples of 14 tokens, for minilm")
     given = parser.parse_args()
-    rooms._MEMORY = 0
+    first_half._MEMORY = 0
     dice = random.Random(0)
     labels = Contract(task="labels", labels=tuple(f"label {number:02}" for number in range(77)))
     for k in (0, 1, 8):
