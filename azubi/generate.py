@@ -19,7 +19,7 @@ from azubi.base import prefix
 from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.filling import view
-from azubi.trunk.model import Primed, Trunk
+from azubi.trunk.model import NO_PRIME, Primed, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
@@ -78,7 +78,7 @@ class Writer:
         (self._cut,) = trunk.shell.cuts
         self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
         self._shared = trunk.shares and tail.shares and bool(self._prime)
-        primed = Primed((), None, {})
+        primed = NO_PRIME
         if self._shared:
             primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
         self._trunk_cache = primed.cache
@@ -381,12 +381,11 @@ class Chooser:
     @torch.inference_mode()
     def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
         """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
-        primed = Primed((), None, {})
         (cut,) = self._trunk.shell.cuts
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
         numbers = iter(order)
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
-        for passed in self._trunk.run(batches, primed):
+        for passed in self._trunk.run(batches, NO_PRIME):
             for batch, states in passed.ready:
                 scores = self._tail.scores(states[cut])
                 best, label = scores.softmax(-1).max(-1)
