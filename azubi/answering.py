@@ -16,7 +16,7 @@ from azubi.data.rules.derivation import Derivation
 from azubi.data.template import Template, encode_plain
 from azubi.errors import DataError
 from azubi.generate import Chooser, Completion, Constraint, OneOf, Vector, Writer
-from azubi.grammar import held
+from azubi.grammar import Foreseeing, held
 from azubi.scope import Scope
 
 Question = tuple[Turn, ...]
@@ -73,9 +73,10 @@ class WrittenAnswers:
     ) -> None:
         """`longest` is the most tokens of an answer, `context` the most that the base reads in all.
 
-        Without a `form`, labels are held to the contract and records are written freely: a specialist has
-        learned their form, and 0.2 ms a token is saved. Holding records takes the base's `tokenizer`; `like`
-        is an answer whose whitespace they get. Free text has no form that it could be held to.
+        Without a `form`, labels are held to the contract and records are written freely, since a specialist
+        has learned their form: it is only foreseen, so that names of fields need not be written token by
+        token. Holding and foreseeing records takes the base's `tokenizer`; `like` is an answer whose
+        whitespace they get. Free text has no form that it could be held to.
         """
         self.writer = writer
         self.note = ""
@@ -88,9 +89,11 @@ class WrittenAnswers:
         if contract.task == "labels" and form != "free":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self._begin = lambda: OneOf(labels, template.end_id)
-        if contract.task == "json" and form == "contract":
+        if contract.task == "json" and form != "free":
             holding = held(contract, tokenizer, template, writer.vocabulary, like)
             self._begin, self.note = holding.begin, holding.note
+            if form is None and (begin := holding.begin) is not None:
+                self._begin, self.note = (lambda: Foreseeing(begin())), ""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""

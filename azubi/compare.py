@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from azubi import ask, files, lineage, material
 from azubi import events as ev
 from azubi.answering import Answer
@@ -24,6 +26,8 @@ from azubi.evaluate.proof import SPECIALIST
 from azubi.outlook import Outlook
 from azubi.package.card import Card
 from azubi.registry.store import Store
+from azubi.rivals import asking
+from azubi.rivals.case import Case
 
 NUMBERS, REPORT = "report.json", "report.html"
 
@@ -43,7 +47,7 @@ def compare(
     cards = [Store(home).get(name) for name in (first, second)]
     a, b = (f"{card.name}@{card.version}" for card in cards)
     _check_alike(*cards)
-    folder = home / "proofs" / "compared" / f"{now():%Y%m%d-%H%M%S-%f}-{a}-{b}"
+    folder = home / "proofs" / "compared" / f"{files.moment()}-{a}-{b}"
     yield ev.ProofStarted(
         name=f"{b} against {a}", folder=str(folder), stages=("examples", "rivals", "report"), test=0, looks=0
     )
@@ -68,7 +72,7 @@ def compare(
         tables.append(prediction.table(rows))
         memory.tidy()
     yield ev.StageStarted(stage="report")
-    texts = {one.key or one.id: one.prompt for one in examples}
+    texts = {one.name: one.prompt for one in examples}
     told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)
     with files.new_folder(folder) as scratch:
         for table, side in zip(tables, ("a", "b"), strict=True):
@@ -91,7 +95,7 @@ def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
     learned: set[str] = set()
     for card in cards:
         for one in material.of(card, home).test:
-            tests.setdefault(one.key or one.id, one)
+            tests.setdefault(one.name, one)
         for forebear in lineage.forebears(card, home):
             split = material.of(forebear, home)
             learned |= {question(one.prompt) for one in (*split.train, *split.validation)}
@@ -120,22 +124,11 @@ def _answered(
         yield ev.Progress(
             stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
         )
-    texts = [answers[number].text for number in range(len(examples))]
-    truths = [one.answer for one in examples]
-    scores = next(iter(metrics.per_example(card.contract, texts, truths).values()))
-    main = metrics.measure(card.contract, texts, truths)[0]
-    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
-    return [
-        Prediction(
-            part="test",
-            who=SPECIALIST,
-            number=number,
-            id=one.key or one.id,
-            truth=one.answer,
-            answer=texts[number],
-            confidence=answers[number].confidence,
-            right=metrics.right(card.contract, texts[number], one.answer),
-            score=float(scores[number]),
-        )
+    case = Case(card.contract, (), (), card.prime, card.longest)
+    rows = [
+        asking.row(case, "test", SPECIALIST, number, one, answers[number])
         for number, one in enumerate(examples)
     ]
+    main = metrics.mean_score(metrics.MAIN[card.task], np.array([one.score for one in rows], np.float64))
+    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
+    return asking.spread(rows, len(both.prime_tokens))

@@ -237,7 +237,7 @@ class EpochDone(_Event):
     loss: float
     validation_loss: float
     validation_accuracy: float
-    """Share of answer tokens (of labels, for a label head) predicted right given what stands before them."""
+    """Share of validation answers wholly right, given what stands before each token."""
     seconds: float
     best: bool
 

@@ -16,8 +16,9 @@ from azubi.base.opening import open_base
 from azubi.base.probe import use_threads
 from azubi.data.example import Turn
 from azubi.data.template import encode_plain
+from azubi.tell import Tell, silent
 from azubi.trunk.filling import bucketed, view
-from azubi.trunk.model import Primed, Trunk
+from azubi.trunk.model import NO_PRIME, Trunk
 
 Matrix = npt.NDArray[np.float32]
 
@@ -26,13 +27,12 @@ LONGEST = 256
 _TEXTS = 4_096
 """Texts whose tokens are held at once."""
 _BATCH_TOKENS = 2_048
-_NO_PRIME = Primed((), None, {})
 
 
 def frozen_features(
     home: Path,
     base: str = "minilm",
-    tell: Callable[[int, int], None] | None = None,
+    tell: Tell = silent,
     threads: int | None = None,
 ) -> Callable[[Sequence[str]], Matrix]:
     """What turns texts into vectors of length 1, [texts, hidden]; in memory are that matrix and one batch.
@@ -49,7 +49,7 @@ def frozen_features(
             device.use()
             use_threads(threads)
             reader.append(_Reader(open_base(base, home)))
-        return reader[0].read(texts, tell or _silent)
+        return reader[0].read(texts, tell)
 
     return features
 
@@ -64,7 +64,7 @@ class _Reader:
         self._longest = min(LONGEST, base.context)
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str], tell: Callable[[int, int], None]) -> Matrix:
+    def read(self, texts: Sequence[str], tell: Tell) -> Matrix:
         distinct = list(dict.fromkeys(texts))
         found = np.zeros((len(distinct), self._base.hidden), dtype=np.float32)
         done = 0
@@ -73,7 +73,7 @@ class _Reader:
             for row, text in enumerate(distinct[start : start + _TEXTS], start=start):
                 rows.setdefault(self._tokens(text), []).append(row)
             for batch in bucketed(list(rows), _BATCH_TOKENS):
-                states = self._trunk.states(batch, _NO_PRIME)[self._base.layers]
+                states = self._trunk.states(batch, NO_PRIME)[self._base.layers]
                 for tokens, state in zip(batch, states, strict=True):
                     vector = torch.nn.functional.normalize(view(state, self._base.pooling)[0].float(), dim=0)
                     found[rows[tokens]] = vector.cpu().numpy()
@@ -89,7 +89,3 @@ class _Reader:
 
 
 _LETTERS = 16
-
-
-def _silent(done: int, total: int) -> None:
-    pass

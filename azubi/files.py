@@ -15,6 +15,7 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
@@ -106,6 +107,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write UTF-8 text whole or not at all."""
     write_bytes(path, content.encode())
+
+
+def moment() -> str:
+    """What a folder is called that is made now; later ones come behind it."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"[:-3]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ trunk serves any number of tails. Knows token ids; nothing of text, files or tra
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,7 +19,7 @@ from azubi.base import prefix
 from azubi.base.roomy import roomy
 from azubi.tail.frozen import FrozenLabels, FrozenLanguage
 from azubi.trunk.filling import view
-from azubi.trunk.model import Primed, Trunk
+from azubi.trunk.model import NO_PRIME, Primed, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
@@ -45,6 +45,9 @@ class Constraint(Protocol):
 
     def settled(self) -> Tokens | None:
         """The whole rest of the answer, if nothing is left to choose; else None."""
+
+    def forced(self) -> Tokens:
+        """Tokens that are expected next, since the answer's form asks for them; may be nothing."""
 
     def ending(self) -> Tokens:
         """What ends an answer that has become too long so that it keeps its form; may be nothing."""
@@ -75,7 +78,7 @@ class Writer:
         (self._cut,) = trunk.shell.cuts
         self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
         self._shared = trunk.shares and tail.shares and bool(self._prime)
-        primed = Primed((), None, {})
+        primed = NO_PRIME
         if self._shared:
             primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
         self._trunk_cache = primed.cache
@@ -134,22 +137,40 @@ class Writer:
     ) -> list[Completion]:
         rows = [_Row(constraint() if constraint else None) for _ in prompts]
         flow = _Flow(self, prompts)
-        scores = flow.begin()
+        scores: torch.Tensor | None = flow.begin()
         running = rows
-        for _ in range(longest):
+        while scores is not None:
             best, gained = _likeliest(scores)
             for place, row in enumerate(running):
                 if not row.done:
                     row.choose(scores[place], best[place], gained[place], self._end)
             going = [place for place, row in enumerate(running) if not row.done]
-            if not going:
-                break
             # A row that has ended runs on for a while: dropping it copies all keys and values.
-            if len(going) <= _WORTH_DROPPING * len(running):
+            if going and len(going) <= _WORTH_DROPPING * len(running):
                 flow.keep(going)
                 running = [running[place] for place in going]
-            scores = flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
+            scores = self._further(flow, running, longest)
         return [row.completion(vector) for row, vector in zip(rows, flow.vectors, strict=True)]
+
+    def _further(self, flow: "_Flow", running: Sequence["_Row"], longest: int) -> torch.Tensor | None:
+        """Scores of what comes next in each row; None if no row may go on.
+
+        A row alone is read together with what its form asks for next: one pass for several tokens, since
+        on a processor a pass over many takes little longer than a pass over one. Each of them is still
+        chosen by its own scores (speculative decoding, Leviathan et al., arXiv 2211.17192, greedy case).
+        """
+        while going := [row for row in running if not row.done and len(row.tokens) < longest]:
+            row = going[0]
+            alone = len(running) == 1 and flow.goes_back
+            draft = row.foreseen(longest - len(row.tokens), self._end) if alone else ()
+            if not draft:
+                return flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
+            scores = flow.go_on_along((row.tokens[-1], *draft))
+            taken = row.choose_along(draft, scores, self._end)
+            flow.forget(len(draft) - taken)
+            if taken == len(draft) and len(row.tokens) < longest:
+                return scores[-1:]
+        return None
 
 
 def _likeliest(scores: torch.Tensor) -> tuple[list[int], list[float]]:
@@ -186,6 +207,20 @@ class _Row:
                 self.tokens.extend(rest)
                 self.done = True
 
+    def foreseen(self, most: int, end: int) -> Tokens:
+        """Tokens that its form asks for next, at most so many, none of them the end."""
+        forced = self.constraint.forced()[:most] if self.constraint else ()
+        return forced[: forced.index(end)] if end in forced else forced
+
+    def choose_along(self, draft: Tokens, scores: torch.Tensor, end: int) -> int:
+        """Choose by `scores` [1 + draft, vocabulary] as long as that gives `draft`; how much of it was."""
+        best, gained = _likeliest(scores)
+        for place, token in enumerate(draft):
+            self.choose(scores[place], best[place], gained[place], end)
+            if self.done or self.tokens[-1] != token:
+                return place
+        return len(draft)
+
     def completion(self, vector: Vector) -> Completion:
         ending = self.constraint.ending() if self.constraint and not self.done else ()
         return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
@@ -202,6 +237,7 @@ class _Flow:
         self._trunk = writer._trunk
         self._tail = writer._tail
         self._cut = writer._cut
+        self._pads = writer._pads
         whole = prompts if writer._shared else [(*writer._prime, *one) for one in prompts]
         width = max(map(len, whole))
         self._ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in whole])
@@ -231,6 +267,27 @@ class _Flow:
         self._next = self._next + 1
         return scores
 
+    @property
+    def goes_back(self) -> bool:
+        """Whether tokens that were read can be forgotten: plain keys and values alone can be cut off."""
+        return self._trunk.shares and self._tail.shares and self._pads
+
+    def go_on_along(self, tokens: Tokens) -> torch.Tensor:
+        """Scores [tokens, vocabulary] after each of several tokens of the only row."""
+        self._mask = torch.cat([self._mask, torch.ones(1, len(tokens), dtype=torch.long)], 1)
+        positions = self._next[:, None] + torch.arange(len(tokens))[None]
+        scores = self._run(torch.tensor([tokens]), positions, every=True)[0]
+        self._next = self._next + len(tokens)
+        return scores
+
+    def forget(self, tokens: int) -> None:
+        """Take back the last tokens that were read of the only row."""
+        if tokens:
+            self._mask = self._mask[:, :-tokens]
+            self._next = self._next - tokens
+            for cache in self._caches:
+                cache.crop(-tokens)
+
     def keep(self, places: Sequence[int]) -> None:
         """Drop all rows but these."""
         chosen = torch.LongTensor(places)
@@ -239,13 +296,13 @@ class _Flow:
         self._mask = self._mask[chosen]
         self._next = self._next[chosen]
 
-    def _run(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
         aids = self._trunk.aids(positions, None if self._gapless else self._mask)
         states = self._trunk.go_on(ids, self._caches[0], aids)[self._cut]
         if not self.vectors:
             self.vectors = [averaged(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
-        return self._tail.scores(states, self._caches[1], **aids)
+        return self._tail.scores(states, self._caches[1], every=every, **aids)
 
 
 def averaged(states: torch.Tensor) -> Vector:
@@ -289,6 +346,11 @@ class OneOf:
         """The rest of the one answer that is left, if it is one."""
         return self._left[0][self._depth :] if len(self._left) == 1 else None
 
+    def forced(self) -> Tokens:
+        """What all answers that are still possible go on with."""
+        columns = zip(*((*one[self._depth :], self._end) for one in self._left), strict=False)
+        return tuple(nexts[0] for nexts in takewhile(lambda nexts: len({*nexts}) == 1, columns))
+
     def ending(self) -> Tokens:
         """The rest of the shortest answer that is still possible."""
         return min(self._left, key=len)[self._depth :]
@@ -319,12 +381,11 @@ class Chooser:
     @torch.inference_mode()
     def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
         """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
-        primed = Primed((), None, {})
         (cut,) = self._trunk.shell.cuts
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
         numbers = iter(order)
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
-        for passed in self._trunk.run(batches, primed):
+        for passed in self._trunk.run(batches, NO_PRIME):
             for batch, states in passed.ready:
                 scores = self._tail.scores(states[cut])
                 best, label = scores.softmax(-1).max(-1)

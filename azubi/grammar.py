@@ -190,6 +190,10 @@ class Following:
         """Nothing more, once the record is closed."""
         return () if self._matcher.is_stopped() else None
 
+    def forced(self) -> Tokens:
+        """Names of fields and what stands between them; the rest of a value that only one can still be."""
+        return tuple(self._matcher.compute_ff_tokens())
+
     def ending(self) -> Tokens:
         """The tokens that close the record in a valid way; a value that was not begun is any valid one."""
         return tuple(self._closing())
@@ -213,6 +217,37 @@ class Following:
         """Which tokens may come next, [vocabulary]."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         return np.unpackbits(packed, bitorder="little")[: self._grammar.vocabulary].astype(bool)
+
+
+class Foreseeing:
+    """Follows an answer that is written freely, and foresees its form; forbids nothing."""
+
+    def __init__(self, follower: Constraint) -> None:
+        """`follower` stands at the answer's beginning."""
+        self._follower: Constraint | None = follower
+
+    def allowed(self) -> None:
+        """Any token."""
+
+    def take(self, token: int) -> None:
+        """Go on with `token`; one that breaks the form ends all foresight."""
+        if self._follower is None or self._follower.settled() is not None:
+            return
+        try:
+            self._follower.take(token)
+        except ValueError:
+            self._follower = None
+
+    def settled(self) -> None:
+        """The model ends its answer itself."""
+
+    def forced(self) -> Tokens:
+        """What the form asks for next."""
+        return () if self._follower is None else self._follower.forced()
+
+    def ending(self) -> Tokens:
+        """An answer that is cut stays as it is."""
+        return ()
 
 
 def _made_of(texts: Sequence[bytes], letters: bytes) -> np.ndarray:

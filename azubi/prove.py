@@ -108,7 +108,7 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
     card = Store(home).get(name)
     told = wanted or Wanted()
     begun = time.monotonic()
-    folder = home / "proofs" / card.name / str(card.version) / moment()
+    folder = home / "proofs" / card.name / str(card.version) / files.moment()
     work = _Work(card, home, told, folder)
     with files.new_folder(folder) as scratch, (scratch / "events.jsonl").open("w", encoding="utf-8") as log:
         for event in work.run(scratch):
@@ -121,11 +121,6 @@ def prove(name: str, home: Path, wanted: Wanted | None = None) -> Iterator[ev.Ev
                 yield stamped
     # Now only does the folder have its name.
     yield last
-
-
-def moment() -> str:
-    """What a folder is called that is made now; later ones come behind it."""
-    return f"{now():%Y%m%d-%H%M%S-%f}"[:-3]
 
 
 @dataclass
@@ -493,16 +488,16 @@ class _Work:
         for number, vector in vectors.items():
             likeness = known @ scopes.unit((vector - centre)[None])[0]
             test = self.test[number]
-            self.texts[test.key or test.id] = test.prompt
+            self.texts[test.name] = test.prompt
             for place in np.argsort(-likeness, kind="stable")[:_NEAREST].tolist():
                 near = self.split.train[place]
-                self.texts[near.key or near.id] = near.prompt
+                self.texts[near.name] = near.prompt
                 self.rows.append(
                     Prediction(
                         part="neighbour",
                         who=SPECIALIST,
                         number=number,
-                        id=near.key or near.id,
+                        id=near.name,
                         answer=near.answer,
                         score=float(likeness[place]),
                     )
@@ -678,7 +673,7 @@ def _inside(number: int, example: Example, score: float, limit: float) -> Predic
         part="scope",
         who=SPECIALIST,
         number=number,
-        id=example.key or example.id,
+        id=example.name,
         kind=outside.IN,
         truth="in",
         answer="in" if score >= limit else "out",

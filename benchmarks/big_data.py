@@ -44,7 +44,7 @@ def lessons(count: int) -> list[Lesson]:
 def make_up(cache: ActivationCache, halves: DecoderHalves, made: list[Lesson]) -> float:
     """Write an entry for every lesson; the seconds it took."""
     begun = time.monotonic()
-    origin = halves._origin(cache)
+    origin = halves.first.origin(cache, halves.first.cut)
     pool = torch.randn(4 * LENGTH, WIDTH) * 3
     pool = pool.to(halves.dtype)
     dice = random.Random(1)

@@ -25,6 +25,7 @@ from azubi import keys
 from azubi.activations import ActivationCache
 from azubi.base.opening import open_base
 from azubi.data.contract import Contract
+from azubi.halves import first_half
 from azubi.tail.batch import Lesson
 from azubi.tail.training import Plan, Step, train
 
@@ -52,7 +53,7 @@ def measured(
     halves: Any, made: list[Lesson], caches: dict[str, ActivationCache], batch: int
 ) -> dict[str, float]:
     """Milliseconds per example: an epoch of training, and what reading takes of it, encrypted and not."""
-    origin = halves._origin(caches["encrypted"])
+    origin = halves.first.origin(caches["encrypted"], halves.first.cut)
     rows = {one.tokens: (1 if origin.view != "states" else one.length) for one in made}
     width = 384 if halves.base.kind == "encoder" else 576
     for cache in caches.values():
@@ -105,7 +106,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=96, help="of 128 tokens, for smollm2-135m")
     parser.add_argument("--labels", type=int, default=2000, help="examples of 14 tokens, for minilm")
     given = parser.parse_args()
-    rooms._MEMORY = 0
+    first_half._MEMORY = 0
     dice = random.Random(0)
     labels = Contract(task="labels", labels=tuple(f"label {number:02}" for number in range(77)))
     for k in (0, 1, 8):

@@ -18,10 +18,11 @@ import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from azubi import activations, halves, packing
+from azubi import activations, packing
 from azubi.activations import ActivationCache, Origin, erase, erase_questions
 from azubi.errors import StorageError
-from azubi.halves import _Remembering
+from azubi.halves import first_half
+from azubi.halves.first_half import FirstHalf, _Remembering
 from azubi.tail.batch import Lesson
 from azubi.tail.outcome import Outcome
 from azubi.tail.training import Plan, train
@@ -794,7 +795,7 @@ def test_what_was_not_kept_reads_as_if_it_had_been(home, form):
 
 def test_memory_does_not_grow_with_the_data(home, monkeypatch):
     """Three times the data, trained in random order by the real loop: no more memory than for a third."""
-    monkeypatch.setattr(halves, "_MEMORY", 20 << 20)
+    monkeypatch.setattr(first_half, "_MEMORY", 20 << 20)
 
     def lesson(number):
         return Lesson((number,) * 100, (1,))
@@ -841,8 +842,8 @@ LIMITED = """
 import resource, sys, torch
 from pathlib import Path
 import psutil
-from azubi import halves
 from azubi.activations import ActivationCache, Origin
+from azubi.halves.first_half import _Remembering
 cache = ActivationCache(Path(sys.argv[1]))
 origin = Origin("w", 1, "t", "t", (), "torch.float32", "2")
 states = torch.ones(100, 4096)
@@ -850,7 +851,7 @@ for number in range(100):
     cache.write([(origin.key((number,)), states)])
 limit = psutil.Process().memory_info().vms + (64 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-read = halves._Remembering(cache, origin, lambda _: sys.exit("lost"))
+read = _Remembering(cache, origin, lambda _: sys.exit("lost"))
 for _ in range(2):
     for number in range(100):
         assert torch.equal(read((number,)), states)
@@ -877,20 +878,21 @@ def test_what_was_read_is_remembered(cache):
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        (halves.attention, "fitting", lambda family, dtype: "another"),
-        (halves.azubi, "__version__", "0.0.0"),
-        (halves.torch, "__version__", "1.0"),
-        (halves.transformers, "__version__", "1.0"),
-        (halves.torch, "get_default_device", lambda: torch.device("meta")),
+        (first_half.attention, "fitting", lambda family, dtype: "another"),
+        (first_half.azubi, "__version__", "0.0.0"),
+        (torch, "__version__", "1.0"),
+        (first_half.transformers, "__version__", "1.0"),
+        (torch, "get_default_device", lambda: torch.device("meta")),
     ],
 )
 def test_what_computes_is_part_of_the_key(place, name, value, cache, monkeypatch):
     """Fused attention, another library or a graphics card give other last digits."""
     words = types.SimpleNamespace(get_vocab=lambda: {"a": 1})
-    base = types.SimpleNamespace(sha256="w", family="llama", tokenizer=words)
+    base = types.SimpleNamespace(kind="decoder", sha256="w", family="llama", tokenizer=words)
+    trunk = types.SimpleNamespace(base=base, shell=types.SimpleNamespace(cuts=(2,)), dtype=torch.bfloat16)
 
     def key():
-        return halves._origin(base, 2, "chatml", (1,), torch.bfloat16, cache).key(TOKENS)
+        return FirstHalf(trunk, None, "chatml").origin(cache, 2).key(TOKENS)
 
     before = key()
     assert key() == before

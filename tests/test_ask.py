@@ -15,6 +15,7 @@ from azubi.errors import BaseModelError, CorruptFile, DataError
 from azubi.package import card as cards
 from azubi.registry.store import Store
 from azubi.settings import Recipe
+from azubi.stages import packaging
 from tests import tiny
 from tests.program import azubi
 
@@ -40,9 +41,9 @@ def make(folder, base, rows, **settings):
     }
     told |= {"data": tiny.write(folder / "notes.jsonl", rows), "base": str(base), "dtype": "float32"}
     reports = []
-    render = recipe.render
+    render = packaging.render
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "render", lambda report: reports.append(report) or render(report))
+        patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
         for _ in recipe.run(Recipe(**told | settings), folder / "home"):
             pass
     compared = reports[0].comparisons

@@ -14,6 +14,7 @@ from azubi.errors import DataError, SettingError
 from azubi.halves import DecoderHalves
 from azubi.registry.store import Store
 from azubi.settings import Recipe
+from azubi.stages import packaging
 from tests import tiny
 
 RULE = 'amount > 50 ? "S7" : "K3"'
@@ -73,9 +74,9 @@ def made(bases, tmp_path_factory):
             "derive": {"team": RULE},
         }
     )
-    render, lesson = recipe.render, DecoderHalves.lesson
+    render, lesson = packaging.render, DecoderHalves.lesson
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(recipe, "render", lambda report: reports.append(report) or render(report))
+        patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
         patch.setattr(
             DecoderHalves, "lesson", lambda self, one: taught.append(one.answer) or lesson(self, one)
         )

@@ -29,6 +29,7 @@ from azubi.tail.training import train
 from azubi.trunk.filling import fill, view
 from azubi.trunk.model import Primed, Trunk
 from tests.engine.families import DECODERS, ENCODERS, LAYERS, SMALL, Family, sequences
+from tests.engine.hints import Hints
 
 CUTS = (0, 1, 2, LAYERS - 1)
 CLOSE = 1e-5
@@ -558,6 +559,22 @@ def test_answers_are_those_of_the_whole_model(family, prime):
         assert {one: answer.ended for one, answer in got.items()} == {
             one: end in answer for one, answer in free.items()
         }
+
+
+@decoders
+@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
+@pytest.mark.parametrize("errors", [0, 1, 2, 3])
+def test_what_is_foreseen_changes_no_answer(family, prime, errors):
+    """Whether all of it comes true, nothing, or some."""
+    longest = 7
+    for cut in CUTS:
+        tail = FrozenLanguage(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
+        writer = Writer(trunk_of(family, cut), tail, prime, -1)
+        for prompt in UNEQUAL[:2]:
+            ((_, plain),) = writer.write([prompt], longest)
+            ((_, hinted),) = writer.write([prompt], longest, lambda: Hints(plain.tokens, errors))  # noqa: B023
+            assert hinted.tokens == plain.tokens
+            assert hinted.confidence == pytest.approx(plain.confidence, rel=1e-3)
 
 
 # Encoders.

@@ -11,6 +11,7 @@ from azubi.tail.frozen import FrozenLanguage
 from azubi.tail.language import LanguageTail
 from azubi.trunk.model import Trunk
 from tests.engine.families import DECODERS, LAYERS, sequences
+from tests.engine.hints import Hints
 
 END = 2
 PROMPTS = sequences((5, 9, 3, 5, 7, 12), seed=8)
@@ -207,3 +208,36 @@ def test_where_a_gap_would_matter_only_prompts_of_one_length_go_together():
 
 def test_elsewhere_prompts_of_unequal_length_go_together(writer):
     assert len(list(writer._groups(PROMPTS, 8))) == 1
+
+
+# What is foreseen.
+
+
+def test_what_is_foreseen_is_read_in_one_pass(model):
+    writer, steps = make_writer(model, end=-1), []
+    ((_, plain),) = writer.write([PROMPTS[0]], 8)
+    scores = writer._tail.scores
+    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    ((_, hinted),) = writer.write([PROMPTS[0]], 8, lambda: Hints(plain.tokens))
+    assert hinted.tokens == plain.tokens
+    # The prompt gives the first token; each pass reads the last one and three that are foreseen.
+    assert steps == [len(PROMPTS[0]), 4, 4]
+
+
+def test_an_answer_that_ends_where_more_was_foreseen_ends_there(model):
+    ((_, free),) = make_writer(model, end=-1).write([PROMPTS[0]], 8)
+    end = free.tokens[3]
+    stop = free.tokens.index(end)
+    ((_, done),) = make_writer(model, end=end).write([PROMPTS[0]], 8, lambda: Hints(free.tokens))
+    assert done.tokens == free.tokens[:stop] and done.ended
+
+
+def test_labels_that_begin_alike_are_read_in_one_pass(model):
+    labels = [(5, 6, 7, 8), (5, 6, 7, 9)]
+    writer, steps = make_writer(model), []
+    scores = writer._tail.scores
+    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    ((_, done),) = writer.write([PROMPTS[0]], 9, lambda: OneOf(labels, END))
+    assert done.tokens in labels and steps == [len(PROMPTS[0]), 3]
+    chances = of_each_label(model, PROMPTS[0], labels)
+    assert done.confidence == pytest.approx(chances[done.tokens], rel=1e-4)

@@ -272,3 +272,58 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
     assert done.ended
     assert best.confidence == pytest.approx(chance(done.tokens), rel=1e-3)
     assert math.isclose(best.confidence, done.confidence)
+
+
+# What is foreseen.
+
+
+def foreseen(constraint, tokens):
+    """How many of an answer's tokens were foreseen when they came, and how many foresights were wrong."""
+    right = wrong = 0
+    place = 0
+    while place < len(tokens):
+        draft = constraint.forced()
+        hits = 0
+        for token in draft[: len(tokens) - place]:
+            if token != tokens[place + hits]:
+                wrong += 1
+                break
+            hits += 1
+        right += hits
+        for token in tokens[place : place + hits + 1]:
+            constraint.take(token)
+        place += hits + 1
+    return right, wrong
+
+
+def test_the_names_of_fields_are_foreseen(base):
+    records = rich()
+    held = holding(base, contract_of(records))
+    template = Template(base.tokenizer)
+    for one in records[:10]:
+        tokens = template.answer_ids(written(one))[:-1]
+        for constraint in (held.begin(), grammar.Foreseeing(held.begin())):
+            right, wrong = foreseen(constraint, tokens)
+            names = sum(len(template.answer_ids(name)) - 1 for name in one)
+            assert right >= names / 2 and wrong <= len(one)
+
+
+def test_an_answer_that_leaves_its_form_is_followed_no_further(base):
+    held = holding(base, contract_of(rich()))
+    constraint = grammar.Foreseeing(held.begin())
+    assert constraint.forced() and constraint.allowed() is None
+    for token in Template(base.tokenizer).answer_ids("No record at all.")[:-1]:
+        constraint.take(token)
+        assert constraint.settled() is None
+    assert constraint.forced() == () and constraint.ending() == ()
+
+
+def test_a_record_that_is_closed_may_go_on(base):
+    records = rich()
+    constraint = grammar.Foreseeing(holding(base, contract_of(records)).begin())
+    template = Template(base.tokenizer)
+    for token in template.answer_ids(written(records[0]))[:-1]:
+        constraint.take(token)
+    assert constraint.settled() is None and constraint.forced() == ()
+    constraint.take(template.end_id)
+    assert constraint.forced() == ()

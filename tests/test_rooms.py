@@ -24,17 +24,31 @@ def lint(folder):
 
 
 def rooms():
+    """Every room with a place of its own, by its dotted name."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    layers = settings["tool"]["importlinter"]["contracts"][0]["layers"]
-    return [room.strip("() ") for layer in layers for room in layer.split("|")]
+    return [
+        f"{container}.{room.strip('() ')}"
+        for contract in settings["tool"]["importlinter"]["contracts"]
+        for container in contract["containers"]
+        for layer in contract["layers"]
+        for room in layer.split("|")
+    ]
+
+
+def file_of(house, room):
+    folder = house.joinpath(*room.split("."))
+    return folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
 
 
 @pytest.fixture
 def house(tmp_path):
     """A house with the same rooms, all empty."""
-    (tmp_path / "azubi").mkdir()
-    for name in ["__init__", *rooms()]:
-        (tmp_path / "azubi" / f"{name}.py").touch()
+    for room in rooms():
+        file = tmp_path.joinpath(*room.split(".")).with_suffix(".py")
+        file.parent.mkdir(exist_ok=True)
+        (file.parent / "__init__.py").touch()
+        file.touch()
+    (tmp_path / "azubi" / "stages.py").unlink()  # a folder, as it has rooms of its own
     (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
     return tmp_path
 
@@ -64,17 +78,22 @@ def test_an_empty_house_holds(house):
         ("evaluate", "events"),
         ("halves", "evaluate"),
         ("answering", "recipe"),
+        ("stages", "recipe"),
+        ("search", "stages"),
+        ("stages.data", "stages.search"),
+        ("stages.evaluation", "stages.tail"),
     ],
 )
 def test_a_forbidden_import_is_found(house, room, imported):
-    (house / "azubi" / f"{room}.py").write_text(f"from azubi import {imported}\n")
+    file_of(house, f"azubi.{room}").write_text(f"import azubi.{imported}\n")
     done = lint(house)
     assert done.returncode == 1
     assert f"azubi.{room} is not allowed to import azubi.{imported}" in " ".join(done.stdout.split())
 
 
-def test_a_new_module_must_take_its_place(house):
-    (house / "azubi" / "utils.py").touch()
+@pytest.mark.parametrize("place", ["azubi", "azubi/stages"])
+def test_a_new_module_must_take_its_place(house, place):
+    (house / place / "utils.py").touch()
     done = lint(house)
     assert done.returncode == 1
     assert "utils" in done.stdout

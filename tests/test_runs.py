@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from azubi import events as ev
-from azubi import files, recipe
+from azubi import files
 from azubi.errors import MemoryShortage, SettingError, StorageError, TrainingError
 from azubi.history import history
 from azubi.recipe import resume, run
@@ -265,11 +265,11 @@ def test_memory_that_is_used_up_is_an_error_with_a_remedy(settings, home, monkey
         raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
         yield
 
-    train = recipe.training.train
-    monkeypatch.setattr(recipe.training, "train", hungry)
+    train = training.train
+    monkeypatch.setattr(training, "train", hungry)
     with pytest.raises(MemoryShortage, match="--batch"):
         list(run(settings(), home))
-    monkeypatch.setattr(recipe.training, "train", train)
+    monkeypatch.setattr(training, "train", train)
     assert list(resume(home))[-1].kind == "run_ended"
 
 

@@ -61,7 +61,7 @@ def test_vectors_of_a_prime_that_cannot_be_shared(case, monkeypatch):
     if both.base.kind == "encoder":
         pytest.skip("encoders have no prime")
     learned = both.vectors(lessons, read)
-    both._trunk.shares = False
+    both.first.trunk.shares = False
     answers = answering.in_order(both.answering(6), [one.turns for one in given])
     np.testing.assert_allclose(np.stack([one.vector for one in answers]), learned, rtol=1e-4, atol=1e-5)
 

@@ -50,9 +50,9 @@ def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, 
     assert [one.tokens for one in lessons] == [one.tokens for one in plain]  # so one entry in the cache
     assert [one.final for one in lessons] == plain
     first = cut.prime_tokens
-    states = cut._trunk.states([one.tokens for one in lessons], cut._primed)[cut._cut]
+    states = cut.first.trunk.states([one.tokens for one in lessons], cut.first.primed)[cut.first.cut]
     known = {one.tokens: state for one, state in zip(lessons, states, strict=True)}
-    known[()] = cut._primed.states[cut._cut] if first else None
+    known[()] = cut.first.primed.states[cut.first.cut] if first else None
     with torch.no_grad():
         got = cut.tail.eval()(collate(lessons, known.get), known[()]).loss
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()

@@ -20,12 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from azubi.audit.lessons import School, expected
-from azubi.audit.losses import Tell, losses, silent
+from azubi.audit.losses import losses
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.record import written
 from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
+from azubi.tell import Tell, silent
 
 REPEATS = (1, 4, 16)
 EACH = 4

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from azubi.answering import in_order
 from azubi.audit.lessons import School, expected
-from azubi.audit.losses import Tell, silent
 from azubi.data import splitting
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.evaluate import metrics
 from azubi.evaluate.facts import Curve
 from azubi.evaluate.prediction import Prediction
+from azubi.tell import Tell, silent
 
 SHARES = (0.12, 0.25, 0.5, 1.0)
 SEEDS = (0, 1, 2)
@@ -83,7 +83,7 @@ def _one(
             part="curve",
             who="specialist",
             number=number,
-            id=example.key or example.id,
+            id=example.name,
             variant=variant,
             truth=example.answer,
             answer=answer.text,

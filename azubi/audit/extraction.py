@@ -13,12 +13,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azubi.answering import in_order
-from azubi.audit.losses import Tell, silent
 from azubi.data.example import Example, Turn
 from azubi.data.personal.finding import shortened
 from azubi.data.personal.scanner import Scanner
 from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
+from azubi.tell import Tell, silent
 
 MOST = 200
 """Values that are asked for; each once."""
@@ -57,7 +57,7 @@ def extraction(
                 part="extraction",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 form="free",
                 kind=kind,
                 truth=shortened(value),

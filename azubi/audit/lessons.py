@@ -4,7 +4,7 @@ Activations come from the cache; the trunk only reads what is not there. Knows h
 training loop; nothing of why other examples are wanted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from azubi.activations import ActivationCache
@@ -12,6 +12,7 @@ from azubi.data.example import Example
 from azubi.halves import Halves
 from azubi.settings import Recipe
 from azubi.tail import training
+from azubi.tell import Tell, silent
 
 
 @dataclass(frozen=True)
@@ -27,9 +28,7 @@ class School:
     validation: Sequence[Example]
     """They choose the best epoch, as they did for the specialist."""
 
-    def train(
-        self, examples: Sequence[Example], seed: int, tell: Callable[[int, int], None] | None = None
-    ) -> Halves:
+    def train(self, examples: Sequence[Example], seed: int, tell: Tell = silent) -> Halves:
         """A new tail, trained on `examples`; `tell` hears how many of how many steps are done.
 
         With the specialist's own examples and seed it is the specialist's tail; with differential
@@ -53,7 +52,7 @@ class School:
         for happened in training.train(
             both.tail, lessons, checks, read, training.plan_of(recipe), primed=primed
         ):
-            if isinstance(happened, training.Step) and tell is not None:
+            if isinstance(happened, training.Step):
                 tell(happened.step, happened.steps)
         both.tail.eval()
         return both

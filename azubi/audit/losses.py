@@ -3,7 +3,7 @@
 Knows lessons and activations; nothing of texts or of what the answers are for.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,14 +11,9 @@ import torch
 from azubi.base.device import here
 from azubi.tail.batch import Lesson, Reader, by_length, collate
 from azubi.tail.outcome import Outcome
+from azubi.tell import Tell, silent
 
 _BATCH = 16
-Tell = Callable[[int, int], None]
-"""Hears how many of how many are done."""
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""
 
 
 @torch.inference_mode()

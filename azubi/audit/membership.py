@@ -6,11 +6,12 @@ The attack itself, its AUC and its true positives are `evaluate.leaks`. Knows ex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from azubi.audit.losses import Tell, losses, silent
+from azubi.audit.losses import losses
 from azubi.data import splitting
 from azubi.data.example import Example
 from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
+from azubi.tell import Tell, silent
 
 MOST = 500
 """Examples of each side."""
@@ -45,7 +46,7 @@ def membership(
                 part="membership",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 truth=truth,
                 loss=loss,
             )

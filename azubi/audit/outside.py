@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from azubi.answering import Answering, Question
 from azubi.audit.items import Item
-from azubi.audit.losses import Tell, silent
 from azubi.data.example import Turn
 from azubi.evaluate.prediction import Prediction
 from azubi.scope import Scope
+from azubi.tell import Tell, silent
 
 IN = "test"
 """Kind of the questions that are the specialist's job."""

@@ -16,10 +16,11 @@ from typing import Any
 
 from azubi.answering import in_order
 from azubi.audit.items import Item
-from azubi.audit.losses import Tell, losses, silent
+from azubi.audit.losses import losses
 from azubi.data.example import Example, Turn
 from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
+from azubi.tell import Tell, silent
 
 NOT_PROBED = (
     "The base is an encoder: it writes nothing, so there is nothing that it could forget how to write. "
@@ -84,7 +85,7 @@ def retained(
                 part="retain",
                 who=who,
                 number=number,
-                id=example.key or example.id,
+                id=example.name,
                 form="free",
                 truth=example.answer,
                 answer=answer.text,

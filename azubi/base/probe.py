@@ -93,9 +93,18 @@ def _candidates(dtype: DtypeName) -> list[torch.dtype]:
     return [torch.float32 if dtype == "float32" else torch.bfloat16]
 
 
-@cache
 def matmul_speed(dtype: torch.dtype, threads: int) -> float:
-    """Best of several short runs of one product, in GFLOP/s; `threads` only tells remembered values apart."""
+    """What `measured_speed` found; `threads`, device and format tell remembered values apart."""
+    return _remembered_speed(dtype, threads, torch.get_default_device())
+
+
+@cache
+def _remembered_speed(dtype: torch.dtype, threads: int, where: torch.device) -> float:
+    return measured_speed(dtype)
+
+
+def measured_speed(dtype: torch.dtype) -> float:
+    """Best of several short runs of one product where torch computes now, in GFLOP/s."""
     rows, inner, outer = _SHAPE
     left, right = torch.ones(rows, inner, dtype=dtype), torch.ones(outer, inner, dtype=dtype)
     best = float("inf")

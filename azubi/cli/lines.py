@@ -46,7 +46,7 @@ class Lines:
                 self._say(f"{event.stage}: {self._progress(event)}")
             case ev.EpochDone():
                 self._say(f"tail: {_epoch(event)}")
-            case ev.TrialDone():
+            case ev.TrialDone() if event.trial.state != "no time":  # those are counted at the end
                 self._say(f"search: {_trial(event.trial)}")
             case ev.RivalMeasured():
                 who = f"{event.who} ({event.says})" if event.says else event.who

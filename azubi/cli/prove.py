@@ -94,7 +94,8 @@ def prove(
     """Say whether a specialist is worth it, on the held-out examples.
 
     It is compared with the untouched model, good prompting, retrieval and simpler ways. How the verdict comes
-    about is settled in the recipe that it was trained with (proof), or in another one (--recipe). The report and every answer are kept below --home.
+    about is settled in the recipe that it was trained with (proof), or in another one (--recipe). The report
+    and every answer are kept below --home.
     """
     language = checked_lang(lang)
 

@@ -49,6 +49,11 @@ class Example:
 
     @property
     def id(self) -> str:
-        """Stable name of the example: equal content, equal id, on every machine."""
+        """Follows from the content: equal content, equal id, on every machine."""
         parts = [f"{turn.role}\0{turn.content}" for turn in self.turns] + [self.answer]
         return sha256("\1".join(parts).encode()).hexdigest()[:16]
+
+    @property
+    def name(self) -> str:
+        """What it is called: the company's own key, else the hash of its content."""
+        return self.key or self.id

@@ -54,7 +54,7 @@ class Prediction:
     number: int
     """Place of the question within its part, the same for all rivals."""
     id: str = ""
-    """The example's own id (data.example.Example.id or key)."""
+    """What the example is called (data.example.Example.name)."""
     form: Form = "contract"
     """Whether the answer was held to the contract's labels or schema, or written freely."""
     variant: str = ""

@@ -302,6 +302,10 @@ class _Watched:
             return rest
         return () if self._taken >= _TOKENS else None
 
+    def forced(self) -> tuple[int, ...]:
+        """Nothing: each token is to be seen coming."""
+        return ()
+
     def ending(self) -> tuple[int, ...]:
         """As the inner one ends it."""
         return self._inner.ending() if self._inner else ()

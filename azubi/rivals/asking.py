@@ -16,7 +16,8 @@ from azubi.evaluate import metrics
 from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Part, Prediction
 from azubi.rivals.case import Case, order
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
+from azubi.tell import Tell
 
 _ALONE = 20
 """Questions that are asked one at a time for the time that one takes."""
@@ -38,7 +39,7 @@ def ask(
 
     `seconds` of a row is its share of the time that all of them took.
     """
-    return _sharing(rival, _asked(rival, case, examples, numbers, tell, part, form, variant))
+    return spread(_asked(rival, case, examples, numbers, tell, part, form, variant), rival.shared)
 
 
 def _asked(
@@ -65,9 +66,9 @@ def _asked(
     ]
 
 
-def _sharing(rival: Rival, rows: Sequence[Prediction]) -> list[Prediction]:
+def spread(rows: Sequence[Prediction], shared: int) -> list[Prediction]:
     """The same rows, with the tokens that are read once for all spread evenly over them."""
-    each = rival.shared / max(1, len(rows))
+    each = shared / max(1, len(rows))
     return [replace(one, tokens_in=round((one.tokens_in or 0) + each)) for one in rows]
 
 
@@ -93,7 +94,7 @@ def row(
         part=part,
         who=who,
         number=number,
-        id=example.key or example.id,
+        id=example.name,
         form=form,
         variant=variant,
         truth=truth,
@@ -161,7 +162,7 @@ def within(
         pace, part = (time.perf_counter() - started) / len(some), 1.0
         if done:
             break
-    return sorted(_sharing(rival, rows), key=lambda one: one.number)
+    return sorted(spread(rows, rival.shared), key=lambda one: one.number)
 
 
 def weighed(contender: Contender) -> Contender:

@@ -7,8 +7,8 @@ from azubi.answering import Answer, Form, Question
 from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Prediction
 from azubi.rivals.case import Case
-from azubi.rivals.rival import Tell
 from azubi.rivals.talker import Talker
+from azubi.tell import Tell
 
 _TRIED = 8
 """Validation questions that are asked to see how long one takes."""

@@ -21,7 +21,7 @@ from azubi.grammar import learned_schema
 from azubi.rivals import instructions
 from azubi.rivals.case import Case
 from azubi.rivals.endpoint import Endpoint, Refused
-from azubi.rivals.rival import Tell
+from azubi.tell import Tell
 
 _TOGETHER = 4
 """Requests that are under way at a time."""

@@ -4,7 +4,7 @@ Knows who there is and how time is shared out; nothing of statistics or of how a
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,10 +26,11 @@ from azubi.rivals.generalist import Generalist
 from azubi.rivals.lora import Lora
 from azubi.rivals.prompted import Prompted
 from azubi.rivals.retrieval import COUNTS, WITH_NONE, Retrieval
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
 from azubi.rivals.specialist import trained
 from azubi.rivals.talker import Talker
 from azubi.settings import Recipe
+from azubi.tell import Tell
 
 RECORDS_SECONDS = 1000.0
 """What language models may take in all, where answers are written: choosing, answering, answering freely."""
@@ -112,19 +113,14 @@ def line_up(
     return line
 
 
-def examined(line: Lineup, case: Case, test: Sequence[Example], watch: Watch) -> Iterator[Shown]:
-    """Let each rival prepare, answer the test in each of its forms, and answer a few questions one at a time.
+def examine(line: Lineup, rival: Rival, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
+    """Let a rival prepare, answer the test in each of its forms, and answer a few questions one at a time.
 
-    Those that take long answer a sample of the test, the same for all as far as they get: `case.subset`.
+    One that takes long answers a sample of the test, the same for all as far as they get: `case.subset`. Its
+    share of the time depends on who of the line comes after it, so they are examined in their order.
 
     Raises whatever preparing or answering raises.
     """
-    for rival in line.rivals:
-        yield examine(line, rival, case, test, watch)
-
-
-def examine(line: Lineup, rival: Rival, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
-    """The same for one of them. Its share of the time depends on who of the line comes after it."""
     place = next(at for at, one in enumerate(line.rivals) if one is rival)
     begun = time.perf_counter()
     rival.prepare(_told(watch, rival.who, "prepares"))

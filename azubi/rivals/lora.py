@@ -14,11 +14,12 @@ from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
 from azubi.planning import load as loads
 from azubi.rivals.case import Case
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
 from azubi.rivals.specialist import trained
 from azubi.settings import Recipe
 from azubi.tail import training
 from azubi.tail.batch import Lesson
+from azubi.tell import Tell
 
 RANK = 16
 _RATE = 5e-4

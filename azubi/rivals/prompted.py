@@ -14,8 +14,8 @@ from azubi.evaluate.prediction import Prediction
 from azubi.rivals import instructions
 from azubi.rivals.case import Case
 from azubi.rivals.race import Candidate, staged
-from azubi.rivals.rival import Tell
 from azubi.rivals.talker import Talker
+from azubi.tell import Tell
 
 _WITH_EXAMPLES = 2
 """Instructions that are tried with worked examples: the best without any."""

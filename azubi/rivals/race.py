@@ -15,7 +15,7 @@ from azubi.data.example import Example
 from azubi.evaluate.prediction import Prediction
 from azubi.rivals.asking import row
 from azubi.rivals.case import Case
-from azubi.rivals.rival import Tell
+from azubi.tell import Tell
 
 _FIRST = 6
 """Questions that every candidate is asked at least, as long as there is time for any."""

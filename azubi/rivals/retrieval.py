@@ -18,8 +18,8 @@ from azubi.evaluate.prediction import Prediction
 from azubi.rivals.case import Case
 from azubi.rivals.finding import Finder, Ranks
 from azubi.rivals.race import Candidate, staged
-from azubi.rivals.rival import Tell
 from azubi.rivals.talker import Talker
+from azubi.tell import Tell
 
 COUNTS = (2, 4, 8)
 """How many examples are tried."""

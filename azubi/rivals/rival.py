@@ -1,14 +1,12 @@
 """What a rival is."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from azubi.answering import Answer, Form, Question
 from azubi.evaluate.facts import Contender
 from azubi.evaluate.prediction import Prediction
-
-Tell = Callable[[int, int], None]
-"""Hears how much of how much is done."""
+from azubi.tell import Tell
 
 
 class Rival(Protocol):
@@ -49,7 +47,3 @@ class Rival(Protocol):
 
     def contender(self) -> Contender:
         """How it was set up and what that took."""
-
-
-def silent(done: int, total: int) -> None:
-    """Tell nobody."""

@@ -25,7 +25,7 @@ from azubi.evaluate.prediction import Prediction
 from azubi.rivals.case import Case
 from azubi.rivals.finding import Vectors
 from azubi.rivals.race import Candidate
-from azubi.rivals.rival import Tell
+from azubi.tell import Tell
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0)
 """The inverse penalties C that are tried."""

@@ -9,8 +9,9 @@ from azubi.evaluate.prediction import Prediction
 from azubi.halves import Halves
 from azubi.rivals.base import Told
 from azubi.rivals.case import Case
-from azubi.rivals.rival import Rival, Tell
+from azubi.rivals.rival import Rival
 from azubi.rivals.talker import Talker
+from azubi.tell import Tell
 
 _TRIED = 8
 """Validation questions that are asked to see how long one takes."""

@@ -11,6 +11,9 @@ Clock = Callable[[], float]
 
 _FADING = 0.9
 """Weight of what was learned before, each time that something new is learned: speeds change."""
+_DOUBT = 4.0
+"""Until so many seconds of a kind were met, the rest of them is taken to go as planned: one slow moment is no
+slow machine."""
 _STRANGE = 3.0
 """A kind of work that was not met is expected to be at most so much slower than planned."""
 
@@ -32,7 +35,12 @@ class _Met:
     @property
     def factor(self) -> float:
         """Over all, or lately if that was worse: a promise is kept by those who expect the worse."""
-        return max(self.took / self.planned, self.lately_took / self.lately_planned)
+        return max(_ratio(self.took, self.planned), _ratio(self.lately_took, self.lately_planned))
+
+
+def _ratio(took: float, planned: float) -> float:
+    doubt = max(0.0, _DOUBT - took)
+    return (took + doubt) / (planned + doubt)
 
 
 class Allowance:

@@ -36,10 +36,15 @@ class FrozenLanguage:
         return cache
 
     @torch.inference_mode()
-    def scores(self, states: torch.Tensor, cache: DynamicCache, **aids: Any) -> torch.Tensor:
-        """Scores [batch, vocabulary] after the last position of `states` [batch, tokens, hidden]."""
+    def scores(
+        self, states: torch.Tensor, cache: DynamicCache, every: bool = False, **aids: Any
+    ) -> torch.Tensor:
+        """Scores [batch, vocabulary] after the last position of `states` [batch, tokens, hidden].
+
+        With `every`, those after every position: [batch, tokens, vocabulary].
+        """
         hidden = self._shell(states, past_key_values=cache, use_cache=True, **aids)
-        scores: torch.Tensor = self._head(hidden[:, -1])
+        scores: torch.Tensor = self._head(hidden if every else hidden[:, -1])
         return scores
 
 

@@ -37,6 +37,10 @@ class Primed:
     """Activations of the prime at each cut, [tokens, hidden]."""
 
 
+NO_PRIME = Primed((), None, {})
+"""Where nothing stands before the sequences."""
+
+
 @dataclass(frozen=True)
 class Passed:
     """How far a pass over many batches is."""
@@ -73,7 +77,7 @@ class Trunk:
     def prime(self, tokens: Sequence[int]) -> Primed:
         """Run what all sequences share, once."""
         if not tokens:
-            return Primed((), None, {})
+            return NO_PRIME
         cache = prefix.fresh(self.config) if self.shares else None
         ids = torch.tensor([list(tokens)])
         seen = self.shell(input_ids=ids, past_key_values=cache, use_cache=self.shares)

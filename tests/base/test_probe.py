@@ -31,6 +31,19 @@ def test_this_machine_has_a_speed():
     assert 0.1 < machine.gflops < 1e6
 
 
+def test_what_one_device_can_do_is_not_told_of_another(monkeypatch):
+    measured = []
+    monkeypatch.setattr(
+        probe, "measured_speed", lambda dtype: measured.append(torch.get_default_device().type) or 1.0
+    )
+    probe._remembered_speed.cache_clear()
+    for where in ("cpu", "meta", "cpu", "meta"):
+        with torch.device(where):
+            probe.matmul_speed(torch.float32, 1)
+    probe._remembered_speed.cache_clear()
+    assert measured == ["cpu", "meta"]
+
+
 @pytest.mark.parametrize(
     "float32, bfloat16, chosen",
     [

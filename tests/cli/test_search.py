@@ -79,6 +79,7 @@ def test_plain_lines_and_the_closing_table(searched, tmp_path):
         story.hear(event)
         view.hear(event)
     assert "search: number 2, smollm2-135m, last 1 layer, rate 0.001" in lines.getvalue()
+    assert "number 3" not in lines.getvalue()  # there may be many that there is no time for
     outcome.show(story, Console(file=out, width=120), tmp_path)
     table = out.getvalue()
     assert "done, chosen" in table and "90 % ± 3 %" in table

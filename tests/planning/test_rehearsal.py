@@ -13,6 +13,8 @@ from azubi.planning import load as loads
 from azubi.planning import rehearsal
 from azubi.recipe import plan, run
 from azubi.settings import CacheSettings, Recipe
+from azubi.stages import forecast as stage
+from azubi.stages.sitting import Sitting
 from azubi.tail import weights
 from azubi.tail.course import keepings
 from azubi.tail.language import LanguageTail
@@ -58,13 +60,23 @@ def forecast(recipe, home):
 
 def prepared(recipe_, home):
     """A run that stands before its trunk."""
-    line = recipe._Line(recipe_, home, runs.unwritten("tiny", home / "thought"))
-    list(line.plan())
-    load = loads.load(line.halves, 1e9, line.train, line.validation)
-    questions = [one.turns for one in line.split.test]
-    return line, lambda: rehearsal.rehearse(
-        line.halves, line.recipe, load, line.train, line.validation, questions, home
+    sitting = Sitting(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
+    found = returned(recipe._prepared(sitting, recipe_, {}, recipe._Meter()))
+    halves, lessons = found.cut.halves, found.lessons
+    load = loads.load(halves, 1e9, lessons.train, lessons.validation)
+    questions = [one.turns for one in found.data.split.test]
+    return halves, lambda: rehearsal.rehearse(
+        halves, lessons.recipe, load, lessons.train, lessons.validation, questions, home
     )
+
+
+def returned(stages):
+    """What a generator returns behind all that it yields."""
+    while True:
+        try:
+            next(stages)
+        except StopIteration as end:
+            return end.value
 
 
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
@@ -111,7 +123,7 @@ def test_what_the_cache_holds_is_not_planned_again(made, home):
 def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank, made, tmp_path, monkeypatch):
     found = []
     for place, worth in (("without", 1e9), ("with", 0.0)):
-        monkeypatch.setattr(recipe, "_WORTH_REHEARSING", worth)
+        monkeypatch.setattr(stage, "_WORTH_REHEARSING", worth)
         events = list(run(made(base, task, rank=rank), tmp_path / place))
         assert (only(events, ev.Planned).forecast.measured > 0) == (place == "with")
         found.append(files.sha256(Path(only(events, ev.Packaged).folder) / "tail.safetensors"))
@@ -120,12 +132,12 @@ def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank,
 
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
 def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, made, home):
-    line, rehearse = prepared(made(base, task, depth), home)
-    before = weights.kept(line.halves.tail)
+    halves, rehearse = prepared(made(base, task, depth), home)
+    before = weights.kept(halves.tail)
     seen = rehearse()
-    after = weights.trained(line.halves.tail)
+    after = weights.trained(halves.tail)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(one.grad is None for one in line.halves.tail.parameters())
+    assert all(one.grad is None for one in halves.tail.parameters())
     wanted = KINDS - ({"trunk"} if depth == "all" else set()) | ({"writing"} if task == "json" else set())
     assert wanted <= {one.kind for one in seen.pieces}
     assert all(one.planned > 0 and one.took > 0 for one in seen.pieces)
@@ -176,12 +188,12 @@ def test_a_budget_is_for_the_search_and_what_comes_after(made, home, bases):
 
 
 def test_a_run_that_is_gone_on_with_keeps_its_plan(made, home, monkeypatch):
-    monkeypatch.setattr(recipe, "_WORTH_REHEARSING", 0.0)
+    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
     going = run(made("decoder", "json"), home)
     first = next(event for event in going if isinstance(event, ev.Planned)).forecast
     next(event for event in going if isinstance(event, ev.StepDone))
     going.close()
-    monkeypatch.setattr(recipe, "rehearse", lambda *_: pytest.fail("it was rehearsed already"))
+    monkeypatch.setattr(stage, "rehearse", lambda *_: pytest.fail("it was rehearsed already"))
     assert only(list(run(made("decoder", "json"), home)), ev.Planned).forecast == first
 
 

@@ -9,7 +9,7 @@ from azubi.answering import Answer
 from azubi.evaluate.prediction import table
 from azubi.rivals import asking
 from azubi.rivals.case import subset
-from azubi.rivals.rival import silent
+from azubi.tell import silent
 from tests import tiny
 from tests.rivals.conftest import examples
 

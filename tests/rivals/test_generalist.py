@@ -14,7 +14,7 @@ from azubi.errors import SettingError
 from azubi.rivals import asking
 from azubi.rivals.endpoint import Endpoint, EndpointError, Refused
 from azubi.rivals.generalist import Generalist
-from azubi.rivals.rival import silent
+from azubi.tell import silent
 from tests import tiny
 from tests.rivals.conftest import examples
 

@@ -14,10 +14,10 @@ from azubi.rivals.finding import Words
 from azubi.rivals.lora import Lora
 from azubi.rivals.prompted import Prompted
 from azubi.rivals.retrieval import Retrieval, before
-from azubi.rivals.rival import silent
 from azubi.rivals.specialist import trained
 from azubi.settings import Recipe
 from azubi.tail import weights
+from azubi.tell import silent
 from tests import tiny
 from tests.rivals.conftest import examples
 

@@ -33,7 +33,8 @@ def line(case, both, bases, home, **more):
 
 
 def shown(case, both, bases, home, test, watch=lambda *_: None, **more):
-    found = list(lineup.examined(line(case, both, bases, home, **more), case, test, watch))
+    alone = line(case, both, bases, home, **more)
+    found = [lineup.examine(alone, one, case, test, watch) for one in alone.rivals]
     return {one.contender.who: one for one in found}
 
 
@@ -160,7 +161,6 @@ def test_the_time_is_shared_by_all_and_not_given_to_each(records, monkeypatch):
     alone = lineup.Lineup([Slow(who) for who in names], seconds=1.0)
     many = examples(tiny.records(300, seed=6))
     begun = time.perf_counter()
-    # One at a time, as a proof does it.
     found = [lineup.examine(alone, one, records, many, lambda *_: None) for one in alone.rivals]
     assert time.perf_counter() - begun < 2.0
     assert alone.spent == pytest.approx(time.perf_counter() - begun, abs=0.3)

@@ -8,7 +8,7 @@ import pytest
 
 from azubi.answering import Answer
 from azubi.rivals.race import Candidate, race, staged
-from azubi.rivals.rival import silent
+from azubi.tell import silent
 
 
 def candidate(case, says, skill, pause=0.0):

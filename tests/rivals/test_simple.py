@@ -10,7 +10,7 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.rivals import asking, simple
 from azubi.rivals.case import Case
-from azubi.rivals.rival import silent
+from azubi.tell import silent
 from tests import tiny
 from tests.rivals.conftest import case_of, examples
 

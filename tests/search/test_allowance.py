@@ -41,5 +41,15 @@ def test_unknown_work_is_expected_to_be_as_slow_as_the_slowest_within_reason():
     allowance.learn("trunk of a", 10, 10)
     allowance.learn("tail of a", 10, 17)
     assert allowance.expect("answers of a", 10) == pytest.approx(17)
-    allowance.learn("tail of b", 0.001, 1)
+    allowance.learn("tail of b", 0.01, 10)
     assert allowance.expect("answers of a", 10) == pytest.approx(30)
+
+
+def test_one_slow_moment_is_no_slow_machine():
+    """The first step of a process takes what only first ones do; nothing may be given up for it."""
+    allowance = Allowance(1_200.0, clock=lambda: 0.0)
+    allowance.learn("tail of a", 0.05, 1.1)
+    assert allowance.expect("tail of a", 60) < 90
+    for _ in range(10):
+        allowance.learn("tail of a", 0.05, 1.1)
+    assert allowance.expect("tail of a", 60) == pytest.approx(60 * 22)

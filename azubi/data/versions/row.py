@@ -31,7 +31,7 @@ class Row:
     @property
     def id(self) -> str:
         """The company's own key, else the hash of its content."""
-        return self.example.key or self.example.id
+        return self.example.name
 
     @property
     def plain(self) -> Example:

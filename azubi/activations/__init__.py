@@ -3,8 +3,7 @@
 One entry per example, so that adding examples computes only those and one person's record can
 be erased here too. Entries lie in append-only shards, an SQLite index says where:
 
-    <home>/cache/index.sqlite          key -> shard, offset, size, shape, form; shard -> version, use;
-                                       key -> the questions whose activations they are
+    <home>/cache/index.sqlite          where each entry lies and whose it is: see `index`
     <home>/cache/shards/<random>.bin   nonce | AES-256-GCM(packed activations)
 
 Hidden states can be turned back into the text they came from (SipIt, arXiv 2510.15511), so an
@@ -30,23 +29,23 @@ import os
 import secrets
 import shutil
 import sqlite3
-from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azubi import files, packing
+from azubi.activations.index import Entry, Index
+from azubi.activations.origin import Origin
 from azubi.errors import DiskFull
 from azubi.keys import Keys
-from azubi.packing import Form, Wanted
+from azubi.packing import Wanted
+
+__all__ = ["QUOTA", "SEAL", "ActivationCache", "Origin", "erase", "erase_all", "erase_questions"]
 
 QUOTA = 20 * 10**9
 """Bytes of shards that are kept, if nothing else is said."""
@@ -61,83 +60,9 @@ _OPEN = 200
 """Shards that one process holds open; the system allows it about a thousand files."""
 _NOBODY = "nobody"
 """The version of whoever writes nothing; it has no key."""
-_LAYOUT = 3
-"""Of the index. A cache of another layout is emptied: it can be computed again."""
-_SCHEMA = """
-CREATE TABLE shards (
-    name TEXT PRIMARY KEY, version TEXT NOT NULL, size INTEGER NOT NULL, used INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE entries (
-    key TEXT PRIMARY KEY, shard TEXT NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
-    rows INTEGER NOT NULL, columns INTEGER NOT NULL, form TEXT NOT NULL, dtype TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE INDEX entries_of_shard ON entries (shard);
-CREATE TABLE owners (
-    key TEXT NOT NULL, question TEXT NOT NULL, PRIMARY KEY (key, question)
-) WITHOUT ROWID;
-CREATE INDEX keys_of_question ON owners (question);
-CREATE TABLE renewals (version TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
-_USED = "(SELECT COALESCE(MAX(used), 0) + 1 FROM shards)"
-"""The next moment of use. Counted, not read from a clock, which may be put back."""
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """All that an activation depends on, but for the example's own tokens."""
-
-    weights: str
-    """Hash of the base's published weights."""
-    cut: int
-    """Number of layers in the trunk."""
-    tokenizer: str
-    template: str
-    prime: tuple[int, ...]
-    """Token ids of the prime."""
-    dtype: str
-    software: str
-    """What computed it: versions, way of attention, kind of device; each can change the last digits."""
-    view: str = "states"
-    """What is kept of the hidden states: all `states`, or one vector (`mean`, `cls`, `last`)."""
-    form: str = "float32"
-    """How the numbers are kept: a `packing.Form`."""
-
-    def key(self, tokens: Sequence[int]) -> str:
-        """The name of the entry for one sequence of token ids."""
-        digest = self._begun.copy()
-        digest.update(array("q", tokens).tobytes())
-        return digest.hexdigest()
-
-    @cached_property
-    def _begun(self) -> blake2b:
-        """The digest of all but the tokens. A tokenizer is megabytes long: it is hashed once, not per key."""
-        digest = blake2b(digest_size=20)
-        for part in (
-            self.weights,
-            str(self.cut),
-            self.tokenizer,
-            self.template,
-            ",".join(map(str, self.prime)),
-            self.dtype,
-            self.software,
-            self.view,
-            self.form,
-        ):
-            digest.update(part.encode() + b"\0")
-        return digest
-
-
-@dataclass(frozen=True, slots=True)
-class _Sealed:
-    """An entry ready to be written."""
-
-    key: str
-    content: bytes
-    rows: int
-    columns: int
-    form: Form
-    dtype: str
+_Sealed = tuple[Entry, bytes]
+"""An entry that has no place yet, and its bytes."""
 
 
 class ActivationCache:
@@ -172,9 +97,8 @@ class ActivationCache:
         self._written = 0
         with files.explained(self._folder):
             self._shards.mkdir(parents=True, exist_ok=True)
-            self._index = sqlite3.connect(self._folder / "index.sqlite", timeout=60, isolation_level=None)
+            self._index = Index(self._folder / "index.sqlite")
             try:
-                self._index.execute("PRAGMA secure_delete=ON")
                 self._prepare()
             except BaseException:
                 self._index.close()
@@ -184,12 +108,12 @@ class ActivationCache:
         """Those of `keys` that have no entry, in their order, each once. The others are held from now on."""
         lost = []
         for key in dict.fromkeys(keys):
-            found = self._find(key)
+            found = self._index.find(key)
             if found is None:
                 lost.append(key)
             else:
                 with suppress(OSError):
-                    self._descriptor(found[0])
+                    self._descriptor(found[0].shard)
         return lost
 
     def note(self, owners: Iterable[tuple[str, str]]) -> None:
@@ -198,9 +122,8 @@ class ActivationCache:
         To be done before they are written. On a full disk nothing is noted, and then nothing is kept either.
         """
         try:
-            with files.explained(self._folder), self._index:
-                self._index.execute("BEGIN IMMEDIATE")
-                self._index.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?)", owners)
+            with files.explained(self._folder):
+                self._index.note(owners)
         except DiskFull:
             self.full = "the disk is full"
 
@@ -212,12 +135,12 @@ class ActivationCache:
         Raises:
             StorageError: the disk is read-only.
         """
-        written, group, size = 0, [], 0
+        written, group, size = 0, list[_Sealed](), 0
         for key, tensor in entries:
             if self.full:
                 return written
             group.append(self._sealed(key, tensor))
-            size += len(group[-1].content)
+            size += group[-1][0].size
             if size >= _GROUP:
                 written += self._keep(group)
                 group, size = [], 0
@@ -225,18 +148,17 @@ class ActivationCache:
 
     def read(self, key: str) -> torch.Tensor | None:
         """The tensor under `key`, or None if there is none or it is damaged (it is then forgotten)."""
-        found = self._find(key)
+        found = self._index.find(key)
         if found is None:
             return None
-        shard, version, place, size, rows, columns, form, dtype = found
+        one, version = found
         try:
             cipher = self._keys.find(version)
             if cipher is None:
                 raise InvalidTag
-            sealed = os.pread(self._descriptor(shard), size, place)
-            label = _label(key, rows, columns, form, dtype)
-            plain = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
-            return packing.unpack(plain, rows, columns, form, _DTYPES[dtype])
+            sealed = os.pread(self._descriptor(one.shard), one.size, one.offset)
+            plain = _unseal(one, sealed, cipher)
+            return packing.unpack(plain, one.rows, one.columns, one.form, _DTYPES[one.dtype])
         except (InvalidTag, OSError, ValueError, RuntimeError):
             with suppress(OSError, sqlite3.Error):
                 self.forget([key])
@@ -245,20 +167,20 @@ class ActivationCache:
     def forget(self, keys: Iterable[str]) -> None:
         """Drop entries and overwrite their bytes, where the disk lets us."""
         for key in keys:
-            found = self._find(key)
+            found = self._index.find(key)
             if found is None:
                 continue
-            shard, _, place, size = found[:4]
-            self._index.execute("DELETE FROM entries WHERE key = ?", (key,))
-            path = self._shards / shard
-            if path.is_file() and path.stat().st_size >= place + size:
+            one, _ = found
+            self._index.forget(key)
+            path = self._shards / one.shard
+            if path.is_file() and path.stat().st_size >= one.offset + one.size:
                 with path.open("r+b") as file:
-                    file.seek(place)
-                    file.write(bytes(size))
+                    file.seek(one.offset)
+                    file.write(bytes(one.size))
 
     def bytes(self) -> int:
         """Size of all entries."""
-        return int(self._index.execute("SELECT COALESCE(SUM(size), 0) FROM entries").fetchone()[0])
+        return self._index.bytes()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -271,8 +193,7 @@ class ActivationCache:
 
     def _prepare(self) -> None:
         with files.locked(self._folder):
-            self._index.execute("PRAGMA journal_mode=WAL")
-            if self._index.execute("PRAGMA user_version").fetchone()[0] != _LAYOUT:
+            if not self._index.current():
                 self._begin()
             self._renew()
             if self._version != _NOBODY and self._keys.make(self._version):
@@ -283,13 +204,11 @@ class ActivationCache:
         for path in self._shards.iterdir():
             path.unlink()
         (self._folder.parent / "keys" / "activations.key").unlink(missing_ok=True)  # of the first layout
-        tables = ("entries", "shards", "owners", "renewals")
-        drop = " ".join(f"DROP TABLE IF EXISTS {table};" for table in tables)
-        self._index.executescript(f"BEGIN; {drop} {_SCHEMA} PRAGMA user_version = {_LAYOUT}; COMMIT")
+        self._index.begin()
 
     def _tidy(self) -> None:
         """Remove what nobody can read: without a row, beyond its rows, without its file or its key."""
-        told = dict(self._index.execute("SELECT name, size FROM shards").fetchall())
+        told = self._index.shards()
         for path in self._shards.iterdir():
             with _alone(path) as free:
                 if free and path.name not in told:
@@ -298,8 +217,8 @@ class ActivationCache:
                     os.truncate(path, told[path.name])
         for name in told:
             if not (self._shards / name).is_file():
-                self._drop(name)
-        for (version,) in self._index.execute("SELECT DISTINCT version FROM shards").fetchall():
+                self._index.drop(name)
+        for version in self._index.versions():
             if self._keys.find(version) is None:
                 self._drop_version(version)
 
@@ -311,16 +230,15 @@ class ActivationCache:
             self._keys.make(self._version)
             cipher = self._keys.find(self._version)
             assert cipher is not None
-        nonce = secrets.token_bytes(_NONCE)
-        form, dtype = packing.form_of(self.dtype, tensor.dtype), str(tensor.dtype)
+        form = packing.form_of(self.dtype, tensor.dtype)
+        plain = packing.pack(tensor, form)
         rows, columns = tensor.shape
-        label = _label(key, rows, columns, form, dtype)
-        content = nonce + cipher.encrypt(nonce, packing.pack(tensor, form), label)
-        return _Sealed(key, content, rows, columns, form, dtype)
+        entry = Entry(key, "", 0, SEAL + len(plain), rows, columns, form, str(tensor.dtype))
+        return entry, _seal(entry, plain, cipher)
 
     def _keep(self, group: Sequence[_Sealed]) -> int:
         """Write a group, making room for it if need be; 0 if there is none."""
-        size = sum(len(one.content) for one in group)
+        size = sum(one.size for one, _ in group)
         try:
             while not self.full:
                 self.full = self._crowded(size)
@@ -341,8 +259,7 @@ class ActivationCache:
 
     def _crowded(self, size: int) -> str:
         """Why `size` more bytes have no room; empty if they have."""
-        held = int(self._index.execute("SELECT COALESCE(SUM(size), 0) FROM shards").fetchone()[0])
-        if held + size > self._quota:
+        if sum(self._index.shards().values()) + size > self._quota:
             return f"there is no more room within its quota of {self._quota / 1e9:g} GB"
         if shutil.disk_usage(self._folder).free < size + self._reserve:
             return f"{self._reserve / 1e6:,.0f} MB of the disk are left free for the rest of the run"
@@ -354,8 +271,8 @@ class ActivationCache:
         with files.explained(self._shards / shard):
             start = os.fstat(descriptor).st_size
             try:
-                for one in group:
-                    _write_all(descriptor, one.content)
+                for _, content in group:
+                    _write_all(descriptor, content)
                 os.fsync(descriptor)
                 self._tell(shard, start, group)
             except BaseException:
@@ -366,17 +283,11 @@ class ActivationCache:
 
     def _tell(self, shard: str, start: int, group: Sequence[_Sealed]) -> None:
         """Put what was written into the index."""
-        rows, place = [], start
-        for one in group:
-            row = (one.key, shard, place, len(one.content), one.rows, one.columns, one.form, one.dtype)
-            rows.append(row)
-            place += len(one.content)
-        with self._index:
-            self._index.execute("BEGIN IMMEDIATE")
-            self._index.execute(
-                f"INSERT OR REPLACE INTO shards VALUES (?, ?, ?, {_USED})", (shard, self._version, place)
-            )
-            self._index.executemany("INSERT OR REPLACE INTO entries VALUES (?,?,?,?,?,?,?,?)", rows)
+        entries, place = list[Entry](), start
+        for one, _ in group:
+            entries.append(one._replace(shard=shard, offset=place))
+            place += one.size
+        self._index.add(shard, self._version, place, entries)
 
     def _own_shard(self) -> str:
         """The shard that this process appends to."""
@@ -395,7 +306,7 @@ class ActivationCache:
 
     def _drop_oldest(self) -> bool:
         """Give up the shard that was not used for longest, among those that nobody uses now."""
-        for (name,) in self._index.execute("SELECT name FROM shards ORDER BY used").fetchall():
+        for name in self._index.shards():
             path = self._shards / name
             if name in self._open or not path.is_file():
                 continue
@@ -403,22 +314,14 @@ class ActivationCache:
                 if free:
                     os.truncate(path, 0)
                     path.unlink()
-                    self._drop(name)
+                    self._index.drop(name)
                     return True
         return False
 
     def _drop_version(self, version: str) -> None:
-        for (name,) in self._index.execute(
-            "SELECT name FROM shards WHERE version = ?", (version,)
-        ).fetchall():
+        for name in self._index.shards_of(version):
             (self._shards / name).unlink(missing_ok=True)
-            self._drop(name)
-
-    def _drop(self, shard: str) -> None:
-        with self._index:
-            self._index.execute("BEGIN IMMEDIATE")
-            self._index.execute("DELETE FROM entries WHERE shard = ?", (shard,))
-            self._index.execute("DELETE FROM shards WHERE name = ?", (shard,))
+            self._index.drop(name)
 
     # Erasing
 
@@ -431,71 +334,33 @@ class ActivationCache:
             StorageError: the disk is full or read-only.
         """
         with files.locked(self._folder), files.explained(self._folder):
-            with self._index:
-                self._index.execute("BEGIN IMMEDIATE")
-                gone = sum(self._unlist(one) for one in questions)
-                # Also what another run wrote twice, or what was forgotten, lies in a shard without a row.
-                self._index.execute(
-                    "INSERT OR IGNORE INTO renewals SELECT DISTINCT version FROM shards WHERE size > "
-                    "(SELECT COALESCE(SUM(size), 0) FROM entries WHERE shard = shards.name)"
-                )
+            gone = self._index.erase(questions)
             self._renew()
-            # What was deleted must not stay in the log of the index either.
-            self._index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        return gone
-
-    def _unlist(self, question: str) -> int:
-        """Take a question's entries out of the index, whatever else they are of; returns how many."""
-        mine = "key IN (SELECT key FROM owners WHERE question = ?)"
-        gone = self._index.execute(f"DELETE FROM entries WHERE {mine}", (question,)).rowcount
-        self._index.execute(f"DELETE FROM owners WHERE {mine}", (question,))
+            self._index.flush()
         return gone
 
     def _renew(self) -> None:
         """Write versions anew under another key, as far as that is still to do."""
-        for (version,) in self._index.execute("SELECT version FROM renewals").fetchall():
+        for version in self._index.to_renew():
             renewed = f"{version.split('.')[0]}.{secrets.token_hex(4)}"
             self._keys.make(renewed)
-            shards = "SELECT name, used FROM shards WHERE version = ?"
-            for shard, used in self._index.execute(shards, (version,)).fetchall():
+            for shard, used in self._index.shards_of(version).items():
                 self._renew_shard(shard, used, version, renewed)
             self._keys.throw_away(version)
-            self._index.execute("DELETE FROM renewals WHERE version = ?", (version,))
+            self._index.renewed(version)
 
     def _renew_shard(self, shard: str, used: int, version: str, renewed: str) -> None:
         old, new = self._keys.find(version), self._keys.find(renewed)
-        rows = self._index.execute(
-            "SELECT key, offset, size, rows, columns, form, dtype FROM entries "
-            "WHERE shard = ? ORDER BY offset",
-            (shard,),
-        ).fetchall()
-        name, path, moved = f"{secrets.token_hex(8)}.bin", self._shards / shard, []
-        if old is not None and new is not None and rows and path.is_file():
+        entries = self._index.of_shard(shard)
+        name, path, moved = f"{secrets.token_hex(8)}.bin", self._shards / shard, list[Entry]()
+        if old is not None and new is not None and entries and path.is_file():
             with files.new_file(self._shards / name) as scratch, path.open("rb") as source:
-                moved = _resealed(rows, source, old, scratch, new)
-        with self._index:
-            self._index.execute("BEGIN IMMEDIATE")
-            if moved:
-                size = sum(size for _, _, size in moved)
-                self._index.execute("INSERT INTO shards VALUES (?, ?, ?, ?)", (name, renewed, size, used))
-            self._index.executemany(
-                "UPDATE entries SET shard = ?, offset = ? WHERE key = ?",
-                [(name, place, key) for key, place, _ in moved],
-            )
-            self._index.execute("DELETE FROM entries WHERE shard = ?", (shard,))
-            self._index.execute("DELETE FROM shards WHERE name = ?", (shard,))
+                found = _resealed(entries, source, old, scratch, new)
+                moved = [one._replace(shard=name) for one in found]
+        self._index.replace(shard, name, renewed, used, moved)
         _overwrite(path)
 
     # Reading
-
-    def _find(self, key: str) -> tuple[Any, ...] | None:
-        """Shard, its data version, offset, size, rows, columns, form, dtype."""
-        row: tuple[Any, ...] | None = self._index.execute(
-            "SELECT e.shard, s.version, e.offset, e.size, e.rows, e.columns, e.form, e.dtype "
-            "FROM entries e JOIN shards s ON s.name = e.shard WHERE e.key = ?",
-            (key,),
-        ).fetchone()
-        return row
 
     def _descriptor(self, shard: str) -> int:
         if shard not in self._open:
@@ -504,7 +369,7 @@ class ActivationCache:
                 os.close(self._open.pop(oldest))
             self._hold(shard, os.O_RDONLY)
             with suppress(sqlite3.Error):  # on a full disk it just counts as older than it is
-                self._index.execute(f"UPDATE shards SET used = {_USED} WHERE name = ?", (shard,))
+                self._index.use(shard)
         return self._open[shard]
 
     def _hold(self, shard: str, flags: int) -> None:
@@ -581,30 +446,23 @@ def _alone(path: Path) -> Iterator[bool]:
 
 
 def _resealed(
-    rows: Sequence[tuple[str, int, int, int, int, str, str]],
-    source: IO[bytes],
-    old: AESGCM,
-    path: Path,
-    new: AESGCM,
-) -> list[tuple[str, int, int]]:
-    """Write entries into another shard under another key; returns key, place and size of each.
+    entries: Iterable[Entry], source: IO[bytes], old: AESGCM, path: Path, new: AESGCM
+) -> Iterator[Entry]:
+    """Write entries into another file under another key; yields where each of them lies there.
 
     What cannot be read is left out: it will be computed again.
     """
-    moved, place = [], 0
+    place = 0
     with path.open("wb") as file:
-        for key, offset, size, lines, columns, form, dtype in rows:
-            source.seek(offset)
-            sealed, label = source.read(size), _label(key, lines, columns, form, dtype)
+        for one in entries:
+            source.seek(one.offset)
             try:
-                plain = old.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
+                plain = _unseal(one, source.read(one.size), old)
             except (InvalidTag, ValueError):
                 continue
-            nonce = secrets.token_bytes(_NONCE)
-            file.write(nonce + new.encrypt(nonce, plain, label))
-            moved.append((key, place, size))
-            place += size
-    return moved
+            file.write(_seal(one, plain, new))
+            yield one._replace(offset=place)
+            place += one.size
 
 
 def _overwrite(path: Path) -> None:
@@ -623,6 +481,16 @@ def _write_all(descriptor: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def _seal(one: Entry, plain: bytes, cipher: AESGCM) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    return nonce + cipher.encrypt(nonce, plain, _label(one.key, one.rows, one.columns, one.form, one.dtype))
+
+
+def _unseal(one: Entry, sealed: bytes, cipher: AESGCM) -> bytes:
+    label = _label(one.key, one.rows, one.columns, one.form, one.dtype)
+    return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
 
 
 def _label(key: str, rows: int, columns: int, form: str, dtype: str) -> bytes:

@@ -1,0 +1,122 @@
+"""The base: opened, every choice of the recipe made, loaded and cut.
+
+Knows the halves and the machine; nothing of lessons.
+"""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from azubi import defaults, halves
+from azubi import events as ev
+from azubi.base import probe
+from azubi.base.model import Base
+from azubi.base.opening import open_base
+from azubi.base.probe import Machine
+from azubi.halves import Halves
+from azubi.settings import Recipe
+from azubi.stages.data import Data
+from azubi.stages.search import Searched
+from azubi.stages.sitting import Sitting
+from azubi.tail import weights
+from azubi.work import Work
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A base in memory, cut."""
+
+    recipe: Recipe
+    """With every choice made but the prime."""
+    machine: Machine
+    halves: Halves
+    trained: int
+    """Weights that training can change."""
+    once: float = 0.0
+    """Seconds that a run after this plan is spared: a GGUF file was converted, weights were hashed."""
+
+    @property
+    def base(self) -> Base:
+        """What was cut."""
+        return self.halves.base
+
+    @property
+    def depth(self) -> int:
+        """Layers of the tail."""
+        return int(self.recipe.tail_layers)
+
+    @property
+    def rank(self) -> int:
+        """Of the tail's factors; 0 where full weights are trained."""
+        return int(self.recipe.rank)
+
+    @property
+    def work(self) -> Work:
+        """What a token costs."""
+        halves = self.halves
+        return Work(
+            halves.layer_parameters, self.base.layers, self.depth, bool(self.rank), halves.head_parameters
+        )
+
+
+def cut_base(sitting: Sitting, data: Data, searched: Searched | None) -> Generator[ev.Event, None, Cut]:
+    """Open the base that the recipe names, or that fits the task, and cut it.
+
+    Raises:
+        UsageError: the base cannot be used, or does not fit recipe, task or parent.
+    """
+    begun = time.monotonic()
+    recipe, contract = searched.found.recipe if searched is not None else data.recipe, data.contract
+    base, once = open_base(defaults.base_for(recipe, contract.task), sitting.home), 0.0
+    if sitting.plan_only:
+        once = time.monotonic() - begun
+        base = open_base(defaults.base_for(recipe, contract.task), sitting.home)
+    if data.parent is not None:
+        data.parent.check_base(base.sha256)
+    recipe = defaults.resolved(recipe, base, contract.task)
+    if searched is not None:
+        machine = searched.machine
+    else:
+        dtype, threads = sitting.number_format(recipe)
+        machine = probe.probe(dtype, threads, recipe.device)
+    both = halves.cut(
+        base,
+        contract,
+        int(recipe.tail_layers),
+        int(recipe.rank),
+        recipe.seed,
+        machine.dtype,
+        recipe.stream_trunk,
+    )
+    trained = sum(one.numel() for one in weights.trained(both.tail).values())
+    cut = Cut(recipe, machine, both, trained, once)
+    if both.streams:
+        yield _streamed(cut)
+    yield _ready(cut)
+    return cut
+
+
+def _streamed(cut: Cut) -> ev.Notice:
+    why = "" if cut.recipe.stream_trunk else ", since it would not fit in the memory that is free"
+    slow = " Answers take long that way: each token of one reads the trunk anew."
+    return ev.Notice(
+        text=f"{cut.base.name} is read from disk layer by layer{why}."
+        + (slow if cut.base.kind == "decoder" else "")
+    )
+
+
+def _ready(cut: Cut) -> ev.BaseReady:
+    base, machine = cut.base, cut.machine
+    return ev.BaseReady(
+        name=base.name,
+        licence=base.licence,
+        layers=base.layers,
+        tail_layers=cut.depth,
+        rank=cut.rank,
+        parameters=cut.halves.parameters,
+        trained=cut.trained,
+        dtype=machine.dtype_name,
+        threads=machine.threads,
+        gflops=machine.gflops,
+        pretraining=base.pretraining,
+    )

@@ -1,0 +1,26 @@
+"""How far a stage is, told as an event. Knows counts and the run's outlook; nothing of what is counted."""
+
+from azubi import events as ev
+from azubi.outlook import Outlook, Pace
+
+
+def progress(
+    outlook: Outlook,
+    stage: ev.Stage,
+    done: int,
+    total: int,
+    unit: str,
+    note: str = "",
+    pace: Pace | None = None,
+) -> ev.Progress:
+    """`done` of `total` units, and how long the run will still take; with a `pace`, how fast it goes."""
+    return ev.Progress(
+        stage=stage,
+        done=done,
+        total=total,
+        unit=unit,
+        left=outlook.left(stage, done / total if total else 1.0),
+        throughput=pace.throughput if pace is not None else None,
+        peak=pace.peak if pace is not None else None,
+        note=note,
+    )

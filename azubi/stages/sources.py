@@ -1,0 +1,101 @@
+"""Examples as the sources give them, and what reading them told. Rows that cannot be used are left out.
+
+Knows sources and rejected rows; nothing of what is done with examples.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from azubi import events as ev
+from azubi import files
+from azubi.data.example import Example
+from azubi.data.personal import policy
+from azubi.data.reading import Reading, Rejected, Source, read_source
+from azubi.data.versions.row import Part
+from azubi.settings import Recipe
+from azubi.stages.sitting import Sitting
+from azubi.stages.wording import some
+
+SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
+"""The settings that name examples."""
+_REJECTED = "rejected.jsonl"
+_NAMED = 3
+"""Rejected rows that are told of in a notice."""
+_ANY_KEY = bytes(32)
+"""Of stand-ins, where placeholders alone are made."""
+
+Parts = dict[Part, tuple[Example, ...]]
+"""Examples by the setting that named their source, in the order of `SOURCES`; only those that are named."""
+Passing = dict[Part, tuple[Source, Reading]]
+"""What was read from sources that are no files and so cannot be hashed without: by the setting's name."""
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What the sources gave."""
+
+    parts: Parts
+    hashes: dict[str, str]
+    """SHA-256 of each source, by its name."""
+
+
+def read_passing(recipe: Recipe) -> Passing:
+    """Read what can be read but once, or has no hash before it is read.
+
+    Raises:
+        UsageError: a source is named wrongly, or cannot be read.
+    """
+    return {name: (one, read_source(one)) for name, one in _sources(recipe).items() if not one.lasting}
+
+
+def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Event, None, Brought]:
+    """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
+
+    Raises:
+        UsageError: a source is named wrongly, cannot be read, or too few of its rows can be used.
+    """
+    parts: Parts = {}
+    hashes: dict[str, str] = {}
+    rejected: list[str] = []
+    for setting, named in _sources(recipe).items():
+        source, found = passing.pop(setting) if setting in passing else (named, read_source(named))
+        name = source.path.name if source.lasting and source.path is not None else source.name
+        hashes[source.name if name in hashes else name] = source.sha256(found.examples)
+        for note in found.notes:
+            yield ev.Notice(text=note)
+        if found.rejected:
+            left_out = _discreet(found.rejected, recipe)
+            rejected += [one.as_json(source=source.name) for one in left_out]
+            path = sitting.work.folder / _REJECTED
+            files.write_text(path, "".join(f"{line}\n" for line in rejected))
+            yield ev.Notice(text=_told(name, left_out, None if sitting.plan_only else path))
+        parts[setting] = found.examples
+    return Brought(parts, hashes)
+
+
+def _sources(recipe: Recipe) -> dict[Part, Source]:
+    found: dict[Part, Source] = {"data": Source.of(recipe)}
+    for name in SOURCES[1:]:
+        if (path := getattr(recipe, name)) is not None:
+            found[name] = Source(recipe, path)
+    return found
+
+
+def _discreet(rejected: Sequence[Rejected], recipe: Recipe) -> list[Rejected]:
+    """Rows that were left out, without what is to be hidden: a broken row cannot be searched reliably."""
+    if recipe.personal_data not in ("mask", "pseudonym"):
+        return list(rejected)
+    hidden = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
+    reasons = policy.treat(((one.reason, "", "") for one in rejected), hidden, 1)
+    return [
+        replace(one, reason=told.texts[0], raw="(hidden)")
+        for one, told in zip(rejected, reasons, strict=True)
+    ]
+
+
+def _told(name: str, left_out: Sequence[Rejected], path: Path | None) -> str:
+    first = "; ".join(f"line {one.line}: {one.reason}" for one in left_out[:_NAMED])
+    more = "; …" if len(left_out) > _NAMED else ""
+    where = f", see {path}" if path is not None else ""
+    return f"{name}: {some(len(left_out), 'row', ' that cannot be used')} left out ({first}{more}){where}"
