@@ -7,6 +7,7 @@ served. Knows templates and contracts; nothing of training or of how right an an
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
 from azubi.data.contract import Contract
@@ -74,9 +75,9 @@ class WrittenAnswers:
         """`longest` is the most tokens of an answer, `context` the most that the base reads in all.
 
         Without a `form`, labels are held to the contract and records are written freely, since a specialist
-        has learned their form: it is only foreseen, so that names of fields need not be written token by
-        token. Holding and foreseeing records takes the base's `tokenizer`; `like` is an answer whose
-        whitespace they get. Free text has no form that it could be held to.
+        has learned their form: it is only foreseen, where one is written alone, so that names of fields need
+        not be written token by token. Holding and foreseeing records takes the base's `tokenizer`; `like` is
+        an answer whose whitespace they get. Free text has no form that it could be held to.
         """
         self.writer = writer
         self.note = ""
@@ -89,15 +90,25 @@ class WrittenAnswers:
         if contract.task == "labels" and form != "free":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self._begin = lambda: OneOf(labels, template.end_id)
-        if contract.task == "json" and form != "free":
-            holding = held(contract, tokenizer, template, writer.vocabulary, like)
+        self._holding = partial(held, contract, tokenizer, template, writer.vocabulary, like)
+        if contract.task == "json" and form == "contract":
+            holding = self._holding()
             self._begin, self.note = holding.begin, holding.note
-            if form is None and (begin := holding.begin) is not None:
-                self._begin, self.note = (lambda: Foreseeing(begin())), ""
+        self._foresees = contract.task == "json" and form is None
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        yield from self.watched(questions, self.constraint)
+        alone = self._foresees and len(questions) == 1
+        yield from self.watched(questions, self._foreseeing if alone else self.constraint)
+
+    @cached_property
+    def _foreseeing(self) -> Callable[[], Constraint] | None:
+        """What foresees the form of a record that is written alone.
+
+        It takes half a second to make, and answers that are written side by side gain nothing by it.
+        """
+        begin = self._holding().begin
+        return None if begin is None else lambda: Foreseeing(begin())
 
     def watched(
         self, questions: Sequence[Question], constraint: Callable[[], Constraint] | None

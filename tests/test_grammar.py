@@ -9,7 +9,7 @@ import pytest
 import torch
 from jsonschema import Draft202012Validator
 
-from azubi import grammar, halves
+from azubi import answering, grammar, halves
 from azubi.answering import WrittenAnswers, in_order
 from azubi.base.opening import open_base
 from azubi.data import schema as schemas
@@ -327,3 +327,22 @@ def test_a_record_that_is_closed_may_go_on(base):
     assert constraint.settled() is None and constraint.forced() == ()
     constraint.take(template.end_id)
     assert constraint.forced() == ()
+
+
+def test_a_record_that_is_written_alone_is_foreseen(base, monkeypatch):
+    made = []
+
+    class Counted(grammar.Foreseeing):
+        def __init__(self, follower):
+            made.append(follower)
+            super().__init__(follower)
+
+    monkeypatch.setattr(answering, "Foreseeing", Counted)
+    both = halves.cut(base, contract_of(rich()), 2, 0, 0, torch.float32)
+    both.prime("Answer with one JSON object.")
+    asked = [(Turn("user", note),) for note, _, _ in tiny.notes(4, 0)]
+    free = [one.text for one in in_order(both.answering(20, "free"), asked)]
+    assert made == []
+    told = both.answering(20)
+    assert [in_order(told, [one])[0].text for one in asked] == free and len(made) == 4
+    assert [one.text for one in in_order(told, asked)] == free and len(made) == 4
