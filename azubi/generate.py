@@ -161,11 +161,12 @@ class Writer:
         """
         while going := [row for row in running if not row.done and len(row.tokens) < longest]:
             row = going[0]
-            alone = len(running) == 1 and flow.goes_back
+            # What was read in vain has to be forgotten: only keys and values that bear a gap can be cut off.
+            alone = len(running) == 1 and self._pads
             draft = row.foreseen(longest - len(row.tokens), self._end) if alone else ()
             if not draft:
-                return flow.go_on([self._end if row.done else row.tokens[-1] for row in running])
-            scores = flow.go_on_along((row.tokens[-1], *draft))
+                return flow.go_on([(self._end if row.done else row.tokens[-1],) for row in running])[:, -1]
+            scores = flow.go_on([(row.tokens[-1], *draft)])[0]
             taken = row.choose_along(draft, scores, self._end)
             flow.forget(len(draft) - taken)
             if taken == len(draft) and len(row.tokens) < longest:
@@ -237,7 +238,6 @@ class _Flow:
         self._trunk = writer._trunk
         self._tail = writer._tail
         self._cut = writer._cut
-        self._pads = writer._pads
         whole = prompts if writer._shared else [(*writer._prime, *one) for one in prompts]
         width = max(map(len, whole))
         self._ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in whole])
@@ -260,24 +260,12 @@ class _Flow:
         """Scores [batch, vocabulary] of the first answer token."""
         return self._run(self._ids, self._positions)
 
-    def go_on(self, tokens: Sequence[int]) -> torch.Tensor:
-        """Scores of the token after `tokens`, one for each live row."""
-        self._mask = torch.cat([self._mask, torch.ones(len(tokens), 1, dtype=torch.long)], 1)
-        scores = self._run(torch.tensor(tokens)[:, None], self._next[:, None])
-        self._next = self._next + 1
-        return scores
-
-    @property
-    def goes_back(self) -> bool:
-        """Whether tokens that were read can be forgotten: plain keys and values alone can be cut off."""
-        return self._trunk.shares and self._tail.shares and self._pads
-
-    def go_on_along(self, tokens: Tokens) -> torch.Tensor:
-        """Scores [tokens, vocabulary] after each of several tokens of the only row."""
-        self._mask = torch.cat([self._mask, torch.ones(1, len(tokens), dtype=torch.long)], 1)
-        positions = self._next[:, None] + torch.arange(len(tokens))[None]
-        scores = self._run(torch.tensor([tokens]), positions, every=True)[0]
-        self._next = self._next + len(tokens)
+    def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
+        """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
+        ids = torch.tensor(tokens)
+        self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
+        scores = self._run(ids, self._next[:, None] + torch.arange(ids.shape[1])[None], every=True)
+        self._next = self._next + ids.shape[1]
         return scores
 
     def forget(self, tokens: int) -> None:

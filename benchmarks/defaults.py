@@ -122,12 +122,13 @@ class Bench:
 
     def run(self, only: str | None) -> Iterator[dict[str, object]]:
         """Every run that is not stored yet."""
-        depths = sorted({self._settings(change).tail_layers for change in (self._none, *self._changes())})
-        halves = self._cut(self._none)
+        changes = ({}, *self.set.variants.values())
+        depths = sorted({int(self._settings(change).tail_layers) for change in changes})
+        halves = self._cut()
         sides = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
         lessons = [[halves.lesson(one) for one in side] for side in sides]
         for side in lessons:
-            for _ in halves.fill(self.cache, side, [int(depth) for depth in depths]):
+            for _ in halves.fill(self.cache, side, depths):
                 pass
         if only in (None, OWN):
             for group in range(0, self.set.own, GROUP):
@@ -140,11 +141,6 @@ class Bench:
 
     # Runs
 
-    _none: Mapping[str, Any] = {}
-
-    def _changes(self) -> Sequence[Mapping[str, Any]]:
-        return list(self.set.variants.values())
-
     def _group(
         self, halves: Halves, lessons: Sequence[Sequence[Lesson]], seeds: range
     ) -> Iterator[dict[str, object]]:
@@ -153,14 +149,14 @@ class Bench:
             return
         runs = []
         for seed in seeds:
-            found, state = self._trained(halves, self._none, lessons, seed)
+            found, state = self._trained(halves, {}, lessons, seed)
             runs.append((found, state))
             yield self._keep(OWN, seed, found)
         best = max((found for found, _ in runs), key=lambda one: (one["validation"], -one["validation_loss"]))
         spent = sum(found["seconds"] for found, _ in runs)
         yield self._keep("best of three", seeds[0], best | {"seconds": spent})
         mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
-        own, read, recipe = self._begun(halves, self._none, lessons[0])
+        own, read, recipe = self._begun(halves, {}, lessons[0])
         weights.restore(own.tail, mean)  # type: ignore[arg-type]
         told = self._scored(own, read, recipe, lessons)
         yield self._keep("average of three", seeds[0], told | {"seconds": spent})
@@ -216,8 +212,8 @@ class Bench:
         recipe = Recipe.model_validate({"data": "x", "base": self.set.base, **change})
         return defaults.resolved(recipe, self.ready.base, self.task)
 
-    def _cut(self, change: Mapping[str, Any]) -> Halves:
-        recipe = self._settings(change)
+    def _cut(self) -> Halves:
+        recipe = self._settings({})
         depth, rank = int(recipe.tail_layers), int(recipe.rank)
         halves = cut(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)
         halves.prime(self.ready.prime)

@@ -4,13 +4,12 @@ Knows templates, lessons and answering; nothing of where activations are kept.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from azubi import scope
-from azubi.activations import ActivationCache
 from azubi.answering import Answering, Form, WrittenAnswers, completed
 from azubi.base.cut import find_layers, to_dtype
 from azubi.base.lazy import HEAD
@@ -21,16 +20,15 @@ from azubi.data.settling import question
 from azubi.data.template import Template
 from azubi.errors import SettingError
 from azubi.generate import Writer, averaged
-from azubi.halves.first_half import FirstHalf
+from azubi.halves.first_half import Behind, FirstHalf
 from azubi.halves.loading import count, last_layers, loaded
 from azubi.tail.batch import Lesson, Reader
 from azubi.tail.frozen import FrozenLanguage
 from azubi.tail.language import LanguageTail
-from azubi.trunk.filling import Filled
 from azubi.trunk.model import Trunk
 
 
-class DecoderHalves:
+class DecoderHalves(Behind):
     """A decoder that writes its answers."""
 
     def __init__(
@@ -112,20 +110,6 @@ class DecoderHalves:
         """Prime, prompt and answer."""
         return len(self._template.encode(self._prime, example.turns, example.answer))
 
-    def fill(
-        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
-    ) -> Iterator[Filled]:
-        """As the first half does it."""
-        return self.first.fill(cache, lessons, depths)
-
-    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
-        """As the first half does it."""
-        return self.first.lacking(cache, lessons)
-
-    def reader(self, cache: ActivationCache | None) -> Reader:
-        """As the first half does it."""
-        return self.first.reader(cache)
-
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """A decoder starts as it is."""
 
@@ -162,10 +146,6 @@ class DecoderHalves:
         to_dtype(tail, self.dtype)
         tail.head.to_dtype(self.dtype)
         return tail.eval()
-
-    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
-        """As the first half does it."""
-        return self.first.held(sequences)
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of the tokens up to the one that predicts the answer; none of them sees what follows."""

@@ -4,13 +4,12 @@ Knows lessons and answering; nothing of where activations are kept.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from azubi import scope
-from azubi.activations import ActivationCache
 from azubi.answering import Answering, ChosenAnswers, Form
 from azubi.base.cut import find_layers, to_dtype
 from azubi.base.model import Base
@@ -20,16 +19,15 @@ from azubi.data.settling import question
 from azubi.data.template import encode_plain
 from azubi.errors import SettingError
 from azubi.generate import Chooser, averaged
-from azubi.halves.first_half import FirstHalf
+from azubi.halves.first_half import Behind, FirstHalf
 from azubi.halves.loading import count, last_layers, loaded
 from azubi.tail.batch import Lesson, Reader
 from azubi.tail.frozen import FrozenLabels
 from azubi.tail.label import LabelTail
-from azubi.trunk.filling import Filled
 from azubi.trunk.model import NO_PRIME, Trunk
 
 
-class EncoderHalves:
+class EncoderHalves(Behind):
     """An encoder whose pooled output is labelled. It takes no instruction."""
 
     def __init__(
@@ -92,20 +90,6 @@ class EncoderHalves:
         """The text."""
         return len(encode_plain(self.base.tokenizer, example.turns))
 
-    def fill(
-        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
-    ) -> Iterator[Filled]:
-        """As the first half does it."""
-        return self.first.fill(cache, lessons, depths)
-
-    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
-        """As the first half does it."""
-        return self.first.lacking(cache, lessons)
-
-    def reader(self, cache: ActivationCache | None) -> Reader:
-        """As the first half does it."""
-        return self.first.reader(cache)
-
     def begin(self, lessons: Sequence[Lesson], read: Reader) -> None:
         """Start the head as a nearest-centroid classifier."""
         self.tail.start_from_means(lessons, read, 64)
@@ -144,10 +128,6 @@ class EncoderHalves:
     def knows(self, answer: str) -> bool:
         """A label of the contract."""
         return answer in self._contract.labels
-
-    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
-        """As the first half does it."""
-        return self.first.held(sequences)
 
     def vectors(self, lessons: Sequence[Lesson], read: Reader) -> scope.Matrix:
         """Of all tokens, or what is kept of them."""

@@ -116,6 +116,30 @@ class FirstHalf:
         )
 
 
+class Behind:
+    """What lies behind a first half, and leaves to it all that is said of activations."""
+
+    first: FirstHalf
+
+    def fill(
+        self, cache: ActivationCache, lessons: Sequence[Lesson], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
+        """As the first half does it."""
+        return self.first.fill(cache, lessons, depths)
+
+    def lacking(self, cache: ActivationCache, lessons: Sequence[Lesson]) -> list[Lesson]:
+        """As the first half does it."""
+        return self.first.lacking(cache, lessons)
+
+    def reader(self, cache: ActivationCache | None) -> Reader:
+        """As the first half does it."""
+        return self.first.reader(cache)
+
+    def held(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """As the first half does it."""
+        return self.first.held(sequences)
+
+
 class _Remembering:
     """Reads the cache, keeps what it read as long as there is room, and computes what is not there."""
 

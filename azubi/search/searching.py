@@ -383,7 +383,7 @@ class _Search:
                 )
 
     def _train(self, setting: Setting, halving: Halving, outcome: _Outcome) -> Tries:
-        looked, seen = None, 0.0
+        looked = seen = 0.0
         bench, load = self.benches[setting.base], self.estimate.load(setting)
         work = load.work(setting.tail_layers, setting.rank)
         with closing(bench.train(setting, self.cache, self.estimate.count)) as happenings:
@@ -396,7 +396,7 @@ class _Search:
                     outcome.work += work.step(happened.tokens, happened.targets, load.prime)
                     share = happened.step / happened.steps
                     last = happened.step * setting.epochs % happened.steps == 0
-                    if looked is None:
+                    if not seen:
                         # The first step takes what only first ones do, and the tail was made before it.
                         looked, seen = now, share
                     elif now - looked >= _LOOK or last:
@@ -405,7 +405,7 @@ class _Search:
                         yield self._progress(f"{setting.words}, epoch {happened.epoch} of {setting.epochs}")
                         self._watch(outcome, self._reserve(setting))
                 elif isinstance(happened, training.Epoch):
-                    self.estimate.checked(setting, now - (now if looked is None else looked))
+                    self.estimate.checked(setting, now - looked)
                     looked = now
                     outcome.curve.append(_epoch(happened))
                     if happened.epoch < setting.epochs:

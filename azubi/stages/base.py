@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from azubi import defaults, halves
 from azubi import events as ev
-from azubi.base import probe
 from azubi.base.model import Base
 from azubi.base.opening import open_base
 from azubi.base.probe import Machine
@@ -74,11 +73,7 @@ def cut_base(sitting: Sitting, data: Data, searched: Searched | None) -> Generat
     if data.parent is not None:
         data.parent.check_base(base.sha256)
     recipe = defaults.resolved(recipe, base, contract.task)
-    if searched is not None:
-        machine = searched.machine
-    else:
-        dtype, threads = sitting.number_format(recipe)
-        machine = probe.probe(dtype, threads, recipe.device)
+    machine = searched.machine if searched is not None else sitting.machine(recipe)
     both = halves.cut(
         base,
         contract,

@@ -9,7 +9,6 @@ from collections.abc import Generator
 from dataclasses import dataclass
 
 from azubi import events as ev
-from azubi.base import probe
 from azubi.base.probe import Machine
 from azubi.search import searching
 from azubi.search.allowance import Allowance
@@ -50,7 +49,7 @@ def search(sitting: Sitting, data: Data) -> Generator[ev.Event, None, Searched]:
     earlier = sitting.work.earlier
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = sitting.begun + seconds(recipe.budget) - spent
-    machine = probe.probe(*sitting.number_format(recipe), recipe.device)
+    machine = sitting.machine(recipe)
     quest = Quest(recipe, data.contract, data.split, data.system, machine, sitting.home)
     with contextlib.closing(caching.opened(sitting.home, data.version, recipe.cache)) as cache:
         found = yield from searching.search(quest, Allowance(deadline), cache, sitting.work.folder, earlier)

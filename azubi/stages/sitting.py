@@ -1,13 +1,14 @@
 """One sitting at a run: a process that begins it, or goes on with it.
 
-Knows the run's folder and its clock; nothing of stages.
+Knows the run's folder, its clock and the machine; nothing of stages.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from azubi import events as ev
-from azubi.base.probe import DtypeName
+from azubi.base import probe
+from azubi.base.probe import Machine
 from azubi.runs import Run
 from azubi.settings import Recipe
 
@@ -24,9 +25,16 @@ class Sitting:
     """Whether the plan is all that is wanted: it is worth a rehearsal then, however short the run would be,
     and nothing is kept that only a run needs."""
 
-    def number_format(self, recipe: Recipe) -> tuple[DtypeName, int | None]:
-        """Number format and threads: as the recipe says; what was measured first holds to the end."""
+    def machine(self, recipe: Recipe) -> Machine:
+        """Measure the machine, with number format and threads as the recipe says; a run that is gone on with
+        keeps those that it began with.
+
+        Raises:
+            SettingError: there is no such device.
+        """
+        dtype, threads = recipe.dtype, recipe.threads
         for event in self.work.earlier:
             if isinstance(event, ev.BaseReady | ev.SearchPlanned):
-                return ("bfloat16" if event.dtype == "bfloat16" else "float32"), event.threads
-        return recipe.dtype, recipe.threads
+                dtype, threads = "bfloat16" if event.dtype == "bfloat16" else "float32", event.threads
+                break
+        return probe.probe(dtype, threads, recipe.device)
