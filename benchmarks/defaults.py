@@ -8,7 +8,7 @@ is the share of test answers wholly right (of a base that writes: each token giv
 The defaults run with several orders of examples, variants with fewer. What can be made of three tails stands
 beside one tail: the average of their weights, and the best of them by validation, which costs the same.
 
-One JSON file for each run lies in benchmarks/results/defaults; what is there is not run again.
+One JSON file for each run lies in .bench/results/defaults; what is there is not run again.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from azubi.tail.batch import Lesson, Reader
 from azubi.tail.training import Ended, Epoch
 from benchmarks import data, machine
 
-RESULTS = machine.ROOT / "benchmarks" / "results" / "defaults"
+RESULTS = machine.RESULTS / "defaults"
 GROUP = 3
 """Tails that are averaged."""
 

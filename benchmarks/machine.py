@@ -11,6 +11,8 @@ import psutil
 from azubi.base import probe
 
 ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / ".bench" / "results"
+"""What is measured here stays here: git ignores the folder, and the pages in docs/ hold the tables."""
 _QUIET = 0.5
 """Load average (of the last minute) up to which a machine counts as quiet before a cell begins."""
 
@@ -25,8 +27,17 @@ def facts(threads: int) -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "bfloat16": probe.has_bfloat16(threads),
+        "amx": has_amx(),
         "commit": commit(),
     }
+
+
+def has_amx() -> bool:
+    """Whether the processor has matrix units for bfloat16 (Intel AMX); where /proc does not tell, no."""
+    try:
+        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def now() -> str:
@@ -44,11 +55,17 @@ def is_quiet() -> bool:
     return load() <= _QUIET
 
 
+def identity(threads: int) -> dict[str, object]:
+    """What two measurements must share to stand in one table: the hardware and the measured code."""
+    facts_here = facts(threads)
+    return {name: facts_here[name] for name in ("cpu", "cores", "threads", "memory_gib", "system", "commit")}
+
+
 def commit() -> str:
-    """The commit that is checked out, with a plus if files were changed since; empty outside of git."""
+    """The last commit that touched the code, with a plus if it was changed since; empty outside of git."""
     try:
-        name = _git("rev-parse", "--short", "HEAD")
-        changed = _git("status", "--porcelain", "--", "azubi", "benchmarks", ":!benchmarks/results")
+        name = _git("log", "-1", "--format=%h", "--", "azubi", "benchmarks")
+        changed = _git("status", "--porcelain", "--", "azubi", "benchmarks")
     except (OSError, subprocess.CalledProcessError):
         return ""
     return name + ("+" if changed else "")

@@ -5,7 +5,7 @@
 For each recipe `azubi plan` is run, and then `azubi tune`, each in a process and both in one home of its own,
 as a person would. What was planned for trunk, an epoch, training, evaluation, the whole, memory and disk
 is set beside what it took; where training ended early, the plan is taken for the epochs that were made.
-Results lie in benchmarks/results/plan, one file a recipe; --table shows those that are there. The limits
+Results lie in .bench/results/plan, one file a recipe; --table shows those that are there. The limits
 keep each recipe to a few minutes on one core.
 """
 
@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.data import SHARED
 from benchmarks.machine import ROOT
 
-RESULTS = ROOT / "benchmarks" / "results" / "plan"
+RESULTS = ROOT / ".bench" / "results" / "plan"
 BOUND = 0.25
 """What the plan may be off by."""
 

@@ -5,6 +5,7 @@ A cell that was stopped half-way leaves nothing: its two sides would not have ru
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -22,13 +23,31 @@ Result = dict[str, Any]
 class Store:
     """The results of one form of the benchmark."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, machine: Mapping[str, object]) -> None:
+        """Results in `folder`; only those made on `machine` (see `machine.identity`) count."""
         self.folder = folder
+        self.machine = machine
 
     def read(self, cell: Cell) -> Result | None:
-        """What was measured of a cell as it is defined now; None if nothing was."""
-        found = self._load(cell.name)
-        return found if found is not None and found["cell"] == as_json(cell) else None
+        """What was measured of a cell as it is defined now, on this machine, with this code; else None."""
+        result = self._load(cell.name)
+        return result if result is not None and not self.stale(cell) else None
+
+    def stale(self, cell: Cell) -> str:
+        """Why a stored result does not count here and now; empty if it does, or if there is none."""
+        result = self._load(cell.name)
+        if result is None:
+            return ""
+        if _as_measured(result["cell"]) != _as_measured(as_json(cell)):
+            return "the cell was defined differently"
+        for name, here in self.machine.items():
+            if (there := result["machine"].get(name)) != here:
+                return f"it was measured with {name} {there}, here it is {here}"
+        return "the code has changes that are not committed" if self._changed else ""
+
+    @property
+    def _changed(self) -> bool:
+        return str(self.machine.get("commit", "")).endswith("+")
 
     def write(self, cell: Cell, result: Result) -> None:
         """Keep a cell's result.
@@ -83,6 +102,11 @@ def check_fair(result: Result) -> None:
     ):
         if len(found) > 1:
             raise ValueError(f"The two sides had different {what}: {' and '.join(sorted(found))}.")
+
+
+def _as_measured(cell: Result) -> Result:
+    """A cell's definition without what does not change what is measured."""
+    return {name: value for name, value in cell.items() if name not in ("minutes", "faster")}
 
 
 def as_json(cell: Cell) -> Any:

@@ -41,7 +41,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from azubi import files
 from benchmarks import machine
 
-RESULTS = machine.ROOT / "benchmarks" / "results" / "stream"
+RESULTS = machine.RESULTS / "stream"
 CELLS = ("trunk", "lora", "full", "answer")
 TAIL, RANK = 2, 16
 LENGTH, BATCH, ANSWER, STEPS = 128, 8, 16, 3

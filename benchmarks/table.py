@@ -178,7 +178,8 @@ def _machines(results: Iterable[Result]) -> str:
     for result in results:
         facts, versions = result["machine"], _versions(result)
         where = (
-            f"* {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads, "
+            f"* {facts['cpu']} {'with' if facts.get('amx') else 'without'} AMX, {facts['cores']} cores, "
+            f"{facts['threads']} threads, "
             f"{facts['memory_gib']} GiB, {facts['system']}, Python {facts['python']}, "
             f"azubi at {facts['commit'] or 'no commit'}; {versions}"
         )

@@ -20,7 +20,6 @@ from benchmarks.cells import Cell, Form, cells
 from benchmarks.sides import PEERS, Bench, SideError
 from benchmarks.store import Store
 
-RESULTS = machine.ROOT / "benchmarks" / "results"
 PAGE = machine.ROOT / "docs" / "benchmarks.md"
 
 
@@ -28,7 +27,9 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command; gives the exit code: 1 if a cell failed, 2 if nothing can be run."""
     given = _arguments().parse_args(words)
     form: Form = "short" if given.short else "long"
-    store = Store(given.results / form)
+    probe.use_threads(given.threads)
+    here = machine.identity(_threads())
+    store = Store(given.results / form, here)
     chosen = [one for one in cells(form) if not given.only or any(word in one.name for word in given.only)]
     if not chosen:
         print(f"No cell is named like that; there are: {', '.join(one.name for one in cells(form))}")
@@ -47,13 +48,17 @@ def main(words: Sequence[str] | None = None) -> int:
     return _run(chosen, store, given)
 
 
-def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int:
-    probe.use_threads(given.threads)
+def _threads() -> int:
     import torch
 
+    return torch.get_num_threads()
+
+
+def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int:
     clock = _Clock()
-    threads = torch.get_num_threads()
-    bench = Bench(given.work, store, Store(given.results), threads, clock.tell, given.short)
+    shared = Store(given.results, store.machine)
+    bench = Bench(given.work, store, shared, _threads(), clock.tell, given.short)
+    clock.tell(_announced(chosen, store, again=given.again, short=given.short))
     failed = False
     try:
         for number, cell in enumerate(chosen, start=1):
@@ -80,6 +85,8 @@ def _measured(cell: Cell, bench: Bench, *, again: bool, only_choose: bool) -> bo
     if found is not None:
         bench.tell(f"done on {found['began'][:10]}; --again measures it again")
     else:
+        if stale := bench.store.stale(cell):
+            bench.tell(f"measured anew: {stale}")
         try:
             found = bench.measure(cell)
             bench.store.write(cell, found)
@@ -88,6 +95,22 @@ def _measured(cell: Cell, bench: Bench, *, again: bool, only_choose: bool) -> bo
             return False
     bench.tell(table.line(cell, found))
     return True
+
+
+def _announced(chosen: Sequence[Cell], store: Store, *, again: bool, short: bool) -> str:
+    """What is about to be measured, on what, and about how long that takes."""
+    todo = [
+        cell for cell in chosen if not data.SOURCES[cell.data].lacking and (again or store.read(cell) is None)
+    ]
+    machine_name = f"{store.machine['cpu']}, {store.machine['threads']} threads"
+    if not todo:
+        return f"everything was measured on this machine ({machine_name}); --again measures it again"
+    minutes = sum(cell.minutes for cell in todo)
+    choices = "" if short else ", and up to as long again where rates are not chosen yet"
+    return (
+        f"{len(todo)} of {len(chosen)} cells to measure on {machine_name}: about {minutes:.0f} minutes on "
+        f"two cores of an AMD EPYC with AVX-512{choices}; longer on slower ones. Keep the machine quiet."
+    )
 
 
 def _list(chosen: Sequence[Cell], store: Store) -> None:
@@ -121,7 +144,7 @@ def _arguments() -> argparse.ArgumentParser:
         "--table", action="store_true", help="print what is measured, put it into docs/benchmarks.md"
     )
     parser.add_argument("--threads", type=int, help="processor threads of both sides; else all cores")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the results are kept")
+    parser.add_argument("--results", type=Path, default=machine.RESULTS, help="where the results are kept")
     parser.add_argument("--work", type=Path, default=machine.ROOT / ".bench", help="scratch folder")
     return parser
 

@@ -22,18 +22,14 @@ def run(began, ended, seconds=10.0, score=0.8, **more):
     }
 
 
+HERE = {"cpu": "a processor", "cores": 2, "threads": 1, "memory_gib": 8, "system": "Linux", "commit": "abc"}
+"""What `machine.identity` says where these results were made."""
+
+
 def result(ours=None, rival=None):
     """A cell's result: two runs of ours, one of the rival's."""
     return {
-        "machine": {
-            "cpu": "a processor",
-            "cores": 2,
-            "threads": 1,
-            "memory_gib": 8,
-            "system": "Linux",
-            "python": "3.11",
-            "commit": "abc",
-        },
+        "machine": HERE | {"python": "3.11"},
         "began": "2026-01-01T10:00:00+00:00",
         "mode": "float32",
         "ours": ours or [run(0, 1, 10.0, 0.8), run(1, 2, 14.0, 0.9)],

@@ -5,20 +5,20 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.store import Store
-from tests.benchmarks.cells import CELL, result, run
+from tests.benchmarks.cells import CELL, HERE, result, run
 
 
 def test_a_cell_is_read_back(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     assert store.read(CELL) is None
     store.write(CELL, result())
-    found = Store(tmp_path).read(CELL)
+    found = Store(tmp_path, HERE).read(CELL)
     assert found is not None
     assert found["rival"] == result()["rival"]
 
 
 def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     store.write(CELL, result())
     assert store.read(replace(CELL, epochs=3)) is None
 
@@ -34,7 +34,7 @@ def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):
     ],
 )
 def test_sides_that_cannot_be_compared_are_refused(tmp_path, ours, rival, complaint):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     with pytest.raises(ValueError, match=complaint):
         store.write(CELL, result(ours, rival))
     assert store.read(CELL) is None
@@ -42,11 +42,11 @@ def test_sides_that_cannot_be_compared_are_refused(tmp_path, ours, rival, compla
 
 def test_a_side_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="both sides"):
-        Store(tmp_path).write(CELL, result() | {"rival": []})
+        Store(tmp_path, HERE).write(CELL, result() | {"rival": []})
 
 
 def test_a_choice_holds_on_its_own_basis_only(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     store.choose("rate", ["a", (1, 2)], 0.1, {"0.1": 3.0})
     assert store.choice("rate", ["a", (1, 2)])["chosen"] == 0.1
     assert store.choice("rate", ["a", (1, 3)]) is None

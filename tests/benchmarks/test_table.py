@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import data, table
 from benchmarks.store import Store
-from tests.benchmarks.cells import CELL, result, run
+from tests.benchmarks.cells import CELL, HERE, result, run
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_result_whose_sides_ran_apart_gives_no_ratio():
 
 
 def test_the_table_tells_what_is_met_and_what_is_not(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     slow = replace(CELL, name="slow")
     store.write(CELL, result())
     store.write(slow, result(rival=[run(3, 4, 24.0, 0.99, peak_bytes=1500)]))
@@ -50,7 +50,7 @@ def test_the_table_tells_what_is_met_and_what_is_not(tmp_path):
 
 
 def test_shares_of_the_peak_have_their_own_table(tmp_path):
-    store = Store(tmp_path)
+    store = Store(tmp_path, HERE)
     shares = {
         "dtype": "float32",
         "peak_gflops": 150.0,
@@ -65,10 +65,10 @@ def test_shares_of_the_peak_have_their_own_table(tmp_path):
 
 def test_what_is_not_measured_is_named(tmp_path, monkeypatch):
     lacking = data.Source("tiny", "labels", None, lambda *_: ([], []), ("nowhere.csv",))
-    text = table.render([CELL], Store(tmp_path))
+    text = table.render([CELL], Store(tmp_path, HERE))
     assert "tiny-lora: not measured yet" in text
     monkeypatch.setitem(data.SOURCES, "tiny", lacking)
-    assert "tiny-lora: skipped, nowhere.csv not found" in table.render([CELL], Store(tmp_path))
+    assert "tiny-lora: skipped, nowhere.csv not found" in table.render([CELL], Store(tmp_path, HERE))
 
 
 def test_a_table_takes_the_place_of_the_one_before(tmp_path):

@@ -10,6 +10,7 @@ from benchmarks.cells import Cell, Method
 from benchmarks.sides import Bench, SideError
 from benchmarks.store import Store
 from tests import tiny
+from tests.benchmarks.cells import HERE, result
 
 RIVAL = """
 import json, shutil, sys, time
@@ -76,8 +77,8 @@ def quick(monkeypatch, tmp_path):
 def bench(tmp_path):
     """A bench in its short form; what it tells is in `told`."""
     told: list[str] = []
-    store = Store(tmp_path / "results" / "short")
-    made = Bench(tmp_path / "work", store, Store(tmp_path / "results"), 1, told.append, True)
+    store = Store(tmp_path / "results" / "short", HERE)
+    made = Bench(tmp_path / "work", store, Store(tmp_path / "results", HERE), 1, told.append, True)
     made.told = told
     return made
 
@@ -151,6 +152,7 @@ def command(cell, monkeypatch, tmp_path):
     """The command, with the tiny cell and another one after it."""
     second = replace(cell, name="second")
     monkeypatch.setattr(train, "cells", lambda form: (cell, second))
+    monkeypatch.setattr(train.machine, "identity", lambda threads: HERE)
 
     def run(*words):
         return train.main(
@@ -183,8 +185,6 @@ def fake(measured):
 
 
 def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeypatch, capsys):
-    from tests.benchmarks.cells import result
-
     monkeypatch.setattr(Bench, "measure", fake([result(), KeyboardInterrupt()]))
     assert command() == 130
     assert "finished cells are kept" in capsys.readouterr().out
@@ -197,8 +197,6 @@ def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeyp
 
 
 def test_a_cell_that_fails_does_not_stop_the_others(command, monkeypatch, capsys):
-    from tests.benchmarks.cells import result
-
     monkeypatch.setattr(Bench, "measure", fake([SideError("broken"), result()]))
     assert command() == 1
     told = capsys.readouterr().out
@@ -223,3 +221,44 @@ def test_without_the_rivals_libraries_it_says_how_to_get_them(command, monkeypat
 def test_an_unknown_name_is_answered_with_the_known_ones(command, capsys):
     assert command("--only", "nonsense") == 2
     assert "tiny-rival" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "reason"),
+    [
+        ({"cpu": "another processor"}, "measured with cpu a processor, here it is another processor"),
+        ({"threads": 2}, "measured with threads 1, here it is 2"),
+        ({"commit": "def"}, "measured with commit abc, here it is def"),
+        ({"commit": "abc+"}, "measured with commit abc, here it is abc+"),
+    ],
+)
+def test_what_was_measured_elsewhere_or_on_other_code_is_measured_anew(
+    command, monkeypatch, capsys, elsewhere, reason
+):
+    monkeypatch.setattr(Bench, "measure", fake([result(), result()]))
+    assert command() == 0
+    monkeypatch.setattr(train.machine, "identity", lambda threads: HERE | elsewhere)
+    again = iter([result(), result()])
+    made_here = [cell | {"machine": cell["machine"] | elsewhere} for cell in again]
+    monkeypatch.setattr(Bench, "measure", fake(made_here))
+    assert command() == 0
+    shown = capsys.readouterr().out
+    assert shown.count(f"measured anew: it was {reason}") == 2
+    assert shown.count("2 of 2 cells to measure") == 2
+
+
+def test_how_long_it_takes_is_said_beforehand(command, cell, monkeypatch, capsys):
+    slow = replace(cell, minutes=7.4), replace(cell, name="second", minutes=5)
+    monkeypatch.setattr(train, "cells", lambda form: slow)
+    monkeypatch.setattr(Bench, "measure", fake([result(), result()]))
+    assert command() == 0
+    first = capsys.readouterr().out.splitlines()[0]
+    assert "2 of 2 cells to measure on a processor, 1 threads: about 12 minutes" in first
+    assert command() == 0
+    assert "everything was measured on this machine" in capsys.readouterr().out
+
+
+def test_a_fresh_clone_has_no_results_to_show(tmp_path):
+    assert not (train.machine.ROOT / "benchmarks" / "results").exists()
+    ignored = (train.machine.ROOT / ".gitignore").read_text().splitlines()
+    assert f"/{train.machine.RESULTS.parent.name}/" in ignored

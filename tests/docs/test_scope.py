@@ -46,7 +46,7 @@ def test_its_figures_were_measured():
     items = probe()
     assert f"{len(items)} short questions" in text
     assert f"{sum(one.language == 'de' for one in items)} are German" in text
-    found = json.loads((ROOT / "benchmarks/results/scope/clinc150-minilm.json").read_text())
+    found = json.loads((Path(__file__).parent / "scope-clinc150-minilm.json").read_text())
     score, passed = found["interval"], found["candidates"]["combined"]["false_alarms"]
     assert f"AUROC {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" in text
     assert f"{passed:.0%} of those pass".replace("%", " %") in text
