@@ -166,7 +166,8 @@ def test_neither_activations_nor_tokens_lie_open_on_disk(cache, home):
     cache.write([(ORIGIN.key(TOKENS), content)])
     cache.close()
     plain = content.numpy().tobytes()
-    for file in (one for one in home.rglob("*") if one.is_file()):
+    assert len(shards(home)) == 1
+    for file in (path for path in home.rglob("*") if path.is_file()):
         stored = file.read_bytes()
         for start in range(0, len(plain), 16):
             assert plain[start : start + 16] not in stored

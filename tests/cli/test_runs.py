@@ -50,7 +50,7 @@ def test_a_table_of_runs(home, done, capsys):
     out = capsys.readouterr().out
     other, whole = (next(line for line in out.splitlines() if run in line.split()) for run in (half, done))
     assert "unfinished" in other and "–" in other
-    assert ("done" in whole and "57 % (51–63 %)" in whole) or "57 %" in whole
+    assert "done" in whole and "57 %" in whole
     assert "azubi resume" in out
     assert main(["runs", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["runs"]

@@ -101,7 +101,7 @@ def test_masking_is_done_once(text):
 def test_stand_ins_leave_nothing_of_what_was_found(text):
     done = treated(text, "pseudonym").prompt
     for span in Scanner(PATTERNS).find(text):
-        assert span.of(text) not in done or span.of(text) in text.replace(span.of(text), "", 1)
+        assert done.count(span.of(text)) < text.count(span.of(text)), span
 
 
 @given(texts, st.sampled_from(["mask", "pseudonym"]))
