@@ -300,11 +300,15 @@ class Recipe(BaseModel):
     query: str | None = None
     """What to ask the database: one SELECT."""
     sheet: str | None = None
-    """Sheet of an Excel file; the first one if not given."""
+    """Sheet of an Excel file; the one that has the columns if not given."""
+    header: int | None = Field(None, ge=1)
+    """Row of CSV or a sheet that names the columns, as a spreadsheet counts; found out if not given."""
     encoding: str | None = None
     """Character encoding of text files, such as cp1252; found out if not given."""
     delimiter: str | None = Field(None, min_length=1, max_length=3)
     """What parts the columns of CSV, such as ; or \\t for a tab; found out if not given."""
+    escape: str | None = Field(None, min_length=1, max_length=1)
+    """Sign before a quote inside quotes in CSV, such as \\ ; without it such quotes are written twice."""
     answers: Path | None = None
     """Table with a row per document of a folder; its answers.csv (or .tsv, .xlsx, …) if not given."""
     file: str = "file"

@@ -30,7 +30,7 @@ from azubi.tail import private
 
 _MAPPING = {
     *("prompt", "answer", "id", "group", "time", "weight", "turns"),
-    *("query", "sheet", "encoding", "delimiter", "file"),
+    *("query", "sheet", "header", "encoding", "delimiter", "escape", "file"),
 }
 """The settings by which sources become rows, as far as there are such."""
 _LABELS = 5

@@ -19,6 +19,14 @@ _ROLES: Mapping[str, Role] = {
     "model": "assistant",
 }
 
+COLUMNS = frozenset(
+    (
+        *("messages", "conversations", "system", "prompt", "completion"),
+        *("instruction", "input", "output", "history"),
+    )
+)
+"""The columns that conversations in these forms are made of."""
+
 Talk = tuple[tuple[Turn, ...], str]
 """What was said up to the answer, and the answer."""
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from azubi.data.reading.delimited import columns
+from azubi.data.reading.header import columns
 from azubi.data.reading.row import Row
 from azubi.errors import DataError, SettingError
 from azubi.settings import DatabaseUrl

@@ -4,85 +4,130 @@ A record that is broken (a quote that never ends, a cell too many) is left out a
 reading goes on behind that line. Knows nothing of what the columns mean.
 """
 
+import contextlib
 import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
 
+from azubi.data.reading import header
+from azubi.data.reading.header import Lacks, columns
 from azubi.data.reading.row import Rejected, Row, shortened
 from azubi.data.reading.text import Line, Text
 from azubi.errors import DataError, SettingError
+from azubi.settings import Recipe
 
 _DELIMITERS = ",;\t|"
+ESCAPED = "--escape '\\\\'"
 _LOOKED_AT = 200
 """Lines from which the delimiter is found out."""
+
+
+_SEP = re.compile(r'"?sep=([^\r\n"])"?\s*', re.IGNORECASE)
+"""The first line by which a file tells Excel its delimiter."""
 
 
 class Broken(Exception):
     """A record that cannot be parsed; says why."""
 
 
-def rows(text: Text, delimiter: str, most: int) -> Iterator[Row | Rejected]:
-    """One row per record behind the header; `most` characters of one record.
+@dataclass(frozen=True)
+class Dialect:
+    """How a text is parted into cells."""
+
+    delimiter: str
+    escape: str | None = None
+    """Stands before a quote inside quotes; there it may stand before itself and the delimiter, too."""
+    sep_line: bool = False
+    """Whether the first line only tells the delimiter."""
+
+    def reader(self, lines: "Iterator[str] | _Source", *, strict: bool) -> Iterator[list[str]]:
+        """The records of some lines."""
+        return csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape, strict=strict)
+
+    def prepared(self, line: str) -> str:
+        """A line such that the sign for escaping stays where it escapes nothing, as in C:\\temp."""
+        if self.escape is None or self.escape not in line:
+            return line
+        sign = re.escape(self.escape)
+        followed = rf'{sign}(["{sign}{re.escape(self.delimiter)}\r\n]?)'
+        return re.sub(followed, lambda found: found[0] if found[1] else 2 * found[0], line)
+
+
+def rows(
+    text: Text, dialect: Dialect, recipe: Recipe, lacks: Lacks, notes: list[str]
+) -> Iterator[Row | Rejected]:
+    """One row per record below the header; rows above it are passed over, which `notes` say.
 
     Raises:
-        DataError: there is no header.
+        DataError: there is no header, or it is not clear which row it is.
     """
-    records = _records(text, delimiter, most)
-    header = next((record for record in records if isinstance(record, Rejected) or any(record[1])), None)
-    if header is None:
+    records = _records(text, dialect, recipe.limits.row)
+    head = list(islice(records, header.LOOKED_AT))
+    named = [record for record in head if not isinstance(record, Rejected) and any(record[1])]
+    if not head or not (named or any(isinstance(record, Rejected) for record in head)):
         raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
-    if isinstance(header, Rejected):
+    first = next(record for record in head if isinstance(record, Rejected) or any(record[1]))
+    cells = [(number, cells) for number, cells, _ in named]
+    found = header.find(cells, lacks, recipe.header, text.name, notes) if named else None
+    if isinstance(first, Rejected) and (found is None or found.lacks is not None):
         raise DataError(
-            f"{text.name}: the header in line {header.line:,} cannot be read: {header.reason}.",
+            f"{text.name}: the header in line {first.line:,} cannot be read: {first.reason}.",
             "Correct it, or name --encoding and --delimiter.",
         )
-    names = columns(header[1])
-    for record in records:
+    assert found is not None
+    for record in chain(head, records):
         if isinstance(record, Rejected):
-            yield record
-        elif any(record[1]):
-            yield _row(names, *record)
+            if record.line > found.number:
+                yield record
+        elif record[0] > found.number and any(record[1]):
+            yield _row(found.names, *record)
 
 
-def columns(header: Sequence[str]) -> list[str]:
-    """The names of the columns; a name that came before gets a number."""
-    names: list[str] = []
-    seen: dict[str, int] = {}
-    for cell in header:
-        name = cell.strip()
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return names
-
-
-def delimiter(text: Text, name: str | None) -> str:
-    """What parts the columns: as given, or what fits the first lines best.
+def dialect(text: Text, recipe: Recipe, lacks: Lacks) -> Dialect:
+    """How columns are parted: as given, as the first line tells Excel, or what fits the first lines best.
 
     Raises:
-        SettingError: what was given is not one character.
+        SettingError: a sign that was given is not one character.
     """
-    if name is not None:
-        given = {"\\t": "\t", "tab": "\t"}.get(name, name)
-        if len(given) != 1 or given in '"\r\n\0':
-            raise SettingError(
-                f"The delimiter {name!r} is not one character.", "Common ones are , ; | and \\t for a tab."
-            )
-        return given
     head = [f"{line}\n" for line in text.head(_LOOKED_AT)]
-    return max(_DELIMITERS, key=lambda sign: _fit(head, sign))
+    told = _SEP.fullmatch(head[0]) if head else None
+    escape = _escape(recipe.escape)
+    if recipe.delimiter is not None:
+        sign = {"\\t": "\t", "tab": "\t"}.get(recipe.delimiter, recipe.delimiter)
+        if len(sign) != 1 or sign in '"\r\n\0':
+            raise SettingError(
+                f"The delimiter {recipe.delimiter!r} is not one character.",
+                "Common ones are , ; | and \\t for a tab.",
+            )
+        return Dialect(sign, escape, told is not None)
+    if told:
+        return Dialect(told[1], escape, sep_line=True)
+    guesses = (Dialect(sign, escape) for sign in _DELIMITERS)
+    return max(guesses, key=lambda guess: _fit(head, guess, lacks))
 
 
-def _fit(head: Sequence[str], sign: str) -> tuple[float, int]:
-    """How many records have as many cells as the header, if it has several; and how many it has."""
-    reader = csv.reader(head, delimiter=sign)
-    try:
-        widths = [len(record) for record in reader if record]
-    except csv.Error:
-        widths = []
+def _escape(sign: str | None) -> str | None:
+    if sign is not None and (sign in '"\r\n\0' or sign.isalnum() or sign.isspace()):
+        raise SettingError(f"The sign {sign!r} cannot escape quotes.", "The common one is a backslash.")
+    return sign
+
+
+def _fit(head: Sequence[str], guess: Dialect, lacks: Lacks) -> tuple[bool, float, int]:
+    """Whether a row has the names that are asked for; how many rows are as wide as it (else as the first), if
+    that has several cells; and how wide it is."""
+    records: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        records += filter(None, guess.reader(map(guess.prepared, head), strict=False))
+    looked = enumerate(records[: header.LOOKED_AT])
+    place = next((place for place, cells in looked if lacks(columns(cells)) is None), None)
+    widths = [len(record) for record in records[place or 0 :]]
     if not widths or widths[0] < 2:
-        return 0.0, 0
-    return round(sum(width == widths[0] for width in widths) / len(widths), 1), widths[0]
+        return place is not None, 0.0, 0
+    alike = sum(width == widths[0] for width in widths) / len(widths)
+    return place is not None, round(alike, 1), widths[0]
 
 
 def _row(names: Sequence[str], line: int, cells: Sequence[str], raw: str) -> Row | Rejected:
@@ -90,15 +135,15 @@ def _row(names: Sequence[str], line: int, cells: Sequence[str], raw: str) -> Row
         cells = cells[: len(names)]
     if len(cells) != len(names):
         told = f"has {len(cells):,} cell{'s' * (len(cells) != 1)}, but the header has {len(names):,}"
-        return Rejected(line, told, shortened(raw))
+        return Rejected(line, told + _likely(raw), shortened(raw))
     return Row(line, dict(zip(names, cells, strict=True)), raw)
 
 
-def _records(text: Text, delimiter: str, most: int) -> Iterator[tuple[int, list[str], str] | Rejected]:
+def _records(text: Text, dialect: Dialect, most: int) -> Iterator[tuple[int, list[str], str] | Rejected]:
     """Number (as a spreadsheet counts rows), cells and beginning of each record."""
     csv.field_size_limit(max(csv.field_size_limit(), int(most)))
-    source = _Source(text, most)
-    reader = csv.reader(source, delimiter=delimiter, strict=True)
+    source = _Source(text, dialect, most)
+    reader = dialect.reader(source, strict=True)
     number = 0
     while True:
         source.taken.clear()
@@ -108,8 +153,10 @@ def _records(text: Text, delimiter: str, most: int) -> Iterator[tuple[int, list[
         except StopIteration:
             return
         except (csv.Error, Broken) as error:
-            yield Rejected(number, _in_words(str(error)), shortened(source.resume().text))
-            reader = csv.reader(source, delimiter=delimiter, strict=True)
+            begun = source.resume().text
+            likely = _likely(begun) if dialect.escape is None else ""
+            yield Rejected(number, _in_words(str(error)) + likely, shortened(begun))
+            reader = dialect.reader(source, strict=True)
             continue
         first = source.taken[0]
         if fault := next((line for line in source.taken if line.fault), None):
@@ -121,8 +168,9 @@ def _records(text: Text, delimiter: str, most: int) -> Iterator[tuple[int, list[
 class _Source:
     """Feeds the parser with lines, and remembers those of the record it is at."""
 
-    def __init__(self, text: Text, most: int) -> None:
-        self._lines = iter(text)
+    def __init__(self, text: Text, dialect: Dialect, most: int) -> None:
+        self._lines = islice(text, int(dialect.sep_line), None)
+        self._dialect = dialect
         self._again: deque[Line] = deque()
         self._most = most
         self.taken: list[Line] = []
@@ -143,13 +191,18 @@ class _Source:
             raise Broken(
                 f"has more than {self._most:,} characters (limits.row): a quote may be opened and not closed"
             )
-        return line.text
+        return self._dialect.prepared(line.text)
 
     def resume(self) -> Line:
         """Give up the record, of which the first line is returned; the others are read anew."""
         first, *rest = self.taken
         self._again.extendleft(reversed(rest))
         return first
+
+
+def _likely(raw: str) -> str:
+    """What may be behind a broken record."""
+    return f"; its quotes may be escaped with a backslash ({ESCAPED})" if '\\"' in raw else ""
 
 
 def _in_words(cause: str) -> str:

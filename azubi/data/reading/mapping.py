@@ -66,20 +66,35 @@ class Columns:
         Raises:
             DataError: names the columns that are there.
         """
-        there = dict.fromkeys(columns).keys()
-        if self._form(there) is not None:
-            needed: list[tuple[str, str]] = []
-        else:
-            needed = [(column, "prompt") for column in self._prompt.columns]
-            needed += [(column, "answer") for column in self._answers()]
-        for column, what in [*needed, *((column, what) for what, column in self._about.items())]:
-            if column not in there:
+        for column, what in self._needed(columns):
+            if column not in columns:
                 raise DataError(f"{name} {_lacks(column, columns)}.", _which(what))
-            if f"{column} (2)" in there:
+            if f"{column} (2)" in columns:
                 raise DataError(
                     f"{name} has two columns “{column}”, and it is not said which of them is the {what}.",
                     "Give each column a name of its own.",
                 )
+
+    def lacks(self, columns: Sequence[str]) -> str | None:
+        """The first column that is needed and is not among these; None if all are there."""
+        return next((column for column, _ in self._needed(columns) if column not in columns), None)
+
+    def used(self, columns: Sequence[str]) -> list[str]:
+        """Those of a table's columns that examples are made of; all where one is lacking, to name them."""
+        if self.lacks(columns) is not None:
+            return list(columns)
+        wanted = {column for column, _ in self._needed(columns)}
+        if self._form(dict.fromkeys(columns).keys()) is not None:
+            wanted |= chat.COLUMNS
+        return [column for column in columns if column in wanted]
+
+    def _needed(self, columns: Sequence[str]) -> list[tuple[str, str]]:
+        """Each column that a table has to have, and what for."""
+        needed = [(column, what) for what, column in self._about.items()]
+        if self._form(dict.fromkeys(columns).keys()) is None:
+            answers = ((column, "answer") for column in self._answers())
+            needed = [*((column, "prompt") for column in self._prompt.columns), *answers, *needed]
+        return needed
 
     def example(self, row: Row) -> Example | Rejected:
         """Make an example of a row, or say why that cannot be."""
@@ -146,7 +161,7 @@ class Columns:
 
 
 def _which(what: str) -> str:
-    more = " (what is asked: --prompt, the right answer: --answer)" if what in ("prompt", "answer") else ""
+    more = {"prompt": " (what is asked)", "answer": " (the right answer)"}.get(what, "")
     return f"Name the right column with --{what}{more}."
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from azubi.data.example import Example
+from azubi.data.reading.delimited import ESCAPED
 from azubi.data.reading.mapping import NO_ANSWER, NO_PROMPT
 from azubi.data.reading.row import Rejected
 from azubi.data.reading.source import Source
@@ -124,6 +125,7 @@ def _remedy(first: Sequence[Rejected]) -> str:
 
 
 _REMEDIES = (
+    (ESCAPED, f"If a backslash stands before the quotes in these rows, say so: {ESCAPED}."),
     (
         "has no column",
         "Name the right column with --prompt (what is asked) and --answer (the right answer).",

@@ -22,6 +22,13 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Stands for a value that its source holds, but that cannot be read: rows that use it are rejected."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """One row: its place, its values by column, and how it stood in the source."""
 
@@ -93,13 +100,22 @@ def plain(value: object) -> Any:
     return _rare(value)
 
 
+_MOST_WHOLE = 10**80
+"""Whole decimals up to this are whole numbers; no database has longer ones."""
+
+
 def _number(value: Decimal) -> Any:
     if value.is_nan():
         return None
-    return int(value) if value == value.to_integral_value() and abs(value) < 10**18 else float(value)
+    if value == value.to_integral_value() and abs(value) < _MOST_WHOLE:
+        return int(value)
+    # What a float would round stays text, digit by digit.
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
 def _rare(value: object) -> Any:
+    if isinstance(value, Unreadable):
+        raise Unusable(value.reason)
     if isinstance(value, UUID | timedelta):
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):

@@ -4,7 +4,7 @@ Knows nothing of what is done with them.
 """
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +19,15 @@ from azubi.data.reading.row import Rejected, Row
 from azubi.data.reading.text import Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
+
+_FITTING = {
+    "sheet": "Excel file and has no sheets",
+    "header": "table of text or Excel",
+    "escape": "CSV",
+    "delimiter": "CSV",
+    "encoding": "text file",
+}
+"""What the settings fit that not every source has a use for."""
 
 
 @dataclass
@@ -68,7 +77,9 @@ class Source:
             SettingError: a setting does not fit it.
         """
         folder = self.path is not None and self.path != STDIN and self.path.is_dir()
-        columns = Columns(self.recipe, documents.TEXT if folder else None)
+        self._columns = columns = Columns(self.recipe, documents.TEXT if folder else None)
+        self._joined = (documents.TEXT,) if folder else ()
+        """What is joined to the columns of a table of answers."""
         most, empty = self.recipe.limits.rows, True
         with contextlib.closing(self._rows()) as rows:
             for number, row in enumerate(rows, start=1):
@@ -86,7 +97,7 @@ class Source:
         self._even = True
         """Whether every row has the same columns."""
         if self.path is None:
-            self._tell_sheet()
+            self._tell_unused(*_FITTING)
             assert self.recipe.sql is not None and self.recipe.query is not None
             yield from database.rows(self.recipe.sql, self.recipe.query)
         elif self.path != STDIN and self.path.is_dir():
@@ -104,22 +115,38 @@ class Source:
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
             if start.startswith(parquet.MAGIC):
-                self._tell_sheet()
+                self._tell_unused(*_FITTING)
                 with seekable(file, path) as whole:
-                    yield from parquet.rows(whole, name, limits.office)
+                    yield from parquet.rows(whole, name, limits.office, self._used, self.notes)
             elif start.startswith((archive.MAGIC, workbook.OLD)):
+                self._tell_unused("escape", "delimiter", "encoding")
                 with seekable(file, path) as whole:
-                    yield from workbook.rows(whole, name, self.recipe.sheet, limits)
+                    yield from workbook.rows(whole, name, self.recipe, self._lacks, self.notes)
             else:
-                self._tell_sheet()
+                self._tell_unused("sheet")
                 more = samples(path) if self.recipe.encoding is None else b""
                 yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row, more))
 
-    def _tell_sheet(self) -> None:
-        if self.recipe.sheet is not None:
-            self.notes.append(
-                f"{self.name} is no Excel file and has no sheets: sheet ({self.recipe.sheet}) is not used."
-            )
+    def _lacks(self, columns: Sequence[str]) -> str | None:
+        """The first column that is asked for and is neither among these nor joined to them."""
+        if self._joined and self.recipe.file not in columns:
+            return self.recipe.file
+        return self._columns.lacks([*columns, *self._joined])
+
+    def _used(self, columns: Sequence[str]) -> list[str]:
+        """Those of these columns that are read."""
+        if self._lacks(columns) is not None:
+            return list(columns)
+        used = self._columns.used([*columns, *self._joined])
+        return [name for name in columns if name in used or (self._joined and name == self.recipe.file)]
+
+    def _tell_unused(self, *settings: str) -> None:
+        """Say which of some settings are given, though what is read has nothing of the kind."""
+        for setting in settings:
+            documents_use_it = setting == "encoding" and self._joined
+            if (value := getattr(self.recipe, setting)) is not None and not documents_use_it:
+                what = _FITTING[setting]
+                self.notes.append(f"{self.name} is no {what}: {setting} ({value}) is not used.")
 
     def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
         if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
@@ -131,14 +158,17 @@ class Source:
             )
         if (form := self._json(path, text)) is not None:
             self._even = False
+            self._tell_unused("header", "escape", "delimiter")
             yield from jsonl.rows(text) if form == "lines" else listed.rows(text, self.recipe.limits.row)
             return
-        sign = delimited.delimiter(text, self.recipe.delimiter)
-        if self.recipe.delimiter is None and sign not in ",;\t":
+        dialect = delimited.dialect(text, self.recipe, self._lacks)
+        guessed = self.recipe.delimiter is None and not dialect.sep_line
+        if guessed and dialect.delimiter not in ",;\t":
             self.notes.append(
-                f"{text.name} was read with columns parted by “{sign}”; --delimiter says otherwise."
+                f"{text.name} was read with columns parted by “{dialect.delimiter}”; "
+                "--delimiter says otherwise."
             )
-        yield from delimited.rows(text, sign, self.recipe.limits.row)
+        yield from delimited.rows(text, dialect, self.recipe, self._lacks, self.notes)
 
     def _json(self, path: Path, text: Text) -> Literal["lines", "list"] | None:
         """Whether it is JSON, and of which form."""

@@ -40,6 +40,70 @@ def test_a_wrong_guess_can_be_overridden(file):
             read(path, delimiter=wrong)
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+def test_the_line_that_tells_excel_the_delimiter(file, first, encoding):
+    path = file(f"{first}\r\nprompt;answer\r\na, b;x\r\nc, d;y\r\n".encode(encoding), "a.csv")
+    reading = read(path)
+    assert pairs(reading) == [("a, b", "x"), ("c, d", "y")]
+    assert [one.line for one in reading.examples] == [2, 3]  # Excel does not count it
+    assert pairs(read(path, delimiter=";")) == pairs(reading)
+    assert pairs(read(file("sep=\t\nprompt\tanswer\na;b\tx\n", "b.csv"))) == [("a;b", "x")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_a_title_above_the_header_is_passed_over_and_that_is_told(file, delimiter):
+    title = f"List of claims{delimiter}{delimiter}\n\nall lines\n"
+    path = file(title + table([("a", "x"), ("b", "y")], delimiter), "a.csv")
+    reading = read(path)
+    assert pairs(reading) == [("a", "x"), ("b", "y")] and reading.examples[0].line == 5
+    assert "named in row 4" in reading.notes[-1] and "--header says otherwise" in reading.notes[-1]
+    assert pairs(read(path, header=4)) == pairs(reading)
+    assert "has no column “body”" in refused(path, prompt="body").problem
+    assert "no row 17 with names of columns" in refused(path, header=17).problem
+
+
+def test_a_row_with_the_names_below_the_header_is_not_taken_for_it(file):
+    path = file("note,team\na,x\nprompt,answer\nb,y\n", "a.csv")
+    assert "row 3, but row 1 above it" in refused(path).problem
+    assert [one.prompt for one in read(path, "note", "team").examples] == ["a", "prompt", "b"]
+
+
+ESCAPED = r"""prompt,answer
+"He said \"hi\", then left",x
+"C:\temp",y
+"ends with \\",x
+"two "" signs",y
+"a \"",x
+"""
+
+
+def test_quotes_that_are_escaped(file):
+    reading = read(file(ESCAPED, "a.csv"), escape="\\")
+    assert [one.prompt for one in reading.examples] == [
+        'He said "hi", then left',
+        "C:\\temp",
+        "ends with \\",
+        'two " signs',
+        'a "',
+    ]
+    with pytest.raises(SettingError, match="cannot escape quotes"):
+        read(file(ESCAPED, "a.csv"), escape="x")
+
+
+def test_that_quotes_may_be_escaped_is_told_where_rows_fail(file):
+    error = refused(file(ESCAPED, "a.csv"))
+    assert "may be escaped with a backslash" in error.problem and "--escape '\\\\'" in error.remedy
+    plain = refused(file('prompt,answer\n"a" b,x\n', "b.csv"))
+    assert "--escape" not in str(plain)
+
+
+def test_settings_that_a_source_has_no_use_for_are_told(file):
+    path = file('{"prompt": "a", "answer": "x"}\n')
+    notes = read(path, sheet="A", header=2, escape="\\", delimiter=";").notes
+    assert len(notes) == 4 and all("is not used" in note for note in notes)
+
+
 @pytest.mark.parametrize(
     "encoding", ["cp1252", "utf-16", "utf-8-sig", "mac_roman", "cp850", "utf-16-le", "utf-32"]
 )

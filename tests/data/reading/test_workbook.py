@@ -24,7 +24,7 @@ def book(tmp_path):
     ]:
         first.append(row)
     second = made.create_sheet("Claims 2024")
-    second["B3"], second["C3"] = "prompt", "answer"
+    second["B3"], second["C3"], second["B2"] = "prompt", "answer", "All claims"
     second["B4"], second["C4"] = "c", date(2024, 2, 3)
     second["B5"], second["C5"] = "d", True
     made.save(path)
@@ -32,10 +32,11 @@ def book(tmp_path):
 
 
 def test_values_and_row_numbers(book):
-    reading = read(book)
+    reading = read(book, sheet="Sheet")
     assert pairs(reading) == [("a", "5"), ("b", "2.5")]
     assert [one.line for one in reading.examples] == [2, 4]
     assert read(book, "prompt", "n").examples[1].answer == "2024-02-03T04:05:00"
+    assert not reading.notes
 
 
 def test_a_sheet_of_what_has_none_is_told(tmp_path):
@@ -53,6 +54,74 @@ def test_another_sheet_that_does_not_begin_at_the_corner(book):
     ]
     error = refused(book, sheet="Claims")
     assert "no sheet “Claims”; it has “Sheet”, “Claims 2024”" in error.problem and "--sheet" in error.remedy
+
+
+def test_the_sheet_that_alone_has_the_columns_is_read_and_that_is_told(book):
+    (note,) = read(book, "prompt", "n").notes
+    assert "the sheets “Sheet”, “Claims 2024”; “Sheet” is read" in note and "--sheet" in note
+
+
+def test_sheets_that_might_all_be_meant_are_named_and_none_is_read(book):
+    error = refused(book)
+    assert "2 sheets with the columns that are asked for: “Sheet”, “Claims 2024”" in error.problem
+    assert "--sheet “Sheet”" in error.remedy
+    error = refused(book, prompt="body")
+    assert "no sheet with the column “body”: “Sheet” has “prompt”, “answer”, “n”; “Claims" in error.problem
+    assert pairs(read(book, header=3)) == [("c", "2024-02-03"), ("d", "true")]
+
+
+def grown(tmp_path, rows, *merged):
+    path = tmp_path / "grown.xlsx"
+    made = openpyxl.Workbook()
+    for row in rows:
+        made.active.append(row)
+    for cells in merged:
+        made.active.merge_cells(cells)
+    made.save(path)
+    return path
+
+
+def test_merged_cells_stand_in_each_of_their_rows(tmp_path):
+    rows = [
+        ("line", "note"),
+        ("motor", "a"),
+        (None, "b"),
+        ("home", "c"),
+        (None, None),
+        (None, "d"),
+        (None, "e"),
+    ]
+    reading = read(grown(tmp_path, rows, "A2:A3", "A4:A6"), "note", "line", limits={"rejected": 0.5})
+    assert pairs(reading) == [("a", "motor"), ("b", "motor"), ("c", "home"), ("d", "home")]
+    assert [(one.line, one.reason) for one in reading.rejected] == [(7, "no answer")]
+    (note,) = reading.notes
+    assert "merged over several rows" in note and "3 of “line”" in note
+
+
+def test_a_header_of_two_rows_below_a_title(tmp_path):
+    rows = [
+        ("Claims of 2026", None, None),
+        (None, None, None),
+        ("line", "customer", None),
+        (None, "name", "note"),
+        ("motor", "Ada", "a"),
+        ("home", "Bob", "b"),
+    ]
+    path = grown(tmp_path, rows, "A3:A4", "B3:C3")
+    reading = read(path, "{name}: {note}", "line")
+    assert pairs(reading) == [("Ada: a", "motor"), ("Bob: b", "home")]
+    (note,) = reading.notes
+    assert "named in row 4" in note and "“Claims of 2026”" in note and "--header" in note
+    assert read(path, "{name}: {note}", "line", header=4).notes == ()
+    assert "no row 2 with names" in refused(path, header=2).problem
+
+
+def test_a_header_that_may_be_another_row(tmp_path):
+    path = grown(tmp_path, [("a", "b"), ("prompt", "answer"), ("c", "x"), ("d", "y")])
+    error = refused(path)
+    assert "in row 2, but row 1 above it" in error.problem and "--header 2" in error.remedy
+    assert pairs(read(path, header=2)) == [("c", "x"), ("d", "y")]
+    assert len(read(path, "a", "b", header=1).examples) == 3
 
 
 def rewritten(book, change):
