@@ -190,6 +190,20 @@ def explained(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def scratch_room() -> Iterator[None]:
+    """Turn the word for a full disk, where a temporary file is written, into one that names its folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFull(
+            f"The disk is full: what is read could not be put by in {tempfile.gettempdir()}.",
+            "Free some space there, or name another folder in the variable TMPDIR.",
+        ) from error
+
+
 def _number(error: Exception) -> int:
     """The system's number of the error; 0 if it is not the system's."""
     if isinstance(error, OSError):

@@ -62,6 +62,8 @@ def _rules(given: object) -> object:
 Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
 Duration = Annotated[str, AfterValidator(_checked)]
 Moment = Annotated[str, BeforeValidator(_moment)]
+DecimalSign = Literal[".", ","]
+DateOrder = Literal["day-first", "month-first"]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
 
 
@@ -84,8 +86,11 @@ class RecordField(BaseModel):
     """The column that holds the value."""
     type: Literal["string", "number", "integer", "boolean"] | None = None
     """What the value is made into; left as the source has it if not given (in CSV, text)."""
-    decimal: Literal[".", ","] | None = None
-    """Decimal sign of numbers that are text; with it, the other sign may group digits: 1.234,56."""
+    decimal: DecimalSign | None = None
+    """Decimal sign of numbers that are text; the other sign may group digits: 1.234,56. The column tells it
+    if not given, and where it cannot, azubi asks."""
+    empty: bool | Literal["unknown"] | None = None
+    """What an empty cell means where true or false is asked: true, false, or unknown (null)."""
 
 
 Record = dict[str, RecordField]
@@ -317,6 +322,10 @@ class Recipe(BaseModel):
     """Column that holds what is asked, or text with columns in braces: "{subject}: {body}"."""
     answer: Annotated[str | Record, BeforeValidator(_answer)] = "answer"
     """Column of the right answer, or a record: "{line: lob, sum: {column: amt, type: number}}"."""
+    decimal: DecimalSign | None = None
+    """Decimal sign of numbers that are text, in fields that name none; their columns tell it if not given."""
+    dates: DateOrder | None = None
+    """Whether 03/04/2025 begins with day or month, where the column of times does not tell."""
     group: str | None = None
     """Column by which rows belong together, such as the policy; one group stays on one side of the split."""
     time: str | None = None

@@ -30,7 +30,7 @@ from azubi.tail import private
 
 _MAPPING = {
     *("prompt", "answer", "id", "group", "time", "weight", "turns"),
-    *("query", "sheet", "header", "encoding", "delimiter", "escape", "file"),
+    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "escape", "file"),
 }
 """The settings by which sources become rows, as far as there are such."""
 _LABELS = 5
@@ -76,6 +76,7 @@ def prepare(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.
     _check_settings(recipe)
     parent = parents.find(recipe.from_, sitting.home) if recipe.from_ is not None else None
     brought = yield from read(sitting, recipe, passing)
+    recipe = brought.recipe
     rows = rows_of((yield from withheld(sitting, recipe, brought.parts)))
     version = version_of(rows)
     found = material.parted(sitting.home, version, rows, recipe)

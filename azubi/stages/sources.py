@@ -13,6 +13,7 @@ from azubi.data.example import Example
 from azubi.data.personal import policy
 from azubi.data.reading import Reading, Rejected, Source, read_source
 from azubi.data.versions.row import Part
+from azubi.errors import DataError
 from azubi.settings import Recipe
 from azubi.stages.sitting import Sitting
 from azubi.stages.wording import some
@@ -38,6 +39,8 @@ class Brought:
     parts: Parts
     hashes: dict[str, str]
     """SHA-256 of each source, by its name."""
+    recipe: Recipe
+    """With what the columns have shown: how they write numbers and dates."""
 
 
 def read_passing(recipe: Recipe) -> Passing:
@@ -59,7 +62,12 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
     hashes: dict[str, str] = {}
     rejected: list[str] = []
     for setting, named in _sources(recipe).items():
-        source, found = passing.pop(setting) if setting in passing else (named, read_source(named))
+        if setting in passing:
+            source, found = passing.pop(setting)
+        else:
+            source = replace(named, recipe=recipe)
+            found = read_source(source)
+        recipe = _agreed(recipe, source)
         name = source.path.name if source.lasting and source.path is not None else source.name
         hashes[source.name if name in hashes else name] = source.sha256(found.examples)
         for note in found.notes:
@@ -71,7 +79,38 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
             files.write_text(path, "".join(f"{line}\n" for line in rejected))
             yield ev.Notice(text=_told(name, left_out, None if sitting.plan_only else path))
         parts[setting] = found.examples
-    return Brought(parts, hashes)
+    return Brought(parts, hashes, recipe)
+
+
+def _agreed(recipe: Recipe, source: Source) -> Recipe:
+    """The recipe with what a source has shown of how numbers and dates are written.
+
+    Raises:
+        DataError: an earlier source has shown the opposite.
+    """
+    before, shown = _ways(recipe), _ways(source.recipe)
+    for name in before:
+        if before[name] and shown[name] and before[name] != shown[name]:
+            raise DataError(
+                f"{source.name}: {name} is written with “{shown[name]}”, and in the other data with "
+                f"“{before[name]}”.",
+                "Write both alike.",
+            )
+    settled: dict[str, object] = {"dates": recipe.dates or source.recipe.dates}
+    if not isinstance(recipe.answer, str):
+        settled["answer"] = {
+            name: field.model_copy(update={"decimal": field.decimal or shown[f"the field “{name}”"]})
+            for name, field in recipe.answer.items()
+        }
+    return recipe.model_copy(update=settled)
+
+
+def _ways(recipe: Recipe) -> dict[str, str | None]:
+    """How numbers and dates are written, as far as it is known."""
+    ways: dict[str, str | None] = {"the time": recipe.dates}
+    if not isinstance(recipe.answer, str):
+        ways |= {f"the field “{name}”": field.decimal for name, field in recipe.answer.items()}
+    return ways
 
 
 def _sources(recipe: Recipe) -> dict[Part, Source]:

@@ -44,7 +44,7 @@ def test_bringing_your_data(blocks, monkeypatch):
     told = list(Source.of(recipe_from(Path("claims.yaml"), {})).stream())
     flags = {
         "prompt": "{subject}: {body}",
-        "answer": '{line: lob, amount: {column: amount, type: number, decimal: ","}}',
+        "answer": "{line: lob, amount: {column: amount, type: number}}",
     }
     assert [one.id for one in told] == [
         one.id for one in Source.of(recipe_from(Path("claims.csv"), flags)).stream()

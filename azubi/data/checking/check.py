@@ -34,10 +34,11 @@ from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals, Subject, Tokens
 from azubi.data.contract import Task
 from azubi.data.example import Example
-from azubi.data.finding import Finding, Level
+from azubi.data.finding import Case, Finding, Level
 from azubi.data.personal import policy
 from azubi.data.reading import Rejected, Source
 from azubi.data.reading.reading import source as source_of
+from azubi.data.reading.styles import Undecided
 from azubi.data.suspects import Features, check_suspects, spelling_features
 from azubi.errors import DataError
 from azubi.settings import Recipe
@@ -131,6 +132,8 @@ class Input:
     rows: Iterable[Example | Rejected]
     notes: Sequence[str] = ()
     """May be empty until the rows were read."""
+    undecided: Sequence[Undecided] = ()
+    """What can be read in two ways; may be empty until then, too."""
 
 
 def examine(
@@ -177,8 +180,11 @@ def examine(
         recipe.patterns,
         recipe.names,
     )
-    notes = [*data.notes, *(test.notes if test else ())]
-    found = [_note(text) for text in notes] + list(_found(subject, checks, seconds, hear))
+    inputs = [data, *([test] if test else ())]
+    found = [_ambiguous(one, given.name) for given in inputs for one in given.undecided]
+    found += [_note(text) for given in inputs for text in given.notes] + list(
+        _found(subject, checks, seconds, hear)
+    )
     if recipe.personal_data in ("mask", "pseudonym"):
         found = list(_discreet(found, recipe))
     check = Check(
@@ -242,14 +248,38 @@ def check_recipe(
     data = Source.of(recipe)
     test = Source(recipe, recipe.test_data) if recipe.test_data is not None else None
     return examine(
-        Input(data.name, data.stream(), data.notes),
-        Input(test.name, test.stream(), test.notes) if test else None,
+        _input(data, data),
+        _input(test, data) if test else None,
         recipe=recipe,
         folder=folder,
         tokens_for=tokens_for,
         features=features,
         checks=checks,
         hear=hear,
+    )
+
+
+def _input(source: Source, data: Source) -> Input:
+    """A source as it is checked; a test is read as the `data`, which were read before it, have shown."""
+    undecided: list[Undecided] = []
+
+    def rows() -> Iterator[Example | Rejected]:
+        source.recipe = data.recipe
+        yield from source.stream(undecided)
+
+    return Input(source.name, rows(), source.notes, undecided)
+
+
+def _ambiguous(one: Undecided, name: str) -> Finding:
+    return Finding(
+        kind="ambiguous_values",
+        level="error",
+        title=f"{name}: {one.problem}",
+        count=one.count,
+        cases=tuple(Case(lines=(line,), text=text) for line, text in one.cases),
+        why="Read in the wrong way, an amount is a thousand times too small and a date months away; nothing "
+        "later would show it.",
+        remedy=one.remedy,
     )
 
 

@@ -4,21 +4,19 @@ An Arrow stream in a temporary file that has no name: it vanishes with the proce
 it holds the company's data. Knows nothing of where examples come from, nor what is looked for in them.
 """
 
-import errno
 import io
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import astuple
 from functools import partial
 from typing import Any
 
 import pyarrow
 
+from azubi import files
 from azubi.data.example import Example, Turn
-from azubi.errors import DiskFull
 
 _ROWS, _CHARACTERS = 10_000, 8 << 20
 """Most of each in one batch of the file."""
@@ -97,7 +95,7 @@ class Spool:
     def _write(self) -> None:
         if self._waiting:
             self._counts.append(len(self._waiting))
-            with _room():
+            with files.scratch_room():
                 self._writer.write_batch(_packed(self._waiting))
         self._waiting, self._characters = [], 0
 
@@ -105,7 +103,7 @@ class Spool:
         """What reads each batch of the file, if it is called before the next one is asked for."""
         if self._writer is not None:
             self._write()
-            with _room():
+            with files.scratch_room():
                 self._writer.close()
                 self._file.flush()
             self._writer = None
@@ -127,19 +125,6 @@ class _Again(io.RawIOBase):
         count = os.preadv(self._number, [buffer], self._place)
         self._place += count
         return count
-
-
-@contextmanager
-def _room() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise DiskFull(
-            f"The disk is full: what is checked could not be put by in {tempfile.gettempdir()}.",
-            "Free some space there, or name another folder in the variable TMPDIR.",
-        ) from error
 
 
 def _packed(examples: Sequence[Example]) -> Any:

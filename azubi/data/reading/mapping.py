@@ -13,8 +13,9 @@ from azubi.data.reading import chat, value
 from azubi.data.reading.chat import Talk
 from azubi.data.reading.phrase import Phrase
 from azubi.data.reading.row import Rejected, Row, Unusable, rejected, written
+from azubi.data.reading.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
 from azubi.errors import DataError, SettingError
-from azubi.settings import Recipe
+from azubi.settings import Recipe, RecordField
 
 NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
@@ -59,6 +60,47 @@ class Columns:
             for name in ("id", "group", "time", "weight")
             if (column := getattr(recipe, name)) is not None
         }
+        self._fields = _field_styles(recipe)
+        weight, time = self._about.get("weight"), self._about.get("time")
+        self._weights = NumberStyle("the weight", weight, recipe.decimal) if weight else None
+        self._times = DateStyle("the time", time, recipe.dates) if time else None
+        self.styles: tuple[Style, ...] = tuple(
+            style for style in (*self._fields.values(), self._weights, self._times) if style is not None
+        )
+        """Of the columns that can only be read once all rows were seen: see `settle`."""
+
+    def see(self, row: Row) -> None:
+        """Let a row show how its columns write numbers, dates, true and false."""
+        for style in self.styles:
+            if style.column in row.values:
+                style.see(row.line, row.values[style.column])
+
+    def settle(self) -> list[Undecided]:
+        """Read from now on as the rows have shown. What they leave open is returned, and not read."""
+        if not isinstance(self._answer, str):
+            self._answer = {name: self._settled(name, field) for name, field in self._answer.items()}
+        for name, style in (("weight", self._weights), ("time", self._times)):
+            if style is not None and any(style.undecided()):
+                del self._about[name]
+        return [one for style in self.styles for one in style.undecided()]
+
+    def _settled(self, name: str, field: RecordField) -> RecordField:
+        style = self._fields.get(name)
+        if style is not None and any(style.undecided()):
+            return field.model_copy(update={"type": None})
+        return (
+            field.model_copy(update={"decimal": style.decimal}) if isinstance(style, NumberStyle) else field
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was settled, as the recipe says it: so other rows are read the same way."""
+        return {"answer": self._answer} | ({"dates": self._times.order} if self._times else {})
+
+    def remarks(self) -> str:
+        """How the columns are read, as far as a person should know; empty if there is nothing to say."""
+        told = [(style.name, list(style.remarks())) for style in self.styles]
+        return "; ".join(f"{name}: {', '.join(parts)}" for name, parts in told if parts)
 
     def check(self, columns: Sequence[str], name: str) -> None:
         """Refuse a table that lacks a column that is named.
@@ -114,8 +156,8 @@ class Columns:
             example,
             key=written(about.get("id")).strip(),
             group=written(about.get("group")).strip(),
-            time=value.moment(about.get("time")),
-            weight=value.weight(about.get("weight")),
+            time=value.moment(about.get("time"), self._times.order if self._times else None),
+            weight=value.weight(about.get("weight"), self._weights.decimal if self._weights else None),
         )
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
@@ -158,6 +200,17 @@ class Columns:
         if column not in values:
             raise Unusable(_lacks(column, list(values)))
         return values[column]
+
+
+def _field_styles(recipe: Recipe) -> dict[str, Style]:
+    styles: dict[str, Style] = {}
+    for name, field in recipe.answer.items() if not isinstance(recipe.answer, str) else ():
+        called = f"the field “{name}”"
+        if field.type in ("number", "integer"):
+            styles[name] = NumberStyle(called, field.column, field.decimal or recipe.decimal)
+        elif field.type == "boolean":
+            styles[name] = BooleanStyle(called, field.column, field.empty)
+    return styles
 
 
 def _which(what: str) -> str:

@@ -4,6 +4,8 @@ Knows nothing of what is done with them.
 """
 
 import contextlib
+import pickle
+import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,6 +18,7 @@ from azubi.data.reading import archive, database, delimited, documents, jsonl, l
 from azubi.data.reading.mapping import Columns
 from azubi.data.reading.opening import STDIN, explained, opened, samples, seekable, told
 from azubi.data.reading.row import Rejected, Row
+from azubi.data.reading.styles import Undecided
 from azubi.data.reading.text import Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -69,17 +72,25 @@ class Source:
             return False
         return self.path.is_file() or not self.path.exists()
 
-    def stream(self) -> Iterator[Example | Rejected]:
+    def stream(self, undecided: list[Undecided] | None = None) -> Iterator[Example | Rejected]:
         """Each example and each row that cannot be used, in the order of the source.
 
+        What can be read in two ways is put into `undecided`, and such fields stay text; without that list it
+        is an error. From then on, `recipe` says how the columns write numbers and dates.
+
         Raises:
-            DataError: the source as a whole cannot be read, or exceeds a limit.
+            DataError: the source as a whole cannot be read, exceeds a limit, or can be read in two ways.
             SettingError: a setting does not fit it.
         """
         folder = self.path is not None and self.path != STDIN and self.path.is_dir()
         self._columns = columns = Columns(self.recipe, documents.TEXT if folder else None)
         self._joined = (documents.TEXT,) if folder else ()
         """What is joined to the columns of a table of answers."""
+        with contextlib.closing(self._checked(columns)) as rows:
+            for row in self._settled(columns, rows, undecided) if columns.styles else rows:
+                yield columns.example(row) if isinstance(row, Row) else row
+
+    def _checked(self, columns: Columns) -> Generator[Row | Rejected, None, None]:
         most, empty = self.recipe.limits.rows, True
         with contextlib.closing(self._rows()) as rows:
             for number, row in enumerate(rows, start=1):
@@ -89,9 +100,34 @@ class Source:
                     if empty and self._even:
                         columns.check(list(row.values), self.name)
                     empty = False
-                    yield columns.example(row)
-                else:
-                    yield row
+                yield row
+
+    def _settled(
+        self, columns: Columns, rows: Iterator[Row | Rejected], undecided: list[Undecided] | None
+    ) -> Iterator[Row | Rejected]:
+        """The rows once more, after all of them have shown how they are to be read.
+
+        They wait in a temporary file without a name: what comes by a pipe or a query comes but once.
+        """
+        with files.scratch_room(), tempfile.TemporaryFile() as file:
+            count = 0
+            for count, row in enumerate(rows, start=1):  # noqa: B007 - the last one counts
+                if isinstance(row, Row):
+                    columns.see(row)
+                pickle.dump(row, file, pickle.HIGHEST_PROTOCOL)
+            found = columns.settle()
+            if found and undecided is None:
+                raise DataError(
+                    f"{self.name}: " + " ".join(one.problem for one in found),
+                    " ".join(dict.fromkeys(one.remedy for one in found)),
+                )
+            (undecided if undecided is not None else []).extend(found)
+            self.recipe = self.recipe.model_copy(update=columns.settings)
+            if told := columns.remarks():
+                self.notes.append(f"{self.name} was read so: {told}.")
+            file.seek(0)
+            for _ in range(count):
+                yield pickle.load(file)
 
     def _rows(self) -> Generator[Row | Rejected, None, None]:
         self._even = True
