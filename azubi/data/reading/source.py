@@ -114,7 +114,8 @@ class Source:
             for count, row in enumerate(rows, start=1):  # noqa: B007 - the last one counts
                 if isinstance(row, Row):
                     columns.see(row)
-                pickle.dump(row, file, pickle.HIGHEST_PROTOCOL)
+                kept = (row.line, row.values, row.raw) if isinstance(row, Row) else row
+                pickle.dump(kept, file, pickle.HIGHEST_PROTOCOL)
             found = columns.settle()
             if found and undecided is None:
                 raise DataError(
@@ -127,7 +128,8 @@ class Source:
                 self.notes.append(f"{self.name} was read so: {told}.")
             file.seek(0)
             for _ in range(count):
-                yield pickle.load(file)
+                kept = pickle.load(file)
+                yield Row(*kept) if isinstance(kept, tuple) else kept
 
     def _rows(self) -> Generator[Row | Rejected, None, None]:
         self._even = True
