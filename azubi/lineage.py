@@ -8,7 +8,7 @@ from pathlib import Path
 
 from azubi import material
 from azubi.data.example import Example
-from azubi.data.neighbours import Neighbours
+from azubi.data.near import Neighbours
 from azubi.data.settling import question
 from azubi.errors import DataError, UnknownData, UnknownSpecialist
 from azubi.package.card import Card

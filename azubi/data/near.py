@@ -1,22 +1,21 @@
-"""Near-duplicates: which texts say nearly the same, found without comparing each with each.
+"""Near-duplicates: which texts say nearly the same, told without comparing each with each.
 
 A text is taken as the set of its words and of its pairs of neighbouring words, in small letters and without
-punctuation; two texts are nearly equal if their sets share enough (Jaccard). Candidates come from a forest
-of MinHash sketches: texts are sorted by their sketch, sixteen times, each time from another place in it,
-and each text is compared with its neighbours there. So the work grows with the number of texts, even where
-all of them follow one template and any fixed banding would put them all into one bucket. Every candidate is
-then verified by its true sets, so nothing is named that is not so; a pair just above the threshold is
-missed now and then.
+punctuation; two texts are near-duplicates if their sets share enough (Jaccard). Of two sets that share eight
+tenths, the two tenths that are rarest in each have elements in common (prefix filtering, Chaudhuri et al.
+2006; two of them, where a set is small: Wang et al. 2012). So texts are put into buckets by their rarest
+elements, and compared within a bucket only. Every pair that is named is verified by its sets. None is missed
+unless more than `_CROWD` different texts share a bucket: then the first and the last before it are compared,
+so the work grows with the number of texts, whatever they are like.
 
 The same texts give the same pairs on every machine and with every version of the libraries, since nothing but
 integer arithmetic decides. Knows nothing of examples, labels or files, nor what a text means: a different
 amount or a "not" is one word like any other.
 """
 
-import os
-import tempfile
+import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
 from typing import NamedTuple, TypeAlias
@@ -24,27 +23,24 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from azubi.data.boilerplate import LONGEST, SharedText
+from azubi.data.side import SIDES, Side
+
 NEAR = 0.8
 """Texts whose sets share this much are nearly equal: of fourteen words one may differ, of a hundred seven. On
 Banking77, 96 % of such pairs have the same label, and 18 % of those between 0.7 and 0.75 have not."""
-LONGEST = 50_000
-"""Characters of a text that are looked at."""
 
-_SKETCH = 64
-"""Smallest hashes kept per text, one byte of each."""
-_TREES = 16
-_DEPTH = 16
-"""Bytes of the sketch by which a tree sorts; each tree begins where the one before it has its fifth."""
-_SHARED = 4
-"""Bytes that neighbours in a tree must share before they are looked at."""
-_NEIGHBOURS = 4
-_SLACK = 3.0
-"""Standard errors by which a sketch may fall short of the threshold before the pair is dropped unverified."""
+_CROWD = 16
+"""Different texts of one bucket with which one is compared: so many of the first, and of those before it."""
+_SMALL = 64
+"""Elements of a set that is put into buckets by two of its rarest elements; a larger one is by each."""
+_BUCKETS = 1 << 25
+"""Places in buckets that are sorted at a time."""
+_FIRST = 64
+"""Texts from which it is first told what they share; then from twice as many, and so on."""
 _CHARACTERS = 1 << 20
 _ELEMENTS = 1 << 21
-"""Worked on at a time: characters when sketching, set elements when verifying."""
-_SLICE = 1 << 15
-"""Hashes per pass, so that they stay in the processor's cache."""
+"""Worked on at a time: characters when sets are made, set elements when they are compared."""
 
 _SEPARATOR, _INSIDE, _ALONE = 0, 1, 2
 _MASK = (1 << 64) - 1
@@ -53,6 +49,7 @@ U8: TypeAlias = NDArray[np.uint8]
 U32: TypeAlias = NDArray[np.uint32]
 U64: TypeAlias = NDArray[np.uint64]
 I64: TypeAlias = NDArray[np.int64]
+F64: TypeAlias = NDArray[np.float64]
 
 
 class Pair(NamedTuple):
@@ -61,24 +58,20 @@ class Pair(NamedTuple):
     first: int
     second: int
     similarity: float
-    """Share of words and word pairs that both have, of those that either has; 1.0 also if only case,
-    spacing or punctuation differ."""
+    """Share of words and word pairs that both have, of those that either has; 1.0 only if nothing but case,
+    spacing or punctuation differs in the whole texts."""
 
 
 class NearIndex:
-    """Texts, added in batches, and the pairs among them that are nearly equal.
+    """Texts, added in batches, and the pairs among them that are nearly equal, without what is `shared`."""
 
-    Takes about 80 bytes of memory per text; the sets lie in a temporary file that has no name and so vanishes
-    with the process.
-    """
-
-    def __init__(self, threshold: float = NEAR) -> None:
+    def __init__(self, threshold: float = NEAR, shared: SharedText | None = None) -> None:
         self.threshold = threshold
-        self._sketches: list[U8] = []
-        self._digests: list[U64] = []
+        self._shared = shared or SharedText()
+        self._elements: list[U32] = []
         self._sizes: list[I64] = []
-        self._sets = tempfile.TemporaryFile(prefix="azubi-near-")  # noqa: SIM115 - closed with the index
-        self._found: tuple[I64, I64, NDArray[np.float64]] | None = None
+        self._digests: list[U64] = []
+        self._table: tuple[I64, I64, F64] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._sizes))
@@ -86,88 +79,122 @@ class NearIndex:
     def add(self, texts: Sequence[str]) -> None:
         """Take in more texts; their places go on from those already there."""
         for part in _portions(texts):
-            sets, sizes, digests = _sets(part)
-            sets.tofile(self._sets)
+            elements, sizes, digests = _sets(part)
+            if self._shared:
+                elements, sizes, _ = _sets([self._shared.without(text) for text in part])
+            self._elements.append(elements)
             self._sizes.append(sizes)
             self._digests.append(digests)
-            self._sketches.append(_sketches(sets, sizes))
-        self._found = None
+        self._table = None
 
     def pairs(self) -> Iterator[Pair]:
-        """Pairs of nearly equal texts, in the order of the second one.
-
-        Among many that are all nearly equal not every pair is named, but enough that they hang together.
+        """Pairs of nearly equal texts, in the order of the second one; of texts with equal sets, each is
+        paired with the first of them, and the first with all others that are near.
         """
-        first, second, similarity = self.table()
-        for one, other, share in zip(first.tolist(), second.tolist(), similarity.tolist(), strict=True):
-            yield Pair(one, other, share)
+        for row in zip(*(column.tolist() for column in self.table()), strict=True):
+            yield Pair(*row)
 
-    def groups(self) -> I64:
-        """For each text the place of the first that it hangs together with, directly or through others."""
-        first, second, _ = self.table()
-        return _joined(len(self), first, second)
-
-    def close(self) -> None:
-        """Give the temporary file back."""
-        self._sets.close()
-
-    def table(self) -> tuple[I64, I64, NDArray[np.float64]]:
+    def table(self) -> tuple[I64, I64, F64]:
         """What `pairs` yields, as three columns: the earlier text, the later one, how alike they are."""
-        if self._found is None:
-            self._found = self._search()
-        return self._found
+        if self._table is None:
+            self._table = self._search()
+        return self._table
 
-    def _search(self) -> tuple[I64, I64, NDArray[np.float64]]:
+    def _search(self) -> tuple[I64, I64, F64]:
         if not len(self):
-            nothing = np.empty(0, np.int64)
-            return nothing, nothing, np.empty(0)
-        self._sets.flush()
-        _, rows, copies = np.unique(np.concatenate(self._digests), return_index=True, return_inverse=True)
-        sizes = np.concatenate(self._sizes)
-        forest = _Forest(np.concatenate(self._sketches)[rows], self.threshold)
-        near = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))]
-        for one, other in forest.candidates():
-            first, second = np.minimum(rows[one], rows[other]), np.maximum(rows[one], rows[other])
-            share = self._jaccard(first, second, sizes)
-            true = share >= self.threshold
-            forest.join(one[true], other[true])
-            near.append((first[true], second[true], share[true]))
-        later = np.flatnonzero(rows[copies] != np.arange(len(copies)))
-        near.append((rows[copies[later]], later, np.ones(len(later))))
-        first, second, share = (np.concatenate(column) for column in zip(*near, strict=True))
-        order = np.lexsort((first, second))
-        return first[order], second[order], share[order]
-
-    def _jaccard(self, first: I64, second: I64, sizes: I64) -> NDArray[np.float64]:
-        ends = np.cumsum(sizes)
-        both = sizes[first] + sizes[second]
-        shares = np.empty(len(first))
-        for part in _slices(both, _ELEMENTS):
-            here = slice(part.start, part.stop)
-            elements = np.concatenate(
-                [self._read(ends[row] - sizes[row], sizes[row]) for row in _interleaved(first, second, here)]
-            ).astype(np.uint64)
-            pair = np.repeat(np.arange(len(both[here]), dtype=np.uint64), both[here])
-            keys = np.sort((pair << np.uint64(32)) | elements)
-            twice = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(32)
-            common = np.bincount(twice.astype(np.int64), minlength=len(both[here]))
-            shares[here] = common / (both[here] - common)
-        return shares
-
-    def _read(self, begin: int, count: int) -> U32:
-        # Read, not mapped: pages of a map would count as this process's memory.
-        return np.frombuffer(os.pread(self._sets.fileno(), int(count) * 4, int(begin) * 4), np.uint32)
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        sets = _Sets.of(np.concatenate(self._elements), np.concatenate(self._sizes))
+        one, other, share = sets.near(len(self), self.threshold)
+        # Sets may be equal where texts are not, by words that are shared or stand there twice.
+        below = np.nextafter(1.0, 0.0)
+        digests = np.concatenate(self._digests)
+        _, head, copies = np.unique(digests, return_index=True, return_inverse=True)
+        head = head[copies]
+        rows, alike = sets.first[sets.of_row], np.arange(len(self))
+        first = [sets.first[one], rows[rows != alike], head[(head != alike) & (head != rows)]]
+        second = [sets.first[other], alike[rows != alike], alike[(head != alike) & (head != rows)]]
+        begin, end = np.concatenate(first), np.concatenate(second)
+        shares = np.concatenate([np.minimum(share, below), np.full(len(end) - len(share), below)])
+        shares[digests[begin] == digests[end]] = 1.0
+        order = np.lexsort((begin, end))
+        return begin[order], end[order], shares[order]
 
 
-def groups(texts: Sequence[str], threshold: float = NEAR) -> list[tuple[int, ...]]:
-    """The groups of two or more texts that hang together, each by the places of its texts in order."""
-    index = NearIndex(threshold)
-    index.add(texts)
-    together: dict[int, list[int]] = {}
-    for place, head in enumerate(index.groups().tolist()):
-        together.setdefault(head, []).append(place)
-    index.close()
-    return [tuple(places) for places in together.values() if len(places) > 1]
+class Neighbours:
+    """Texts in an order, and on which sides of a split those stand that a text is nearly equal to.
+
+    A text is compared with those before it only, and what all share is told from those before it: from the
+    first half at least, up to a power of two; of the first 64, from themselves. So further texts behind them
+    change nothing, once there are 64.
+    """
+
+    def __init__(self, texts: Mapping[str, str], threshold: float = NEAR) -> None:
+        """All texts by their names, in their order; none of them stands on a side yet."""
+        self._threshold = threshold
+        self._texts = list(texts.values())
+        self._rows = {name: row for row, name in enumerate(texts)}
+        self._there = np.zeros(len(texts), np.uint8)
+        """Of each text the sides on which it was put, a bit each."""
+        self._begin = self._end = 0
+        """The texts of the stage that was prepared last."""
+        self._shared = SharedText()
+        self._rests: list[str] = []
+        """What is left of each text without what it shares with many."""
+        self._parts: list[tuple[U32, I64]] = []
+
+    def put(self, name: str, side: Side) -> None:
+        """Let a text be met on a side."""
+        row = self._rows[name]
+        self._reach(row)
+        self._there[row] |= _BIT[side]
+        self._met[self._of_row[row]] |= _BIT[side]
+
+    def sides(self, name: str) -> frozenset[Side]:
+        """The sides on which nearly the same text was put."""
+        return _NAMED[self._bits(name)]
+
+    def rest(self, name: str) -> str:
+        """What is left of a text without what it shares with many, `normalised`."""
+        row = self._rows[name]
+        self._reach(row)
+        return self._rests[row]
+
+    def _bits(self, name: str) -> int:
+        row = self._rows[name]
+        self._reach(row)
+        own = self._of_row[row]
+        begin, end = self._links[own], self._links[own + 1]
+        bits = int(self._met[own])
+        return bits | int(np.bitwise_or.reduce(self._met[self._near[begin:end]])) if begin < end else bits
+
+    def _reach(self, row: int) -> None:
+        while row >= self._end:
+            self._begin, self._end = self._end, min(max(_FIRST, 2 * self._end), len(self._texts))
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """Compare all texts up to the end of the stage, by what those before it share."""
+        known = self._begin or self._end
+        shared = self._shared | SharedText.of(self._texts[:known])
+        new = list(map(shared.without, self._texts[self._begin : self._end]))
+        self._rests += new  # those before keep the one by which they were placed
+        if shared is not self._shared:
+            self._parts = [sets([shared.without(text) for text in self._texts[: self._begin]])]
+        self._shared = shared
+        self._parts.append(sets(new))
+        table = _Sets.of(*(np.concatenate(part) for part in zip(*self._parts, strict=True)))
+        one, other, _ = table.near(known, self._threshold)
+        both = np.concatenate([one, other])
+        order = np.argsort(both, kind="stable")
+        self._near = np.concatenate([other, one])[order]
+        self._links = np.searchsorted(both[order], np.arange(len(table.first) + 1))
+        self._of_row = table.of_row
+        self._met = np.zeros(len(table.first), np.uint8)
+        np.bitwise_or.at(self._met, self._of_row, self._there[: self._end])
+
+
+_BIT: Mapping[Side, int] = {side: 1 << place for place, side in enumerate(SIDES)}
+_NAMED = [frozenset(side for side, bit in _BIT.items() if bits & bit) for bits in range(1 << len(SIDES))]
 
 
 def sets(texts: Sequence[str]) -> tuple[U32, I64]:
@@ -179,58 +206,148 @@ def sets(texts: Sequence[str]) -> tuple[U32, I64]:
     return np.concatenate(elements), np.concatenate(sizes)
 
 
-class _Forest:
-    """Sorts sketches from sixteen places in them and names neighbours that do not hang together yet."""
+class _Sets(NamedTuple):
+    """Different sets of elements, in the order in which they occur first."""
 
-    def __init__(self, sketches: U8, threshold: float) -> None:
-        self._sketches = sketches
-        self._heads = np.arange(len(sketches))
-        error = (threshold * (1 - threshold) / _SKETCH) ** 0.5
-        self._fewest = _SKETCH * max(0.0, threshold - _SLACK * error)
+    elements: U32
+    """Of one set after the other."""
+    sizes: I64
+    first: I64
+    """The row in which each set occurs first."""
+    of_row: I64
+    """The set of each row."""
+
+    @classmethod
+    def of(cls, elements: U32, sizes: I64) -> "_Sets":
+        """The sets of some rows."""
+        begins = np.cumsum(sizes) - sizes
+        digests = np.add.reduceat(_mixed(elements.astype(np.uint64)), begins)
+        _, first, of_row = np.unique(digests, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        number = np.empty_like(order)
+        number[order] = np.arange(len(order))
+        first = first[order]
+        return cls(elements[_places(begins[first], sizes[first])], sizes[first], first, number[of_row])
+
+    def near(self, known: int, threshold: float) -> tuple[I64, I64, F64]:
+        """Pairs of sets that share enough, the earlier one first, and how alike they are.
+
+        How rare an element is follows from the sets that occur in the first `known` rows.
+        """
+        finder = _Finder(self, known, threshold)
+        parts = [finder.verified(*pair) for pair in finder.candidates()]
+        packed = np.concatenate([np.empty(0, np.int64), *(part[0] for part in parts)])
+        shares = np.concatenate([np.empty(0), *(part[1] for part in parts)])
+        packed, at = np.unique(packed, return_index=True)
+        return packed >> 32, packed & 0xFFFFFFFF, shares[at]
+
+
+class _Finder:
+    """Puts sets into buckets by their rarest elements and compares those of one bucket."""
+
+    def __init__(self, table: _Sets, known: int, threshold: float) -> None:
+        self._threshold, self._sizes = threshold, table.sizes
+        self._begins = np.cumsum(table.sizes) - table.sizes
+        values, places = np.unique(table.elements, return_inverse=True)
+        until = int(table.sizes[: np.searchsorted(table.first, known)].sum())
+        counts = np.bincount(places[:until], minlength=len(values))
+        ranks = np.empty(len(values), np.int64)
+        ranks[np.lexsort((values, counts))] = np.arange(len(values))
+        row = np.repeat(np.arange(len(table.sizes), dtype=np.int64), table.sizes)
+        self._ranks = np.sort((row << 32) | ranks[places]) & 0xFFFFFFFF
+        self._masks = _masks(table.elements, self._begins)
 
     def candidates(self) -> Iterator[tuple[I64, I64]]:
-        """Two rows each of places among the sketches; `join` what is true before taking the next."""
-        for tree in range(_TREES):
-            begin = tree * (_SKETCH // _TREES)
-            places = np.arange(begin, begin + _DEPTH) % _SKETCH
-            keys = np.ascontiguousarray(self._sketches[:, places]).view(">u8").astype(np.uint64)
-            order = np.lexsort((keys[:, 1], keys[:, 0]))
-            lead = keys[order, 0] >> np.uint64(64 - 8 * _SHARED)
-            del keys
-            for step in range(1, _NEIGHBOURS + 1):
-                beside = np.flatnonzero(lead[step:] == lead[:-step])
-                one, other = order[beside], order[beside + step]
-                apart = self._heads[one] != self._heads[other]
-                one, other = one[apart], other[apart]
-                like = self._alike(one, other)
-                if like.any():
-                    yield one[like], other[like]
+        """Sets that share a bucket, the earlier one first; some pairs come more than once."""
+        parts = -(-self._places() // _BUCKETS)
+        for part in range(parts):
+            found = [(keys[at], which[at]) for keys, which in self._keys() for at in [keys % parts == part]]
+            keys, which = (np.concatenate(column) for column in zip(*found, strict=True))
+            order = np.lexsort((which, keys))
+            keys, which = keys[order], which[order]
+            begins = np.flatnonzero(np.append(True, keys[1:] != keys[:-1]))
+            counts = np.diff(begins, append=len(keys))
+            at = np.arange(len(keys)) - np.repeat(begins, counts)
+            place = np.flatnonzero(at)
+            at = at[place]
+            for step in range(1, _CROWD + 1):
+                before = place[at >= step]
+                yield which[before - step], which[before]
+                early = at >= step + _CROWD
+                yield which[place[early] - at[early] + step - 1], which[place[early]]
 
-    def join(self, one: I64, other: I64) -> None:
-        """Note that these hang together."""
-        if len(one):
-            self._heads = _joined(len(self._heads), *(self._heads[side] for side in (one, other)))[
-                self._heads
-            ]
+    def verified(self, one: I64, other: I64) -> tuple[I64, F64]:
+        """Those of the pairs that share enough, each as one number, and how much."""
+        packed, shares = [np.empty(0, np.int64)], [np.empty(0)]
+        for begin in range(0, len(one), _ELEMENTS):
+            first, second = one[begin : begin + _ELEMENTS], other[begin : begin + _ELEMENTS]
+            able = self._able(first, second)
+            pairs = np.unique((first[able] << 32) | second[able])
+            share = self._jaccard(pairs >> 32, pairs & 0xFFFFFFFF)
+            packed.append(pairs[share >= self._threshold])
+            shares.append(share[share >= self._threshold])
+        return np.concatenate(packed), np.concatenate(shares)
 
-    def _alike(self, one: I64, other: I64) -> NDArray[np.bool_]:
-        alike = np.empty(len(one), bool)
-        for begin in range(0, len(one), _SLICE):
-            here = slice(begin, begin + _SLICE)
-            same = self._sketches[one[here]] == self._sketches[other[here]]
-            alike[here] = np.count_nonzero(same, axis=1) >= self._fewest
-        return alike
+    def _leads(self) -> Iterator[tuple[int, int, int]]:
+        """Sizes of sets; how many of their elements lead, and how many of these a bucket is named by."""
+        for size in np.unique(self._sizes).tolist():
+            rest = size - math.ceil(self._threshold * size - 1e-9)
+            small = _SMALL if self._threshold > 0.5 else 0  # else near sets may share one element only
+            if 1 < size <= small / self._threshold:
+                yield size, min(size, rest + 2), 2
+            if size > small:
+                yield size, rest + 1, 1
+
+    def _places(self) -> int:
+        counts = np.bincount(self._sizes)
+        return sum(int(counts[size]) * math.comb(lead, by) for size, lead, by in self._leads())
+
+    def _keys(self) -> Iterator[tuple[U64, I64]]:
+        """Names of buckets, and which sets are put there."""
+        for size, lead, by in self._leads():
+            which = np.flatnonzero(self._sizes == size)
+            ranks = self._ranks[self._begins[which, None] + np.arange(lead)].astype(np.uint64)
+            for one in range(lead):
+                if by == 1:
+                    yield _mixed(ranks[:, one]), which
+                    continue
+                for other in range(one + 1, lead):
+                    yield _mixed((ranks[:, one] << np.uint64(32)) + ranks[:, other] + _ODD), which
+
+    def _able(self, one: I64, other: I64) -> NDArray[np.bool_]:
+        """Whether pairs can share enough, as sizes and masks tell."""
+        first, second = self._sizes[one], self._sizes[other]
+        apart = (first + second) * ((1 - self._threshold) / (1 + self._threshold)) + 1e-9
+        able: NDArray[np.bool_] = np.abs(first - second) <= apart
+        for mask in self._masks:
+            apart = apart - np.bitwise_count(mask[one] ^ mask[other])
+        return able & (apart >= 0)
+
+    def _jaccard(self, one: I64, other: I64) -> F64:
+        both = self._sizes[one] + self._sizes[other]
+        shares = np.empty(len(one))
+        for part in _slices(both, _ELEMENTS):
+            here = slice(part.start, part.stop)
+            rows = np.stack([one[here], other[here]], axis=1).ravel()
+            pair = np.repeat(np.arange(len(part), dtype=np.int64), both[here])
+            keys = np.sort((pair << 32) | self._ranks[_places(self._begins[rows], self._sizes[rows])])
+            twice = keys[1:][keys[1:] == keys[:-1]] >> 32
+            common = np.bincount(twice, minlength=len(part))
+            shares[here] = common / (both[here] - common)
+        return shares
 
 
-def _joined(count: int, one: I64, other: I64) -> I64:
-    """For each of `count` places the smallest place that it is linked to by the pairs, through any others."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _masks(elements: U32, begins: I64) -> list[U64]:
+    """Four masks of each set; each element sets one bit of 256."""
+    bits = np.uint64(1) << (elements & np.uint32(63)).astype(np.uint64)
+    which = (elements >> np.uint32(6)) & np.uint32(3)
+    return [np.bitwise_or.reduceat(np.where(which == part, bits, np.uint64(0)), begins) for part in range(4)]
 
-    links = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(count, count))
-    _, component = connected_components(links, directed=False)
-    _, first = np.unique(component, return_index=True)
-    return np.asarray(first[component], np.int64)
+
+def _places(begins: I64, sizes: I64) -> I64:
+    """Where the elements of some sets stand, one set after the other."""
+    ends = np.cumsum(sizes)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - sizes - begins, sizes)
 
 
 # Texts to sets
@@ -251,11 +368,6 @@ def _slices(sizes: I64, most: int) -> Iterator[range]:
         end = max(begin + 1, int(np.searchsorted(ends, before + most, "right")))
         yield range(begin, end)
         begin = end
-
-
-def _interleaved(first: I64, second: I64, here: slice) -> list[int]:
-    rows: list[int] = np.stack([first[here], second[here]], axis=1).ravel().tolist()
-    return rows
 
 
 def _sets(texts: Sequence[str]) -> tuple[U32, I64, U64]:
@@ -343,24 +455,6 @@ def _digest(data: bytes) -> int:
     return int.from_bytes(blake2b(data, digest_size=8).digest())
 
 
-# Sets to sketches
-
-
-def _sketches(sets: U32, sizes: I64) -> U8:
-    """For each set the lowest byte of the smallest value that each of 64 permutations gives its elements."""
-    sketches = np.empty((_SKETCH, len(sizes)), np.uint8)
-    starts = np.cumsum(sizes) - sizes
-    for part in _slices(sizes, _SLICE):
-        begin, end = starts[part.start], starts[part.stop - 1] + sizes[part.stop - 1]
-        elements, heads = sets[begin:end], starts[part.start : part.stop] - begin
-        work = np.empty_like(elements)
-        for row in range(_SKETCH):
-            np.multiply(elements, _FACTORS[row], out=work)
-            np.add(work, _OFFSETS[row], out=work)
-            sketches[row, part.start : part.stop] = np.minimum.reduceat(work, heads)
-    return np.ascontiguousarray(sketches.T)
-
-
 def _mixed(values: U64) -> U64:
     """Spread each value over all 64 bits (the finaliser of splitmix64)."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -377,5 +471,3 @@ def _drawn(begin: int, count: int) -> U64:
 
 _PLACES = _drawn(0, 64) | np.uint64(1)
 _ODD = np.uint64(0x9E3779B97F4A7C15)
-_FACTORS = _drawn(1000, _SKETCH).astype(np.uint32) | np.uint32(1)
-_OFFSETS = _drawn(2000, _SKETCH).astype(np.uint32)

@@ -9,14 +9,14 @@ otherwise: a side that is to hold whatever other rows come can only follow from 
 Knows nothing of files, versions or tasks.
 """
 
-import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
+from azubi.data.boilerplate import normalised
 from azubi.data.example import Example
-from azubi.data.neighbours import Neighbours
+from azubi.data.near import Neighbours
 from azubi.data.side import Side
 from azubi.settings import SplitSettings
 
@@ -35,11 +35,6 @@ class Settled:
     """When validation begins; empty unless split by time, or if a validation was given."""
     test_from: str = ""
     """When the test begins; empty unless split by time, or if a test was given."""
-
-
-def normalised(prompt: str) -> str:
-    """The prompt without differences of case, spacing and Unicode form."""
-    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
 
 
 def question(prompt: str) -> str:
@@ -65,14 +60,17 @@ class Settling:
         how: SplitSettings,
         seed: int,
         earlier: Settled,
-        neighbours: Neighbours,
+        examples: Sequence[Example],
         given: Mapping[Side, Sequence[Example]],
     ) -> None:
-        """`neighbours` holds all questions by their names; `given` the sides that are given."""
+        """`given`: the sides that are given, which take none of the examples."""
         self.moved = 0
         """Questions that went to another side than their own, to where nearly the same stands."""
         self._how, self._seed, self._earlier, self._given = how, seed, earlier, given
-        self._neighbours = neighbours
+        self._examples, self._order = examples, self._ordered(examples)
+        apart = [one for side in ("test", "validation") for one in given.get(side, ())]
+        asked = [*apart, *(examples[at] for at in self._order)]
+        self._neighbours = Neighbours({question(one.prompt): one.prompt for one in asked})
         self._sides: dict[str, Side | None] = {}
         """Of each question that was met; None if it was left out."""
         self._groups: dict[str, Side] = {}
@@ -91,12 +89,12 @@ class Settling:
                 kept.append(one)
         return kept
 
-    def settle(self, examples: Sequence[Example]) -> list[Side | None]:
+    def settle(self) -> list[Side | None]:
         """The side of every example; None for those that are left out, since they stand on another."""
-        self._find_cuts(examples)
-        sides: list[Side | None] = [None] * len(examples)
-        for at in self._order(examples):
-            sides[at] = self._side(examples[at])
+        self._find_cuts(self._examples)
+        sides: list[Side | None] = [None] * len(self._examples)
+        for at in self._order:
+            sides[at] = self._side(self._examples[at])
         return sides
 
     @property
@@ -105,7 +103,7 @@ class Settling:
         sides = {name: side for name, side in self._sides.items() if side and side not in self._given}
         return Settled(sides, self._validation_from, self._test_from)
 
-    def _order(self, examples: Sequence[Example]) -> list[int]:
+    def _ordered(self, examples: Sequence[Example]) -> list[int]:
         """Those that were settled earlier first; then as they stand, or as they happened."""
         known = [question(one.prompt) in self._earlier.sides for one in examples]
         times = [one.time if self._how.by == "time" else "" for one in examples]
@@ -150,7 +148,7 @@ class Settling:
             if one.group not in self._groups:
                 self._groups[one.group] = known or self._drawn(f"group\0{one.group}", one.answer)
             return self._groups[one.group]
-        drawn = self._drawn(normalised(one.prompt), one.answer)
+        drawn = self._drawn(self._neighbours.rest(name), one.answer)
         return known or drawn
 
     def _drawn(self, text: str, answer: str) -> Side:

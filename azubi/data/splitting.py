@@ -7,9 +7,9 @@ old ones: see `settling`. Knows nothing of files, versions or tasks.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from azubi.data.boilerplate import normalised
 from azubi.data.example import Example
-from azubi.data.neighbours import Neighbours
-from azubi.data.settling import Settled, Settling, hashed, normalised, placed, question
+from azubi.data.settling import Settled, Settling, hashed, placed, question
 from azubi.data.side import SIDES, Side
 from azubi.errors import DataError, SettingError
 from azubi.settings import SplitSettings
@@ -68,10 +68,9 @@ def split(
         given["test"] = test_given
     if validation_given is not None:
         given["validation"] = validation_given
-    asked = {question(one.prompt): one.prompt for side in (*given.values(), unique) for one in side}
-    work = Settling(how, seed, earlier or Settled(), Neighbours(asked), given)
+    work = Settling(how, seed, earlier or Settled(), unique, given)
     validation = work.given()
-    sides = work.settle(unique)
+    sides = work.settle()
 
     def on(side: Side) -> tuple[Example, ...]:
         return tuple(one for one, there in zip(unique, sides, strict=True) if there == side)

@@ -4,10 +4,12 @@ import random
 from itertools import combinations, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azubi.data.near import NEAR, NearIndex, Pair, groups
+from azubi.data import near
+from azubi.data.boilerplate import SharedText
+from azubi.data.near import NEAR, NearIndex, Neighbours, Pair
 
 WORDS = [
     a + b
@@ -20,6 +22,15 @@ def pairs(texts: list[str], threshold: float = NEAR) -> list[Pair]:
     index = NearIndex(threshold)
     index.add(texts)
     return list(index.pairs())
+
+
+def heads(texts: list[str]) -> list[int]:
+    """For each text the first that it hangs together with, directly or through others."""
+    head = list(range(len(texts)))
+    for first, second, _ in pairs(texts):
+        low, high = sorted((head[first], head[second]))
+        head = [low if one == high else one for one in head]
+    return head
 
 
 def likeness(one: str, other: str) -> float:
@@ -63,8 +74,8 @@ def test_symbols_and_writing_without_spaces_count() -> None:
 
 
 def test_texts_without_words_are_compared_as_a_whole() -> None:
-    assert groups(["???", "!", "??? ", "", " ", "a"]) == [(0, 2), (3, 4)]
-    assert groups([]) == []
+    assert heads(["???", "!", "??? ", "", " ", "a"]) == [0, 1, 0, 3, 3, 5]
+    assert pairs([]) == []
 
 
 def test_most_of_what_is_near_is_found_and_nothing_else() -> None:
@@ -97,7 +108,7 @@ def test_a_crowd_of_equal_texts_hangs_together() -> None:
     draw = random.Random(7)
     text = " ".join(WORDS)
     crowd = [changed(text, 1, draw) for _ in range(500)]
-    assert groups(crowd) == [tuple(range(500))]
+    assert heads(crowd) == [0] * 500
 
 
 def test_batches_make_no_difference_and_more_may_be_added_after_a_search() -> None:
@@ -110,12 +121,11 @@ def test_batches_make_no_difference_and_more_may_be_added_after_a_search() -> No
     index.add(texts[7:])
     assert len(index) == len(texts)
     assert list(index.pairs()) == pairs(texts)
-    assert index.groups().tolist() == list(range(40)) * 2
+    assert heads(texts) == list(range(40)) * 2
 
 
 def test_an_index_without_texts_has_no_pairs() -> None:
     assert list(NearIndex().pairs()) == []
-    assert NearIndex().groups().tolist() == []
 
 
 def test_the_same_texts_give_the_same_pairs_for_ever() -> None:
@@ -125,18 +135,65 @@ def test_the_same_texts_give_the_same_pairs_for_ever() -> None:
     assert [(p.first, p.second, round(p.similarity, 4)) for p in pairs(texts, 0.6)] == PINNED
 
 
-PINNED = [(0, 1, 0.9057), (0, 2, 0.8036), (1, 2, 0.7586), (0, 3, 0.8214), (0, 4, 0.6897)]
+PINNED = [
+    *[(0, 1, 0.9057), (0, 2, 0.8036), (1, 2, 0.7586), (0, 3, 0.8214), (1, 3, 0.7458), (2, 3, 0.7167)],
+    *[(0, 4, 0.6897), (1, 4, 0.65)],
+]
 
 
 @given(st.lists(st.text(max_size=40), max_size=12))
 def test_any_text_at_all_may_come(texts: list[str]) -> None:
-    index = NearIndex()
-    index.add(texts)
-    heads = index.groups().tolist()
-    for place, head in enumerate(heads):
-        assert heads[head] == head <= place
-        if texts[place] in texts[:place]:
-            assert head < place
-    for pair in index.pairs():
+    for place, head in enumerate(heads(texts)):
+        assert head < place or texts[place] not in texts[:place]
+    for pair in pairs(texts):
         assert pair.first < pair.second
         assert pair.similarity >= NEAR
+
+
+# Neighbours: what is nearly the same is always met, whatever else there is
+
+some_texts = st.lists(
+    st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9).map(" ".join), max_size=30, unique=True
+)
+sides = st.sampled_from(["train", "validation", "test", None])
+
+
+def share(one: str, other: str) -> float:
+    first, second = (set(near.sets([text])[0].tolist()) for text in (one, other))
+    return len(first & second) / len(first | second)
+
+
+@settings(deadline=None, max_examples=100)
+@given(some_texts, st.data())
+def test_found_as_by_comparing_each_with_each(texts, data):
+    put = {text: data.draw(sides) for text in texts}
+    found = Neighbours({text: text for text in texts})
+    for text, side in put.items():
+        if side:
+            found.put(text, side)
+    rest = {text: SharedText.of(texts).without(text) for text in texts}
+    for text in texts:
+        near_it = {
+            side for other, side in put.items() if side and share(rest[text], rest[other]) >= near.NEAR
+        }
+        assert found.sides(text) == near_it
+
+
+def test_many_of_one_template_are_told_apart_by_what_they_do_not_share():
+    draw = random.Random(5)
+    rows = [
+        f"Dear team, claim {draw.randrange(10**9)} of this line came in, {' '.join(draw.choices(WORDS, k=6))}"
+        for _ in range(3000)
+    ]
+    rows += [row.upper() + "!" for row in rows[:10]]
+    found = Neighbours({row: row for row in rows})
+    found.put(rows[0], "test")
+    assert [row for row in rows if "test" in found.sides(row)] == [rows[0], rows[3000]]
+
+
+def test_texts_of_one_word_and_none():
+    rows = {name: text for name, text in zip("abcd", ["yes", "YES", "???", "no"], strict=True)}
+    found = Neighbours(rows)
+    assert found.sides("a") == frozenset()
+    found.put("b", "validation")
+    assert [name for name in rows if found.sides(name)] == ["a", "b"]

@@ -114,8 +114,56 @@ def test_nearly_the_same_as_a_test_prompt_is_only_in_the_test(rows, seed, way):
 @settings(deadline=None, max_examples=50)
 @given(examples_, examples_, ways)
 def test_rows_that_are_appended_move_nothing(rows, more, way):
-    old = grouped([*many(40), *rows])
+    old = grouped([*many(64), *rows])
     new = grouped([*more, *many(20, 100)])
+    before, after = sides(split(old, how(**way))), sides(split([*old, *new], how(**way)))
+    assert {one: after.get(one) for one in before} == before
+
+
+def notes(count: int, start: int = 0) -> list[str]:
+    """Short notes, some of which are nearly the same."""
+    rows = []
+    for n in range(start, start + count):
+        family = n - n % 5 if n % 3 == 0 else n
+        rows.append(" ".join(f"w{family}x{word}" for word in range(9)) + f" form{n}.")
+    return rows
+
+
+instructions = st.lists(st.sampled_from(["Ordne", "die", "Meldung", "zu.", "Nur", "Sparte"]), min_size=8)
+wraps = st.builds(
+    lambda words, front, footer: lambda note: f"{' '.join(words) if front else ''} {note}{footer}".strip(),
+    instructions,
+    st.booleans(),
+    st.sampled_from(
+        ["", "\n\n-- \nMit freundlichen Grüßen\nAnna Blum, Kassel", "\nSent from my phone, sorry"]
+    ),
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(wraps, st.integers(20, 150), st.integers(0, 99), ways)
+def test_what_all_prompts_share_makes_no_difference(wrap, count, seed, way):
+    plain = grouped([example(note, f"a{n % 3}", n) for n, note in enumerate(notes(count))])
+    wrapped = [replace(one, turns=(Turn("user", wrap(one.prompt)),)) for one in plain]
+    try:
+        parts = split(plain, how(**way), seed)
+    except DataError:
+        assume(False)
+    again = split(wrapped, how(**way), seed)
+    assert {one.line: side for one, side in sides(again).items()} == {
+        one.line: side for one, side in sides(parts).items()
+    }
+    assert (again.moved, again.overlapping) == (parts.moved, parts.overlapping)
+
+
+@settings(deadline=None, max_examples=50)
+@given(wraps, wraps, st.integers(64, 150), st.integers(1, 200), ways)
+def test_rows_with_shared_text_that_are_appended_move_nothing(wrap, other, count, more, way):
+    """What is shared is told from the rows before, once there are 64."""
+    old = grouped([example(wrap(note), f"a{n % 3}", n) for n, note in enumerate(notes(count))])
+    new = grouped(
+        [example(other(note), f"a{n % 3}", 500 + n) for n, note in enumerate(notes(more, count - 9))]
+    )
     before, after = sides(split(old, how(**way))), sides(split([*old, *new], how(**way)))
     assert {one: after.get(one) for one in before} == before
 
@@ -342,9 +390,7 @@ def test_what_was_asked_before_is_not_tested_again():
 
 @pytest.mark.parametrize("count", [2, 3, 5, 8, 21, 100])
 def test_every_answer_has_its_share_of_each_side(count):
-    rows = [
-        example(f"question {n} of {label}", f"label {label}") for n in range(count) for label in range(40)
-    ]
+    rows = [example(f"question{n}of{label}", f"label {label}") for n in range(count) for label in range(40)]
     parts = split(rows, SplitSettings(stratify=True))
     for side, share in ((parts.train, 0.75), (parts.validation, 0.1), (parts.test, 0.15)):
         counts = Counter(one.answer for one in side)

@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from azubi.data.boilerplate import SharedText
 from azubi.data.checking.spool import Spool
 from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS, Task, parse_record
 from azubi.data.example import Example
@@ -32,6 +34,8 @@ MOST_ANSWERS = 20_000
 """Different answers that are counted; with more of them, there are no labels."""
 RECORDS = 0.5
 """From this share of JSON objects on, the answers are meant to be records, and the others are faulty."""
+_DRAWN = 2_000
+"""Examples, evenly from all, by which it is told what prompts share."""
 
 _NUMBER = re.compile(r"\d+")
 
@@ -124,8 +128,6 @@ class Subject:
         self.data.close()
         if self.test is not None:
             self.test.close()
-        if "ledger" in vars(self):
-            self.ledger.index.close()
 
     def drawn(self, count: int) -> Iterator[Example]:
         """About `count` of the data, evenly spread over it; all if there are no more."""
@@ -180,7 +182,8 @@ class Ledger:
         """Go through the examples once."""
         numbers: list[tuple[int, int, int]] = []
         parts: list[NDArray[np.uint64]] = []
-        index, counter = NearIndex(), _Counter()
+        drawn = islice(_prompts(data, test), 0, None, max(1, len(data) // _DRAWN))
+        index, counter = NearIndex(shared=SharedText.of(list(drawn))), _Counter()
         for batch, counted in _batches(data, test):
             for example in batch:
                 found = as_record(example.answer)
@@ -211,6 +214,10 @@ class Ledger:
         while (further := heads[heads]).tobytes() != heads.tobytes():
             heads = further
         return heads
+
+
+def _prompts(data: Spool, test: Spool | None) -> Iterator[str]:
+    return (example.prompt for batch, _ in _batches(data, test) for example in batch)
 
 
 def _batches(data: Spool, test: Spool | None) -> Iterator[tuple[Sequence[Example], bool]]:
