@@ -1,5 +1,7 @@
 """What a check found, drawn for a terminal. Knows nothing of how it was found."""
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -8,7 +10,7 @@ from rich.text import Text
 from azubi.cli.tables import facts
 from azubi.cli.words import clean
 from azubi.data.checking.check import Check
-from azubi.data.checking.summary import MARKS, amounts, verdict
+from azubi.data.checking.summary import MARKS, amounts, grouped, verdict
 from azubi.data.checking.words import where
 from azubi.data.finding import Finding
 
@@ -20,18 +22,20 @@ _INDENT = 11
 
 
 def show(check: Check, console: Console, *, brief: bool = False) -> None:
-    """Print the verdict, each finding (if `brief`, its title and first place), and the page."""
+    """Print the verdict, each finding (if `brief`, its title and first place), routine ones, and the page."""
     console.width = min(console.width, _WIDEST)
     console.print(Text(clean(f"{check.source}: {amounts(check)}")))
     console.print(Text(verdict(check), style="bold"))
     console.print()
-    for finding in check.findings:
-        console.print(_line(finding) if brief else _drawn(finding))
-        if not brief:
-            console.print()
+    short = [finding for finding in check.findings if brief or finding.routine]
+    for group in grouped([finding for finding in check.findings if finding not in short]):
+        console.print(_drawn(group))
+        console.print()
+    for finding in short:
+        console.print(_line(finding))
     if check.page is None:
         return
-    if brief:
+    if short:
         console.print()
     places = {"Page": check.page, "Rejected": check.rejected_file}
     if written := {name: place for name, place in places.items() if place}:
@@ -50,16 +54,18 @@ def _line(finding: Finding) -> Table:
     return grid
 
 
-def _drawn(finding: Finding) -> Table:
+def _drawn(group: Sequence[Finding]) -> Table:
+    """Findings that share reason and remedy, which stand below the last."""
     grid = Table.grid(padding=(0, 0))
     grid.add_column(width=_INDENT)
     grid.add_column()
-    style = _STYLES[finding.level]
-    grid.add_row(Text(MARKS[finding.level], style=style), Text(clean(finding.title), style=style))
-    if finding.cases:
-        grid.add_row("", Padding(_cases(finding), (0, 0)))
-    grid.add_row(Text("why", style="dim"), Text(clean(finding.why), style="dim"))
-    grid.add_row(Text("do", style="dim"), Text(clean(finding.remedy)))
+    for finding in group:
+        style = _STYLES[finding.level]
+        grid.add_row(Text(MARKS[finding.level], style=style), Text(clean(finding.title), style=style))
+        if finding.cases:
+            grid.add_row("", Padding(_cases(finding), (0, 0)))
+    grid.add_row(Text("why", style="dim"), Text(clean(group[0].why), style="dim"))
+    grid.add_row(Text("do", style="dim"), Text(clean(group[0].remedy)))
     return grid
 
 

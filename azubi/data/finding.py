@@ -43,6 +43,8 @@ class Finding(BaseModel):
     """The first five."""
     why: str
     remedy: str
+    routine: bool = False
+    """Whether it is a fact that is given of any data, where nothing stands out."""
     details: dict[str, Any] = Field(default_factory=dict)
     """Numbers behind it, as JSON, for programs and charts."""
 

@@ -75,6 +75,17 @@ def test_findings_are_told_with_lines_reason_and_remedy(inspected, capsys):
     assert "chatter" not in out
 
 
+def test_routine_notes_take_a_line_and_shared_reasons_are_said_once(inspected, capsys):
+    routine = [LIGHT.model_copy(update={"routine": True, "title": f"Fact {n}.", "cases": ()}) for n in (1, 2)]
+    other = LIGHT.model_copy(update={"title": "Another.", "why": "Read this.", "remedy": "Do that."})
+    inspected(result(HEAVY, other, other.model_copy(update={"title": "A third."}), *routine))
+    assert main(["check", "letters.csv"]) == 2
+    out = capsys.readouterr().out
+    assert out.count("Read this.") == out.count("Do that.") == 1
+    assert out.index("A third.") < out.index("Read this.") < out.index("Fact 1.") < out.index("Fact 2.")
+    assert LIGHT.why not in out
+
+
 def test_without_an_error_all_is_well(inspected, capsys):
     inspected(result(LIGHT))
     assert main(["check", "letters.csv"]) == 0

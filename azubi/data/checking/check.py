@@ -323,7 +323,7 @@ def _note(text: str) -> Finding:
         title=text,
         count=1,
         why="A wrong guess spoils every row.",
-        remedy="Look at a few of the rows that are quoted here; if letters are wrong, say how it is to be "
+        remedy="Look at a few of the rows that are quoted here; if something is wrong, say how it is to be "
         "read.",
     )
 

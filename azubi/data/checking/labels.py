@@ -43,6 +43,7 @@ def label_counts(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         kind="label_counts",
         level="note",
+        routine=True,
         title=f"{some(len(counts), 'label')}; {excerpt(most, 40)} has the most examples ({often:,}, "
         f"{share(often / total)}), {excerpt(least, 40)} the fewest ({seldom:,}).",
         count=len(counts),

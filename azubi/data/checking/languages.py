@@ -53,6 +53,7 @@ def languages(subject: Subject) -> Iterator[Finding]:
     yield Finding(
         kind="languages",
         level="note",
+        routine=len(known) == 1,
         title=f"The prompts are in {listed(named, 6)}."
         if len(known) > 1
         else f"The prompts are in {_name(known[0][0])}.",

@@ -56,6 +56,7 @@ def _told(
     return Finding(
         kind="lengths",
         level="note",
+        routine=True,
         title=f"Half of the examples have at most {median:,} {unit}, 95 % at most {most:,}, the longest "
         f"{longest:,}{base}.",
         count=len(subject.data),

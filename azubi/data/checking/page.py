@@ -1,13 +1,13 @@
 """The check as a page: one self-contained HTML file, in the style of the report on a specialist."""
 
 from datetime import date
-from functools import cache
+from functools import cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azubi import page
-from azubi.data.checking.check import LEVELS, Check
-from azubi.data.checking.summary import MARKS, amounts, anchor, answers, blind_spots, verdict
+from azubi.data.checking.check import Check
+from azubi.data.checking.summary import MARKS, amounts, anchor, answers, blind_spots, grouped, short, verdict
 from azubi.data.checking.words import share, some, where
 from azubi.data.finding import Finding
 
@@ -22,14 +22,22 @@ _WIDTH, _HEIGHT = 720, 120
 
 def render(check: Check) -> str:
     """Write the check as one HTML file."""
+    shortened = {path: short(path) for path in (check.source, check.test_source) if path}
+
+    def title(finding: Finding) -> str:
+        """Without the folders, which stand on top of the page."""
+        return reduce(lambda text, path: text.replace(path, shortened[path]), shortened, finding.title)
+
     return _template().render(
         check=check,
+        title=title,
         today=date.today().isoformat(),
         verdict=verdict(check),
         amounts=amounts(check),
         answers=answers(check),
         blind_spots=blind_spots(),
-        levels=LEVELS,
+        found=[one for one in check.findings if not one.routine],
+        facts=[one for one in check.findings if one.routine],
         marks=MARKS,
     )
 
@@ -66,6 +74,13 @@ def columns(finding: Finding) -> list[dict[str, Any]]:
 def _template() -> "Template":
     environment = page.environment(Path(__file__).parent)
     environment.globals.update(
-        anchor=anchor, bars=bars, columns=columns, where=where, width=_WIDTH, height=_HEIGHT
+        anchor=anchor,
+        bars=bars,
+        columns=columns,
+        grouped=grouped,
+        short=short,
+        where=where,
+        width=_WIDTH,
+        height=_HEIGHT,
     )
     return environment.get_template("check.html.jinja")

@@ -63,6 +63,7 @@ def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
     return Finding(
         kind="schema",
         level="note",
+        routine=not given,
         title=f"Records have {len(fields):,} fields by the schema that {source}.",
         count=len(fields),
         cases=tuple(Case(lines=(), text=one) for one in named),

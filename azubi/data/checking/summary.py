@@ -1,5 +1,9 @@
 """What a check comes to, in a sentence or two; the terminal and the page share it."""
 
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
 from azubi.data.checking.check import Check
 from azubi.data.checking.words import some
 from azubi.data.finding import Finding, Level
@@ -46,6 +50,17 @@ def blind_spots() -> str:
         "Whether answers are right. Whether the examples are those that the specialist will meet. Duplicates "
         "that say the same in other words."
     )
+
+
+def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, ...]]:
+    """The findings; those in a row that share reason and remedy together, so that these are said once."""
+    same = groupby(findings, key=lambda finding: (finding.level, finding.why, finding.remedy))
+    return [tuple(group) for _, group in same]
+
+
+def short(source: str) -> str:
+    """The name of a source's file, without its folders; the address of a database stays as it is."""
+    return source if "://" in source else Path(source).name or source
 
 
 def anchor(finding: Finding) -> str:

@@ -94,6 +94,7 @@ def _finding(tally: Tally, cases: tuple[Case, ...], looked_for: Sequence[str], n
         return Finding(
             kind="personal_data",
             level="note",
+            routine=True,
             title=f"No personal data of the kinds that have a form was found in {tally.rows:,} examples.",
             count=0,
             why=" ".join(unseen),

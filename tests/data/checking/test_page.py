@@ -75,6 +75,29 @@ def test_every_finding_is_told_in_full(page):
     assert "line 202, test line 5" in page.words
 
 
+def test_files_are_called_by_their_names_and_paths_stand_on_top_once():
+    source, test = "/srv/exports/2026/claims.csv", "/srv/exports/held out/claims-test.csv"
+    note = f"{source} was read as cp1252, which is a guess."
+    check = faulty().model_copy(update={"source": source, "test_source": test})
+    first = check.findings[0].model_copy(update={"title": note})
+    html = render(check.model_copy(update={"findings": (first, *check.findings[1:])}))
+    assert "<h1>claims.csv</h1>" in html and "<title>claims.csv: check</title>" in html
+    assert html.count(source) == html.count(test) == 1
+    assert "claims.csv was read as cp1252" in html and "<small>claims-test.csv</small>" in html
+    assert "<h1>sqlite:///a/b.db</h1>" in render(check.model_copy(update={"source": "sqlite:///a/b.db"}))
+
+
+def test_a_reason_that_findings_share_is_said_once():
+    check = faulty()
+    notes = [
+        check.findings[-1].model_copy(update={"kind": "reading", "title": title, "routine": False})
+        for title in ("One.", "Two.")
+    ]
+    page = Page(render(check.model_copy(update={"findings": tuple(notes)})))
+    assert page.words.count(notes[0].why) == page.words.count(notes[0].remedy) == 1
+    assert page.words.count("Two.") == 2 and page.open == []
+
+
 def test_what_is_quoted_stays_text(page):
     assert "<script>alert(1)</script>" in page.words
 
