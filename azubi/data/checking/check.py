@@ -181,7 +181,7 @@ def examine(
         recipe.names,
     )
     inputs = [data, *([test] if test else ())]
-    found = [_ambiguous(one, given.name) for given in inputs for one in given.undecided]
+    found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
     found += [_note(text) for given in inputs for text in given.notes] + list(
         _found(subject, checks, seconds, hear)
     )
@@ -270,16 +270,16 @@ def _input(source: Source, data: Source) -> Input:
     return Input(source.name, rows(), source.notes, undecided)
 
 
-def _ambiguous(one: Undecided, name: str) -> Finding:
+def _ambiguous(question: Undecided, name: str) -> Finding:
     return Finding(
         kind="ambiguous_values",
         level="error",
-        title=f"{name}: {one.problem}",
-        count=one.count,
-        cases=tuple(Case(lines=(line,), text=text) for line, text in one.cases),
+        title=f"{name}: {question.problem}",
+        count=question.count,
+        cases=tuple(Case(lines=(line,), text=text) for line, text in question.cases),
         why="Read in the wrong way, an amount is a thousand times too small and a date months away; nothing "
         "later would show it.",
-        remedy=one.remedy,
+        remedy=question.remedy,
     )
 
 

@@ -40,7 +40,9 @@ def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
             )
         names = columns(list(result.keys()))
         for number, values in enumerate(result, start=1):
-            yield Row(number, dict(zip(names, values, strict=True)))
+            # What some drivers give for binary columns lives as long as the connection's memory.
+            kept = (bytes(value) if isinstance(value, memoryview) else value for value in values)
+            yield Row(number, dict(zip(names, kept, strict=True)))
 
 
 @contextlib.contextmanager

@@ -82,7 +82,7 @@ class Columns:
         for name, style in (("weight", self._weights), ("time", self._times)):
             if style is not None and any(style.undecided()):
                 del self._about[name]
-        return [one for style in self.styles for one in style.undecided()]
+        return [question for style in self.styles for question in style.undecided()]
 
     def _settled(self, name: str, field: RecordField) -> RecordField:
         style = self._fields.get(name)
@@ -99,8 +99,8 @@ class Columns:
 
     def remarks(self) -> str:
         """How the columns are read, as far as a person should know; empty if there is nothing to say."""
-        told = [(style.name, list(style.remarks())) for style in self.styles]
-        return "; ".join(f"{name}: {', '.join(parts)}" for name, parts in told if parts)
+        parts = [(style.name, ", ".join(style.remarks())) for style in self.styles]
+        return "; ".join(f"{name}: {remarks}" for name, remarks in parts if remarks)
 
     def check(self, columns: Sequence[str], name: str) -> None:
         """Refuse a table that lacks a column that is named.

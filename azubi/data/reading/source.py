@@ -116,16 +116,16 @@ class Source:
                     columns.see(row)
                 kept = (row.line, row.values, row.raw) if isinstance(row, Row) else row
                 pickle.dump(kept, file, pickle.HIGHEST_PROTOCOL)
-            found = columns.settle()
-            if found and undecided is None:
+            questions = columns.settle()
+            if questions and undecided is None:
                 raise DataError(
-                    f"{self.name}: " + " ".join(one.problem for one in found),
-                    " ".join(dict.fromkeys(one.remedy for one in found)),
+                    f"{self.name}: " + " ".join(question.problem for question in questions),
+                    " ".join(dict.fromkeys(question.remedy for question in questions)),
                 )
-            (undecided if undecided is not None else []).extend(found)
+            (undecided if undecided is not None else []).extend(questions)
             self.recipe = self.recipe.model_copy(update=columns.settings)
-            if told := columns.remarks():
-                self.notes.append(f"{self.name} was read so: {told}.")
+            if remarks := columns.remarks():
+                self.notes.append(f"{self.name} was read so: {remarks}.")
             file.seek(0)
             for _ in range(count):
                 kept = pickle.load(file)

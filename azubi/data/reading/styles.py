@@ -101,7 +101,7 @@ class NumberStyle:
         self._units.add(some.unit, line, value)
         if len(readings) == 1:
             self._signs.add(next(iter(readings)), line, value)
-        elif len({one.value for one in readings.values()}) > 1:
+        elif len({number.value for number in readings.values()}) > 1:
             self._signs.add("either", line, value)
         if some.accounting:
             self._signs.add("accounting", line, value)
@@ -191,9 +191,11 @@ class DateStyle:
         self._dates += 1
         if isinstance(value, date):
             self._seen.add("cell", line, value)
-        found = values.DATE.fullmatch(value.strip()) if isinstance(value, str) else None
-        if found is not None:
-            self._see_order(found[2], int(found[1]), int(found[3]), line, value)
+        text = value.strip() if isinstance(value, str) else ""
+        if parts := values.DATE.fullmatch(text):
+            self._see_order(parts[2], int(parts[1]), int(parts[3]), line, value)
+        if text and ":" not in text:
+            return
         for order in values.DATE_ORDERS:
             with contextlib.suppress(Unusable):
                 if "T" in (iso := values.moment(value, order)):
@@ -295,9 +297,9 @@ class BooleanStyle:
             self._empty.add("empty", line, "")
         elif isinstance(value, bool):
             self._truths |= {True, False}  # who writes these has a word for nothing, too
-        elif found := values.WORDS.get(values.word(value)):
-            self._truths.add(found[0])
-            self._words.add(found[1], line, value)
+        elif known := values.WORDS.get(values.word(value)):
+            self._truths.add(known[0])
+            self._words.add(known[1], line, value)
 
     def undecided(self) -> Iterator[Undecided]:
         """What keeps the column from being read."""
@@ -312,11 +314,12 @@ class BooleanStyle:
         elif len(self._truths) == 1 and self._given is None and "empty" in self._empty:
             known, empty = next(iter(self._truths)), self._empty
             shown = next(iter(words.first))
-            opposite = "false" if known else "true"
+            opposite, cells = "false" if known else "true", empty.counts["empty"] + words.counts.total()
             yield Undecided(
-                _capital(self.name)
-                + f" is {words.row(shown)} or empty ({empty.counts['empty']:,} cells, the "
-                f"first in row {empty.first['empty'][0]:,}): empty may mean {opposite} or not known.",
+                _capital(
+                    f"{self.name} is {words.row(shown)} or empty ({empty.counts['empty']:,} of {cells:,} "
+                )
+                + f"cells, as in row {empty.first['empty'][0]:,}): empty may mean {opposite} or not known.",
                 f"Set empty: {opposite}, or empty: unknown, for this field of the record.",
                 empty.counts["empty"],
                 (words.first[shown], empty.first["empty"]),

@@ -132,16 +132,16 @@ _BARE = {
 @lru_cache(1 << 14)
 def readings(text: str) -> Mapping[DecimalSign, Number]:
     """What a text is as a number, by the decimal signs with which it is one."""
-    found = _DRESSED.fullmatch(text.translate(_TIDY).strip()) if len(text) <= _LONGEST else None
-    if found is None:
+    parts = _DRESSED.fullmatch(text.translate(_TIDY).strip()) if len(text) <= _LONGEST else None
+    if parts is None:
         return {}
-    marks = [mark.upper() for mark in _MARK.findall(found["before"] + found["after"])]
+    marks = [mark.upper() for mark in _MARK.findall(parts["before"] + parts["after"])]
     units = [_SAME_UNIT.get(mark, mark) for mark in marks if mark not in "-+()"]
     signs = "".join(mark for mark in marks if mark in "-+()")
     if len(units) > 1 or signs not in ("", "+", "-", "()"):
         return {}
-    accounting = signs == "()" or (signs == "-" and "-" in found["after"])
-    values = {sign: _bare(found["bare"], found["whole"], sign) for sign in DECIMAL_SIGNS}
+    accounting = signs == "()" or (signs == "-" and "-" in parts["after"])
+    values = {sign: _bare(parts["bare"], parts["whole"], sign) for sign in DECIMAL_SIGNS}
     return {
         sign: Number(-value if signs in ("-", "()") else value, "".join(units), accounting)
         for sign, value in values.items()
@@ -153,13 +153,13 @@ DECIMAL_SIGNS: tuple[DecimalSign, ...] = (",", ".")
 
 
 def _bare(text: str, whole: str | None, sign: DecimalSign) -> int | float | None:
-    found = _BARE[sign].fullmatch(text)
-    if found is None or (whole and (found[3] or found[4] or whole[0] != sign)):
+    parts = _BARE[sign].fullmatch(text)
+    if parts is None or (whole and (parts[3] or parts[4] or whole[0] != sign)):
         return None
-    digits = re.sub(r"\D", "", found[1])
-    if not found[3] and not found[4]:
+    digits = re.sub(r"\D", "", parts[1])
+    if not parts[3] and not parts[4]:
         return int(digits)
-    value = float(digits + (found[3] or "").replace(sign, ".") + (found[4] or ""))
+    value = float(digits + (parts[3] or "").replace(sign, ".") + (parts[4] or ""))
     return value if math.isfinite(value) else None
 
 
@@ -172,11 +172,11 @@ def number(value: Any, decimal: DecimalSign | None = None) -> int | float | None
         return None
     if not isinstance(value, str):
         return value
-    found = readings(value)
+    read = readings(value)
     if decimal is not None:
-        return found[decimal].value if decimal in found else None
-    values = {one.value: one.value for one in found.values()}
-    return values.popitem()[1] if len(values) == 1 else None
+        return read[decimal].value if decimal in read else None
+    values = {reading.value for reading in read.values()}
+    return values.pop() if len(values) == 1 else None
 
 
 # Moments
@@ -215,33 +215,33 @@ def _parsed(text: str, order: DateOrder | None) -> Any:
     if not text:
         return ""
     try:
-        if found := DATE.fullmatch(text):
-            return _ordered(text, found, order)
-        told = text.replace("/", "-") if re.match(r"\d{4}/\d", text) else text
-        return date.fromisoformat(told) if len(told) <= 10 else datetime.fromisoformat(told)
+        if parts := DATE.fullmatch(text):
+            return _ordered(text, parts, order)
+        iso = text.replace("/", "-") if re.match(r"\d{4}/\d", text) else text
+        return date.fromisoformat(iso) if len(iso) <= 10 else datetime.fromisoformat(iso)
     except (ValueError, OverflowError):
         raise Unusable(f"the time “{text[:60]}” is no date; {_WRITE}") from None
 
 
-def _ordered(text: str, found: re.Match[str], order: DateOrder | None) -> date:
-    first, second, year = int(found[1]), int(found[3]), int(found[4])
-    if len(found[4]) == 2:
+def _ordered(text: str, parts: re.Match[str], order: DateOrder | None) -> date:
+    first, second, year = int(parts[1]), int(parts[3]), int(parts[4])
+    if len(parts[4]) == 2:
         raise Unusable(f"the time “{text[:60]}” has a year of two digits; write all four of them")
-    if order is None and found[2] != ".":
+    if order is None and parts[2] != ".":
         if first <= 12 and second <= 12 and first != second:
             raise Unusable(f"the time “{text[:60]}” may begin with the day or with the month; set dates")
         order = "month-first" if second > 12 else "day-first"
     day, month = (second, first) if order == "month-first" else (first, second)
-    if found[5] is None:
+    if parts[5] is None:
         return date(year, month, day)
-    return datetime(year, month, day, *_clock(found[5].strip()))
+    return datetime(year, month, day, *_clock(parts[5].strip()))
 
 
 def _clock(text: str) -> tuple[int, int, int]:
-    found = _CLOCK.fullmatch(text)
-    if found is None:
+    parts = _CLOCK.fullmatch(text)
+    if parts is None:
         raise ValueError(text)
-    hour, minute, second, half = int(found[1]), int(found[2]), int(found[3] or 0), (found[4] or "").lower()
+    hour, minute, second, half = int(parts[1]), int(parts[2]), int(parts[3] or 0), (parts[4] or "").lower()
     if half and not 1 <= hour <= 12:
         raise ValueError(text)
     return (hour % 12 + 12 * (half == "p") if half else hour), minute, second

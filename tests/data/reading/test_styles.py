@@ -330,7 +330,7 @@ def test_words_for_true_and_false(file, values, truths):
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        (["x", ""], ("row 2 “x” or empty (1 cells, the first in row 3)",)),
+        (["x", ""], ("row 2 “x” or empty (1 of 2 cells, as in row 3)",)),
         (["ja", "", "ja"], ("row 2 “ja” or empty",)),
         (["x", "nein"], ("row 2 “x”", "row 3 “nein”")),
         (["\u2713", "x"], ("row 3 “x”", "row 2 “\u2713”")),
