@@ -6,7 +6,7 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 import re
 from datetime import date, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,6 +17,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     PlainValidator,
+    model_validator,
 )
 from pydantic import ValidationError as Invalid
 from pydantic_core import PydanticCustomError
@@ -89,8 +90,16 @@ class RecordField(BaseModel):
     decimal: DecimalSign | None = None
     """Decimal sign of numbers that are text; the other sign may group digits: 1.234,56. The column tells it
     if not given, and where it cannot, azubi asks."""
+    separator: Annotated[str, Field(min_length=1)] | None = None
+    """What parts several texts in one cell, such as a comma: they become a list in alphabetical order."""
     empty: bool | Literal["unknown"] | None = None
     """What an empty cell means where true or false is asked: true, false, or unknown (null)."""
+
+    @model_validator(mode="after")
+    def _check_list(self) -> Self:
+        if self.separator is not None and self.type not in (None, "string"):
+            raise PydanticCustomError("separator", "a separator makes lists of texts, not of numbers")
+        return self
 
 
 Record = dict[str, RecordField]

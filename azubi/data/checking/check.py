@@ -30,6 +30,7 @@ from azubi.data.checking.leaks import (
 from azubi.data.checking.lengths import lengths
 from azubi.data.checking.records import schema_and_rules
 from azubi.data.checking.rejected import rejected_rows
+from azubi.data.checking.several import several_labels
 from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals, Subject, Tokens
 from azubi.data.contract import Task
@@ -72,6 +73,7 @@ CHECKS: tuple[Checker, ...] = (
     given_away_answers,
     given_away_codes,
     label_variants,
+    several_labels,
     rare_labels,
     schema_and_rules,
     likely_wrong_answers,
@@ -179,6 +181,7 @@ def examine(
         recipe.derive,
         recipe.patterns,
         recipe.names,
+        answer=recipe.answer,
     )
     inputs = [data, *([test] if test else ())]
     found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]

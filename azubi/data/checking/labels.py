@@ -58,7 +58,7 @@ def rare_labels(subject: Subject) -> Iterator[Finding]:
     if subject.kind == "labels":
         yield from _rare(subject, subject.tally.answers)
     elif subject.kind == "json":
-        for field, counts in _closed_fields(subject).items():
+        for field, counts in closed_fields(subject).items():
             yield from _rare(subject, counts, field)
 
 
@@ -68,7 +68,7 @@ def _rare(subject: Subject, counts: Mapping[str, int], field: str = "") -> Itera
     if not rare:
         return
     shown = sorted(rare, key=lambda name: (rare[name], name))[:SHOWN]
-    lines = _lines(subject, shown, field)
+    lines = lines_of(subject, shown, field)
     what = f"value of {excerpt(field, 40)}" if field else "label"
     many = f"values of {excerpt(field, 40)}" if field else "labels"
     yield Finding(
@@ -117,7 +117,7 @@ def label_variants(subject: Subject) -> Iterator[Finding]:
     if subject.kind == "labels":
         yield from _variants(subject, subject.tally.answers, "")
     elif subject.kind == "json":
-        for name, counts in _closed_fields(subject).items():
+        for name, counts in closed_fields(subject).items():
             yield from _variants(subject, counts, name)
 
 
@@ -127,7 +127,7 @@ def _variants(subject: Subject, counts: Mapping[str, int], field: str) -> Iterat
         return
     what = f"value of {excerpt(field, 40)}" if field else "label"
     many = f"values of {excerpt(field, 40)}" if field else "labels"
-    lines = _lines(subject, [rare for rare, _, _ in pairs[:SHOWN]], field)
+    lines = lines_of(subject, [rare for rare, _, _ in pairs[:SHOWN]], field)
     yield Finding(
         kind=f"label_variants:{field}" if field else "label_variants",
         level="warning",
@@ -195,7 +195,7 @@ def _visible(label: str) -> str:
     return f"“{marked[:60]}”"
 
 
-def _closed_fields(subject: Subject) -> dict[str, Counter[str]]:
+def closed_fields(subject: Subject) -> dict[str, Counter[str]]:
     """The record's fields that have labels as values, and how often each occurs."""
     counts: dict[str, Counter[str]] = {}
     open_fields: set[str] = set()
@@ -211,7 +211,7 @@ def _closed_fields(subject: Subject) -> dict[str, Counter[str]]:
     return {name: known for name, known in counts.items() if len(known) * FEWEST_REPEATS <= known.total()}
 
 
-def _lines(subject: Subject, labels: Collection[str], field: str = "") -> dict[str, list[int]]:
+def lines_of(subject: Subject, labels: Collection[str], field: str = "") -> dict[str, list[int]]:
     """The first lines at which each of some labels stands."""
     found: dict[str, list[int]] = {label: [] for label in labels}
     for example in subject.examples():

@@ -8,6 +8,7 @@ from typing import Any
 
 from azubi.data import schema as schemas
 from azubi.data.checking.subject import Subject, as_record
+from azubi.data.checking.words import some
 from azubi.data.contract import Contract
 from azubi.data.finding import Case, Finding
 from azubi.data.rules import derivation, proposing
@@ -63,8 +64,7 @@ def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
     return Finding(
         kind="schema",
         level="note",
-        routine=not given,
-        title=f"Records have {len(fields):,} fields by the schema that {source}.",
+        title=f"Records have {some(len(fields), 'field')} by the schema that {source}.",
         count=len(fields),
         cases=tuple(Case(lines=(), text=one) for one in named),
         why="It is kept with the specialist, and what reads its answers can rely on it.",

@@ -24,6 +24,7 @@ from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS, Task
 from azubi.data.example import Example
 from azubi.data.near import NearIndex
 from azubi.data.suspects import Features, spelling_features
+from azubi.settings import Record
 
 I64: TypeAlias = NDArray[np.int64]
 U64: TypeAlias = NDArray[np.uint64]
@@ -88,6 +89,8 @@ class Subject:
     """The company's own personal data, by name."""
     names: Path | None = None
     """Folder of a recogniser of people's names."""
+    answer: str | Record = "answer"
+    """The column of the answers, or those of the fields of records."""
 
     def examples(self) -> Iterator[Example]:
         """All of the data, without the test."""

@@ -29,6 +29,8 @@ def field(name: str, value: Any, told: RecordField) -> Any:
         return told.empty if told.type == "boolean" and isinstance(told.empty, bool) else None
     if isinstance(value, float) and not math.isfinite(value):
         raise Unusable(f"the field “{name}” is {value}, which JSON cannot say")
+    if told.separator is not None:
+        return several(value, told.separator)
     made = _made(value, told)
     if made is None:
         kind = _NAMES[told.type] + _SIGNS.get(told.decimal if told.type == "number" else None, "")
@@ -44,6 +46,13 @@ _NAMES = {
     "boolean": "true or false",
 }
 _SIGNS: dict[str | None, str] = {",": " with a decimal comma", ".": " with a decimal point"}
+
+
+def several(value: Any, separator: str) -> list[str]:
+    """The texts of a cell (or a list), each once and in alphabetical order: theirs says nothing."""
+    parts = value if isinstance(value, list) else written(value).split(separator)
+    texts = {text for part in parts if (text := written(part).strip())}
+    return sorted(texts, key=lambda text: (text.casefold(), text))
 
 
 def is_empty(value: Any) -> bool:

@@ -57,7 +57,7 @@ def later() -> list[Example]:
 def checked(data: list[Any], test: list[Any] | None = None, **more: Any) -> Check:
     """A check by what this room looks for itself: suspects and personal data have tests of their own."""
     given = Input("test.csv", test) if test is not None else None
-    settings = {name: more.pop(name) for name in ("task", "split", "limits") if name in more}
+    settings = {name: more.pop(name) for name in ("task", "split", "limits", "answer") if name in more}
     more.setdefault("checks", OWN)
     return examine(Input("letters.csv", data), given, recipe=Recipe.model_validate(settings), **more)
 

@@ -1,16 +1,19 @@
 """A clean set raises no warning; each planted fault is found, and at the right lines."""
 
+import csv
 import json
 import random
+import re
 from dataclasses import replace
 
 import pytest
 
 from azubi.data.checking.check import Check, Input, examine
+from azubi.data.checking.check import check as check_file
 from azubi.data.checking.subject import Subject, Tokens
 from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
-from azubi.data.reading import Rejected
+from azubi.data.reading import Rejected, read
 from azubi.errors import DataError
 from azubi.settings import Recipe
 from tests.data.checking.company import OWN, checked, clean, example, later, letter
@@ -214,6 +217,69 @@ def test_values_of_a_field_that_are_spelt_in_two_ways():
     one = found(check, "label_variants:line")
     assert kinds(check, "warning") == {one.kind, "breaks_schema"}
     assert (one.count, lines(one)) == (1, [(62,)])
+
+
+COMBINED = (
+    "motor",
+    "urgent, motor",
+    "motor, urgent",
+    "household",
+    "household, urgent",
+    "travel, fraud",
+    "fraud",
+)
+
+
+@pytest.mark.parametrize("separator", [", ", ";", " | ", "/", "\n"])
+def test_several_labels_in_one_answer_are_proposed_as_a_list(separator):
+    answers = [one.replace(", ", separator) for one in COMBINED]
+    rows = [replace(one, answer=answers[number % 7]) for number, one in enumerate(clean())]
+    one = found(checked(rows), "several_labels")
+    sign = separator.strip(" ").replace("\n", "\\n")
+    assert f"7 combinations of 5 labels, parted by “{sign}”; 1 differs in order alone" in one.title
+    assert lines(one) == [(3, 4)] and one.details["labels"] == sorted(
+        ["motor", "household", "travel", "urgent", "fraud"]
+    )
+    assert f"--answer '{{answer: {{column: answer, separator: \"{sign}\"}}}}'" in one.remedy
+
+
+def test_the_setting_that_is_proposed_makes_one_answer_of_two_orders(tmp_path):
+    path = tmp_path / "tags.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows(
+            [("note", "tags"), *((letter(number), COMBINED[number % 7]) for number in range(140))]
+        )
+    before = check_file(path, "note", "tags")
+    setting = re.search("--answer '(.*?)'", found(before, "several_labels").remedy)[1]
+    after = check_file(path, "note", setting)
+    assert after.task == "json" and "several_labels" not in kinds(after, "warning")
+    answers = [one.answer for one in read(path, "note", setting).examples]
+    assert answers[1] == answers[2] == '{"tags": ["motor", "urgent"]}' and len(set(answers)) == 6
+
+
+def test_several_labels_in_a_field_of_records():
+    rows = records(clean())
+    rows = [
+        replace(one, answer=json.dumps({"n": number % 9, "tags": COMBINED[number % 7]}))
+        for number, one in enumerate(rows)
+    ]
+    one = found(checked(rows), "several_labels:tags")
+    assert 'Write lists in the records, always in one order: ["fraud", "household"]' in one.remedy
+    one = found(checked(rows, answer={"tags": {"column": "cell"}}), "several_labels:tags")
+    assert 'tags: {column: cell, separator: ","}' in one.remedy
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Bonn, Germany", "Paris, France", "Rome, Italy", "Berlin, Germany"),
+        ("car/new", "car/used", "boat/new", "boat/used"),
+        ("terms & conditions", "fraud", "wear & tear", "theft"),
+    ],
+)
+def test_labels_that_only_hold_a_sign(names):
+    rows = [replace(one, answer=names[number % 4]) for number, one in enumerate(clean())]
+    assert kinds(checked(rows), "warning") == set()
 
 
 def test_rare_labels():

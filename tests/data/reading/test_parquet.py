@@ -6,9 +6,11 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import pyarrow
+import pytest
 from pyarrow import parquet
 
 from azubi.data.reading import read, stream
+from azubi.errors import SettingError
 from tests.data.reading.writing import chat, pairs, refused
 
 
@@ -87,6 +89,17 @@ def test_values_that_python_has_no_kind_for(tmp_path):
     assert (first["coded"], first["pairs"], third["pairs"]) == ("x", {"k": 1}, {})
     assert first["parts"] == {"at": 1, "in": ["x"]}
     assert read(path, "q", "coded", time="at").examples[0].time == "2024-10-27T03:33:20.123456"
+
+
+def test_lists_of_texts_in_any_order_and_form(tmp_path):
+    cells = ["urgent, liability", "liability ,urgent,urgent", "Liability", " , "]
+    path = write(tmp_path, q=["a", "b", "c", "d"], cell=cells, several=[["b", "a"], [], None, ["a", None]])
+    fields = {name: {"column": name, "separator": ","} for name in ("cell", "several")}
+    records = [json.loads(one.answer) for one in read(path, "q", fields).examples]
+    assert [one["cell"] for one in records] == [["liability", "urgent"]] * 2 + [["Liability"], []]
+    assert [one["several"] for one in records] == [["a", "b"], [], None, ["a"]]
+    with pytest.raises(SettingError, match="makes lists of texts"):
+        read(path, "q", {"cell": {"column": "cell", "separator": ",", "type": "number"}})
 
 
 def test_labels_that_are_numbers_get_the_names_in_the_files_metadata(tmp_path):
