@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, Protocol
 
 from azubi.data.reading import value as values
-from azubi.data.reading.row import Unusable
+from azubi.data.reading.row import Unusable, shortened
 from azubi.settings import DateOrder, DecimalSign
 
 _SIGN_NAMES: dict[str, str] = {",": "decimal comma", ".": "decimal point"}
@@ -59,20 +59,23 @@ class _Evidence:
     def add(self, kind: str, line: int, value: Any) -> None:
         self.counts[kind] += 1
         if kind not in self.first:
-            text = str(value)
-            self.first[kind] = line, text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+            self.first[kind] = line, str(value)
 
     def __contains__(self, kind: str) -> bool:
         return kind in self.first
 
     def row(self, kind: str) -> str:
         line, text = self.first[kind]
-        return f"row {line:,} “{text}”"
+        return f"row {line:,} “{shortened(text, _LONGEST)}”"
 
     def open(self, problem: str, remedy: str, *kinds: str) -> Undecided:
         """What cannot be decided, with the first value of each of these kinds."""
         count = sum(self.counts[kind] for kind in kinds)
-        return Undecided(_capital(problem), remedy, count, tuple(self.first[kind] for kind in kinds))
+        return Undecided(_capital(problem), remedy, count, self.cases(*kinds))
+
+    def cases(self, *kinds: str) -> tuple[tuple[int, str], ...]:
+        """The first row of each of these kinds, and its value."""
+        return tuple((line, shortened(text, _LONGEST)) for line, text in map(self.first.__getitem__, kinds))
 
 
 def _capital(text: str) -> str:
@@ -191,25 +194,22 @@ class DateStyle:
         self._dates += 1
         if isinstance(value, date):
             self._seen.add("cell", line, value)
-        text = value.strip() if isinstance(value, str) else ""
-        if parts := values.DATE.fullmatch(text):
-            self._see_order(parts[2], int(parts[1]), int(parts[3]), line, value)
-        if text and ":" not in text:
-            return
+        readings: dict[DateOrder, str] = {}
         for order in values.DATE_ORDERS:
             with contextlib.suppress(Unusable):
-                if "T" in (iso := values.moment(value, order)):
-                    self._seen.add("zone" if iso.endswith("+00:00") else "no zone", line, value)
-                return
-
-    def _see_order(self, sign: str, first: int, second: int, line: int, value: Any) -> None:
-        if first == second or first > 31 or second > 31:
+                readings[order] = values.moment(value, order)
+        if not readings:
             return
-        shown = "day-first" if first > 12 else "month-first" if second > 12 else None
-        if shown is not None:
+        if "T" in (iso := next(iter(readings.values()))):
+            self._seen.add("zone" if iso.endswith("+00:00") else "no zone", line, value)
+        parts = values.DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if parts is None or len({*readings.values()}) < len(readings):
+            return
+        shown = next(iter(readings)) if len(readings) == 1 else "either"
+        if shown != "either":
             self._seen.add(shown, line, value)
         # A date with dots says nothing of one with strokes: two programs wrote them.
-        self._seen.add(f"{shown or 'either'} {sign}", line, value)
+        self._seen.add(f"{shown} {parts[2]}", line, value)
 
     @property
     def order(self) -> DateOrder | None:
@@ -297,7 +297,7 @@ class BooleanStyle:
             self._empty.add("empty", line, "")
         elif isinstance(value, bool):
             self._truths |= {True, False}  # who writes these has a word for nothing, too
-        elif known := values.WORDS.get(values.word(value)):
+        elif isinstance(value, str | int | float) and (known := values.WORDS.get(values.word(value))):
             self._truths.add(known[0])
             self._words.add(known[1], line, value)
 
@@ -322,7 +322,7 @@ class BooleanStyle:
                 + f"cells, as in row {empty.first['empty'][0]:,}): empty may mean {opposite} or not known.",
                 f"Set empty: {opposite}, or empty: unknown, for this field of the record.",
                 empty.counts["empty"],
-                (words.first[shown], empty.first["empty"]),
+                words.cases(shown) + empty.cases("empty"),
             )
 
     def remarks(self) -> Iterator[str]:

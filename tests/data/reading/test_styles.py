@@ -230,6 +230,7 @@ def times(path, **settings):
 @pytest.mark.parametrize(
     ("values", "isos"),
     [
+        (["31/03/2025", "04/05/2025"], ["2025-03-31", "2025-05-04"]),
         (["03/04/2025", "13/02/2025"], ["2025-04-03", "2025-02-13"]),
         (["03/04/2025", "02/13/2025"], ["2025-03-04", "2025-02-13"]),
         (["03-04-2025", "13-02-2025 7:05"], ["2025-04-03", "2025-02-13T07:05:00"]),
@@ -304,6 +305,34 @@ def test_dates_of_any_country_are_read_exactly_or_refused(values, order, sign, c
 def test_a_time_zone_counts(value, quarters):
     zoned = value.replace(tzinfo=timezone(timedelta(minutes=15 * quarters)))
     assert moment(zoned.isoformat()) == moment(zoned) == zoned.astimezone(UTC).isoformat()
+
+
+# Whatever else
+
+PIECES = st.sampled_from(
+    [*"0123456789.,-/: 'eE%()", "12", "2025", "\u20ac", "EUR", "x", "ja", "\u2013", "pm", "\ud800"]
+)
+
+
+@given(
+    st.lists(
+        st.lists(PIECES, max_size=12).map("".join)
+        | st.sampled_from(["03/04/25", "03/04/0000", "03/04/2025 25:99", f"36.954{' ' * 60}", "31/04/2025"])
+        | st.none()
+        | st.booleans()
+        | st.floats()
+        | st.binary()
+        | st.datetimes(timezones=st.timezones() | st.none()),
+        max_size=6,
+    )
+)
+def test_any_column_is_read_or_asked_about(values):
+    for style in (NumberStyle, DateStyle, BooleanStyle):
+        style = shown(style("the column", "v", None), values)
+        for question in style.undecided():
+            assert question.problem and question.remedy and question.count and question.cases
+            assert all(len(text) <= 40 for _, text in question.cases)
+        assert all(style.remarks())
 
 
 # True and false
