@@ -318,7 +318,7 @@ class Recipe(BaseModel):
     header: int | None = Field(None, ge=1)
     """Row of CSV or a sheet that names the columns, as a spreadsheet counts; found out if not given."""
     encoding: str | None = None
-    """Character encoding of text files, such as cp1252; found out if not given."""
+    """Character encoding of text that is not UTF-8, such as cp1252; guessed and said if not given."""
     delimiter: str | None = Field(None, min_length=1, max_length=3)
     """What parts the columns of CSV, such as ; or \\t for a tab; found out if not given."""
     escape: str | None = Field(None, min_length=1, max_length=1)

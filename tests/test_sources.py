@@ -68,3 +68,15 @@ def test_a_test_that_writes_numbers_otherwise_is_refused(sources, tmp_path, pipe
 def test_what_the_data_leave_open_is_not_decided_by_the_test(sources, tmp_path):
     with pytest.raises(DataError, match="can be read in two ways"):
         brought(tmp_path, *sources(rows(("36.954", "")), rows(("1.250,00", ""))))
+
+
+@pytest.mark.parametrize(("policy", "shown"), [("report", "P-12345678.html"), ("mask", "[policy].html")])
+def test_notices_do_not_quote_what_is_hidden(tmp_path, policy, shown):
+    folder = tmp_path / "letters"
+    folder.mkdir()
+    (folder / "P-12345678.html").write_text("<p>A stone has hit the car.<img src=a>")
+    (folder / "answers.csv").write_text("file,answer\nP-12345678.html,motor\n")
+    recipe = Recipe(data=folder, personal_data=policy, patterns={"policy": r"P-\d{8}"})
+    sitting = Sitting(tmp_path, runs.unwritten("a", tmp_path), time.monotonic())
+    (event,) = read(sitting, recipe, read_passing(recipe))
+    assert f"1 document has parts that were not read: {shown}: 1 picture." in event.text

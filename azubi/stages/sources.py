@@ -70,7 +70,7 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
         recipe = _agreed(recipe, source)
         name = source.path.name if source.lasting and source.path is not None else source.name
         hashes[source.name if name in hashes else name] = source.sha256(found.examples)
-        for note in found.notes:
+        for note in _hidden(found.notes, recipe):
             yield ev.Notice(text=note)
         if found.rejected:
             left_out = _discreet(found.rejected, recipe)
@@ -123,14 +123,23 @@ def _sources(recipe: Recipe) -> dict[Part, Source]:
 
 def _discreet(rejected: Sequence[Rejected], recipe: Recipe) -> list[Rejected]:
     """Rows that were left out, without what is to be hidden: a broken row cannot be searched reliably."""
-    if recipe.personal_data not in ("mask", "pseudonym"):
+    if recipe.personal_data not in _HIDING:
         return list(rejected)
-    hidden = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
-    reasons = policy.treat(((one.reason, "", "") for one in rejected), hidden, 1)
+    reasons = _hidden([row.reason for row in rejected], recipe)
     return [
-        replace(one, reason=told.texts[0], raw="(hidden)")
-        for one, told in zip(rejected, reasons, strict=True)
+        replace(row, reason=reason, raw="(hidden)") for row, reason in zip(rejected, reasons, strict=True)
     ]
+
+
+def _hidden(texts: Sequence[str], recipe: Recipe) -> list[str]:
+    """Sentences without what is to be hidden in them: they quote words and names of files."""
+    if recipe.personal_data not in _HIDING:
+        return list(texts)
+    rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
+    return [treated.texts[0] for treated in policy.treat(((text, "", "") for text in texts), rules, 1)]
+
+
+_HIDING = ("mask", "pseudonym")
 
 
 def _told(name: str, left_out: Sequence[Rejected], path: Path | None) -> str:

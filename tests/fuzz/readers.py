@@ -18,7 +18,8 @@ import zstandard
 
 from azubi.data.example import Example
 from azubi.data.reading import stream
-from azubi.data.reading.extract import KINDS, _told
+from azubi.data.reading.content import KINDS
+from azubi.data.reading.extract import extracted
 from azubi.errors import AzubiError
 from azubi.settings import LimitSettings
 
@@ -47,8 +48,11 @@ def extract(suffix: str, data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"a{suffix}")
         path.write_bytes(data)
-        told = _told(path, LimitSettings.model_validate({**LIMITS, "pages": 20}))
-        assert told.keys() <= {"text", "fault"} and all(isinstance(one, str) for one in told.values())
+        limits = LimitSettings.model_validate({**LIMITS, "pages": 20})
+        answer = extracted({"path": str(path), "encoding": None, "guess": True}, limits)
+        if "undeclared" in answer:
+            answer = extracted({"path": str(path), "encoding": "cp1252", "guess": True}, limits)
+        assert set(answer) in ({"fault"}, {"text", "unread", "read_as"})
 
 
 def _parquet() -> bytes:
@@ -99,6 +103,17 @@ _EML = (
     b"charset=latin-1\n\n<p>a</p>\n--x--\n"
 )
 _HTML = b"<!doctype html><meta charset=utf-8><table><tr><td>a</td></tr></table><p>b <a href=x>c</a>"
+_FIELDS = b"<p>\xe4<input value=a><select><option>b<option selected>c</select><img src=d>"
+_FORM = _PDF.replace(
+    b"/Contents 4 0 R",
+    b"/Contents 4 0 R /Annots [<< /Subtype /Widget /FT /Ch /T (a) /V (b) /Opt [[(b) (c)]] >> "
+    b"<< /Subtype /Widget /FT /Btn /T (d) /V /0 /Opt [(e)] >> << /Subtype /Text /Contents (f) >>]",
+)
+_FORWARDED = (
+    b"Subject: \xe4\nContent-Type: multipart/mixed; boundary=y\n\n--y\nContent-Type: message/rfc822\n\n"
+    + _EML
+    + b"\n--y\nContent-Type: application/pdf; name=a.pdf\n\n%PDF\n--y--\n"
+)
 
 READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "csv": (
@@ -114,9 +129,9 @@ READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "parquet": (partial(feed, "a.parquet"), lambda: [_parquet()]),
     "workbook": (partial(feed, "a.xlsx"), lambda: [_workbook(), _small_zip()]),
     "txt": (partial(extract, ".txt"), lambda: [b"a text", "größe".encode("cp1252")]),
-    "html": (partial(extract, ".html"), lambda: [_HTML]),
-    "eml": (partial(extract, ".eml"), lambda: [_EML]),
-    "pdf": (partial(extract, ".pdf"), lambda: [_PDF]),
+    "html": (partial(extract, ".html"), lambda: [_HTML, _FIELDS]),
+    "eml": (partial(extract, ".eml"), lambda: [_EML, _FORWARDED]),
+    "pdf": (partial(extract, ".pdf"), lambda: [_PDF, _FORM]),
     "docx": (partial(extract, ".docx"), lambda: [_docx()]),
 }
 """By name: what reads, and what it reads to begin with."""

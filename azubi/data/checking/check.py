@@ -4,6 +4,7 @@ The checks are a tuple of functions; whoever adds one adds it there. Knows nothi
 written at the end, nothing of models, and not how a result is shown.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from azubi.data.checking.leaks import (
     leaked_prompts,
 )
 from azubi.data.checking.lengths import lengths
+from azubi.data.checking.mojibake import mojibake
 from azubi.data.checking.records import schema_and_rules
 from azubi.data.checking.rejected import rejected_rows
 from azubi.data.checking.several import several_labels
@@ -35,9 +37,10 @@ from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals, Subject, Tokens
 from azubi.data.contract import Task
 from azubi.data.example import Example
-from azubi.data.finding import Case, Finding, Level
+from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.personal import policy
 from azubi.data.reading import Rejected, Source
+from azubi.data.reading.documents import unread_parts
 from azubi.data.reading.reading import source as source_of
 from azubi.data.reading.styles import Undecided
 from azubi.data.suspects import Features, check_suspects, spelling_features
@@ -76,6 +79,7 @@ CHECKS: tuple[Checker, ...] = (
     several_labels,
     rare_labels,
     schema_and_rules,
+    mojibake,
     likely_wrong_answers,
     personal_data,
     label_imbalance,
@@ -136,6 +140,8 @@ class Input:
     """May be empty until the rows were read."""
     undecided: Sequence[Undecided] = ()
     """What can be read in two ways; may be empty until then, too."""
+    unread: Sequence[tuple[int, str]] = ()
+    """Rows whose documents have parts that were not read, and which; empty until the rows were read."""
 
 
 def examine(
@@ -185,9 +191,9 @@ def examine(
     )
     inputs = [data, *([test] if test else ())]
     found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
-    found += [_note(text) for given in inputs for text in given.notes] + list(
-        _found(subject, checks, seconds, hear)
-    )
+    found += [_note(text) for given in inputs for text in given.notes]
+    found += [_unread(each.unread, each is test) for each in inputs if each.unread]
+    found += _found(subject, checks, seconds, hear)
     if recipe.personal_data in ("mask", "pseudonym"):
         found = list(_discreet(found, recipe))
     check = Check(
@@ -270,7 +276,7 @@ def _input(source: Source, data: Source) -> Input:
         source.recipe = data.recipe
         yield from source.stream(undecided)
 
-    return Input(source.name, rows(), source.notes, undecided)
+    return Input(source.name, rows(), source.notes, undecided, source.unread)
 
 
 def _ambiguous(question: Undecided, name: str) -> Finding:
@@ -329,6 +335,24 @@ def _note(text: str) -> Finding:
         remedy="Look at a few of the rows that are quoted here; if something is wrong, say how it is to be "
         "read.",
     )
+
+
+def _unread(unread: Sequence[tuple[int, str]], tests: bool) -> Finding:
+    pictures = all(_PICTURES.fullmatch(parts) for _, parts in unread)
+    return Finding(
+        kind="unread_parts",
+        level="note" if pictures else "warning",
+        title=unread_parts(unread),
+        count=len(unread),
+        cases=tuple(Case(lines=(line,), text=parts) for line, parts in unread[:SHOWN]),
+        why="What an answer follows from may stand there, and then it cannot be learned.",
+        remedy="Bring what matters as text: scanned pages after text recognition (OCR), attachments as "
+        "documents of their own. Logos can be left.",
+        details={"sides": ["test"] if tests else []},
+    )
+
+
+_PICTURES = re.compile(r".*: [0-9,]+ pictures?")
 
 
 def _counts(subject: Subject) -> dict[str, int]:

@@ -6,27 +6,16 @@ left out. Knows nothing of which languages a base understands.
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
-from typing import Any
 
 from azubi.data.checking.subject import Subject
 from azubi.data.checking.words import excerpt, listed, share
 from azubi.data.finding import SHOWN, Case, Finding
+from azubi.data.language import language
 
 DRAWN = 2_000
 """Prompts that are looked at, evenly drawn."""
-SHORTEST = 40
-"""Letters that a text must have."""
-SURE = 0.95
-"""How likely the language must be."""
 SEEN = 2
-"""Prompts that must be in a language before it is named,"""
-CLEAR = 0.999
-"""unless one of them is as sure as this,"""
-LONG = 150
-"""and has so many letters."""
-_LOOKED_AT = 400
-"""Characters of a prompt."""
+"""Prompts that must be in a language before it is named, unless there is no doubt about one of them."""
 
 
 def languages(subject: Subject) -> Iterator[Finding]:
@@ -36,20 +25,18 @@ def languages(subject: Subject) -> Iterator[Finding]:
     looked_at, clear = 0, set[str]()
     for example in subject.drawn(DRAWN):
         looked_at += 1
-        language, certain = _language(example.prompt)
-        if language:
-            found[language] += 1
-            clear |= {language} if certain else set()
-            case = Case(lines=(example.line,), text=f"{_name(language)}: {excerpt(example.prompt)}")
-            lines.setdefault(language, []).append(case)
-            del lines[language][SHOWN:]
-    known = [
-        (language, count) for language, count in found.most_common() if count >= SEEN or language in clear
-    ]
+        code, certain = language(example.prompt)
+        if code:
+            found[code] += 1
+            clear |= {code} if certain else set()
+            case = Case(lines=(example.line,), text=f"{_name(code)}: {excerpt(example.prompt)}")
+            lines.setdefault(code, []).append(case)
+            del lines[code][SHOWN:]
+    known = [(code, count) for code, count in found.most_common() if count >= SEEN or code in clear]
     if not known:
         return
     total = sum(count for _, count in known)
-    named = [f"{_name(language)} {share(count / total)}" for language, count in known]
+    named = [f"{_name(code)} {share(count / total)}" for code, count in known]
     yield Finding(
         kind="languages",
         level="note",
@@ -58,31 +45,14 @@ def languages(subject: Subject) -> Iterator[Finding]:
         if len(known) > 1
         else f"The prompts are in {_name(known[0][0])}.",
         count=len(known),
-        cases=tuple([case for language, _ in known[1:] for case in lines[language]][:SHOWN]),
+        cases=tuple([case for code, _ in known[1:] for case in lines[code]][:SHOWN]),
         why="A base reads the languages that it was made from; a rare one is learned from few examples. "
         f"Told from {total:,} of {looked_at:,} prompts that were drawn; the others are too short or not "
         "clear.",
         remedy="Choose a base that knows these languages. Rows in a language that you did not expect may be "
         "there by mistake.",
-        details={"languages": [[language, count] for language, count in known], "looked_at": looked_at},
+        details={"languages": [[code, count] for code, count in known], "looked_at": looked_at},
     )
-
-
-def _language(text: str) -> tuple[str, bool]:
-    """The ISO 639-1 code, empty if it cannot be told; and whether there is no doubt."""
-    start = text[:_LOOKED_AT]
-    letters = sum(map(str.isalpha, start))
-    if letters < SHORTEST:
-        return "", False
-    language, sure = _identifier().classify(start)
-    return (str(language), sure >= CLEAR and letters >= LONG) if sure >= SURE else ("", False)
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def _name(code: str) -> str:

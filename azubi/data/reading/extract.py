@@ -6,52 +6,84 @@ what runs in the other process. Knows nothing of tables or examples.
 """
 
 import contextlib
-import io
 import json
 import os
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from azubi.data.reading import archive
 from azubi.data.reading import encoding as encodings
+from azubi.data.reading.content import Document, Undeclared, content
+from azubi.data.reading.encoding import Encoding
 from azubi.data.reading.row import Unusable
 from azubi.errors import DataError
 from azubi.settings import LimitSettings
 
 _START = 60.0
 """Seconds that the other process may take to get ready."""
+_SAMPLED = 1_000
+"""Documents by which an encoding is guessed, about."""
+
+
+class Extract(NamedTuple):
+    """What a document holds."""
+
+    text: str
+    unread: tuple[str, ...] = ()
+    """The parts that are no text: 2 pages without text."""
+    read_as: str = ""
+    """The encoding of its text, where the text itself does not name it; empty if it does."""
 
 
 class Extractor:
     """Another process that reads one document at a time; a new one takes its place when it fails."""
 
-    def __init__(self, limits: LimitSettings) -> None:
-        """Nothing is started before the first document comes."""
+    def __init__(
+        self, limits: LimitSettings, encoding: str | None = None, documents: Sequence[Path] = ()
+    ) -> None:
+        """Nothing is started before the first document comes; see `extractor`."""
         self._limits = limits
+        self._documents = documents
+        self.encoding = encodings.given(encoding) if encoding else None
+        """What documents are in that do not say so themselves: given, or guessed when the first one comes."""
         self._process: subprocess.Popen[bytes] | None = None
         self._ahead = b""
 
-    def text(self, path: Path) -> str:
-        """The text of a document.
+    def read(self, path: Path) -> Extract:
+        """The text of a document, and what of it is no text.
 
         Raises:
             Unusable: it has none, is damaged, too large, or takes too long.
         """
-        if (kind := path.suffix.lower()) not in KINDS:
-            raise Unusable(f"{kind or 'a file without a suffix'} is no kind of document that can be read")
+        answer = self._extract(path)
+        if "undeclared" in answer:
+            self.encoding = self._guess(answer["undeclared"])
+            answer = self._extract(path)
+        if "fault" in answer:
+            raise Unusable(answer["fault"])
+        return Extract(answer["text"], tuple(answer["unread"]), answer["read_as"])
+
+    def _extract(self, path: Path) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             if (size := path.stat().st_size) > self._limits.document:
                 most = self._limits.document
-                raise Unusable(f"the document has {size:,} bytes; limits.document allows {most:,}")
-        told = self._ask({"path": str(path.absolute())})
-        if "fault" in told:
-            raise Unusable(told["fault"])
-        return str(told["text"])
+                return {"fault": f"the document has {size:,} bytes; limits.document allows {most:,}"}
+        encoding = self.encoding
+        name, guess = (encoding.name, not encoding.sure) if encoding else (None, True)
+        return self._ask({"path": str(path.absolute()), "encoding": name, "guess": guess})
+
+    def _guess(self, first: str) -> Encoding:
+        """The encoding of all documents that need one, from a sample of them: few letters decide nothing."""
+        texts = [path for path in self._documents if path.suffix.lower() not in (".pdf", ".docx")]
+        samples = [first]
+        for path in texts[:: max(1, len(texts) // _SAMPLED)]:
+            samples.append(self._extract(path).get("undeclared", ""))
+        most = max(200, encodings.PROBE // len(samples))
+        return encodings.guessed("\n".join(each[:most] for each in samples).encode("latin-1"))
 
     def close(self) -> None:
         """End the other process."""
@@ -132,7 +164,7 @@ def serve() -> None:
     _limit_memory(limits.memory)
     _say(answers, {"ready": True})
     for line in sys.stdin:
-        _say(answers, _told(Path(json.loads(line)["path"]), limits))
+        _say(answers, extracted(json.loads(line), limits))
 
 
 def _say(answers: Any, told: dict[str, Any]) -> None:
@@ -140,9 +172,14 @@ def _say(answers: Any, told: dict[str, Any]) -> None:
     answers.flush()
 
 
-def _told(path: Path, limits: LimitSettings) -> dict[str, Any]:
+def extracted(question: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
+    """Text, unread parts and encoding of a document; or a sample of undeclared text; or the fault."""
+    path = Path(question["path"])
+    document = Document(path.name, limits, question["encoding"], guess=question["guess"])
     try:
-        text = content(path, limits)
+        text = content(path, document)
+    except Undeclared as undeclared:
+        return {"undeclared": undeclared.sample.decode("latin-1")}
     except Unusable as error:
         return {"fault": str(error)}
     except DataError as error:
@@ -153,33 +190,22 @@ def _told(path: Path, limits: LimitSettings) -> dict[str, Any]:
         cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         return {"fault": f"the document cannot be read: {cause}"}
     if not text.strip():
-        return {"fault": "no text in the document (a scan, perhaps)"}
+        what = ", ".join(document.unread) or "a scan, perhaps"
+        return {"fault": f"no text in the document ({what})"}
     if len(text) > limits.row:
         return {
             "fault": f"the document has {len(text):,} characters of text; limits.row allows {limits.row:,}"
         }
-    return {"text": text}
-
-
-def content(path: Path, limits: LimitSettings) -> str:
-    """The text of a document, in this process.
-
-    Raises:
-        Unusable, DataError: it cannot be read, and why; other errors are those of libraries.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Unusable(f"the document cannot be read: {error.strerror}") from None
-    return KINDS[path.suffix.lower()](data, path.name, limits)
+    return {"text": text, "unread": document.unread, "read_as": document.read_as}
 
 
 def _import() -> None:
     """Load what will be needed before memory is limited: libraries take room that they never use."""
+    import bs4
     import markitdown.converters
     import pypdf
 
-    _ = markitdown, pypdf
+    _ = bs4, markitdown, pypdf
 
 
 def _limit_memory(most: int) -> None:
@@ -193,83 +219,16 @@ def _limit_memory(most: int) -> None:
         resource.setrlimit(resource.RLIMIT_AS, (room if hard < 0 else min(room, hard), hard))
 
 
-def _plain(data: bytes, name: str, limits: LimitSettings) -> str:
-    if not data.strip():
-        return ""
-    try:
-        return data.decode(encodings.found(data, name).name).removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        raise Unusable(
-            f"byte 0x{data[error.start]:02x} at {error.start:,} is not {error.encoding} text"
-        ) from None
-
-
-def _html(data: bytes, name: str, limits: LimitSettings) -> str:
-    from markitdown import StreamInfo
-    from markitdown.converters import HtmlConverter
-
-    charset = encodings.found(data, name).name if data.strip() and _undeclared(data) else None
-    found = HtmlConverter().convert(io.BytesIO(data), StreamInfo(extension=".html", charset=charset))
-    return found.markdown
-
-
-def _undeclared(data: bytes) -> bool:
-    """Whether the page does not say itself in which encoding it is."""
-    return b"charset=" not in data[:4096].lower()
-
-
-def _docx(data: bytes, name: str, limits: LimitSettings) -> str:
-    from markitdown import StreamInfo
-    from markitdown.converters import DocxConverter
-
-    archive.check(io.BytesIO(data), name, limits.office)
-    converter: Any = DocxConverter  # its constructor has no types
-    found = converter().convert(io.BytesIO(data), StreamInfo(extension=".docx"))
-    return str(found.markdown)
-
-
-def _pdf(data: bytes, name: str, limits: LimitSettings) -> str:
-    from pypdf import PdfReader
-
-    reader = PdfReader(io.BytesIO(data))
-    if reader.is_encrypted and not reader.decrypt(""):
-        raise Unusable("the PDF has a password")
-    if len(reader.pages) > limits.pages:
-        raise Unusable(f"the PDF has {len(reader.pages):,} pages; limits.pages allows {limits.pages:,}")
-    return "\n\n".join(page.extract_text() for page in reader.pages)
-
-
-def _eml(data: bytes, name: str, limits: LimitSettings) -> str:
-    import email
-    import email.policy
-
-    message = email.message_from_bytes(data, policy=email.policy.default)
-    told = [f"{header}: {message[header]}" for header in ("From", "To", "Date", "Subject") if message[header]]
-    body = message.get_body(("plain", "html"))
-    if body is None:
-        return "\n".join(told) if message.is_multipart() else ""
-    text = body.get_content()
-    if body.get_content_subtype() == "html":
-        text = _html(str(text).encode(), name, limits)
-    return "\n".join(told) + "\n\n" + str(text).strip()
-
-
-KINDS: dict[str, Callable[[bytes, str, LimitSettings], str]] = {
-    ".txt": _plain,
-    ".md": _plain,
-    ".html": _html,
-    ".htm": _html,
-    ".docx": _docx,
-    ".pdf": _pdf,
-    ".eml": _eml,
-}
-"""By the suffix of their name."""
-
-
 @contextlib.contextmanager
-def extractor(limits: LimitSettings) -> Iterator[Extractor]:
-    """An extractor that is closed in the end."""
-    made = Extractor(limits)
+def extractor(
+    limits: LimitSettings, encoding: str | None = None, documents: Sequence[Path] = ()
+) -> Iterator[Extractor]:
+    """An extractor that is closed in the end; `documents` are those by which an encoding is guessed.
+
+    Raises:
+        SettingError: Python knows no such encoding.
+    """
+    made = Extractor(limits, encoding, documents)
     try:
         yield made
     finally:

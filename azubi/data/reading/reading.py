@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from azubi.data.example import Example
+from azubi.data.reading import documents
 from azubi.data.reading.delimited import ESCAPED
 from azubi.data.reading.mapping import NO_ANSWER, NO_PROMPT
 from azubi.data.reading.row import Rejected
@@ -80,7 +81,8 @@ def read_source(source: Source) -> Reading:
         else:
             examples.append(one)
     check_share(source, len(examples), len(rejected), rejected[:_NAMED])
-    return Reading(tuple(examples), tuple(rejected), tuple(source.notes))
+    unread = filter(None, [documents.unread_parts(source.unread)])
+    return Reading(tuple(examples), tuple(rejected), (*source.notes, *unread))
 
 
 _NAMED = 10

@@ -42,6 +42,8 @@ class Source:
     """A file, a folder, or - ; None for the database that the recipe names."""
     notes: list[str] = field(default_factory=list)
     """What was found out, and may be wrong: the encoding and the like."""
+    unread: list[tuple[int, str]] = field(default_factory=list)
+    """Rows whose documents have parts that were not read, and which: a.pdf: 2 pages without text."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Source":
@@ -140,9 +142,10 @@ class Source:
             yield from database.rows(self.recipe.sql, self.recipe.query)
         elif self.path != STDIN and self.path.is_dir():
             table = documents.table(self.path, self.recipe.answers)
-            yield from documents.rows(
-                self.path, table, self._file(table), self.recipe.file, self.recipe.limits
-            )
+            folder = documents.Folder(self.path, table, self.recipe)
+            yield from folder.rows(self._file(table))
+            self.notes += folder.notes
+            self.unread += folder.unread
         else:
             yield from self._file(self.path)
 
@@ -189,11 +192,8 @@ class Source:
     def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
         if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
             raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
-        if not text.encoding.sure:
-            self.notes.append(
-                f"{text.name} is not UTF-8 and was read as {text.encoding.name}, which is a guess; "
-                "--encoding says otherwise."
-            )
+        if notice := text.notice:
+            self.notes.append(notice)
         if (form := self._json(path, text)) is not None:
             self._even = False
             self._tell_unused("header", "escape", "delimiter")

@@ -43,8 +43,16 @@ class Text:
         self.name = name
         self._most = most
         self.sample = file.peek(BLOCK)[:BLOCK]
-        told = encodings.given(encoding) if encoding else None
-        self.encoding = told or encodings.found(self.sample, name, more)
+        given = encodings.given(encoding) if encoding else None
+        if given and encodings.is_utf8(self.sample) and not given.name.startswith("utf-8"):
+            word = encodings.example(self.sample.decode(errors="ignore"))
+            self.notice = f"{name} is UTF-8 and was read so (“{word}”), though --encoding says {encoding}."
+            given = Encoding("utf-8")
+        else:
+            self.notice = ""
+        self.encoding = given or encodings.found(self.sample, name, more)
+        self.notice = self.notice or self.encoding.notice(name)
+        """What there is to say about how it is decoded."""
         self._file = self._bytes(file, self.encoding)
 
     def _bytes(self, file: io.BufferedReader, encoding: Encoding) -> io.BufferedReader:
