@@ -3,9 +3,13 @@
 Knows settings, the base's kind and the task; nothing of data.
 """
 
-from azubi.base.model import Base
+from typing import TYPE_CHECKING
+
 from azubi.data.contract import Task
 from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.base.model import Base
 
 
 def base_for(recipe: Recipe, task: Task) -> str:
@@ -15,7 +19,7 @@ def base_for(recipe: Recipe, task: Task) -> str:
     return "minilm" if task == "labels" and recipe.tail_layers != "all" else "smollm2-135m"
 
 
-def resolved(recipe: Recipe, base: Base, task: Task) -> Recipe:
+def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
     """The recipe with every choice made."""
     depth = _depth(recipe, base)
     rank = 0 if recipe.rank == "auto" else recipe.rank
@@ -37,7 +41,7 @@ _ENCODER_EPOCHS, _ENCODER_BATCH = 10, 16
 _DECODER_EPOCHS, _DECODER_BATCH = 4, 8
 
 
-def _depth(recipe: Recipe, base: Base) -> int:
+def _depth(recipe: Recipe, base: "Base") -> int:
     if recipe.tail_layers == "all":
         return base.layers
     if recipe.tail_layers == "auto":

@@ -1,27 +1,29 @@
 """The way to a check, as `recipe` is the way to a specialist: the data's checks, with a base's tokenizer.
 
-Loads no weights but those of a small encoder. Knows nothing of how a check is shown.
+Loads no weights but those of a small encoder, and imports torch and Transformers only when a check asks for
+vectors or tokens. Knows nothing of how a check is shown.
 """
 
 import re
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azubi import defaults
-from azubi.base.model import Base
-from azubi.base.opening import open_base
+from azubi.base import catalog
 from azubi.data import prime as primes
 from azubi.data.checking.check import Check, check_recipe
 from azubi.data.checking.subject import Tokens
 from azubi.data.contract import Task
 from azubi.data.example import Example
 from azubi.data.suspects import Features, spelling_features
-from azubi.data.template import Template, encode_plain
 from azubi.errors import BaseModelError
-from azubi.features import frozen_features
+from azubi.importing import importing
 from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.base.model import Base
 
 
 def inspect(
@@ -34,7 +36,8 @@ def inspect(
     """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
 
     Lengths are counted in the tokens of the base that the recipe names or would take; if it names none and
-    that one is not here, in characters. `hear` is told what is being done.
+    that one is not here, or is packed and no example may be too long for it, in characters. `hear` is told
+    what is being done.
 
     Raises:
         UsageError: the data, a setting or the base cannot be used.
@@ -56,6 +59,9 @@ def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Featur
         hear(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
 
     def features(texts: Sequence[str]) -> Any:
+        with importing():
+            from azubi.features import frozen_features
+
         try:
             return frozen_features(home, tell=tell, threads=recipe.threads)(texts)
         except BaseModelError:
@@ -72,18 +78,33 @@ def place(recipe: Recipe, home: Path) -> Path:
 
 
 def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
+    name = defaults.base_for(recipe, task)
+    prime = primes.given(recipe.prime) if recipe.prime is not None else ""
+    if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
+
+        def count(examples: Sequence[Example]) -> Sequence[int]:
+            return _counter(_opened(name, home), prime)(examples)
+
+        return Tokens(name, count, entry.context, packed=True)
     try:
-        base = open_base(defaults.base_for(recipe, task), home)
+        base = _opened(name, home)
     except BaseModelError:
         if recipe.base != "auto":
             raise
         return None
-    prime = primes.given(recipe.prime) if recipe.prime is not None else ""
     return Tokens(base.name, _counter(base, prime), base.context)
 
 
-def _counter(base: Base, prime: str) -> Callable[[Sequence[Example]], Sequence[int]]:
+def _opened(name: str, home: Path) -> "Base":
+    with importing():
+        from azubi.base.opening import open_base
+    return open_base(name, home)
+
+
+def _counter(base: "Base", prime: str) -> Callable[[Sequence[Example]], Sequence[int]]:
     """Counts what an example takes of the base's context, as training does."""
+    from azubi.data.template import Template, encode_plain
+
     if base.kind == "encoder":
         return lambda examples: [len(encode_plain(base.tokenizer, one.turns)) for one in examples]
     template = Template(base.tokenizer)

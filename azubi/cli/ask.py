@@ -12,6 +12,7 @@ from azubi.cli.prompts import read_prompts
 from azubi.cli.session import Session
 from azubi.cli.words import clean, percent
 from azubi.errors import SettingError
+from azubi.importing import importing
 
 if TYPE_CHECKING:
     from azubi.answering import Answer
@@ -38,7 +39,8 @@ def ask(
     """Ask a specialist, on this machine alone."""
     prompts = _prompts(prompt, file, column)
 
-    from azubi.ask import answer
+    with importing():
+        from azubi.ask import answer
 
     # What libraries print must not end up among the answers.
     with contextlib.redirect_stdout(sys.stderr), session.err().status(f"{clean(name)} is thinking …"):

@@ -11,6 +11,7 @@ import typer
 from azubi.cli.flags import with_recipe_flags
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
+from azubi.importing import importing
 
 if TYPE_CHECKING:
     from azubi.data.checking.check import Check
@@ -48,8 +49,9 @@ def check(
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = recipe_from(source, given)
 
-    from azubi.cli.findings import show
-    from azubi.inspection import inspect
+    with importing():
+        from azubi.cli.findings import show
+        from azubi.inspection import inspect
 
     # What libraries print must not end up in the result on standard output.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:

@@ -11,6 +11,7 @@ from azubi.cli.session import Session
 from azubi.cli.tables import facts
 from azubi.cli.tune import Source
 from azubi.cli.words import clean, count, duration, size
+from azubi.importing import importing
 
 if TYPE_CHECKING:
     from azubi import events as ev
@@ -26,7 +27,8 @@ def plan(session: Session, source: Source = None, **flags: str | bool | None) ->
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = recipe_from(source, given)
 
-    from azubi import recipe as recipes
+    with importing():
+        from azubi import recipe as recipes
 
     # What libraries print must not end up in the result.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("A few examples go the whole way …"):

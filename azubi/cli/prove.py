@@ -11,6 +11,7 @@ from azubi.cli.specialists import Name
 from azubi.cli.tables import facts, plain_table
 from azubi.cli.words import clean, count, duration, interval
 from azubi.errors import SettingError
+from azubi.importing import importing
 
 if TYPE_CHECKING:
     from azubi.cli.story import Story
@@ -99,10 +100,11 @@ def prove(
     """
     language = checked_lang(lang)
 
-    from azubi.cli.recipe_file import proof_from
-    from azubi.cli.terminal import follow
-    from azubi.prove import Wanted
-    from azubi.prove import prove as proved
+    with importing():
+        from azubi.cli.recipe_file import proof_from
+        from azubi.cli.terminal import follow
+        from azubi.prove import Wanted
+        from azubi.prove import prove as proved
 
     wanted = Wanted(
         against=tuple(against or ()),

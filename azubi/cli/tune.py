@@ -8,6 +8,7 @@ import typer
 from azubi.cli.flags import with_recipe_flags
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
+from azubi.importing import importing
 
 Source = Annotated[
     Path | None,
@@ -47,15 +48,17 @@ def tune(
     given = {name: value for name, value in flags.items() if value is not None}
     recipe = recipe_from(source, given)
 
-    from azubi.cli.terminal import follow, tell
-    from azubi.recipe import run
+    with importing():
+        from azubi.cli.terminal import follow, tell
+        from azubi.recipe import run
 
     tell(follow(run(recipe, session.home, fresh=fresh), session.err(), quiet=quiet), session)
 
 
 def resume(session: Session, run: RunId = None, quiet: Quiet = False) -> None:
     """Go on with a run that was stopped or killed."""
-    from azubi import recipe
-    from azubi.cli.terminal import follow, tell
+    with importing():
+        from azubi import recipe
+        from azubi.cli.terminal import follow, tell
 
     tell(follow(recipe.resume(session.home, run), session.err(), quiet=quiet), session)

@@ -10,6 +10,7 @@ from azubi.cli.prove import Lang, Quiet, Threads, checked_lang
 from azubi.cli.session import Session
 from azubi.cli.tables import facts, plain_table
 from azubi.cli.words import clean, count, duration, interval, shorten
+from azubi.importing import importing
 
 if TYPE_CHECKING:
     from azubi.evaluate.versus import Case, Versus
@@ -35,10 +36,11 @@ def compare(
     """
     language = checked_lang(lang)
 
-    from azubi import compare as comparing
-    from azubi import events as ev
-    from azubi.cli.terminal import follow
-    from azubi.evaluate.versus import Versus
+    with importing():
+        from azubi import compare as comparing
+        from azubi import events as ev
+        from azubi.cli.terminal import follow
+        from azubi.evaluate.versus import Versus
 
     events = comparing.compare(first, second, session.home, language, threads)
     ended = follow(events, session.err(), quiet=quiet).ended

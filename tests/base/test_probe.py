@@ -19,7 +19,7 @@ def speeds(monkeypatch):
 
     def say(float32, bfloat16):
         told = {torch.float32: float32, torch.bfloat16: bfloat16}
-        monkeypatch.setattr(probe, "matmul_speed", lambda dtype, threads: told[dtype])
+        monkeypatch.setattr(probe, "matmul_speed", lambda dtype, *_: told[dtype])
 
     return say
 
@@ -34,7 +34,7 @@ def test_this_machine_has_a_speed():
 def test_what_one_device_can_do_is_not_told_of_another(monkeypatch):
     measured = []
     monkeypatch.setattr(
-        probe, "measured_speed", lambda dtype: measured.append(torch.get_default_device().type) or 1.0
+        probe, "measured_speed", lambda *_: measured.append(torch.get_default_device().type) or 1.0
     )
     probe._remembered_speed.cache_clear()
     for where in ("cpu", "meta", "cpu", "meta"):
@@ -86,3 +86,12 @@ def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkey
     monkeypatch.setattr(probe.joblib, "cpu_count", lambda: 1)
     probe.use_threads(None)
     assert torch.get_num_threads() == 1
+
+
+def test_a_glance_is_enough_to_tell_native_bfloat16(monkeypatch):
+    glances = []
+    monkeypatch.setattr(probe, "measured_speed", lambda dtype, seconds: glances.append(seconds) or 1.0)
+    probe._remembered_speed.cache_clear()
+    assert probe.has_bfloat16(1)
+    probe._remembered_speed.cache_clear()
+    assert len(glances) == 2 and sum(glances) < 0.1

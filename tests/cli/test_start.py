@@ -1,5 +1,6 @@
 """The program starts fast, tells what it can do, and keeps its exit codes."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -9,9 +10,10 @@ import pytest
 from azubi import __version__
 from azubi.cli import main
 from azubi.cli.flags import fields
+from azubi.importing import importing
 from azubi.settings import Recipe
 
-HEAVY = ("torch", "transformers", "polars", "sklearn", "scipy", "altair")
+HEAVY = ("torch", "transformers", "polars", "sklearn", "scipy", "altair", "optuna")
 
 
 def python(code, **more):
@@ -21,6 +23,44 @@ def python(code, **more):
 def test_importing_the_command_line_imports_nothing_heavy():
     done = python(f"import sys, azubi.cli; print([name for name in {HEAVY} if name in sys.modules])")
     assert done.stdout.strip() == "[]", done.stderr
+
+
+RECORDS = "".join(f'{{"prompt": "note {one}", "answer": {{"sum": {one}}}}}\n' for one in range(30))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list"], ["runs"], ["data"], ["bases"], ["version"], ["check", "notes.jsonl"]]
+)
+def test_a_command_imports_only_what_it_needs(arguments, tmp_path):
+    (tmp_path / "notes.jsonl").write_text(RECORDS)
+    code = f"""
+import sys
+from azubi.cli import main
+code = main({arguments + ["--home", "home"] if arguments != ["--help"] else arguments})
+print([name for name in {HEAVY} if name in sys.modules], code)
+"""
+    done = python(code, cwd=tmp_path)
+    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+
+
+def test_asking_imports_nothing_of_search_charts_and_tables():
+    spared = ("optuna", "sklearn", "altair", "polars", "llguidance")
+    done = python(f"import sys, azubi.ask; print([name for name in {spared} if name in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_collector_rests_while_libraries_are_imported(before):
+    was = gc.isenabled()
+    try:
+        (gc.enable if before else gc.disable)()
+        with pytest.raises(ImportError), importing():
+            assert not gc.isenabled()
+            import nowhere_to_be_found  # noqa: F401
+        assert gc.isenabled() is before
+    finally:
+        gc.unfreeze()
+        (gc.enable if was else gc.disable)()
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], [], ["tune", "--help"], ["ask", "-h"]])

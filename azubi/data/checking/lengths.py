@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from azubi.data.checking.subject import Subject, Tokens
+from azubi.data.checking.subject import TEMPLATE_TOKENS, Subject, Tokens, size
 from azubi.data.checking.words import excerpt, some
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding
@@ -113,9 +113,9 @@ def _too_long(
 
 def _suspicion(tokens: Tokens, drawn: Sequence[Example], counted: Sequence[int]) -> Callable[[Example], bool]:
     """Whether an example may be too long, told by its bytes and by how many a token has at least, usually."""
-    dense = float(np.quantile([_bytes(one) / max(1, n) for one, n in zip(drawn, counted, strict=True)], 0.01))
-    fewest = max(1.0, _CAUTION * dense) * (tokens.longest - _FORM)
-    return lambda example: _bytes(example) >= fewest
+    dense = float(np.quantile([size(one) / max(1, n) for one, n in zip(drawn, counted, strict=True)], 0.01))
+    fewest = max(1.0, _CAUTION * dense) * (tokens.longest - TEMPLATE_TOKENS)
+    return lambda example: size(example) >= fewest
 
 
 def _counted(
@@ -125,16 +125,6 @@ def _counted(
     suspects = islice(filter(suspect, subject.examples()), 0, None, step)
     while some_of_them := list(islice(suspects, _BATCH)):
         yield from zip(some_of_them, tokens.count(some_of_them), strict=True)
-
-
-_FORM = 64
-"""Tokens that a chat template may put around an example."""
-
-
-def _bytes(example: Example) -> int:
-    return sum(len(turn.content.encode(errors="surrogatepass")) for turn in example.turns) + len(
-        example.answer.encode(errors="surrogatepass")
-    )
 
 
 def _characters(example: Example) -> int:

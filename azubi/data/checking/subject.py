@@ -38,6 +38,9 @@ RECORDS = 0.5
 _DRAWN = 2_000
 """Examples, evenly from all, by which it is told what prompts share."""
 
+TEMPLATE_TOKENS = 64
+"""That a chat template may put around an example."""
+
 _NUMBER = re.compile(r"\d+")
 
 
@@ -53,6 +56,12 @@ class Refusals:
     """Share of the rows from which on azubi refuses the source."""
 
 
+def size(example: Example) -> int:
+    """Bytes of prompt and answer."""
+    texts = [turn.content for turn in example.turns] + [example.answer]
+    return sum(len(text.encode(errors="surrogatepass")) for text in texts)
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """How a base counts, and how much it reads."""
@@ -62,6 +71,8 @@ class Tokens:
     """Tokens of each example in all."""
     longest: int
     """The most tokens that it reads at once."""
+    packed: bool = False
+    """Whether the base has to be unpacked before it can count."""
 
 
 @dataclass
@@ -114,8 +125,12 @@ class Subject:
 
     @cached_property
     def tokens(self) -> Tokens | None:
-        """How tokens are counted, if they can be."""
-        return self.tokens_for(self.kind)
+        """How tokens are counted, if they can be and, where that takes long at first, if it may matter."""
+        tokens = self.tokens_for(self.kind)
+        if tokens is None or not tokens.packed:
+            return tokens
+        fewest = tokens.longest - TEMPLATE_TOKENS  # a token has at least one byte
+        return tokens if any(size(example) > fewest for example in self.examples()) else None
 
     def shown(self, places: Iterable[int]) -> dict[int, Example]:
         """The examples at some places."""
