@@ -116,6 +116,7 @@ def _answered(
 ) -> Generator[ev.Event, None, list[Prediction]]:
     begun = time.monotonic()
     both = ask.loaded(card, home)
+    outlook.begin(name)
     answers: dict[int, Answer] = {}
     for number, answer in both.answering(card.longest)([one.turns for one in examples]):
         answers[number] = answer

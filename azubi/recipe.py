@@ -185,7 +185,7 @@ def _stages(recipe: Recipe, home: Path, work: Run, passing: Passing) -> Generato
     )
     before = yield from _prepared(sitting, recipe, passing, meter)
     data, searched, cut, lessons = before.data, before.searched, before.cut, before.lessons
-    outlook = Outlook(lessons.forecast.stages)
+    outlook = Outlook(lessons.forecast.parts)
     with contextlib.ExitStack() as until_taught:
         filling = fill_cache(sitting, data, cut, lessons, outlook, until_taught)
         cache = yield from meter.stage("trunk", filling)

@@ -27,7 +27,11 @@ class Forecast(BaseModel):
     """At most: training ends earlier if the last ones brought nothing better."""
     tail: float
     """All epochs."""
+    checks: float = 0.0
+    """Of an epoch, what are not its steps."""
     evaluate: float
+    base: float = 0.0
+    """Of the evaluation, the answers of the untouched base."""
     package: float
     search: float | None = None
     """What a budget leaves for a search, before all else; None without one."""
@@ -47,6 +51,18 @@ class Forecast(BaseModel):
         """From begin to end."""
         parts = (self.setup, self.trunk, self.tail, self.evaluate, self.package)
         return sum(parts) + (self.search or 0.0)
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """The stages that are to come, with the evaluation as what base and specialist take of it."""
+        answers = {"base": self.base, "specialist": self.evaluate - self.base}
+        return {"trunk": self.trunk, "tail": self.tail, **answers, "package": self.package}
+
+    def trained(self, step: int, steps: int) -> float:
+        """Share of all training that is done after `step` of `steps`; checks come behind an epoch's steps."""
+        checks = self.checks / self.epoch if self.epoch else 0.0
+        checked = max(0, step - 1) * self.epochs // steps
+        return (1 - checks) * step / steps + checks * checked / self.epochs
 
     @property
     def stages(self) -> dict[str, float]:

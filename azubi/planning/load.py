@@ -122,16 +122,23 @@ class Load:
         return 2 * tokens * self.layer_parameters * self.layers / self.speed / _READING
 
     def writing(self, questions: int, tokens: float, longest: float, together: int = _TOGETHER) -> float:
-        """So many answers of `tokens` tokens, on average, are written; nothing where answers are chosen.
+        """So many answers of `tokens` tokens, on average, are written, as `written` counts them."""
+        steps, rows = self.written(questions, tokens, longest, together)
+        return 2 * (rows + steps * _FEWEST) * self.parameters / self.speed / _WRITING
 
-        `longest` is the most tokens of one, for the others wait for it; so many `together`.
+    def written(
+        self, questions: int, tokens: float, longest: float, together: int = _TOGETHER
+    ) -> tuple[float, float]:
+        """Passes over all weights, and tokens, weighed by what stands before them, of so many answers.
+
+        `tokens` of one on average, `longest` at most, for the others wait for it; so many `together`. Nothing
+        where answers are chosen.
         """
         if not self.writes or not questions:
-            return 0.0
+            return 0.0, 0.0
         steps = math.ceil(questions / together) * longest
         before = (self.prime + self.question + longest / 2) / (_LOOK_BACK * self.hidden)
-        rows = questions * tokens * (1 + before) + steps * _FEWEST
-        return 2 * rows * self.parameters / self.speed / _WRITING
+        return steps, questions * tokens * (1 + before)
 
     def answered(self, questions: int) -> float:
         """So many questions are answered once, each at the greatest length: no answerer takes longer."""

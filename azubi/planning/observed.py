@@ -44,6 +44,11 @@ class Observed:
     """Most bytes of memory in each stage, as `room` projects them from the rehearsal."""
     seconds: float = 0.0
     """What the rehearsal took."""
+    step: float | None = None
+    """Seconds that one more token of all answers takes, however many they are: all weights are read for it.
+    None where that was not seen."""
+    row: float | None = None
+    """Seconds that it takes for each answer beside that, as `Load.written` weighs it."""
 
     def factor(self, kind: Kind) -> float:
         """How many times longer than planned `kind` takes; 1 if nothing is known of it or its like."""
@@ -52,6 +57,16 @@ class Observed:
             if planned > 0:
                 return took / planned
         return 1.0
+
+
+def writing_pace(few: tuple[float, float, float], many: tuple[float, float, float]) -> tuple[float, float]:
+    """Seconds for each pass and for each token, from two times (passes, tokens, seconds) of answers, of which
+    `many` were more at once."""
+    (passes, tokens, took), (more_passes, more_tokens, more_took) = few, many
+    small, large = tokens / passes, more_tokens / more_passes
+    row = max(0.0, more_took / more_passes - took / passes) / (large - small) if large > small else 0.0
+    step = more_took / more_passes - large * row
+    return (step, row) if step >= 0 else (0.0, more_took / more_tokens)
 
 
 def _sums(pieces: Iterable[Observation]) -> tuple[float, float]:

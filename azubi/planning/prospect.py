@@ -58,9 +58,8 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
     keeping = load.keeping(times * point + epochs * tail) * factor("keeping")
     epoch = teaching + checking + keeping / epochs
     questions = len(split.test)
-    answers = sum(
-        load.reading(questions) * factor("reading")
-        + load.writing(questions, mean, longest, *_together(observed)) * factor("writing")
+    base, specialist = (
+        load.reading(questions) * factor("reading") + _writing(load, observed, questions, mean, longest)
         for mean, longest in _answers(load, observed)
     )
     share = sum(one.length for one in prospect.lacking) / max(1, load.tokens + load.check_tokens)
@@ -82,7 +81,9 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
         epoch=epoch,
         epochs=epochs,
         tail=begun + epochs * epoch,
-        evaluate=answers,
+        checks=epoch - teaching,
+        evaluate=base + specialist,
+        base=base,
         package=_PACKAGING + _scoped(prospect, load, observed),
         memory=max(observed.peaks.values()) if observed.peaks else None,
         cache=_cached(prospect, load, depth),
@@ -108,8 +109,15 @@ def _scoped(prospect: Prospect, load: Load, observed: Observed) -> float:
     asked = min(len(prospect.split.validation), most_asked(prospect.halves, prospect.task))
     reading = load.reading(asked) * observed.factor("reading")
     longest = min(load.longest, 2 * load.answer)
-    writing = load.writing(asked, load.answer, longest, *_together(observed)) * observed.factor("writing")
-    return reading + writing
+    return reading + _writing(load, observed, asked, load.answer, longest)
+
+
+def _writing(load: Load, observed: Observed, questions: int, mean: float, longest: float) -> float:
+    """Seconds of writing so many answers: at the pace that was seen, else as planned."""
+    steps, rows = load.written(questions, mean, longest, *_together(observed))
+    if observed.step is not None:
+        return steps * observed.step + rows * (observed.row or 0.0)
+    return load.writing(questions, mean, longest, *_together(observed)) * observed.factor("writing")
 
 
 def _answers(load: Load, observed: Observed) -> list[tuple[float, float]]:

@@ -25,7 +25,7 @@ from azubi.errors import RunError
 from azubi.generate import Constraint
 from azubi.halves import Halves, room_for_activations
 from azubi.planning.load import Load
-from azubi.planning.observed import Kind, Observation, Observed
+from azubi.planning.observed import Kind, Observation, Observed, writing_pace
 from azubi.settings import Recipe
 from azubi.tail import training, weights
 from azubi.tail.batch import Lesson, Reader, by_length
@@ -46,9 +46,10 @@ _GAPS = 1.15
 smollm2-135m and 8 layers, 26 % with minilm and 3)."""
 _KEPT = 400 << 20
 """Bytes of a checkpoint that are written at most."""
-_QUESTIONS = 6
-"""Asked of the untouched base, where it writes."""
-_CHOICES = 64
+_QUESTIONS = (4, 24)
+"""Asked of the untouched base at once, where it writes: what each answer takes beside the pass over all
+weights, which is one for all of them, shows in the difference."""
+_CHOICES, _FIRST = 64, 6
 """Where it chooses: two batches, behind a few that take what only the first ones take."""
 _TOKENS = 14
 """Written of each answer at most."""
@@ -64,8 +65,9 @@ def rehearse(
     checks: Sequence[Lesson],
     questions: Sequence[Question],
     home: Path,
+    share: float = 1.0,
 ) -> Observed:
-    """Send a few lessons through; a handful of seconds.
+    """Send a few lessons through; a handful of seconds, or only a `share` of that.
 
     `recipe` has every choice made. The cache of the rehearsal and its checkpoint lie in a folder of their own
     in `home` (the disk is the run's), and are gone when this returns. Of a base that is streamed from disk
@@ -81,7 +83,7 @@ def rehearse(
     modes = [(module, module.training) for module in halves.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
-            found = _Rehearsal(halves, recipe, load, scratch).through(lessons, checks, questions)
+            found = _Rehearsal(halves, recipe, load, scratch, share).through(lessons, checks, questions)
     finally:
         weights.restore(halves.tail, taken)
         halves.tail.zero_grad(set_to_none=True)
@@ -103,7 +105,8 @@ def _folder(home: Path) -> Iterator[Path]:
 class _Rehearsal:
     """One rehearsal on its way."""
 
-    def __init__(self, halves: Halves, recipe: Recipe, load: Load, scratch: Path) -> None:
+    def __init__(self, halves: Halves, recipe: Recipe, load: Load, scratch: Path, share: float) -> None:
+        self._share = share
         self._halves, self._recipe, self._load, self._scratch = halves, recipe, load, scratch
         self._depth, self._rank = int(recipe.tail_layers), int(recipe.rank)
         self._pieces: list[Observation] = []
@@ -121,14 +124,14 @@ class _Rehearsal:
             self._halves.begin(sample, read)
             self._tail(sample, looks, read, [*lessons, *checks])
         self._keep()
-        written, together = self._answers(questions)
-        return Observed(tuple(self._pieces), written, together, dict(self._peaks))
+        answers = self._answers(questions)
+        return replace(answers, pieces=tuple(self._pieces), peaks=dict(self._peaks))
 
     def _sample(self, lessons: Sequence[Lesson], batch: int) -> list[Lesson]:
         """The longest batch, which needs most memory, and some from all over the rest."""
         ordered = [group for group in by_length(lessons, batch) if len(group) == batch] or [list(lessons)]
         each = self._load.trunk(self._depth) * batch / self._load.examples
-        some = max(2, min(_BATCHES, round(_TRUNK_SECONDS / max(each, 1e-9)), len(ordered)))
+        some = max(2, min(_BATCHES, round(self._share * _TRUNK_SECONDS / max(each, 1e-9)), len(ordered)))
         # From the middle of as many equal parts: what is learned of them holds for all.
         places = [int((one + 0.5) * len(ordered) / (some - 1)) for one in range(some - 1)]
         chosen = {*places, len(ordered) - 1}
@@ -193,9 +196,8 @@ class _Rehearsal:
         kept, held = (min(room_for_activations(), one * width * self._halves.dtype.itemsize) for one in rows)
         self._peaks["tail"] = round(_GAPS * (memory.peak() + max(0, kept - held)))
 
-    @staticmethod
-    def _enough(made: int, begun: float) -> bool:
-        return made >= _STEPS or time.perf_counter() - begun > _TAIL_SECONDS
+    def _enough(self, made: int, begun: float) -> bool:
+        return made >= _STEPS or time.perf_counter() - begun > self._share * _TAIL_SECONDS
 
     # Checkpoint
 
@@ -217,37 +219,49 @@ class _Rehearsal:
 
     # Answers
 
-    def _answers(self, questions: Sequence[Question]) -> tuple[float | None, int | None]:
-        some, longest = _QUESTIONS if self._load.writes else _CHOICES, self._load.longest
-        asked = list(questions[:: max(1, len(questions) // some)])[:some]
-        answering, watch = self._halves.untouched(longest), _Watch()
+    def _answers(self, questions: Sequence[Question]) -> Observed:
+        answering = self._halves.untouched(self._load.longest)
         if isinstance(answering, CompletedAnswers):
             answering = answering.answering  # what is derived takes no time that shows
+        if isinstance(answering, WrittenAnswers):
+            return self._write(answering, questions)
+        asked = _spread(questions, _CHOICES)
         memory.forget_peak()
-        before, begun = memory.used(), time.perf_counter()
-        if not isinstance(answering, WrittenAnswers):
-            for _ in answering(asked[:_QUESTIONS]):
-                pass
-            begun = time.perf_counter()
-            for _ in answering(asked):
-                pass
-            self._saw("reading", self._load.reading(len(asked)), time.perf_counter() - begun)
-            self._peaks["evaluate"] = memory.peak()
-            return None, None
-        for _ in answering.watched(asked, lambda: watch.over(answering.constraint)):
+        for _ in answering(asked[:_FIRST]):
             pass
-        self._saw("reading", self._load.reading(len(asked)), watch.moments[0] - begun)
-        steps = len(watch.moments) - 1
-        if steps:
-            planned = self._load.writing(len(asked), steps, steps)
-            self._saw("writing", planned, watch.moments[-1] - watch.moments[0])
+        begun = time.perf_counter()
+        for _ in answering(asked):
+            pass
+        self._saw("reading", self._load.reading(len(asked)), time.perf_counter() - begun)
+        self._peaks["evaluate"] = memory.peak()
+        return Observed()
+
+    def _write(self, answering: WrittenAnswers, questions: Sequence[Question]) -> Observed:
+        """A few answers and some more, each so far as to see how long a token takes."""
+        longest, timed, lengths = self._load.longest, list[tuple[float, float, float]](), list[int]()
+        memory.forget_peak()
+        before = memory.used()
+        few, many = _QUESTIONS
+        for count in (few, max(few, round(self._share * many))):
+            asked, watch, begun = _spread(questions, count), _Watch(), time.perf_counter()
+            for _ in answering.watched(asked, lambda watch=watch: watch.over(answering.constraint)):  # type: ignore[misc]
+                pass
+            lengths += watch.lengths
+            read, steps = watch.moments[0] - begun, len(watch.moments) - 1
+            if steps:
+                took = watch.moments[-1] - watch.moments[0]
+                timed.append((*self._load.written(len(asked), steps, steps), took))
+        self._saw("reading", self._load.reading(len(asked)), read)
         tokens = round(self._load.prime + self._load.question + longest)
         together = answering.writer.together(tokens)
         rows = min(together, len(questions))
         room = answering.writer.room
         extra = (memory.peak() - before) * rows / len(asked)
         self._peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
-        return watch.written(longest), together
+        # Those that had to end early count as the longest.
+        written = sum(longest if length >= _TOKENS else length for length in lengths) / len(lengths)
+        step, row = writing_pace(timed[0], timed[-1]) if timed else (None, None)
+        return Observed(written=written, together=together, step=step, row=row)
 
     def _saw(self, kind: Kind, planned: float, took: float) -> None:
         if planned > 0:
@@ -259,24 +273,20 @@ class _Watch:
 
     def __init__(self) -> None:
         self.moments: list[float] = []
-        self._lengths: list[int] = []
+        self.lengths: list[int] = []
+        """Tokens of each answer."""
 
     def over(self, inner: Callable[[], Constraint] | None) -> "_Watched":
         """The constraint of one answer, over the one that it would have."""
-        place = len(self._lengths)
-        self._lengths.append(0)
+        place = len(self.lengths)
+        self.lengths.append(0)
         return _Watched(self, place, inner() if inner else None)
 
     def asked(self, place: int) -> None:
         """The token that comes next in an answer is looked for."""
-        self._lengths[place] += 1
-        if self._lengths[place] > len(self.moments):
+        self.lengths[place] += 1
+        if self.lengths[place] > len(self.moments):
             self.moments.append(time.perf_counter())
-
-    def written(self, longest: int) -> float:
-        """Tokens of an answer, on average; those that had to end early count as the longest."""
-        told = [longest if length >= _TOKENS else length for length in self._lengths]
-        return sum(told) / len(told)
 
 
 class _Watched:
@@ -309,6 +319,11 @@ class _Watched:
     def ending(self) -> tuple[int, ...]:
         """As the inner one ends it."""
         return self._inner.ending() if self._inner else ()
+
+
+def _spread(questions: Sequence[Question], count: int) -> list[Question]:
+    """So many of the questions, from all over them."""
+    return list(questions[:: max(1, len(questions) // count)])[:count]
 
 
 def _counts(lessons: Sequence[Lesson]) -> tuple[int, int]:

@@ -71,10 +71,15 @@ def _measure(
     begun, test = time.monotonic(), data.split.test
     answers: dict[int, Answer] = {}
     note = f"the {'untouched base' if who == 'base' else 'specialist'} answers"
+
+    def told() -> ev.Progress:
+        done, share = before * len(test) + len(answers), len(answers) / len(test)
+        return progress(outlook, "evaluate", done, 2 * len(test), "answers", note, share=share, part=who)
+
+    yield told()
     for number, answer in answering([one.turns for one in test]):
         answers[number] = answer
-        done = before * len(test) + len(answers)
-        yield progress(outlook, "evaluate", done, 2 * len(test), "answers", note)
+        yield told()
     texts = [answers[number].text for number in range(len(test))]
     scores = metrics.measure(data.contract, texts, [one.answer for one in test])
     yield ev.Measured(who=who, scores=scores, seconds=time.monotonic() - begun)

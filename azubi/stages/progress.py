@@ -12,14 +12,22 @@ def progress(
     unit: str,
     note: str = "",
     pace: Pace | None = None,
+    *,
+    share: float | None = None,
+    part: str = "",
 ) -> ev.Progress:
-    """`done` of `total` units, and how long the run will still take; with a `pace`, how fast it goes."""
+    """`done` of `total` units, and how long the run will still take; with a `pace`, how fast it goes.
+
+    `share` of the work, where units are not all of it; of that `part` of the stage that is planned apart.
+    """
+    if share is None:
+        share = done / total if total else 1.0
     return ev.Progress(
         stage=stage,
         done=done,
         total=total,
         unit=unit,
-        left=outlook.left(stage, done / total if total else 1.0),
+        left=outlook.left(part or stage, share),
         throughput=pace.throughput if pace is not None else None,
         peak=pace.peak if pace is not None else None,
         note=note,

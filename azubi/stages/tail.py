@@ -17,6 +17,7 @@ from azubi.base import memory
 from azubi.errors import AzubiError
 from azubi.evaluate.epoch import Epoch
 from azubi.outlook import Outlook, Pace
+from azubi.planning.forecast import Forecast
 from azubi.search.searching import Found
 from azubi.stages import software
 from azubi.stages.base import Cut
@@ -66,9 +67,10 @@ def teach(
     if searched is not None and searched.found.weights is not None:
         return (yield from _taken(cut, searched.found, searched.found.weights))
     read, plan = cut.halves.reader(cache), training.plan_of(lessons.recipe)
+    outlook.begin("tail")
     _begin(data, cut, lessons, read)
     pace, epochs = Pace(cut.machine.gflops), _epochs(sitting.work.earlier)
-    telling = _Telling(sitting.work.folder, cut, plan, outlook, pace, epochs)
+    telling = _Telling(sitting.work.folder, cut, plan, lessons.forecast, outlook, pace, epochs)
     checkpoints = Checkpoints(sitting.work.folder, _basis(data, cut, lessons, plan))
     if checkpoints.unfit:
         yield ev.Notice(
@@ -152,12 +154,15 @@ class _Telling:
     """The run's own, where checkpoints lie."""
     cut: Cut
     plan: Plan
+    forecast: Forecast
     outlook: Outlook
     pace: Pace
     epochs: dict[int, Epoch]
     spent: Spent | None = None
     checkpoints: int = 0
     """Most bytes that they took on disk."""
+    resumed: bool = False
+    """Whether the next step is the first of this sitting, and not of the training."""
     looked: float = 0.0
     """When house was last kept."""
     told_not_kept: bool = False
@@ -166,6 +171,7 @@ class _Telling:
         """What there is to say about it."""
         match happened:
             case training.Resumed():
+                self.resumed = True
                 yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
             case training.Step():
                 self._keep_house()
@@ -204,7 +210,11 @@ class _Telling:
 
     def _progress(self, done: training.Step) -> ev.Progress:
         note = f"epoch {done.epoch} of at most {self.plan.epochs}"
-        return progress(self.outlook, "tail", done.step, done.steps, "steps", note, self.pace)
+        share = self.forecast.trained(done.step, done.steps)
+        if self.resumed:
+            self.outlook.begin("tail", share)
+            self.resumed = False
+        return progress(self.outlook, "tail", done.step, done.steps, "steps", note, self.pace, share=share)
 
     def _epoch(self, done: training.Epoch) -> ev.EpochDone:
         told = ev.EpochDone(
@@ -222,6 +232,8 @@ class _Telling:
     def _ended(self, ended: training.Ended) -> Iterator[ev.Event]:
         self.looked = 0.0
         self._keep_house()
+        if ended.reason == "all epochs done":
+            self.outlook.left("tail", 1.0)
         if ended.reason == "the loss kept exploding":
             yield ev.Notice(text=f"Epoch {ended.best_epoch} is kept. {course.ADVICE}")
         if ended.reason == "the time is used up":

@@ -36,7 +36,7 @@ def test_a_command_imports_only_what_it_needs(arguments, tmp_path):
     code = f"""
 import sys
 from azubi.cli import main
-code = main({arguments + ["--home", "home"] if arguments != ["--help"] else arguments})
+code = main({[*arguments, *([] if arguments == ["--help"] else ["--home", "home"])]})
 print([name for name in {HEAVY} if name in sys.modules], code)
 """
     done = python(code, cwd=tmp_path)

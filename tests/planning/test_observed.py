@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.planning.observed import Observation, Observed
+from azubi.planning.observed import Observation, Observed, writing_pace
 
 
 def test_a_kind_is_corrected_by_all_its_pieces():
@@ -20,3 +20,18 @@ def test_what_was_not_seen_goes_like_what_is_nearest_to_it():
 
 def test_a_disk_is_like_no_arithmetic():
     assert Observed((Observation("tail", 1.0, 9.0),)).factor("keeping") == 1.0
+
+
+@pytest.mark.parametrize(("step", "row"), [(0.057, 0.002), (0.05, 0.0), (0.0, 0.01)])
+def test_passes_and_answers_are_told_apart_on_any_processor(step, row):
+    times = [(14, 14 * rows, 14 * (step + rows * row)) for rows in (4, 24)]
+    assert writing_pace(*times) == pytest.approx((step, row))
+
+
+def test_more_answers_that_took_less_time_cost_nothing_each():
+    step, row = writing_pace((10, 40, 1.0), (10, 240, 0.8))
+    assert (step, row) == (pytest.approx(0.08), 0.0)
+
+
+def test_few_answers_at_once_say_as_much_as_they_can():
+    assert writing_pace((10, 40, 1.0), (10, 40, 1.0)) == (pytest.approx(0.1), 0.0)
