@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,6 +65,14 @@ def sha256_remembered(path: Path, memory: Path) -> str:
         with suppress(StorageError):
             write_text(memory, json.dumps(known, indent=1))
     return known[stamp]
+
+
+def sha256_of_all(paths: Sequence[Path], memory: Path) -> str:
+    """One hash over several files, which depends on their names too; of a single file its own."""
+    if len(paths) == 1:
+        return sha256_remembered(paths[0], memory)
+    parts = [f"{path.name} {sha256_remembered(path, memory)}" for path in paths]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def _read_memory(memory: Path) -> dict[str, str]:

@@ -7,15 +7,12 @@ renamed or put together on the way (mixtures of experts) become what `from_pretr
 Uses `transformers.core_model_loading`, which is not a public interface. Knows nothing of examples.
 """
 
-import copy
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from accelerate import init_empty_weights
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM
 from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.core_model_loading import (
     WeightConverter,
@@ -25,9 +22,9 @@ from transformers.core_model_loading import (
 )
 from transformers.modeling_utils import LoadStateDictConfig
 
+from azubi.base.completeness import without_weights
 from azubi.base.cut import find_layers, to_dtype
 from azubi.base.model import Base
-from azubi.base.shards import Shards
 from azubi.errors import BaseModelError
 
 Piece = int | str
@@ -44,24 +41,24 @@ class LazyModel:
         Raises:
             BaseModelError: weights are damaged, missing, or packed (quantised).
         """
-        if getattr(base.config, "quantization_config", None) is not None:
+        if base.quantised:
             raise BaseModelError(
                 f"The weights of {base.name} are quantised and cannot be read layer by layer.",
                 "Give the base in bfloat16 or float32, or a machine that holds it whole.",
             )
-        self._base = base
         self._dtype = dtype
-        self.shards = Shards(base.folder)
-        self.model = _without_weights(base, attention)
+        self.shards = base.tensors
+        self.model = without_weights(base.config, base.kind, attention)
         to_dtype(self.model, dtype)
         self.inner: Any = self.model.base_model if base.kind == "decoder" else self.model
         self._layers = find_layers(self.inner).layers
         self.layers = len(self._layers)
         self._words = self.model.get_input_embeddings()
         self._head = self.model.get_output_embeddings() if base.kind == "decoder" else None
-        self._tied = self._head is not None and self._head.weight is self._words.weight
         self._absent = dict(self.model.named_parameters(remove_duplicate=False))
         self._conversions: list[Any] = get_model_conversion_mapping(self.model)
+        self._places = self._names_of_keys()
+        self._tied = self._is_tied()
         self._beginnings = self._homes()
         self._own = self._names()
         self._keys = self._sorted_keys()
@@ -134,12 +131,9 @@ class LazyModel:
         if piece in self._held:
             return
         with self.shards.slices(self._keys.get(piece, [])) as state:
-            found, _ = convert_and_load_state_dict_in_model(
+            convert_and_load_state_dict_in_model(
                 self.model, state, LoadStateDictConfig(dtype=self._dtype, weight_mapping=self._conversions)
             )
-        wrong = found.mismatched_keys or found.conversion_errors
-        if wrong:
-            raise self._damaged(f"{min(map(str, wrong))} has another shape than the model")
         if piece == WORDS and self._tied:
             self._tie()
         for name in self._own[piece]:
@@ -147,8 +141,6 @@ class LazyModel:
             weight = owner._parameters[last]
             assert weight is not None
             if weight.is_meta:
-                if piece != REST:
-                    raise self._damaged(f"{name} is missing")
                 # A part that the published weights leave out (a pooler, for instance); nothing reads it.
                 owner._parameters[last] = nn.Parameter(torch.zeros_like(weight, device="cpu"))
             owner._parameters[last].requires_grad_(False)  # type: ignore[union-attr]
@@ -192,31 +184,29 @@ class LazyModel:
         return next((piece for start, piece in self._beginnings if name.startswith(start)), REST)
 
     def _sorted_keys(self) -> dict[Piece, list[str]]:
-        """The names on disk of each piece's tensors; what the model has no place for is left out."""
+        """The names on disk of each piece's tensors."""
+        keys: dict[Piece, list[str]] = {}
+        for key, name in self._places.items():
+            keys.setdefault(self._piece(name), []).append(key)
+        return keys
+
+    def _names_of_keys(self) -> dict[str, str]:
+        """For the names on disk those in the model; what it has no place for is left out."""
         model = self.model.state_dict()
         renamings = [one for one in self._conversions if isinstance(one, WeightRenaming)]
         converters = [one for one in self._conversions if isinstance(one, WeightConverter)]
-        keys: dict[Piece, list[str]] = {}
+        names: dict[str, str] = {}
         for key in self.shards.places:
             for some in ((renamings, converters), ([], [])):
                 name, _ = rename_source_key(key, *some, self.model.base_model_prefix, model)
                 if name in model:
-                    keys.setdefault(self._piece(name), []).append(key)
+                    names[key] = name
                     break
-        return keys
+        return names
 
-    def _damaged(self, what: str) -> BaseModelError:
-        return BaseModelError(
-            f"The weights of {self._base.name} are damaged: {what}.", "Fetch the model again."
-        )
-
-
-def _without_weights(base: Base, attention: str | None) -> Any:
-    """The model with every weight on torch's meta device, and its buffers (frequencies, masks) real."""
-    maker: Any = AutoModelForCausalLM if base.kind == "decoder" else AutoModel
-    with init_empty_weights(include_buffers=False):
-        model = maker.from_config(
-            copy.deepcopy(base.config), dtype=torch.float32, attn_implementation=attention
-        )
-    model.tie_weights()
-    return model.eval().requires_grad_(False)
+    def _is_tied(self) -> bool:
+        """Whether the head is the word embeddings; not if the files hold both, as Transformers sees it."""
+        if self._head is None or self._head.weight is not self._words.weight:
+            return False
+        both = {name for name, weight in self._absent.items() if weight is self._words.weight}
+        return not both <= set(self._places.values())

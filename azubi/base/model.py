@@ -4,15 +4,18 @@ Opening reads configuration and tokenizer and refuses what is unsafe or cannot b
 reads the weights. Knows nothing of data, caches or training.
 """
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from azubi.base.catalog import Kind
+from azubi.base.completeness import refuse_faults, understood, without_weights
 from azubi.base.device import here
-from azubi.base.shards import damage_explained
+from azubi.base.shards import Shards, damage_explained
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,20 @@ class Base:
     pretraining: float | None = None
     """Floating-point operations that its training from nothing took; None where not known."""
 
+    @property
+    def quantised(self) -> bool:
+        """Whether its weights are packed, so that only Transformers can tell what is in them."""
+        return getattr(self.config, "quantization_config", None) is not None
+
+    @cached_property
+    def tensors(self) -> Shards:
+        """All tensors that the model needs, by names that it knows, none read yet; not if `quantised`.
+
+        Raises:
+            BaseModelError: some are missing, damaged, of another shape, or have no place in the model.
+        """
+        return understood(self.name, self.config, self.kind, Shards(self.folder))
+
     def load(self, attention: str | None = None, dtype: torch.dtype = torch.float32) -> Any:
         """Read the weights into memory as `dtype`, as Transformers' own class, in evaluation mode.
 
@@ -47,18 +64,31 @@ class Base:
         are read, weights never lie in memory twice, and the file is let go of.
 
         Raises:
-            BaseModelError: a file of weights is damaged.
+            BaseModelError: a file of weights is damaged, or does not hold what the model needs.
         """
+        settings = {"dtype": dtype, "attn_implementation": attention, "local_files_only": True}
+        if self.quantised:
+            model = self._load_packed(settings)
+        else:
+            maker = type(without_weights(self.config, self.kind))
+            with damage_explained(self.folder), self.tensors.slices(self.tensors.places) as state:
+                model = maker.from_pretrained(
+                    None, config=copy.deepcopy(self.config), state_dict=state, **settings
+                )
+        return here(model.eval().requires_grad_(False))
+
+    def _load_packed(self, settings: dict[str, Any]) -> Any:
         from transformers import AutoModel, AutoModelForCausalLM
 
-        maker = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
+        maker: Any = AutoModelForCausalLM if self.kind == "decoder" else AutoModel
         with damage_explained(self.folder):
-            model = maker.from_pretrained(
+            model, found = maker.from_pretrained(
                 self.folder,
-                dtype=dtype,
-                attn_implementation=attention,
-                local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+                **settings,
             )
-        return here(model.eval().requires_grad_(False))
+        refuse_faults(self.name, model, self.kind, found)
+        return model

@@ -3,57 +3,50 @@
 Never runs code that comes with a model, never reads pickled weights.
 """
 
-import contextlib
-import io
 import json
 import os
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from azubi import files
-from azubi.base import catalog, licence
-from azubi.base.catalog import Kind
+from azubi.base import catalog, gguf, licence
+from azubi.base.catalog import CatalogEntry, Kind
 from azubi.base.cut import refuse_uncuttable
+from azubi.base.folder import refuse_file, refuse_parts, weight_files
 from azubi.base.model import Base
+from azubi.base.quiet import quiet
 from azubi.errors import BaseModelError
-
-_PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def open_base(name: str, home: Path) -> Base:
     """Open the base that `name` stands for: catalog name, folder, GGUF file, or Hub name.
 
     Raises:
-        BaseModelError: not found, damaged, unsafe, without tokenizer, or of a family that cannot be cut.
+        BaseModelError: not found, damaged, incomplete, unsafe, without tokenizer, or of a family that cannot
+            be cut.
     """
     memory = home / "bases" / "hashes.json"
     entry = catalog.find(name)
     path = catalog.weights(entry, memory) if entry else Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        digest = files.sha256_remembered(path, memory)
-        folder = _converted(path, digest, home)
+        folder, digest = gguf.converted(path, home, memory)
         under = entry.licence if entry else licence.of_folder(path.parent)
-        return replace(
-            _open_folder(name, folder, digest, under), pretraining=entry.pretraining if entry else None
-        )
+        return _open_folder(name, folder, digest, under, entry)
     folder = path.parent if entry else path
     if not folder.is_dir():
+        refuse_file(path)
         folder = _from_hub(name)
-    digest = _weights_hash(folder, memory)
-    opened = _open_folder(name, folder, digest, licence.of_folder(folder))
-    return replace(opened, pretraining=entry.pretraining if entry else None)
+    refuse_parts(folder)
+    weight_files(folder)  # before the long work of hashing
+    digest = files.sha256_of_all(sorted(folder.glob("*.safetensors")), memory)
+    return _open_folder(name, folder, digest, licence.of_folder(folder), entry)
 
 
-def _open_folder(name: str, folder: Path, digest: str, under: str) -> Base:
+def _open_folder(name: str, folder: Path, digest: str, under: str, entry: CatalogEntry | None) -> Base:
     config = _config(name, folder)
     refuse_uncuttable(config)
     text = config.get_text_config()
-    return Base(
+    base = Base(
         name=name,
         folder=folder,
         kind=_kind(name, config),
@@ -66,18 +59,17 @@ def _open_folder(name: str, folder: Path, digest: str, under: str) -> Base:
         pooling=_pooling(folder),
         tokenizer=_tokenizer(name, folder),
         config=config,
+        pretraining=entry.pretraining if entry else None,
     )
+    if not base.quantised:
+        _ = base.tensors  # refuses a base that is not whole
+    return base
 
 
 def _config(name: str, folder: Path) -> Any:
     from transformers import AutoConfig
 
     file = folder / "config.json"
-    if not file.is_file():
-        raise BaseModelError(
-            f"{folder} has no config.json, so it is not a model in Hugging Face format.",
-            "Give the folder that holds config.json, tokenizer and *.safetensors.",
-        )
     try:
         raw = json.loads(file.read_text())
     except ValueError as error:
@@ -124,7 +116,7 @@ def _tokenizer(name: str, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        with _quiet():
+        with quiet():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ValueError, OSError, ImportError, KeyError, TypeError) as error:
         raise BaseModelError(
@@ -156,60 +148,6 @@ def _pooling(folder: Path) -> str:
     except (OSError, ValueError):
         return "mean"
     return "cls" if settings.get("pooling_mode_cls_token") else "mean"
-
-
-def _weights_hash(folder: Path, memory: Path) -> str:
-    """One hash over all safetensors files of a folder."""
-    found = sorted(folder.glob("*.safetensors"))
-    if not found:
-        pickled = [file.name for file in folder.iterdir() if file.suffix in _PICKLED]
-        what = f"only pickled weights ({pickled[0]})" if pickled else "no weights"
-        raise BaseModelError(
-            f"{folder} holds {what}, no *.safetensors.",
-            "azubi reads safetensors only, since unpickling a file can run any program. "
-            "Fetch the model's safetensors version.",
-        )
-    if len(found) == 1:
-        return files.sha256_remembered(found[0], memory)
-    parts = [f"{file.name} {files.sha256_remembered(file, memory)}" for file in found]
-    return sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _converted(path: Path, digest: str, home: Path) -> Path:
-    """The GGUF file as a folder in Hugging Face format, written once and then kept."""
-    folder = home / "bases" / f"{path.stem}-{digest[:12]}"
-    if folder.is_dir():  # no lock then: asking must not need a home that can be written
-        return folder
-    with files.locked(home / "bases"):
-        if not folder.is_dir():
-            with files.new_folder(folder) as scratch:
-                _convert(path, scratch)
-    return folder
-
-
-def _convert(path: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    try:
-        with _quiet():
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                path.parent, gguf_file=path.name, dtype=torch.float32, local_files_only=True
-            )
-            tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, local_files_only=True)
-    except (ValueError, KeyError, NotImplementedError, OSError) as error:
-        raise BaseModelError(
-            f"{path} is a GGUF file that Transformers cannot read: {str(error).splitlines()[0]}",
-            "Use a GGUF of a supported family (llama, qwen2, qwen3, gemma, phi3 …), or the model's "
-            "safetensors folder.",
-        ) from error
-    # The weights are ordinary floats now; these would make save_pretrained look for a quantiser.
-    model.hf_quantizer = None
-    model.is_quantized = False
-    if hasattr(model.config, "quantization_config"):
-        del model.config.quantization_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _from_hub(name: str) -> Path:
@@ -244,20 +182,3 @@ def _from_hub(name: str) -> Path:
             f"{type(error).__name__}.",
             "Without a network, give the path of a folder that holds the model.",
         ) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Transformers' own progress bars and warnings off the user's terminal."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    # Some of its bars heed no setting and write to standard error themselves.
-    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)

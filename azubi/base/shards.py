@@ -4,6 +4,7 @@ A safetensors file begins with eight bytes that tell the length of a JSON header
 tensor lies (https://huggingface.co/docs/safetensors). Knows files; nothing of models.
 """
 
+import copy
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from azubi.base.folder import weight_files
 from azubi.errors import BaseModelError
 
 
@@ -23,10 +25,12 @@ class Place:
     """Where one tensor lies."""
 
     file: Path
+    name: str
+    """In the file."""
     offset: int
     """Bytes from the file's beginning."""
     bytes: int
-    numbers: int
+    shape: tuple[int, ...]
 
 
 @contextmanager
@@ -45,17 +49,17 @@ def damage_explained(folder: Path) -> Iterator[None]:
 
 
 class Shards:
-    """All tensors in a folder's safetensors files, none of them read yet."""
+    """All tensors in the files of a folder's weights, none of them read yet."""
 
     def __init__(self, folder: Path) -> None:
         """Read the headers.
 
         Raises:
-            BaseModelError: a file is damaged.
+            BaseModelError: a file is damaged, or missing.
         """
         self._folder = folder
         self.places: dict[str, Place] = {}
-        for file in sorted(folder.glob("*.safetensors")):
+        for file in weight_files(folder):
             self.places.update(_header(file))
         self.bytes_read = 0
         """Bytes of all tensors handed out so far."""
@@ -63,7 +67,13 @@ class Shards:
     @property
     def numbers(self) -> int:
         """How many numbers all tensors hold."""
-        return sum(place.numbers for place in self.places.values())
+        return sum(math.prod(place.shape) for place in self.places.values())
+
+    def renamed(self, names: dict[str, str]) -> "Shards":
+        """The same tensors under other names: `names` gives the new one for each."""
+        other = copy.copy(self)
+        other.places = {names[name]: place for name, place in self.places.items()}
+        return other
 
     @contextmanager
     def slices(self, names: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -74,7 +84,7 @@ class Shards:
                 file: stack.enter_context(safe_open(file, framework="pt"))
                 for file in dict.fromkeys(place.file for _, place in wanted)
             }
-            yield {name: opened[place.file].get_slice(name) for name, place in wanted}
+            yield {name: opened[place.file].get_slice(place.name) for name, place in wanted}
         self.bytes_read += sum(place.bytes for _, place in wanted)
 
     def fetch(self, names: Iterable[str]) -> None:
@@ -97,15 +107,18 @@ def _header(file: Path) -> dict[str, Place]:
             length = int.from_bytes(opened.read(8), "little")
             size = file.stat().st_size
             if not 0 < length <= size - 8:
-                raise ValueError("its header is longer than the file")
+                raise ValueError("it is cut short or no safetensors file" if size else "it is empty")
             header = json.loads(opened.read(length))
         places = {
-            name: Place(file, 8 + length + one["data_offsets"][0], _bytes(one), math.prod(one["shape"]))
+            name: Place(file, name, 8 + length + one["data_offsets"][0], _bytes(one), tuple(one["shape"]))
             for name, one in header.items()
             if name != "__metadata__"
         }
-        if any(place.offset + place.bytes > size for place in places.values()):
-            raise ValueError("it ends before its last tensor does")
+        end = max((place.offset + place.bytes for place in places.values()), default=0)
+        if end > size:
+            raise ValueError(
+                f"it is cut short, {size} of {end} bytes, as by a download that was not finished"
+            )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BaseModelError(f"{file} is damaged: {error}.", "Fetch the model again.") from error
     return places

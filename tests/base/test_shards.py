@@ -7,11 +7,13 @@ from safetensors.torch import save_file
 from azubi.base.shards import Shards
 from azubi.errors import BaseModelError
 
+ONE = "model-00001-of-00002.safetensors"
+
 
 @pytest.fixture
 def folder(tmp_path):
-    save_file({"a": torch.arange(6.0).reshape(2, 3)}, tmp_path / "one.safetensors", {"made": "here"})
-    save_file({"b": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / "two.safetensors")
+    save_file({"a": torch.arange(6.0).reshape(2, 3)}, tmp_path / ONE, {"made": "here"})
+    save_file({"b": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / ONE.replace("1-of", "2-of"))
     return tmp_path
 
 
@@ -43,7 +45,7 @@ def test_only_what_is_asked_for_is_read(folder):
     ids=["short", "within the header", "empty", "another file"],
 )
 def test_a_damaged_file_is_named(folder, damage):
-    file = folder / "one.safetensors"
+    file = folder / ONE
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(BaseModelError, match=r"one\.safetensors is damaged"):
+    with pytest.raises(BaseModelError, match=f"{ONE} is damaged"):
         Shards(folder)
