@@ -114,7 +114,7 @@ def with_code(base, folder):
         (without_tokenizer, ["has no tokenizer", "Put tokenizer.json"]),
         (pickled, ["only pickled weights (pytorch_model.bin)", "safetensors version"]),
         (with_code, ["program code of its own", "never runs a model's code"]),
-        (lambda base, folder: folder.mkdir(), ["holds no weights", "safetensors"]),
+        (lambda base, folder: folder.mkdir(), ["has no config.json", "Give the folder"]),
         (lambda base, folder: None, ["There is no base", "azubi bases"]),
     ],
     ids=["no tokenizer", "pickled", "own code", "empty folder", "unknown"],

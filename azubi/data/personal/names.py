@@ -7,6 +7,7 @@ transformers are imported when the first text comes. How well it finds names is 
 cannot know.
 """
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -59,8 +60,13 @@ class Names:
         from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
         try:
-            model = AutoModelForTokenClassification.from_pretrained(
-                self.folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+            model, found = AutoModelForTokenClassification.from_pretrained(
+                self.folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
             )
             tokenizer = AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
@@ -68,6 +74,7 @@ class Names:
                 f"The name recogniser in {self.folder} cannot be loaded: {str(error).splitlines()[0]}",
                 "Give the folder of a token classification model with its tokenizer and model.safetensors.",
             ) from error
+        self._refuse_random(found)
         labels = {str(label).upper().rpartition("-")[2] for label in model.config.id2label.values()}
         if not labels & set(_PERSON):
             raise SettingError(
@@ -88,6 +95,17 @@ class Names:
             aggregation_strategy="first",
             stride=min(_OVERLAP, limit // 4),
         )
+
+    def _refuse_random(self, found: dict[str, Any]) -> None:
+        """Refuse weights that Transformers would fill with random numbers, or layers that it would drop."""
+        odd = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
+        odd |= {name for name in found["unexpected_keys"] if re.search(r"\.\d+\.", name)}
+        if odd:
+            raise SettingError(
+                f"The weights of the name recogniser in {self.folder} do not fit its config.json: "
+                f"{min(odd)} is missing, left over or of another shape ({len(odd)} tensors in all).",
+                "Give the folder of a model that was trained to find names, whole.",
+            )
 
 
 def _joined(spans: Sequence[Span]) -> list[Span]:

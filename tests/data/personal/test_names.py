@@ -100,6 +100,36 @@ def test_a_folder_that_is_no_recogniser_is_refused(tmp_path, folder):
         Scanner(names=no_people).find("x")
 
 
+def without_head(weights):
+    weights.pop("classifier.weight")
+
+
+def with_a_narrow_head(weights):
+    weights["classifier.weight"] = weights["classifier.weight"][:2]
+
+
+def as_compiled(weights):
+    for name in list(weights):
+        weights[f"_orig_mod.{name}"] = weights.pop(name)
+
+
+def with_a_layer_more(weights):
+    for name in [name for name in weights if ".layer.0." in name]:
+        weights[name.replace(".0.", ".1.")] = weights[name].clone()
+
+
+@pytest.mark.parametrize("edit", [without_head, with_a_narrow_head, as_compiled, with_a_layer_more])
+def test_weights_that_would_be_random_or_dropped_are_refused(tmp_path, edit):
+    from safetensors.torch import load_file, save_file
+
+    file = recogniser(tmp_path) / "model.safetensors"
+    weights = load_file(file)
+    edit(weights)
+    save_file(weights, file)
+    with pytest.raises(SettingError, match=r"do not fit its config\.json"):
+        Scanner(names=tmp_path).find("Erika")
+
+
 def test_no_code_of_the_folder_is_run(tmp_path):
     folder = recogniser(tmp_path / "ner")
     (folder / "evil.py").write_text("raise SystemExit('run')\n")
