@@ -5,6 +5,7 @@ of tables and examples.
 """
 
 import io
+import itertools
 import re
 import zipfile
 from collections import Counter
@@ -159,16 +160,30 @@ def _docx(data: bytes, document: Document) -> str:
     archive.check(io.BytesIO(data), document.name, document.limits.office)
     converter: Any = DocxConverter  # its constructor has no types
     body = str(converter().convert(io.BytesIO(data), StreamInfo(extension=".docx")).markdown)
-    around: dict[str, dict[str, None]] = {"header": {}, "footer": {}, "comments": {}}
+    around: dict[str, dict[str, None]] = {"header": {}, "document": {}, "footer": {}, "comments": {}}
     with zipfile.ZipFile(io.BytesIO(data)) as parts:
         for name in parts.namelist():
-            if part := _PARTS.fullmatch(name):
+            if name == "word/document.xml":
+                around["document"].update(dict.fromkeys(_chosen(parts.read(name))))
+            elif part := _PARTS.fullmatch(name):
                 around[part[1]].update(dict.fromkeys(_paragraphs(parts.read(name))))
             elif name.startswith("word/media/"):
                 document.leave_out("picture")
             elif name.startswith(("word/embeddings/", "word/charts/chart")):
                 document.leave_out("object (chart or sheet)")
-    return "\n\n".join(filter(None, (*around["header"], body, *around["footer"], *around["comments"])))
+    header, *others = around.values()
+    return "\n\n".join(filter(None, (*header, body, *itertools.chain(*others))))
+
+
+def _chosen(part: bytes) -> Iterator[str]:
+    """What was chosen in the lists of a form; mammoth leaves it out."""
+    for field in ElementTree.fromstring(part).iter(f"{_WORD}ffData"):
+        value = f"{_WORD}val"
+        name, entries = field.find(f"{_WORD}name"), field.findall(f"{_WORD}ddList/{_WORD}listEntry")
+        result = field.find(f"{_WORD}ddList/{_WORD}result")
+        place = int(result.get(value, 0)) if result is not None else 0
+        if place < len(entries):
+            yield f"{name.get(value, '') if name is not None else ''}: {entries[place].get(value, '')}"
 
 
 def _paragraphs(part: bytes) -> Iterator[str]:

@@ -15,6 +15,8 @@ LeaveOut = Callable[[str, int], None]
 
 _PAINTS = re.compile(rb"(?<!\S)(?:Do|EI|sh|[fF]|f\*|[sS]|[bB]\*?)(?!\S)")
 """Operators of a page's content that draw something other than text."""
+_STAMP = 40
+"""Characters that stand on a scanned page, too: its number, the date of receipt."""
 _SILENT = ("/Popup", "/Link", "/Widget")
 """Annotations that say nothing of their own."""
 _PUSH_BUTTON = 1 << 16
@@ -39,10 +41,13 @@ def pdf(data: bytes, most_pages: int, leave_out: LeaveOut) -> str:
     pages: list[str] = []
     for page in reader.pages:
         text, pictures = page.extract_text(), _pictures(page)
-        if text.strip():
-            leave_out("picture", pictures)
-        elif pictures or _drawn(page):
+        length = len(text.strip())
+        if not length and (pictures or _drawn(page)):
             leave_out("page without text", 1)
+        elif pictures and length < _STAMP:
+            leave_out("page with hardly any text", 1)
+        else:
+            leave_out("picture", pictures)
         pages.append("\n".join([text, *filter(None, _annotations(page, fields))]))
     if not any(value for _, value in fields) and (form := reader.xfa):
         pages += list(_xfa(form, leave_out))

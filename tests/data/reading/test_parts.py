@@ -5,6 +5,8 @@ from email.message import EmailMessage
 
 import docx
 import pytest
+from docx.oxml import parse_xml
+from docx.oxml.ns import nsdecls
 from pypdf import PdfReader, PdfWriter
 from pypdf.annotations import FreeText, Text
 from pypdf.generic import (
@@ -115,8 +117,8 @@ def test_comments_and_files_in_a_pdf(document):
     assert "1 document has parts that were not read: a.pdf: 1 attachment “photo.jpg”." in notes
 
 
-def scanned(pages, page="Cover letter"):
-    """A PDF whose pages after the first are pictures."""
+def scanned(pages, page="Cover letter", stamp=False):
+    """A PDF whose pages after the first are pictures; with a stamp, the first one too."""
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(page))))
     picture = DecodedStreamObject()
     picture.set_data(b"\x00")
@@ -125,6 +127,8 @@ def scanned(pages, page="Cover letter"):
     picture.update({NameObject(f"/{key}"): NumberObject(1) for key in ("Width", "Height")})
     picture[NameObject("/BitsPerComponent")] = NumberObject(8)
     place = writer._add_object(picture)
+    if stamp:
+        writer.pages[0]["/Resources"][NameObject("/XObject")] = DictionaryObject({NameObject("/P"): place})
     for _ in range(pages):
         blank = writer.add_blank_page(595, 842)
         drawn = DictionaryObject({NameObject("/P"): place})
@@ -136,6 +140,11 @@ def scanned(pages, page="Cover letter"):
 def test_pages_without_text_are_named(document):
     text, notes = document("a.pdf", scanned(2))
     assert text.strip() == "Cover letter" and "a.pdf: 2 pages without text." in notes
+    assert (
+        "a.pdf: 1 page with hardly any text, 1 page without text."
+        in document("a.pdf", scanned(1, "Received 12 March", stamp=True))[1]
+    )
+    assert "a.pdf: 1 picture." in document("a.pdf", scanned(0, "Letter of a claim " * 3, stamp=True))[1]
     assert document("a.pdf", scanned(3, ""))[0] == "no text in the document (3 pages without text)"
 
 
@@ -158,6 +167,22 @@ def test_headers_footers_and_comments_of_word(document):
     text, notes = document("a.docx", word())
     assert text.split("\n\n")[:2] == ["Claim 17", "The roof leaks."]
     assert text.endswith("Page 1\n\nSince when?") and "a.docx: 1 picture." in notes
+
+
+def test_what_was_chosen_in_a_form_of_word(document):
+    entries = "".join(f'<w:listEntry w:val="{each}"/>' for each in ("home", "motor"))
+    made = docx.Document()
+    made.add_paragraph("Claim form")
+    for name, result in (("line", '<w:result w:val="1"/>'), ("second", "")):
+        choice = f'<w:name w:val="{name}"/><w:ddList>{result}{entries}</w:ddList>'
+        field = f"<w:ffData {nsdecls('w')}>{choice}</w:ffData>"
+        run = made.add_paragraph().add_run()
+        start = parse_xml(f'<w:fldChar {nsdecls("w")} w:fldCharType="begin"/>')
+        start.append(parse_xml(field))
+        run._r.append(start)
+    out = io.BytesIO()
+    made.save(out)
+    assert document("a.docx", out.getvalue())[0] == "Claim form\n\nline: motor\n\nsecond: home"
 
 
 def test_what_the_fields_of_a_page_hold(document):
