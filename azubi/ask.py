@@ -17,6 +17,7 @@ from azubi.answering import Answer, Answering, BaseAnswers, NoAnswers, Question,
 from azubi.base import device
 from azubi.base.opening import open_base
 from azubi.base.probe import has_bfloat16, use_threads
+from azubi.data.contract import Task, parse_record
 from azubi.data.example import Turn
 from azubi.data.personal import policy
 from azubi.data.personal.keeping import KeyFile
@@ -33,6 +34,8 @@ from azubi.tail import weights
 
 Outside = Literal["mark", "base", "caller"]
 """What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.outside`."""
+
+NO_RECORD = "The answer is no JSON record: a program that reads it will fail."
 
 _AT_LARGE = 256
 """Tokens that the base may write on what is not the specialist's job."""
@@ -59,7 +62,7 @@ def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> A
     speak = both.answering(card.longest)
     if scope is not None:
         speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
-    return _Discreet(speak, Questions(_rules(card)))
+    return _Discreet(speak, Questions(_rules(card)), card.task)
 
 
 def loaded(card: Card, home: Path) -> Halves:
@@ -121,11 +124,14 @@ class _Discreet:
 
     speak: Answering
     questions: Questions
+    task: Task
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         hidden = self.questions.hidden(questions)
         for number, answer in self.speak([question for question, _ in hidden]):
             shown = hidden[number][1].text
+            if answer.by == "specialist" and self.task == "json" and parse_record(answer.text) is None:
+                answer = replace(answer, notes=(*answer.notes, NO_RECORD))
             yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, answer.notes)))
 
 

@@ -323,6 +323,8 @@ class Recipe(BaseModel):
     """What parts the columns of CSV, such as ; or \\t for a tab; found out if not given."""
     escape: str | None = Field(None, min_length=1, max_length=1)
     """Sign before a quote inside quotes in CSV, such as \\ ; without it such quotes are written twice."""
+    repair: bool = False
+    """Mend what is nearly JSON (Python dicts, single quotes, comments, NaN, …); each repair is counted."""
     answers: Path | None = None
     """Table with a row per document of a folder; its answers.csv (or .tsv, .xlsx, …) if not given."""
     file: str = "file"

@@ -3,7 +3,6 @@
 Knows nothing of the commands.
 """
 
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -35,7 +34,9 @@ class Session:
 
     def emit(self, document: object) -> None:
         """Print the call's one JSON document."""
-        print(json.dumps(document, ensure_ascii=False, indent=2))
+        from azubi.data import strict_json
+
+        print(strict_json.write(document, indent=2))
 
     def out(self) -> Console:
         """Give a console on standard output, for results that a person reads."""

@@ -3,11 +3,11 @@
 What the report says too is worded in `azubi.evaluate.wording`; here its spaces become breakable ones.
 """
 
-import json
 import re
 from collections.abc import Sequence
 
 from azubi import events as ev
+from azubi.data import strict_json
 from azubi.evaluate import wording
 from azubi.evaluate.score import Score
 from azubi.evaluate.trial import Trial
@@ -127,4 +127,4 @@ def share_trained(trained: int, total: int) -> str:
 
 def as_json(value: object) -> str:
     """Write a value so that its kind can be seen."""
-    return json.dumps(value, ensure_ascii=False, default=str)
+    return strict_json.write(value, default=str)

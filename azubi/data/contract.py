@@ -1,10 +1,9 @@
 """The answer contract: what form an answer of this specialist has.
 
-Told from the answers, or set by the user and checked. Reads an answer back as a record.
+Told from the answers, or set by the user. Reads an answer back as a record, and says why it is none.
 Knows nothing of files, tokens or models, nor whether an answer is right.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data import schema as schemas
+from azubi.data import strict_json
 from azubi.errors import DataError
 
 Task = Literal["labels", "json", "text"]
@@ -22,6 +22,10 @@ FEWEST_REPEATS = 3
 """Answers are told as labels if each occurs at least this often on average."""
 LONGEST_LABEL = 80
 """Characters; longer answers are not told as labels."""
+
+RECORDS = 0.9
+"""From this share of answers that are meant to be records, the others are faults. Up to the rest of it,
+records are texts like the others; in between, the answers are of two kinds, and azubi asks."""
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\r?\n(?P<body>.*?)\r?\n?```", re.DOTALL | re.IGNORECASE)
 
@@ -59,51 +63,121 @@ class Contract(BaseModel):
         return parse_record(text)
 
     def check_covers(self, answers: Sequence[str]) -> None:
-        """Raise if an answer (of a test file, say) does not fit: an unknown label, or no JSON object."""
+        """Raise if an answer (of a test file, say) is no known label."""
         if self.task == "labels":
             _check_known(answers, self.labels)
-        if self.task == "json":
-            _records(answers)
 
 
 def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
-    """Tell the contract from the answers; `task` overrides the guess (and is checked).
+    """The contract of answers of that task; where it is not given, as `TaskInference` has it.
 
-    JSON if every answer is a JSON object. Labels if the answers are short, stand on one line, and
-    occur three times each on average, with at most 500 distinct ones. Text otherwise.
+    Raises:
+        DataError: there are none, they are all the same, or they are of two kinds.
     """
     _check_varied(answers)
-    told = task or _tell(answers)
+    inference = TaskInference()
+    for line, answer in enumerate(answers if task is None else (), start=1):
+        inference.add(answer, line)
+    told = inference.task(task)
     if told == "json":
-        records = _records(answers)
+        records = [record for answer in answers if (record := parse_record(answer)) is not None]
         return Contract(task="json", fields=_fields(records), json_schema=schemas.tell(records))
     if told == "labels":
         return Contract(task="labels", labels=tuple(sorted(set(answers))))
     return Contract(task="text")
 
 
+class TaskInference:
+    """Tells what the answers are, from all that can be used, whatever their order; for check and run alike.
+
+    JSON if nearly all are meant to be objects: the rest is left out then. Labels if the answers are short,
+    stand on one line, and occur three times each on average, with at most 500 distinct ones. Text otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._examples = self._meant = self._records = 0
+        self._labels: set[str] = set()
+        self._like_labels = True
+        self._first: dict[bool, str] = {}
+        """The first answer that is meant to be a record, and the first that is not, each with its line."""
+
+    def add(self, answer: str, line: int) -> None:
+        """Take the answer of one example into account."""
+        meant = bool(meant_as_record(answer))
+        self._examples += 1
+        self._meant += meant
+        self._records += meant and parse_record(answer) is not None
+        self._first.setdefault(meant, f"line {line:,}: “{_start(answer)}”")
+        if self._like_labels and answer not in self._labels:
+            self._labels.add(answer)
+            short = len(answer) <= LONGEST_LABEL and len(answer.splitlines()) <= 1
+            self._like_labels = short and len(self._labels) <= MOST_LABELS
+
+    def task(self, declared: Task | None = None) -> Task:
+        """What they are, unless that was declared.
+
+        Raises:
+            DataError: some are records and some are not, and neither are few.
+        """
+        if declared is not None:
+            return declared
+        if self._meant > (1 - RECORDS) * self._examples:
+            self._check_one_kind()
+            return "json"
+        repeated = len(self._labels) * FEWEST_REPEATS <= self._examples
+        return "labels" if self._like_labels and repeated and self._labels else "text"
+
+    def notes(self, task: Task) -> list[str]:
+        """That a few records are taken as texts, if they are."""
+        if task == "json" or not self._records or self._records == self._examples:
+            return []
+        return [
+            f"{self._records:,} of {self._examples:,} answers are JSON records ({self._first[True]}); they "
+            "are taken as texts like the others. --task json says otherwise."
+        ]
+
+    def _check_one_kind(self) -> None:
+        if self._meant >= RECORDS * self._examples:
+            return
+        raise DataError(
+            f"The answers are of two kinds: {self._meant:,} of {self._examples:,} are JSON records "
+            f"({self._first[True]}), the others are not ({self._first[False]}).",
+            "Name the right column with --answer; or set --task json, which leaves out what is no record (as "
+            "far as --limits-rejected allows), or --task text, which takes all as texts.",
+        )
+
+
 def parse_record(text: str) -> dict[str, object] | None:
     """The JSON object that `text` is, apart from whitespace and a Markdown fence around it; else None."""
-    body = text.strip()
-    if fenced := _FENCE.fullmatch(body):
-        body = fenced["body"]
     try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+        value = strict_json.parse(_body(text))
+    except strict_json.NotJson:
         return None
     return value if isinstance(value, dict) else None
 
 
-def _tell(answers: Sequence[str]) -> Task:
-    if all(parse_record(answer) is not None for answer in answers):
-        return "json"
-    return "labels" if _look_like_labels(answers) else "text"
+def record_fault(answer: str) -> str:
+    """Why an answer is no record; empty if it is one."""
+    body = meant_as_record(answer)
+    if not body:
+        return "the answer is no JSON record"
+    try:
+        strict_json.parse(body)
+    except strict_json.NotJson as error:
+        return f"the answer {strict_json.fault(body, error)}"
+    return ""
 
 
-def _look_like_labels(answers: Sequence[str]) -> bool:
-    distinct = set(answers)
-    few = len(distinct) <= MOST_LABELS and len(distinct) * FEWEST_REPEATS <= len(answers)
-    return few and all(len(label) <= LONGEST_LABEL and len(label.splitlines()) <= 1 for label in distinct)
+def meant_as_record(answer: str) -> str:
+    """What of an answer is meant to be a JSON object, be it none; empty if nothing is."""
+    body = _body(answer) if "{" in answer else ""
+    return body if body.startswith("{") else ""
+
+
+def _body(text: str) -> str:
+    body = text.strip()
+    fenced = _FENCE.fullmatch(body)
+    return fenced["body"].strip() if fenced else body
 
 
 def _check_varied(answers: Sequence[str]) -> None:
@@ -115,20 +189,6 @@ def _check_varied(answers: Sequence[str]) -> None:
             "there is nothing to learn.",
             "Bring examples with at least two different answers, or name another column with --answer.",
         )
-
-
-def _records(answers: Sequence[str]) -> list[dict[str, object]]:
-    records = []
-    for index, answer in enumerate(answers):
-        record = parse_record(answer)
-        if record is None:
-            raise DataError(
-                f"The task is json, but answer {index + 1:,} of {len(answers):,} is not a JSON object: "
-                f"“{_start(answer)}”.",
-                "Correct that answer, or set --task text.",
-            )
-        records.append(record)
-    return records
 
 
 def _fields(records: Iterable[dict[str, object]]) -> tuple[str, ...]:

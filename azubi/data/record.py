@@ -3,21 +3,22 @@
 Knows no contract, schema or model.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
+
+from azubi.data import strict_json
 
 Record = Mapping[str, Any]
 
 
 def written(record: Record) -> str:
     """A record as the one line of JSON that is learned and answered."""
-    return json.dumps(record, ensure_ascii=False)
+    return strict_json.write(record)
 
 
 def shortly(value: Any) -> str:
     """A value as JSON, cut to 60 characters, for messages."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = strict_json.write(value)
     return text if len(text) <= 60 else text[:59] + "…"
 
 

@@ -5,7 +5,6 @@ was told from records with faults in them finds those faults. Knows nothing of f
 fields, or whether a value is true.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
+from azubi.data import strict_json
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.record import Record, shortly
 from azubi.errors import DataError
@@ -76,10 +76,10 @@ def load(path: Path) -> Schema:
 
     remedy = "Give a file with a JSON schema of the records, or leave `schema` out: azubi tells it from them."
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found = strict_json.parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"The schema {path} cannot be read: {error.strerror}.", remedy) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise DataError(f"The schema {path} is not JSON: {error}.", remedy) from error
     try:
         Draft202012Validator.check_schema(found)
@@ -173,7 +173,7 @@ class Checker:
         return found
 
     def _judged(self, name: str, value: Any) -> tuple[str, ...]:
-        key = (name, json.dumps(value, sort_keys=True))
+        key = (name, strict_json.write(value, sort_keys=True))
         if key not in self._known:
             if len(self._known) >= _REMEMBERED:
                 self._known.clear()

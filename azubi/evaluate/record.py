@@ -1,9 +1,9 @@
 """JSON records, compared key by key. Knows the answer contract, not where answers come from."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.record import same
 
@@ -78,4 +78,4 @@ def _alike(answer: Record | None, truth: Record | None, name: str) -> bool:
 
 
 def _exactly(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return strict_json.write(value)

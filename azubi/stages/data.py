@@ -30,7 +30,7 @@ from azubi.tail import private
 
 _MAPPING = {
     *("prompt", "answer", "id", "group", "time", "weight", "turns"),
-    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "escape", "file"),
+    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "escape", "file", "repair"),
 }
 """The settings by which sources become rows, as far as there are such."""
 _LABELS = 5
@@ -75,7 +75,7 @@ def prepare(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.
     """
     _check_settings(recipe)
     parent = parents.find(recipe.from_, sitting.home) if recipe.from_ is not None else None
-    brought = yield from read(sitting, recipe, passing)
+    brought = yield from read(sitting, recipe, passing, _task(recipe, parent))
     recipe = brought.recipe
     rows = rows_of((yield from withheld(sitting, recipe, brought.parts)))
     version = version_of(rows)
@@ -83,7 +83,7 @@ def prepare(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.
     if found.system is not None and recipe.prime is not None and primes.given(recipe.prime) != found.system:
         yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
     seen = [*found.split.train, *found.split.validation]
-    contract = infer([one.answer for one in seen], _task(recipe, parent))
+    contract = infer([one.answer for one in seen], brought.task)
     records = yield from ruled(recipe, contract, parent, seen, found.split.test)
     contract, recipe = records.contract, records.recipe
     if recipe.label_weights == "balanced" and contract.task != "labels":

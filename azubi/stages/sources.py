@@ -9,9 +9,10 @@ from pathlib import Path
 
 from azubi import events as ev
 from azubi import files
+from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.personal import policy
-from azubi.data.reading import Reading, Rejected, Source, read_source
+from azubi.data.reading import Reading, Rejected, Source, read_source, records_of
 from azubi.data.versions.row import Part
 from azubi.errors import DataError
 from azubi.settings import Recipe
@@ -41,6 +42,8 @@ class Brought:
     """SHA-256 of each source, by its name."""
     recipe: Recipe
     """With what the columns have shown: how they write numbers and dates."""
+    task: Task
+    """What the answers are."""
 
 
 def read_passing(recipe: Recipe) -> Passing:
@@ -52,8 +55,12 @@ def read_passing(recipe: Recipe) -> Passing:
     return {name: (one, read_source(one)) for name, one in _sources(recipe).items() if not one.lasting}
 
 
-def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Event, None, Brought]:
+def read(
+    sitting: Sitting, recipe: Recipe, passing: Passing, declared: Task | None
+) -> Generator[ev.Event, None, Brought]:
     """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
+
+    What the answers are is told from all of the data, unless it is `declared`: before they are split.
 
     Raises:
         UsageError: a source is named wrongly, cannot be read, or too few of its rows can be used.
@@ -61,6 +68,7 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
     parts: Parts = {}
     hashes: dict[str, str] = {}
     rejected: list[str] = []
+    inference, task = TaskInference(), declared
     for setting, named in _sources(recipe).items():
         if setting in passing:
             source, found = passing.pop(setting)
@@ -70,7 +78,15 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
         recipe = _agreed(recipe, source)
         name = source.path.name if source.lasting and source.path is not None else source.name
         hashes[source.name if name in hashes else name] = source.sha256(found.examples)
-        for note in _hidden(found.notes, recipe):
+        notes = list(found.notes)
+        if setting == "data":
+            for one in found.examples:
+                inference.add(one.answer, one.line)
+            task = inference.task(declared)
+            notes += inference.notes(task)
+        if task == "json":
+            found = records_of(source, found)
+        for note in _hidden(notes, recipe):
             yield ev.Notice(text=note)
         if found.rejected:
             left_out = _discreet(found.rejected, recipe)
@@ -79,7 +95,8 @@ def read(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.Eve
             files.write_text(path, "".join(f"{line}\n" for line in rejected))
             yield ev.Notice(text=_told(name, left_out, None if sitting.plan_only else path))
         parts[setting] = found.examples
-    return Brought(parts, hashes, recipe)
+    assert task is not None  # the data come first
+    return Brought(parts, hashes, recipe, task)
 
 
 def _agreed(recipe: Recipe, source: Source) -> Recipe:

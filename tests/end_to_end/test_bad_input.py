@@ -133,7 +133,7 @@ def test_a_base_that_cannot_be_used(spoil, words, bases, tmp_path, data, home, r
         (["--dtype", "float8"], ["--dtype", '"float8"', "float32"]),
         (["--tail-layers", "9"], ["tail_layers is 9", "3 layers", "up to 3"]),
         (["--prime", "@nowhere.txt"], ["nowhere.txt", "No such file", "--prime"]),
-        (["--task", "json"], ["answer 1 of ", "not a JSON object", "--task text"]),
+        (["--task", "json"], ["line 1", "the answer is no JSON record", "--task text"]),
         (["--test-data", "nowhere.csv"], ["no file nowhere.csv", "Check the path"]),
         (["--epoch", "2"], ["--epoch", "--epochs"]),
     ],

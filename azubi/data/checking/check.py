@@ -35,7 +35,7 @@ from azubi.data.checking.rejected import rejected_rows
 from azubi.data.checking.several import several_labels
 from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals, Subject, Tokens
-from azubi.data.contract import Task
+from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.personal import policy
@@ -163,36 +163,9 @@ def examine(
         DataError: the source cannot be read, or holds no row at all.
     """
     begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
-    most_rejected = recipe.limits.rejected
     with Intake(folder) as intake:
-        told = partial(_tell_reading, hear)
-        spool, refusals = intake.take(data.rows, data.name, most_rejected, partial(told, data.name))
-        tested: Spool | None = None
-        refused = Refusals()
-        if test is not None:
-            tested, refused = intake.take(test.rows, test.name, most_rejected, partial(told, test.name))
-    if not len(spool) and not refusals.count:
-        raise DataError(f"{data.name} has a header, but no rows.", "Bring a file with examples in it.")
+        subject, found = _taken(intake, data, test, recipe, tokens_for, features, hear)
     seconds["reading"] = time.monotonic() - begun
-    subject = Subject(
-        spool,
-        tested,
-        None if recipe.task == "auto" else recipe.task,
-        refusals,
-        refused,
-        tokens_for,
-        recipe.split.by,
-        features,
-        schemas.load(recipe.schema_) if recipe.schema_ is not None else {},
-        recipe.derive,
-        recipe.patterns,
-        recipe.names,
-        answer=recipe.answer,
-    )
-    inputs = [data, *([test] if test else ())]
-    found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
-    found += [_note(text) for given in inputs for text in given.notes]
-    found += [_unread(each.unread, each is test) for each in inputs if each.unread]
     found += _found(subject, checks, seconds, hear)
     if recipe.personal_data in ("mask", "pseudonym"):
         found = list(_discreet(found, recipe))
@@ -213,6 +186,58 @@ def examine(
 
         files.write_text(folder / PAGE, render(check))
     return check
+
+
+def _taken(
+    intake: Intake,
+    data: Input,
+    test: Input | None,
+    recipe: Recipe,
+    tokens_for: Callable[[Task], Tokens | None],
+    features: Features,
+    hear: Callable[[str], None],
+) -> tuple[Subject, list[Finding]]:
+    """Read data and test, and say what the answers are, as a run does; with what there is to say of that."""
+    inference, most = TaskInference(), recipe.limits.rejected
+
+    def take(source: Input, seen: Callable[[Example], None]) -> tuple[Spool, Refusals]:
+        return intake.take(source.rows, source.name, most, partial(_tell_reading, hear, source.name), seen)
+
+    spool, refusals = take(data, lambda one: inference.add(one.answer, one.line))
+    tested, refused = take(test, lambda _: None) if test is not None else (None, Refusals())
+    if not len(spool) and not refusals.count:
+        raise DataError(f"{data.name} has a header, but no rows.", "Bring a file with examples in it.")
+    inputs = [data, *([test] if test else ())]
+    found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
+    found += [_note(text) for given in inputs for text in given.notes]
+    found += [_unread(each.unread, each is test) for each in inputs if each.unread]
+    task: Task = "text"
+    try:
+        task = inference.task(None if recipe.task == "auto" else recipe.task)
+    except DataError as error:
+        found.append(_mixed(error))
+    found += [_note(text) for text in inference.notes(task)]
+    if task == "json":
+        spool, refusals = intake.records_of(spool, refusals, data.name)
+        if test is not None and tested is not None:
+            tested, refused = intake.records_of(tested, refused, test.name)
+    schema = schemas.load(recipe.schema_) if recipe.schema_ is not None else {}
+    subject = Subject(
+        spool,
+        task,
+        tested,
+        refusals,
+        refused,
+        tokens_for,
+        recipe.split.by,
+        features,
+        schema,
+        recipe.derive,
+        recipe.patterns,
+        recipe.names,
+        answer=recipe.answer,
+    )
+    return subject, found
 
 
 def check(
@@ -353,6 +378,17 @@ def _unread(unread: Sequence[tuple[int, str]], tests: bool) -> Finding:
 
 
 _PICTURES = re.compile(r".*: [0-9,]+ pictures?")
+
+
+def _mixed(error: DataError) -> Finding:
+    return Finding(
+        kind="mixed_answers",
+        level="error",
+        title=error.problem,
+        count=1,
+        why="A specialist gives records or texts, and which of them is meant cannot be told.",
+        remedy=error.remedy,
+    )
 
 
 def _counts(subject: Subject) -> dict[str, int]:

@@ -14,7 +14,7 @@ from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN
-from azubi.data.reading import Rejected
+from azubi.data.reading import Rejected, no_record
 
 REJECTED = "rejected.jsonl"
 """The file of rows that cannot be used: one per line, with source, line, reason and how it begins."""
@@ -52,14 +52,17 @@ class Intake:
         source: str,
         most: float,
         hear: Callable[[int], None] = lambda _: None,
+        seen: Callable[[Example], None] = lambda _: None,
     ) -> tuple[Spool, Refusals]:
-        """Put by the examples; gives them, and what could not be used. `hear` is told the number of rows."""
+        """Put by the examples; gives them, and what could not be used. `hear` is told the number of rows,
+        `seen` each example."""
         spool, count = Spool(), 0
         first: list[tuple[int, str]] = []
         reasons: Counter[str] = Counter()
         for number, one in enumerate(stream, start=1):
             if isinstance(one, Example):
                 spool.add(one)
+                seen(one)
             else:
                 count += 1
                 if len(first) < SHOWN:
@@ -70,6 +73,22 @@ class Intake:
             if number % _TOLD == 0:
                 hear(number)
         return spool, Refusals(count, tuple(first), dict(reasons.most_common()), most)
+
+    def records_of(self, spool: Spool, refusals: Refusals, source: str) -> tuple[Spool, Refusals]:
+        """The same without examples whose answers are no records, which join what could not be used."""
+        kept, left_out = Spool(), list[Rejected]()
+        for batch in spool.batches():
+            for example in batch:
+                if (bad := no_record(example)) is None:
+                    kept.add(example)
+                else:
+                    left_out.append(bad)
+                    self._write(bad, source)
+        spool.close()
+        first = sorted((*refusals.first, *((one.line, one.reason) for one in left_out)))[:SHOWN]
+        reasons = Counter(refusals.reasons) + Counter(one.reason for one in left_out)
+        told = dict(reasons.most_common(_REASONS))
+        return kept, Refusals(refusals.count + len(left_out), tuple(first), told, refusals.most)
 
     def _write(self, row: Rejected, source: str) -> None:
         if self._folder is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from azubi.data import strict_json
 from azubi.data.checking.subject import Refusals, Subject
 from azubi.data.checking.words import share, some
 from azubi.data.finding import SHOWN, Case, Finding
@@ -19,6 +20,7 @@ def _of(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
         return
     rows = bad.count + good
     too_many = bad.count > bad.most * rows
+    mendable = sum(count for reason, count in bad.reasons.items() if strict_json.REPAIR in reason)
     limit = f", more than the {share(bad.most)} that are let pass" if too_many else ""
     yield Finding(
         kind="rejected_test_rows" if side else "rejected_rows",
@@ -29,7 +31,9 @@ def _of(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
         cases=tuple(Case(lines=(line,), text=reason) for line, reason in bad.first[:SHOWN]),
         why="What cannot be read is not learned, and what fails often has mostly one cause in the export.",
         remedy="Each one stands with its line and reason in rejected.jsonl. Correct them in the source, or "
-        "leave them out; the others go on." + (" Training waits until fewer fail." if too_many else ""),
+        "leave them out; the others go on."
+        + (f" --repair mends {mendable:,} of them." if mendable else "")
+        + (" Training waits until fewer fail." if too_many else ""),
         details={
             "sides": ["test"] if side else [],
             "rows": rows,

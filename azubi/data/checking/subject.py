@@ -4,7 +4,6 @@ Makes one pass over the examples and keeps a few numbers of each, for the checks
 other. Knows nothing of what is wrong with them.
 """
 
-import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from azubi.data import strict_json
 from azubi.data.boilerplate import SharedText
 from azubi.data.checking.spool import Spool
-from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS, Task, parse_record
+from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example
 from azubi.data.near import NearIndex
 from azubi.data.suspects import Features, spelling_features
@@ -33,8 +33,6 @@ By: TypeAlias = Literal["prompt", "group", "time"]
 
 MOST_ANSWERS = 20_000
 """Different answers that are counted; with more of them, there are no labels."""
-RECORDS = 0.5
-"""From this share of JSON objects on, the answers are meant to be records, and the others are faulty."""
 _DRAWN = 2_000
 """Examples, evenly from all, by which it is told what prompts share."""
 
@@ -80,10 +78,10 @@ class Subject:
     """What checks look at. Places number the examples from 0, those of the test behind the others."""
 
     data: Spool
+    kind: Task
+    """What the answers are."""
     test: Spool | None = None
     """Examples kept apart as the test, if they were given."""
-    task: Task | None = None
-    """What the answers are, if it was said."""
     refusals: Refusals = field(default_factory=Refusals)
     test_refusals: Refusals = field(default_factory=Refusals)
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None
@@ -117,11 +115,6 @@ class Subject:
     def tally(self) -> "Tally":
         """How often each answer occurs in the data."""
         return self.ledger.tally
-
-    @cached_property
-    def kind(self) -> Task:
-        """What the answers are: what was said, or what most of them look like."""
-        return self.task or self.tally.task
 
     @cached_property
     def tokens(self) -> Tokens | None:
@@ -161,24 +154,6 @@ class Tally:
 
     examples: int
     answers: Counter[str]
-    records: int
-    """Answers that are JSON objects."""
-    overflown: bool
-    """Whether there were more different answers than are counted."""
-
-    @property
-    def task(self) -> Task:
-        """What most answers look like."""
-        if self.records >= RECORDS * max(1, self.examples):
-            return "json"
-        distinct = len(self.answers)
-        few = distinct <= MOST_LABELS and distinct * FEWEST_REPEATS <= self.examples
-        labels = not self.overflown and few and all(map(_is_short, self.answers))
-        return "labels" if labels else "text"
-
-
-def _is_short(answer: str) -> bool:
-    return len(answer) <= LONGEST_LABEL and len(answer.splitlines()) <= 1
 
 
 @dataclass(frozen=True)
@@ -201,12 +176,12 @@ class Ledger:
         numbers: list[tuple[int, int, int]] = []
         parts: list[NDArray[np.uint64]] = []
         drawn = islice(_prompts(data, test), 0, None, max(1, len(data) // _DRAWN))
-        index, counter = NearIndex(shared=SharedText.of(list(drawn))), _Counter()
+        index, tally = NearIndex(shared=SharedText.of(list(drawn))), Counter[str]()
         for batch, counted in _batches(data, test):
             for example in batch:
                 found = as_record(example.answer)
-                if counted:
-                    counter.add(example.answer, found is not None)
+                if counted and len(tally) <= MOST_ANSWERS:
+                    tally[example.answer] += 1
                 figures = " ".join(_NUMBER.findall(example.prompt))
                 told = _canonical(example.answer, found)
                 numbers.append((example.line, _digest(told), _digest(figures)))
@@ -215,7 +190,7 @@ class Ledger:
             index.add([example.prompt for example in batch])
         table = np.concatenate(parts) if parts else np.empty((0, 3), np.uint64)
         lines, answers, figures_ = table.T
-        return cls(lines.astype(np.int64), answers, figures_, len(data), counter.tally(), index)
+        return cls(lines.astype(np.int64), answers, figures_, len(data), Tally(len(data), tally), index)
 
     @cached_property
     def pairs(self) -> tuple[I64, I64, NDArray[np.float64]]:
@@ -245,23 +220,6 @@ def _batches(data: Spool, test: Spool | None) -> Iterator[tuple[Sequence[Example
         yield batch, False
 
 
-class _Counter:
-    def __init__(self) -> None:
-        self._answers: Counter[str] = Counter()
-        self._examples = self._records = 0
-        self._overflown = False
-
-    def add(self, answer: str, is_record: bool) -> None:
-        self._examples += 1
-        self._records += is_record
-        if not self._overflown:
-            self._answers[answer] += 1
-            self._overflown = len(self._answers) > MOST_ANSWERS
-
-    def tally(self) -> Tally:
-        return Tally(self._examples, self._answers, self._records, self._overflown)
-
-
 def as_record(answer: str) -> dict[str, object] | None:
     """The JSON object that an answer is, if it is one."""
     return parse_record(answer) if "{" in answer else None
@@ -269,7 +227,7 @@ def as_record(answer: str) -> dict[str, object] | None:
 
 def _canonical(answer: str, found: dict[str, object] | None) -> str:
     """The answer without differences of case, spacing, or the order of fields."""
-    told = answer if found is None else json.dumps(found, sort_keys=True, ensure_ascii=False)
+    told = answer if found is None else strict_json.write(found, sort_keys=True)
     return " ".join(told.casefold().split())
 
 

@@ -10,6 +10,8 @@ import re
 from bisect import bisect_right
 from dataclasses import dataclass
 
+from azubi.data import strict_json
+
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)")
 
@@ -74,14 +76,14 @@ def read_escapes(part: str) -> str:
 
 def _is_json(text: str) -> bool:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        strict_json.parse(text)
+    except strict_json.NotJson:
         return False
     return True
 
 
 def _is_number(text: str) -> bool:
     try:
-        return isinstance(json.loads(text), int | float)
-    except ValueError:
+        return isinstance(strict_json.parse(text), int | float)
+    except strict_json.NotJson:
         return False

@@ -6,8 +6,27 @@ or models, and does not judge whether answers are right.
 """
 
 from azubi.data.reading.opening import STDIN
-from azubi.data.reading.reading import Reading, check_share, read, read_source, stream
+from azubi.data.reading.reading import (
+    Reading,
+    check_share,
+    no_record,
+    read,
+    read_source,
+    records_of,
+    stream,
+)
 from azubi.data.reading.row import Rejected
 from azubi.data.reading.source import Source
 
-__all__ = ["STDIN", "Reading", "Rejected", "Source", "check_share", "read", "read_source", "stream"]
+__all__ = [
+    "STDIN",
+    "Reading",
+    "Rejected",
+    "Source",
+    "check_share",
+    "no_record",
+    "read",
+    "read_source",
+    "records_of",
+    "stream",
+]

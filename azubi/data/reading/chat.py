@@ -1,9 +1,9 @@
 """Conversations in the forms that others publish, as turns. Knows nothing of files."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from azubi.data import strict_json
 from azubi.data.example import Role, Turn
 from azubi.data.reading.row import Unusable, written
 
@@ -72,11 +72,6 @@ def alpaca(values: Mapping[str, Any], every: bool) -> Talk:
 
 
 def _talk(messages: Any, field: str, names: tuple[str, str], values: Mapping[str, Any], every: bool) -> Talk:
-    if isinstance(messages, str):  # a cell of a table
-        try:
-            messages = json.loads(messages)
-        except (ValueError, RecursionError):
-            raise Unusable(f"“{field}” is not JSON") from None
     if not isinstance(messages, list) or not messages:
         raise Unusable(f"“{field}” is not a list with messages in it")
     turns = [_turn(index, message, names, every) for index, message in enumerate(messages, start=1)]
@@ -102,7 +97,7 @@ def _turn(index: int, message: object, names: tuple[str, str], every: bool) -> T
     mark, body = names if names[0] in message else ("role", "content")
     told = message.get(mark)
     if not isinstance(told, str) or told not in _ROLES:
-        shown = json.dumps(told, ensure_ascii=False, default=str)[:60]
+        shown = strict_json.write(told, default=str)[:60]
         raise Unusable(
             f"message {index} has the role {shown}; it must be system, user or assistant, since tool "
             "messages cannot be learned from"

@@ -4,6 +4,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from azubi.data import strict_json
+from azubi.data.reading import jsonl
+from azubi.data.reading.repairs import Repairs
 from azubi.data.reading.row import Rejected, Row, shortened
 from azubi.data.reading.text import Text
 from azubi.errors import DataError
@@ -13,17 +16,19 @@ _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
 _NO_TEXT = re.compile("[\udc80-\udcff]")
 """What stands for bytes that could not be decoded."""
 _PIECE = 1 << 18
+_NEARLY = 1 << 16
+"""Characters of an element that may be nearly JSON; longer ones are broken."""
 _PASSED = 1 << 14
 """Characters that were passed before they are let go: an error of the parser counts the lines before it."""
 
 
-def rows(text: Text, most: int) -> Iterator[Row | Rejected]:
+def rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejected]:
     """One row per element; `line` is where it begins. An element has `most` characters at most.
 
     Raises:
         DataError: the list breaks off.
     """
-    window = _Window(text, most)
+    window = _Window(text, most, repairs)
     window.skip(_NEXT)
     window.enter()
     while True:
@@ -38,14 +43,16 @@ def rows(text: Text, most: int) -> Iterator[Row | Rejected]:
 class _Window:
     """The part of the text that is being read."""
 
-    def __init__(self, text: Text, most: int) -> None:
+    def __init__(self, text: Text, most: int, repairs: Repairs) -> None:
         self._pieces = text.pieces(_PIECE)
         self._encoding = text.encoding.name.upper()
         self._most = most
+        self._repairs = repairs
         self._held = ""
         self._place = 0
         self._line = 1
-        self._decoder = json.JSONDecoder()
+        # Lenient, since it only finds where an element ends; what it is, `jsonl.row` says.
+        self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
         self._grow()
 
     @property
@@ -75,7 +82,7 @@ class _Window:
             self._held, self._place = self._held[self._place :], 0
         while True:
             try:
-                values, end = self._decoder.raw_decode(self._held, self._place)
+                _, end = self._decoder.raw_decode(self._held, self._place)
             except RecursionError:
                 return self._broken(line, "it is nested too deeply")
             except json.JSONDecodeError as error:
@@ -83,14 +90,15 @@ class _Window:
                 open_ = error.msg.startswith("Unterminated") or error.pos > len(self._held) - 16
                 if open_ and len(self._held) - self._place <= self._most and self._grow():
                     continue
+                near = strict_json.end(self._held, self._place, _NEARLY)
+                if near is not None and strict_json.mended(self._held[self._place : near]) is not None:
+                    return self._row(line, near)
                 return self._broken(line, f"{error.msg} in line {self._line_at(error.pos):,}")
-            except ValueError as error:
-                return self._broken(line, str(error))
             if end == len(self._held) and self._grow():
                 continue  # a number may go on
-            return self._row(line, values, end)
+            return self._row(line, end)
 
-    def _row(self, line: int, values: object, end: int) -> Row | Rejected:
+    def _row(self, line: int, end: int) -> Row | Rejected:
         raw = self._held[self._place : end]
         self._pass(end)
         if len(raw) > self._most:
@@ -99,9 +107,7 @@ class _Window:
             )
         if _NO_TEXT.search(raw):
             return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
-        if not isinstance(values, dict):
-            return Rejected(line, "is JSON, but not an object", shortened(raw))
-        return Row(line, values, raw[:1000])
+        return jsonl.row(line, raw, self._repairs)
 
     def _broken(self, line: int, cause: str) -> Rejected:
         """Leave out what stands up to the next element; where none is found, to the end of what is held."""

@@ -3,15 +3,17 @@
 Knows nothing of files, and does not judge whether answers are right.
 """
 
-import json
 from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
+from azubi.data import contract, strict_json
 from azubi.data.example import Example, Turn
 from azubi.data.reading import chat, value
 from azubi.data.reading.chat import Talk
 from azubi.data.reading.phrase import Phrase
+from azubi.data.reading.repairs import Repairs
 from azubi.data.reading.row import Rejected, Row, Unusable, rejected, written
 from azubi.data.reading.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
 from azubi.errors import DataError, SettingError
@@ -34,8 +36,10 @@ _PAIRS: tuple[tuple[frozenset[str], Form], ...] = (
 class Columns:
     """What a recipe says about the columns of a source."""
 
-    def __init__(self, recipe: Recipe, text: str | None = None) -> None:
+    def __init__(self, recipe: Recipe, text: str | None = None, repairs: Repairs | None = None) -> None:
         """Take the mapping; `text` is the column that is the prompt if the recipe says nothing.
+
+        What is mended is counted by `repairs`.
 
         Raises:
             SettingError: the mapping contradicts itself.
@@ -55,6 +59,8 @@ class Columns:
         self._named = frozenset((*self._prompt.columns, *self._answers()))
         self._most = int(recipe.limits.row)
         self._every = recipe.turns == "all"
+        self._repairs = repairs or Repairs(recipe.repair)
+        self._may_be_records = recipe.task in ("auto", "json")
         self._about = {
             name: column
             for name in ("id", "group", "time", "weight")
@@ -141,14 +147,46 @@ class Columns:
     def example(self, row: Row) -> Example | Rejected:
         """Make an example of a row, or say why that cannot be."""
         try:
-            turns, answer = self._talk(row.values)
-            example = Example(turns, answer.strip(), row.line)
+            turns, answer = self._talk(self._prepared(row))
+            example = Example(turns, self._record(answer.strip(), row.line), row.line)
             if self._about:
                 example = self._described(example, row.values)
             _check(example, self._most)
         except Unusable as error:
             return rejected(row, str(error))
         return example
+
+    def _prepared(self, row: Row) -> Mapping[str, Any]:
+        """The row's values, conversations that stand as JSON in cells of a table among them as what they say.
+
+        Raises:
+            Unusable: such a cell is no JSON.
+        """
+        for column in (*self._named, *self._about.values()):
+            value = row.values.get(column)
+            if isinstance(value, float | Decimal) and value != value:
+                self._repairs.empty(row.line, column)
+        for needed, _ in _TALKS:
+            for name in needed:
+                if isinstance(text := row.values.get(name), str) and self._form(row.values.keys()):
+                    return {**row.values, name: self._parsed(name, text, row.line)}
+        return row.values
+
+    def _parsed(self, name: str, text: str, line: int) -> Any:
+        try:
+            return strict_json.parse(text)
+        except strict_json.NotJson as error:
+            if (value := self._repairs.mended(line, text)) is not None:
+                return value
+            raise Unusable(f"“{name}” {strict_json.fault(text, error)}") from None
+
+    def _record(self, answer: str, line: int) -> str:
+        """The answer; if it is nearly a record, and that is to be mended, as one."""
+        body = contract.meant_as_record(answer) if self._may_be_records else ""
+        if not body or contract.parse_record(body) is not None:
+            return answer
+        value = self._repairs.mended(line, body)
+        return strict_json.write(value) if isinstance(value, dict) else answer
 
     def _described(self, example: Example, values: Mapping[str, Any]) -> Example:
         about = {name: self._value(values, column) for name, column in self._about.items()}
@@ -194,7 +232,7 @@ class Columns:
         }
         if all(one is None for one in record.values()):
             return ""
-        return json.dumps(record, ensure_ascii=False)
+        return strict_json.write(record)
 
     def _value(self, values: Mapping[str, Any], column: str) -> Any:
         if column not in values:

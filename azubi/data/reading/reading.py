@@ -1,17 +1,19 @@
 """All of a source at once, or row by row; and when too little of it can be used."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from azubi.data import strict_json
+from azubi.data.contract import record_fault
 from azubi.data.example import Example
 from azubi.data.reading import documents
 from azubi.data.reading.delimited import ESCAPED
 from azubi.data.reading.mapping import NO_ANSWER, NO_PROMPT
-from azubi.data.reading.row import Rejected
+from azubi.data.reading.row import Rejected, shortened
 from azubi.data.reading.source import Source
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -85,6 +87,27 @@ def read_source(source: Source) -> Reading:
     return Reading(tuple(examples), tuple(rejected), (*source.notes, *unread))
 
 
+def no_record(example: Example) -> Rejected | None:
+    """The example as a row that cannot be used, since its answer is no record; None if it is one."""
+    fault = record_fault(example.answer)
+    return Rejected(example.line, fault, shortened(example.answer)) if fault else None
+
+
+def records_of(source: Source, found: Reading) -> Reading:
+    """The same without examples whose answers are no records, which join the rows that cannot be used.
+
+    Raises:
+        DataError: too many rows cannot be used now.
+    """
+    judged = [(one, no_record(one)) for one in found.examples]
+    left_out = [bad for _, bad in judged if bad is not None]
+    if not left_out:
+        return found
+    rejected = tuple(sorted((*found.rejected, *left_out), key=lambda one: one.line))
+    check_share(source, len(judged) - len(left_out), len(rejected), rejected[:_NAMED])
+    return replace(found, examples=tuple(one for one, bad in judged if bad is None), rejected=rejected)
+
+
 _NAMED = 10
 """Rejected rows that an error names."""
 
@@ -128,6 +151,18 @@ def _remedy(first: Sequence[Rejected]) -> str:
 
 _REMEDIES = (
     (ESCAPED, f"If a backslash stands before the quotes in these rows, say so: {ESCAPED}."),
+    (
+        strict_json.REPAIR,
+        "Correct the export; or add --repair, which mends such rows, counts them and shows an example.",
+    ),
+    (
+        "no JSON record",
+        "Correct them, allow more with --limits-rejected, or take all answers as texts: --task text.",
+    ),
+    (
+        "the answer is not JSON",
+        "Correct them, allow more with --limits-rejected, or take all answers as texts: --task text.",
+    ),
     (
         "has no column",
         "Name the right column with --prompt (what is asked) and --answer (the right answer).",

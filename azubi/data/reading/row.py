@@ -4,7 +4,6 @@ Knows nothing of files or of what columns mean.
 """
 
 import base64
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+
+from azubi.data import strict_json
 
 LONGEST_RAW = 200
 """Characters of a rejected row that are kept."""
@@ -51,12 +52,12 @@ class Rejected:
     def as_json(self, **more: str) -> str:
         """Its line in rejected.jsonl, with whatever else is to be said."""
         told = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
-        return json.dumps(told, ensure_ascii=False)
+        return strict_json.write(told)
 
 
 def rejected(row: Row, reason: str) -> Rejected:
     """Leave out a row."""
-    raw = row.raw or json.dumps(dict(row.values), ensure_ascii=False, default=str)
+    raw = row.raw or strict_json.write(dict(row.values), default=str)
     return Rejected(row.line, reason, shortened(raw))
 
 
@@ -75,7 +76,9 @@ def written(value: object) -> str:
     if value is None:
         return ""
     if isinstance(value, bool | dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return strict_json.write(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise Unusable(f"a value is {value}, which is no number that can be written")
     return str(value)
 
 
@@ -83,7 +86,7 @@ def plain(value: object) -> Any:
     """A value of any source as JSON has it: dates become ISO 8601, decimals numbers, not-a-number nothing.
 
     Raises:
-        Unusable: it is bytes, or of a kind that has no text.
+        Unusable: it is bytes, or of a kind that has no text; or a record or list in which NaN or Infinity is.
     """
     if value is None or isinstance(value, str | bool | int):
         return value
@@ -94,10 +97,17 @@ def plain(value: object) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {written(name): plain(one) for name, one in value.items()}
+        return {written(name): _inner(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(one) for one in value]
+        return [_inner(one) for one in value]
     return _rare(value)
+
+
+def _inner(value: object) -> Any:
+    """A value within a record or a list, where NaN may not stand for a cell that is empty."""
+    if isinstance(value, float | Decimal) and not math.isfinite(value):
+        raise Unusable(f"a record or list holds {value}, which JSON does not have")
+    return plain(value)
 
 
 _MOST_WHOLE = 10**80

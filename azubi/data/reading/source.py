@@ -17,6 +17,7 @@ from azubi.data.example import Example
 from azubi.data.reading import archive, database, delimited, documents, jsonl, listed, parquet, workbook
 from azubi.data.reading.mapping import Columns
 from azubi.data.reading.opening import STDIN, explained, opened, samples, seekable, told
+from azubi.data.reading.repairs import Repairs
 from azubi.data.reading.row import Rejected, Row
 from azubi.data.reading.styles import Undecided
 from azubi.data.reading.text import Text
@@ -85,12 +86,14 @@ class Source:
             SettingError: a setting does not fit it.
         """
         folder = self.path is not None and self.path != STDIN and self.path.is_dir()
-        self._columns = columns = Columns(self.recipe, documents.TEXT if folder else None)
+        self._repairs = Repairs(self.recipe.repair)
+        self._columns = columns = Columns(self.recipe, documents.TEXT if folder else None, self._repairs)
         self._joined = (documents.TEXT,) if folder else ()
         """What is joined to the columns of a table of answers."""
         with contextlib.closing(self._checked(columns)) as rows:
             for row in self._settled(columns, rows, undecided) if columns.styles else rows:
                 yield columns.example(row) if isinstance(row, Row) else row
+        self.notes += self._repairs.notes(self.name)
 
     def _checked(self, columns: Columns) -> Generator[Row | Rejected, None, None]:
         most, empty = self.recipe.limits.rows, True
@@ -197,7 +200,10 @@ class Source:
         if (form := self._json(path, text)) is not None:
             self._even = False
             self._tell_unused("header", "escape", "delimiter")
-            yield from jsonl.rows(text) if form == "lines" else listed.rows(text, self.recipe.limits.row)
+            if form == "lines":
+                yield from jsonl.rows(text, self._repairs)
+            else:
+                yield from listed.rows(text, self.recipe.limits.row, self._repairs)
             return
         dialect = delimited.dialect(text, self.recipe, self._lacks)
         guessed = self.recipe.delimiter is None and not dialect.sep_line
