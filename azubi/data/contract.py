@@ -23,9 +23,9 @@ FEWEST_REPEATS = 3
 LONGEST_LABEL = 80
 """Characters; longer answers are not told as labels."""
 
-RECORDS = 0.9
-"""From this share of answers that are meant to be records, the others are faults. Up to the rest of it,
-records are texts like the others; in between, the answers are of two kinds, and azubi asks."""
+RECORDS, SOME = 0.9, 0.1
+"""From the first share of answers that are meant to be records, the others are faults. Up to the second, they
+are texts like the others; in between, the answers are of two kinds, and azubi asks."""
 
 _FENCE = re.compile(r"```(?:json)?[ \t]*\r?\n(?P<body>.*?)\r?\n?```", re.DOTALL | re.IGNORECASE)
 
@@ -121,7 +121,7 @@ class TaskInference:
         """
         if declared is not None:
             return declared
-        if self._meant > (1 - RECORDS) * self._examples:
+        if self._meant > SOME * self._examples:
             self._check_one_kind()
             return "json"
         repeated = len(self._labels) * FEWEST_REPEATS <= self._examples
