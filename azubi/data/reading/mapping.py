@@ -6,6 +6,7 @@ Knows nothing of files, and does not judge whether answers are right.
 from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 from azubi.data import contract, strict_json
@@ -160,11 +161,13 @@ class Columns:
         """The row's values, conversations that stand as JSON in cells of a table among them as what they say.
 
         Raises:
-            Unusable: such a cell is no JSON.
+            Unusable: such a cell is no JSON, or a number is infinite.
         """
         for column in (*self._named, *self._about.values()):
             value = row.values.get(column)
-            if isinstance(value, float | Decimal) and value != value:
+            if isinstance(value, float | Decimal) and not isfinite(value):
+                if value == value:
+                    raise Unusable(f"“{column}” is {value}, which JSON does not have")
                 self._repairs.empty(row.line, column)
         for needed, _ in _TALKS:
             for name in needed:

@@ -77,8 +77,6 @@ def written(value: object) -> str:
         return ""
     if isinstance(value, bool | dict | list):
         return strict_json.write(value)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise Unusable(f"a value is {value}, which is no number that can be written")
     return str(value)
 
 

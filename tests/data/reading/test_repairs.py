@@ -107,6 +107,13 @@ def test_nan_in_a_column_is_read_as_empty_and_told(tmp_path):
     )
 
 
+def test_a_number_without_end_in_a_column_rejects_its_row(tmp_path):
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"prompt": ["q"] * 31, "answer": [1.5] * 30 + [math.inf]}), path)
+    (bad,) = read(path).rejected
+    assert (bad.line, bad.reason) == (31, "“answer” is inf, which JSON does not have")
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
 def test_what_json_lacks_within_a_record_of_a_column_rejects_its_row(odd, tmp_path):
     path = tmp_path / "a.parquet"
