@@ -62,6 +62,9 @@ class CatalogEntry(BaseModel):
         return self.path is not None
 
 
+UNPACKED = "converted.json"
+"""A file in the folder of a converted GGUF file, written when all its tensors were found."""
+
 ENTRIES = (
     CatalogEntry(
         name="smollm2-135m",
@@ -113,7 +116,7 @@ def packed(name: str, home: Path) -> CatalogEntry | None:
     """The base of that name, if it lies here and has yet to be unpacked into the home, which takes long."""
     entry = find(name)
     path = entry.path if entry is not None else None
-    if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*")):
+    if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*/{UNPACKED}")):
         return None
     return entry
 

@@ -1,6 +1,7 @@
 """A GGUF file, or a set of numbered ones, as a folder in Hugging Face format.
 
-Written once and then kept in the home; only what was converted whole is kept. Transformers converts.
+Written once and then kept in the home; only what was converted whole is kept, and folders of an older azubi,
+which may not be whole, are made again. Transformers converts.
 """
 
 import shutil
@@ -10,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from azubi import files
+from azubi.base.catalog import UNPACKED
 from azubi.base.completeness import refuse_faults
 from azubi.base.folder import parts, refuse_stand_ins, some, unfinished
 from azubi.base.quiet import quiet
 from azubi.errors import BaseModelError
-
-_DONE = "converted.json"
-"""Written into the folder when all tensors were found; older folders, which lack it, are made again."""
 
 
 def converted(path: Path, home: Path, memory: Path) -> tuple[Path, str]:
@@ -28,10 +27,10 @@ def converted(path: Path, home: Path, memory: Path) -> tuple[Path, str]:
     gguf_files = _all_parts(path)
     digest = files.sha256_of_all(gguf_files, memory)
     folder = home / "bases" / f"{path.stem}-{digest[:12]}"
-    if (folder / _DONE).is_file():  # no lock then: asking must not need a home that can be written
+    if (folder / UNPACKED).is_file():  # no lock then: asking must not need a home that can be written
         return folder, digest
     with files.locked(home / "bases"):
-        if not (folder / _DONE).is_file():
+        if not (folder / UNPACKED).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             with files.new_folder(folder) as scratch:
                 _convert(gguf_files, scratch)
@@ -89,7 +88,7 @@ def _convert(gguf_files: list[Path], folder: Path) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "joined.gguf").unlink(missing_ok=True)
-    (folder / _DONE).write_text("{}\n")
+    (folder / UNPACKED).write_text("{}\n")
 
 
 @contextmanager

@@ -17,6 +17,12 @@ from azubi.base.model import Base
 from azubi.base.quiet import quiet
 from azubi.errors import BaseModelError
 
+_POOLINGS = {
+    "pooling_mode_mean_tokens": "mean",
+    "pooling_mode_cls_token": "cls",
+    "pooling_mode_lasttoken": "last",
+}
+
 
 def open_base(name: str, home: Path) -> Base:
     """Open the base that `name` stands for: catalog name, folder, GGUF file, or Hub name.
@@ -143,11 +149,21 @@ def _context(folder: Path, config: Any) -> int:
 
 
 def _pooling(folder: Path) -> str:
-    try:
-        settings = json.loads((folder / "1_Pooling" / "config.json").read_text())
-    except (OSError, ValueError):
+    """How a sentence encoder's makers join its tokens' vectors; mean where they do not say."""
+    file = folder / "1_Pooling" / "config.json"
+    if not file.is_file():
         return "mean"
-    return "cls" if settings.get("pooling_mode_cls_token") else "mean"
+    try:
+        settings = json.loads(file.read_text())
+        modes = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on]
+    except (ValueError, AttributeError) as error:
+        raise BaseModelError(f"{file} is damaged: {error}.", "Fetch the model again.") from error
+    if not set(modes) <= _POOLINGS.keys() or len(modes) > 1:
+        raise BaseModelError(
+            f"{file} joins the tokens' vectors by {' and '.join(modes)}, which azubi does not.",
+            f"Choose an encoder that does it by one of {', '.join(_POOLINGS)}.",
+        )
+    return _POOLINGS[modes[0]] if modes else "mean"
 
 
 def _from_hub(name: str) -> Path:

@@ -195,8 +195,9 @@ class TestGguf:
 
     def test_one_converted_by_an_older_azubi_is_not_used(self, llama, per_file, home):
         folder = self.open(llama, per_file, home).folder
-        (folder / "converted.json").unlink()
+        (folder / catalog.UNPACKED).unlink()
         change(folder, lambda weights: weights.update({NORM: torch.zeros(32)}))
+        assert not list((home / "bases").glob(f"tiny*/{catalog.UNPACKED}"))
         base = self.open(llama, per_file, home)
         assert base.folder == folder
         assert base.load().state_dict()[NORM].abs().min() > 0

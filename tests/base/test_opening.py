@@ -63,12 +63,36 @@ def test_an_encoder_opens(made, home):
     assert (base.kind, base.family, base.layers, base.pooling) == ("encoder", "bert", 3, "mean")
 
 
-@pytest.mark.parametrize("cls, pooling", [(True, "cls"), (False, "mean")])
-def test_pooling_is_as_the_sentence_encoders_makers_say(made, home, tmp_path, cls, pooling):
+def pooled(made, tmp_path, content):
     folder = shutil.copytree(made / "bert", tmp_path / "bert")
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_cls_token": cls}))
-    assert open_base(str(folder), home).pooling == pooling
+    (folder / "1_Pooling" / "config.json").write_text(content)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "settings, pooling",
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_lasttoken": True}, "last"),
+        ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
+        ({"word_embedding_dimension": 32}, "mean"),
+    ],
+)
+def test_pooling_is_as_the_sentence_encoders_makers_say(made, home, tmp_path, settings, pooling):
+    assert open_base(str(pooled(made, tmp_path, json.dumps(settings))), home).pooling == pooling
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ('{"pooling_mode_max_tokens": true}', "by pooling_mode_max_tokens, which azubi does not"),
+        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}', "which azubi does not"),
+        ("version https://git-lfs.github.com/spec/v1", "1_Pooling/config.json is damaged"),
+    ],
+)
+def test_pooling_that_cannot_be_followed_is_refused(made, home, tmp_path, content, words):
+    refused(pooled(made, tmp_path, content), home, words)
 
 
 def test_a_folder_without_configuration_is_refused(llama, home):
