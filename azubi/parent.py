@@ -51,14 +51,17 @@ class Parent:
                     f"{setting} is {given}, but {self.name}, from which to go on, has {own}.",
                     f"Leave {setting} out, or train without --from.",
                 )
-        return recipe.model_copy(
+        return self.based(recipe).model_copy(
             update={
-                "base": card.base if recipe.base == "auto" else recipe.base,
                 "tail_layers": card.tail_layers,
                 "rank": card.rank,
                 "dtype": card.dtype if recipe.dtype == "auto" else recipe.dtype,
             }
         )
+
+    def based(self, recipe: Recipe) -> Recipe:
+        """The recipe with the parent's base where it names none."""
+        return recipe.model_copy(update={"base": self.card.base}) if recipe.base == "auto" else recipe
 
     def widened(self, contract: Contract) -> Contract:
         """The contract for the parent's answers and the new ones: its labels and those that came new.

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from azubi.errors import DataError, SettingError
 from azubi.halves import DecoderHalves, EncoderHalves
 from azubi.recipe import resume, run
 from azubi.registry.store import Store
-from azubi.settings import CacheSettings, Recipe
+from azubi.settings import CacheSettings, LimitSettings, Recipe
 from tests import tiny
 
 STAGES = ["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
@@ -485,19 +486,28 @@ def test_chats_that_share_a_system_message_give_the_same_specialist_again(base, 
 
 @pytest.mark.parametrize("base", ["encoder", "decoder"])
 @pytest.mark.parametrize("side", ["data", "test"])
-def test_an_example_longer_than_the_base_reads(side, base, recipe, home, tmp_path):
-    rows = tiny.labels(10, seed=9)
+def test_an_example_longer_than_the_base_reads_counts_as_a_row_that_cannot_be_used(
+    side, base, recipe, home, tmp_path
+):
+    rows = tiny.labels(30, seed=9)
     rows[4]["prompt"] += " hail" * tiny.CONTEXT
     if side == "data":
-        settings = recipe(base=base, rows=[*tiny.labels(), *rows])
+        settings = recipe(base=base, rows=[*tiny.labels(), *rows], epochs=1)
         settings.test_data = tiny.write(tmp_path / "test.jsonl", tiny.labels(9, seed=5))
-        where = r"notes.jsonl, line 53: "
+        where = r"notes.jsonl: .*line 53"
     else:
-        settings = recipe(base=base, test_data=tiny.write(tmp_path / "test.jsonl", rows))
-        where = r"test.jsonl, line 5: "
-    with pytest.raises(DataError, match=rf"{where}[\d,]+ tokens, but the base reads at most {tiny.CONTEXT}"):
-        list(run(settings, home))
-    assert not (home / "cache").exists()
+        settings = recipe(base=base, test_data=tiny.write(tmp_path / "test.jsonl", rows), epochs=1)
+        where = r"test.jsonl: .*line 5"
+    told = rf"{where}:? has [\d,]+ tokens, but .* reads at most {tiny.CONTEXT}"
+    strict = settings.model_copy(update={"limits": LimitSettings(rejected=0.01)})
+    with pytest.raises(DataError, match=told) as caught:
+        list(run(strict, home))
+    assert "--base" in caught.value.remedy and not (home / "cache").exists()
+    events = list(run(settings, home))
+    assert any(re.search(told, one.text) for one in events if isinstance(one, ev.Notice))
+    assert isinstance(events[-1], ev.RunEnded)
+    (line,) = next((home / "runs").glob("*/rejected.jsonl")).read_text().splitlines()
+    assert json.loads(line)["line"] == (53 if side == "data" else 5)
 
 
 def test_a_test_question_that_leaves_no_room_for_an_answer(recipe, home, tmp_path, bases):
@@ -509,7 +519,8 @@ def test_a_test_question_that_leaves_no_room_for_an_answer(recipe, home, tmp_pat
     rows = tiny.texts(10, seed=9)
     rows[4] = {"prompt": "hail" + " hail" * (tiny.CONTEXT - used), "answer": "No."}
     tests = tiny.write(tmp_path / "test.jsonl", rows)
-    with pytest.raises(DataError, match=r"The question that begins 'hail hail .* with its answer"):
+    told = r"line 5 has [\d,]+ tokens if its answer is as long as the longest one, but .* reads at most"
+    with pytest.raises(DataError, match=told):
         list(run(recipe("text", "decoder", test_data=tests, prime="Sort."), home))
     assert not (home / "cache").exists()
 

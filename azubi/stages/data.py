@@ -75,7 +75,8 @@ def prepare(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.
     """
     _check_settings(recipe)
     parent = parents.find(recipe.from_, sitting.home) if recipe.from_ is not None else None
-    brought = yield from read(sitting, recipe, passing, _task(recipe, parent))
+    based = parent.based(recipe) if parent is not None else recipe
+    brought = yield from read(sitting, based, passing, _task(recipe, parent))
     recipe = brought.recipe
     rows = rows_of((yield from withheld(sitting, recipe, brought.parts)))
     version = version_of(rows)

@@ -12,10 +12,11 @@ from azubi import files
 from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.personal import policy
-from azubi.data.reading import Reading, Rejected, Source, read_source, records_of
+from azubi.data.reading import Reading, Rejected, Source, no_record, read_source, without
 from azubi.data.versions.row import Part
 from azubi.errors import DataError
 from azubi.settings import Recipe
+from azubi.stages.context import Fault, fault_of
 from azubi.stages.sitting import Sitting
 from azubi.stages.wording import some
 
@@ -60,7 +61,8 @@ def read(
 ) -> Generator[ev.Event, None, Brought]:
     """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
 
-    What the answers are is told from all of the data, unless it is `declared`: before they are split.
+    What the answers are is told from all of the data, unless it is `declared`: before they are split. What
+    the base cannot read is left out with what cannot be used.
 
     Raises:
         UsageError: a source is named wrongly, cannot be read, or too few of its rows can be used.
@@ -69,6 +71,7 @@ def read(
     hashes: dict[str, str] = {}
     rejected: list[str] = []
     inference, task = TaskInference(), declared
+    fault: Fault | None = None
     for setting, named in _sources(recipe).items():
         if setting in passing:
             source, found = passing.pop(setting)
@@ -85,7 +88,9 @@ def read(
             task = inference.task(declared)
             notes += inference.notes(task)
         if task == "json":
-            found = records_of(source, found)
+            found = without(source, found, no_record)
+        fault = fault or fault_of(recipe, task, sitting.home, found.examples)
+        found = without(source, found, fault)
         for note in _hidden(notes, recipe):
             yield ev.Notice(text=note)
         if found.rejected:

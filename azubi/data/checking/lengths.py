@@ -95,18 +95,19 @@ def _too_long(
     if not count:
         return
     about = "About " if step > 1 else ""
+    refused = subject.refusals
+    unusable, rows = refused.count + count * step, refused.count + len(subject.data)
     yield Finding(
         kind="too_long",
-        level="error",
+        level="error" if unusable > refused.most * rows else "warning",
         title=f"{about}{some(count * step, 'example is', 'examples are')} longer than the {tokens.longest:,} "
         f"tokens that {tokens.base} reads.",
         count=count * step,
         cases=tuple(cases),
         why=f"{about or 'In all '}{lost * step:,} tokens would have to be cut, mostly from the end of the "
-        "prompt. azubi does not cut: what is cut is answered all the same, and nobody sees it. It does not "
-        "train on them either.",
-        remedy="Shorten them (quoted mails, signatures, tables), take them out, or choose a base that reads "
-        "more.",
+        "prompt. azubi does not cut: what is cut is answered all the same, and nobody sees it. Such examples "
+        "are left out and count as rows that cannot be used (limits.rejected).",
+        remedy="Shorten them (quoted mails, signatures, tables), or choose a base that reads more.",
         details={"tokens_lost": lost * step, "reads": tokens.longest, "counted_one_in": step},
     )
 

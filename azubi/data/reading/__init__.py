@@ -12,8 +12,8 @@ from azubi.data.reading.reading import (
     no_record,
     read,
     read_source,
-    records_of,
     stream,
+    without,
 )
 from azubi.data.reading.row import Rejected
 from azubi.data.reading.source import Source
@@ -27,6 +27,6 @@ __all__ = [
     "no_record",
     "read",
     "read_source",
-    "records_of",
     "stream",
+    "without",
 ]

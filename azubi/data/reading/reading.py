@@ -1,6 +1,6 @@
 """All of a source at once, or row by row; and when too little of it can be used."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -93,18 +93,18 @@ def no_record(example: Example) -> Rejected | None:
     return Rejected(example.line, fault, shortened(example.answer)) if fault else None
 
 
-def records_of(source: Source, found: Reading) -> Reading:
-    """The same without examples whose answers are no records, which join the rows that cannot be used.
+def without(source: Source, found: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:
+    """The same without examples that have a fault, which join the rows that cannot be used.
 
     Raises:
         DataError: too many rows cannot be used now.
     """
-    judged = [(one, no_record(one)) for one in found.examples]
-    left_out = [bad for _, bad in judged if bad is not None]
-    if not left_out:
+    judged = [(one, fault(one)) for one in found.examples]
+    faulty = [bad for _, bad in judged if bad is not None]
+    if not faulty:
         return found
-    rejected = tuple(sorted((*found.rejected, *left_out), key=lambda one: one.line))
-    check_share(source, len(judged) - len(left_out), len(rejected), rejected[:_NAMED])
+    rejected = tuple(sorted((*found.rejected, *faulty), key=lambda one: one.line))
+    check_share(source, len(judged) - len(faulty), len(rejected), rejected[:_NAMED])
     return replace(found, examples=tuple(one for one, bad in judged if bad is None), rejected=rejected)
 
 
@@ -180,4 +180,9 @@ _REMEDIES = (
         "Put values that hold the delimiter in double quotes, or name it with --delimiter.",
     ),
     ("limits.row", "Raise --limits-row if such long rows are right."),
+    (
+        "reads at most",
+        "Shorten such rows, choose a base that reads more (--base), or let more be left out with "
+        "--limits-rejected.",
+    ),
 )

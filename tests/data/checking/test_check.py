@@ -301,7 +301,9 @@ def test_lengths_in_tokens_and_what_is_too_long():
     rows[90] = asking(rows[90], rows[90].prompt + " and" * 300)
     tokens = Tokens("tiny", lambda examples: [len(one.prompt.split()) + 1 for one in examples], 200)
     one = alone(check := checked(rows, tokens_for=lambda task: tokens), "too_long")
-    assert (one.level, one.count, lines(one)) == ("error", 1, [(92,)])
+    assert (one.level, one.count, lines(one)) == ("warning", 1, [(92,)])
+    strict = checked(rows, tokens_for=lambda task: tokens, limits={"rejected": 0.002})
+    assert found(strict, "too_long").level == "error"
     longest = len(rows[90].prompt.split()) + 1
     assert one.details["tokens_lost"] == longest - 200
     assert "and and" in one.cases[0].text
