@@ -57,7 +57,7 @@ def read_passing(recipe: Recipe) -> Passing:
 
 
 def read(
-    sitting: Sitting, recipe: Recipe, passing: Passing, declared: Task | None
+    sitting: Sitting, recipe: Recipe, passing: Passing, declared: Task | None = None
 ) -> Generator[ev.Event, None, Brought]:
     """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
 
