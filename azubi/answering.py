@@ -219,6 +219,11 @@ class NoAnswers:
             yield number, Answer("", 0.0, by="nobody")
 
 
+def unanswered(why: str) -> Answer:
+    """What is said to a question that cannot be asked."""
+    return Answer("", 0.0, notes=(why,), by="nobody")
+
+
 class BaseAnswers:
     """What the untouched base answers, told as such."""
 

@@ -1,13 +1,15 @@
 """Asking a specialist: papers and weights from its folder, put onto the base they belong to.
 
-What personal data was hidden from it in training is hidden from it in questions. Knows nothing of training.
+What is asked becomes what training would have made of it: rows of a source are read with the specialist's own
+settings, personal data that was hidden from it is hidden, the system message that all examples shared is
+taken off. Knows nothing of training.
 """
 
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -17,13 +19,16 @@ from azubi.answering import Answer, Answering, BaseAnswers, NoAnswers, Question,
 from azubi.base import device
 from azubi.base.opening import open_base
 from azubi.base.probe import has_bfloat16, use_threads
+from azubi.data import prime as primes
 from azubi.data.contract import Task, parse_record
-from azubi.data.example import Turn
+from azubi.data.example import Example, Turn
 from azubi.data.personal import policy
 from azubi.data.personal.keeping import KeyFile
 from azubi.data.personal.policy import Questions
 from azubi.data.personal.standins import KEY
-from azubi.errors import BaseModelError, CorruptFile
+from azubi.data.reading import Asked, Source
+from azubi.data.reading.reading import source as source_of
+from azubi.errors import BaseModelError, CorruptFile, DataError
 from azubi.halves import Halves
 from azubi.package import card as cards
 from azubi.package.card import Card
@@ -41,28 +46,63 @@ _AT_LARGE = 256
 """Tokens that the base may write on what is not the specialist's job."""
 
 
-def answer(home: Path, name: str, prompts: Sequence[str], outside: Outside | None = None) -> list[Answer]:
-    """Answer each of `prompts` with the specialist `name` (or `name@version`).
+_NOT_THE_SOURCE = ("data", "test_data", "validation_data", "sql", "query", "answers")
+"""Settings that name the source that a specialist was trained from, and not how it is read."""
+_USUAL = frozenset(("encoding", "delimiter", "escape", "sheet", "header"))
+"""Settings that describe a file: the next one may be written otherwise."""
 
-    What becomes of those out of scope its recipe says, unless `outside` does.
+
+def answer(
+    home: Path, name: str, prompts: Sequence[str | Asked], outside: Outside | None = None
+) -> list[Answer]:
+    """Answer each of `prompts`, texts or rows of `source`, with the specialist `name` (or `name@version`).
+
+    What becomes of those out of scope its recipe says, unless `outside` does. A prompt that cannot be asked,
+    or is longer than the base reads, is answered by nobody, with a note that says why.
 
     Raises:
         UnknownSpecialist: there is none of that name.
         BaseModelError: its base is not here, or is another one.
         CorruptFile: its weights are damaged.
-        DataError: a prompt is longer than the base reads.
     """
-    speak = open_specialist(Store(home).get(name), home, outside)
-    return answering.in_order(speak, [(Turn("user", prompt),) for prompt in prompts])
+    card = Store(home).get(name)
+    faults = [one.fault if isinstance(one, Asked) else "" for one in prompts]
+    questions = [one.turns if isinstance(one, Asked) else (Turn("user", one),) for one in prompts]
+    sound = [turns for turns, fault in zip(questions, faults, strict=True) if not fault]
+    answers = iter(answering.in_order(open_specialist(card, home, outside), sound) if sound else ())
+    found = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
+    told = [one.notes if isinstance(one, Asked) else () for one in prompts]
+    return [replace(one, notes=(*notes, *one.notes)) for one, notes in zip(found, told, strict=True)]
+
+
+def source(card: Card, path: Path | str | None = None, **settings: Any) -> Source:
+    """What is to be asked, read as the examples of a specialist were, except for `settings` of the recipe.
+
+    `Source.asked` gives its rows. Encoding, delimiter and sheet of the examples hold where the new source
+    does not contradict them.
+
+    Raises:
+        SettingError: a setting does not fit.
+    """
+    told = {name: value for name, value in card.recipe.items() if name not in _NOT_THE_SOURCE}
+    told |= {"prompt": told.get("prompt", "prompt"), "answer": told.get("answer", "answer")}
+    limits = {**_mapping(told.get("limits")), **_mapping(settings.get("limits"))}
+    return replace(source_of(path, **{**told, **settings, "limits": limits}), usual=_USUAL - settings.keys())
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> Answering:
     """Load base and tail, and give what answers; for what it raises see `answer`."""
     both, scope = loaded(card, home), scope_of(card)
-    speak = both.answering(card.longest)
+    speak: Answering = _Fitting(both.answering(card.longest), both, card.longest)
     if scope is not None:
         speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
-    return _Discreet(speak, Questions(_rules(card)), card.task)
+    # What an older azubi trained has its system message in its instruction alone.
+    known = card.system or card.prime
+    return _Discreet(speak, Questions(_rules(card)), card.task, card.system, known)
 
 
 def loaded(card: Card, home: Path) -> Halves:
@@ -114,8 +154,35 @@ def _elsewhere(both: Halves, outside: Outside, longest: int) -> Answering | None
     """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
     if outside == "mark":
         return None
-    base = both.at_large() if outside == "base" else None
-    return BaseAnswers(base.untouched(max(longest, _AT_LARGE))) if base is not None else NoAnswers()
+    base, most = both.at_large() if outside == "base" else None, max(longest, _AT_LARGE)
+    return _Fitting(BaseAnswers(base.untouched(most)), base, most) if base is not None else NoAnswers()
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Answers what the base reads; of a question that is longer it says so."""
+
+    speak: Answering
+    both: Halves
+    longest: int
+    """Tokens that an answer may have."""
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        short: list[int] = []
+        for number, question in enumerate(questions):
+            try:
+                self._check(question)
+            except DataError as error:
+                yield number, answering.unanswered(f"{error.problem} {error.remedy}")
+            else:
+                short.append(number)
+        for place, told in self.speak([questions[number] for number in short]):
+            yield short[place], told
+
+    def _check(self, question: Question) -> None:
+        written = self.longest if self.both.base.kind == "decoder" else 0
+        tokens = self.both.tokens(Example(question, "")) + written
+        answering.check_fits(question, tokens, self.both.base.context)
 
 
 @dataclass(frozen=True)
@@ -125,14 +192,25 @@ class _Discreet:
     speak: Answering
     questions: Questions
     task: Task
+    system: str
+    """The system message that stood before all examples and was taken off them; may be empty."""
+    known: str
+    """The same, or the instruction."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         hidden = self.questions.hidden(questions)
-        for number, answer in self.speak([question for question, _ in hidden]):
+        plain = [primes.without_system(question, self.known) for question, _ in hidden]
+        for number, answer in self.speak(plain):
             shown = hidden[number][1].text
+            notes = answer.notes
             if answer.by == "specialist" and self.task == "json" and parse_record(answer.text) is None:
-                answer = replace(answer, notes=(*answer.notes, NO_RECORD))
-            yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, answer.notes)))
+                notes = (*notes, NO_RECORD)
+            if self.system and plain[number][0].role == "system":
+                notes = (*notes, OTHER_SYSTEM)
+            yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, notes)))
+
+
+OTHER_SYSTEM = "It begins with another system message than all examples did, and is read as it stands."
 
 
 def _rules(card: Card) -> policy.Rules:

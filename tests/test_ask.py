@@ -10,13 +10,15 @@ import torch
 
 from azubi import answering, ask, files, recipe, scope
 from azubi.cli import main
-from azubi.data.example import Turn
-from azubi.errors import BaseModelError, CorruptFile, DataError
+from azubi.data.example import Example, Turn
+from azubi.data.reading import read_asked
+from azubi.errors import BaseModelError, CorruptFile
 from azubi.package import card as cards
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from azubi.stages import packaging
 from tests import tiny
+from tests.data.reading.formats import FORMS
 from tests.program import azubi
 
 
@@ -131,6 +133,70 @@ def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkey
         assert used[-1] == expected
 
 
+# One reader
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_rows_of_every_form_give_the_measured_answers(name, sorter, tmp_path):
+    card = Store(sorter.home).get("tiny")
+    told = FORMS[name].write(tmp_path, sorter.prompts, None)
+    source = ask.source(card, told.pop("data", None), **told)
+    assert [one.text for one in ask.answer(sorter.home, "tiny", read_asked(source))] == sorter.answers
+
+
+def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_with(bases, tmp_path):
+    """The note stands in the first message, and the same system message before all, as in training."""
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "Which line?"},
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": "Is that all?"},
+                {"role": "user", "content": "Yes."},
+                {"role": "assistant", "content": row["answer"]},
+            ]
+        }
+        for row in tiny.labels()
+    ]
+    made = make(tmp_path, bases.encoder, rows)
+    card = Store(made.home).get("tiny")
+    assert card.system == "Which line?" and len(set(made.answers)) > 1
+    measured = dict(zip(made.prompts, made.answers, strict=True))
+    for cut in (None, -1):
+        asked = tiny.write(tmp_path / "new.jsonl", [{"messages": row["messages"][:cut]} for row in rows])
+        found = read_asked(ask.source(card, asked))
+        answers = ask.answer(made.home, "tiny", found)
+        told = {Example(one.turns[1:], "").prompt: two.text for one, two in zip(found, answers, strict=True)}
+        assert {prompt: told[prompt] for prompt in measured} == measured
+        assert not any(ask.OTHER_SYSTEM in one.notes for one in answers)
+    rows[0]["messages"][0]["content"] = "Which team?"
+    asked = tiny.write(tmp_path / "new.jsonl", rows[:1])
+    (other,) = ask.answer(made.home, "tiny", read_asked(ask.source(card, asked)))
+    assert ask.OTHER_SYSTEM in other.notes
+
+
+def test_a_file_is_asked_as_the_specialist_was_taught_to_read(bases, tmp_path, capfd):
+    """Its template, its columns; and encoding and delimiter only where the new file does not tell."""
+    parted = [(*row["prompt"].split(", "), row["answer"]) for row in tiny.labels()]
+    rows = [(amount, f"{note} ä", line) for note, amount, line in parted]
+    taught = "".join("|".join(row) + "\n" for row in [("sum", "text", "line"), *rows])
+    (tmp_path / "taught.csv").write_bytes(taught.encode("cp1252"))
+    told = {"prompt": "{text}, {sum}", "answer": "line", "encoding": "cp1252", "delimiter": "|"}
+    made = make(tmp_path, bases.encoder, [], **told | {"data": tmp_path / "taught.csv"})
+    measured = dict(zip(made.prompts, made.answers, strict=True))
+    new = "".join(";".join(row[:2][::-1]) + "\n" for row in [("sum", "text"), *rows])
+    (tmp_path / "new.csv").write_text(new)
+    for name in ("taught.csv", "new.csv"):
+        assert main(["ask", "tiny", "--file", str(tmp_path / name), "--json", "--home", str(made.home)]) == 0
+        answers = json.loads(capfd.readouterr().out)["answers"]
+        assert {one["prompt"]: one["answer"] for one in answers if one["prompt"] in measured} == measured
+    flags = ["--prompt", "{text}, {amount}", "--json", "--home", str(made.home)]
+    (tmp_path / "new.csv").write_text(new.replace("sum", "amount"))
+    assert main(["ask", "tiny", "--file", str(tmp_path / "new.csv"), "--home", str(made.home)]) == 2
+    assert "no column “sum”" in capfd.readouterr().err
+    assert main(["ask", "tiny", "--file", str(tmp_path / "new.csv"), *flags]) == 0
+
+
 # What is not as it was packaged
 
 
@@ -177,12 +243,27 @@ def test_an_unknown_specialist_is_no_traceback(name, writer, capsys):
     assert ("There are: tiny." in err) != ("It has: 1." in err)
 
 
-def test_a_prompt_longer_than_the_base_reads_is_refused(made):
+@pytest.mark.parametrize("outside", ["mark", "base"])
+def test_a_prompt_longer_than_the_base_reads_has_no_answer_and_keeps_none_from_theirs(made, outside):
     prompt = "Hail" + " hail" * tiny.CONTEXT
-    with pytest.raises(DataError) as caught:
-        ask.answer(made.home, "tiny", ["Hail.", prompt])
-    assert prompt[:60] in caught.value.problem and f"at most {tiny.CONTEXT}" in caught.value.problem
-    assert "Shorten" in caught.value.remedy
+    first, long, last = ask.answer(
+        made.home, "tiny", [made.prompts[0], prompt, made.prompts[1]], outside=outside
+    )
+    if outside == "mark":
+        assert [one.text for one in (first, last)] == made.answers[:2]
+    assert (long.text, long.by, long.in_scope) == ("", "nobody", None)
+    (note,) = long.notes
+    assert prompt[:60] in note and f"at most {tiny.CONTEXT}" in note and "Shorten" in note
+
+
+def test_what_the_base_has_no_room_for_is_answered_by_nobody(strict):
+    """The base may write more than the specialist, so a question that fits the one may not fit the other."""
+    card = Store(strict.home).get("tiny")
+    both = ask.loaded(card, strict.home)
+    (outside,) = (ask._elsewhere(both, "base", card.longest),)
+    ((number, told),) = outside([(Turn("user", "hail " * (tiny.CONTEXT - 60)),)])
+    assert (number, told.by) == (0, "nobody")
+    assert bool(told.notes) == (card.family != "bert")
 
 
 # Exactly one JSON document

@@ -8,7 +8,7 @@ values and judges it. Knows nothing of files.
 import inspect
 import keyword
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -73,25 +73,27 @@ def _accepted(annotation: Any) -> list[str]:
     return [_WORDS.get(annotation, "TEXT")]
 
 
-def with_recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Give `command`, which takes **flags, one parameter per field of the recipe."""
+def with_recipe_flags(command: Callable[..., None], only: Collection[str] = ()) -> Callable[..., None]:
+    """Give `command`, which takes **flags, one parameter per field of the recipe.
+
+    With `only`, for fields and groups of these names, which have other defaults then.
+    """
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    command.__signature__ = signature.replace(parameters=[*own, *_parameters()])  # type: ignore[attr-defined]
+    wanted = ((path, field) for path, field in fields() if not only or path[0] in only)
+    more = [_parameter(parameter_name(path), field, told=not only) for path, field in wanted]
+    command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return command
 
 
-def _parameters() -> list[inspect.Parameter]:
-    return [_parameter(parameter_name(path), field) for path, field in fields()]
-
-
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, *, told: bool) -> inspect.Parameter:
+    text = _help(field) if told else field.description
     if bool in (field.annotation, *get_args(field.annotation)):
         names = f"{flag(name)}/{flag('no_' + name)}"
-        switch = typer.Option(names, help=_help(field), show_default=False)
+        switch = typer.Option(names, help=text, show_default=False)
         annotation: Any = Annotated[bool | None, switch]
     else:
-        option = typer.Option(flag(name), metavar=accepts(field), help=_help(field), show_default=False)
+        option = typer.Option(flag(name), metavar=accepts(field), help=text, show_default=False)
         annotation = Annotated[str | None, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from azubi.data.contract import Contract
-from azubi.data.example import Example
+from azubi.data.example import Example, Turn
 from azubi.errors import DataError
 
 _SHOWN = 4
@@ -30,6 +30,12 @@ def shared_system(examples: Sequence[Example]) -> str | None:
 def strip_system(examples: Sequence[Example]) -> tuple[Example, ...]:
     """The examples without the system message at their beginning, for when it has become the prime."""
     return tuple(_stripped(example) for example in examples)
+
+
+def without_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
+    """A question without the system message that every example began with; `system` may be empty."""
+    begins = len(turns) > 1 and turns[0].role == "system" and turns[0].content.strip() == system
+    return turns[1:] if begins else turns
 
 
 def write(contract: Contract) -> str:

@@ -72,6 +72,8 @@ class Card(BaseModel):
     """Of the parent's `tail.safetensors`."""
     contract: Contract
     prime: str
+    system: str = ""
+    """The system message with which every example began, and which was taken off them."""
     longest: int
     """Most tokens of an answer."""
     data: dict[str, str]
@@ -86,6 +88,7 @@ class Card(BaseModel):
     """How long each stage took."""
     versions: dict[str, str]
     recipe: dict[str, object]
+    """All settings, those among them by which the columns of a source become questions."""
     hidden: Hidden = Hidden()
     bytes: int = 0
     """Size of the folder's files, the report and this one not counted."""

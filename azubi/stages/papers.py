@@ -58,6 +58,7 @@ def card(results: Results, version: int) -> Card:
         parent_sha256=parent.card.tail_sha256 if parent is not None else "",
         contract=data.contract,
         prime=results.lessons.prime,
+        system=data.system or "",
         longest=results.lessons.longest,
         data=data.hashes,
         data_version=data.version,

@@ -1,16 +1,23 @@
 """ask, list, show and bases against stand-ins for the rooms they call."""
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from typer.main import get_command
 
+from azubi.answering import unanswered
+from azubi.ask import source
 from azubi.cli import main
+from azubi.cli.app import app
+from azubi.data import reading
 from azubi.data.contract import Contract
 from azubi.errors import UnknownSpecialist
 from azubi.evaluate.score import Score
+from azubi.settings import Recipe
 
 
 class Answer(BaseModel):
@@ -40,18 +47,28 @@ class Card(BaseModel):
     parent: str | None = None
     data_version: str = ""
     contract: Contract = Contract(task="labels")
+    recipe: dict[str, object] = {}
+
+
+def _asked(prompt):
+    return prompt if isinstance(prompt, str) else "".join(turn.content for turn in prompt.turns)
 
 
 @pytest.fixture
-def asked(stub):
+def asked(stub, store):
     calls = []
 
     def answer(home, name, prompts):
         print("library chatter")
-        calls.append((home, name, prompts))
-        return [Answer(text=f"re: {prompt}", confidence=0.9) for prompt in prompts]
+        calls.append((home, name, [_asked(prompt) for prompt in prompts]))
+        return [
+            unanswered(prompt.fault)
+            if not isinstance(prompt, str) and prompt.fault
+            else Answer(text=f"re: {_asked(prompt)}", confidence=0.9)
+            for prompt in prompts
+        ]
 
-    stub("azubi.ask", answer=answer)
+    stub("azubi.ask", answer=answer, source=source)
     return calls
 
 
@@ -117,25 +134,59 @@ def test_ask_a_file(name, content, flags, asked, tmp_path, capsys):
     assert len(json.loads(capsys.readouterr().out)["answers"]) == 2
 
 
-def test_ask_a_text_file_line_by_line(asked, tmp_path):
+def test_ask_prints_one_line_for_each_row(asked, tmp_path, capsys):
     path = tmp_path / "p.txt"
-    path.write_text("one\n\ntwo\n")
+    path.write_text("one\n\ntwo\u2028lines\n")
+    assert main(["ask", "bank", "--file", str(path)]) == 3
+    out, err = capsys.readouterr()
+    assert out == "re: one\n\nre: two\u2028lines\n"
+    assert "Note, row 2: The row is empty." in err and err.endswith("1 of 3 rows has no answer.\n")
+    path.write_text('{"prompt": "a\\nb"}\n')
     assert main(["ask", "bank", "--file", str(path)]) == 0
-    assert asked[0][2] == ["one", "two"]
+    assert capsys.readouterr().out == "re: a\\nb\n"
+
+
+def test_ask_names_each_row_in_json(asked, tmp_path, capsys):
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,x\na,1\n,2\n")
+    assert main(["ask", "bank", "--file", str(path), "--json"]) == 3
+    first, second = json.loads(capsys.readouterr().out)["answers"]
+    assert (first["row"], first["prompt"], first["answer"]) == (2, "a", "re: a")
+    assert (second["row"], second["prompt"], second["answer"]) == (3, None, None)
+    assert (second["confidence"], second["by"], second["notes"]) == (
+        None,
+        "nobody",
+        ["Not asked: no prompt."],
+    )
+
+
+def test_every_setting_of_reading_is_a_flag_of_ask():
+    """What the reader reads of the recipe comes from the specialist, and can be another for what is asked."""
+    folder = Path(reading.__file__).parent
+    used = {
+        name
+        for path in folder.glob("*.py")
+        for name in re.findall(r"recipe\.([a-z_]+)", path.read_text())
+        if name in Recipe.model_fields
+    }
+    flags = {flag for command in get_command(app).commands["ask"].params for flag in command.opts}
+    assert len(used) > 8
+    # --file in the place of data; how answers and times are written does not matter here.
+    learned = {"answer", "turns", "data", "decimal", "dates", "task"}
+    missing = {name for name in used - learned if not any(one.startswith(f"--{name}") for one in flags)}
+    assert not missing
 
 
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("p.csv", b"text\na\n", "no column `prompt`; it has `text`"),
-        ("p.csv", b"prompt,x\na,1\n,2\n", "Row 3"),
-        ("p.csv", b"", "no column `prompt`; it has none"),
-        ("p.csv", b"prompt\n", "holds no prompts"),
-        ("p.jsonl", b'{"prompt": "a"}\n{oops\n', "Line 2 of"),
+        ("p.csv", b"text\na\n", "no column “prompt”; it has “text”"),
+        ("p.csv", b"", "is empty"),
+        ("p.csv", b"prompt\n", "has no rows"),
         ("p.jsonl", b"[1]\n", "not an object"),
-        ("p.jsonl", b'{"prompt": null}\n', "Row 1"),
-        ("p.txt", b"\n", "holds no prompts"),
-        ("p.txt", b"\xff\xfe", "not UTF-8"),
+        ("p.jsonl", b'{"prompt": null}\n', "row 1: Not asked: no prompt"),
+        ("p.txt", b"\n", "is empty"),
+        ("p.txt", b"\xff\xfe", "is empty"),
     ],
 )
 def test_ask_a_bad_file(name, content, words, asked, tmp_path, capsys):
@@ -147,9 +198,19 @@ def test_ask_a_bad_file(name, content, words, asked, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["  "], ["x", "--file", "f.txt"], ["--file", "none.csv"], ["--file", "."]]
+    "arguments",
+    [
+        [],
+        ["  "],
+        ["x", "--file", "f.txt"],
+        ["--file", "none.csv"],
+        ["--file", "empty"],
+        ["x", "--sheet", "A"],
+    ],
 )
-def test_ask_needs_one_source_of_prompts(arguments, asked, capsys):
+def test_ask_needs_one_source_of_prompts(arguments, asked, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
     assert main(["ask", "bank", *arguments]) == 2
     assert capsys.readouterr().err.strip()
     assert not asked

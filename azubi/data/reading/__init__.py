@@ -11,21 +11,24 @@ from azubi.data.reading.reading import (
     check_share,
     no_record,
     read,
+    read_asked,
     read_source,
     stream,
     without,
 )
-from azubi.data.reading.row import Rejected
+from azubi.data.reading.row import Asked, Rejected
 from azubi.data.reading.source import Source
 
 __all__ = [
     "STDIN",
+    "Asked",
     "Reading",
     "Rejected",
     "Source",
     "check_share",
     "no_record",
     "read",
+    "read_asked",
     "read_source",
     "stream",
     "without",

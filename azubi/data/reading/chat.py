@@ -28,37 +28,39 @@ COLUMNS = frozenset(
 """The columns that conversations in these forms are made of."""
 
 Talk = tuple[tuple[Turn, ...], str]
-"""What was said up to the answer, and the answer."""
+"""What was said up to the answer, and the answer; "" where there is none yet."""
 
 
-def openai(values: Mapping[str, Any], every: bool) -> Talk:
+def openai(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
     """`{"messages": [{"role", "content"}, …]}`; the last message is the answer.
 
-    With `every`, the assistant's earlier messages are learned too, but those with `"weight": 0`.
+    With `every`, the assistant's earlier messages are learned too, but those with `"weight": 0`. If `asked`,
+    the conversation may end with the user's message, which is to be answered.
 
     Raises:
         Unusable: it is no conversation that ends with an answer.
     """
-    return _talk(values["messages"], "messages", ("role", "content"), values, every)
+    return _talk(values["messages"], "messages", ("role", "content"), values, every, asked)
 
 
-def sharegpt(values: Mapping[str, Any], every: bool) -> Talk:
-    """`{"conversations": [{"from": "human", "value": …}, {"from": "gpt", …}]}`; raises as `openai`."""
-    return _talk(values["conversations"], "conversations", ("from", "value"), values, every)
+def sharegpt(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
+    """`{"conversations": [{"from": "human", "value": …}, {"from": "gpt", …}]}`; see `openai`."""
+    return _talk(values["conversations"], "conversations", ("from", "value"), values, every, asked)
 
 
-def completion(values: Mapping[str, Any], every: bool) -> Talk:
-    """`{"prompt", "completion"}`, each a text or a list of messages; raises as `openai`."""
-    prompt, answer = values["prompt"], values["completion"]
+def completion(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
+    """`{"prompt", "completion"}`, each a text or a list of messages; see `openai`."""
+    prompt, answer = values["prompt"], values.get("completion")
     if isinstance(prompt, list) and isinstance(answer, list):
-        return openai({"messages": [*prompt, *answer]}, every)
+        return openai({"messages": [*prompt, *answer]}, every, asked)
     if isinstance(prompt, list):
-        return openai({"messages": [*prompt, {"role": "assistant", "content": answer}]}, every)
+        last = [] if answer is None and asked else [{"role": "assistant", "content": answer}]
+        return openai({"messages": [*prompt, *last]}, every, asked)
     return (Turn("user", written(prompt)),), written(answer)
 
 
-def alpaca(values: Mapping[str, Any], every: bool) -> Talk:
-    """`{"instruction", "output"}`, perhaps with `input`, `system` and `history`."""
+def alpaca(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
+    """`{"instruction", "output"}`, perhaps with `input`, `system` and `history`; `asked` needs no output."""
     told = [text for name in ("instruction", "input") if (text := written(values.get(name))).strip()]
     turns = _system(values)
     history = values.get("history") or []
@@ -68,20 +70,34 @@ def alpaca(values: Mapping[str, Any], every: bool) -> Talk:
         raise Unusable("“history” is not a list of pairs of question and answer")
     for asked, answered in history:
         turns += [Turn("user", written(asked)), Turn("assistant", written(answered), learned=every)]
-    return (*turns, Turn("user", "\n\n".join(told))), written(values["output"])
+    return (*turns, Turn("user", "\n\n".join(told))), written(values.get("output"))
 
 
-def _talk(messages: Any, field: str, names: tuple[str, str], values: Mapping[str, Any], every: bool) -> Talk:
+def is_talk(value: object) -> bool:
+    """Whether a value is a list of messages."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, Mapping) for one in value)
+        and ("role" in value[0])
+    )
+
+
+def _talk(
+    messages: Any, field: str, names: tuple[str, str], values: Mapping[str, Any], every: bool, asked: bool
+) -> Talk:
     if not isinstance(messages, list) or not messages:
         raise Unusable(f"“{field}” is not a list with messages in it")
     turns = [_turn(index, message, names, every) for index, message in enumerate(messages, start=1)]
     if turns[0].role != "system":
         turns = _system(values) + turns
+    if asked and turns[-1].role == "user":
+        return tuple(turns), ""
     if turns[-1].role != "assistant":
         raise Unusable(f"the conversation ends with a message of the {turns[-1].role}, not with an answer")
     if len(turns) < 2 or turns[-2].role != "user":
         raise Unusable("no message of the user stands before the answer")
-    if isinstance(messages[-1], Mapping) and messages[-1].get("weight") == 0:
+    if not asked and isinstance(messages[-1], Mapping) and messages[-1].get("weight") == 0:
         raise Unusable("the answer has the weight 0")
     return tuple(turns[:-1]), turns[-1].content
 

@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 from azubi.data.reading import header
 from azubi.data.reading.header import Lacks, columns
-from azubi.data.reading.row import Rejected, Row, shortened
+from azubi.data.reading.row import EMPTY, Rejected, Row, shortened
 from azubi.data.reading.text import Line, Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -84,6 +84,8 @@ def rows(
                 yield record
         elif record[0] > found.number and any(record[1]):
             yield _row(found.names, *record)
+        elif record[0] > found.number and (record[1] or len(found.names) == 1):
+            yield Rejected(record[0], EMPTY)
 
 
 def dialect(text: Text, recipe: Recipe, lacks: Lacks) -> Dialect:
@@ -109,25 +111,29 @@ def dialect(text: Text, recipe: Recipe, lacks: Lacks) -> Dialect:
     return max(guesses, key=lambda guess: _fit(head, guess, lacks))
 
 
+def fits(text: Text, dialect: Dialect, lacks: Lacks) -> bool:
+    """Whether one of the first rows has the names that are asked for."""
+    return _fit([f"{line}\n" for line in text.head(_LOOKED_AT)], dialect, lacks)[0]
+
+
 def _escape(sign: str | None) -> str | None:
     if sign is not None and (sign in '"\r\n\0' or sign.isalnum() or sign.isspace()):
         raise SettingError(f"The sign {sign!r} cannot escape quotes.", "The common one is a backslash.")
     return sign
 
 
-def _fit(head: Sequence[str], guess: Dialect, lacks: Lacks) -> tuple[bool, float, int]:
-    """Whether a row has the names that are asked for; how many rows are as wide as it (else as the first), if
-    that has several cells; and how wide it is."""
+def _fit(head: Sequence[str], guess: Dialect, lacks: Lacks) -> tuple[bool, bool, float, int]:
+    """Whether a row has the names that are asked for; whether it (else the first) has several cells; how many
+    rows are as wide; and how wide it is."""
     records: list[list[str]] = []
     with contextlib.suppress(csv.Error):
         records += filter(None, guess.reader(map(guess.prepared, head), strict=False))
     looked = enumerate(records[: header.LOOKED_AT])
     place = next((place for place, cells in looked if lacks(columns(cells)) is None), None)
     widths = [len(record) for record in records[place or 0 :]]
-    if not widths or widths[0] < 2:
-        return place is not None, 0.0, 0
-    alike = sum(width == widths[0] for width in widths) / len(widths)
-    return place is not None, round(alike, 1), widths[0]
+    width = widths[0] if widths else 0
+    alike = sum(one == width for one in widths) / max(1, len(widths))
+    return place is not None, width > 1, round(alike, 1), width
 
 
 def _row(names: Sequence[str], line: int, cells: Sequence[str], raw: str) -> Row | Rejected:

@@ -17,7 +17,7 @@ from azubi.data.reading.encoding import Encoding
 from azubi.data.reading.extract import Extract, extractor
 from azubi.data.reading.row import Rejected, Row, Unusable, rejected, written
 from azubi.errors import DataError
-from azubi.settings import Recipe
+from azubi.settings import LimitSettings, Recipe
 
 TEXT = "text"
 """The column that holds a document's text."""
@@ -29,8 +29,8 @@ _NAMED = 3
 """Documents that a notice names."""
 
 
-def table(folder: Path, given: Path | None) -> Path:
-    """The table of answers of a folder.
+def table(folder: Path, given: Path | None, *, needed: bool = True) -> Path | None:
+    """The table of answers of a folder; None if there is none and it is not `needed`.
 
     Raises:
         DataError: there is none, or more than one.
@@ -40,6 +40,8 @@ def table(folder: Path, given: Path | None) -> Path:
     there = [name for name in TABLES if (folder / name).is_file()]
     if len(there) == 1:
         return folder / there[0]
+    if not there and not needed:
+        return None
     what = f"it has {' and '.join(there)}" if there else "it has no table of answers"
     raise DataError(
         f"{folder} is a folder, and {what}.",
@@ -127,6 +129,19 @@ def unread_parts(unread: Sequence[tuple[int, str]]) -> str:
 def _listed(texts: Sequence[str], sign: str) -> str:
     more = f"{sign}and {len(texts) - _NAMED:,} more" if len(texts) > _NAMED else ""
     return sign.join(texts[:_NAMED]) + more
+
+
+def each(folder: Path, column: str, limits: LimitSettings) -> Iterator[Row]:
+    """A row for each document of a folder without a table: its name in `column`.
+
+    Raises:
+        DataError: there is none.
+    """
+    names = list(_Files(folder, folder, limits.rows).unnamed)
+    if not names:
+        raise DataError(f"{folder} holds no documents.", f"azubi reads {', '.join(sorted(KINDS))}.")
+    for number, name in enumerate(names, start=1):
+        yield Row(number, {column: name})
 
 
 def _check(row: Row, answers: Path, column: str) -> None:

@@ -15,32 +15,40 @@ from azubi.data.reading import chat, value
 from azubi.data.reading.chat import Talk
 from azubi.data.reading.phrase import Phrase
 from azubi.data.reading.repairs import Repairs
-from azubi.data.reading.row import Rejected, Row, Unusable, rejected, written
+from azubi.data.reading.row import Asked, Rejected, Row, Unusable, rejected, unasked, written
 from azubi.data.reading.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe, RecordField
 
 NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
-Form = Callable[[Mapping[str, Any], bool], Talk]
+Form = Callable[[Mapping[str, Any], bool, bool], Talk]
 
 _TALKS: tuple[tuple[frozenset[str], Form], ...] = (
     (frozenset(("messages",)), chat.openai),
     (frozenset(("conversations",)), chat.sharegpt),
 )
-_PAIRS: tuple[tuple[frozenset[str], Form], ...] = (
-    (frozenset(("prompt", "completion")), chat.completion),
-    (frozenset(("instruction", "output")), chat.alpaca),
+_PAIRS: tuple[tuple[str, str, Form], ...] = (
+    ("prompt", "completion", chat.completion),
+    ("instruction", "output", chat.alpaca),
 )
 
 
 class Columns:
     """What a recipe says about the columns of a source."""
 
-    def __init__(self, recipe: Recipe, text: str | None = None, repairs: Repairs | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        text: str | None = None,
+        repairs: Repairs | None = None,
+        *,
+        asked: bool = False,
+    ) -> None:
         """Take the mapping; `text` is the column that is the prompt if the recipe says nothing.
 
-        What is mended is counted by `repairs`.
+        What is mended is counted by `repairs`. Rows that are `asked` need no answer, and nothing is read of
+        them but what is asked.
 
         Raises:
             SettingError: the mapping contradicts itself.
@@ -57,7 +65,12 @@ class Columns:
                 f"The column “{recipe.prompt}” is named both as prompt and as answer.",
                 "Name two different columns with --prompt and --answer.",
             )
-        self._named = frozenset((*self._prompt.columns, *self._answers()))
+        self.asked = asked
+        self.asks = frozenset(self._prompt.columns)
+        """The columns of what is asked."""
+        self.line = self._prompt.columns[0] if asked and len(self._prompt.columns) == 1 else None
+        """The column that a line of plain text may stand for; None if it cannot."""
+        self._named = self.asks | frozenset(self._answers())
         self._most = int(recipe.limits.row)
         self._every = recipe.turns == "all"
         self._repairs = repairs or Repairs(recipe.repair)
@@ -65,8 +78,10 @@ class Columns:
         self._about = {
             name: column
             for name in ("id", "group", "time", "weight")
-            if (column := getattr(recipe, name)) is not None
+            if not asked and (column := getattr(recipe, name)) is not None
         }
+        self.answered = 0
+        """Conversations that were asked although they end with an answer."""
         self._fields = _field_styles(recipe)
         weight, time = self._about.get("weight"), self._about.get("time")
         self._weights = NumberStyle("the weight", weight, recipe.decimal) if weight else None
@@ -129,8 +144,11 @@ class Columns:
         return next((column for column, _ in self._needed(columns) if column not in columns), None)
 
     def used(self, columns: Sequence[str]) -> list[str]:
-        """Those of a table's columns that examples are made of; all where one is lacking, to name them."""
-        if self.lacks(columns) is not None:
+        """Those of a table's columns that examples are made of; all where one is lacking, to name them.
+
+        Rows that are asked come back with their answers, and so with all that they have.
+        """
+        if self.asked or self.lacks(columns) is not None:
             return list(columns)
         wanted = {column for column, _ in self._needed(columns)}
         if self._form(dict.fromkeys(columns).keys()) is not None:
@@ -141,7 +159,7 @@ class Columns:
         """Each column that a table has to have, and what for."""
         needed = [(column, what) for what, column in self._about.items()]
         if self._form(dict.fromkeys(columns).keys()) is None:
-            answers = ((column, "answer") for column in self._answers())
+            answers = ((column, "answer") for column in self._answers() if not self.asked)
             needed = [*((column, "prompt") for column in self._prompt.columns), *answers, *needed]
         return needed
 
@@ -163,7 +181,7 @@ class Columns:
         Raises:
             Unusable: such a cell is no JSON, or a number is infinite.
         """
-        for column in (*self._named, *self._about.values()):
+        for column in (*(self.asks if self.asked else self._named), *self._about.values()):
             value = row.values.get(column)
             if isinstance(value, float | Decimal) and not isfinite(value):
                 if value == value:
@@ -191,6 +209,16 @@ class Columns:
         value = self._repairs.mended(line, body)
         return strict_json.write(value) if isinstance(value, dict) else answer
 
+    def question(self, row: Row) -> Asked:
+        """What a row asks, or why it cannot be asked."""
+        try:
+            turns, answer = self._talk(self._prepared(row))
+            _check(Example(turns, ""), self._most, asked=True)
+        except Unusable as error:
+            return unasked(Rejected(row.line, str(error)), row.values)
+        self.answered += bool(answer)
+        return Asked(row.line, row.values, turns)
+
     def _described(self, example: Example, values: Mapping[str, Any]) -> Example:
         about = {name: self._value(values, column) for name, column in self._about.items()}
         return replace(
@@ -204,15 +232,18 @@ class Columns:
     def _talk(self, values: Mapping[str, Any]) -> Talk:
         form = self._form(values.keys())
         if form is not None:
-            return form(values, self._every)
-        if not self._named <= values.keys():
-            named = (*self._prompt.columns, *self._answers())
-            raise Unusable(_lacks(next(one for one in named if one not in values), list(values)))
-        return (Turn("user", self._prompt.fill(values)),), self._answered(values)
+            return form(values, self._every, self.asked)
+        needed = self._prompt.columns if self.asked else (*self._prompt.columns, *self._answers())
+        if lacking := [one for one in needed if one not in values]:
+            raise Unusable(_lacks(lacking[0], list(values)))
+        answer = None if self.asked else self._answered(values)
+        if (column := self._prompt.column) is not None and chat.is_talk(values[column]):
+            return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
+        return (Turn("user", self._prompt.fill(values)),), answer or ""
 
     def _form(self, columns: KeysView[str]) -> Form | None:
         """A form that others publish; None if the columns are taken as the recipe names them."""
-        there = self._named <= columns
+        there = (self.asks if self.asked and self._told else self._named) <= columns
         if self._told and there:
             return None
         for needed, form in _TALKS:
@@ -220,7 +251,12 @@ class Columns:
                 return form
         if self._told or there:
             return None
-        return next((form for needed, form in _PAIRS if needed <= columns), None)
+        for asked, answered, form in _PAIRS:
+            if asked in columns and answered in columns:
+                return form
+        if not self.asked or self.asks <= columns:
+            return None
+        return next((form for asked, _, form in _PAIRS if asked in columns), None)
 
     def _answers(self) -> list[str]:
         if isinstance(self._answer, str):
@@ -265,10 +301,10 @@ def _lacks(column: str, columns: Sequence[str]) -> str:
     return f"has no column “{column}”; it has {there}{more}"
 
 
-def _check(example: Example, most: int) -> None:
+def _check(example: Example, most: int, *, asked: bool = False) -> None:
     if not example.turns[-1].content.strip():
         raise Unusable(NO_PROMPT)
-    if not example.answer:
+    if not example.answer and not asked:
         raise Unusable(NO_ANSWER)
     about = (example.key, example.group)
     text = "".join([*[turn.content for turn in example.turns], example.answer, *about])

@@ -47,6 +47,11 @@ class Phrase:
                 "Write the name of a column in braces, such as {body}.",
             )
 
+    @property
+    def column(self) -> str | None:
+        """The one column that it is, with nothing around it; None if it is more."""
+        return self.columns[0] if len(self._parts) == 1 else None
+
     def _columns(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(text for text, named in self._parts if named))
 

@@ -13,7 +13,7 @@ from azubi.data.example import Example
 from azubi.data.reading import documents
 from azubi.data.reading.delimited import ESCAPED
 from azubi.data.reading.mapping import NO_ANSWER, NO_PROMPT
-from azubi.data.reading.row import Rejected, shortened
+from azubi.data.reading.row import Asked, Rejected, shortened
 from azubi.data.reading.source import Source
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -106,6 +106,27 @@ def without(source: Source, found: Reading, fault: Callable[[Example], Rejected 
     rejected = tuple(sorted((*found.rejected, *faulty), key=lambda one: one.line))
     check_share(source, len(judged) - len(faulty), len(rejected), rejected[:_NAMED])
     return replace(found, examples=tuple(one for one, bad in judged if bad is None), rejected=rejected)
+
+
+def read_asked(source: Source) -> tuple[Asked, ...]:
+    """Read all rows of a source as they are to be answered; see `Source.asked`.
+
+    Raises:
+        DataError: it cannot be read, or none of its rows can be asked.
+    """
+    rows = tuple(source.asked())
+    if source.unread:
+        unread = {line: (f"Not read of {parts}.",) for line, parts in source.unread}
+        rows = tuple(replace(row, notes=unread.get(row.line, ())) for row in rows)
+    if not rows:
+        raise DataError(f"{source.name} has no rows.", "Bring a file with something to ask in it.")
+    if all(row.fault for row in rows):
+        first = rows[0]
+        raise DataError(
+            f"{source.name}: none of its {len(rows):,} rows can be asked; row {first.line:,}: {first.fault}",
+            "Name the right column with --prompt, or correct the file.",
+        )
+    return rows
 
 
 _NAMED = 10

@@ -13,9 +13,14 @@ from typing import Any
 from uuid import UUID
 
 from azubi.data import strict_json
+from azubi.data.example import Turn
 
 LONGEST_RAW = 200
 """Characters of a rejected row that are kept."""
+
+
+EMPTY = "is empty"
+"""Why a row that holds nothing is rejected; no example is lost with it, but it has its place among rows."""
 
 
 class Unusable(Exception):
@@ -49,10 +54,38 @@ class Rejected:
     raw: str = ""
     """How it begins in the source."""
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing stands in it."""
+        return self.reason == EMPTY
+
     def as_json(self, **more: str) -> str:
         """Its line in rejected.jsonl, with whatever else is to be said."""
         told = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
         return strict_json.write(told)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A row that is to be answered: its question, or why it cannot be asked."""
+
+    line: int
+    """As in `Row`; in one JSON list, the element's number."""
+    values: Mapping[str, Any]
+    """By column; nothing where the row could not be read."""
+    turns: tuple[Turn, ...] = ()
+    """What training would have made of the row, up to the answer."""
+    fault: str = ""
+    """Empty if it can be asked."""
+    notes: tuple[str, ...] = ()
+    """What whoever asks should know of it: that parts of a document were not read."""
+
+
+def unasked(row: Rejected, values: Mapping[str, Any] | None = None) -> Asked:
+    """A row that cannot be asked, with the reason as a sentence."""
+    reason = row.reason if row.line else f"{row.reason}: {row.raw}"
+    states = reason.startswith(("is ", "has ", "holds ", "names "))
+    return Asked(row.line, values or {}, fault=f"The row {reason}." if states else f"Not asked: {reason}.")
 
 
 def rejected(row: Row, reason: str) -> Rejected:

@@ -7,7 +7,7 @@ import contextlib
 import pickle
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Literal
@@ -18,7 +18,7 @@ from azubi.data.reading import archive, database, delimited, documents, jsonl, l
 from azubi.data.reading.mapping import Columns
 from azubi.data.reading.opening import STDIN, explained, opened, samples, seekable, told
 from azubi.data.reading.repairs import Repairs
-from azubi.data.reading.row import Rejected, Row
+from azubi.data.reading.row import EMPTY, Asked, Rejected, Row, shortened, unasked
 from azubi.data.reading.styles import Undecided
 from azubi.data.reading.text import Text
 from azubi.errors import DataError, SettingError
@@ -45,6 +45,10 @@ class Source:
     """What was found out, and may be wrong: the encoding and the like."""
     unread: list[tuple[int, str]] = field(default_factory=list)
     """Rows whose documents have parts that were not read, and which: a.pdf: 2 pages without text."""
+    usual: frozenset[str] = frozenset()
+    """Settings that describe an earlier source, and hold for this one where nothing speaks against it."""
+    delimiter: str = ","
+    """What parts its columns, once it was read."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> "Source":
@@ -85,26 +89,55 @@ class Source:
             DataError: the source as a whole cannot be read, exceeds a limit, or can be read in two ways.
             SettingError: a setting does not fit it.
         """
-        folder = self.path is not None and self.path != STDIN and self.path.is_dir()
-        self._repairs = Repairs(self.recipe.repair)
-        self._columns = columns = Columns(self.recipe, documents.TEXT if folder else None, self._repairs)
-        self._joined = (documents.TEXT,) if folder else ()
-        """What is joined to the columns of a table of answers."""
-        with contextlib.closing(self._checked(columns)) as rows:
+        with contextlib.closing(self._checked(asked=False)) as checked:
+            columns = self._columns
+            rows = (row for row in checked if isinstance(row, Row) or not row.empty)
             for row in self._settled(columns, rows, undecided) if columns.styles else rows:
                 yield columns.example(row) if isinstance(row, Row) else row
         self.notes += self._repairs.notes(self.name)
 
-    def _checked(self, columns: Columns) -> Generator[Row | Rejected, None, None]:
-        most, empty = self.recipe.limits.rows, True
+    def asked(self) -> Iterator[Asked]:
+        """Each row as it is to be answered, in the order of the source; answers are not needed.
+
+        Raises as `stream` does.
+        """
+        empty: list[Asked] = []
+        for number, row in enumerate(self._checked(asked=True), start=1):
+            one = self._columns.question(row) if isinstance(row, Row) else unasked(row)
+            if self._listed:
+                one = replace(one, line=number)
+            if isinstance(row, Rejected) and row.empty:
+                empty.append(one)  # counts only if a row follows that is not
+                continue
+            yield from (*empty, one)
+            empty.clear()
+        self.notes += self._repairs.notes(self.name)
+        if self._columns.answered:
+            self.notes.append(
+                f"{self.name}: {self._columns.answered:,} of its conversations end with an answer; they were "
+                "asked up to it."
+            )
+
+    def _checked(self, *, asked: bool) -> Generator[Row | Rejected, None, None]:
+        """The rows, not too many, of a table that has the columns; `_columns` says what they mean."""
+        folder = self.path is not None and self.path != STDIN and self.path.is_dir()
+        self._repairs = Repairs(self.recipe.repair)
+        text = documents.TEXT if folder else None
+        self._columns = Columns(self.recipe, text, self._repairs, asked=asked)
+        self._joined = (documents.TEXT,) if folder else ()
+        """What is joined to the columns of a table of answers."""
+        return self._read()
+
+    def _read(self) -> Generator[Row | Rejected, None, None]:
+        most, first = self.recipe.limits.rows, True
         with contextlib.closing(self._rows()) as rows:
             for number, row in enumerate(rows, start=1):
                 if number > most:
                     raise DataError(f"{self.name} has more than {most:,} rows.", "Raise --limits-rows.")
                 if isinstance(row, Row):
-                    if empty and self._even:
-                        columns.check(list(row.values), self.name)
-                    empty = False
+                    if first and self._even:
+                        self._columns.check(list(row.values), self.name)
+                    first = False
                 yield row
 
     def _settled(
@@ -139,18 +172,25 @@ class Source:
     def _rows(self) -> Generator[Row | Rejected, None, None]:
         self._even = True
         """Whether every row has the same columns."""
+        self._listed = False
+        """Whether rows are elements of a list, which may all stand on one line."""
         if self.path is None:
             self._tell_unused(*_FITTING)
             assert self.recipe.sql is not None and self.recipe.query is not None
             yield from database.rows(self.recipe.sql, self.recipe.query)
         elif self.path != STDIN and self.path.is_dir():
-            table = documents.table(self.path, self.recipe.answers)
-            folder = documents.Folder(self.path, table, self.recipe)
-            yield from folder.rows(self._file(table))
-            self.notes += folder.notes
-            self.unread += folder.unread
+            yield from self._documents(self.path)
         else:
             yield from self._file(self.path)
+
+    def _documents(self, folder: Path) -> Iterator[Row | Rejected]:
+        recipe = self.recipe
+        table = documents.table(folder, recipe.answers, needed=not self._columns.asked)
+        joined = documents.Folder(folder, table or folder, recipe)
+        alone = documents.each(folder, recipe.file, recipe.limits) if table is None else None
+        yield from joined.rows(alone or self._file(table or folder))
+        self.notes += joined.notes
+        self.unread += joined.unread
 
     def _file(self, path: Path) -> Iterator[Row | Rejected]:
         limits, name = self.recipe.limits, told(path)
@@ -165,7 +205,9 @@ class Source:
             elif start.startswith((archive.MAGIC, workbook.OLD)):
                 self._tell_unused("escape", "delimiter", "encoding")
                 with seekable(file, path) as whole:
-                    yield from workbook.rows(whole, name, self.recipe, self._lacks, self.notes)
+                    yield from workbook.rows(
+                        whole, name, self.recipe, self._lacks, self.notes, usual="sheet" in self.usual
+                    )
             else:
                 self._tell_unused("sheet")
                 more = samples(path) if self.recipe.encoding is None else b""
@@ -186,7 +228,7 @@ class Source:
 
     def _tell_unused(self, *settings: str) -> None:
         """Say which of some settings are given, though what is read has nothing of the kind."""
-        for setting in settings:
+        for setting in (one for one in settings if one not in self.usual):
             documents_use_it = setting == "encoding" and self._joined
             if (value := getattr(self.recipe, setting)) is not None and not documents_use_it:
                 what = _FITTING[setting]
@@ -198,27 +240,40 @@ class Source:
         if notice := text.notice:
             self.notes.append(notice)
         if (form := self._json(path, text)) is not None:
-            self._even = False
+            self._even, self._listed = False, form == "list"
             self._tell_unused("header", "escape", "delimiter")
             if form == "lines":
                 yield from jsonl.rows(text, self._repairs)
             else:
                 yield from listed.rows(text, self.recipe.limits.row, self._repairs)
             return
-        dialect = delimited.dialect(text, self.recipe, self._lacks)
-        guessed = self.recipe.delimiter is None and not dialect.sep_line
+        recipe = self.recipe
+        dialect = delimited.dialect(text, recipe, self._lacks)
+        fits = delimited.fits(text, dialect, self._lacks)
+        if not fits and self.usual:
+            recipe = recipe.model_copy(update=dict.fromkeys(self.usual))
+            dialect = delimited.dialect(text, recipe, self._lacks)
+            fits = delimited.fits(text, dialect, self._lacks)
+        if not fits and not _is_table(path) and self._columns.line is not None:
+            self.notes.append(
+                f"{text.name} was read as one prompt per line, since it does not name the column "
+                f"“{self._columns.line}”."
+            )
+            yield from _lines(text, self._columns.line)
+            return
+        self.delimiter = dialect.delimiter
+        guessed = recipe.delimiter is None and not dialect.sep_line
         if guessed and dialect.delimiter not in ",;\t":
             self.notes.append(
                 f"{text.name} was read with columns parted by “{dialect.delimiter}”; "
                 "--delimiter says otherwise."
             )
-        yield from delimited.rows(text, dialect, self.recipe, self._lacks, self.notes)
+        yield from delimited.rows(text, dialect, recipe, self._lacks, self.notes)
 
     def _json(self, path: Path, text: Text) -> Literal["lines", "list"] | None:
         """Whether it is JSON, and of which form."""
-        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
-        last = suffixes[-1] if suffixes else ""
-        if last in (".csv", ".tsv"):
+        last = _suffix(path)
+        if _is_table(path):
             return None
         start = next((line.lstrip() for line in text.head(50) if line.strip()), "")
         if start.startswith("[") and last not in (".jsonl", ".ndjson"):
@@ -235,3 +290,24 @@ class Source:
         for one in examples or ():
             digest.update(repr((one.id, one.key, one.group, one.time, one.weight)).encode())
         return digest.hexdigest()
+
+
+def _suffix(path: Path) -> str:
+    """The last suffix of a file's name but those of packing, in small letters."""
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
+    return suffixes[-1] if suffixes else ""
+
+
+def _is_table(path: Path) -> bool:
+    return _suffix(path) in (".csv", ".tsv")
+
+
+def _lines(text: Text, column: str) -> Iterator[Row | Rejected]:
+    """Each line as a row with one column."""
+    for line in text:
+        if line.fault:
+            yield Rejected(line.number, line.fault, shortened(line.text))
+        elif line.text.strip():
+            yield Row(line.number, {column: line.text.rstrip("\r\n")}, line.text)
+        else:
+            yield Rejected(line.number, EMPTY)

@@ -7,7 +7,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from azubi.data.reading import archive, header
 from azubi.data.reading.header import Header, Lacks
-from azubi.data.reading.row import Row, written
+from azubi.data.reading.row import EMPTY, Rejected, Row, written
 from azubi.errors import DataError
 from azubi.settings import Recipe
 
@@ -18,11 +18,14 @@ OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 """How .xls files of Excel 2003 begin, and .xlsx files with a password."""
 
 
-def rows(file: IO[bytes], name: str, recipe: Recipe, lacks: Lacks, notes: list[str]) -> Iterator[Row]:
-    """One row per row that is not blank below the header; numbered as in the sheet.
+def rows(
+    file: IO[bytes], name: str, recipe: Recipe, lacks: Lacks, notes: list[str], *, usual: bool = False
+) -> Iterator[Row | Rejected]:
+    """One row per row below the header; numbered as in the sheet.
 
-    Without `recipe.sheet` the sheet is read that alone has the columns that are asked for. Cells that are
-    merged over several rows stand in each of them. Both is said in `notes`.
+    Without `recipe.sheet` the sheet is read that alone has the columns that are asked for; so, too, if there
+    is none of this name and it is but the `usual` one. Cells that are merged over several rows stand in each
+    of them. Both is said in `notes`.
 
     Raises:
         DataError: it is no Excel file, is damaged, too large, or does not have one such sheet.
@@ -31,11 +34,17 @@ def rows(file: IO[bytes], name: str, recipe: Recipe, lacks: Lacks, notes: list[s
     with _explained(name):
         from python_calamine import CalamineWorkbook
 
-        sheet, found = _chosen(CalamineWorkbook.from_filelike(file), name, recipe, lacks, notes)
+        book = CalamineWorkbook.from_filelike(file)
+        if usual and recipe.sheet not in book.sheet_names:
+            recipe = recipe.model_copy(update={"sheet": None})
+        sheet, found = _chosen(book, name, recipe, lacks, notes)
         _tell_merged(sheet, found, name, notes)
+        last = found.number
         for number, values in _cells(sheet):
-            if number > found.number:
+            if number > last:
+                yield from (Rejected(blank, EMPTY) for blank in range(last + 1, number))
                 yield Row(number, dict(zip(found.names, values, strict=True)))
+                last = number
 
 
 @contextlib.contextmanager

@@ -1,0 +1,208 @@
+"""Every form in which rows can be brought: one list, with which whatever reads sources is tested."""
+
+import csv
+import gzip
+import io
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pyarrow
+import zstandard
+from pyarrow import parquet
+
+Settings = dict[str, Any]
+"""Settings of the recipe that name the source; `data` is its path."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form, the module that reads it, and what writes it."""
+
+    reader: str
+    write: Callable[[Path, Sequence[str], Sequence[str] | None], Settings]
+    """Folder, prompts and answers; without answers, it is a source that is to be asked."""
+
+
+def rows(prompts: Sequence[str], answers: Sequence[str] | None) -> list[dict[str, Any]]:
+    if answers is None:
+        return [{"prompt": prompt} for prompt in prompts]
+    return [{"prompt": prompt, "answer": answer} for prompt, answer in zip(prompts, answers, strict=True)]
+
+
+def put(folder: Path, name: str, content: str | bytes) -> Settings:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return {"data": path}
+
+
+def as_lines(told: Sequence[object]) -> str:
+    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in told)
+
+
+def jsonl(folder, prompts, answers):
+    return put(folder, "rows.jsonl", as_lines(rows(prompts, answers)))
+
+
+def gz(folder, prompts, answers):
+    return put(folder, "rows.jsonl.gz", gzip.compress(as_lines(rows(prompts, answers)).encode()))
+
+
+def zst(folder, prompts, answers):
+    packed = zstandard.ZstdCompressor().compress(as_lines(rows(prompts, answers)).encode())
+    return put(folder, "rows.zst", packed)
+
+
+def listed(folder, prompts, answers):
+    return put(folder, "rows.json", json.dumps(rows(prompts, answers)))
+
+
+def spread(folder, prompts, answers):
+    return put(folder, "rows", json.dumps(rows(prompts, answers), indent=1))
+
+
+def table(prompts, answers, delimiter):
+    out = io.StringIO(newline="")
+    told = rows(prompts, answers)
+    writer = csv.DictWriter(out, list(told[0]), delimiter=delimiter)
+    writer.writeheader()
+    writer.writerows(told)
+    return out.getvalue()
+
+
+def comma(folder, prompts, answers):
+    return put(folder, "rows.csv", table(prompts, answers, ","))
+
+
+def western(folder, prompts, answers):
+    text = table(prompts, answers, ";").encode("cp1252")
+    return put(folder, "rows.csv", text) | {"encoding": "cp1252"}
+
+
+def bars(folder, prompts, answers):
+    return put(folder, "rows.csv", table(prompts, answers, "|")) | {"delimiter": "|"}
+
+
+def tabs(folder, prompts, answers):
+    return put(folder, "rows.txt", table(prompts, answers, "\t").encode("utf-16"))
+
+
+def workbook(folder, prompts, answers):
+    book = openpyxl.Workbook()
+    book.create_sheet("Rows")
+    told = rows(prompts, answers)
+    for row in (list(told[0]), *(list(one.values()) for one in told)):
+        book["Rows"].append(row)
+    book.save(folder / "rows.xlsx")
+    return {"data": folder / "rows.xlsx", "sheet": "Rows"}
+
+
+def columnar(folder, prompts, answers):
+    parquet.write_table(pyarrow.Table.from_pylist(rows(prompts, answers)), folder / "rows.parquet")
+    return {"data": folder / "rows.parquet"}
+
+
+def database(folder, prompts, answers):
+    told = rows(prompts, answers)
+    names = ", ".join(told[0])
+    with sqlite3.connect(folder / "rows.db") as made:
+        made.execute(
+            f"CREATE TABLE rows (number INTEGER PRIMARY KEY, {', '.join(f'{n} TEXT' for n in told[0])})"
+        )
+        marks = ", ".join("?" for _ in told[0])
+        made.executemany(
+            f"INSERT INTO rows ({names}) VALUES ({marks})", [tuple(one.values()) for one in told]
+        )
+    made.close()
+    return {"sql": f"sqlite:///{folder}/rows.db", "query": f"SELECT {names} FROM rows ORDER BY number"}
+
+
+def documents(folder, prompts, answers):
+    for number, prompt in enumerate(prompts):
+        (folder / f"{number:04}.txt").write_text(prompt, encoding="utf-8")
+    if answers is not None:
+        told = "".join(f"{number:04}.txt,{answer}\n" for number, answer in enumerate(answers))
+        (folder / "answers.csv").write_text(f"file,answer\n{told}")
+    return {"data": folder}
+
+
+def talks(prompts, answers, name, mark, body, who):
+    """Conversations of one question and its answer, if there is one."""
+    for place, prompt in enumerate(prompts):
+        last = [{mark: who[1], body: answers[place]}] if answers is not None else []
+        yield {name: [{mark: who[0], body: prompt}, *last]}
+
+
+def openai(folder, prompts, answers):
+    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    return put(folder, "talks.jsonl", as_lines(list(told)))
+
+
+def sharegpt(folder, prompts, answers):
+    told = talks(prompts, answers, "conversations", "from", "value", ("human", "gpt"))
+    return put(folder, "talks.json", json.dumps(list(told)))
+
+
+def cells(folder, prompts, answers):
+    """Conversations in the cells of a table."""
+    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    out = io.StringIO(newline="")
+    writer = csv.writer(out)
+    writer.writerows([["messages"], *([json.dumps(one["messages"])] for one in told)])
+    return put(folder, "talks.csv", out.getvalue())
+
+
+def nested(folder, prompts, answers):
+    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    parquet.write_table(pyarrow.Table.from_pylist(list(told)), folder / "talks.parquet")
+    return {"data": folder / "talks.parquet"}
+
+
+def renamed(folder, prompts, answers, names, value=lambda prompt: prompt):
+    told = [
+        {new: value(one[old]) if old == "prompt" else one[old] for old, new in names.items() if old in one}
+        for one in rows(prompts, answers)
+    ]
+    return put(folder, "pairs.jsonl", as_lines(told))
+
+
+def alpaca(folder, prompts, answers):
+    return renamed(folder, prompts, answers, {"prompt": "instruction", "answer": "output"})
+
+
+def completion(folder, prompts, answers):
+    return renamed(folder, prompts, answers, {"prompt": "prompt", "answer": "completion"})
+
+
+def preference(folder, prompts, answers):
+    """The prompt as a list of messages, as Hugging Face's trainers have it."""
+    names = {"prompt": "prompt", "answer": "completion"}
+    return renamed(folder, prompts, answers, names, lambda prompt: [{"role": "user", "content": prompt}])
+
+
+FORMS = {
+    "jsonl": Form("jsonl", jsonl),
+    "jsonl.gz": Form("jsonl", gz),
+    "zst": Form("jsonl", zst),
+    "list in one line": Form("listed", listed),
+    "list in lines": Form("listed", spread),
+    "csv": Form("delimited", comma),
+    "csv in cp1252": Form("delimited", western),
+    "csv with bars": Form("delimited", bars),
+    "tabs in utf-16": Form("delimited", tabs),
+    "xlsx": Form("workbook", workbook),
+    "parquet": Form("parquet", columnar),
+    "database": Form("database", database),
+    "documents": Form("documents", documents),
+    "messages": Form("jsonl", openai),
+    "sharegpt": Form("listed", sharegpt),
+    "messages in cells": Form("delimited", cells),
+    "messages in parquet": Form("parquet", nested),
+    "alpaca": Form("jsonl", alpaca),
+    "completion": Form("jsonl", completion),
+    "prompt of messages": Form("jsonl", preference),
+}
