@@ -151,14 +151,14 @@ def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_wit
             "messages": [
                 {"role": "system", "content": "Which line?"},
                 {"role": "user", "content": row["prompt"]},
-                {"role": "assistant", "content": "Is that all?"},
+                {"role": "assistant", "content": "Hail?"},
                 {"role": "user", "content": "Yes."},
                 {"role": "assistant", "content": row["answer"]},
             ]
         }
         for row in tiny.labels()
     ]
-    made = make(tmp_path, bases.encoder, rows)
+    made = make(tmp_path, bases.encoder, rows, epochs=40)
     card = Store(made.home).get("tiny")
     assert card.system == "Which line?" and len(set(made.answers)) > 1
     measured = dict(zip(made.prompts, made.answers, strict=True))
