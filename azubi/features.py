@@ -13,7 +13,7 @@ import torch
 from azubi.base import attention, device
 from azubi.base.model import Base
 from azubi.base.opening import open_base
-from azubi.base.probe import use_threads
+from azubi.base.probe import faster, use_threads
 from azubi.data.example import Turn
 from azubi.data.template import encode_plain
 from azubi.tell import Tell, silent
@@ -34,10 +34,12 @@ def frozen_features(
     base: str = "minilm",
     tell: Tell = silent,
     threads: int | None = None,
+    quick: bool = False,
 ) -> Callable[[Sequence[str]], Matrix]:
     """What turns texts into vectors of length 1, [texts, hidden]; in memory are that matrix and one batch.
 
     `base` is an encoder; `tell` hears how many of how many texts are done. Equal texts are read once.
+    `quick`: in bfloat16 where the processor is faster with it; the cosine of a text's two vectors is 0.9999.
 
     Raises, when it is first asked:
         BaseModelError: the base is not here.
@@ -48,7 +50,8 @@ def frozen_features(
         if not reader:
             device.use()
             use_threads(threads)
-            reader.append(_Reader(open_base(base, home)))
+            dtype = faster(torch.get_num_threads()) if quick else torch.float32
+            reader.append(_Reader(open_base(base, home), dtype))
         return reader[0].read(texts, tell)
 
     return features
@@ -57,10 +60,10 @@ def frozen_features(
 class _Reader:
     """An encoder in memory."""
 
-    def __init__(self, base: Base) -> None:
+    def __init__(self, base: Base, dtype: torch.dtype) -> None:
         self._base = base
-        form = attention.fitting(base.family, torch.float32)
-        self._trunk = Trunk(base, base.load(form, torch.float32), [base.layers], torch.float32)
+        form = attention.fitting(base.family, dtype)
+        self._trunk = Trunk(base, base.load(form, dtype), [base.layers], dtype)
         self._longest = min(LONGEST, base.context)
 
     @torch.inference_mode()

@@ -63,7 +63,7 @@ def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Featur
             from azubi.features import frozen_features
 
         try:
-            return frozen_features(home, tell=tell, threads=recipe.threads)(texts)
+            return frozen_features(home, tell=tell, threads=recipe.threads, quick=True)(texts)
         except BaseModelError:
             return spelling_features(texts)
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 _SURE = 0.1
 """From this share of a stage on, what was measured in it counts alone."""
+_TELLING = 20.0
+"""Seconds from which on a stage says as much of the later ones as it ever does: half."""
 _AT_ONCE = 1.01
 """Reports up to so many times the moment of the first came together with it: a batch ends all at once."""
 
@@ -82,7 +84,8 @@ class Outlook:
         self._done.add(stage)
         planned = self._planned.get(stage, 0.0)
         if planned > 1 and spent > 1:
-            self._factor = 0.5 * self._factor + 0.5 * spent / planned
+            trust = min(0.5, planned / _TELLING)
+            self._factor = (1 - trust) * self._factor + trust * spent / planned
 
 
 class Pace:

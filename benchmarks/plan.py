@@ -1,10 +1,12 @@
 """How near `azubi plan` comes to what then happens, on three recipes.
 
-    python benchmarks/plan.py --folder DIR [triage intake banking77] [--table]
+    python benchmarks/plan.py --folder DIR [triage intake banking77 tiny] [--table]
 
 For each recipe `azubi plan` is run, and then `azubi tune`, each in a process and both in one home of its own,
 as a person would. What was planned for trunk, an epoch, training, evaluation, the whole, memory and disk
 is set beside what it took; where training ended early, the plan is taken for the epochs that were made.
+The time left that the run shows when a tenth and a half of each stage are over is set beside how long the
+run then still takes. `tiny` only shows that the script works.
 Results lie in .bench/results/plan, one file a recipe; --table shows those that are there. The limits
 keep each recipe to a few minutes on one core.
 """
@@ -16,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from benchmarks.data import SHARED
 from benchmarks.machine import ROOT
 
 RESULTS = ROOT / ".bench" / "results" / "plan"
+SHARES = (0.1, 0.5)
 BOUND = 0.25
 """What the plan may be off by."""
 
@@ -37,7 +41,7 @@ class Job:
     arguments: tuple[str, ...]
 
 
-def jobs(folder: Path) -> list[Job]:
+def jobs(folder: Path, tiny: bool = False) -> list[Job]:
     """The three recipes, on data below `folder`; those whose data are not there are left out."""
     notes = folder / "notes"
     if not notes.is_dir():
@@ -47,6 +51,8 @@ def jobs(folder: Path) -> list[Job]:
         Job("triage", (*_recipe("triage", notes), "--limit", "900", "--epochs", "4")),
         Job("intake", (*_recipe("intake", notes), "--limit", "240", "--test-limit", "40", "--epochs", "2")),
     ]
+    if tiny:
+        found.append(Job("tiny", (*_recipe("triage", notes), "--limit", "300", "--epochs", "2")))
     if (train := SHARED / "banking77_train.csv").is_file():
         test = str(SHARED / "banking77_test.csv")
         columns = ("--prompt", "text", "--answer", "category")
@@ -71,7 +77,32 @@ def measured(job: Job, folder: Path) -> dict[str, Any]:
     _azubi("tune", *job.arguments, "--home", str(home), "--quiet")
     (run,) = _azubi("runs", "--home", str(home))["runs"]
     told = _azubi("runs", "show", run["run"], "--home", str(home))
-    return {"plan": plan, "epochs": len(told["epochs"]), "run": told["plan"]} | _against(plan, told)
+    log = (home / "runs" / run["run"] / "events.jsonl").read_text().splitlines()
+    fewer = (plan["epochs"] - len(told["epochs"])) * plan["epoch"]
+    left = time_left([json.loads(line) for line in log], fewer)
+    found = {"plan": plan, "epochs": len(told["epochs"]), "run": told["plan"], "left": left}
+    return found | _against(plan, told)
+
+
+def time_left(events: Sequence[dict[str, Any]], fewer: float = 0.0) -> dict[str, list[float]]:
+    """The time left as [shown, true], when `SHARES` of each stage that shows it were over.
+
+    What is shown counts down from the last that was told. `fewer`: seconds of epochs that were left out.
+    """
+    ended = next(event["elapsed"] for event in reversed(events) if event["kind"] == "run_ended")
+    told = [event for event in events if event["kind"] == "progress" and event["left"] is not None]
+    begins = [event for event in events if event["kind"] == "stage_started"]
+    found = {}
+    for begin, end in pairwise([*begins, {"elapsed": ended}]):
+        stage, began, took = begin["stage"], begin["elapsed"], end["elapsed"] - begin["elapsed"]
+        for share in SHARES:
+            now = began + share * took
+            last = [event for event in told if event["elapsed"] <= now]
+            if last:
+                shown = last[-1]["left"] - (now - last[-1]["elapsed"])
+                shown -= fewer if stage in ("trunk", "tail") else 0.0
+                found[f"{stage}, {share:.0%} over"] = [max(0.0, shown), ended - now]
+    return found
 
 
 def _against(plan: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
@@ -108,10 +139,14 @@ def _azubi(*arguments: str) -> Any:
 def table() -> str:
     """The stored results, as `planned → took (ratio)`."""
     stored = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    names = list(dict.fromkeys(name for one in stored.values() for name in one["planned"]))
-    lines = [f"| | {' | '.join(stored)} |", f"|---|{'---|' * len(stored)}"]
-    for name in names:
-        cells = [_cell(name, one["planned"].get(name)) for one in stored.values()]
+    return "\n\n".join(_rows(stored, part) for part in ("planned", "left"))
+
+
+def _rows(stored: dict[str, Any], part: str) -> str:
+    parts = {name: one.get(part, {}) for name, one in stored.items()}
+    lines = [f"| {part} | {' | '.join(stored)} |", f"|---|{'---|' * len(stored)}"]
+    for name in dict.fromkeys(name for one in parts.values() for name in one):
+        cells = [_cell(name, one.get(name)) for one in parts.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -139,7 +174,7 @@ def main(given: Sequence[str] | None = None) -> int:
     if asked.folder is None:
         parser.error("--folder is needed")
     RESULTS.mkdir(parents=True, exist_ok=True)
-    for job in jobs(asked.folder):
+    for job in jobs(asked.folder, tiny="tiny" in asked.names):
         if not asked.names or job.name in asked.names:
             found = measured(job, asked.folder)
             told = json.dumps(found, indent=1)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from azubi.errors import BaseModelError
 from azubi.features import LONGEST, frozen_features
@@ -35,6 +36,15 @@ def test_long_texts_are_cut_and_progress_is_told(bases, home):
     np.testing.assert_allclose(*features([start, start + "roof"]), atol=1e-5)
     assert told[-1] == (2, 2)
     assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
+def test_what_only_has_to_be_quick_takes_the_faster_format(bases, home, monkeypatch, faster):
+    monkeypatch.setattr("azubi.features.faster", lambda threads: faster)
+    exact = frozen_features(home, str(bases.encoder), threads=1)(TEXTS)
+    quick = frozen_features(home, str(bases.encoder), threads=1, quick=True)(TEXTS)
+    assert (exact * quick).sum(1).min() > 0.999
+    assert np.array_equal(exact, quick) == (faster == torch.float32)
 
 
 def test_the_base_is_opened_when_it_is_first_asked(home):

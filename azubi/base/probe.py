@@ -65,8 +65,18 @@ def has_bfloat16(threads: int) -> bool:
 
     So great a difference shows in a glance: `ask` need not wait for a measurement.
     """
-    speeds = (matmul_speed(kind, threads, _GLANCE) for kind in (torch.bfloat16, torch.float32))
-    return next(speeds) > 0.5 * next(speeds)
+    return _advantage(threads) > 0.5
+
+
+def faster(threads: int) -> torch.dtype:
+    """bfloat16 where it pays, else float32, as a glance shows: for what only has to be quick."""
+    return torch.bfloat16 if _advantage(threads) > _WORTH else torch.float32
+
+
+def _advantage(threads: int) -> float:
+    """How many times faster than float32 bfloat16 is, at a glance."""
+    half, full = (matmul_speed(kind, threads, _GLANCE) for kind in (torch.bfloat16, torch.float32))
+    return half / full
 
 
 def use_threads(threads: int | None) -> None:

@@ -95,3 +95,9 @@ def test_a_glance_is_enough_to_tell_native_bfloat16(monkeypatch):
     assert probe.has_bfloat16(1)
     probe._remembered_speed.cache_clear()
     assert len(glances) == 2 and sum(glances) < 0.1
+
+
+@pytest.mark.parametrize("bfloat16, dtype", [(129.0, torch.float32), (131.0, torch.bfloat16)])
+def test_at_a_glance_too_bfloat16_is_taken_only_where_it_pays(speeds, bfloat16, dtype):
+    speeds(100.0, bfloat16)
+    assert probe.faster(1) == dtype
