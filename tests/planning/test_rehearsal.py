@@ -130,6 +130,18 @@ def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank,
     assert found[0] == found[1]
 
 
+def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
+    shares = []
+    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
+    monkeypatch.setattr(
+        stage, "rehearse", lambda *given: shares.append(given[-1]) or rehearsal.rehearse(*given)
+    )
+    forecast(made(), home)
+    events = list(run(made(), home))
+    assert shares[0] == 1.0 and 0 < shares[1] < 0.5
+    assert only(events, ev.Planned).forecast.measured > 0
+
+
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
 def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, made, home):
     halves, rehearse = prepared(made(base, task, depth), home)
