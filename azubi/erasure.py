@@ -18,9 +18,9 @@ from azubi import activations, files
 from azubi import events as ev
 from azubi.data.personal.keeping import KeyFile, Map
 from azubi.data.personal.standins import Pair
-from azubi.data.side import Side
+from azubi.data.side import Part, Side
 from azubi.data.versions.manifest import Manifest
-from azubi.data.versions.row import Part, Row, to_json
+from azubi.data.versions.row import Row, to_json
 from azubi.dataroom.erased import Erased, Erasure, Learner
 from azubi.dataroom.versions import Versions, now
 from azubi.errors import UnknownData

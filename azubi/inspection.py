@@ -5,7 +5,8 @@ vectors or tokens. Knows nothing of how a check is shown.
 """
 
 import re
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from azubi import defaults
 from azubi.base import catalog
 from azubi.data import prime as primes
-from azubi.data.checking.check import Check, check_recipe
+from azubi.data.checking.check import CHECKS, Check, Checker, check_recipe
 from azubi.data.checking.subject import Tokens
 from azubi.data.contract import Task
 from azubi.data.example import Example
+from azubi.data.side import Part
+from azubi.data.splitting import Split
 from azubi.data.suspects import Features, spelling_features
 from azubi.errors import BaseModelError
 from azubi.importing import importing
@@ -31,6 +34,7 @@ def inspect(
     home: Path,
     *,
     folder: Path | None = None,
+    checks: Sequence[Checker] = CHECKS,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
@@ -47,9 +51,30 @@ def inspect(
         recipe,
         folder=folder or place(recipe, home),
         tokens_for=lambda task: _tokens(recipe, task, home),
+        checks=checks,
         features=_features(recipe, home, hear),
+        split=lambda parts: _split(recipe, home, parts),
         hear=hear,
     )
+
+
+def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]]) -> Split:
+    """The split of a run: of the same rows, by what earlier runs in this home settled."""
+    from azubi import material
+    from azubi.data.versions.row import rows_of, version_of
+    from azubi.runs import unwritten
+    from azubi.stages.sitting import Sitting
+    from azubi.stages.withholding import withheld
+
+    with tempfile.TemporaryDirectory() as folder:
+        sitting = Sitting(home, unwritten(recipe.name, Path(folder)), 0.0, plan_only=True)
+        working = withheld(sitting, recipe, {name: tuple(examples) for name, examples in parts.items()})
+        while True:
+            try:
+                next(working)
+            except StopIteration as done:
+                rows = rows_of(done.value)
+                return material.parted(home, version_of(rows), rows, recipe).split
 
 
 def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:

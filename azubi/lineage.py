@@ -55,7 +55,8 @@ def check_unseen(card: Card, home: Path, test: Sequence[Example]) -> tuple[str, 
 
 def _check(card: Card, learner: str, learned: Sequence[Example], asked: dict[str, str]) -> None:
     taught = {question(one.prompt): one.prompt for one in learned}
-    neighbours = Neighbours(taught | asked)
+    both = taught | asked
+    neighbours = Neighbours(both, apart=len(both))
     for name in taught:
         neighbours.put(name, "train")
     known = [name for name in asked if name in taught or "train" in neighbours.sides(name)]

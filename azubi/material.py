@@ -4,24 +4,25 @@ A run parts its examples through here, and a proof finds the same parts again. K
 nothing of models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from azubi.data import prime as primes
 from azubi.data import splitting
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.rules.derivation import Derivation
-from azubi.data.settling import question
-from azubi.data.side import Side
+from azubi.data.settling import Settled
+from azubi.data.side import Part, Side
 from azubi.data.splitting import Split
 from azubi.data.versions.manifest import split_name
-from azubi.data.versions.row import Part, Row
+from azubi.data.versions.row import Row
 from azubi.dataroom.versions import Versions
 from azubi.errors import CorruptFile, UnknownData
 from azubi.package.card import Card
 from azubi.settings import Recipe
+
+_APART: Mapping[Side, Part] = {"test": "test_data", "validation": "validation_data"}
 
 
 @dataclass(frozen=True)
@@ -41,33 +42,30 @@ def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Mat
     Raises:
         SettingError, DataError: see `splitting.split`.
     """
-    system = primes.shared_system([row.example for row in rows])
-    plain = [row.plain if system is not None else row.example for row in rows]
+    given = sides_given(recipe)
+    parts: dict[Part, list[Example]] = {name: [] for name in _named(recipe)}
+    for row in rows:
+        if row.part in parts:
+            parts[row.part].append(row.example)
+    name, follows = split_name(recipe.split, recipe.seed, given), ""
 
-    def part(name: Part) -> list[Example]:
-        return [one for one, row in zip(plain, rows, strict=True) if row.part == name]
+    def earlier(asked: set[str]) -> Settled:
+        nonlocal follows
+        settled, follows = Versions(home).earlier(version, name, asked)
+        return settled
 
-    examples, given = part("data"), sides_given(recipe)
-    asked = {question(one.prompt) for one in examples}
-    name = split_name(recipe.split, recipe.seed, given)
-    earlier, follows = Versions(home).earlier(version, name, asked)
-    split = splitting.split(
-        examples,
-        recipe.split,
-        recipe.seed,
-        test_given=part("test_data") if "test" in given else None,
-        validation_given=part("validation_data") if "validation" in given else None,
-        earlier=earlier,
-        limit=recipe.limit,
-        test_limit=recipe.test_limit,
-    )
+    system, split = splitting.parted(parts, recipe, earlier)
     return Material(system, split, follows)
 
 
 def sides_given(recipe: Recipe) -> tuple[Side, ...]:
     """The sides for which the recipe names a file of their own."""
-    apart: dict[Side, Path | None] = {"test": recipe.test_data, "validation": recipe.validation_data}
-    return tuple(side for side, path in apart.items() if path is not None)
+    named = _named(recipe)
+    return tuple(side for side, part in _APART.items() if part in named)
+
+
+def _named(recipe: Recipe) -> tuple[Part, ...]:
+    return ("data", *(part for part in _APART.values() if getattr(recipe, part) is not None))
 
 
 def taught(split: Split, contract: Contract) -> Split:

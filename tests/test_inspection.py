@@ -11,8 +11,12 @@ from azubi.base import catalog
 from azubi.base.opening import open_base
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import check
+from azubi.data.checking.sides import small_sides
 from azubi.errors import BaseModelError
+from azubi.runs import unwritten
 from azubi.settings import Recipe
+from azubi.stages.data import keep, prepare
+from azubi.stages.sitting import Sitting
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +37,15 @@ def recipe(file, **more):
     return Recipe.model_validate({"data": file, "prompt": "text", "answer": "label", **more})
 
 
+def done(working):
+    """What a stage returns at its end."""
+    while True:
+        try:
+            next(working)
+        except StopIteration as end:
+            return end.value
+
+
 def of_kind(found, kind):
     return next(one for one in found.findings if one.kind == kind)
 
@@ -45,6 +58,45 @@ def test_lengths_are_those_that_training_meets(letters, home, bases, kind):
     assert told["longest"] > told["median"] > 5
     assert told["reads"] > 0
     assert found.level == ("error" if told["longest"] > told["reads"] else "warning")
+
+
+def claims(file, count, footer, first=0):
+    """Claims of a few policies on a few days, some nearly the same, with text that all share."""
+    rows = ["text,label,policy,day"]
+    for n in range(first, first + count):
+        words = " ".join(f"w{n - n % 4 if n % 5 == 1 else n}x{place}" for place in range(12))
+        told = f"Please sort this claim into a line: {words} IBAN DE89370400440532013000 {n}. {footer}"
+        rows.append(f"{told},{'motor' if n % 3 else 'home'},P{n % 61},2025-{n % 12 + 1:02}-01")
+    file.write_text("\n".join(rows) + "\n")
+    return file
+
+
+WAYS = {
+    "by prompt": {},
+    "stratified": {"split": {"stratify": True, "test": 0.3}},
+    "by group": {"split": {"by": "group"}, "group": "policy"},
+    "by time": {"split": {"by": "time"}, "time": "day"},
+    "masked": {"personal_data": "mask"},
+    "with stand-ins": {"personal_data": "pseudonym"},
+    "with a limit": {"limit": 60, "test_limit": 9},
+    "with a test": {"test_data": 40},
+    "with test and validation": {"test_data": 60, "validation_data": 40},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_split_that_is_shown_is_the_one_of_the_run(way, tmp_path, home):
+    footer = "Sent by Anna Blum with kind regards from all of us at the office in Kassel"
+    more = dict(WAYS[way])
+    for first, name in enumerate(("test_data", "validation_data"), start=3):
+        if name in more:
+            more[name] = claims(tmp_path / f"{name}.csv", more[name], f"{name} {footer}", first * 100)
+    for seed, count in enumerate((120, 170, 240)):  # later ones keep to what the earlier ones settled
+        wanted = recipe(claims(tmp_path / "claims.csv", count, footer), **more, seed=seed % 2)
+        sitting = Sitting(home, unwritten("claims", tmp_path), 0.0)
+        data = done(prepare(sitting, wanted, {}))
+        assert inspection.inspect(wanted, home, checks=[small_sides]).split == data.counts
+        keep(data, home)
 
 
 def test_page_and_rejected_rows_lie_below_home_and_the_same_check_in_the_same_place(letters, home, bases):

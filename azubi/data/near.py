@@ -128,8 +128,11 @@ class Neighbours:
     change nothing, once there are 64.
     """
 
-    def __init__(self, texts: Mapping[str, str], threshold: float = NEAR) -> None:
-        """All texts by their names, in their order; none of them stands on a side yet."""
+    def __init__(self, texts: Mapping[str, str], threshold: float = NEAR, apart: int = 0) -> None:
+        """All texts by their names, in their order; none of them stands on a side yet.
+
+        The first `apart` of them are there in any case; what they share is told from them alone.
+        """
         self._threshold = threshold
         self._texts = list(texts.values())
         self._rows = {name: row for row, name in enumerate(texts)}
@@ -137,7 +140,8 @@ class Neighbours:
         """Of each text the sides on which it was put, a bit each."""
         self._begin = self._end = 0
         """The texts of the stage that was prepared last."""
-        self._shared = SharedText()
+        self._apart = apart
+        self._shared = SharedText.of(self._texts[:apart])
         self._rests: list[str] = []
         """What is left of each text without what it shares with many."""
         self._parts: list[tuple[U32, I64]] = []
@@ -152,6 +156,15 @@ class Neighbours:
     def sides(self, name: str) -> frozenset[Side]:
         """The sides on which nearly the same text was put."""
         return _NAMED[self._bits(name)]
+
+    def before(self, name: str) -> str:
+        """The first text before this one that it is nearly equal to and that was put on a side."""
+        row = self._rows[name]
+        self._reach(row)
+        own = self._of_row[row]
+        near = np.append(self._near[self._links[own] : self._links[own + 1]], own)
+        rows = np.flatnonzero(np.isin(self._of_row[:row], near) & (self._there[:row] > 0))
+        return self._texts[int(rows[0])]
 
     def rest(self, name: str) -> str:
         """What is left of a text without what it shares with many, `normalised`."""
@@ -169,13 +182,14 @@ class Neighbours:
 
     def _reach(self, row: int) -> None:
         while row >= self._end:
-            self._begin, self._end = self._end, min(max(_FIRST, 2 * self._end), len(self._texts))
+            ahead = max(_FIRST, 2 * (self._end - self._apart))
+            self._begin, self._end = self._end, min(self._apart + ahead, len(self._texts))
             self._prepare()
 
     def _prepare(self) -> None:
         """Compare all texts up to the end of the stage, by what those before it share."""
         known = self._begin or self._end
-        shared = self._shared | SharedText.of(self._texts[:known])
+        shared = self._shared | SharedText.of(self._texts[self._apart : known])
         new = list(map(shared.without, self._texts[self._begin : self._end]))
         self._rests += new  # those before keep the one by which they were placed
         if shared is not self._shared:

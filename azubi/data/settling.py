@@ -17,7 +17,7 @@ from hashlib import blake2b
 from azubi.data.boilerplate import normalised
 from azubi.data.example import Example
 from azubi.data.near import Neighbours
-from azubi.data.side import Side
+from azubi.data.side import SIDES, Side
 from azubi.settings import SplitSettings
 
 _WHOLE = 1 << 64
@@ -66,11 +66,15 @@ class Settling:
         """`given`: the sides that are given, which take none of the examples."""
         self.moved = 0
         """Questions that went to another side than their own, to where nearly the same stands."""
+        self.tied = 0
+        """Questions that have nearly the same before them, on whatever side."""
+        self.alike: tuple[str, str] | None = None
+        """The first of these that could not stand on its own side, and the one before it."""
         self._how, self._seed, self._earlier, self._given = how, seed, earlier, given
         self._examples, self._order = examples, self._ordered(examples)
-        apart = [one for side in ("test", "validation") for one in given.get(side, ())]
-        asked = [*apart, *(examples[at] for at in self._order)]
-        self._neighbours = Neighbours({question(one.prompt): one.prompt for one in asked})
+        apart = {question(one.prompt): one.prompt for side in SIDES for one in given.get(side, ())}
+        asked = {question(one.prompt): one.prompt for one in (examples[at] for at in self._order)}
+        self._neighbours = Neighbours(apart | asked, apart=len(apart))
         self._sides: dict[str, Side | None] = {}
         """Of each question that was met; None if it was left out."""
         self._groups: dict[str, Side] = {}
@@ -117,9 +121,13 @@ class Settling:
         own = self._own(one, name)
         if name in self._sides:  # asked before, in another group or at another time
             return own if own == self._sides[name] else None
-        side = self._beside(own, name)
-        self._put(name, side)
+        near = self._neighbours.sides(name)
+        side = self._beside(own, name, near)
+        self.tied += bool(near)
         self.moved += side not in (own, None)
+        if side != own and self.alike is None:
+            self.alike = self._neighbours.before(name), one.prompt
+        self._put(name, side)
         return side
 
     def _put(self, name: str, side: Side | None) -> None:
@@ -127,9 +135,8 @@ class Settling:
             self._neighbours.put(name, side)
         self._sides[name] = side
 
-    def _beside(self, own: Side, name: str) -> Side | None:
-        """Where a question goes, given those nearly the same: to them, or nowhere."""
-        near = self._neighbours.sides(name)
+    def _beside(self, own: Side, name: str, near: Set[Side]) -> Side | None:
+        """Where a question goes, given the sides of those nearly the same: to them, or nowhere."""
         if near & self._given.keys():
             return None
         if name in self._earlier.sides:

@@ -4,3 +4,6 @@ from typing import Literal, get_args
 
 Side = Literal["train", "validation", "test"]
 SIDES: tuple[Side, ...] = get_args(Side)
+
+Part = Literal["data", "test_data", "validation_data"]
+"""The setting that named where examples came from."""

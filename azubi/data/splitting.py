@@ -4,17 +4,25 @@ Equal prompts, and those that are nearly equal, never stand on two sides of the 
 old ones: see `settling`. Knows nothing of files, versions or tasks.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from azubi.data.boilerplate import normalised
+from azubi.data.checking.words import differing, share
 from azubi.data.example import Example
+from azubi.data.prime import shared_system, strip_system
 from azubi.data.settling import Settled, Settling, hashed, placed, question
-from azubi.data.side import SIDES, Side
+from azubi.data.side import SIDES, Part, Side
 from azubi.errors import DataError, SettingError
-from azubi.settings import SplitSettings
+from azubi.settings import Recipe, SplitSettings
 
-__all__ = ["Settled", "Split", "normalised", "place", "question", "sample", "split"]
+HANDFUL = 20
+"""Examples of a side from which on its figures begin to tell something."""
+_MOSTLY = 0.3
+"""Share of the prompts that are like others from which on it is they that keep a side empty."""
+
+__all__ = ["Settled", "Split", "normalised", "parted", "place", "question", "sample", "split"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,10 @@ class Split:
     """Examples left out because the same or nearly the same prompt stands on another side."""
     moved: int = 0
     """Prompts that went to another side than their own, to where nearly the same stands."""
+    tied: int = 0
+    """Prompts that have nearly the same before them; they stand together, or are left out."""
+    alike: tuple[str, str] | None = None
+    """Two prompts that are nearly the same, the second one for that not where it would stand by itself."""
     untimed: int = 0
     """Examples that do not tell when they happened, if split by time; they are learned from."""
     whole: Mapping[Side, int] = field(default_factory=dict)
@@ -82,12 +94,41 @@ def split(
         duplicates=len(examples) - len(unique),
         overlapping=sides.count(None) + len(validation_given or ()) - len(validation),
         moved=work.moved,
+        tied=work.tied,
+        alike=work.alike,
         untimed=sum(not one.time for one in unique) if how.by == "time" else 0,
         settled=work.settled,
     )
-    _check(parts, len(examples))
+    _check(parts, how, len(examples))
     parts = replace(parts, whole={side: len(getattr(parts, side)) for side in SIDES})
-    return _limited(parts, limit, test_limit, seed)
+    return _limited(parts, how, limit, test_limit, seed)
+
+
+def parted(
+    parts: Mapping[Part, Sequence[Example]],
+    recipe: Recipe,
+    earlier: Callable[[set[str]], Settled] = lambda _: Settled(),
+) -> tuple[str | None, Split]:
+    """Part what the settings of a recipe name, without the system message that all share, if there is one.
+
+    `earlier` gives what was settled of some questions, by their names. Whoever checks data, plans, or trains
+    parts them through here.
+
+    Raises:
+        SettingError, DataError: see `split`.
+    """
+    system = shared_system([one for examples in parts.values() for one in examples])
+    plain = {name: strip_system(rows) if system is not None else tuple(rows) for name, rows in parts.items()}
+    return system, split(
+        plain["data"],
+        recipe.split,
+        recipe.seed,
+        test_given=plain.get("test_data"),
+        validation_given=plain.get("validation_data"),
+        earlier=earlier({question(one.prompt) for one in plain["data"]}),
+        limit=recipe.limit,
+        test_limit=recipe.test_limit,
+    )
 
 
 def place(example: Example, seed: int = 0) -> float:
@@ -128,26 +169,48 @@ def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
         )
 
 
-def _check(parts: Split, given: int) -> None:
-    sizes = {"train": len(parts.train), "validation": len(parts.validation), "test": len(parts.test)}
+def _check(parts: Split, how: SplitSettings, given: int) -> None:
+    sizes = {side: len(getattr(parts, side)) for side in SIDES}
     if not all(sizes.values()):
-        left_out = parts.duplicates + parts.overlapping
-        less = f", {left_out:,} of them left out as repeated," if left_out else ""
+        less = [f"{parts.duplicates:,} repeat another one"] if parts.duplicates else []
+        if parts.overlapping:
+            less.append(f"{parts.overlapping:,} ask the same or nearly the same as one on another side")
+        left_out = f" (left out: {'; '.join(less)})" if less else ""
         named = ", ".join(f"{size:,} for {side}" for side, size in sizes.items())
         raise DataError(
-            f"{given:,} examples{less} give {named}: each needs at least 1.",
-            "Bring more examples (a few hundred are a good start), or raise split.test or split.validation.",
+            f"{given:,} examples give {named}{left_out}: each needs at least 1.", remedy(parts, how, given)
         )
     answers = {example.answer for example in parts.train}
     if len(answers) < 2:
+        others = {example.answer for side in (parts.validation, parts.test) for example in side} - answers
         raise DataError(
             f"All {len(parts.train):,} training examples have the same answer, {min(answers)[:60]!r}: "
             "there is nothing to learn.",
-            "Bring more examples, with at least two different answers.",
+            remedy(parts, how, given) if others else "Bring examples with at least two different answers.",
         )
 
 
-def _limited(parts: Split, limit: int | None, test_limit: int | None, seed: int) -> Split:
+def remedy(parts: Split, how: SplitSettings, given: int) -> str:
+    """What helps if a side is empty, or holds a handful."""
+    if parts.alike and parts.tied >= _MOSTLY * (given - parts.duplicates):
+        first, second = differing(*parts.alike)
+        return (
+            f"{parts.tied:,} prompts are nearly the same as one before them and stand beside it, such "
+            f"as {first} and {second}. Bring prompts that differ more; another column may tell them apart."
+        )
+    if how.by == "time":
+        return "The split goes by time: choose an earlier split.cutoff, or leave it out; or split by prompt."
+    if how.by == "group":
+        return "Each group stands on one side as a whole: bring more groups, or set split.by to prompt."
+    enough = math.ceil(HANDFUL / min(how.test, how.validation))
+    return (
+        f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(how.validation)} for "
+        f"the validation are at least {HANDFUL} each. Or name files of your own for them (--test-data, "
+        "--validation-data)."
+    )
+
+
+def _limited(parts: Split, how: SplitSettings, limit: int | None, test_limit: int | None, seed: int) -> Split:
     train, validation, test = parts.train, parts.validation, parts.test
     if limit is not None and limit < len(train) + len(validation):
         part = max(1, round(limit * len(validation) / (len(train) + len(validation))))
@@ -156,5 +219,5 @@ def _limited(parts: Split, limit: int | None, test_limit: int | None, seed: int)
     if test_limit is not None:
         test = sample(test, test_limit, seed)
     result = replace(parts, train=train, validation=validation, test=test)
-    _check(result, len(parts.train) + len(parts.validation))
+    _check(result, how, len(parts.train) + len(parts.validation))
     return result

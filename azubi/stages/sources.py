@@ -13,7 +13,7 @@ from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.personal import policy
 from azubi.data.reading import Reading, Rejected, Source, no_record, read_source, without
-from azubi.data.versions.row import Part
+from azubi.data.side import Part
 from azubi.errors import DataError
 from azubi.settings import Recipe
 from azubi.stages.context import Fault, fault_of

@@ -42,12 +42,13 @@ def _unerased(sitting: Sitting, parts: Parts) -> Generator[ev.Event, None, Parts
 def _hidden(sitting: Sitting, recipe: Recipe, parts: Parts) -> Generator[ev.Event, None, Parts]:
     """Carry out what the recipe says about personal data, under one key for all sides."""
     together = tuple(one for examples in parts.values() for one in examples)
-    # A plan makes no key and no map: its stand-ins are thrown away.
-    file = KeyFile(recipe.personal_key) if recipe.personal_key and not sitting.plan_only else None
+    # A plan or a check makes no key and no map: its stand-ins are thrown away.
+    path, kept = recipe.personal_key, not sitting.plan_only
+    file = KeyFile(path) if path is not None and (kept or path.exists()) else None
     rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
     if rules.changes:
         rules = replace(rules, key=file.made() if file else derived_key(together))
-    applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None)
+    applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None and kept)
     if applied.pairs:
         Map(sitting.home, rules.key).add(sorted(applied.pairs))
     if applied.tally.touched:

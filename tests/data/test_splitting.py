@@ -447,11 +447,24 @@ def test_samples_are_spread():
 
 
 def test_too_few_examples_are_counted():
-    with pytest.raises(DataError, match=r"1 examples give .*each needs at least 1"):
+    with pytest.raises(
+        DataError, match=r"1 examples give .*each needs at least 1.*Bring more examples: of 200"
+    ):
         split(many(1))
-    with pytest.raises(DataError, match=r"5 examples, 4 of them left out as repeated, give"):
+    with pytest.raises(DataError, match=r"5 examples give .* \(left out: 4 repeat another one\)"):
         split(many(1) * 5)
-    with pytest.raises(DataError, match="the same answer"):
+    with pytest.raises(DataError, match=r"the same answer.*at least two different answers"):
         split([example(f"q{n}") for n in range(60)], how())
     with pytest.raises(DataError, match="0 for test"):
         split(many(60), how(), test_given=[])
+
+
+def test_what_keeps_a_side_empty_is_named():
+    alike = [example(f"{' '.join(f'w{n}' for n in range(30))} {n}", f"a{n % 2}") for n in range(9)]
+    with pytest.raises(DataError, match=r"8 prompts are nearly the same as one .*“.* 0” and “.* \d”"):
+        split(alike, how())
+    rows = [replace(one, group="g", time="2024-01-01") for one in many(60)]
+    with pytest.raises(DataError, match="bring more groups"):
+        split(rows, how(by="group"))
+    with pytest.raises(DataError, match=r"earlier split\.cutoff"):
+        split(rows, how(by="time", cutoff="2025-01-01"))

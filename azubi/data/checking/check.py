@@ -6,7 +6,7 @@ written at the end, nothing of models, and not how a result is shown.
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,21 +33,25 @@ from azubi.data.checking.mojibake import mojibake
 from azubi.data.checking.records import schema_and_rules
 from azubi.data.checking.rejected import rejected_rows
 from azubi.data.checking.several import several_labels
+from azubi.data.checking.sides import small_sides
 from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import Refusals, Subject, Tokens
 from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.personal import policy
-from azubi.data.reading import Rejected, Source
+from azubi.data.reading import Rejected, Source, read_source, records_of
 from azubi.data.reading.documents import unread_parts
 from azubi.data.reading.reading import source as source_of
 from azubi.data.reading.styles import Undecided
+from azubi.data.side import SIDES, Part
+from azubi.data.splitting import Split, parted
 from azubi.data.suspects import Features, check_suspects, spelling_features
-from azubi.errors import DataError
+from azubi.errors import DataError, UsageError
 from azubi.settings import Recipe
 
 Checker = Callable[[Subject], Iterator[Finding]]
+Parter = Callable[[Mapping[Part, Sequence[Example]]], Split]
 _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
 
@@ -68,6 +72,7 @@ def personal_data(subject: Subject) -> Iterator[Finding]:
 
 CHECKS: tuple[Checker, ...] = (
     rejected_rows,
+    small_sides,
     contradictions,
     near_contradictions,
     leaked_prompts,
@@ -111,6 +116,9 @@ class Check(BaseModel):
     """The base in whose tokens lengths were counted."""
     counts: dict[str, int]
     """rows, examples, rejected; test_rows, test_examples and test_rejected if there is a test."""
+    split: dict[str, int] = {}
+    """Examples that a run would learn from (train), choose with (validation) and measure with (test); none if
+    they cannot be split."""
     findings: tuple[Finding, ...]
     """Errors first, then warnings, then notes."""
     rejected_file: str | None = None
@@ -153,18 +161,20 @@ def examine(
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
     features: Features = spelling_features,
     checks: Sequence[Checker] = CHECKS,
+    split: Parter | None = None,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
 
-    `hear` is told what is being done. Memory grows by some 200 bytes per example, not with the texts.
+    `split` parts examples as a run would; without it, they are parted as by a home that has met none of them.
+    `hear` is told what is being done.
 
     Raises:
         DataError: the source cannot be read, or holds no row at all.
     """
     begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
     with Intake(folder) as intake:
-        subject, found = _taken(intake, data, test, recipe, tokens_for, features, hear)
+        subject, found = _taken(intake, data, test, recipe, tokens_for, features, split, hear)
     seconds["reading"] = time.monotonic() - begun
     found += _found(subject, checks, seconds, hear)
     if recipe.personal_data in ("mask", "pseudonym"):
@@ -175,6 +185,7 @@ def examine(
         task=subject.kind,
         base=subject.tokens.base if subject.tokens else None,
         counts=_counts(subject),
+        split=_sizes(subject),
         findings=tuple(sorted(found, key=lambda one: LEVELS.index(one.level))),
         rejected_file=str(intake.rejected_file) if intake.rejected_file else None,
         page=str(folder / PAGE) if folder else None,
@@ -195,6 +206,7 @@ def _taken(
     recipe: Recipe,
     tokens_for: Callable[[Task], Tokens | None],
     features: Features,
+    split: Parter | None,
     hear: Callable[[str], None],
 ) -> tuple[Subject, list[Finding]]:
     """Read data and test, and say what the answers are, as a run does; with what there is to say of that."""
@@ -229,13 +241,15 @@ def _taken(
         refusals,
         refused,
         tokens_for,
-        recipe.split.by,
+        recipe.split,
         features,
         schema,
         recipe.derive,
         recipe.patterns,
         recipe.names,
         answer=recipe.answer,
+        parted=split or (lambda parts: parted(parts, recipe)[1]),
+        validation=partial(_validation, recipe, task),
     )
     return subject, found
 
@@ -276,6 +290,7 @@ def check_recipe(
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
     features: Features = spelling_features,
     checks: Sequence[Checker] = CHECKS,
+    split: Parter | None = None,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data that a recipe names, as the recipe reads and splits them; see `check`."""
@@ -289,6 +304,7 @@ def check_recipe(
         tokens_for=tokens_for,
         features=features,
         checks=checks,
+        split=split,
         hear=hear,
     )
 
@@ -341,13 +357,13 @@ def _found(
 def _discreet(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
     """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
     rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
-    quoted = [(one.title, *(case.text for case in one.cases), "", "") for one in found]
+    quoted = [(one.title, one.remedy, *(case.text for case in one.cases), "", "") for one in found]
     for one, treated in zip(found, policy.treat(quoted, rules, 1), strict=True):
-        title, *texts = treated.texts[: 1 + len(one.cases)]
+        title, remedy, *texts = treated.texts[: 2 + len(one.cases)]
         cases = tuple(
             case.model_copy(update={"text": text}) for case, text in zip(one.cases, texts, strict=True)
         )
-        yield one.model_copy(update={"title": title, "cases": cases})
+        yield one.model_copy(update={"title": title, "remedy": remedy, "cases": cases})
 
 
 def _note(text: str) -> Finding:
@@ -389,6 +405,21 @@ def _mixed(error: DataError) -> Finding:
         why="A specialist gives records or texts, and which of them is meant cannot be told.",
         remedy=error.remedy,
     )
+
+
+def _sizes(subject: Subject) -> dict[str, int]:
+    try:
+        return {side: len(getattr(subject.parts, side)) for side in SIDES}
+    except UsageError:
+        return {}
+
+
+def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
+    if recipe.validation_data is None:
+        return None
+    source = Source(recipe, recipe.validation_data)
+    found = read_source(source)
+    return (records_of(source, found) if task == "json" else found).examples
 
 
 def _counts(subject: Subject) -> dict[str, int]:

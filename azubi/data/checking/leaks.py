@@ -110,7 +110,7 @@ def leaked_groups(subject: Subject) -> Iterator[Finding]:
 
 
 def _groups_to_be_parted(subject: Subject) -> Iterator[Finding]:
-    if subject.by == "group":
+    if subject.split.by == "group":
         return
     counts = Counter(example.group for example in subject.examples() if example.group)
     parted = {group for group, count in counts.items() if count > 1}
@@ -124,7 +124,7 @@ def _groups_to_be_parted(subject: Subject) -> Iterator[Finding]:
         kind="leak_groups",
         level="warning",
         title=f"{some(len(parted), 'group has', 'groups have')} several rows, and the split goes by "
-        f"{subject.by}: they would stand on both sides.",
+        f"{subject.split.by}: they would stand on both sides.",
         count=len(parted),
         cases=tuple(
             Case(lines=tuple(found[:SHOWN]), text=f"group {excerpt(group, 60)}: {some(counts[group], 'row')}")

@@ -12,24 +12,24 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from azubi.data import strict_json
+from azubi.data import splitting, strict_json
 from azubi.data.boilerplate import SharedText
 from azubi.data.checking.spool import Spool
 from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example
 from azubi.data.near import NearIndex
+from azubi.data.side import Part
+from azubi.data.splitting import Split
 from azubi.data.suspects import Features, spelling_features
-from azubi.settings import Record
+from azubi.settings import Record, SplitSettings
 
 I64: TypeAlias = NDArray[np.int64]
 U64: TypeAlias = NDArray[np.uint64]
-
-By: TypeAlias = Literal["prompt", "group", "time"]
 
 MOST_ANSWERS = 20_000
 """Different answers that are counted; with more of them, there are no labels."""
@@ -86,8 +86,8 @@ class Subject:
     test_refusals: Refusals = field(default_factory=Refusals)
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None
     """How tokens are counted if the answers are of that kind, which may decide upon the base."""
-    by: By = "prompt"
-    """What azubi's own split goes by."""
+    split: SplitSettings = field(default_factory=lambda: SplitSettings.model_validate({}))
+    """How azubi's own split is made."""
     features: Features = spelling_features
     """Turns texts into vectors."""
     schema: Mapping[str, Any] = field(default_factory=dict)
@@ -100,6 +100,10 @@ class Subject:
     """Folder of a recogniser of people's names."""
     answer: str | Record = "answer"
     """The column of the answers, or those of the fields of records."""
+    parted: Callable[[Mapping[Part, Sequence[Example]]], Split] = lambda parts: splitting.split(parts["data"])
+    """Makes the split that a run would make, of examples by the setting that named them."""
+    validation: Callable[[], Sequence[Example] | None] = lambda: None
+    """Reads the validation that is kept apart, if one was named."""
 
     def examples(self) -> Iterator[Example]:
         """All of the data, without the test."""
@@ -124,6 +128,25 @@ class Subject:
             return tokens
         fewest = tokens.longest - TEMPLATE_TOKENS  # a token has at least one byte
         return tokens if any(size(example) > fewest for example in self.examples()) else None
+
+    @cached_property
+    def sources(self) -> Mapping[Part, Sequence[Example]]:
+        """All examples, by the setting that named them."""
+        sources: dict[Part, Sequence[Example]] = {"data": tuple(self.examples())}
+        if self.test is not None:
+            sources["test_data"] = tuple(one for batch in self.test.batches() for one in batch)
+        if (validation := self.validation()) is not None:
+            sources["validation_data"] = validation
+        return sources
+
+    @cached_property
+    def parts(self) -> Split:
+        """The split that a run would make.
+
+        Raises:
+            UsageError: none can be made.
+        """
+        return self.parted(self.sources)
 
     def shown(self, places: Iterable[int]) -> dict[int, Example]:
         """The examples at some places."""

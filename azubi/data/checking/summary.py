@@ -33,7 +33,13 @@ def amounts(check: Check) -> str:
         told += f" in {counts['rows']:,} rows"
     if "test_examples" in counts:
         told += f", {some(counts['test_examples'], 'test example')}"
-    return f"{told}; the answers are {answers(check)}."
+    told += f"; the answers are {answers(check)}."
+    if sizes := check.split:
+        told += (
+            f" A run learns from {sizes['train']:,}, chooses the best epoch with {sizes['validation']:,} and "
+            f"measures with {sizes['test']:,}."
+        )
+    return told
 
 
 def answers(check: Check) -> str:

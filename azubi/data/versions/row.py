@@ -8,14 +8,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from hashlib import blake2b
-from typing import Literal
 
 from azubi.data.example import Example, Turn
 from azubi.data.prime import strip_system
 from azubi.data.settling import question
-
-Part = Literal["data", "test_data", "validation_data"]
-"""The setting that named where the row came from."""
+from azubi.data.side import Part
 
 _TURN = tuple(field.name for field in fields(Turn))
 _EXAMPLE = tuple(field.name for field in fields(Example))

@@ -126,6 +126,39 @@ def test_near_duplicates():
     assert kinds(check, "error", "warning") == set()
 
 
+def test_what_all_prompts_share_makes_no_near_duplicates():
+    footer = (
+        "\n-- \nAnna Blum, Insurance plc, 1 High Street. This message is confidential; if it is not for you, "
+    )
+    rows = [asking(row, f"{row.prompt}{footer * 3} delete it.") for row in clean()]
+    rows[30] = replace(asking(rows[30], rows[6].prompt.replace("Dear all", "Hello")), answer=rows[6].answer)
+    one = found(check := checked(rows), "near_duplicates")
+    assert (one.count, lines(one)) == (1, [(8, 32)])
+    assert kinds(check, "error", "warning") == set()
+    assert check.split == checked(clean()).split
+
+
+def test_sides_that_are_empty_or_hold_a_handful():
+    assert checked(clean()).split == {"train": 294, "validation": 30, "test": 76}
+    check = checked(clean(100))
+    assert kinds(check, "warning") == {"small_validation", "small_test"}
+    one = found(check, "small_test")
+    assert one.count == one.details["test"] == check.split["test"] < 20
+    assert "Bring more examples: of 200" in one.remedy
+    one = found(check := checked(clean(3)), "split")
+    assert (one.level, check.level, check.split) == ("error", "error", {})
+    assert "Bring a larger file" in found(checked(clean(), later()[:9]), "small_test").remedy
+
+
+def test_sides_with_one_label_and_prompts_that_hold_together():
+    year = [replace(row, answer="motor" if row.time > "2024-10" else row.answer) for row in clean()]
+    assert "all with the same label" in found(checked(year, split={"by": "time"}), "small_test").title
+    rows = [asking(row, letter(number // 10)[:-1] + f" {number}") for number, row in enumerate(clean(120))]
+    check = checked(rows)
+    (one,) = {one.remedy for one in check.findings if one.kind in ("split", "small_test", "small_validation")}
+    assert "108 prompts are nearly the same" in one
+
+
 def test_contradictions():
     rows = clean()
     rows[40] = replace(asking(rows[40], rows[7].prompt), answer="motor")
