@@ -5,7 +5,6 @@ vectors or tokens. Knows nothing of how a check is shown.
 """
 
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -62,19 +61,15 @@ def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]]) 
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
     from azubi import material
     from azubi.data.versions.row import rows_of, version_of
-    from azubi.runs import unwritten
-    from azubi.stages.sitting import Sitting
     from azubi.stages.withholding import withheld
 
-    with tempfile.TemporaryDirectory() as folder:
-        sitting = Sitting(home, unwritten(recipe.name, Path(folder)), 0.0, plan_only=True)
-        working = withheld(sitting, recipe, {name: tuple(examples) for name, examples in parts.items()})
-        while True:
-            try:
-                next(working)
-            except StopIteration as done:
-                rows = rows_of(done.value)
-                return material.parted(home, version_of(rows), rows, recipe).split
+    working = withheld(home, recipe, {name: tuple(rows) for name, rows in parts.items()}, plan_only=True)
+    while True:
+        try:
+            next(working)
+        except StopIteration as done:
+            rows = rows_of(done.value)
+            return material.parted(home, version_of(rows), rows, recipe).split
 
 
 def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:

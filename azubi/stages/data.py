@@ -78,7 +78,8 @@ def prepare(sitting: Sitting, recipe: Recipe, passing: Passing) -> Generator[ev.
     based = parent.based(recipe) if parent is not None else recipe
     brought = yield from read(sitting, based, passing, _task(recipe, parent))
     recipe = brought.recipe
-    rows = rows_of((yield from withheld(sitting, recipe, brought.parts)))
+    parts = yield from withheld(sitting.home, recipe, brought.parts, plan_only=sitting.plan_only)
+    rows = rows_of(parts)
     version = version_of(rows)
     found = material.parted(sitting.home, version, rows, recipe)
     if found.system is not None and recipe.prime is not None and primes.given(recipe.prime) != found.system:
