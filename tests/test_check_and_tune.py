@@ -9,6 +9,7 @@ import pytest
 from azubi import runs
 from azubi.data.checking.check import check_recipe
 from azubi.data.checking.rejected import rejected_rows
+from azubi.data.checking.sides import small_sides
 from azubi.errors import DataError
 from azubi.settings import Recipe
 from azubi.stages import data as stage
@@ -45,17 +46,18 @@ def returned(stages):
 
 
 def checked(recipe, folder):
-    """What a check says: the task, the rejected rows, and whether a run can be."""
-    found = check_recipe(recipe, folder=folder, checks=(rejected_rows,))
+    """What a check says: the task and the sizes of the split, if a run can be, and the rejected rows."""
+    found = check_recipe(recipe, folder=folder, checks=(rejected_rows, small_sides))
     fit = not any(one.level == "error" for one in found.findings)
-    return (found.task if fit else None), left_out(folder)
+    return ((found.task, found.split) if fit else None), left_out(folder)
 
 
 def tuned(recipe, folder):
     """What a run says, up to where it would open its base."""
     sitting = Sitting(folder, runs.unwritten("x", folder), time.monotonic())
     try:
-        return returned(stage.prepare(sitting, recipe, {})).contract.task, left_out(folder)
+        data = returned(stage.prepare(sitting, recipe, {}))
+        return (data.contract.task, data.counts), left_out(folder)
     except DataError:
         return None, None
 
@@ -66,7 +68,7 @@ def left_out(folder):
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_check_and_run_agree_in_task_and_rejected_rows(seed, tmp_path):
+def test_check_and_run_agree_in_task_split_and_rejected_rows(seed, tmp_path):
     path = tmp_path / "data.jsonl"
     path.write_text("".join(f"{line}\n" for line in rows(random.Random(seed))))
     recipe = Recipe(data=path, seed=seed, repair=seed % 3 == 0)
@@ -85,6 +87,6 @@ def test_one_broken_record_decides_nothing_whatever_the_seed(tmp_path):
     path.write_text("\n".join([*good, broken]))
     for seed in range(SEEDS):
         recipe = Recipe(data=path, seed=seed)
-        task, (bad,) = tuned(recipe, tmp_path / str(seed))
+        (task, _), (bad,) = tuned(recipe, tmp_path / str(seed))
         assert task == "json" and json.loads(bad)["line"] == 61
         assert "--repair mends it" in bad
