@@ -27,6 +27,9 @@ from azubi.settings import Recipe
 if TYPE_CHECKING:
     from azubi.base.model import Base
 
+_SHORT = 400
+"""Bytes of an example that any base reads."""
+
 
 def inspect(
     recipe: Recipe,
@@ -52,24 +55,49 @@ def inspect(
         tokens_for=lambda task: _tokens(recipe, task, home),
         checks=checks,
         features=_features(recipe, home, hear),
-        split=lambda parts: _split(recipe, home, parts),
+        split=lambda parts, task: _split(recipe, home, parts, task),
         hear=hear,
     )
 
 
-def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]]) -> Split:
+def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], task: Task) -> Split:
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
     from azubi import material
     from azubi.data.versions.row import rows_of, version_of
     from azubi.stages.withholding import withheld
 
-    working = withheld(home, recipe, {name: tuple(rows) for name, rows in parts.items()}, plan_only=True)
+    read = {name: tuple(rows) for name, rows in parts.items()}
+    if any(_size(one) > _SHORT for rows in read.values() for one in rows):
+        read = _readable(recipe, home, read, task)
+    working = withheld(home, recipe, read, plan_only=True)
     while True:
         try:
             next(working)
         except StopIteration as done:
             rows = rows_of(done.value)
             return material.parted(home, version_of(rows), rows, recipe).split
+
+
+def _size(example: Example) -> int:
+    return len(example.prompt.encode(errors="surrogatepass")) + len(
+        example.answer.encode(errors="surrogatepass")
+    )
+
+
+def _readable(
+    recipe: Recipe, home: Path, parts: Mapping[Part, tuple[Example, ...]], task: Task
+) -> dict[Part, tuple[Example, ...]]:
+    """The examples without those that a run leaves out since its base cannot read them."""
+    with importing():
+        from azubi.stages.context import fault_of
+
+    fault = fault_of(recipe, task, home, parts["data"])
+    try:
+        return {name: tuple(one for one in rows if fault(one) is None) for name, rows in parts.items()}
+    except BaseModelError:
+        if recipe.base != "auto":
+            raise
+        return dict(parts)
 
 
 def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:

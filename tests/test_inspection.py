@@ -57,7 +57,7 @@ def test_lengths_are_those_that_training_meets(letters, home, bases, kind):
     assert (told["unit"], told["base"]) == ("tokens", str(getattr(bases, kind)))
     assert told["longest"] > told["median"] > 5
     assert told["reads"] > 0
-    assert found.level == ("error" if told["longest"] > told["reads"] else "warning")
+    assert found.level == "warning", "one that is too long is left out, as a run does"
 
 
 def claims(file, count, footer, first=0):

@@ -40,7 +40,7 @@ from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.personal import policy
-from azubi.data.reading import Rejected, Source, read_source, records_of
+from azubi.data.reading import Rejected, Source, no_record, read_source, without
 from azubi.data.reading.documents import unread_parts
 from azubi.data.reading.reading import source as source_of
 from azubi.data.reading.styles import Undecided
@@ -51,7 +51,7 @@ from azubi.errors import DataError, UsageError
 from azubi.settings import Recipe
 
 Checker = Callable[[Subject], Iterator[Finding]]
-Parter = Callable[[Mapping[Part, Sequence[Example]]], Split]
+Parter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
 _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
 
@@ -248,7 +248,7 @@ def _taken(
         recipe.patterns,
         recipe.names,
         answer=recipe.answer,
-        parted=split or (lambda parts: parted(parts, recipe)[1]),
+        parted=split or (lambda parts, _: parted(parts, recipe)[1]),
         validation=partial(_validation, recipe, task),
     )
     return subject, found
@@ -419,7 +419,7 @@ def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
         return None
     source = Source(recipe, recipe.validation_data)
     found = read_source(source)
-    return (records_of(source, found) if task == "json" else found).examples
+    return (without(source, found, no_record) if task == "json" else found).examples
 
 
 def _counts(subject: Subject) -> dict[str, int]:

@@ -100,7 +100,9 @@ class Subject:
     """Folder of a recogniser of people's names."""
     answer: str | Record = "answer"
     """The column of the answers, or those of the fields of records."""
-    parted: Callable[[Mapping[Part, Sequence[Example]]], Split] = lambda parts: splitting.split(parts["data"])
+    parted: Callable[[Mapping[Part, Sequence[Example]], Task], Split] = lambda parts, _: splitting.split(
+        parts["data"]
+    )
     """Makes the split that a run would make, of examples by the setting that named them."""
     validation: Callable[[], Sequence[Example] | None] = lambda: None
     """Reads the validation that is kept apart, if one was named."""
@@ -146,7 +148,7 @@ class Subject:
         Raises:
             UsageError: none can be made.
         """
-        return self.parted(self.sources)
+        return self.parted(self.sources, self.kind)
 
     def shown(self, places: Iterable[int]) -> dict[int, Example]:
         """The examples at some places."""
