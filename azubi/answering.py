@@ -237,7 +237,10 @@ class BaseAnswers:
             yield number, replace(answer, by="base")
 
 
-OUT_OF_SCOPE = "This does not look like the work that the specialist was trained for."
+OUT_OF_SCOPE = (
+    "This does not look like the work that the specialist was trained for; a few questions of its own work "
+    "are marked so, too."
+)
 
 
 def _evidence(done: Completion) -> float:

@@ -32,11 +32,11 @@ from azubi.audit.lessons import School
 from azubi.base import device, memory, probe
 from azubi.data.example import Example
 from azubi.data.personal.scanner import Scanner
-from azubi.data.reading import read
+from azubi.data.reading import Source, read_asked, read_source
 from azubi.data.splitting import Split
 from azubi.dataroom.looks import Look, Looks
 from azubi.dataroom.versions import now
-from azubi.errors import SettingError
+from azubi.errors import DataError, SettingError
 from azubi.evaluate import metrics, prediction, proof_report
 from azubi.evaluate.facts import Contender, Curve, Facts
 from azubi.evaluate.prediction import Prediction
@@ -342,7 +342,7 @@ class _Work:
         found = yield from self._gathered(stage, partial(probes.probe, self.both, self.tails, items.probe()))
         told = [f"{who} {_right(found, who)}" for who in self.tails]
         if self.wanted.retain is not None:
-            own = read(self.wanted.retain).examples
+            own = _brought(self.card, self.wanted.retain, read_source).examples
             kept = yield from self._gathered(stage, partial(probes.retained, self.both, self.tails, own))
             told += [f"{who} {_right(kept, who)} of yours" for who in self.tails]
         yield ev.StageSummed(stage=stage, text=f"general questions: {', '.join(told)} right")
@@ -368,7 +368,10 @@ class _Work:
         ]
         others = {"probe": outside.asked(items.probe())}
         if self.wanted.outside is not None:
-            others["yours"] = [one.turns for one in _questions(self.wanted.outside)]
+            rows = _brought(self.card, self.wanted.outside, read_asked)
+            others["yours"] = [one.turns for one in rows if not one.fault]
+            if faulty := len(rows) - len(others["yours"]):
+                yield from self._tell_notes([f"{faulty:,} rows of {self.wanted.outside} cannot be asked."])
         speak = self.both.answering(self.card.longest)
 
         def work(tell: "Said") -> list[Prediction]:
@@ -663,9 +666,12 @@ def _slices(by: str, card: Card, test: Sequence[Example]) -> Iterator[str]:
         )
 
 
-def _questions(path: Path) -> tuple[Example, ...]:
-    """The column `prompt` of a file, whatever else is in it."""
-    return read(path, prompt="{prompt}", answer="prompt").examples
+def _brought(card: Card, path: Path, read: Callable[[Source], T]) -> T:
+    """What a file holds, read as the specialist's examples were, or else by the columns prompt and answer."""
+    try:
+        return read(ask.source(card, path))
+    except DataError:
+        return read(ask.source(card, path, prompt="prompt", answer="answer"))
 
 
 def _inside(number: int, example: Example, score: float, limit: float) -> Prediction:

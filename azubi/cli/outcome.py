@@ -3,6 +3,7 @@
 Reads the story only; computes no figure of its own.
 """
 
+import re
 import shlex
 import shutil
 import sys
@@ -103,16 +104,22 @@ def _whereabouts(made: ev.Packaged, compared: Sequence[ev.Compared], home: Path)
         "Specialist": f"{made.folder} ({size(made.bytes)})",
         "Trained": share_trained(made.trained, made.parameters),
         "Report": made.report,
-        "Try it": next_command(made.name, _short_prompt(compared), home),
+        "Try it": _trial(made.name, [clean(one.prompt) for one in compared], home),
     }
     for line in facts(lines):
         print(clean(line))
 
 
-def _short_prompt(compared: Sequence[ev.Compared]) -> str:
-    """Choose the shortest real prompt, on one line, so that it can be typed."""
-    prompts = sorted((" ".join(clean(one.prompt).split()) for one in compared), key=len)
-    return shorten(prompts[0], PROMPT_SHOWN) if prompts else "…"
+def _trial(name: str, prompts: Sequence[str], home: Path) -> str:
+    """The command that asks the shortest real prompt, on one line; conversations are asked from a file."""
+    if prompts and all(map(_TALK.match, prompts)):
+        return shlex.join([*_program(), "ask", name, *_at(home), "--file", "FILE"])
+    typed = sorted((" ".join(one.split()) for one in prompts if not _TALK.match(one)), key=len)
+    return next_command(name, shorten(typed[0], PROMPT_SHOWN) if typed else "…", home)
+
+
+_TALK = re.compile(r"(?:system|user|assistant): .*^user: ", re.DOTALL | re.MULTILINE)
+"""How `Example.prompt` shows several messages."""
 
 
 def next_command(name: str, prompt: str, home: Path) -> str:

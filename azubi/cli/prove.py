@@ -29,12 +29,18 @@ Against = Annotated[
 Retain = Annotated[
     Path | None,
     typer.Option(
-        "--retain", metavar="PATH", help="Questions and answers (prompt, answer) that it must not forget."
+        "--retain",
+        metavar="PATH",
+        help="Questions and answers it must not forget, in columns as its examples had or prompt, answer.",
     ),
 ]
 Outside = Annotated[
     Path | None,
-    typer.Option("--outside", metavar="PATH", help="Questions (prompt) that are not its job."),
+    typer.Option(
+        "--outside",
+        metavar="PATH",
+        help="Questions that are not its job, in a column as its examples had or prompt.",
+    ),
 ]
 Canaries = Annotated[
     bool, typer.Option("--canaries", help="Plant secrets, train with them, and try to get them out again.")
