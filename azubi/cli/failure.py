@@ -46,7 +46,8 @@ class Failure:
 
 def report(error: BaseException, session: Session) -> int:
     """Say what went wrong, on standard error and with --json also as a document; give the exit code."""
-    if isinstance(error, BrokenPipeError):
+    # What draws tables turns a closed pipe into an exit of its own.
+    if isinstance(error, BrokenPipeError) or isinstance(error.__context__, BrokenPipeError):
         return _leave_quietly()
     failure = explain(error)
     if session.debug:

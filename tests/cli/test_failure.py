@@ -6,7 +6,8 @@ import json
 import pytest
 
 from azubi import errors
-from azubi.cli import main
+from azubi.cli import failure, main
+from azubi.cli.session import Session
 
 FAILURES = [
     (errors.DataError("The file x is empty.", "Bring examples."), 2, "data_error", "Bring examples."),
@@ -87,3 +88,14 @@ def test_messages_cannot_steer_the_terminal(failing, capsys):
     failing(errors.DataError("The name \x1b[2J is bad."))
     main(["tune", "x.csv"])
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_reader_that_has_gone_is_no_failure_also_where_a_table_was_drawn(monkeypatch, capsys):
+    monkeypatch.setattr(failure, "_discard_output", lambda: None)
+    with pytest.raises(SystemExit) as left:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            raise SystemExit(1)  # noqa: B904 - as rich does it
+    assert failure.report(left.value, Session()) == 141
+    assert capsys.readouterr().err == ""

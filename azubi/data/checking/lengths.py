@@ -9,7 +9,8 @@ from itertools import islice
 
 import numpy as np
 
-from azubi.data.checking.subject import TEMPLATE_TOKENS, Subject, Tokens, size
+from azubi.data.checking.spool import Spool
+from azubi.data.checking.subject import TEMPLATE_TOKENS, Refusals, Subject, Tokens, size
 from azubi.data.checking.words import excerpt, some
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding
@@ -38,7 +39,10 @@ def lengths(subject: Subject) -> Iterator[Finding]:
     counted = subject.tokens.count(drawn)
     top = max(max(counted), *subject.tokens.count(longest))
     yield _told(counted, top, "tokens", subject.tokens, subject)
-    yield from _too_long(subject, subject.tokens, drawn, counted)
+    suspect = _suspicion(subject.tokens, drawn, counted)
+    yield from _too_long(subject.data, subject.refusals, subject.tokens, suspect)
+    if subject.test is not None:
+        yield from _too_long(subject.test, subject.test_refusals, subject.tokens, suspect, "test ")
 
 
 def _told(
@@ -80,12 +84,12 @@ def _told(
 
 
 def _too_long(
-    subject: Subject, tokens: Tokens, drawn: Sequence[Example], counted: Sequence[int]
+    data: Spool, refused: Refusals, tokens: Tokens, suspect: Callable[[Example], bool], side: str = ""
 ) -> Iterator[Finding]:
-    suspect = _suspicion(tokens, drawn, counted)
-    step = -(-sum(map(suspect, subject.examples())) // MOST_COUNTED) or 1
+    suspects = sum(suspect(example) for batch in data.batches() for example in batch)
+    step = -(-suspects // MOST_COUNTED) or 1
     count, lost, cases = 0, 0, list[Case]()
-    for example, length in _counted(subject, tokens, suspect, step):
+    for example, length in _counted(data, tokens, suspect, step):
         if length <= tokens.longest:
             continue
         count += 1
@@ -95,20 +99,24 @@ def _too_long(
     if not count:
         return
     about = "About " if step > 1 else ""
-    refused = subject.refusals
-    unusable, rows = refused.count + count * step, refused.count + len(subject.data)
+    unusable, rows = refused.count + count * step, refused.count + len(data)
     yield Finding(
-        kind="too_long",
+        kind="too_long_test" if side else "too_long",
         level="error" if unusable > refused.most * rows else "warning",
-        title=f"{about}{some(count * step, 'example is', 'examples are')} longer than the {tokens.longest:,} "
-        f"tokens that {tokens.base} reads.",
+        title=f"{about}{some(count * step, f'{side}example is', f'{side}examples are')} longer than the "
+        f"{tokens.longest:,} tokens that {tokens.base} reads.",
         count=count * step,
         cases=tuple(cases),
         why=f"{about or 'In all '}{lost * step:,} tokens would have to be cut, mostly from the end of the "
         "prompt. azubi does not cut: what is cut is answered all the same, and nobody sees it. Such examples "
         "are left out and count as rows that cannot be used (limits.rejected).",
         remedy="Shorten them (quoted mails, signatures, tables), or choose a base that reads more.",
-        details={"tokens_lost": lost * step, "reads": tokens.longest, "counted_one_in": step},
+        details={
+            "sides": ["test"] if side else [],
+            "tokens_lost": lost * step,
+            "reads": tokens.longest,
+            "counted_one_in": step,
+        },
     )
 
 
@@ -120,10 +128,11 @@ def _suspicion(tokens: Tokens, drawn: Sequence[Example], counted: Sequence[int])
 
 
 def _counted(
-    subject: Subject, tokens: Tokens, suspect: Callable[[Example], bool], step: int
+    data: Spool, tokens: Tokens, suspect: Callable[[Example], bool], step: int
 ) -> Iterator[tuple[Example, int]]:
     """Every `step`-th of the examples that may be too long, and its tokens."""
-    suspects = islice(filter(suspect, subject.examples()), 0, None, step)
+    examples = (example for batch in data.batches() for example in batch)
+    suspects = islice(filter(suspect, examples), 0, None, step)
     while some_of_them := list(islice(suspects, _BATCH)):
         yield from zip(some_of_them, tokens.count(some_of_them), strict=True)
 

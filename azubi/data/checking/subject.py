@@ -129,7 +129,8 @@ class Subject:
         if tokens is None or not tokens.packed:
             return tokens
         fewest = tokens.longest - TEMPLATE_TOKENS  # a token has at least one byte
-        return tokens if any(size(example) > fewest for example in self.examples()) else None
+        every = (one for batch, _ in _batches(self.data, self.test) for one in batch)
+        return tokens if any(size(example) > fewest for example in every) else None
 
     @cached_property
     def sources(self) -> Mapping[Part, Sequence[Example]]:

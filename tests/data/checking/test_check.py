@@ -337,6 +337,11 @@ def test_lengths_in_tokens_and_what_is_too_long():
     assert (one.level, one.count, lines(one)) == ("warning", 1, [(92,)])
     strict = checked(rows, tokens_for=lambda task: tokens, limits={"rejected": 0.002})
     assert found(strict, "too_long").level == "error"
+    test = later()
+    test[3] = asking(test[3], rows[90].prompt)
+    given = checked(clean(), test, tokens_for=lambda task: tokens, limits={"rejected": 0.009})
+    assert (found(given, "too_long_test").level, lines(found(given, "too_long_test"))) == ("error", [(5,)])
+    assert "1 test example is longer" in found(given, "too_long_test").title
     longest = len(rows[90].prompt.split()) + 1
     assert one.details["tokens_lost"] == longest - 200
     assert "and and" in one.cases[0].text
