@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 from safetensors.torch import save_file
+from sentencepiece import SentencePieceTrainer
 
 from azubi import files
 from azubi.base import catalog
@@ -98,6 +99,21 @@ def test_pooling_that_cannot_be_followed_is_refused(made, home, tmp_path, conten
 def test_a_folder_without_configuration_is_refused(llama, home):
     (llama / "config.json").unlink()
     refused(llama, home, "no config.json")
+
+
+def test_a_tokenizer_that_only_sentencepiece_describes_is_read(llama, home, tmp_path):
+    words = tmp_path / "words.txt"
+    words.write_text("\n".join(["Hagel Auto Schaden", "Wasser Haus Schaden", "Auto Haus Brief"] * 20))
+    SentencePieceTrainer.train(
+        input=str(words),
+        model_prefix=str(llama / "tokenizer"),
+        vocab_size=40,
+        model_type="bpe",
+        minloglevel=2,
+    )
+    (llama / "tokenizer.json").unlink()
+    (llama / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer"}')
+    assert open_base(str(llama), home).tokenizer.tokenize("Auto") == ["▁Auto"]
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '"llama"', "\x00\xff"])

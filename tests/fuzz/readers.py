@@ -14,7 +14,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import zstandard
+import pyarrow
+from pyarrow import parquet
 
 from azubi.data.example import Example
 from azubi.data.reading import stream
@@ -56,9 +57,6 @@ def extract(suffix: str, data: bytes) -> None:
 
 
 def _parquet() -> bytes:
-    import pyarrow
-    from pyarrow import parquet
-
     out = io.BytesIO()
     columns = {"prompt": ["a", "b", None], "answer": ["x", "y", "z"], "n": [1.5, None, 2.0]}
     parquet.write_table(pyarrow.table(columns), out)
@@ -124,7 +122,7 @@ READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "list": (partial(feed, "a.json"), lambda: [json.dumps([*_ROWS, _CHAT], indent=1).encode()]),
     "packed": (
         partial(feed, "a.txt"),
-        lambda: [gzip.compress(_JSONL), zstandard.ZstdCompressor().compress(_JSONL)],
+        lambda: [gzip.compress(_JSONL), pyarrow.compress(_JSONL, codec="zstd", asbytes=True)],
     ),
     "parquet": (partial(feed, "a.parquet"), lambda: [_parquet()]),
     "workbook": (partial(feed, "a.xlsx"), lambda: [_workbook(), _small_zip()]),

@@ -36,7 +36,7 @@ def opened(path: Path, most: int) -> Iterator[io.BufferedReader]:
         if start.startswith(_GZIP):
             file = stack.enter_context(gzip.GzipFile(fileobj=raw, mode="rb"))
         elif start.startswith(_ZSTD):
-            file = _Zst(raw)
+            file = _zst(raw)
         name = told(path)
         yield io.BufferedReader(_Counted(file, name, most, packed=file is not raw), BLOCK)
 
@@ -122,39 +122,10 @@ def explained(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read: {cause}.", "Check the path and its rights.") from error
 
 
-class _Zst:
-    """Unpacks .zst; unlike the library's own reader it notices when the end is missing."""
+def _zst(raw: IO[bytes]) -> Any:
+    import pyarrow
 
-    _PIECE = 4096
-    """Bytes unpacked at once: each block of four bytes may unfold to 128 KB."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._packed = self._ready = b""
-        self._frame: Any = None
-
-    def read(self, size: int) -> bytes:
-        while not self._ready and self._fill():
-            pass
-        block, self._ready = self._ready[:size], self._ready[size:]
-        return block
-
-    def _fill(self) -> bool:
-        """Unpack some more; False at the end."""
-        import zstandard
-
-        piece = self._packed or self._file.read(self._PIECE)
-        if not piece:
-            if self._frame is not None:
-                raise EOFError("no more data")
-            return False
-        if self._frame is None:
-            self._frame = zstandard.ZstdDecompressor().decompressobj()
-        self._ready = self._frame.decompress(piece)
-        self._packed = b""
-        if self._frame.eof:
-            self._packed, self._frame = self._frame.unused_data, None
-        return True
+    return pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
 
 
 class _Counted(io.RawIOBase):
@@ -171,11 +142,9 @@ class _Counted(io.RawIOBase):
         return True
 
     def readinto(self, target: Any) -> int:
-        import zstandard
-
         try:
             block = self._file.read(len(target)) or b""
-        except (EOFError, OSError, zlib.error, zstandard.ZstdError) as error:
+        except (EOFError, OSError, zlib.error) as error:
             cause = str(error).rstrip(".") or "no more data"
             raise DataError(
                 f"{self._name} breaks off after {self._seen:,} bytes: {cause}.",

@@ -1,0 +1,72 @@
+"""What is imported is declared, and what is declared is imported."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+NOT_IMPORTED = {
+    "gguf": "Transformers imports it to read GGUF files",
+    "sentencepiece": "Transformers imports it to read a tokenizer.model",
+    "protobuf": "sentencepiece's description of a tokenizer.model imports it",
+}
+
+
+def canonical(requirement):
+    """A distribution's name as registries compare it, without extras and versions."""
+    return re.sub(r"[-_.]+", "-", re.match(r"[\w.-]+", requirement)[0]).lower()
+
+
+RUNTIME = {canonical(line) for line in PROJECT["dependencies"]}
+OPTIONAL = {
+    canonical(line)
+    for extra, lines in PROJECT["optional-dependencies"].items()
+    for line in lines
+    if extra != "dev"
+}
+
+
+def imported(path):
+    """The top-level names that a file imports."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.split(".")[0]
+
+
+@pytest.fixture(scope="module")
+def third_party():
+    """The distributions whose modules azubi imports."""
+    names = {name for path in (ROOT / "azubi").rglob("*.py") for name in imported(path)}
+    names -= {"azubi", *sys.stdlib_module_names}
+    distributions = metadata.packages_distributions()
+    return {canonical(distributions.get(name, [name])[0]) for name in names}
+
+
+def test_every_import_is_declared(third_party):
+    assert third_party - RUNTIME - OPTIONAL == set()
+
+
+def test_every_declared_package_is_imported_or_has_a_reason(third_party):
+    assert RUNTIME - third_party == set(NOT_IMPORTED)
+    assert OPTIONAL - third_party == set()
+
+
+def test_every_package_has_a_pinned_version():
+    pinned = {canonical(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    development = {canonical(line) for line in PROJECT["optional-dependencies"]["dev"]}
+    assert (RUNTIME | OPTIONAL | development) - pinned == set()
+
+
+def test_every_package_says_why_it_is_there():
+    lines = (
+        (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [\n")[1].split("]\n")[0]
+    )
+    assert [line for line in lines.splitlines() if not re.search(r'",  # \w', line)] == []
