@@ -5,6 +5,8 @@ models, nor how well an instruction works.
 """
 
 import random
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +15,57 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.errors import DataError
 
+NEARLY_ALL = 0.9
+"""Share of the prompts that begin with a text which may be the instruction."""
+_FEWEST = 20
+"""Prompts that begin with it at least."""
+_SHORTEST = 8
+"""Words of it at least: a salutation is none."""
+_HEAD = 32
+"""Characters by which prompts with the same beginning are found."""
+_END = re.compile(r"[.:!?]\s+|\n\s*")
+"""Where a sentence or a line ends."""
 _SHOWN = 4
 _LONGEST_SHOWN = 300
 """Characters of prompt and answer. The prime goes through the tail at every step, so it is kept short."""
+
+
+def common_beginning(examples: Sequence[Example]) -> tuple[str, int]:
+    """The text with which (nearly) all prompts begin, and how many do; empty if there is none.
+
+    It ends with a sentence or a line, has a few words at least, and something stands behind it in each one.
+    """
+    texts = [one.turns[0].content for one in examples if one.turns[0].role == "user"]
+    (head, count), *_ = Counter(text[:_HEAD] for text in texts).most_common(1) or [("", 0)]
+    if count < max(_FEWEST, NEARLY_ALL * len(examples)):
+        return "", 0
+    family = [text for text in texts if text.startswith(head)]
+    ends = [found.end() for found in _END.finditer(_common(min(family), max(family)))]
+    text = family[0][: ends[-1]] if ends else ""
+    fits = len(text.split()) >= _SHORTEST and all(one[len(text) :].strip() for one in family)
+    return (text, count) if fits else ("", 0)
+
+
+def _common(first: str, last: str) -> str:
+    """What two texts begin with; all that stand between them in order begin with it, too."""
+    pairs = zip(first, last, strict=False)
+    return first[: next((at for at, (one, other) in enumerate(pairs) if one != other), len(first))]
+
+
+def with_system(examples: Sequence[Example], text: str) -> tuple[Example, ...]:
+    """The examples with the beginning of their prompts as a system message; those without it get it, too."""
+    return tuple(
+        replace(one, turns=(Turn("system", text), *without_beginning(one.turns, text))) for one in examples
+    )
+
+
+def without_beginning(turns: tuple[Turn, ...], text: str) -> tuple[Turn, ...]:
+    """A question without a text with which its first message begins."""
+    first, *rest = turns
+    left = first.content[len(text) :]
+    if not text or first.role != "user" or not first.content.startswith(text) or not left.strip():
+        return turns
+    return (replace(first, content=left), *rest)
 
 
 def shared_system(examples: Sequence[Example]) -> str | None:
@@ -35,7 +85,10 @@ def strip_system(examples: Sequence[Example]) -> tuple[Example, ...]:
 def without_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
     """A question without the system message that every example began with; `system` may be empty."""
     begins = len(turns) > 1 and turns[0].role == "system" and turns[0].content.strip() == system
-    return turns[1:] if begins else turns
+    if begins:
+        return turns[1:]
+    first, *rest = without_beginning(turns, system)
+    return turns if first == turns[0] else (replace(first, content=first.content.lstrip()), *rest)
 
 
 def write(contract: Contract) -> str:

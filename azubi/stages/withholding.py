@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azubi import events as ev
+from azubi.data import prime as primes
+from azubi.data.checking.words import excerpt
 from azubi.data.personal import policy
 from azubi.data.personal.keeping import KeyFile, Map
 from azubi.data.personal.standins import derived_key
@@ -34,8 +36,29 @@ def withheld(
     """
     parts = yield from _unerased(home, parts)
     parts = yield from _hidden(home, recipe, parts, not plan_only)
+    parts = yield from _instructed(recipe, parts)
     # Rows without a key are known by their content, which may be another one now.
     return (yield from _unerased(home, parts))
+
+
+def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+    """The examples with the text with which all prompts begin as their system message, the instruction."""
+    text, count = primes.common_beginning(parts["data"])
+    # A recipe that a run has left names what was taken: it holds for the same prompts again.
+    if not text or (recipe.prime is not None and primes.given(recipe.prime) != text.strip()):
+        return parts
+    begins = f"begin with the same text ({len(text.split())} words: {excerpt(text, 60)})"
+    if count < len(parts["data"]):
+        yield ev.Notice(
+            text=f"{count:,} of {len(parts['data']):,} prompts {begins}. If it is the instruction, take it "
+            "out of the prompts and give it with --prime."
+        )
+        return parts
+    yield ev.Notice(
+        text=f"All prompts {begins}: it is taken as the instruction, for whatever is asked later, too. "
+        'With --prime (or --prime "", for none) the prompts stay as they are.'
+    )
+    return {name: primes.with_system(examples, text) for name, examples in parts.items()}
 
 
 def _unerased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:

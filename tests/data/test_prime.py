@@ -4,7 +4,16 @@ import pytest
 
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
-from azubi.data.prime import given, literal, shared_system, strip_system, write
+from azubi.data.prime import (
+    common_beginning,
+    given,
+    literal,
+    shared_system,
+    strip_system,
+    with_system,
+    without_system,
+    write,
+)
 from azubi.errors import DataError
 
 
@@ -60,3 +69,36 @@ def test_files_that_give_no_instruction(tmp_path):
 @pytest.mark.parametrize("text", ["Sort it.", "@ is a sign like any other.", "@@ twice", ""])
 def test_any_instruction_can_be_put_down_so_that_it_is_read_again_as_it_was(text):
     assert given(literal(text)) == text
+
+
+RULE = "Sort each claim into one line and write nothing else. Claim:\n"
+
+
+def claims(count, begin=RULE):
+    return [
+        example(("user", f"{begin}The {'roof' if n % 2 else 'car'} of claim {n} is broken."))
+        for n in range(count)
+    ]
+
+
+def test_an_instruction_with_which_all_prompts_begin():
+    rows = claims(40)
+    assert common_beginning(rows) == (RULE, 40)
+    told = with_system(rows, RULE)
+    assert shared_system(told) == RULE.strip()
+    assert [one.prompt for one in strip_system(told)] == [one.prompt.removeprefix(RULE) for one in rows]
+    assert without_system(rows[0].turns, RULE.strip()) == told[0].turns[1:]
+    assert without_system(told[0].turns, RULE.strip()) == told[0].turns[1:]
+
+
+def test_an_instruction_that_some_prompts_lack_is_one_of_nearly_all():
+    rows = [*claims(40), *claims(2, "")]
+    assert common_beginning(rows) == (RULE, 40)
+    assert common_beginning([*claims(40), *claims(9, "")]) == ("", 0)
+
+
+@pytest.mark.parametrize("begin", ["", "Dear all, ", "Sort it. ", "The claim that I had to report to you "])
+def test_a_salutation_or_half_a_sentence_is_no_instruction(begin):
+    assert common_beginning(claims(40, begin)) == ("", 0)
+    assert common_beginning(claims(9)) == ("", 0)
+    assert common_beginning([example(("user", RULE))] * 40) == ("", 0)

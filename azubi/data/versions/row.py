@@ -6,7 +6,7 @@ of the data is called follows from its rows in any order. Knows nothing of files
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 
 from azubi.data.example import Example, Turn
@@ -42,8 +42,12 @@ class Row:
 
     @property
     def ids(self) -> frozenset[str]:
-        """All that it can be called by."""
-        return frozenset(filter(None, (self.example.key, self.example.id)))
+        """All that it can be called by: by its content also as it was before its beginning became a system
+        message."""
+        first, *rest = self.example.turns
+        whole = [replace(turn, content=first.content + turn.content) for turn in rest[:1]] + rest[1:]
+        before = replace(self.example, turns=tuple(whole)).id if first.role == "system" and rest else ""
+        return frozenset(filter(None, (self.example.key, self.example.id, before)))
 
 
 def rows_of(parts: Mapping[Part, Sequence[Example] | None]) -> tuple[Row, ...]:
