@@ -76,6 +76,10 @@ class NearIndex:
     def __len__(self) -> int:
         return sum(map(len, self._sizes))
 
+    def rest(self, text: str) -> str:
+        """What is left of a text without what is shared, `normalised`."""
+        return self._shared.without(text)
+
     def add(self, texts: Sequence[str]) -> None:
         """Take in more texts; their places go on from those already there."""
         for part in _portions(texts):

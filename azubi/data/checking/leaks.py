@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from azubi.data.boilerplate import normalised
 from azubi.data.checking.spool import Spool
 from azubi.data.checking.subject import I64, Subject, as_record
 from azubi.data.checking.words import differing, excerpt, share, some
@@ -141,7 +142,7 @@ def given_away_answers(subject: Subject) -> Iterator[Finding]:
     count, codes, cases = 0, 0, list[Case]()
     labels = subject.kind == "labels"
     for example in subject.examples():
-        if not _stands_in_prompt(example, labels):
+        if not _stands_in_prompt(example.answer, subject.ledger.index.rest(example.prompt), labels):
             continue
         count += 1
         codes += _is_code(example.answer)
@@ -171,8 +172,9 @@ def _level(labels: bool, part: float, codes: int) -> Level:
     return "note" if part >= USUAL else "warning"
 
 
-def _stands_in_prompt(example: Example, label: bool) -> bool:
-    answer, prompt = example.answer.casefold(), example.prompt.casefold()
+def _stands_in_prompt(answer: str, prompt: str, label: bool) -> bool:
+    """Whether an answer stands in a prompt, of which only what it does not share with many is looked at."""
+    answer = normalised(answer)
     if len(answer) < (SHORTEST if label else LONGEST_CHANCE) or answer not in prompt:
         return False
     return re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", prompt) is not None

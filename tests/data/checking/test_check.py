@@ -138,6 +138,12 @@ def test_what_all_prompts_share_makes_no_near_duplicates():
     assert check.split == checked(clean()).split
 
 
+def test_an_instruction_that_lists_the_labels_gives_none_away():
+    rule = "Sort the letter into motor, household, liability or travel and write nothing else: "
+    check = checked([asking(row, rule + row.prompt) for row in clean()])
+    assert "leak_answers" not in {one.kind for one in check.findings}
+
+
 def test_sides_that_are_empty_or_hold_a_handful():
     assert checked(clean()).split == {"train": 294, "validation": 30, "test": 76}
     check = checked(clean(100))
