@@ -30,7 +30,7 @@ class Forecast(BaseModel):
     checks: float = 0.0
     """Of an epoch, what are not its steps."""
     evaluate: float
-    base: float = 0.0
+    base_answers: float = 0.0
     """Of the evaluation, the answers of the untouched base."""
     package: float
     search: float | None = None
@@ -55,7 +55,7 @@ class Forecast(BaseModel):
     @property
     def parts(self) -> dict[str, float]:
         """The stages that are to come, with the evaluation as what base and specialist take of it."""
-        answers = {"base": self.base, "specialist": self.evaluate - self.base}
+        answers = {"base": self.base_answers, "specialist": self.evaluate - self.base_answers}
         return {"trunk": self.trunk, "tail": self.tail, **answers, "package": self.package}
 
     def trained(self, step: int, steps: int) -> float:

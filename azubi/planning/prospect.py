@@ -83,7 +83,7 @@ def foreseen(prospect: Prospect, load: Load, observed: Observed, setup: float) -
         tail=begun + epochs * epoch,
         checks=epoch - teaching,
         evaluate=base + specialist,
-        base=base,
+        base_answers=base,
         package=_PACKAGING + _scoped(prospect, load, observed),
         memory=max(observed.peaks.values()) if observed.peaks else None,
         cache=_cached(prospect, load, depth),

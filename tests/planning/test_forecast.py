@@ -9,7 +9,8 @@ from azubi.planning.forecast import Forecast
 def forecast():
     return Forecast(
         examples={}, tokens={}, known=0, setup=1.0, trunk=10.0, epoch=10.0, epochs=4, tail=40.0, checks=2.0,
-        evaluate=12.0, base=9.0, package=1.0, memory=None, cache=0, checkpoints=0, specialist=0, measured=1.0,
+        evaluate=12.0, base_answers=9.0, package=1.0, memory=None, cache=0, checkpoints=0, specialist=0,
+        measured=1.0,
     )  # fmt: skip
 
 
