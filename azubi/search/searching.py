@@ -139,7 +139,7 @@ class _Search:
         plan = self.past.plan
         speed = plan.gflops if plan else self.quest.machine.gflops
         self.estimate = Estimate(self.benches, self.allowance, speed * 1e9, len(split.train), len(split.test))
-        name, *others = roster.bases(recipe, self.quest.contract)
+        name, *others = roster.bases(recipe, self.quest.contract, self.quest.home)
         self._open(name)
         default = self.benches[name].default
         if self.past.skipped:

