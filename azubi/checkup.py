@@ -14,9 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 import azubi
-from azubi import files
 from azubi.base import catalog, memory, probe
-from azubi.base.catalog import CatalogEntry
 from azubi.base.probe import Machine
 
 _LITTLE = 3 * 10**9
@@ -75,7 +73,7 @@ def look(home: Path) -> Checkup:
         for dtype in (torch.float32, torch.bfloat16)
     }
     free, disk = memory.available(), shutil.disk_usage(_standing(home)).free
-    bases = {entry.name: _whole(entry, home) for entry in catalog.known()}
+    bases = {entry.name: entry.whole(home) for entry in catalog.known()}
     return Checkup(
         processor=probe.processor(),
         cores=probe.physical_cores(),
@@ -155,11 +153,6 @@ def _of_speed(machine: Machine, speeds: dict[str, float]) -> Iterator[Hindrance]
             "AVX512-BF16 takes.",
             stops=False,
         )
-
-
-def _whole(entry: CatalogEntry, home: Path) -> bool:
-    path = entry.path(home)
-    return path is not None and files.sha256(path) == entry.sha256
 
 
 def _standing(path: Path) -> Path:

@@ -23,7 +23,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(probe, "physical_cores", lambda: 2)
     monkeypatch.setattr(checkup.memory, "available", lambda: 20 * 10**9)
     monkeypatch.setattr(checkup.shutil, "disk_usage", lambda path: SimpleNamespace(free=50 * 10**9))
-    monkeypatch.setattr(checkup, "_whole", lambda entry, home: True)
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: True)
     yield speeds
     torch.set_num_threads(before)
 
@@ -78,10 +78,10 @@ def test_little_room(home, monkeypatch):
 
 
 def test_a_missing_base_stops_only_if_there_is_no_other(home, monkeypatch, capsys):
-    monkeypatch.setattr(checkup, "_whole", lambda entry, home: entry.name == "minilm")
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: entry.name == "minilm")
     (one,) = look(home).hindrances
     assert "smollm2-135m" in one.problem and "azubi bases get" in one.remedy and not one.stops
-    monkeypatch.setattr(checkup, "_whole", lambda entry, home: False)
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: False)
     assert [one.stops for one in look(home).hindrances] == [True, True]
     assert main(["doctor", "--home", str(home)]) == 1
     assert "minilm (missing or damaged)" in capsys.readouterr().out
@@ -90,10 +90,11 @@ def test_a_missing_base_stops_only_if_there_is_no_other(home, monkeypatch, capsy
 def test_a_damaged_base_is_noticed(tmp_path, monkeypatch):
     monkeypatch.undo()
     entry = catalog.find("minilm")
-    assert entry is not None and checkup._whole(entry, tmp_path)
-    (tmp_path / "model.safetensors").write_bytes(b"half a download")
-    damaged = SimpleNamespace(path=lambda home: home / "model.safetensors", sha256=entry.sha256)
-    assert not checkup._whole(damaged, tmp_path)
+    assert entry is not None and entry.whole(tmp_path)
+    path = entry.folder(tmp_path) / entry.module / entry.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half a download")
+    assert not entry.whole(tmp_path)
 
 
 def test_what_the_cache_holds_is_counted(home):

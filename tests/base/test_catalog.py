@@ -53,9 +53,16 @@ def test_a_base_is_fetched_once_and_then_found(registry, home, capsys, monkeypat
     assert (home / "bases" / "tiny" / INFO / "LICENSE").read_text() == "Apache License"
     monkeypatch.setattr(subprocess, "run", None)
     assert main(["bases", "get", "tiny", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["path"] == str(path)
+    out, err = capsys.readouterr()
+    assert json.loads(out)["path"] == str(path) and err == ""
     assert main(["bases", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bases"][0]["here"] is True
+
+
+def test_the_list_says_how_to_fetch_what_is_not_here(registry, home, capsys):
+    assert main(["bases"]) == 0 and "azubi bases get NAME" in capsys.readouterr().out
+    catalog.fetch(catalog.ENTRIES[0], home)
+    assert main(["bases"]) == 0 and "azubi bases get NAME" not in capsys.readouterr().out
 
 
 def test_a_damaged_base_is_fetched_again(registry, home):
