@@ -8,17 +8,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from azubi import defaults
-from azubi.base.model import Base
-from azubi.base.opening import open_base
+from azubi.base import catalog
 from azubi.data import prime as primes
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
 from azubi.data.reading import Rejected
 from azubi.data.reading.row import shortened
 from azubi.data.template import Template, encode_plain
+from azubi.importing import importing
 from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.base.model import Base
 
 _SHORT = 400
 """Bytes of an example that any base reads: where none has more, none is opened to see."""
@@ -38,7 +42,20 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
     """
 
     @cache
+    def short() -> int:
+        """Bytes of an example that the base reads in any case, as far as that is known without opening it."""
+        contract = infer([one.answer for one in examples], task)
+        entry = catalog.find(defaults.base_for(recipe, contract.task))
+        if entry is None or entry.kind == "encoder":
+            return _SHORT
+        instruction = primes.chosen(recipe.prime, primes.shared_system(examples), contract)
+        answer = max((len(one.answer.encode(errors="surrogatepass")) for one in examples), default=0)
+        return max(_SHORT, entry.context - len(instruction.encode()) - answer - _FRAME)
+
+    @cache
     def limits() -> list[_Limit]:
+        with importing():
+            from azubi.base.opening import open_base
         contract = infer([one.answer for one in examples], task)
         name = defaults.base_for(recipe, contract.task)
         several = recipe.budget is not None and not Path(name).expanduser().exists()
@@ -46,7 +63,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
         return [_limit(open_base(one.strip(), home), recipe, contract, examples) for one in names]
 
     def fault(example: Example) -> Rejected | None:
-        if _size(example) <= _SHORT:
+        if _size(example) <= _SHORT or _size(example) <= short():
             return None
         reason = next((why for limit in limits() if (why := limit.fault(example))), None)
         return Rejected(example.line, reason, shortened(example.prompt)) if reason else None
@@ -58,7 +75,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
 class _Limit:
     """What one base reads at once, and how much of it an example takes."""
 
-    base: Base
+    base: "Base"
     count: Callable[[Example, str], int]
     """Tokens of an example with that answer, and with the instruction."""
     shared: int = 0
@@ -79,7 +96,7 @@ class _Limit:
         return None
 
 
-def _limit(base: Base, recipe: Recipe, contract: Contract, examples: Sequence[Example]) -> _Limit:
+def _limit(base: "Base", recipe: Recipe, contract: Contract, examples: Sequence[Example]) -> _Limit:
     if base.kind == "encoder":
         return _Limit(base, lambda example, _: len(encode_plain(base.tokenizer, example.turns)))
     system, template = primes.shared_system(examples), Template(base.tokenizer)

@@ -25,7 +25,9 @@ def test_importing_the_command_line_imports_nothing_heavy():
     assert done.stdout.strip() == "[]", done.stderr
 
 
-RECORDS = "".join(f'{{"prompt": "note {one}", "answer": {{"sum": {one}}}}}\n' for one in range(30))
+RECORDS = "".join(
+    f'{{"prompt": "note {one} {"of the storm " * 50}", "answer": {{"sum": {one}}}}}\n' for one in range(30)
+)
 
 
 @pytest.mark.parametrize(
