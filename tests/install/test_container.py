@@ -59,7 +59,7 @@ def test_all_that_pip_installs_is_pinned_and_both_bases_are_there(stages):
 def test_it_runs_offline_and_not_as_root(stages):
     *_, last = stages
     (user,) = of(last, "USER")
-    assert user not in (["root"], ["0"])
+    assert user != ["0"] and user[0].isdigit()  # a number: an engine can tell that it is not root
     (settings,) = of(last, "ENV")
     home = next(word.partition("=")[2] for word in settings if word.startswith("AZUBI_HOME="))
     assert "HF_HUB_OFFLINE=1" in settings
