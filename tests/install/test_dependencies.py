@@ -40,17 +40,26 @@ def imported(path):
             yield node.module.split(".")[0]
 
 
+DEVELOPMENT = {canonical(line) for line in PROJECT["optional-dependencies"]["dev"]}
+INSTALLED = metadata.packages_distributions()
+
+
+def names_in(folder):
+    names = {name for path in (ROOT / folder).rglob("*.py") for name in imported(path)}
+    return names - {"azubi", *sys.stdlib_module_names}
+
+
 @pytest.fixture(scope="module")
 def third_party():
     """The distributions whose modules azubi imports."""
-    names = {name for path in (ROOT / "azubi").rglob("*.py") for name in imported(path)}
-    names -= {"azubi", *sys.stdlib_module_names}
-    distributions = metadata.packages_distributions()
-    return {canonical(distributions.get(name, [name])[0]) for name in names}
+    return {canonical(INSTALLED.get(name, [name])[0]) for name in names_in("azubi")}
 
 
 def test_every_import_is_declared(third_party):
     assert third_party - RUNTIME - OPTIONAL == set()
+    # Tests import files of their own, too; those are installed nowhere.
+    tests = {canonical(INSTALLED[name][0]) for name in names_in("tests") if name in INSTALLED}
+    assert tests - RUNTIME - OPTIONAL - DEVELOPMENT == set()
 
 
 def test_every_declared_package_is_imported_or_has_a_reason(third_party):
@@ -60,8 +69,7 @@ def test_every_declared_package_is_imported_or_has_a_reason(third_party):
 
 def test_every_package_has_a_pinned_version():
     pinned = {canonical(line) for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    development = {canonical(line) for line in PROJECT["optional-dependencies"]["dev"]}
-    assert (RUNTIME | OPTIONAL | development) - pinned == set()
+    assert (RUNTIME | OPTIONAL | DEVELOPMENT) - pinned == set()
 
 
 def test_every_package_says_why_it_is_there():

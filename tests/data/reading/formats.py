@@ -12,7 +12,6 @@ from typing import Any
 
 import openpyxl
 import pyarrow
-import zstandard
 from pyarrow import parquet
 
 Settings = dict[str, Any]
@@ -53,7 +52,7 @@ def gz(folder, prompts, answers):
 
 
 def zst(folder, prompts, answers):
-    packed = zstandard.ZstdCompressor().compress(as_lines(rows(prompts, answers)).encode())
+    packed = pyarrow.compress(as_lines(rows(prompts, answers)).encode(), codec="zstd", asbytes=True)
     return put(folder, "rows.zst", packed)
 
 
