@@ -19,29 +19,28 @@ from pathlib import Path
 import psutil
 import torch
 
-from azubi import packing
-from azubi.activations import ActivationCache
-from azubi.base.opening import open_base
 from azubi.data.contract import Contract
-from azubi.halves import DecoderHalves
-from azubi.tail.batch import Lesson, collate, order
-from azubi.tail.training import Plan, Step, train
+from azubi.engine.base.opening import open_base
+from azubi.engine.cache import ActivationCache, packing
+from azubi.engine.halves import DecoderHalves
+from azubi.engine.model.batch import EncodedExample, collate, order
+from azubi.engine.training.loop import Step, TrainingConfig, train
 
 LENGTH, ANSWER, WIDTH = 128, 40, 576
 CHUNK = 512
 
 
-def lessons(count: int) -> list[Lesson]:
+def lessons(count: int) -> list[EncodedExample]:
     """Examples of random tokens: prompts and answers."""
     dice = random.Random(0)
     made = []
     for _ in range(count):
         tokens = tuple(dice.choices(range(300, 49_000), k=LENGTH))
-        made.append(Lesson(tokens, (*tokens[LENGTH - ANSWER + 1 :], 2)))
+        made.append(EncodedExample(tokens, (*tokens[LENGTH - ANSWER + 1 :], 2)))
     return made
 
 
-def make_up(cache: ActivationCache, halves: DecoderHalves, made: list[Lesson]) -> float:
+def make_up(cache: ActivationCache, halves: DecoderHalves, made: list[EncodedExample]) -> float:
     """Write an entry for every lesson; the seconds it took."""
     begun = time.monotonic()
     origin = halves.first.origin(cache, halves.first.cut)
@@ -105,7 +104,7 @@ def main() -> None:
     told["read_ms_per_token"] = round((time.monotonic() - begun) / tokens * 1e3, 5)
     told["read_rss_gb"] = [round(one / 1e9, 2) for one in most[:: max(1, len(most) // 5)]]
 
-    plan = Plan(1, 16, 1e-4, 0.1, 0.01, 1.0, 1, 1)
+    plan = TrainingConfig(1, 16, 1e-4, 0.1, 0.01, 1.0, 1, 1)
     stamps, resident = [time.monotonic()], []
     for happened in train(halves.tail, made, made[:16], read, plan, primed=False):
         assert isinstance(happened, Step)

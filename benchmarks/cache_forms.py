@@ -20,15 +20,13 @@ from typing import Any
 
 import torch
 
-from azubi import packing
-from azubi.activations import ActivationCache
-from azubi.base.opening import open_base
-from azubi.data import prime as primes
-from azubi.data import reading
+from azubi.data import instruction, readers
 from azubi.data.contract import infer
-from azubi.halves import cut
-from azubi.tail import language
-from azubi.tail.training import Epoch, Plan, measure, train
+from azubi.engine.base.opening import open_base
+from azubi.engine.cache import ActivationCache, packing
+from azubi.engine.halves import cut
+from azubi.engine.model import language_tail
+from azubi.engine.training.loop import Epoch, TrainingConfig, measure, train
 
 FORMS: tuple[tuple[str, packing.Form, int], ...] = (
     ("float32", "float32", 8),
@@ -47,7 +45,7 @@ class Hits:
 
     def __init__(self) -> None:
         self.right = self.all = 0
-        self._apply = language._ChunkedLoss.apply
+        self._apply = language_tail._ChunkedLoss.apply
 
     def __call__(self, *given: Any) -> Any:
         told = self._apply(*given)
@@ -67,8 +65,8 @@ def main() -> None:
     parser.add_argument("--test-limit", type=int)
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
-    examples = [*reading.read(given.train, given.prompt, given.answer).examples]
-    tests = [*reading.read(given.test, given.prompt, given.answer).examples][: given.test_limit]
+    examples = [*readers.read(given.train, given.prompt, given.answer).examples]
+    tests = [*readers.read(given.test, given.prompt, given.answer).examples][: given.test_limit]
     random.Random(0).shuffle(examples)
     with tempfile.TemporaryDirectory() as home:
         for seed, form in itertools.product(range(given.seeds), FORMS):
@@ -89,7 +87,7 @@ def trained(
     base_name, k, numbers = KINDS[kind]
     contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
     halves = cut(open_base(base_name, home), contract, k, 0, seed, torch.float32)
-    halves.prime(primes.write(contract) if halves.base.kind == "decoder" else "")
+    halves.prime(instruction.write(contract) if halves.base.kind == "decoder" else "")
     lessons, held_out = ([halves.lesson(one) for one in many] for many in (examples, tests))
     exact = ActivationCache(home / "float32", dtype="float32")
     cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
@@ -98,9 +96,9 @@ def trained(
             pass
     read, read_exact = halves.reader(cache), halves.reader(exact)
     halves.begin(lessons, read)
-    plan = Plan(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
+    plan = TrainingConfig(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
     prime = read_exact(()) if halves.prime_tokens else None
-    hits = language._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
+    hits = language_tail._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
     try:
         for done in train(halves.tail, lessons, held_out[:8], read, plan, primed=prime is not None):
             if isinstance(done, Epoch):
@@ -117,7 +115,7 @@ def trained(
                     "tokens_right_percent": round(100 * hits.right / hits.all, 2) if hits.all else None,
                 }
     finally:
-        language._ChunkedLoss.apply = hits._apply  # type: ignore[method-assign]
+        language_tail._ChunkedLoss.apply = hits._apply  # type: ignore[method-assign]
         cache.close()
         if cache is not exact:
             exact.close()

@@ -26,14 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from azubi import defaults, files
-from azubi.activations import ActivationCache
-from azubi.base import probe
-from azubi.halves import Halves, cut
+from azubi.engine.base import hardware
+from azubi.engine.cache import ActivationCache
+from azubi.engine.halves import SplitModel, cut
+from azubi.engine.model import weights
+from azubi.engine.model.batch import EncodedExample, Reader
+from azubi.engine.training import defaults, loop
+from azubi.engine.training.loop import Ended, Epoch
 from azubi.settings import Recipe
-from azubi.tail import training, weights
-from azubi.tail.batch import Lesson, Reader
-from azubi.tail.training import Ended, Epoch
+from azubi.storage import files
 from benchmarks import data, machine
 
 RESULTS = machine.RESULTS / "defaults"
@@ -97,7 +98,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true")
     given = parser.parse_args()
     if not given.table:
-        dtype = probe.probe("auto", given.threads, "cpu").dtype
+        dtype = hardware.probe("auto", given.threads, "cpu").dtype
         for name in given.sets:
             if data.SOURCES[name].lacking:
                 print(f"{name}: {data.SOURCES[name].lacking}")
@@ -142,7 +143,7 @@ class Bench:
     # Runs
 
     def _group(
-        self, halves: Halves, lessons: Sequence[Sequence[Lesson]], seeds: range
+        self, halves: SplitModel, lessons: Sequence[Sequence[EncodedExample]], seeds: range
     ) -> Iterator[dict[str, object]]:
         """Tails with the defaults from one start, and what can be made of the three of them."""
         if self._path("average of three", seeds[0]).is_file():
@@ -163,18 +164,18 @@ class Bench:
 
     def _trained(
         self,
-        halves: Halves,
+        halves: SplitModel,
         change: Mapping[str, Any],
-        lessons: Sequence[Sequence[Lesson]],
+        lessons: Sequence[Sequence[EncodedExample]],
         seed: int,
     ) -> tuple[dict[str, Any], weights.State]:
         begun = time.perf_counter()
         own, read, recipe = self._begun(halves, change, lessons[0])
-        plan = training.plan_of(recipe.model_copy(update={"seed": seed}))
-        taught = training.as_taught(lessons[0], recipe)
+        plan = loop.plan_of(recipe.model_copy(update={"seed": seed}))
+        taught = loop.as_taught(lessons[0], recipe)
         told: dict[str, Any] = {"epochs": 0}
         primed = bool(own.prime_tokens)
-        for happened in training.train(own.tail, taught, lessons[1], read, plan, primed=primed):
+        for happened in loop.train(own.tail, taught, lessons[1], read, plan, primed=primed):
             if isinstance(happened, Epoch):
                 told["epochs"] = happened.epoch
             if isinstance(happened, Ended):
@@ -183,8 +184,8 @@ class Bench:
         return told | self._scored(own, read, recipe, lessons), weights.kept(own.tail)
 
     def _begun(
-        self, halves: Halves, change: Mapping[str, Any], lessons: Sequence[Lesson]
-    ) -> tuple[Halves, Reader, Recipe]:
+        self, halves: SplitModel, change: Mapping[str, Any], lessons: Sequence[EncodedExample]
+    ) -> tuple[SplitModel, Reader, Recipe]:
         """A tail at its start, which is the same for every order of examples."""
         recipe = self._settings(change)
         own = halves.at(int(recipe.tail_layers), int(recipe.rank), 0)
@@ -194,10 +195,10 @@ class Bench:
         return own, read, recipe
 
     def _scored(
-        self, own: Halves, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[Lesson]]
+        self, own: SplitModel, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[EncodedExample]]
     ) -> dict[str, Any]:
-        plan, prime = training.plan_of(recipe), read(()) if own.prime_tokens else None
-        checked, tested = (training.measure(own.tail, side, read, prime, plan) for side in lessons[1:])
+        plan, prime = loop.plan_of(recipe), read(()) if own.prime_tokens else None
+        checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in lessons[1:])
         return {
             "validation": checked.accuracy,
             "validation_loss": checked.loss,
@@ -212,7 +213,7 @@ class Bench:
         recipe = Recipe.model_validate({"data": "x", "base": self.set.base, **change})
         return defaults.resolved(recipe, self.ready.base, self.task)
 
-    def _cut(self) -> Halves:
+    def _cut(self) -> SplitModel:
         recipe = self._settings({})
         depth, rank = int(recipe.tail_layers), int(recipe.rank)
         halves = cut(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)

@@ -20,14 +20,14 @@ from typing import Any
 
 import torch
 
-from azubi import halves as rooms
-from azubi import keys
-from azubi.activations import ActivationCache
-from azubi.base.opening import open_base
 from azubi.data.contract import Contract
-from azubi.halves import first_half
-from azubi.tail.batch import Lesson
-from azubi.tail.training import Plan, Step, train
+from azubi.engine import halves as rooms
+from azubi.engine.base.opening import open_base
+from azubi.engine.cache import ActivationCache
+from azubi.engine.halves import first_half
+from azubi.engine.model.batch import EncodedExample
+from azubi.engine.training.loop import Step, TrainingConfig, train
+from azubi.storage import keys
 
 ROUNDS = 5
 
@@ -50,7 +50,7 @@ class Open:
 
 
 def measured(
-    halves: Any, made: list[Lesson], caches: dict[str, ActivationCache], batch: int
+    halves: Any, made: list[EncodedExample], caches: dict[str, ActivationCache], batch: int
 ) -> dict[str, float]:
     """Milliseconds per example: an epoch of training, and what reading takes of it, encrypted and not."""
     origin = halves.first.origin(caches["encrypted"], halves.first.cut)
@@ -66,7 +66,7 @@ def measured(
             for one in made:
                 read(one.tokens)
             reads[name].append((time.process_time() - begun) / len(made) * 1e3)
-    plan = Plan(2, batch, 1e-4, 0.1, 0.01, 1.0, 9, 0)
+    plan = TrainingConfig(2, batch, 1e-4, 0.1, 0.01, 1.0, 9, 0)
     read = halves.reader(caches["encrypted"])
     steps = 0
     begun = time.process_time()
@@ -114,12 +114,12 @@ def main() -> None:
             base = open_base("smollm2-135m", given.folder)
             halves = rooms.cut(base, Contract(task="text"), k, 0, 0, torch.float32)
             made = [tuple(dice.choices(range(300, 49_000), k=128)) for _ in range(given.examples)]
-            of = [Lesson(tokens, (*tokens[-39:], 2)) for tokens in made]
+            of = [EncodedExample(tokens, (*tokens[-39:], 2)) for tokens in made]
         else:
             base = open_base("minilm", given.folder)
             halves = rooms.cut(base, labels, 0, 0, 0, torch.float32)
             made = [tuple(dice.choices(range(300, 29_000), k=14)) for _ in range(given.labels)]
-            of = [Lesson(tokens, (dice.randrange(77),)) for tokens in made]
+            of = [EncodedExample(tokens, (dice.randrange(77),)) for tokens in made]
         both = caches(given.folder, f"{base.name}-{k}")
         told = {"base": base.name, "tail_layers": k} | measured(halves, of, both, 8 if k else 16)
         print(json.dumps(told), flush=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from azubi.base import probe
+from azubi.engine.base import hardware
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / ".bench" / "results"
@@ -20,13 +20,13 @@ _QUIET = 0.5
 def facts(threads: int) -> dict[str, object]:
     """Processor, memory, system, threads, and the state of the code."""
     return {
-        "cpu": probe.processor(),
+        "cpu": hardware.processor(),
         "cores": psutil.cpu_count(logical=False),
         "threads": threads,
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "bfloat16": probe.has_bfloat16(threads),
+        "bfloat16": hardware.has_bfloat16(threads),
         "amx": has_amx(),
         "commit": commit(),
     }

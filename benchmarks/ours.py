@@ -2,9 +2,9 @@
 
     python -m benchmarks.ours JOB.json OUTCOME.json
 
-Everything goes through `azubi.recipe.run`; times come from its events. Two things are put in its way: the
-split, so that every seed sees the same one, and a counter of the answer tokens whose gradient was computed.
-"""
+Everything goes through `azubi.pipeline.run.run`; times come from its events. Two things are put in its way:
+the split, so that every seed sees the same one, and a counter of the answer tokens whose gradient was
+computed.
 
 import contextlib
 import time
@@ -15,17 +15,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from azubi import events as ev
-from azubi import material
-from azubi import recipe as line
-from azubi.activations import ActivationCache  # noqa: F401  (imported before the clock starts)
-from azubi.base import probe
-from azubi.base.head import LanguageHead
-from azubi.base.opening import open_base
-from azubi.data.splitting import Split
-from azubi.data.template import Template
+from azubi.data.chat_template import Template
+from azubi.data.splits.splitting import Split
+from azubi.engine.base import hardware
+from azubi.engine.base.opening import open_base
+from azubi.engine.cache import ActivationCache  # noqa: F401  (imported before the clock starts)
+from azubi.engine.model.batch import EncodedExample
+from azubi.engine.model.fused_lm_head import LanguageHead
+from azubi.events import events as ev
+from azubi.pipeline import run as line
+from azubi.registry import split_from_version
 from azubi.settings import Recipe
-from azubi.tail.batch import Lesson
 from benchmarks import data, work
 from benchmarks.peers.job import begin, end, peak_bytes, say
 
@@ -82,7 +82,7 @@ def watch(recipe: Recipe, home: Path, clock: Any, score: bool) -> Seen:
         for event in events:
             if isinstance(event, ev.BaseReady):
                 seen.base = event
-            elif isinstance(event, ev.PrimeReady):
+            elif isinstance(event, ev.InstructionReady):
                 seen.prime = event.text
             elif isinstance(event, ev.TrunkDone):
                 seen.trunk = event
@@ -115,7 +115,7 @@ def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
         kept.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
         return kept[-1]
 
-    with replaced(material, "splitting", SimpleNamespace(split=split)):
+    with replaced(split_from_version, "splitting", SimpleNamespace(split=split)):
         yield
 
 
@@ -152,9 +152,9 @@ def shares(recipe: Recipe, home: Path, split: Split, seen: Seen, computed: int) 
         return {}
     template = Template(base.tokenizer)
 
-    def lesson(one: Any) -> Lesson:
+    def lesson(one: Any) -> EncodedExample:
         encoded = template.encode(seen.prime, one.turns, one.answer)
-        return Lesson((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
+        return EncodedExample((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
 
     train, validation = ([lesson(one) for one in side] for side in (split.train, split.validation))
     prime = len(template.prime_ids(seen.prime))
@@ -194,7 +194,7 @@ def _peak(ready: ev.BaseReady) -> float:
     import torch
 
     dtype = getattr(torch, ready.dtype)
-    again = max(probe.measured_speed(dtype) for _ in range(3))
+    again = max(hardware.measured_speed(dtype) for _ in range(3))
     return max(ready.gflops, again) * 1e9
 
 

@@ -31,9 +31,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from azubi.data.personal import policy, workers
-from azubi.data.personal.policy import Rules
-from azubi.data.personal.scanner import Scanner
+from azubi.data.pii import policy, workers
+from azubi.data.pii.policy import Rules
+from azubi.data.pii.scanner import Scanner
 
 TEXTS = Path(__file__).parent / "personal" / "texts.jsonl"
 Found = tuple[int, int, str]

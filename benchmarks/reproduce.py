@@ -175,7 +175,7 @@ def numbers(column):
     return column.cast(pl.Float64).to_numpy()
 
 
-class Rival:
+class Baseline:
     """One rival's answers to the test in one form."""
 
     def __init__(self, table, who, form, facts):
@@ -760,7 +760,7 @@ def leaked_ids(table, ours, facts):
 def expected(report, table, facts):
     """The report's numbers, computed anew, in the places where it has them."""
     names = [one["who"] for one in report["rivals"]]
-    rivals = {who: Rival(table, who, "contract", facts) for who in names}
+    rivals = {who: Baseline(table, who, "contract", facts) for who in names}
     ours = rivals[OURS]
     pairs = {who: paired(ours, rival) for who, rival in rivals.items() if who != OURS}
     for one, p in zip(pairs.values(), holm([one["p"] for one in pairs.values()]), strict=True):
@@ -777,7 +777,7 @@ def expected(report, table, facts):
         "rivals": [
             {
                 "scores": rival.scores(),
-                "free": Rival(table, who, "free", facts).scores(),
+                "free": Baseline(table, who, "free", facts).scores(),
                 "paired": pairs.get(who),
                 "calibration": rival.calibration(),
             }

@@ -20,13 +20,15 @@ from typing import Any
 
 import numpy as np
 
-from azubi import answering, ask, material, recipe
-from azubi.activations import ActivationCache
 from azubi.cli.session import default_home
 from azubi.data.example import Turn
-from azubi.evaluate.detection import auroc, detect
+from azubi.engine.cache import ActivationCache
+from azubi.engine.inference import answering
+from azubi.engine.inference.scope import Scope
+from azubi.evaluation.detection import auroc, detect
+from azubi.pipeline import ask, run
+from azubi.registry import split_from_version
 from azubi.registry.store import Store
-from azubi.scope import Scope
 from azubi.settings import Recipe
 from benchmarks import machine
 
@@ -84,7 +86,7 @@ def tuned(given: argparse.Namespace, parts: dict[str, Any]) -> Path:
         **settings,
     )
     if not (home / "specialists" / NAME).exists():
-        for event in recipe.run(made, home):
+        for event in run.run(made, home):
             if event.kind in ("epoch_done", "trunk_done", "measured", "packaged"):
                 print(event.model_dump_json(exclude={"scores"}), file=sys.stderr)
     return home
@@ -97,7 +99,7 @@ def measured(home: Path, parts: dict[str, Any]) -> dict[str, Any]:
     assert scope is not None, "every specialist has one"
     speak = both.answering(card.longest)
     asked = {part: answered(speak, parts[part]) for part in ("val", "test", "oos_test")}
-    train = material.of(card, home).train
+    train = split_from_version.of(card, home).train
     lessons = [both.lesson(one) for one in train]
     with closing(ActivationCache(home, card.data_version)) as cache:
         known = both.vectors(lessons, both.reader(cache))

@@ -12,17 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azubi import halves
-from azubi.answering import in_order
-from azubi.base import probe
-from azubi.evaluate import metrics
+from azubi.engine import halves
+from azubi.engine.base import hardware
+from azubi.engine.inference.answering import in_order
+from azubi.evaluation import metrics
 from benchmarks import data
 from benchmarks.data import Prepared
 
 
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
-    machine = probe.probe("auto", job["threads"])
+    machine = hardware.probe("auto", job["threads"])
     at = Path(job["data"])
     prepared = data.prepare(at, job["model"], job["task"], job["prime"], Path(job["home"]))
     cut = halves.cut(prepared.base, prepared.contract, 1, 0, 0, machine.dtype)

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from azubi.base import probe
+from azubi.engine.base import hardware
 from benchmarks import data, machine, scoring
 from benchmarks.cells import RIVAL_TRIALS, SEARCH_DEPTHS, SEARCH_RATES, Cell, Method
 from benchmarks.data import Prepared
@@ -110,7 +110,7 @@ class Bench:
     def _mode(self, cell: Cell) -> str:
         """The number format and attention in which a peer is fastest, by a few steps in each."""
         method = cell.rival
-        if len(method.modes) == 1 or not probe.has_bfloat16(self.threads):
+        if len(method.modes) == 1 or not hardware.has_bfloat16(self.threads):
             return method.modes[0]
         basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
         name = f"{method.script}-mode"

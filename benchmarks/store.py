@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from azubi import files
+from azubi.storage import files
 from benchmarks.cells import Cell
 
 LONGEST_GAP = 300.0

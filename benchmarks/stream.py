@@ -38,7 +38,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from azubi import files
+from azubi.storage import files
 from benchmarks import machine
 
 RESULTS = machine.RESULTS / "stream"
@@ -244,14 +244,14 @@ def cell(name, kind, folder):
     """Measure one cell; for a process of its own."""
     import torch
 
-    from azubi import halves
-    from azubi.base import probe
-    from azubi.base.opening import open_base
     from azubi.data.contract import Contract
-    from azubi.work import Work
+    from azubi.engine import halves
+    from azubi.engine.base import hardware
+    from azubi.engine.base.opening import open_base
+    from azubi.planning.work import Work
 
     home, rank = folder / "home", RANK if kind == "lora" else 0
-    probed = probe.probe()
+    probed = hardware.probe()
     base = open_base(str(folder / name), home)  # hashes the files, the first time
     forget_files(folder / name)
     memory, disk, begun = Memory(), read_from_disk(), time.perf_counter()
@@ -285,11 +285,11 @@ def texts(count):
 
 def trunk(name, both, work, home):
     """Tokens through all layers but the tail's, into the cache."""
-    from azubi.activations import ActivationCache
-    from azubi.tail.batch import Lesson
+    from azubi.engine.cache import ActivationCache
+    from azubi.engine.model.batch import EncodedExample
 
     shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier sitting
-    lessons = [Lesson(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
+    lessons = [EncodedExample(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
     cache = ActivationCache(home)
     begun = time.perf_counter()
     *_, filled = both.fill(cache, lessons)
@@ -304,20 +304,20 @@ def tail(name, both, work, home):
     """Training steps from made-up activations, the checkpoints after them, and the validation."""
     import torch
 
-    from azubi.tail import training
-    from azubi.tail.batch import Lesson
-    from azubi.tail.checkpoint import Checkpoints
+    from azubi.engine.model.batch import EncodedExample
+    from azubi.engine.training import loop
+    from azubi.engine.training.checkpoint import Checkpoints
 
-    lessons = [Lesson(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
+    lessons = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)
     states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
-    plan = training.Plan(
+    plan = loop.TrainingConfig(
         epochs=1, batch=BATCH, learning_rate=1e-4, warmup=0.1, weight_decay=0.01, clip=1.0, patience=2, seed=0
     )
     kept = home / "checkpoint"
     shutil.rmtree(kept, ignore_errors=True)
     happened, begun = [], time.perf_counter()
-    for one in training.train(
+    for one in loop.train(
         both.tail,
         lessons,
         lessons[:BATCH],
@@ -328,8 +328,8 @@ def tail(name, both, work, home):
     ):
         happened.append(one)
     everything = time.perf_counter() - begun
-    steps = [one for one in happened if isinstance(one, training.Step)]
-    assert len(steps) == STEPS and not any(isinstance(one, training.NotKept) for one in happened)
+    steps = [one for one in happened if isinstance(one, loop.Step)]
+    assert len(steps) == STEPS and not any(isinstance(one, loop.CheckpointFailed) for one in happened)
     size = files.size(kept)
     shutil.rmtree(kept)
     tokens = BATCH * LENGTH

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars
 
 from azubi.cli.session import default_home
-from azubi.data.suspects import spelling_features, suspects
+from azubi.data.checks.label_errors import spelling_features, suspects
 
 SHARE = 0.05
 
@@ -43,7 +43,7 @@ def main() -> None:
     texts, labels = table["text"].to_list(), table["category"].to_list()
     begun = time.monotonic()
     if given.features == "minilm":
-        from azubi.features import frozen_features
+        from azubi.engine.features import frozen_features
 
         matrix = frozen_features(default_home())(texts)
     else:

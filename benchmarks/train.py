@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from azubi.base import probe
+from azubi.engine.base import hardware
 from benchmarks import data, machine, table
 from benchmarks.cells import Cell, Form, cells
 from benchmarks.sides import PEERS, Bench, SideError
@@ -27,7 +27,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command; gives the exit code: 1 if a cell failed, 2 if nothing can be run."""
     given = _arguments().parse_args(words)
     form: Form = "short" if given.short else "long"
-    probe.use_threads(given.threads)
+    hardware.use_threads(given.threads)
     here = machine.identity(_threads())
     store = Store(given.results / form, here)
     chosen = [one for one in cells(form) if not given.only or any(word in one.name for word in given.only)]

@@ -5,15 +5,16 @@ azubi leaves it out or not: padding, what a causal mask hides, the last layer's 
 no answer token is predicted, gradients of inputs that nobody trains, and gradients of answer tokens that
 were skipped. Knows decoders of the llama family. LoRA's factors are not counted: they are a few per cent.
 
-Not the count of `azubi.work`, which plans for any family: that one knows numbers of parameters alone, so it
-counts neither attention nor the last layer's keys and values. A share of the peak would be too small without.
+Not the count of `azubi.planning.work`, which plans for any family: that one knows numbers of parameters
+alone, so it counts neither attention nor the last layer's keys and values. A share of the peak would be
+too small without.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from azubi.tail.batch import Lesson
+from azubi.engine.model.batch import EncodedExample
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,20 @@ def trunk(shape: Shape, layers: int, prime: int, lengths: Sequence[int]) -> floa
     return layers * (2.0 * tokens * shape.layer + 4.0 * looks * shape.query)
 
 
-def tail_forward(shape: Shape, k: int, prime: int, lessons: Sequence[Lesson], batches: int) -> float:
+def tail_forward(shape: Shape, k: int, prime: int, lessons: Sequence[EncodedExample], batches: int) -> float:
     """Reading lessons with the last `k` layers and the head, the prime once per batch."""
     layers, last, head = _parts(shape, prime, lessons, batches)
     return (k - 1) * (layers.products + layers.attention) + last.products + last.attention + head
 
 
 def tail_training(
-    shape: Shape, k: int, prime: int, lessons: Sequence[Lesson], batches: int, unmastered: float, full: bool
+    shape: Shape,
+    k: int,
+    prime: int,
+    lessons: Sequence[EncodedExample],
+    batches: int,
+    unmastered: float,
+    full: bool,
 ) -> float:
     """One epoch of training: forward, and backward through what is trained.
 
@@ -109,7 +116,9 @@ class _Layer:
     """The part of `products` that reads the layer's input: queries, keys, values."""
 
 
-def _parts(shape: Shape, prime: int, lessons: Sequence[Lesson], batches: int) -> tuple[_Layer, _Layer, float]:
+def _parts(
+    shape: Shape, prime: int, lessons: Sequence[EncodedExample], batches: int
+) -> tuple[_Layer, _Layer, float]:
     """Forward work of a layer, of the last layer, and of the head."""
     tokens = prime * batches + sum(one.length for one in lessons)
     targets = sum(len(one.targets) for one in lessons)

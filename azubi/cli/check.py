@@ -1,4 +1,4 @@
-"""`azubi check`: parse; `azubi.inspection` works; what it found is drawn here."""
+"""`azubi check`: parse; `azubi.pipeline.check` works; what it found is drawn here."""
 
 import contextlib
 import sys
@@ -11,10 +11,10 @@ import typer
 from azubi.cli.flags import with_recipe_flags
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
-from azubi.importing import importing
+from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
-    from azubi.data.checking.check import Check
+    from azubi.data.checks.check import Check
 
 Source = Annotated[
     Path | None,
@@ -51,7 +51,7 @@ def check(
 
     with importing():
         from azubi.cli.findings import show
-        from azubi.inspection import inspect
+        from azubi.pipeline.check import inspect
 
     # What libraries print must not end up in the result on standard output.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:

@@ -1,88 +1,82 @@
-"""One test example, drawn: the question on top, below it what the base, the specialist and the truth say.
+"""`azubi compare`: parse; `azubi.pipeline.compare` works; what came out is drawn here."""
 
-Records are set field by field; what is wrong bears a ✗, so colour is not needed. Judges nothing itself:
-`azubi.evaluate.record` says which field is right.
-"""
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from rich.box import ROUNDED
-from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+import typer
 from rich.text import Text
 
-from azubi import events as ev
-from azubi.cli.words import clean, shorten
-from azubi.data.contract import Contract
-from azubi.evaluate.record import Cell, FieldRow, field_rows
+from azubi.cli.formatting import clean, count, duration, interval, shorten
+from azubi.cli.prove import Lang, Quiet, Threads, checked_lang
+from azubi.cli.session import Session
+from azubi.cli.tables import facts, plain_table
+from azubi.storage.importing import importing
 
-QUESTION_SHOWN = 700
-ANSWER_SHOWN = 400
+if TYPE_CHECKING:
+    from azubi.evaluation.versus import Case, Versus
+
+First = Annotated[str, typer.Argument(metavar="A", help="The old one, as `azubi list` names it: NAME@1.")]
+Second = Annotated[str, typer.Argument(metavar="B", help="The new one: NAME@2, or another specialist.")]
+
+_SHOWN = 3
+"""Examples of each kind on the terminal; the page shows more."""
 
 
-def side_by_side(number: int, example: ev.Compared, data: ev.DataReady | None) -> RenderableType:
-    """Draw one example to the width of the console."""
-    question = Text(shorten(clean(example.prompt).strip(), QUESTION_SHOWN))
-    return Group(
-        Text(f"Example {number}", style="bold"), Padding(question, (0, 0, 0, 2)), *_answers(example, data)
+def compare(
+    session: Session,
+    first: First,
+    second: Second,
+    lang: Lang = "en",
+    quiet: Quiet = False,
+    threads: Threads = None,
+) -> None:
+    """Set two specialists, or two versions of one, side by side on the same examples.
+
+    Both answer what neither has learned; then it is told what got better and what got worse.
+    """
+    language = checked_lang(lang)
+
+    with importing():
+        from azubi.cli.terminal import follow
+        from azubi.evaluation.versus import Versus
+        from azubi.events import events as ev
+        from azubi.pipeline import compare as comparing
+
+    events = comparing.compare(first, second, session.home, language, threads)
+    ended = follow(events, session.err(), quiet=quiet).ended
+    assert isinstance(ended, ev.SetSideBySide)
+    told = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
+    if session.json:
+        session.emit(
+            {"sentence": ended.sentence, "report": ended.report, "compared": told.model_dump(mode="json")}
+        )
+        return
+    _show(told, ended.sentence, session)
+    for line in facts({"Report": ended.report, "Took": duration(ended.seconds)}):
+        print(clean(line))
+
+
+def _show(told: "Versus", sentence: str, session: Session) -> None:
+    console = session.out()
+    console.print(Text(clean(sentence), style="bold"))
+    console.print()
+    table = plain_table("", ">right", ">only this one right")
+    for name, scores, alone in (
+        (told.a, told.a_scores, told.paired.lost),
+        (told.b, told.b_scores, told.paired.won),
+    ):
+        table.add_row(Text(name), Text(interval(scores[0])), count(alone))
+    console.print(table)
+    print()
+    for title, cases in (("Got better", told.of("gained")), ("Got worse", told.of("lost"))):
+        for case in cases[:_SHOWN]:
+            print(f"{title}: {_case(case)}")
+    print()
+
+
+def _case(case: "Case") -> str:
+    question, old, new, truth = (
+        clean(shorten(" ".join(text.split()), most))
+        for text, most in ((case.text, 70), (case.a, 40), (case.b, 40), (case.truth, 40))
     )
-
-
-def _answers(example: ev.Compared, data: ev.DataReady | None) -> list[RenderableType]:
-    contract = Contract(task=data.task, labels=data.labels, fields=data.fields) if data else None
-    if contract is None or contract.task != "json" or contract.parse(example.truth) is None:
-        return [_texts(example, marked=contract is not None and contract.task == "labels")]
-    rows = field_rows(contract, example.truth, example.base, example.specialist)
-    unreadable = {
-        who: answer
-        for who, answer in (("base", example.base), ("specialist", example.specialist))
-        if contract.parse(answer) is None
-    }
-    return [_fields(rows), *(_raw(who, answer) for who, answer in unreadable.items())]
-
-
-def _fields(rows: tuple[FieldRow, ...]) -> Table:
-    table = _table("field")
-    for row in rows:
-        right = _plain(_said(row.truth))
-        table.add_row(Text(clean(row.name)), _field(row.base), _field(row.specialist), right)
-    return table
-
-
-def _field(cell: Cell) -> Text:
-    return _marked(_said(cell), cell.right)
-
-
-def _said(cell: Cell) -> str:
-    return f"({cell.lacks})" if cell.lacks else cell.text
-
-
-def _texts(example: ev.Compared, *, marked: bool) -> Table:
-    table = _table()
-    truth = example.truth.strip()
-    said = (example.base, example.specialist)
-    cells = [_marked(a, a.strip() == truth) if marked else _plain(a) for a in said]
-    table.add_row(*cells, _plain(truth))
-    return table
-
-
-def _table(*first: str) -> Table:
-    table = Table(box=ROUNDED, expand=True, padding=(0, 1))
-    for heading in first:
-        table.add_column(heading, no_wrap=True, max_width=20, overflow="ellipsis")
-    for heading in ("base", "specialist", "right answer"):
-        table.add_column(heading, ratio=1, overflow="fold")
-    return table
-
-
-def _plain(answer: str) -> Text:
-    return Text(shorten(clean(answer).strip(), ANSWER_SHOWN) or "(empty)")
-
-
-def _marked(answer: str, right: bool) -> Text:
-    mark, style = ("✓ ", "green") if right else ("✗ ", "red")
-    return Text(mark, style=style).append(_plain(answer))
-
-
-def _raw(who: str, answer: str) -> RenderableType:
-    """What was said instead of a record."""
-    return Padding(Text(f"The {who} gave no record, but: ").append(_plain(answer)), (0, 0, 0, 2))
+    return f"“{question}”  {old} → {new}  (right: {truth})"

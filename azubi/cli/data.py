@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from azubi.cli.formatting import clean, count, shorten
 from azubi.cli.session import Session
 from azubi.cli.tables import facts, plain_table
-from azubi.cli.words import clean, count, shorten
 
 if TYPE_CHECKING:
-    from azubi.data.versions.difference import Change, Difference
-    from azubi.data.versions.manifest import Manifest, SplitNote
-    from azubi.data.versions.row import Row
-    from azubi.erasure import Report
+    from azubi.data.datasets.difference import Change, Difference
+    from azubi.data.datasets.manifest import Manifest, SplitNote
+    from azubi.data.datasets.row import Row
+    from azubi.pipeline.erase import Report
 
 Version = Annotated[
     str,
@@ -44,7 +44,7 @@ _USED = {
 
 def list_all(session: Session) -> None:
     """List the data versions of this home, newest first."""
-    from azubi.dataroom.versions import Versions
+    from azubi.data.datasets.versions import Versions
 
     found = Versions(session.home).list()
     made = _makers(session)
@@ -67,7 +67,7 @@ def show(session: Session, version: Version, rows: RowCount = 0) -> None:
     """Show a data version: where it came from, how it was parted, what was made from it."""
     from itertools import islice
 
-    from azubi.dataroom.versions import Versions
+    from azubi.data.datasets.versions import Versions
 
     versions = Versions(session.home)
     found = versions.get(version)
@@ -85,8 +85,8 @@ def show(session: Session, version: Version, rows: RowCount = 0) -> None:
 
 def diff(session: Session, before: Version, after: Version) -> None:
     """Tell which rows were added, removed or changed from one data version to another."""
-    from azubi.data.versions.difference import difference
-    from azubi.dataroom.versions import Versions
+    from azubi.data.datasets.difference import difference
+    from azubi.data.datasets.versions import Versions
 
     versions = Versions(session.home)
     old, new = versions.get(before), versions.get(after)
@@ -103,7 +103,7 @@ def diff(session: Session, before: Version, after: Version) -> None:
 
 def erase(session: Session, ids: Ids) -> None:
     """Erase rows from the stored data, the activation cache and every later run; name who learned them."""
-    from azubi import erasure
+    from azubi.pipeline import erase as erasure
 
     report = erasure.erase(session.home, ids)
     if session.json:

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from azubi.cli.formatting import count, size
 from azubi.cli.session import Session
 from azubi.cli.tables import facts
-from azubi.cli.words import count, size
 
 if TYPE_CHECKING:
-    from azubi.checkup import Checkup
+    from azubi.pipeline.doctor import Checkup
 
 
 def doctor(session: Session) -> None:
@@ -18,7 +18,7 @@ def doctor(session: Session) -> None:
 
     The exit code is 1 if something has to be mended first.
     """
-    from azubi.checkup import look
+    from azubi.pipeline.doctor import look
 
     found = look(session.home)
     if session.json:

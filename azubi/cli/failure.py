@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import typer
 
+from azubi.cli.formatting import clean
 from azubi.cli.interrupt import Stopped
 from azubi.cli.session import Session
-from azubi.cli.words import clean
 from azubi.errors import AzubiError, StorageError, UsageError, tells_of_memory
 
 _STORAGE = {

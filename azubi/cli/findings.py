@@ -7,11 +7,11 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from azubi.cli.formatting import clean
 from azubi.cli.tables import facts
-from azubi.cli.words import clean
-from azubi.data.checking.check import Check
-from azubi.data.checking.summary import MARKS, amounts, grouped, verdict
-from azubi.data.checking.words import where
+from azubi.data.checks.check import Check
+from azubi.data.checks.formatting import where
+from azubi.data.checks.summary import MARKS, amounts, grouped, verdict
 from azubi.data.finding import Finding
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}

@@ -13,20 +13,20 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from azubi import events as ev
-from azubi.cli.compare import side_by_side
+from azubi.cli.example_view import side_by_side
+from azubi.cli.formatting import clean, duration, headline, share_trained, shorten, size
+from azubi.cli.run_view import RunView
 from azubi.cli.runs import plan_document
 from azubi.cli.session import default_home
-from azubi.cli.story import Story
 from azubi.cli.tables import facts, plan_table, scores_table, trials_table
-from azubi.cli.words import clean, duration, headline, share_trained, shorten, size
-from azubi.history import History, against, history
-from azubi.runs import Runs
+from azubi.events import events as ev
+from azubi.registry.history import History, against, history
+from azubi.registry.runs import Runs
 
 PROMPT_SHOWN = 160
 
 
-def document(story: Story) -> dict[str, object]:
+def document(story: RunView) -> dict[str, object]:
     """Give the outcome as one JSON document."""
     made = story.packaged
     return {
@@ -40,7 +40,7 @@ def document(story: Story) -> dict[str, object]:
     }
 
 
-def show(story: Story, console: Console, home: Path) -> None:
+def show(story: RunView, console: Console, home: Path) -> None:
     """Print the outcome for a person."""
     if story.searched is not None:
         console.print()
@@ -58,7 +58,7 @@ def show(story: Story, console: Console, home: Path) -> None:
         _whereabouts(story.packaged, story.compared, home)
 
 
-def _told(story: Story) -> History | None:
+def _told(story: RunView) -> History | None:
     """All that the run told, over all its sittings, if it is done and was planned."""
     folder = Path(story.folder)
     if story.ended is None or not story.folder or not (folder / "run.json").is_file():
@@ -78,14 +78,14 @@ def plan_heading(told: History) -> str:
     return f"Plan and truth (planned from {basis}{early})"
 
 
-def _search(story: Story) -> dict[str, object] | None:
+def _search(story: RunView) -> dict[str, object] | None:
     if story.searched is None:
         return None
     told = story.searched.model_dump(mode="json", exclude={"kind", "at"})
     return told | {"trials": [trial.model_dump(mode="json") for trial in story.trials]}
 
 
-def _scores(story: Story, console: Console) -> None:
+def _scores(story: RunView, console: Console) -> None:
     base, new = (
         story.measured[who].scores if who in story.measured else () for who in ("base", "specialist")
     )

@@ -1,4 +1,4 @@
-"""`azubi plan`: parse; `azubi.recipe` counts and measures; here it is told."""
+"""`azubi plan`: parse; `azubi.pipeline.run` counts and measures; here it is told."""
 
 import contextlib
 import sys
@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from azubi.cli.flags import with_recipe_flags
+from azubi.cli.formatting import clean, count, duration, size
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
 from azubi.cli.tables import facts
 from azubi.cli.tune import Source
-from azubi.cli.words import clean, count, duration, size
-from azubi.importing import importing
+from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
-    from azubi import events as ev
+    from azubi.events import events as ev
 
 
 @with_recipe_flags
@@ -28,11 +28,11 @@ def plan(session: Session, source: Source = None, **flags: str | bool | None) ->
     recipe = recipe_from(source, given)
 
     with importing():
-        from azubi import recipe as recipes
+        from azubi.pipeline import run
 
     # What libraries print must not end up in the result.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("A few examples go the whole way …"):
-        base, data, planned, notes = _outcome(recipes.plan(recipe, session.home))
+        base, data, planned, notes = _outcome(run.plan(recipe, session.home))
     if session.json:
         session.emit(_document(base, data, planned, notes))
         return
@@ -42,7 +42,7 @@ def plan(session: Session, source: Source = None, **flags: str | bool | None) ->
 
 
 def _outcome(events: "Iterable[ev.Event]") -> "tuple[ev.BaseReady, ev.DataReady, ev.Planned, list[str]]":
-    from azubi import events as ev
+    from azubi.events import events as ev
 
     last = {}
     notes = []

@@ -1,4 +1,4 @@
-"""`azubi prove`: parse; `azubi.prove` works; what came out is drawn here."""
+"""`azubi prove`: parse; `azubi.pipeline.prove` works; what came out is drawn here."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 from rich.text import Text
 
+from azubi.cli.formatting import clean, count, duration, interval
 from azubi.cli.session import Session
 from azubi.cli.specialists import Name
 from azubi.cli.tables import facts, plain_table
-from azubi.cli.words import clean, count, duration, interval
 from azubi.errors import SettingError
-from azubi.importing import importing
+from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
-    from azubi.cli.story import Story
-    from azubi.evaluate.proof import Proof
+    from azubi.cli.run_view import RunView
+    from azubi.evaluation.proof import Proof
 
 Against = Annotated[
     list[str] | None,
@@ -109,8 +109,8 @@ def prove(
     with importing():
         from azubi.cli.recipe_file import proof_from
         from azubi.cli.terminal import follow
-        from azubi.prove import Wanted
-        from azubi.prove import prove as proved
+        from azubi.pipeline.prove import Wanted
+        from azubi.pipeline.prove import prove as proved
 
     wanted = Wanted(
         against=tuple(against or ()),
@@ -148,9 +148,9 @@ def _seconds(budget: str | None) -> float | None:
     return found
 
 
-def tell(story: "Story", session: Session) -> None:
+def tell(story: "RunView", session: Session) -> None:
     """Say what came out: one JSON document, or tables for a person."""
-    from azubi import events as ev
+    from azubi.events import events as ev
 
     assert isinstance(story.ended, ev.Proved)
     path = Path(story.ended.folder)
@@ -172,7 +172,7 @@ def tell(story: "Story", session: Session) -> None:
 
 def show(proof: "Proof", ended: object, session: Session) -> None:
     """Print the verdict and what it rests on, for a person."""
-    from azubi import events as ev
+    from azubi.events import events as ev
 
     assert isinstance(ended, ev.Proved)
     console = session.out()
@@ -216,7 +216,7 @@ def _moment(seconds: float) -> str:
 
 
 def _against(paired: object) -> str:
-    from azubi.evaluate.paired import Paired
+    from azubi.evaluation.paired import Paired
 
     if not isinstance(paired, Paired):
         return ""
@@ -232,13 +232,13 @@ def _times(number: int) -> str:
     return "once, now" if number == 1 else f"{number} times, this time included"
 
 
-def _passes(story: "Story") -> bool:
-    from azubi import events as ev
+def _passes(story: "RunView") -> bool:
+    from azubi.events import events as ev
 
     return isinstance(story.ended, ev.Proved) and story.ended.passes
 
 
 def _numbers(folder: Path) -> "Proof":
-    from azubi.evaluate.proof import Proof
+    from azubi.evaluation.proof import Proof
 
     return Proof.model_validate_json((folder / "report.json").read_bytes())

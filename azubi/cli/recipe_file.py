@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from azubi.cli.flags import accepts, fields, flag, grouped, parameter_name
-from azubi.cli.words import as_json
+from azubi.cli.formatting import as_json
 from azubi.errors import SettingError, UsageError
 from azubi.settings import DatabaseUrl, ProofSettings, Recipe
 

@@ -20,8 +20,8 @@ def reveal(session: Session, file: Text, key: Key) -> None:
 
     It takes the key file and the map that lies in the home in which the run was.
     """
-    from azubi.data.personal.keeping import KeyFile, Map
-    from azubi.data.personal.revealing import Revealer
+    from azubi.data.pii.key_store import KeyFile, Map
+    from azubi.data.pii.re_identify import Revealer
 
     revealer = Revealer(Map(session.home, KeyFile(key).read()).pairs())
     text = revealer.text(_read(file))

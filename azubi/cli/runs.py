@@ -4,21 +4,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from azubi.cli.formatting import as_json, clean, count, duration, interval, operations, percent, tiny_share
 from azubi.cli.session import Session
 from azubi.cli.sparkline import sparkline
 from azubi.cli.tables import facts, plain_table, plan_table
-from azubi.cli.words import as_json, clean, count, duration, interval, operations, percent, tiny_share
 
 if TYPE_CHECKING:
-    from azubi.history import History
-    from azubi.runs import Run, Summary
+    from azubi.registry.history import History
+    from azubi.registry.runs import Run, Summary
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run, as `azubi runs` lists it.")]
 
 
 def list_all(session: Session) -> None:
     """List the runs of this home, newest first."""
-    from azubi.runs import Runs, summary
+    from azubi.registry.runs import Runs, summary
 
     found = [summary(run) for run in Runs(session.home).all()]
     if session.json:
@@ -40,8 +40,8 @@ def list_all(session: Session) -> None:
 
 def show(session: Session, run: RunId) -> None:
     """Show a run's settings and curves, what it took against what was planned, and the work it was."""
-    from azubi.history import against, history
-    from azubi.runs import Runs, summary
+    from azubi.registry.history import against, history
+    from azubi.registry.runs import Runs, summary
 
     found = Runs(session.home).get(run)
     glance, told = summary(found), history(found.events())
@@ -111,7 +111,7 @@ def _base(told: "History") -> str:
 
 def plan_document(told: "History") -> dict[str, object] | None:
     """Plan against truth; None where nothing was planned."""
-    from azubi.history import against
+    from azubi.registry.history import against
 
     if told.forecast is None:
         return None

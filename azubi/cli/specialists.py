@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from azubi.cli.formatting import clean, interval, share_trained, shorten, size
 from azubi.cli.session import Session
 from azubi.cli.tables import facts, plain_table, scores_table
-from azubi.cli.words import clean, interval, share_trained, shorten, size
 
 if TYPE_CHECKING:
     from azubi.registry.store import Card

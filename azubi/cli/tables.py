@@ -7,12 +7,12 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from azubi.cli.words import count, duration, interval, metric, percent, setting, size
-from azubi.evaluate.score import Score
-from azubi.evaluate.trial import Trial, begun
+from azubi.cli.formatting import count, duration, interval, metric, percent, setting, size
+from azubi.events.score import Score
+from azubi.events.trial import Trial, begun
 
 if TYPE_CHECKING:
-    from azubi.history import Against
+    from azubi.registry.history import Against
 
 
 def plain_table(*headings: str) -> Table:

@@ -12,19 +12,19 @@ from types import TracebackType
 from rich.console import Console
 
 from azubi.cli.interrupt import Stopped, patient
-from azubi.cli.lines import Lines
-from azubi.cli.live import LiveView
+from azubi.cli.live_view import LiveView
 from azubi.cli.outcome import document, resume_command, show
+from azubi.cli.plain_output import PlainOutput
+from azubi.cli.run_view import RunView
 from azubi.cli.session import Session
-from azubi.cli.story import Story
-from azubi.events import Event
+from azubi.events.events import Event
 
 
-def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) -> Story:
+def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) -> RunView:
     """Work through a run and draw it: live on a terminal, in plain lines elsewhere, not at all if `quiet`."""
-    story = Story()
+    story = RunView()
     watched = console.is_terminal and not console.is_dumb_terminal
-    view = Silence() if quiet else LiveView(story, console) if watched else Lines(story, console)
+    view = Silence() if quiet else LiveView(story, console) if watched else PlainOutput(story, console)
     # What libraries print must not end up in the result on standard output.
     with contextlib.redirect_stdout(sys.stderr), view, patient(lambda: story.training) as asked_to_stop:
         try:
@@ -59,7 +59,7 @@ class Silence:
         """Say nothing."""
 
 
-def _how_to_go_on(story: Story) -> str:
+def _how_to_go_on(story: RunView) -> str:
     """The command that goes on with a run, if it came far enough for that."""
     folder = Path(story.folder)
     if not story.folder or not folder.is_dir():
@@ -74,7 +74,7 @@ def _close(events: Iterable[Event]) -> None:
         close()
 
 
-def tell(story: Story, session: Session) -> None:
+def tell(story: RunView, session: Session) -> None:
     """Say what came out: one JSON document, or tables for a person."""
     if session.json:
         session.emit(document(story))

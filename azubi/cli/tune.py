@@ -1,4 +1,4 @@
-"""`azubi tune` and `azubi resume`: parse; `azubi.recipe` works; `azubi.cli.terminal` draws."""
+"""`azubi tune` and `azubi resume`: parse; `azubi.pipeline.run` works; `azubi.cli.terminal` draws."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from azubi.cli.flags import with_recipe_flags
 from azubi.cli.recipe_file import recipe_from
 from azubi.cli.session import Session
-from azubi.importing import importing
+from azubi.storage.importing import importing
 
 Source = Annotated[
     Path | None,
@@ -50,7 +50,7 @@ def tune(
 
     with importing():
         from azubi.cli.terminal import follow, tell
-        from azubi.recipe import run
+        from azubi.pipeline.run import run
 
     tell(follow(run(recipe, session.home, fresh=fresh), session.err(), quiet=quiet), session)
 
@@ -58,7 +58,7 @@ def tune(
 def resume(session: Session, run: RunId = None, quiet: Quiet = False) -> None:
     """Go on with a run that was stopped or killed."""
     with importing():
-        from azubi import recipe
         from azubi.cli.terminal import follow, tell
+        from azubi.pipeline import run as recipe
 
     tell(follow(recipe.resume(session.home, run), session.err(), quiet=quiet), session)

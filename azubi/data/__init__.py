@@ -3,15 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from azubi.data.reading import Reading, Rejected, read, stream
-from azubi.data.splitting import split
+from azubi.data.readers import Reading, Rejected, read, stream
+from azubi.data.splits.splitting import split
 
 if TYPE_CHECKING:
-    from azubi.data.checking.check import check as check
+    from azubi.data.checks.check import check as check
 
 __all__ = ["Reading", "Rejected", "check", "read", "split", "stream"]
 
-_PLACES = {"check": "azubi.data.checking.check"}
+_PLACES = {"check": "azubi.data.checks.check"}
 """What takes long to import, by its name here, and where it stands; imported when it is used."""
 
 

@@ -35,7 +35,7 @@ _REMEMBERED = 50_000
 _FORMATS = {"date": date.fromisoformat, "date-time": datetime.fromisoformat}
 
 
-class Teller:
+class SchemaInference:
     """Tells the schema of records that are shown to it one at a time."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 def tell(records: Iterable[Record]) -> Schema:
     """The schema that nearly all of `records` follow."""
-    teller = Teller()
+    teller = SchemaInference()
     for record in records:
         teller.show(record)
     return teller.schema()

@@ -10,10 +10,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from azubi import files
 from azubi.errors import UnknownSpecialist
-from azubi.package import card as cards
-from azubi.package.card import Card
+from azubi.registry import card as cards
+from azubi.registry.card import Card
+from azubi.storage import files
 
 __all__ = ["Card", "Store"]
 

@@ -5,11 +5,11 @@ Knows benches, costs and the allowance; decides nothing.
 
 from collections.abc import Mapping
 
-from azubi.planning.load import Load
-from azubi.planning.observed import Kind, Observation, Observed
-from azubi.search.allowance import Allowance
-from azubi.search.bench import Bench
+from azubi.planning.timings import Kind, Observation, Timings
+from azubi.planning.workload import Workload
 from azubi.search.setting import Setting
+from azubi.search.time_budget import TimeBudget
+from azubi.search.trial_runner import TrialRunner
 
 _PACKAGING = 6.0
 """Seconds for intervals of scores, and for writing specialist and report."""
@@ -21,7 +21,7 @@ class Estimate:
     """Seconds, all of them."""
 
     def __init__(
-        self, benches: Mapping[str, Bench], allowance: Allowance, speed: float, total: int, tests: int
+        self, benches: Mapping[str, TrialRunner], allowance: TimeBudget, speed: float, total: int, tests: int
     ) -> None:
         """`speed` in floating-point operations per second; `total` lessons and `tests` questions."""
         self.count = total
@@ -32,7 +32,7 @@ class Estimate:
         self._speed, self._total, self._tests = speed, total, tests
         self._filled: set[tuple[str, str]] = set()
         self._opening: dict[str, float] = {}
-        self._loads: dict[tuple[str, str, int], Load] = {}
+        self._loads: dict[tuple[str, str, int], Workload] = {}
 
     @property
     def whole(self) -> bool:
@@ -93,12 +93,12 @@ class Estimate:
         """The untouched base answered so many questions."""
         self._learn("answers", setting, self._load(setting, self._total).answered(questions), took)
 
-    def observed(self, base: str) -> Observed:
+    def observed(self, base: str) -> Timings:
         """How long things took with a base, for whoever plans on from here."""
         kinds: dict[Kind, str] = {"trunk": "trunk", "tail": "tail", "validation": "validation"}
         kinds |= {"reading": "answers", "writing": "answers"}
         met = {kind: self._allowance.met(f"{part} of {base}") for kind, part in kinds.items()}
-        return Observed(tuple(Observation(kind, *both) for kind, both in met.items() if both is not None))
+        return Timings(tuple(Observation(kind, *both) for kind, both in met.items() if both is not None))
 
     def _pass(self, setting: Setting) -> float:
         """The trunk pass before any correction."""
@@ -117,11 +117,11 @@ class Estimate:
         depth = setting.tail_layers
         return load.teaching(depth, setting.rank, batch), load.checking(depth, batch)
 
-    def load(self, setting: Setting) -> Load:
+    def load(self, setting: Setting) -> Workload:
         """What there is to read and learn in a trial."""
         return self._load(setting, self.count)
 
-    def _load(self, setting: Setting, count: int) -> Load:
+    def _load(self, setting: Setting, count: int) -> Workload:
         key = (setting.base, setting.prime, count)
         if key not in self._loads:
             self._loads[key] = self._benches[setting.base].load(setting.prime, self._speed, count)

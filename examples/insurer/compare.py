@@ -10,7 +10,7 @@ from faults import OLD, PERSONAL, Planted
 from rich.table import Table
 from rich.text import Text
 
-from azubi.data.checking.check import Check
+from azubi.data.checks.check import Check
 from azubi.data.finding import Finding
 
 KINDS: dict[str, tuple[str, ...]] = {

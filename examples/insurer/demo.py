@@ -66,7 +66,7 @@ def check_inbox(console: Console, folder: Path) -> None:
     from compare import outcomes, table
 
     from azubi.cli.findings import show
-    from azubi.inspection import inspect
+    from azubi.pipeline.check import inspect
 
     planted = write_inbox(folder)
     console.print(

@@ -753,7 +753,7 @@ def training_stories(stories: Stories) -> Stories:
 
 
 @dataclass(frozen=True)
-class Side:
+class SplitName:
     """Training or held-out: who claims there, and which stories may be told."""
 
     seed: int
@@ -761,7 +761,7 @@ class Side:
     stories: dict[tuple[str, str], Stories]
 
 
-def write_notes(side: Side, count: int, taken: set[str], seen: set[str]) -> list[Note]:
+def write_notes(side: SplitName, count: int, taken: set[str], seen: set[str]) -> list[Note]:
     """Notes of policyholders who claim two or three times each."""
     dice = Dice(side.seed)
     perils = deal_perils(dice)
@@ -783,8 +783,8 @@ def generate(
     taken: set[str] = set()
     seen: set[str] = set()
     known = {key: training_stories(stories) for key, stories in STORIES.items()}
-    apart = write_notes(Side(2 * seed + 1, HELDOUT_SURNAMES, STORIES), heldout, taken, seen)
-    return write_notes(Side(2 * seed, SURNAMES, known), notes, taken, seen), apart
+    apart = write_notes(SplitName(2 * seed + 1, HELDOUT_SURNAMES, STORIES), heldout, taken, seen)
+    return write_notes(SplitName(2 * seed, SURNAMES, known), notes, taken, seen), apart
 
 
 def triage_answer(note: Note) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from azubi.evaluate.prediction import table, write
-from azubi.evaluate.proof import prove_from
+from azubi.evaluation.prediction import table, write
+from azubi.evaluation.proof import prove_from
 from benchmarks import reproduce
-from tests.evaluate.proof_sample import sample
+from tests.evaluation.proof_sample import sample
 
 SCRIPT = Path(reproduce.__file__)
 

@@ -172,7 +172,7 @@ def command(cell, monkeypatch, tmp_path):
 
 
 def fake(measured):
-    """Stands for `Bench.measure`: takes or raises the next of `measured`."""
+    """Stands for `TrialRunner.measure`: takes or raises the next of `measured`."""
     left = iter(measured)
 
     def measure(self, cell):

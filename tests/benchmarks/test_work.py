@@ -5,7 +5,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
-from azubi.tail.batch import Lesson
+from azubi.engine.model.batch import EncodedExample
 from benchmarks import work
 
 
@@ -46,7 +46,7 @@ def test_a_prime_is_counted_once_but_looked_at_by_all(form):
 
 def test_a_tail_that_answers_everywhere_is_a_whole_model(model, form):
     tokens = 24
-    lesson = Lesson((1,) * tokens, (1,) * tokens)
+    lesson = EncodedExample((1,) * tokens, (1,) * tokens)
     with torch.no_grad():
         done = counted(lambda: model(torch.ones(1, tokens, dtype=torch.long)))
     assert done == work.tail_forward(form, 4, 0, [lesson], 1) + 4 * hidden_by_the_mask(form, tokens)
@@ -55,7 +55,7 @@ def test_a_tail_that_answers_everywhere_is_a_whole_model(model, form):
 @pytest.mark.parametrize("full", [True, False])
 def test_training_adds_the_products_of_the_backward_pass(model, form, full):
     tokens = 24
-    lesson = Lesson((1,) * tokens, (1,) * tokens)
+    lesson = EncodedExample((1,) * tokens, (1,) * tokens)
     # Where factors are trained, weights are not; biases added to every product stand for the factors here.
     for name, weight in model.named_parameters():
         weight.requires_grad_(full and "embed" not in name)
@@ -80,12 +80,12 @@ def _with_biases(model):
 
 
 def test_only_answers_ask_in_the_last_layer(form):
-    long, short = (work.tail_forward(form, 1, 0, [Lesson((1,) * 30, (1,) * n)], 1) for n in (30, 1))
+    long, short = (work.tail_forward(form, 1, 0, [EncodedExample((1,) * 30, (1,) * n)], 1) for n in (30, 1))
     assert short < long / 3
 
 
 def test_low_rank_and_mastered_tokens_count_for_less(form):
-    lessons = [Lesson((1,) * 30, (1,) * 5)]
+    lessons = [EncodedExample((1,) * 30, (1,) * 5)]
     full = work.tail_training(form, 2, 4, lessons, 1, 1.0, True)
     assert work.tail_training(form, 2, 4, lessons, 1, 0.0, True) < full
     assert work.tail_training(form, 2, 4, lessons, 1, 1.0, False) < full

@@ -1,4 +1,4 @@
-"""A run that is not one: the events that `azubi.recipe.run` would yield, without a model."""
+"""A run that is not one: the events that `azubi.pipeline.run.run` would yield, without a model."""
 
 import json
 import sys
@@ -6,8 +6,8 @@ import types
 
 import pytest
 
-from azubi import events as ev
-from azubi.evaluate.score import Score
+from azubi.events import events as ev
+from azubi.events.score import Score
 
 FIELDS = ("line", "peril", "claim_code", "date_of_loss", "amount", "cover", "team", "missing")
 TRUTH = {
@@ -52,7 +52,7 @@ def run_events(folder="/home/jana/.azubi", epochs=3, steps=40):
         trained=28_318_464, dtype="float32", threads=2, gflops=115.2,
     )  # fmt: skip
     yield ev.StageStarted(stage="prime")
-    yield ev.PrimeReady(text="Read the claim note.", tokens=63, made=True)
+    yield ev.InstructionReady(text="Read the claim note.", tokens=63, made=True)
     yield ev.StageStarted(stage="trunk")
     for done in range(0, 1021, 60):
         yield progress("trunk", done, 1020, "examples", 420 - done / 20)
@@ -110,12 +110,12 @@ def stub(monkeypatch):
 
 @pytest.fixture
 def runs(stub):
-    """Let `azubi.recipe.run` yield the events of a run; gives the calls it got."""
+    """Let `azubi.pipeline.run.run` yield the events of a run; gives the calls it got."""
     calls = []
 
     def run(recipe, home, fresh=False):
         calls.append((recipe, home))
         return run_events(str(home))
 
-    stub("azubi.recipe", run=run)
+    stub("azubi.pipeline.run", run=run)
     return calls

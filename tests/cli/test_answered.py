@@ -10,9 +10,9 @@ import openpyxl
 import pytest
 from pyarrow import parquet
 
-from azubi.answering import Answer, unanswered
 from azubi.cli.answered import ADDED, AnswerTable, added_names
-from azubi.data.reading.row import Asked
+from azubi.data.readers.row import Asked
+from azubi.engine.inference.answering import Answer, unanswered
 from azubi.errors import SettingError
 
 SAID = [

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from azubi.cli import main
-from azubi.data.checking.check import Check
+from azubi.data.checks.check import Check
 from azubi.data.finding import Case, Finding
 
 LIGHT = Finding(
@@ -51,7 +51,7 @@ def inspected(stub):
             calls.append((recipe, home, folder))
             return check
 
-        stub("azubi.inspection", inspect=inspect)
+        stub("azubi.pipeline.check", inspect=inspect)
         return calls
 
     return put

@@ -9,14 +9,14 @@ import pytest
 from pydantic import BaseModel
 from typer.main import get_command
 
-from azubi.answering import unanswered
-from azubi.ask import source
 from azubi.cli import main
 from azubi.cli.app import app
-from azubi.data import reading
+from azubi.data import readers
 from azubi.data.contract import Contract
+from azubi.engine.inference.answering import unanswered
 from azubi.errors import UnknownSpecialist
-from azubi.evaluate.score import Score
+from azubi.events.score import Score
+from azubi.pipeline.ask import source
 from azubi.settings import Recipe
 
 
@@ -68,7 +68,7 @@ def asked(stub, store):
             for prompt in prompts
         ]
 
-    stub("azubi.ask", answer=answer, source=source)
+    stub("azubi.pipeline.ask", answer=answer, source=source)
     return calls
 
 
@@ -162,7 +162,7 @@ def test_ask_names_each_row_in_json(asked, tmp_path, capsys):
 
 def test_every_setting_of_reading_is_a_flag_of_ask():
     """What the reader reads of the recipe comes from the specialist, and can be another for what is asked."""
-    folder = Path(reading.__file__).parent
+    folder = Path(readers.__file__).parent
     used = {
         name
         for path in folder.glob("*.py")

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from azubi import recipe
 from azubi.cli import main
+from azubi.pipeline import run
 from azubi.settings import Recipe
 from tests import tiny
 
@@ -20,7 +20,7 @@ def versions(bases, home, tmp_path):
         path = tmp_path / f"{name}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in held))
         made = Recipe(name=name, data=path, id="id", base=str(bases.encoder), epochs=1, threads=1)
-        events = list(recipe.run(made, home))
+        events = list(run.run(made, home))
         found.append(next(one.version for one in events if one.kind == "data_ready"))
     return found
 

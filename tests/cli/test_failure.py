@@ -30,7 +30,7 @@ def failing(stub):
             raise error
             yield
 
-        stub("azubi.recipe", run=run)
+        stub("azubi.pipeline.run", run=run)
 
     return put
 

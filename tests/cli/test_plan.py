@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from azubi import events as ev
 from azubi.cli import main, outcome, plan
-from azubi.history import against, history
-from azubi.planning.forecast import Forecast
+from azubi.events import events as ev
+from azubi.events.forecast import Forecast
+from azubi.registry.history import against, history
 from tests import tiny
 from tests.cli.conftest import run_events
 
@@ -28,7 +28,7 @@ def told(forecast=FORECAST, **ended):
 def _with_plan(forecast, ended):
     for event in run_events():
         yield event.model_copy(update=ended) if isinstance(event, ev.RunEnded) else event
-        if isinstance(event, ev.PrimeReady):
+        if isinstance(event, ev.InstructionReady):
             yield ev.Planned(seconds=forecast.stages, forecast=forecast)
 
 

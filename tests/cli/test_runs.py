@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from azubi import events as ev
-from azubi.base.catalog import find
 from azubi.cli import main
+from azubi.cli.formatting import operations, tiny_share
 from azubi.cli.sparkline import sparkline
-from azubi.cli.words import operations, tiny_share
-from azubi.history import history
-from azubi.runs import Runs
+from azubi.engine.base.catalog import find
+from azubi.events import events as ev
+from azubi.registry.history import history
+from azubi.registry.runs import Runs
 from tests.cli.conftest import run_events
 
 SETTINGS = {"name": "intake", "epochs": 3, "rank": 0, "prime": None}
@@ -35,7 +35,7 @@ def with_figures(events):
         if isinstance(event, ev.Progress) and event.stage == "tail":
             event = event.model_copy(update={"throughput": 1800.0, "peak": 0.61})
         yield event
-        if isinstance(event, ev.PrimeReady):
+        if isinstance(event, ev.InstructionReady):
             yield ev.Planned(seconds={"trunk": 30.0, "tail": 240.0, "evaluate": 60.0, "package": 2.0})
 
 
@@ -113,7 +113,7 @@ def test_undone_steps_are_left_out_but_their_work_counts():
             ev.RunStarted(name="x", folder="f", settings={}, elapsed=0.0),
             ev.StageStarted(stage="tail", elapsed=1.0),
             *(step(number, 1.0) for number in (1, 2, 3)),
-            ev.SetBack(epoch=1, step=4, loss=None, back_to=2, learning_rate=5e-4, elapsed=4.0),
+            ev.RolledBack(epoch=1, step=4, loss=None, back_to=2, learning_rate=5e-4, elapsed=4.0),
             step(3, 2.0),
             step(4, 2.0).model_copy(update={"elapsed": 6.0}),
             ev.RunStarted(name="x", folder="f", settings={}, again=True, elapsed=6.0),
@@ -155,9 +155,9 @@ def test_going_on_and_going_back_are_said(loss, stub, capsys):
             yield event.model_copy(update={"again": True}) if event.kind == "run_started" else event
             if event.kind == "stage_started" and event.stage == "tail":
                 yield ev.TrainingResumed(epoch=2, step=120)
-                yield ev.SetBack(epoch=2, step=1300, loss=loss, back_to=1200, learning_rate=5e-4)
+                yield ev.RolledBack(epoch=2, step=1300, loss=loss, back_to=1200, learning_rate=5e-4)
 
-    stub("azubi.recipe", run=run)
+    stub("azubi.pipeline.run", run=run)
     assert main(["tune", "d.csv"]) == 0
     err = capsys.readouterr().err
     assert "note: going on from epoch 2, step 120" in err

@@ -5,12 +5,12 @@ import io
 import pytest
 from rich.console import Console
 
-from azubi import events as ev
 from azubi.cli import outcome
-from azubi.cli.lines import Lines
-from azubi.cli.live import LiveView
-from azubi.cli.story import Story
-from azubi.evaluate.trial import Trial
+from azubi.cli.live_view import LiveView
+from azubi.cli.plain_output import PlainOutput
+from azubi.cli.run_view import RunView
+from azubi.events import events as ev
+from azubi.events.trial import Trial
 
 
 def trial(number, **given):
@@ -51,7 +51,7 @@ def searched(events):
 
 
 def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
-    story = Story()
+    story = RunView()
     view = LiveView(story, Console(file=io.StringIO(), width=80))
     for event in searched():
         story.hear(event)
@@ -65,7 +65,7 @@ def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
 
 
 def test_a_run_without_a_search_does_not_speak_of_one(events):
-    story = Story()
+    story = RunView()
     for event in events():
         story.hear(event)
     assert "search" not in {chapter.stage for chapter in story.told}
@@ -73,8 +73,8 @@ def test_a_run_without_a_search_does_not_speak_of_one(events):
 
 
 def test_plain_lines_and_the_closing_table(searched, tmp_path):
-    story, lines, out = Story(), io.StringIO(), io.StringIO()
-    view = Lines(story, Console(file=lines))
+    story, lines, out = RunView(), io.StringIO(), io.StringIO()
+    view = PlainOutput(story, Console(file=lines))
     for event in searched():
         story.hear(event)
         view.hear(event)

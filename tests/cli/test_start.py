@@ -10,8 +10,8 @@ import pytest
 from azubi import __version__
 from azubi.cli import main
 from azubi.cli.flags import fields
-from azubi.importing import importing
 from azubi.settings import Recipe
+from azubi.storage.importing import importing
 
 HEAVY = ("torch", "transformers", "polars", "sklearn", "scipy", "altair", "optuna")
 
@@ -47,7 +47,9 @@ print([name for name in {HEAVY} if name in sys.modules], code)
 
 def test_asking_imports_nothing_of_search_charts_and_tables():
     spared = ("optuna", "sklearn", "altair", "polars", "llguidance")
-    done = python(f"import sys, azubi.ask; print([name for name in {spared} if name in sys.modules])")
+    done = python(
+        f"import sys, azubi.pipeline.ask; print([name for name in {spared} if name in sys.modules])"
+    )
     assert done.stdout.strip() == "[]", done.stderr
 
 

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from azubi.cli import main, outcome
 from azubi.cli.countdown import Countdown
-from azubi.cli.live import LiveView
+from azubi.cli.live_view import LiveView
+from azubi.cli.run_view import RunView
 from azubi.cli.session import Session
-from azubi.cli.story import Story
 from azubi.cli.terminal import follow
-from azubi.events import DataReady, Notice
+from azubi.events.events import DataReady, Notice
 
 
 class Clock:
@@ -32,7 +32,7 @@ def drawn(renderable, width):
 
 
 def told(events, upto=None):
-    story = Story(Clock())
+    story = RunView(Clock())
     for event in events():
         story.hear(event)
         if event.kind == upto:
@@ -56,10 +56,10 @@ def test_plain_lines_have_no_control_codes(runs, capsys):
 
 def test_plain_lines_tell_progress_about_every_ten_seconds(events):
     clock, lines = Clock(), io.StringIO()
-    story = Story(clock)
-    from azubi.cli.lines import Lines
+    story = RunView(clock)
+    from azubi.cli.plain_output import PlainOutput
 
-    view = Lines(story, Console(file=lines))
+    view = PlainOutput(story, Console(file=lines))
     for event in events():
         clock.now += 2.0
         story.hear(event)
@@ -71,7 +71,7 @@ def test_plain_lines_tell_progress_about_every_ten_seconds(events):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_picture_always_shows_the_time_left(events, width):
-    story, clock = Story(Clock()), None
+    story, clock = RunView(Clock()), None
     view = LiveView(story, Console(file=io.StringIO(), width=width))
     for event in events():
         story.hear(event)
@@ -176,7 +176,7 @@ def test_what_a_library_prints_stays_out_of_the_document(stub, events, capsys):
             print("chatter")
             yield event
 
-    stub("azubi.recipe", run=run)
+    stub("azubi.pipeline.run", run=run)
     assert main(["tune", "d.csv", "--json"]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out) and "chatter" in err

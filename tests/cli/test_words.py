@@ -2,19 +2,19 @@
 
 import pytest
 
-from azubi.cli import words
-from azubi.evaluate.score import Score
+from azubi.cli import formatting
+from azubi.events.score import Score
 
 
 def test_interval():
     score = Score(name="accuracy", value=0.87, low=0.8, high=0.93, n=100)
-    assert words.interval(score) == "87 % (80–93 %)"
+    assert formatting.interval(score) == "87 % (80–93 %)"
 
 
 def test_words_that_the_report_shares_have_plain_spaces():
-    assert words.percent(0.9305, 3080) == "93.0 %"
-    assert words.duration(190) == "3 min 10 s"
-    assert words.metric("field:team") == "  team"
+    assert formatting.percent(0.9305, 3080) == "93.0 %"
+    assert formatting.duration(190) == "3 min 10 s"
+    assert formatting.metric("field:team") == "  team"
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def test_words_that_the_report_shares_have_plain_spaces():
     ],
 )
 def test_time_left(seconds, text):
-    assert words.time_left(seconds) == text
+    assert formatting.time_left(seconds) == text
 
 
 @pytest.mark.parametrize(
@@ -38,17 +38,17 @@ def test_time_left(seconds, text):
     [(0, "0 bytes"), (1500, "1.5 kB"), (113_300_000, "113 MB"), (999_900_000, "1.0 GB"), (2e9, "2.0 GB")],
 )
 def test_size(number, text):
-    assert words.size(int(number)) == text
+    assert formatting.size(int(number)) == text
 
 
 def test_shorten_cuts_between_words():
-    assert words.shorten("one two three", 9) == "one two…"
-    assert words.shorten("x" * 20, 5) == "xxxx…"
-    assert words.shorten("short", 5) == "short"
+    assert formatting.shorten("one two three", 9) == "one two…"
+    assert formatting.shorten("x" * 20, 5) == "xxxx…"
+    assert formatting.shorten("short", 5) == "short"
 
 
 def test_clean_keeps_lines_and_takes_out_control_codes():
     assert (
-        words.clean("a\r\nb\tc\x1b[1m\u202e")
+        formatting.clean("a\r\nb\tc\x1b[1m\u202e")
         == "a\nb   c\N{REPLACEMENT CHARACTER}[1m\N{REPLACEMENT CHARACTER}"
     )

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from azubi.cli.recipe_file import recipe_from
-from azubi.data.personal import kinds
+from azubi.data.pii import kinds
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"
 BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)

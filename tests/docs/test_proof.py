@@ -11,9 +11,9 @@ import pytest
 
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
-from azubi.evaluate.english import TEXTS
-from azubi.evaluate.proof import ORDER
-from azubi.rivals import lineup
+from azubi.evaluation.baselines import baseline_set
+from azubi.evaluation.english import TEXTS
+from azubi.evaluation.proof import ORDER
 from azubi.settings import PrivacySettings, ProofSettings, ScopeSettings
 from tests import tiny
 
@@ -35,8 +35,10 @@ def notes(tmp_path, monkeypatch, bases):
     monkeypatch.chdir(tmp_path)
     rows = [f'"{row["prompt"]}",{row["answer"]}' for row in tiny.labels(160)]
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
-    brief = partial(lineup.line_up, encoder=str(bases.encoder), writer=str(bases.decoder))
-    monkeypatch.setattr("azubi.prove.lineup.line_up", lambda *a, **k: brief(*a, **k | {"seconds": 2.0}))
+    brief = partial(baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder))
+    monkeypatch.setattr(
+        "azubi.pipeline.prove.lineup.line_up", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
+    )
     quick = ["--threads", "1", "--quiet", "--epochs", "3"]
 
     def tune(words):

@@ -4,10 +4,10 @@ import json
 import re
 from pathlib import Path
 
-from azubi import recipe
-from azubi.audit.items import probe
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
+from azubi.evaluation.audit.items import probe
+from azubi.pipeline import run
 from azubi.settings import Recipe
 from tests import tiny
 
@@ -30,7 +30,7 @@ def test_the_recipes_are_ones(tmp_path):
 def test_the_code_runs_and_the_document_has_these_fields(bases, tmp_path, home, capsys):
     data = tiny.write(tmp_path / "notes.jsonl", tiny.labels())
     told = {"name": "triage", "data": data, "base": str(bases.encoder), "tail_layers": 0, "epochs": 2}
-    for _ in recipe.run(Recipe(**told), home):
+    for _ in run.run(Recipe(**told), home):
         pass
     (code,) = (content for language, _, content in BLOCKS if language == "python")
     exec(compile(code, str(PAGE), "exec"), {"home": home})  # the page is ours

@@ -16,10 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-from azubi import files
-from azubi.base.opening import open_base
-from azubi.recipe import run
+from azubi.engine.base.opening import open_base
+from azubi.pipeline.run import run
 from azubi.settings import Recipe
+from azubi.storage import files
 
 STAGES = ("trunk", "tail", "package", "tail", "evaluate", "tail", "trunk", "package", "prime", "tail")
 

@@ -11,8 +11,9 @@ import sys
 
 import pytest
 
-from azubi import files, recipe
 from azubi.cli import main
+from azubi.pipeline import run as recipe
+from azubi.storage import files
 from tests import tiny
 from tests.program import started
 
@@ -253,9 +254,10 @@ def test_checkpoints_that_find_no_room_are_told_and_the_run_ends_well(bases, tmp
 HUNGRY = """
 import resource, sys
 from azubi.cli import main
-import azubi.recipe, altair, vl_convert
-from azubi.base.opening import open_base
-open_base(sys.argv[2 + sys.argv[2:].index("--base") + 1], azubi.recipe.Path(sys.argv[1]) / "warm").load()
+import azubi.pipeline.run, altair, vl_convert
+from azubi.engine.base.opening import open_base
+base = sys.argv[2 + sys.argv[2:].index("--base") + 1]
+open_base(base, azubi.pipeline.run.Path(sys.argv[1]) / "warm").load()
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 limit = used + (96 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from azubi import events as ev
-from azubi.base import catalog
-from azubi.package import card as cards
+from azubi.engine.base import catalog
+from azubi.events import events as ev
+from azubi.registry import card as cards
 from azubi.registry.store import Store
 from tests.program import azubi
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
-from azubi.base.model import Base
+from azubi.engine.base.base import Base
 
 VOCABULARY = 120
 HIDDEN = 32

@@ -6,11 +6,11 @@ import compare
 import faults
 import pytest
 
-from azubi.base import catalog
 from azubi.cli.recipe_file import recipe_from
-from azubi.data.checking.check import Check
+from azubi.data.checks.check import Check
 from azubi.data.finding import Case, Finding
-from azubi.inspection import inspect
+from azubi.engine.base import catalog
+from azubi.pipeline.check import inspect
 from tests.examples.test_faults import RECIPE
 
 

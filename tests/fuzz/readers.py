@@ -18,9 +18,9 @@ import pyarrow
 from pyarrow import parquet
 
 from azubi.data.example import Example
-from azubi.data.reading import stream
-from azubi.data.reading.content import KINDS
-from azubi.data.reading.extract import extracted
+from azubi.data.readers import stream
+from azubi.data.readers.content import KINDS
+from azubi.data.readers.extract import extracted
 from azubi.errors import AzubiError
 from azubi.settings import LimitSettings
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["azubi.data.reading"]):
+with atheris.instrument_imports(include=["azubi.data.readers"]):
     from tests.fuzz.readers import READERS
 
 _MEMORY = 4 << 30

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from azubi.base import catalog
+from azubi.engine.base import catalog
 
 ROOT = Path(__file__).parents[2]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.planning.forecast import Forecast
+from azubi.events.forecast import Forecast
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from azubi.errors import CorruptFile, UnknownSpecialist
-from azubi.package import card as cards
+from azubi.registry import card as cards
 from azubi.registry.store import Store
-from tests.package.sample import made
+from tests.registry.sample import made
 
 RESERVE = """
 import sys

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from azubi.data.rules.columns import NOTHING, Columns, Ids, Numbers
-from azubi.data.rules.draft import ENTRY, ERROR, STEP, Draft
+from azubi.data.rules.draft import ENTRY, ERROR, STEP, RuleCandidate
 from azubi.data.rules.formula import literal, mapped, read
 
 FEWEST = 20
@@ -24,7 +24,7 @@ _CENT = 0.005 + 1e-9
 _DECIMALS = (0, 1, 2, 3, 4)
 
 
-def fit_number(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit_number(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """The cheapest sum, difference or product for a number."""
     if target not in columns.numbers:
         return None
@@ -37,7 +37,7 @@ def fit_number(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) 
     return min(found, key=lambda draft: draft.cost, default=None)
 
 
-def fit_date(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit_date(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """A date that is a number of days after another: always so many, as a number says, or by a category."""
     if target not in columns.dates:
         return None
@@ -52,27 +52,27 @@ def fit_date(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) ->
         for number in (one for one in inputs if one in columns.numbers):
             errors = int((gap[known] != columns.numbers[number][known]).sum())
             text = f"{start} + days({read(number)})"
-            found.append(Draft(text, (name, number), ERROR * errors + 2 * STEP))
+            found.append(RuleCandidate(text, (name, number), ERROR * errors + 2 * STEP))
         for one in _gaps(columns, gap, inputs, known, 0.0):
             always = set(one.entries.values()) == {0.0}
             text = read(name) if always else f"{start} + days({one.text(whole=True)})"
             cost = ERROR * one.errors + STEP + ENTRY * len(one.entries)
-            found.append(Draft(text, (name, *one.used), cost))
+            found.append(RuleCandidate(text, (name, *one.used), cost))
     return min(found, key=lambda draft: draft.cost, default=None)
 
 
-def fit_same(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit_same(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """Another field that says the same."""
     values = columns.column(target)
     for name in inputs:
         other = columns.column(name)
         errors = sum(values[at] != other[at] or type(values[at]) is not type(other[at]) for at in rows)
         if errors <= 0.02 * len(rows) and len({repr(values[at]) for at in rows}) > 1:
-            return Draft(read(name), (name,), STEP + ERROR * errors)
+            return RuleCandidate(read(name), (name,), STEP + ERROR * errors)
     return None
 
 
-def _combined(columns: Columns, target: str, names: Sequence[str], rows: Ids) -> Iterator[Draft]:
+def _combined(columns: Columns, target: str, names: Sequence[str], rows: Ids) -> Iterator[RuleCandidate]:
     value = columns.numbers
     for one, other in combinations(names, 2):
         yield from _judged(columns, target, (one, other), " + ", value[one] + value[other], rows)
@@ -85,7 +85,7 @@ def _combined(columns: Columns, target: str, names: Sequence[str], rows: Ids) ->
 
 def _judged(
     columns: Columns, target: str, names: Sequence[str], sign: str, found: Numbers, rows: Ids
-) -> Iterator[Draft]:
+) -> Iterator[RuleCandidate]:
     errors = _errors(columns.numbers[target], found, rows, _CENT)
     if errors <= 0.02 * len(rows):
         whole = all(columns.whole(name) for name in names)
@@ -95,12 +95,12 @@ def _judged(
         text = sign.join(terms)
         if not whole and (sign == " * " or errors):
             text = _rounded(text, columns.numbers[target][rows])
-        yield Draft(text, tuple(names), STEP * len(names) + ERROR * errors)
+        yield RuleCandidate(text, tuple(names), STEP * len(names) + ERROR * errors)
 
 
 def _scaled(
     columns: Columns, target: str, names: Sequence[str], inputs: Sequence[str], rows: Ids
-) -> Iterator[Draft]:
+) -> Iterator[RuleCandidate]:
     values = columns.numbers[target]
     for name in names:
         given = columns.numbers[name]
@@ -112,7 +112,7 @@ def _scaled(
             if set(gap.entries.values()) != {0.0}:
                 term = read(name) if whole or not columns.whole(name) else f"double({read(name)})"
                 cost = 2 * STEP + ENTRY * len(gap.entries) + ERROR * gap.errors
-                yield Draft(_plus(term, gap, whole), (name, *gap.used), cost)
+                yield RuleCandidate(_plus(term, gap, whole), (name, *gap.used), cost)
         yield from _rate(columns, target, name, inputs, known)
 
 
@@ -143,7 +143,9 @@ def _plus(term: str, gap: _Gap, whole: bool) -> str:
     return f"{term} + {gap.text(whole)}"
 
 
-def _rate(columns: Columns, target: str, name: str, inputs: Sequence[str], rows: Ids) -> Iterator[Draft]:
+def _rate(
+    columns: Columns, target: str, name: str, inputs: Sequence[str], rows: Ids
+) -> Iterator[RuleCandidate]:
     """A share of a number: a tax, a commission. The largest numbers tell the rate best."""
     values, given = columns.numbers[target], columns.numbers[name]
     known = rows[given[rows] != 0]
@@ -172,7 +174,7 @@ def _rate(columns: Columns, target: str, name: str, inputs: Sequence[str], rows:
         term = read(name) if whole or not columns.whole(name) else f"double({read(name)})"
         text = f"{term} * {rate}" if whole else f"round({term} * {rate}, {places})"
         used = (name, key) if key else (name,)
-        yield Draft(text, used, 2 * STEP + ENTRY * len(rates) + ERROR * errors)
+        yield RuleCandidate(text, used, 2 * STEP + ENTRY * len(rates) + ERROR * errors)
         return
 
 

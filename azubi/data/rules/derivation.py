@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from azubi.data import schema as schemas
+from azubi.data import schema
 from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.record import Record, same, shortly, written
 from azubi.data.rules.columns import as_kind
-from azubi.data.rules.formula import Formula, Lack
+from azubi.data.rules.formula import Formula, NotComputable
 from azubi.errors import DataError, SettingError
 
 _TRIED = 2_000
@@ -55,7 +55,7 @@ class Derivation:
         """
         self._fields = contract.fields
         self._derived = frozenset(contract.derived)
-        self._numbers = {name: schemas.number_kind(contract.json_schema, name) for name in contract.fields}
+        self._numbers = {name: schema.number_kind(contract.json_schema, name) for name in contract.fields}
         _check_fields(contract)
         formulas = {name: Formula(name, text, contract.fields) for name, text in contract.derived.items()}
         self._formulas = [formulas[name] for name in _ordered(formulas)]
@@ -73,7 +73,7 @@ class Derivation:
         notes = []
         for formula in self._formulas:
             value = formula.value(known)
-            if isinstance(value, Lack):
+            if isinstance(value, NotComputable):
                 notes.append(f"{formula.name} is {'null' if value.null else 'left out'}: {value.reason}.")
                 if not value.null:
                     continue
@@ -108,12 +108,12 @@ class Derivation:
                 if text := _contradiction(formula.name, record, self._numbers[formula.name], value):
                     yield Contradiction(line, formula.name, text)
 
-    def barren(self, records: Sequence[Record]) -> dict[str, Lack]:
+    def barren(self, records: Sequence[Record]) -> dict[str, NotComputable]:
         """Rules that give a value for none of the records, each with a reason."""
         found = {}
         for formula in self._formulas:
             values = [formula.value(self._known(record)) for record in records]
-            lacks = [value for value in values if isinstance(value, Lack)]
+            lacks = [value for value in values if isinstance(value, NotComputable)]
             if values and len(lacks) == len(values):
                 found[formula.name] = min(lacks, key=lambda lack: lack.null)
         return found
@@ -182,13 +182,13 @@ def check_possible(contract: Contract, records: Sequence[Record]) -> None:
 
 
 def _contradiction(name: str, record: Record, kind: type | None, value: Any) -> str:
-    if isinstance(value, Lack) and not value.null:
+    if isinstance(value, NotComputable) and not value.null:
         return (
             f"{name} is {shortly(record[name])}, but the rule gives nothing: {value.reason}"
             if name in record
             else ""
         )
-    computed = None if isinstance(value, Lack) else as_kind(value, kind)
+    computed = None if isinstance(value, NotComputable) else as_kind(value, kind)
     if name not in record:
         return f"{name} is missing, but the rule gives {shortly(computed)}"
     if same(record[name], computed):

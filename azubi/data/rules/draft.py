@@ -8,7 +8,7 @@ The cheapest of several rules says most with least; a rule with many limits has 
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class RuleCandidate:
     """An expression for a field, and how much it says."""
 
     text: str

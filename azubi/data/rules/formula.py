@@ -40,7 +40,7 @@ _WHOLE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
+class NotComputable:
     """Why a formula has no value for a record."""
 
     reason: str
@@ -65,10 +65,10 @@ class Formula:
         self._reads_record = RECORD not in fields and RECORD in self._program.variables()
 
     def value(self, record: Record) -> Any:
-        """What the formula gives for `record`: a JSON value, or a `Lack`."""
+        """What the formula gives for `record`: a JSON value, or a `NotComputable`."""
         variables = {name: record[name] for name in self.inputs if name in record}
         if self._room is not None and sum(map(_items, variables.values())) > self._room:
-            return Lack(f"the lists have more than {self._room:,} items, which would take long")
+            return NotComputable(f"the lists have more than {self._room:,} items, which would take long")
         if self._reads_record:
             variables[RECORD] = dict(record)
         try:
@@ -77,26 +77,26 @@ class Formula:
             return self._lack(record, error)
         return self._json(found)
 
-    def _lack(self, record: Record, error: Exception) -> Lack:
+    def _lack(self, record: Record, error: Exception) -> NotComputable:
         absent = [name for name in self.inputs if name not in record]
         if absent:
-            return Lack(
+            return NotComputable(
                 f"{_listed(absent)} is missing" if len(absent) == 1 else f"{_listed(absent)} are missing"
             )
         nulls = [name for name in self.inputs if record[name] is None]
         if nulls:
-            return Lack(
+            return NotComputable(
                 f"{_listed(nulls)} is null" if len(nulls) == 1 else f"{_listed(nulls)} are null", True
             )
         given = ", ".join(f"{name} = {_short(record[name])}" for name in self.inputs)
-        return Lack(f"with {given} {_cause(error)}")
+        return NotComputable(f"with {given} {_cause(error)}")
 
     def _json(self, found: Any) -> Any:
         if found is None or isinstance(found, bool | str | int):
             return found
         if isinstance(found, float):
             if not isfinite(found):
-                return Lack("the result is not a finite number")
+                return NotComputable("the result is not a finite number")
             return float(f"{found:.{DIGITS}g}")
         if isinstance(found, datetime):
             day = found.timetz().replace(tzinfo=None) == time()
@@ -105,14 +105,18 @@ class Formula:
             return self._all(list(found))
         if isinstance(found, dict):
             values = self._all(list(found.values()))
-            return values if isinstance(values, Lack) else dict(zip(map(str, found), values, strict=True))
+            return (
+                values
+                if isinstance(values, NotComputable)
+                else dict(zip(map(str, found), values, strict=True))
+            )
         if isinstance(found, timedelta):
-            return Lack("the result is a span of time; add it to a date, or compare it")
-        return Lack(f"the result is {type(found).__name__}, which JSON does not have")
+            return NotComputable("the result is a span of time; add it to a date, or compare it")
+        return NotComputable(f"the result is {type(found).__name__}, which JSON does not have")
 
     def _all(self, found: list[Any]) -> Any:
         values = [self._json(one) for one in found]
-        return next((one for one in values if isinstance(one, Lack)), values)
+        return next((one for one in values if isinstance(one, NotComputable)), values)
 
 
 def quoted(text: str) -> str:

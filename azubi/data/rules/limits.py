@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azubi.data.rules import table as tables
+from azubi.data.rules import table
 from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids, Numbers
-from azubi.data.rules.draft import ERROR, LIMIT, STEP, Draft
+from azubi.data.rules.draft import ERROR, LIMIT, STEP, RuleCandidate
 from azubi.data.rules.formula import literal, mapped, read
 from azubi.data.rules.shortest import shortest
 
@@ -49,8 +49,8 @@ class _List:
     cases: tuple[_Case, ...]
     left: Ids
     cost: float
-    rest: tables.Table
-    empty: tables.Table | None
+    rest: table.Table
+    empty: table.Table | None
     """For records without a number, if they have a table of their own."""
 
     @property
@@ -63,7 +63,7 @@ class _List:
         return self.cost + self.rest.cost + (self.empty.cost + STEP if self.empty else 0)
 
 
-def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """The cheapest list of cases over one number among the inputs."""
     classes = columns.classes(target)
     if classes is None:
@@ -77,8 +77,10 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
     return min(found, key=lambda draft: draft.cost, default=None)
 
 
-def _over(columns: Columns, classes: Codes, number: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
-    keys = tables.keys_of(columns, inputs)
+def _over(
+    columns: Columns, classes: Codes, number: str, inputs: Sequence[str], rows: Ids
+) -> RuleCandidate | None:
+    keys = table.keys_of(columns, inputs)
     start = _ended(columns, classes, number, keys, (), rows, 0.0)
     if start is None:
         return None
@@ -110,25 +112,25 @@ def _over(columns: Columns, classes: Codes, number: str, inputs: Sequence[str], 
     used = {number, *(case.key for case in best.cases if case.key), *best.rest.key}
     used |= set(best.empty.key) if best.empty else set()
     text = _text(columns, classes, number, best)
-    return Draft(text, tuple(name for name in columns.names if name in used), best.total)
+    return RuleCandidate(text, tuple(name for name in columns.names if name in used), best.total)
 
 
 def _ended(
     columns: Columns,
     classes: Codes,
     number: str,
-    keys: Sequence[tables.Key],
+    keys: Sequence[table.Key],
     cases: tuple[_Case, ...],
     left: Ids,
     cost: float,
 ) -> _List | None:
     """The list with the best table for what is left, or two: one for records without a number."""
-    whole = tables.best(columns, classes, left, keys)
+    whole = table.best(columns, classes, left, keys)
     if whole is None:
         return None
     plain = _List(cases, left, cost, whole, None)
     null = np.isnan(columns.numbers[number][left])
-    there, empty = (tables.best(columns, classes, left[part], keys) for part in (~null, null))
+    there, empty = (table.best(columns, classes, left[part], keys) for part in (~null, null))
     if there is None or empty is None:
         return plain
     return min(plain, _List(cases, left, cost, there, empty), key=lambda one: one.total)
@@ -152,7 +154,7 @@ class _Group:
 
 
 def _cases(
-    columns: Columns, classes: Codes, number: str, keys: Sequence[tables.Key], found: _List
+    columns: Columns, classes: Codes, number: str, keys: Sequence[table.Key], found: _List
 ) -> Iterator[_Case]:
     """Every case that takes rows which the list gets wrong."""
     numbers = columns.numbers[number]

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from azubi.data.rules.columns import NOTHING, Columns, Ids
-from azubi.data.rules.draft import ENTRY, ERROR, STEP, Draft
+from azubi.data.rules.draft import ENTRY, ERROR, STEP, RuleCandidate
 from azubi.data.rules.formula import literal, mapped, read
 from azubi.data.rules.table import Key, keys_of
 
@@ -18,7 +18,7 @@ MOST_ITEMS = 40
 Wanted = dict[tuple[int, ...], list[str]]
 
 
-def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """The cheapest such rule for a list, or None."""
     if target not in columns.lists:
         return None
@@ -32,7 +32,7 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
     return min(found, key=lambda draft: draft.cost, default=None)
 
 
-def _without(columns: Columns, target: str, other: str, key: Key, rows: Ids) -> Draft | None:
+def _without(columns: Columns, target: str, other: str, key: Key, rows: Ids) -> RuleCandidate | None:
     lists, theirs = columns.lists[target], columns.lists[other]
     ids = [columns.categories[name].ids for name in key]
     places: dict[tuple[int, ...], list[int]] = defaultdict(list)
@@ -56,7 +56,7 @@ def _without(columns: Columns, target: str, other: str, key: Key, rows: Ids) -> 
         return None  # the other list takes nothing away: the rule would be a table with a flourish
     text = f"{_looked_up(columns, key, wanted)}.filter(one, !(one in {read(other)}))"
     cost = ERROR * errors + STEP + ENTRY * sum(map(len, wanted.values()))
-    return Draft(text, (*key, other), cost)
+    return RuleCandidate(text, (*key, other), cost)
 
 
 def _asked_for(lists: Sequence[Sequence[str]]) -> list[str]:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from azubi.data import schema as schemas
+from azubi.data import schema
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.record import Record, same
 from azubi.data.rules import arithmetic, limits, lists, table, tree
 from azubi.data.rules.columns import Columns, Ids, as_kind
-from azubi.data.rules.draft import Draft
-from azubi.data.rules.formula import LONGEST, Formula, Lack
+from azubi.data.rules.draft import RuleCandidate
+from azubi.data.rules.formula import LONGEST, Formula, NotComputable
 from azubi.errors import SettingError
 
 RIGHT = 0.99
@@ -30,7 +30,7 @@ MOST = 4_000
 """More records are not needed to find a rule; so many are taken, evenly from all."""
 FOLDS = 5
 
-Fit = Callable[[Columns, str, Sequence[str], Ids], Draft | None]
+Fit = Callable[[Columns, str, Sequence[str], Ids], RuleCandidate | None]
 KINDS: Mapping[str, Fit] = {
     "same": arithmetic.fit_same,
     "sum": arithmetic.fit_number,
@@ -148,7 +148,7 @@ def _best(columns: Columns, field: str, inputs: Sequence[str]) -> Proposal | Non
     return None
 
 
-def _usable(draft: Draft | None) -> Draft | None:
+def _usable(draft: RuleCandidate | None) -> RuleCandidate | None:
     return draft if draft is not None and len(draft.text) <= LONGEST else None
 
 
@@ -172,13 +172,13 @@ def _mistakes(columns: Columns, field: str, inputs: Sequence[str], kind: str) ->
     return mistakes
 
 
-def _wrong(columns: Columns, field: str, draft: Draft, rows: Ids) -> Ids:
+def _wrong(columns: Columns, field: str, draft: RuleCandidate, rows: Ids) -> Ids:
     """The rows for which the rule, computed as it will be, gives something else."""
     try:
         formula = Formula(field, draft.text, columns.names)
     except SettingError:
         return rows
-    kind = schemas.number_kind(columns.schema, field)
+    kind = schema.number_kind(columns.schema, field)
     return np.array(
         [row for row in rows if not _right(columns.records[row], field, formula, kind)], dtype=int
     )
@@ -186,6 +186,6 @@ def _wrong(columns: Columns, field: str, draft: Draft, rows: Ids) -> Ids:
 
 def _right(record: Record, field: str, formula: Formula, kind: type | None) -> bool:
     value = formula.value(record)
-    if isinstance(value, Lack):
+    if isinstance(value, NotComputable):
         return field not in record or (value.null and record[field] is None)
     return field in record and same(record[field], as_kind(value, kind))

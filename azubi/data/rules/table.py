@@ -10,7 +10,7 @@ from itertools import combinations
 import numpy as np
 
 from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids
-from azubi.data.rules.draft import ENTRY, ERROR, Draft
+from azubi.data.rules.draft import ENTRY, ERROR, RuleCandidate
 from azubi.data.rules.formula import literal, mapped, read
 
 FEWEST = 3
@@ -49,7 +49,7 @@ class Table:
         return f"{maps}[{read(self.key[0])}][{read(self.key[1])}]"
 
 
-def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """The cheapest table for a field by one or two of the inputs."""
     classes = columns.classes(target)
     if classes is None:
@@ -58,7 +58,7 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
     found = best(columns, classes, rows, keys)
     if found is None or not found.key:
         return None
-    return Draft(found.text(columns, classes), found.key, found.cost)
+    return RuleCandidate(found.text(columns, classes), found.key, found.cost)
 
 
 def keys_of(columns: Columns, inputs: Sequence[str]) -> list[Key]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids, Numbers
-from azubi.data.rules.draft import ERROR, LIMIT, STEP, Draft
+from azubi.data.rules.draft import ERROR, LIMIT, STEP, RuleCandidate
 from azubi.data.rules.formula import literal, read
 from azubi.data.rules.shortest import shortest
 
@@ -32,7 +32,7 @@ class _Feature:
     """Of a yes or no: when it is yes."""
 
 
-def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draft | None:
+def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> RuleCandidate | None:
     """The shallowest tree that gets nearly all of `rows` right, or None."""
     from sklearn.tree import DecisionTreeClassifier
 
@@ -45,7 +45,7 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
         return None
     matrix = np.stack([feature.values[rows] for feature in features], axis=1)
     least = max(FEWEST, len(rows) // 100)
-    found: list[Draft] = []
+    found: list[RuleCandidate] = []
     for depth in range(1, DEEPEST + 1):
         tree = DecisionTreeClassifier(max_depth=depth, min_samples_leaf=least, random_state=0)
         tree.fit(matrix, classes.ids[rows])
@@ -55,7 +55,7 @@ def fit(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> Draf
         if not used:
             continue
         cost = ERROR * errors + (STEP + LIMIT) * (tree.tree_.n_leaves - 1)
-        found.append(Draft(text, tuple(name for name in columns.names if name in used), cost))
+        found.append(RuleCandidate(text, tuple(name for name in columns.names if name in used), cost))
     return min(found, key=lambda draft: draft.cost, default=None)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azubi.data.rules.formula import LONGEST, Formula, Lack, literal, quoted, read
+from azubi.data.rules.formula import LONGEST, Formula, NotComputable, literal, quoted, read
 from azubi.errors import SettingError
 
 FIELDS = ("line", "amount", "fee", "date", "docs", "claim no")
@@ -42,14 +42,14 @@ def test_fields_with_other_names_are_read_through_the_record():
     formula = Formula("team", 'record["claim no"] + "-" + record.line', FIELDS)
     assert formula.inputs == ("line", "claim no")
     assert formula.value({"line": "pet", "claim no": "7"}) == "7-pet"
-    assert formula.value({"line": "pet"}) == Lack("claim no is missing")
+    assert formula.value({"line": "pet"}) == NotComputable("claim no is missing")
 
 
 def test_only_what_is_read_counts_as_missing():
     formula = Formula("team", 'line == "pet" ? "R" : amount > 5 ? "S" : "T"', FIELDS)
     assert formula.value({"line": "pet"}) == "R"
-    assert formula.value({"line": "car"}) == Lack("amount is missing")
-    assert formula.value({"line": "car", "amount": None}) == Lack("amount is null", null=True)
+    assert formula.value({"line": "car"}) == NotComputable("amount is missing")
+    assert formula.value({"line": "car", "amount": None}) == NotComputable("amount is null", null=True)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_only_what_is_read_counts_as_missing():
 )
 def test_what_cannot_be_computed_is_a_lack_with_its_reason(text, record, words):
     found = value(text, **record)
-    assert isinstance(found, Lack)
+    assert isinstance(found, NotComputable)
     assert not found.null
     assert re.search(words, found.reason), found.reason
 
@@ -100,10 +100,10 @@ def test_long_lists_are_not_gone_over():
     once = Formula("team", "docs.filter(a, a == line)", FIELDS)
     assert once.value({"docs": ["x"] * 900, "line": "x"}) == ["x"] * 900
     found = once.value({"docs": [["x"] * 100] * 10, "line": "x"})
-    assert found == Lack("the lists have more than 999 items, which would take long")
+    assert found == NotComputable("the lists have more than 999 items, which would take long")
     twice = Formula("team", "docs.map(a, docs.map(b, a + b)).size()", FIELDS)
     assert twice.value({"docs": ["x"] * 90}) == 90
-    assert isinstance(twice.value({"docs": ["x"] * 100}), Lack)
+    assert isinstance(twice.value({"docs": ["x"] * 100}), NotComputable)
     assert Formula("team", "docs.size()", FIELDS).value({"docs": ["x"] * 5_000}) == 5_000
 
 
@@ -136,4 +136,4 @@ def test_any_field_can_be_read_and_any_text_quoted(name, text):
 def test_no_record_breaks_a_rule(record):
     text = 'line == "a" ? amount + fee : docs.filter(d, d != date)'
     found = Formula("team", text, FIELDS).value(record)
-    assert isinstance(found, Lack) or json.dumps(found)
+    assert isinstance(found, NotComputable) or json.dumps(found)

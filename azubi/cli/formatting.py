@@ -1,0 +1,130 @@
+"""Numbers, times, sizes and texts as a person reads them. Knows nothing of the terminal.
+
+What the report says too is worded in `azubi.evaluation.formatting`; here its spaces become breakable ones.
+"""
+
+import re
+from collections.abc import Sequence
+
+from azubi.data import strict_json
+from azubi.evaluation import formatting
+from azubi.events import events as ev
+from azubi.events.score import Score
+from azubi.events.trial import Trial
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def clean(text: str) -> str:
+    """Take out what could steer a terminal: control characters other than line break and tab."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text.replace("\r\n", "\n")).expandtabs(4)
+
+
+def shorten(text: str, limit: int) -> str:
+    """Cut a text at a word's end, so that it has at most `limit` characters, the ellipsis included."""
+    if len(text) <= limit:
+        return text
+    head = text[: limit - 1]
+    cut_in_word = re.search(r"\s", text[limit - 2 : limit]) is None
+    if cut_in_word and " " in head.strip():
+        head = head.rsplit(None, 1)[0]
+    return head.rstrip(" ,;:-") + "…"
+
+
+def count(number: int) -> str:
+    """Write a count with its thousands set apart."""
+    return f"{number:,}"
+
+
+def percent(value: float, n: int = 0) -> str:
+    """Write a share: 87 %."""
+    return _breakable(formatting.percent(value, n))
+
+
+def interval(score: Score) -> str:
+    """Write a score with its 95 % interval: 87 % (80–93 %)."""
+    return _breakable(formatting.score_text(score))
+
+
+def metric(name: str) -> str:
+    """Name a metric for a person, fields below their record."""
+    return ("  " if name.startswith("field:") else "") + clean(formatting.metric_name(name))
+
+
+def setting(trial: Trial) -> str:
+    """Write what a trial of a search tried."""
+    return clean(formatting.setting(trial))
+
+
+def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:
+    """Say in one sentence what came out."""
+    return _breakable(formatting.headline(name, specialist, base))
+
+
+def duration(seconds: float) -> str:
+    """Write how long something took: 3 min 10 s."""
+    return _breakable(formatting.duration(seconds))
+
+
+def _breakable(text: str) -> str:
+    return text.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def time_left(seconds: float | None) -> str:
+    """Write how long the run will still take, no more exactly than it is known."""
+    if seconds is None:
+        return "time left: measuring"
+    if seconds < 8:
+        return "a few seconds left"
+    if seconds < 95:
+        return f"about {max(10, round(seconds / 10) * 10)} s left"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"about {minutes} min left"
+    hours, quarter = divmod(round(seconds / 900), 4)
+    return f"about {hours} h {quarter * 15:02} min left"
+
+
+def size(number: int) -> str:
+    """Write a number of bytes in decimal units."""
+    if number < 1000:
+        return f"{number} bytes"
+    value, unit = number / 1000, "kB"
+    for larger in ("MB", "GB", "TB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def speed(progress: ev.Progress) -> str:
+    """Write how fast a stage goes: 5,120 tokens/s, 61 % of peak; empty where that is not known."""
+    if progress.throughput is None:
+        return ""
+    told = f"{count(round(progress.throughput))} tokens/s"
+    return told if progress.peak is None else f"{told}, {percent(progress.peak)} of peak"
+
+
+def operations(number: float) -> str:
+    """Write a number of floating-point operations: 3.2 × 10^15 operations."""
+    if number < 1e6:
+        return f"{count(round(number))} operations"
+    power = len(str(int(number))) - 1
+    return f"{number / 10**power:.1f} × 10^{power} operations"
+
+
+def tiny_share(share: float) -> str:
+    """Write a share that may be far below a percent: 12 %, one part in 800,000."""
+    if share >= 0.001:
+        return percent(share)
+    return f"one part in {count(round(1 / share))}" if share > 0 else "nothing"
+
+
+def share_trained(trained: int, total: int) -> str:
+    """Say how many of how many parameters were trained."""
+    return f"{count(trained)} of {count(total)} parameters ({percent(trained / max(1, total))})"
+
+
+def as_json(value: object) -> str:
+    """Write a value so that its kind can be seen."""
+    return strict_json.write(value, default=str)

@@ -1,0 +1,201 @@
+"""What has happened in a run so far, folded from its events. Draws nothing.
+
+Both drawings of a run, the live one and the plain lines, read from here, and so does the closing table.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from azubi.cli import formatting
+from azubi.cli.countdown import Countdown
+from azubi.events import events as ev
+from azubi.events.trial import Trial
+
+State = Literal["waiting", "running", "done", "stopped"]
+Clock = Callable[[], float]
+Stage = ev.Stage | ev.ProofStage
+
+
+@dataclass
+class StageView:
+    """One stage of the run."""
+
+    stage: Stage
+    state: State = "waiting"
+    started: float = 0.0
+    seconds: float = 0.0
+    summary: str = ""
+
+
+class RunView:
+    """The state of a run. `hear` takes one event; everything else is there to be read."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self.clock = clock
+        self.began = clock()
+        self.chapters: dict[Stage, StageView] = {stage: StageView(stage) for stage in get_args(ev.Stage)}
+        self.countdown = Countdown()
+        self.name = ""
+        self.folder = ""
+        self.current: StageView | None = None
+        self.progress: ev.Progress | None = None
+        self.step: ev.StepDone | None = None
+        self.epochs: list[ev.EpochDone] = []
+        self.trials: list[Trial] = []
+        self.searched: ev.SearchEnded | None = None
+        self.data: ev.DataReady | None = None
+        self.measured: dict[ev.Who, ev.Measured] = {}
+        self.compared: list[ev.Compared] = []
+        self.packaged: ev.Packaged | None = None
+        self.proof: ev.ProofStarted | None = None
+        self.rivals: list[ev.RivalMeasured] = []
+        self.ended: ev.RunEnded | ev.Proved | ev.SetSideBySide | None = None
+        self.stopped = False
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the run began."""
+        return self.clock() - self.began
+
+    @property
+    def told(self) -> list[StageView]:
+        """The stages of this run; a search is one of them only if it takes place."""
+        found = self.chapters.values()
+        return [one for one in found if one.stage != "search" or one.state != "waiting"]
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the run ends, as far as it is known."""
+        return self.countdown.left(self.clock())
+
+    @property
+    def training(self) -> bool:
+        """Whether a step is being made: then it should not be cut off in the middle."""
+        return self.current is not None and self.current.stage == "tail"
+
+    def hear(self, event: ev.Event) -> None:
+        """Take in one event."""
+        match event:
+            case ev.RunStarted():
+                self.name, self.folder = event.name, event.folder
+            case ev.StageStarted():
+                self._begin(event.stage)
+            case ev.Progress():
+                self.progress = event
+                self.countdown.hear(event.left, self.clock())
+            case ev.StepDone():
+                self.step = event
+            case ev.EpochDone():
+                self.epochs.append(event)
+            case ev.TrialDone():
+                self.trials.append(event.trial)
+            case ev.Compared():
+                self.compared.append(event)
+            case ev.ProofStarted():
+                self.proof, self.name, self.folder = event, event.name, event.folder
+                self.chapters = {stage: StageView(stage) for stage in event.stages}
+            case ev.RivalMeasured():
+                self.rivals.append(event)
+                self._sum_up(
+                    "rivals",
+                    ", ".join(f"{one.who} {formatting.percent(one.score.value)}" for one in self.rivals),
+                )
+            case ev.StageSummed():
+                self._sum_up(event.stage, event.text)
+            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
+                self.ended = event
+                self._close("done")
+            case _:
+                self._conclude(event)
+
+    def stop(self) -> None:
+        """The run ended before its end."""
+        self.stopped = True
+        self._close("stopped")
+
+    def _begin(self, stage: Stage) -> None:
+        self._close("done")
+        self.progress = None
+        self.current = self.chapters[stage]
+        self.current.state, self.current.started = "running", self.clock()
+
+    def _close(self, state: State) -> None:
+        if self.current is not None:
+            self.current.state = state
+            self.current.seconds = self.clock() - self.current.started
+        self.current = None
+
+    def _conclude(self, event: ev.Event) -> None:
+        """Keep the result of a stage, and its summary in a few words."""
+        match event:
+            case ev.DataReady():
+                self.data = event
+                self._sum_up("data", _data(event))
+            case ev.SearchPlanned():
+                self.trials = list(event.earlier)
+                self._sum_up("search", _plan(event))
+            case ev.SearchEnded():
+                self.searched = event
+                self._sum_up("search", _search(event, self.trials))
+            case ev.BaseReady():
+                self._sum_up("base", _base(event))
+            case ev.InstructionReady():
+                source = "made from the data" if event.made else "as given"
+                told = f"{formatting.count(event.tokens)} tokens, {source}" if event.text else "none"
+                self._sum_up("prime", told)
+            case ev.TrunkDone():
+                self._sum_up("trunk", _trunk(event))
+            case ev.TrainingEnded():
+                spent = "" if event.epsilon is None else f"; privacy: epsilon {event.epsilon:.2f}"
+                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}{spent}")
+            case ev.Measured():
+                self.measured[event.who] = event
+                self._sum_up("evaluate", _scores(self.measured))
+            case ev.Packaged():
+                self.packaged = event
+                self._sum_up("package", f"version {event.version}, {formatting.size(event.bytes)}")
+
+    def _sum_up(self, stage: Stage, summary: str) -> None:
+        self.chapters[stage].summary = formatting.clean(summary)
+
+
+def _data(event: ev.DataReady) -> str:
+    train, validation, test = map(formatting.count, (event.train, event.validation, event.test))
+    parts = f"{train} train, {validation} validation, {test} test"
+    derived = f", {len(event.derived)} of them derived" if event.derived else ""
+    kinds = {
+        "labels": f"{len(event.labels)} labels",
+        "json": f"records of {len(event.fields)} fields{derived}",
+    }
+    return f"{parts}, {kinds.get(event.task, 'free text')}"
+
+
+def _plan(event: ev.SearchPlanned) -> str:
+    bases = ", ".join(event.depths)
+    examples, seconds = formatting.count(event.lessons), formatting.duration(event.seconds)
+    return f"trials with {examples} examples for {seconds}: {bases}"
+
+
+def _search(event: ev.SearchEnded, trials: list[Trial]) -> str:
+    tried = sum(trial.score is not None for trial in trials)
+    chosen = next((trial for trial in trials if trial.number == event.chosen), None)
+    what = f"chose number {chosen.number}: {formatting.setting(chosen)}" if chosen else "none was chosen"
+    return f"{formatting.count(tried)} settings tried; {what}"
+
+
+def _base(event: ev.BaseReady) -> str:
+    depth = f"last {event.tail_layers} of {event.layers} layers" if event.tail_layers else "the head alone"
+    return f"{event.name}, {depth}, {event.licence}, {event.dtype}, {event.gflops:.0f} GFLOP/s"
+
+
+def _trunk(event: ev.TrunkDone) -> str:
+    computed, reused = formatting.count(event.computed), formatting.count(event.reused)
+    return f"{computed} examples computed, {reused} known already, {formatting.size(event.bytes)}"
+
+
+def _scores(measured: dict[ev.Who, ev.Measured]) -> str:
+    parts = [f"{who} {formatting.interval(m.scores[0])}" for who, m in measured.items() if m.scores]
+    name = next((formatting.metric(m.scores[0].name).strip() for m in measured.values() if m.scores), "")
+    return f"{name}: {', '.join(parts)}" if parts else ""

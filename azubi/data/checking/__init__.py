@@ -1,5 +1,0 @@
-"""Looks through a data set before anything is learned from it, and says what is wrong with it.
-
-Every check is a function of a `Subject` that yields findings; `check.CHECKS` names them. Knows nothing of
-models: tokens are counted by a function that is given.
-"""

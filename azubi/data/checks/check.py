@@ -1,0 +1,434 @@
+"""Checks a data set: every check in turn, and what they found together.
+
+The checks are a tuple of functions; whoever adds one adds it there. Knows nothing of files but what is
+written at the end, nothing of models, and not how a result is shown.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from azubi.data import schema as schemas
+from azubi.data.checks.check_input import CheckInput, Refusals, Tokens
+from azubi.data.checks.contradictions import contradictions, near_contradictions
+from azubi.data.checks.duplicates import near_duplicates, repeated_examples
+from azubi.data.checks.ingest import Ingest
+from azubi.data.checks.label_errors import Features, check_suspects, spelling_features
+from azubi.data.checks.labels import label_counts, label_imbalance, label_variants, rare_labels
+from azubi.data.checks.languages import languages
+from azubi.data.checks.leaks import (
+    backward_time,
+    given_away_answers,
+    given_away_codes,
+    leaked_groups,
+    leaked_prompts,
+)
+from azubi.data.checks.lengths import lengths
+from azubi.data.checks.mojibake import mojibake
+from azubi.data.checks.records import schema_and_rules
+from azubi.data.checks.rejected import rejected_rows
+from azubi.data.checks.several_labels import several_labels
+from azubi.data.checks.split_sizes import small_sides
+from azubi.data.checks.temp_dataset import TempDataset
+from azubi.data.contract import Task, TaskInference
+from azubi.data.example import Example
+from azubi.data.finding import SHOWN, Case, Finding, Level
+from azubi.data.pii import policy
+from azubi.data.readers import Rejected, Source, no_record, read_source, without
+from azubi.data.readers.documents import unread_parts
+from azubi.data.readers.reading import source as source_of
+from azubi.data.readers.styles import Undecided
+from azubi.data.splits.split_name import SIDES, Part
+from azubi.data.splits.splitting import Split, parted
+from azubi.errors import DataError, UsageError
+from azubi.settings import Recipe
+from azubi.storage import files
+
+Checker = Callable[[CheckInput], Iterator[Finding]]
+Parter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
+_ANY_KEY = bytes(32)
+"""Of stand-ins, where placeholders alone are made."""
+
+
+def likely_wrong_answers(subject: CheckInput) -> Iterator[Finding]:
+    """Labels, and fields of records, that a simple classifier is sure are others."""
+    if subject.kind != "text":
+        yield from check_suspects(subject.data, subject.features)
+
+
+def personal_data(subject: CheckInput) -> Iterator[Finding]:
+    """What identifies people."""
+    # Its libraries take long to import.
+    from azubi.data.pii.finding import findings
+
+    yield from findings(subject.data, subject.patterns, subject.names)
+
+
+CHECKS: tuple[Checker, ...] = (
+    rejected_rows,
+    small_sides,
+    contradictions,
+    near_contradictions,
+    leaked_prompts,
+    leaked_groups,
+    backward_time,
+    given_away_answers,
+    given_away_codes,
+    label_variants,
+    several_labels,
+    rare_labels,
+    schema_and_rules,
+    mojibake,
+    likely_wrong_answers,
+    personal_data,
+    label_imbalance,
+    repeated_examples,
+    near_duplicates,
+    lengths,
+    languages,
+    label_counts,
+)
+"""In the order in which findings of one level are shown."""
+
+LEVELS: tuple[Level, ...] = ("error", "warning", "note")
+
+PAGE = "check.html"
+
+
+class Check(BaseModel):
+    """What the checks of a data set found."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    source: str
+    """The data, as it was named."""
+    test_source: str | None = None
+    """The test beside it, if one was named."""
+    task: Task
+    """What the answers are."""
+    base: str | None = None
+    """The base in whose tokens lengths were counted."""
+    counts: dict[str, int]
+    """rows, examples, rejected; test_rows, test_examples and test_rejected if there is a test."""
+    split: dict[str, int] = {}
+    """Examples that a run would learn from (train), choose with (validation) and measure with (test); none if
+    they cannot be split."""
+    findings: tuple[Finding, ...]
+    """Errors first, then warnings, then notes."""
+    rejected_file: str | None = None
+    """Where the rows that cannot be used were written, if there are any and a folder was given."""
+    page: str | None = None
+    """Where the page for people was written, if a folder was given."""
+    seconds: dict[str, float] = {}
+    """How long reading took, and each check."""
+
+    @property
+    def level(self) -> Level | None:
+        """The worst level of all findings; None if there are none."""
+        return next((level for level in LEVELS if any(one.level == level for one in self.findings)), None)
+
+    def of_level(self, level: Level) -> tuple[Finding, ...]:
+        """The findings of one level."""
+        return tuple(one for one in self.findings if one.level == level)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A source as it is checked: its name, what it yields, and what its reader has to say afterwards."""
+
+    name: str
+    rows: Iterable[Example | Rejected]
+    notes: Sequence[str] = ()
+    """May be empty until the rows were read."""
+    undecided: Sequence[Undecided] = ()
+    """What can be read in two ways; may be empty until then, too."""
+    unread: Sequence[tuple[int, str]] = ()
+    """Rows whose documents have parts that were not read, and which; empty until the rows were read."""
+
+
+def examine(
+    data: Input,
+    test: Input | None = None,
+    *,
+    recipe: Recipe | None = None,
+    folder: Path | None = None,
+    tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
+    features: Features = spelling_features,
+    checks: Sequence[Checker] = CHECKS,
+    split: Parter | None = None,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
+
+    `split` parts examples as a run would; without it, they are parted as by a home that has met none of them.
+    `hear` is told what is being done.
+
+    Raises:
+        DataError: the source cannot be read, or holds no row at all.
+    """
+    begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
+    with Ingest(folder) as intake:
+        subject, found = _taken(intake, data, test, recipe, tokens_for, features, split, hear)
+    seconds["reading"] = time.monotonic() - begun
+    found += _found(subject, checks, seconds, hear)
+    if recipe.personal_data in ("mask", "pseudonym"):
+        found = list(_discreet(found, recipe))
+    check = Check(
+        source=data.name,
+        test_source=test.name if test else None,
+        task=subject.kind,
+        base=subject.tokens.base if subject.tokens else None,
+        counts=_counts(subject),
+        split=_sizes(subject),
+        findings=tuple(sorted(found, key=lambda one: LEVELS.index(one.level))),
+        rejected_file=str(intake.rejected_file) if intake.rejected_file else None,
+        page=str(folder / PAGE) if folder else None,
+        seconds=seconds,
+    )
+    subject.close()
+    if folder is not None:
+        from azubi.data.checks.page import render
+
+        files.write_text(folder / PAGE, render(check))
+    return check
+
+
+def _taken(
+    intake: Ingest,
+    data: Input,
+    test: Input | None,
+    recipe: Recipe,
+    tokens_for: Callable[[Task], Tokens | None],
+    features: Features,
+    split: Parter | None,
+    hear: Callable[[str], None],
+) -> tuple[CheckInput, list[Finding]]:
+    """Read data and test, and say what the answers are, as a run does; with what there is to say of that."""
+    inference, most = TaskInference(), recipe.limits.rejected
+
+    def take(source: Input, seen: Callable[[Example], None]) -> tuple[TempDataset, Refusals]:
+        return intake.take(source.rows, source.name, most, partial(_tell_reading, hear, source.name), seen)
+
+    spool, refusals = take(data, lambda one: inference.add(one.answer, one.line))
+    tested, refused = take(test, lambda _: None) if test is not None else (None, Refusals())
+    if not len(spool) and not refusals.count:
+        raise DataError(f"{data.name} has a header, but no rows.", "Bring a file with examples in it.")
+    inputs = [data, *([test] if test else ())]
+    found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
+    found += [_note(text) for given in inputs for text in given.notes]
+    found += [_unread(each.unread, each is test) for each in inputs if each.unread]
+    task: Task = "text"
+    try:
+        task = inference.task(None if recipe.task == "auto" else recipe.task)
+    except DataError as error:
+        found.append(_mixed(error))
+    found += [_note(text) for text in inference.notes(task)]
+    if task == "json":
+        spool, refusals = intake.records_of(spool, refusals, data.name)
+        if test is not None and tested is not None:
+            tested, refused = intake.records_of(tested, refused, test.name)
+    schema = schemas.load(recipe.schema_) if recipe.schema_ is not None else {}
+    subject = CheckInput(
+        spool,
+        task,
+        tested,
+        refusals,
+        refused,
+        tokens_for,
+        recipe.split,
+        features,
+        schema,
+        recipe.derive,
+        recipe.patterns,
+        recipe.names,
+        answer=recipe.answer,
+        parted=split or (lambda parts, _: parted(parts, recipe)[1]),
+        validation=partial(_validation, recipe, task),
+    )
+    return subject, found
+
+
+def check(
+    source: Path | str | Iterable[Example],
+    prompt: str = "prompt",
+    answer: Any = "answer",
+    *,
+    test_data: Path | str | None = None,
+    folder: Path | str | None = None,
+    tokens: Tokens | None = None,
+    **settings: Any,
+) -> Check:
+    """Look through worked examples and say what is wrong with them.
+
+    `source` is whatever `read` reads, or examples; `test_data` a test that is kept apart. With a `folder`,
+    the page check.html and (if there are any) rejected.jsonl are written there. `tokens` counts lengths in a
+    base's tokens. `settings` are those of the recipe: `group`, `time`, `task`, `sheet`, `limits` and so on.
+
+    Raises:
+        DataError: the source as a whole cannot be read.
+        SettingError: a setting does not fit.
+    """
+    place = Path(folder) if folder is not None else None
+    named = source if isinstance(source, Path | str) else "-"
+    recipe = source_of(named, prompt, answer, test_data=test_data, **settings).recipe
+    if not isinstance(source, Path | str):
+        given = Input("the examples", source)
+        return examine(given, recipe=recipe, folder=place, tokens_for=lambda _: tokens)
+    return check_recipe(recipe, folder=place, tokens_for=lambda _: tokens)
+
+
+def check_recipe(
+    recipe: Recipe,
+    *,
+    folder: Path | None = None,
+    tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
+    features: Features = spelling_features,
+    checks: Sequence[Checker] = CHECKS,
+    split: Parter | None = None,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Look through the data that a recipe names, as the recipe reads and splits them; see `check`."""
+    data = Source.of(recipe)
+    test = Source(recipe, recipe.test_data) if recipe.test_data is not None else None
+    return examine(
+        _input(data, data),
+        _input(test, data) if test else None,
+        recipe=recipe,
+        folder=folder,
+        tokens_for=tokens_for,
+        features=features,
+        checks=checks,
+        split=split,
+        hear=hear,
+    )
+
+
+def _input(source: Source, data: Source) -> Input:
+    """A source as it is checked; a test is read as the `data`, which were read before it, have shown."""
+    undecided: list[Undecided] = []
+
+    def rows() -> Iterator[Example | Rejected]:
+        source.recipe = data.recipe
+        yield from source.stream(undecided)
+
+    return Input(source.name, rows(), source.notes, undecided, source.unread)
+
+
+def _ambiguous(question: Undecided, name: str) -> Finding:
+    return Finding(
+        kind="ambiguous_values",
+        level="error",
+        title=f"{name}: {question.problem}",
+        count=question.count,
+        cases=tuple(Case(lines=(line,), text=text) for line, text in question.cases),
+        why="Read in the wrong way, an amount is a thousand times too small and a date months away; nothing "
+        "later would show it.",
+        remedy=question.remedy,
+    )
+
+
+def _tell_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
+    hear(f"Reading {name}: {rows:,} rows")
+
+
+def _found(
+    subject: CheckInput, checks: Sequence[Checker], seconds: dict[str, float], hear: Callable[[str], None]
+) -> Iterator[Finding]:
+    if not len(subject.data):
+        yield from rejected_rows(subject)
+        return
+    begun = time.monotonic()
+    hear("Comparing prompts")
+    _ = subject.ledger.pairs
+    seconds["comparing"] = time.monotonic() - begun
+    for one in checks:
+        begun, name = time.monotonic(), one.__name__.replace("_", " ")
+        hear(f"Looking for: {name}")
+        yield from one(subject)
+        seconds[name] = time.monotonic() - begun
+
+
+def _discreet(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
+    """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
+    rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
+    quoted = [(one.title, one.remedy, *(case.text for case in one.cases), "", "") for one in found]
+    for one, treated in zip(found, policy.treat(quoted, rules, 1), strict=True):
+        title, remedy, *texts = treated.texts[: 2 + len(one.cases)]
+        cases = tuple(
+            case.model_copy(update={"text": text}) for case, text in zip(one.cases, texts, strict=True)
+        )
+        yield one.model_copy(update={"title": title, "remedy": remedy, "cases": cases})
+
+
+def _note(text: str) -> Finding:
+    return Finding(
+        kind="reading",
+        level="note",
+        title=text,
+        count=1,
+        why="A wrong guess spoils every row.",
+        remedy="Look at a few of the rows that are quoted here; if something is wrong, say how it is to be "
+        "read.",
+    )
+
+
+def _unread(unread: Sequence[tuple[int, str]], tests: bool) -> Finding:
+    pictures = all(_PICTURES.fullmatch(parts) for _, parts in unread)
+    return Finding(
+        kind="unread_parts",
+        level="note" if pictures else "warning",
+        title=unread_parts(unread),
+        count=len(unread),
+        cases=tuple(Case(lines=(line,), text=parts) for line, parts in unread[:SHOWN]),
+        why="What an answer follows from may stand there, and then it cannot be learned.",
+        remedy="Bring what matters as text: scanned pages after text recognition (OCR), attachments as "
+        "documents of their own. Logos can be left.",
+        details={"sides": ["test"] if tests else []},
+    )
+
+
+_PICTURES = re.compile(r".*: [0-9,]+ pictures?")
+
+
+def _mixed(error: DataError) -> Finding:
+    return Finding(
+        kind="mixed_answers",
+        level="error",
+        title=error.problem,
+        count=1,
+        why="A specialist gives records or texts, and which of them is meant cannot be told.",
+        remedy=error.remedy,
+    )
+
+
+def _sizes(subject: CheckInput) -> dict[str, int]:
+    try:
+        return {side: len(getattr(subject.parts, side)) for side in SIDES}
+    except UsageError:
+        return {}
+
+
+def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
+    if recipe.validation_data is None:
+        return None
+    source = Source(recipe, recipe.validation_data)
+    found = read_source(source)
+    return (without(source, found, no_record) if task == "json" else found).examples
+
+
+def _counts(subject: CheckInput) -> dict[str, int]:
+    counts = {
+        "rows": len(subject.data) + subject.refusals.count,
+        "examples": len(subject.data),
+        "rejected": subject.refusals.count,
+    }
+    if subject.test is not None:
+        tests, refused = len(subject.test), subject.test_refusals.count
+        counts |= {"test_rows": tests + refused, "test_examples": tests, "test_rejected": refused}
+    return counts

@@ -1,0 +1,73 @@
+"""What the records of a data set follow: their schema, and rules that are hidden in them.
+
+Brings the examples to `schema` and `rules`, which know what to look for. Knows nothing of answering.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from azubi.data import schema as schemas
+from azubi.data.checks.check_input import CheckInput, as_record
+from azubi.data.checks.formatting import some
+from azubi.data.contract import Contract
+from azubi.data.finding import Case, Finding
+from azubi.data.rules import derivation, proposing
+
+_LOOKED_THROUGH = 20_000
+"""Records in which rules are looked for."""
+
+Record = dict[str, Any]
+
+
+def schema_and_rules(subject: CheckInput) -> Iterator[Finding]:
+    """The schema of the records and each one that breaks it; rules that are given or hidden, and what
+    contradicts them."""
+    if subject.kind != "json":
+        return
+    telling = schemas.SchemaInference()
+    for _, record in _records(subject):
+        telling.show(record)
+    schema = dict(subject.schema or telling.schema())
+    contract = Contract(task="json", fields=telling.names, json_schema=schema)
+    if broken := schemas.finding(schema, _records(subject)):
+        yield broken
+    yield _followed(schema, given=bool(subject.schema))
+    yield from _rules(subject, contract)
+
+
+def _rules(subject: CheckInput, contract: Contract) -> Iterator[Finding]:
+    given = contract.deriving(subject.derive)
+    if contradicted := derivation.finding(given, _records(subject)):
+        yield contradicted
+    drawn = [record for one in subject.drawn(_LOOKED_THROUGH) if (record := as_record(one.answer))]
+    proposals = proposing.propose(drawn, tuple(subject.derive))
+    proposed = contract.deriving({one.field: one.rule for one in proposals})
+    against = derivation.finding(proposed, _records(subject)) if proposals else None
+    if hidden := proposing.finding(proposals, against):
+        yield hidden
+
+
+def _records(subject: CheckInput) -> Iterator[tuple[int, Record]]:
+    for example in subject.examples():
+        if (record := as_record(example.answer)) is not None:
+            yield example.line, record
+
+
+def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
+    fields: Mapping[str, Any] = schema.get("properties", {})
+    source = "is given" if given else "they follow"
+    needed = set(schema.get("required", ()))
+    named = [
+        f"{name}: {schemas.described(part)}{'' if name in needed else ', not in every record'}"
+        for name, part in fields.items()
+    ]
+    return Finding(
+        kind="schema",
+        level="note",
+        title=f"Records have {some(len(fields), 'field')} by the schema that {source}.",
+        count=len(fields),
+        cases=tuple(Case(lines=(), text=one) for one in named),
+        why="It is kept with the specialist, and what reads its answers can rely on it.",
+        remedy="Read it. If it is not what you meant, give your own: `schema: file.json`.",
+        details={"schema": dict(schema)},
+    )

@@ -1,0 +1,43 @@
+"""Rows that cannot be used. What makes a row unusable is for the reader to say."""
+
+from collections.abc import Iterator
+
+from azubi.data import strict_json
+from azubi.data.checks.check_input import CheckInput, Refusals
+from azubi.data.checks.formatting import share, some
+from azubi.data.finding import SHOWN, Case, Finding
+
+
+def rejected_rows(subject: CheckInput) -> Iterator[Finding]:
+    """Rows without a prompt or an answer, and what could not be read at all."""
+    yield from _of(subject.refusals, len(subject.data), "")
+    if subject.test is not None:
+        yield from _of(subject.test_refusals, len(subject.test), "test ")
+
+
+def _of(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
+    if not bad.count:
+        return
+    rows = bad.count + good
+    too_many = bad.count > bad.most * rows
+    mendable = sum(count for reason, count in bad.reasons.items() if strict_json.REPAIR in reason)
+    limit = f", more than the {share(bad.most)} that are let pass" if too_many else ""
+    yield Finding(
+        kind="rejected_test_rows" if side else "rejected_rows",
+        level="error" if too_many else "warning",
+        title=f"{some(bad.count, f'{side}row')} of {rows:,} cannot be used "
+        f"({share(bad.count / rows)}{limit}).",
+        count=bad.count,
+        cases=tuple(Case(lines=(line,), text=reason) for line, reason in bad.first[:SHOWN]),
+        why="What cannot be read is not learned, and what fails often has mostly one cause in the export.",
+        remedy="Each one stands with its line and reason in rejected.jsonl. Correct them in the source, or "
+        "leave them out; the others go on."
+        + (f" --repair mends {mendable:,} of them." if mendable else "")
+        + (" Training waits until fewer fail." if too_many else ""),
+        details={
+            "sides": ["test"] if side else [],
+            "rows": rows,
+            "most": bad.most,
+            "reasons": dict(bad.reasons),
+        },
+    )

@@ -1,0 +1,280 @@
+"""Detectors of the kinds of `kinds`: a form to look for, a check whether it can be, and words that must stand
+near.
+
+Kinds with check digits (IBAN, card, Steuer-ID, social insurance number) are told by them alone. Kinds without
+(phone numbers within a country, Steuernummer, identity card, plates with spaces) are so common in form that a
+word before them has to say what they are, unless they are written in a way that nothing else is. The forms
+are bounded, so that no text makes them slow. Knows nothing of names of people; see `names`.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+
+import phonenumbers
+
+from azubi.data.pii import kinds
+from azubi.data.pii.numbers import canonical, compact, iban_length, phone_number
+from azubi.data.pii.span import Span
+
+_REACH = 48
+"""Characters before (and half as many after) in which a word that tells the kind is looked for."""
+_GAP = r"[ \-./]?"
+
+
+def _words(anywhere: str, beginning: str) -> re.Pattern[str]:
+    """Words by their stems: long ones within others too (Dienstwagen), short ones where a word begins."""
+    return re.compile(
+        rf"{'|'.join(anywhere.split())}|(?<![a-zäöüß])(?:{'|'.join(beginning.split())})", re.IGNORECASE
+    )
+
+
+_PHONE_WORDS = _words(
+    "telefon phone mobil handy durchwahl hotline whatsapp erreich rückruf festnetz kontakt anruf rufnummer",
+    r"tel fon fax ruf call cell sms dial reach ring contact",
+)
+_TAX_WORDS = _words(
+    r"steuer[\s-]?n steuer[\s-]?# finanzamt tax\s?(?:no|num|ref|office|#) steuerlich",
+    r"st\.?[\s-]?nr stnr",
+)
+_ID_WORDS = _words(
+    r"ausweis identity passport reisepass dokumentennummer document\s(?:no|number) legitimation",
+    r"perso\b id[\s-]?card pass[\s-]?n pass\b id[\s-]?n[or]",
+)
+_PLATE_WORDS = _words(
+    "kennzeichen fahrzeug wagen motorrad plate registration vehicle licen[cs]e nummernschild zugelassen "
+    "anhänger falschpark transporter registered",
+    r"kfz pkw lkw auto halter car\b van\b truck amtl fahrer driver parkt parked",
+)
+_OTHER_WORDS = re.compile(
+    r"(?:auftrag|bestell|rechnung|beleg|kunde|vertrag|schaden|vorgang|ticket|referenz|artikel|aktenzeichen|"
+    r"az\b|order|invoice|claim|ref\b|reference|policy|police|contract|customer|item|sendung|tracking|serie|"
+    r"serial|version|build|mandat|charge|batch|losn|inventar|projekt|project|gläubiger|beitrag|transaktion|"
+    r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|"
+    r"employee|konto|account|modell?\b|section|"
+    r"abschnitt|regal|shelf|typ|form|tarif|lo[st]\b|fach|halle|buchung|booking|reserv|gesch|paragra|zimmer|room)"
+    r"[\w.-]{0,16}(?:[ -](?:id|no|nr|num|code|number|nummer|lautet|is|ist)\b)*[.:#\s]*"
+    r"(?:[a-zäöü]{2,4}[ -])?\Z",
+    re.IGNORECASE,
+)
+"""What a number is said to be, right before it, when it is no personal one."""
+
+
+def _told(text: str, start: int, end: int, words: re.Pattern[str]) -> bool:
+    before = text[max(0, start - _REACH) : start]
+    return bool(words.search(before) or words.search(text, end, min(len(text), end + _REACH // 2)))
+
+
+def _told_otherwise(text: str, start: int) -> bool:
+    return bool(_OTHER_WORDS.search(text[max(0, start - _REACH) : start]))
+
+
+# E-mail
+
+_EMAIL = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w!#$%&'*+/=?^`{|}~-][\w.!#$%&'*+/=?^`{|}~-]{0,63}"
+    r"(?:@|\s?[(\[{]\s?(?:at|ät)\s?[)\]}]\s?)"
+    r"(?:[^\W_](?:[\w-]{0,61}[^\W_])?\.){1,8}(?:xn--[a-z0-9-]{2,59}|[^\W\d_]{2,24})(?![\w@-])",
+    re.IGNORECASE,
+)
+_EMAIL_LEAD = re.compile(r"(?:mailto:|e-?mail[:=])(?=.)", re.IGNORECASE)
+
+
+def _emails(text: str) -> Iterator[Span]:
+    if "@" not in text and not ("(" in text or "[" in text or "{" in text):
+        return
+    for found in _EMAIL.finditer(text):
+        start, end = found.span()
+        if lead := _EMAIL_LEAD.match(text, start, end):
+            start = lead.end()
+        while start < end and text[start] in "'`{|=/*":  # quotes and their like around it
+            start += 1
+        if canonical(kinds.EMAIL, text[start:end]):
+            yield Span(kinds.EMAIL, start, end)
+
+
+# IBAN
+
+_IBAN = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}{_GAP}\d{{2}}(?={_GAP}[A-Za-z0-9])")
+
+
+def _ibans(text: str) -> Iterator[Span]:
+    for found in _IBAN.finditer(text):
+        length = iban_length(found[0][:2].upper())
+        end = length and _end_of(text, found.start(), length)
+        if end and canonical(kinds.IBAN, text[found.start() : end]):
+            yield Span(kinds.IBAN, found.start(), end)
+
+
+def _end_of(text: str, start: int, length: int) -> int:
+    """Where so many letters and digits from `start` end, single separators between them; 0 if they do not."""
+    seen, at, gap = 0, start, False
+    while seen < length:
+        if at >= len(text):
+            return 0
+        one = text[at]
+        if one.isascii() and one.isalnum():
+            seen, gap = seen + 1, False
+        elif gap or one not in " -./\n":
+            return 0
+        else:
+            gap = True
+        at += 1
+    follows = text[at : at + 1]
+    return 0 if follows.isalnum() else at
+
+
+# Card, Steuer-ID, social insurance number: told by their check digits
+
+_CARD = re.compile(
+    r"(?<![\w.,/+-])(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5})"
+    r"(?![\w]|[.,-]\d)"
+)
+_TAX_ID = re.compile(r"(?<![\w.,/+-])[1-9]\d(?:\d{9}|([ .-])\d{3}\1\d{3}\1\d{3})(?![\w]|[.,/-]\d)")
+_SOCIAL = re.compile(
+    rf"(?<![\w.,/+-])\d{{2}}{_GAP}\d{{6}}{_GAP}[A-Za-z]{_GAP}\d{{2}}{_GAP}\d(?![\w]|[.,/-]\d)"
+)
+
+
+def _matches(kind: str, form: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
+    def find(text: str) -> Iterator[Span]:
+        for found in form.finditer(text):
+            if canonical(kind, found[0]):
+                yield Span(kind, *found.span())
+
+    return find
+
+
+# Steuernummer
+
+_TAX_NUMBER = re.compile(
+    r"(?<![\w.,/+-])(?:\d{2,3}([/ ])\d{3,4}\1\d{4,5}|\d{3}/\d{4}\.\d{4}|\d{10,11}|\d{13})(?![\w/]|[.,-]\d)"
+)
+
+
+def _tax_numbers(text: str) -> Iterator[Span]:
+    for found in _TAX_NUMBER.finditer(text):
+        start, end = found.span()
+        if not canonical(kinds.TAX_NUMBER, found[0]):
+            continue
+        if _told(text, start, end, _TAX_WORDS) or ("/" in found[0] and not _told_otherwise(text, start)):
+            yield Span(kinds.TAX_NUMBER, start, end)
+
+
+# Identity card and passport
+
+_ID = re.compile(
+    r"(?<![\w/+-])(?:[CFGHJKLMNPRTVWXY][0-9CFGHJKLMNPRTVWXYZ]{8}(?:[ ]?\dD?)?|\d{10}[ ]?D)(?![\w]|[/-]\d)",
+    re.IGNORECASE,
+)
+
+
+def _id_cards(text: str) -> Iterator[Span]:
+    for found in _ID.finditer(text):
+        start, written = found.start(), found[0]
+        if not any(one.isdecimal() for one in written):
+            continue
+        if not canonical(kinds.ID_CARD, written):
+            written = written[:9]  # what follows belonged to something else
+            if not canonical(kinds.ID_CARD, written) or not any(one.isdecimal() for one in written):
+                continue
+        checked = len(compact(written)) > 9 and written[0].isalpha()
+        told = _told(text, start, start + len(written), _ID_WORDS)
+        if told or (checked and written.isupper() and not _told_otherwise(text, start)):
+            yield Span(kinds.ID_CARD, start, start + len(written))
+
+
+# Licence plates
+
+_PLATE = re.compile(
+    r"(?<![\w./+-])([A-ZÄÖÜ]{1,3})([ -]|: ?| - )([A-Z]{1,2})([ -]?)([1-9]\d{0,3})([EH]?)"
+    r"(?![\w]|[-/.,:]\w)"
+)
+_PLATE_LOOSE = re.compile(
+    r"(?<![\w./+-])[A-ZÄÖÜ]{1,3}(?:[ -]| - )?[A-Z]{1,2}[ -]?[1-9]\d{0,3}[EH]?(?![\w]|[-/.,:]\w)",
+    re.IGNORECASE,
+)
+_NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d", re.IGNORECASE)
+"""Standards and sizes of paper, not cars from Dinslaken."""
+
+
+def _plates(text: str) -> Iterator[Span]:
+    told_of = bool(_PLATE_WORDS.search(text))
+    for found in (_PLATE_LOOSE if told_of else _PLATE).finditer(text):
+        start, end = found.span()
+        if _NO_PLATE.match(found[0]) or not canonical(kinds.PLATE, found[0]):
+            continue
+        as_issued = (form := _PLATE.fullmatch(found[0])) and form[2] == "-" and form[4] in (" ", "")
+        sure = as_issued and len(form[5]) > 1 and not _told_otherwise(text, start) if form else False
+        if sure or (
+            told_of and _told(text, start, end, _PLATE_WORDS) and (found[0].isupper() or "-" in found[0])
+        ):
+            yield Span(kinds.PLATE, start, end)
+
+
+# Phone
+
+_ABROAD = re.compile(r"(?<![\w+.,/-])(?:\+|00)[ ]?[1-9][\d ()/.-]{6,22}\d")
+_NATIONAL = re.compile(r"(?<![\w+.,/-])\(?0[1-9]\d{0,5}\)?[ /.-]{0,3}\d[\d /.-]{3,14}\d")
+_AMERICAN = re.compile(r"(?<![\w+.,/(-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?!\w|[.,/-]\d)")
+_GERMAN_MOBILE = re.compile(r"01[567]\d{7,10}")
+_DATE = re.compile(r"\(?0?\d{1,2}[./-]\d{1,2}[./-](?:\d{2}|\d{4})(?!\d)")
+_PARTS = re.compile(r"[ ()/.-]+")
+_GROUP_BEFORE = re.compile(r"\d{4}[ -]\Z")
+"""Four digits right before: the middle of a longer number."""
+
+
+def _phones(text: str) -> Iterator[Span]:
+    for form in (_ABROAD, _NATIONAL, _AMERICAN):
+        for found in form.finditer(text):
+            end = _end_of_phone(text, *found.span())
+            if end and _is_meant(text, found.start(), end, form):
+                yield Span(kinds.PHONE, found.start(), end)
+
+
+def _end_of_phone(text: str, start: int, end: int) -> int:
+    """Where the number ends: another one may stand right behind it. 0 if there is none."""
+    if text[end : end + 1].isalnum() or _DATE.match(text, start, end):
+        return 0
+    ends = [end, *sorted((gap.start() for gap in _PARTS.finditer(text, start + 6, end)), reverse=True)]
+    read = [(at, number) for at in ends if (number := phone_number(text[start:at])) is not None]
+    # What is written with + may be of a kind that is not in the list of valid ones; those in it come first.
+    valid = (at for at, number in read if phonenumbers.is_valid_number(number))
+    return next(valid, read[0][0] if read else 0)
+
+
+def _is_meant(text: str, start: int, end: int, form: re.Pattern[str]) -> bool:
+    if form is _ABROAD and text[start] == "+":
+        return True
+    if _told(text, start, end, _PHONE_WORDS):
+        return True
+    if _told_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
+        return False
+    written = text[start:end]
+    if form is _ABROAD or form is _AMERICAN:
+        return form is _ABROAD or written.startswith("(")
+    digits = compact(written).strip("()")
+    parts = [part for part in _PARTS.split(written) if part]
+    return bool(_GERMAN_MOBILE.fullmatch(digits)) or (len(parts) > 1 and len(digits) >= 8)
+
+
+DETECTORS: dict[str, Callable[[str], Iterator[Span]]] = {
+    kinds.IBAN: _ibans,
+    kinds.CARD: _matches(kinds.CARD, _CARD),
+    kinds.SOCIAL_INSURANCE: _matches(kinds.SOCIAL_INSURANCE, _SOCIAL),
+    kinds.TAX_ID: _matches(kinds.TAX_ID, _TAX_ID),
+    kinds.EMAIL: _emails,
+    kinds.TAX_NUMBER: _tax_numbers,
+    kinds.ID_CARD: _id_cards,
+    kinds.PHONE: _phones,
+    kinds.PLATE: _plates,
+}
+"""By kind, in the order of rank: where two claim the same text, the first wins."""
+
+
+def detected(text: str) -> Iterator[Span]:
+    """Everything that the detectors find; stretches may overlap."""
+    if not any(map(str.isdecimal, text)):
+        yield from _emails(text)
+        return
+    for find in DETECTORS.values():
+        yield from find(text)

@@ -1,0 +1,153 @@
+"""What a database answers to a query, as rows, streamed.
+
+The password goes to the driver and nowhere else: no message of the driver is passed on that could hold
+it. The query may not change anything. Knows nothing of what the columns mean.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote
+
+from azubi.data.readers.header import columns
+from azubi.data.readers.row import Row
+from azubi.errors import DataError, SettingError
+from azubi.settings import DatabaseUrl
+
+_BATCH = 1_000
+_REFERENCE = re.compile(r"\$\{(\w+)\}")
+
+
+def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
+    """One row per row of the result.
+
+    Raises:
+        SettingError: the address is none, names an unset variable, or its driver is not installed.
+        DataError: the database cannot be reached, or refuses the query.
+    """
+    secrets: list[str] = []
+    address = _filled(url.reveal(), secrets)
+    with (
+        _connected(address, url, secrets) as connection,
+        _explained(url, secrets, "did not answer the query"),
+    ):
+        result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
+        if not result.returns_rows:
+            raise DataError(
+                f"The query gives no rows: “{query.strip()[:80]}”.", "Ask with --query 'SELECT … FROM …'."
+            )
+        names = columns(list(result.keys()))
+        for number, values in enumerate(result, start=1):
+            # What some drivers give for binary columns lives as long as the connection's memory.
+            kept = (bytes(value) if isinstance(value, memoryview) else value for value in values)
+            yield Row(number, dict(zip(names, kept, strict=True)))
+
+
+@contextlib.contextmanager
+def _connected(address: Any, url: DatabaseUrl, secrets: list[str]) -> Iterator[Any]:
+    import sqlalchemy
+    from sqlalchemy.pool import NullPool
+
+    kind = address.get_backend_name()
+    _check_file(address, kind)
+    try:
+        engine = sqlalchemy.create_engine(address, poolclass=NullPool, hide_parameters=True)
+    except ModuleNotFoundError as error:
+        raise SettingError(
+            f"The driver for {kind} is not installed: there is no module {error.name}.",
+            f"pip install {error.name}",
+        ) from None
+    except Exception as error:
+        raise SettingError(f"{url} is not usable: {_safe(error, secrets)}.", _HOW) from None
+    with contextlib.ExitStack() as stack:
+        with _explained(url, secrets, "cannot be reached"):
+            connection = stack.enter_context(engine.connect())
+            options: dict[str, Any] = {"stream_results": True, "yield_per": _BATCH}
+            if kind == "postgresql":
+                options["postgresql_readonly"] = True
+            connection = connection.execution_options(**options)
+            if kind == "sqlite":
+                connection.exec_driver_sql("PRAGMA query_only = ON")
+        yield connection
+
+
+def _filled(url: str, secrets: list[str]) -> Any:
+    """The address with what the environment holds in the place of `${NAME}`."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    def value(found: re.Match[str]) -> str:
+        if (held := os.environ.get(found[1])) is None:
+            raise SettingError(
+                f"The address of the database refers to {found[0]}, which is not set.",
+                f"export {found[1]}=…",
+            )
+        secrets.append(held)
+        return held
+
+    try:
+        parts = make_url(url)
+    except (ArgumentError, ValueError):
+        raise SettingError("The address of the database cannot be read.", _HOW) from None
+    # Filled in part by part, so that a password may hold any character.
+    filled: dict[str, Any] = {
+        name: _REFERENCE.sub(value, held)
+        for name in ("username", "password", "host", "database")
+        if isinstance(held := getattr(parts, name), str)
+    }
+    query = {
+        name: _REFERENCE.sub(value, held) if isinstance(held, str) else held
+        for name, held in parts.query.items()
+    }
+    filled_url = parts.set(**filled).set(query=query)
+    shown = make_url(str(DatabaseUrl(url))).query
+    secrets += [str(held) for name, held in query.items() if shown.get(name) == "***"]
+    secrets += [str(filled_url.password)] if filled_url.password else []
+    if filled_url.password == "***":
+        raise SettingError(
+            "The password of the database was not kept.",
+            "Write ${NAME} in its place in the address and set that variable, or give --sql with it again.",
+        )
+    return filled_url
+
+
+_HOW = "Write --sql 'postgresql+psycopg://user:${DB_PASSWORD}@host/database' or 'sqlite:///file.db'."
+
+
+def _check_file(address: Any, kind: str) -> None:
+    """SQLite would make the file that is not there."""
+    name = address.database
+    if (
+        kind == "sqlite"
+        and name
+        and name != ":memory:"
+        and "uri" not in address.query
+        and not os.path.isfile(name)
+    ):
+        raise DataError(
+            f"There is no file {name}.", "Check the path: sqlite:///relative or sqlite:////absolute."
+        )
+
+
+@contextlib.contextmanager
+def _explained(url: DatabaseUrl, secrets: list[str], what: str) -> Iterator[None]:
+    try:
+        yield
+    except (DataError, SettingError):
+        raise
+    except Exception as error:
+        # Not "from error": a traceback of it could show the address.
+        raise DataError(
+            f"The database {url} {what}: {_safe(getattr(error, 'orig', None) or error, secrets)}.",
+            "Check address, password, rights and query.",
+        ) from None
+
+
+def _safe(error: BaseException, secrets: list[str]) -> str:
+    """The first line of what a driver says, without anything secret in it."""
+    told = (str(error).strip() or type(error).__name__).splitlines()[0]
+    for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
+        told = told.replace(secret, "***") if secret else told
+    return told[:300].rstrip(".")

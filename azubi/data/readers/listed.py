@@ -1,0 +1,140 @@
+"""One JSON list as rows, without ever holding the list. Knows nothing of what the fields mean."""
+
+import json
+import re
+from collections.abc import Iterator
+
+from azubi.data import strict_json
+from azubi.data.readers import jsonl
+from azubi.data.readers.repairs import Repairs
+from azubi.data.readers.row import Rejected, Row, shortened
+from azubi.data.readers.text import Text
+from azubi.errors import DataError
+
+_NEXT = re.compile(r"[\s,]*")
+_AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
+_NO_TEXT = re.compile("[\udc80-\udcff]")
+"""What stands for bytes that could not be decoded."""
+_PIECE = 1 << 18
+_NEARLY = 1 << 16
+"""Characters of an element that may be nearly JSON; longer ones are broken."""
+_PASSED = 1 << 14
+"""Characters that were passed before they are let go: an error of the parser counts the lines before it."""
+
+
+def rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejected]:
+    """One row per element; `line` is where it begins. An element has `most` characters at most.
+
+    Raises:
+        DataError: the list breaks off.
+    """
+    window = _Window(text, most, repairs)
+    window.skip(_NEXT)
+    window.enter()
+    while True:
+        window.skip(_NEXT)
+        if window.ended:
+            raise DataError(f"{text.name} breaks off: the list is not closed.", "Write or get it once more.")
+        if window.at("]"):
+            return
+        yield window.element()
+
+
+class _Window:
+    """The part of the text that is being read."""
+
+    def __init__(self, text: Text, most: int, repairs: Repairs) -> None:
+        self._pieces = text.pieces(_PIECE)
+        self._encoding = text.encoding.name.upper()
+        self._most = most
+        self._repairs = repairs
+        self._held = ""
+        self._place = 0
+        self._line = 1
+        # Lenient, since it only finds where an element ends; what it is, `jsonl.row` says.
+        self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
+        self._grow()
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left."""
+        return self._place >= len(self._held) and not self._grow()
+
+    def at(self, sign: str) -> bool:
+        """Whether `sign` stands here."""
+        return self._held.startswith(sign, self._place)
+
+    def skip(self, pattern: re.Pattern[str]) -> None:
+        """Pass over what the pattern says, also where it goes on beyond what is held."""
+        while found := pattern.match(self._held, self._place):
+            self._pass(found.end())
+            if self._place < len(self._held) or not self._grow():
+                return
+
+    def enter(self) -> None:
+        """Pass over the bracket that opens the list, which is known to stand here."""
+        self._pass(self._place + 1)
+
+    def element(self) -> Row | Rejected:
+        """The element that begins here."""
+        line = self._line
+        if self._place > _PASSED:
+            self._held, self._place = self._held[self._place :], 0
+        while True:
+            try:
+                _, end = self._decoder.raw_decode(self._held, self._place)
+            except RecursionError:
+                return self._broken(line, "it is nested too deeply")
+            except json.JSONDecodeError as error:
+                # Either something is wrong here, or the element goes on in the next piece.
+                open_ = error.msg.startswith("Unterminated") or error.pos > len(self._held) - 16
+                if open_ and len(self._held) - self._place <= self._most and self._grow():
+                    continue
+                near = strict_json.end(self._held, self._place, _NEARLY)
+                if near is not None and strict_json.mended(self._held[self._place : near]) is not None:
+                    return self._row(line, near)
+                return self._broken(line, f"{error.msg} in line {self._line_at(error.pos):,}")
+            if end == len(self._held) and self._grow():
+                continue  # a number may go on
+            return self._row(line, end)
+
+    def _row(self, line: int, end: int) -> Row | Rejected:
+        raw = self._held[self._place : end]
+        self._pass(end)
+        if len(raw) > self._most:
+            return Rejected(
+                line, f"has {len(raw):,} characters; limits.row allows {self._most:,}", shortened(raw)
+            )
+        if _NO_TEXT.search(raw):
+            return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
+        return jsonl.row(line, raw, self._repairs)
+
+    def _broken(self, line: int, cause: str) -> Rejected:
+        """Leave out what stands up to the next element; where none is found, to the end of what is held."""
+        raw = shortened(self._held[self._place : self._place + 1000])
+        while not (found := _AFTER_BROKEN.search(self._held, self._place + 1)):
+            if not self._grow():
+                break
+            if len(self._held) - self._place > 2 * self._most:
+                self._pass(len(self._held) - self._most)
+        if found:
+            self._pass(found.end())
+        else:
+            closing = len(self._held.rstrip().removesuffix("]"))
+            self._pass(max(self._place + 1, closing))
+        return Rejected(line, f"is not JSON: {cause}", raw)
+
+    def _line_at(self, place: int) -> int:
+        return self._line + self._held.count("\n", self._place, place)
+
+    def _pass(self, end: int) -> None:
+        self._line += self._held.count("\n", self._place, end)
+        self._place = end
+
+    def _grow(self) -> bool:
+        """Hold one more piece; False if there is none."""
+        piece = next(self._pieces, "")
+        if piece:
+            self._held = self._held[self._place :] + piece
+            self._place = 0
+        return bool(piece)

@@ -1,0 +1,321 @@
+"""From a row to an example: which columns are asked, answered, and said about the row.
+
+Knows nothing of files, and does not judge whether answers are right.
+"""
+
+from collections.abc import Callable, KeysView, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from math import isfinite
+from typing import Any
+
+from azubi.data import contract, strict_json
+from azubi.data.example import Example, Turn
+from azubi.data.readers import chat, value
+from azubi.data.readers.chat import Talk
+from azubi.data.readers.phrase import Phrase
+from azubi.data.readers.repairs import Repairs
+from azubi.data.readers.row import Asked, Rejected, Row, Unusable, rejected, unasked, written
+from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
+from azubi.errors import DataError, SettingError
+from azubi.settings import Recipe, RecordField
+
+NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
+
+Form = Callable[[Mapping[str, Any], bool, bool], Talk]
+
+_TALKS: tuple[tuple[frozenset[str], Form], ...] = (
+    (frozenset(("messages",)), chat.openai),
+    (frozenset(("conversations",)), chat.sharegpt),
+)
+_PAIRS: tuple[tuple[str, str, Form], ...] = (
+    ("prompt", "completion", chat.completion),
+    ("instruction", "output", chat.alpaca),
+)
+
+
+class Columns:
+    """What a recipe says about the columns of a source."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        text: str | None = None,
+        repairs: Repairs | None = None,
+        *,
+        asked: bool = False,
+    ) -> None:
+        """Take the mapping; `text` is the column that is the prompt if the recipe says nothing.
+
+        What is mended is counted by `repairs`. Rows that are `asked` need no answer, and nothing is read of
+        them but what is asked.
+
+        Raises:
+            SettingError: the mapping contradicts itself.
+        """
+        standard = Recipe.model_fields
+        self._told = (
+            recipe.prompt != standard["prompt"].default or recipe.answer != standard["answer"].default
+        )
+        untold = text if text is not None and recipe.prompt == standard["prompt"].default else None
+        self._prompt = Phrase(untold or recipe.prompt)
+        self._answer = recipe.answer
+        if self._prompt.columns == (recipe.prompt,) == (recipe.answer,):
+            raise SettingError(
+                f"The column “{recipe.prompt}” is named both as prompt and as answer.",
+                "Name two different columns with --prompt and --answer.",
+            )
+        self.asked = asked
+        self.asks = frozenset(self._prompt.columns)
+        """The columns of what is asked."""
+        self.line = self._prompt.columns[0] if asked and len(self._prompt.columns) == 1 else None
+        """The column that a line of plain text may stand for; None if it cannot."""
+        self._named = self.asks | frozenset(self._answers())
+        self._most = int(recipe.limits.row)
+        self._every = recipe.turns == "all"
+        self._repairs = repairs or Repairs(recipe.repair)
+        self._may_be_records = recipe.task in ("auto", "json")
+        self._about = {
+            name: column
+            for name in ("id", "group", "time", "weight")
+            if not asked and (column := getattr(recipe, name)) is not None
+        }
+        self.answered = 0
+        """Conversations that were asked although they end with an answer."""
+        self._fields = _field_styles(recipe)
+        weight, time = self._about.get("weight"), self._about.get("time")
+        self._weights = NumberStyle("the weight", weight, recipe.decimal) if weight else None
+        self._times = DateStyle("the time", time, recipe.dates) if time else None
+        self.styles: tuple[Style, ...] = tuple(
+            style for style in (*self._fields.values(), self._weights, self._times) if style is not None
+        )
+        """Of the columns that can only be read once all rows were seen: see `settle`."""
+
+    def see(self, row: Row) -> None:
+        """Let a row show how its columns write numbers, dates, true and false."""
+        for style in self.styles:
+            if style.column in row.values:
+                style.see(row.line, row.values[style.column])
+
+    def settle(self) -> list[Undecided]:
+        """Read from now on as the rows have shown. What they leave open is returned, and not read."""
+        if not isinstance(self._answer, str):
+            self._answer = {name: self._settled(name, field) for name, field in self._answer.items()}
+        for name, style in (("weight", self._weights), ("time", self._times)):
+            if style is not None and any(style.undecided()):
+                del self._about[name]
+        return [question for style in self.styles for question in style.undecided()]
+
+    def _settled(self, name: str, field: RecordField) -> RecordField:
+        style = self._fields.get(name)
+        if style is not None and any(style.undecided()):
+            return field.model_copy(update={"type": None})
+        return (
+            field.model_copy(update={"decimal": style.decimal}) if isinstance(style, NumberStyle) else field
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What was settled, as the recipe says it: so other rows are read the same way."""
+        return {"answer": self._answer} | ({"dates": self._times.order} if self._times else {})
+
+    def remarks(self) -> str:
+        """How the columns are read, as far as a person should know; empty if there is nothing to say."""
+        parts = [(style.name, ", ".join(style.remarks())) for style in self.styles]
+        return "; ".join(f"{name}: {remarks}" for name, remarks in parts if remarks)
+
+    def check(self, columns: Sequence[str], name: str) -> None:
+        """Refuse a table that lacks a column that is named.
+
+        Raises:
+            DataError: names the columns that are there.
+        """
+        for column, what in self._needed(columns):
+            if column not in columns:
+                raise DataError(f"{name} {_lacks(column, columns)}.", _which(what))
+            if f"{column} (2)" in columns:
+                raise DataError(
+                    f"{name} has two columns “{column}”, and it is not said which of them is the {what}.",
+                    "Give each column a name of its own.",
+                )
+
+    def lacks(self, columns: Sequence[str]) -> str | None:
+        """The first column that is needed and is not among these; None if all are there."""
+        return next((column for column, _ in self._needed(columns) if column not in columns), None)
+
+    def used(self, columns: Sequence[str]) -> list[str]:
+        """Those of a table's columns that examples are made of; all where one is lacking, to name them.
+
+        Rows that are asked come back with their answers, and so with all that they have.
+        """
+        if self.asked or self.lacks(columns) is not None:
+            return list(columns)
+        wanted = {column for column, _ in self._needed(columns)}
+        if self._form(dict.fromkeys(columns).keys()) is not None:
+            wanted |= chat.COLUMNS
+        return [column for column in columns if column in wanted]
+
+    def _needed(self, columns: Sequence[str]) -> list[tuple[str, str]]:
+        """Each column that a table has to have, and what for."""
+        needed = [(column, what) for what, column in self._about.items()]
+        if self._form(dict.fromkeys(columns).keys()) is None:
+            answers = ((column, "answer") for column in self._answers() if not self.asked)
+            needed = [*((column, "prompt") for column in self._prompt.columns), *answers, *needed]
+        return needed
+
+    def example(self, row: Row) -> Example | Rejected:
+        """Make an example of a row, or say why that cannot be."""
+        try:
+            turns, answer = self._talk(self._prepared(row))
+            example = Example(turns, self._record(answer.strip(), row.line), row.line)
+            if self._about:
+                example = self._described(example, row.values)
+            _check(example, self._most)
+        except Unusable as error:
+            return rejected(row, str(error))
+        return example
+
+    def _prepared(self, row: Row) -> Mapping[str, Any]:
+        """The row's values, conversations that stand as JSON in cells of a table among them as what they say.
+
+        Raises:
+            Unusable: such a cell is no JSON, or a number is infinite.
+        """
+        for column in (*(self.asks if self.asked else self._named), *self._about.values()):
+            value = row.values.get(column)
+            if isinstance(value, float | Decimal) and not isfinite(value):
+                if value == value:
+                    raise Unusable(f"“{column}” is {value}, which JSON does not have")
+                self._repairs.empty(row.line, column)
+        for needed, _ in _TALKS:
+            for name in needed:
+                if isinstance(text := row.values.get(name), str) and self._form(row.values.keys()):
+                    return {**row.values, name: self._parsed(name, text, row.line)}
+        return row.values
+
+    def _parsed(self, name: str, text: str, line: int) -> Any:
+        try:
+            return strict_json.parse(text)
+        except strict_json.NotJson as error:
+            if (value := self._repairs.mended(line, text)) is not None:
+                return value
+            raise Unusable(f"“{name}” {strict_json.fault(text, error)}") from None
+
+    def _record(self, answer: str, line: int) -> str:
+        """The answer; if it is nearly a record, and that is to be mended, as one."""
+        body = contract.meant_as_record(answer) if self._may_be_records else ""
+        if not body or contract.parse_record(body) is not None:
+            return answer
+        value = self._repairs.mended(line, body)
+        return strict_json.write(value) if isinstance(value, dict) else answer
+
+    def question(self, row: Row) -> Asked:
+        """What a row asks, or why it cannot be asked."""
+        try:
+            turns, answer = self._talk(self._prepared(row))
+            _check(Example(turns, ""), self._most, asked=True)
+        except Unusable as error:
+            return unasked(Rejected(row.line, str(error)), row.values)
+        self.answered += bool(answer)
+        return Asked(row.line, row.values, turns)
+
+    def _described(self, example: Example, values: Mapping[str, Any]) -> Example:
+        about = {name: self._value(values, column) for name, column in self._about.items()}
+        return replace(
+            example,
+            key=written(about.get("id")).strip(),
+            group=written(about.get("group")).strip(),
+            time=value.moment(about.get("time"), self._times.order if self._times else None),
+            weight=value.weight(about.get("weight"), self._weights.decimal if self._weights else None),
+        )
+
+    def _talk(self, values: Mapping[str, Any]) -> Talk:
+        form = self._form(values.keys())
+        if form is not None:
+            return form(values, self._every, self.asked)
+        needed = self._prompt.columns if self.asked else (*self._prompt.columns, *self._answers())
+        if lacking := [one for one in needed if one not in values]:
+            raise Unusable(_lacks(lacking[0], list(values)))
+        answer = None if self.asked else self._answered(values)
+        if (column := self._prompt.column) is not None and chat.is_talk(values[column]):
+            return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
+        return (Turn("user", self._prompt.fill(values)),), answer or ""
+
+    def _form(self, columns: KeysView[str]) -> Form | None:
+        """A form that others publish; None if the columns are taken as the recipe names them."""
+        there = (self.asks if self.asked and self._told else self._named) <= columns
+        if self._told and there:
+            return None
+        for needed, form in _TALKS:
+            if needed <= columns:
+                return form
+        if self._told or there:
+            return None
+        for asked, answered, form in _PAIRS:
+            if asked in columns and answered in columns:
+                return form
+        if not self.asked or self.asks <= columns:
+            return None
+        return next((form for asked, _, form in _PAIRS if asked in columns), None)
+
+    def _answers(self) -> list[str]:
+        if isinstance(self._answer, str):
+            return [self._answer]
+        return [field.column for field in self._answer.values()]
+
+    def _answered(self, values: Mapping[str, Any]) -> str:
+        if isinstance(self._answer, str):
+            return written(values[self._answer])
+        record = {
+            name: value.field(name, values[field.column], field) for name, field in self._answer.items()
+        }
+        if all(one is None for one in record.values()):
+            return ""
+        return strict_json.write(record)
+
+    def _value(self, values: Mapping[str, Any], column: str) -> Any:
+        if column not in values:
+            raise Unusable(_lacks(column, list(values)))
+        return values[column]
+
+
+def _field_styles(recipe: Recipe) -> dict[str, Style]:
+    styles: dict[str, Style] = {}
+    for name, field in recipe.answer.items() if not isinstance(recipe.answer, str) else ():
+        called = f"the field “{name}”"
+        if field.type in ("number", "integer"):
+            styles[name] = NumberStyle(called, field.column, field.decimal or recipe.decimal)
+        elif field.type == "boolean":
+            styles[name] = BooleanStyle(called, field.column, field.empty)
+    return styles
+
+
+def _which(what: str) -> str:
+    more = {"prompt": " (what is asked)", "answer": " (the right answer)"}.get(what, "")
+    return f"Name the right column with --{what}{more}."
+
+
+def _lacks(column: str, columns: Sequence[str]) -> str:
+    there = ", ".join(f"“{name}”" for name in columns[:20]) or "none"
+    more = f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
+    return f"has no column “{column}”; it has {there}{more}"
+
+
+def _check(example: Example, most: int, *, asked: bool = False) -> None:
+    if not example.turns[-1].content.strip():
+        raise Unusable(NO_PROMPT)
+    if not example.answer and not asked:
+        raise Unusable(NO_ANSWER)
+    about = (example.key, example.group)
+    text = "".join([*[turn.content for turn in example.turns], example.answer, *about])
+    if len(text) > most:
+        raise Unusable(f"has {len(text):,} characters; limits.row allows {most:,}")
+    if "\0" in text:
+        raise Unusable("holds a NUL character, which no text has")
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        code = ord(error.object[error.start])
+        raise Unusable(f"\\u{code:04x} is half a character (a lone surrogate)") from None

@@ -1,0 +1,331 @@
+"""How a column writes its numbers, dates, and words for true and false: what all its values say together.
+
+A style is shown every value, keeps the first row of each kind of evidence, and then either settles how the
+column is read, with a row that shows it, or says what a person has to decide. Knows nothing of files.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Protocol
+
+from azubi.data.readers import value as values
+from azubi.data.readers.row import Unusable, shortened
+from azubi.settings import DateOrder, DecimalSign
+
+_SIGN_NAMES: dict[str, str] = {",": "decimal comma", ".": "decimal point"}
+_LONGEST = 40
+"""Characters of a value that is quoted."""
+
+
+@dataclass(frozen=True)
+class Undecided:
+    """What the values of a column leave open, and so nobody but a person can decide."""
+
+    problem: str
+    remedy: str
+    count: int
+    """Values that it is about."""
+    cases: tuple[tuple[int, str], ...]
+    """Rows and their values, such as show it."""
+
+
+class Style(Protocol):
+    """What is known of one column."""
+
+    name: str
+    """What messages call it."""
+    column: str
+
+    def see(self, line: int, value: Any) -> None:
+        """Take one value into account."""
+
+    def undecided(self) -> Iterator[Undecided]:
+        """What keeps the column from being read."""
+
+    def remarks(self) -> Iterator[str]:
+        """How the column is read, as far as a person should know; parts of one sentence."""
+
+
+class _Evidence:
+    """How often each kind of value occurs, and its first row."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.first: dict[str, tuple[int, str]] = {}
+
+    def add(self, kind: str, line: int, value: Any) -> None:
+        self.counts[kind] += 1
+        if kind not in self.first:
+            self.first[kind] = line, str(value)
+
+    def __contains__(self, kind: str) -> bool:
+        return kind in self.first
+
+    def row(self, kind: str) -> str:
+        line, text = self.first[kind]
+        return f"row {line:,} “{shortened(text, _LONGEST)}”"
+
+    def open(self, problem: str, remedy: str, *kinds: str) -> Undecided:
+        """What cannot be decided, with the first value of each of these kinds."""
+        count = sum(self.counts[kind] for kind in kinds)
+        return Undecided(_capital(problem), remedy, count, self.cases(*kinds))
+
+    def cases(self, *kinds: str) -> tuple[tuple[int, str], ...]:
+        """The first row of each of these kinds, and its value."""
+        return tuple((line, shortened(text, _LONGEST)) for line, text in map(self.first.__getitem__, kinds))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class NumberStyle:
+    """The decimal sign of a column's numbers, and the unit that stands beside them."""
+
+    def __init__(self, name: str, column: str, given: DecimalSign | None) -> None:
+        """`name` is what messages call the column; `given` the sign that a setting names."""
+        self.name, self.column, self._given = name, column, given
+        self._signs, self._units, self._numbers = _Evidence(), _Evidence(), 0
+
+    def see(self, line: int, value: Any) -> None:
+        """Take one value into account."""
+        if isinstance(value, bool) or values.is_empty(value):
+            return
+        readings = values.readings(value) if isinstance(value, str) else {}
+        if not readings:
+            if not isinstance(value, str):
+                self._units.add("", line, value)
+            return
+        self._numbers += 1
+        some = next(iter(readings.values()))
+        self._units.add(some.unit, line, value)
+        if len(readings) == 1:
+            self._signs.add(next(iter(readings)), line, value)
+        elif len({number.value for number in readings.values()}) > 1:
+            self._signs.add("either", line, value)
+        if some.accounting:
+            self._signs.add("accounting", line, value)
+
+    @property
+    def decimal(self) -> DecimalSign | None:
+        """The sign that is given or shown; None if there is none, or both are shown."""
+        if self._given is not None:
+            return self._given
+        shown = [sign for sign in values.DECIMAL_SIGNS if sign in self._signs]
+        return shown[0] if len(shown) == 1 else None
+
+    def undecided(self) -> Iterator[Undecided]:
+        """What keeps the column from being read."""
+        yield from self._open_signs()
+        yield from self._open_units()
+
+    def _open_signs(self) -> Iterator[Undecided]:
+        signs = self._signs
+        if self._given is not None:
+            other: DecimalSign = "." if self._given == "," else ","
+            if other in signs and self._given not in signs and "either" in signs:
+                yield signs.open(
+                    f"{self.name} is to be read with a {_SIGN_NAMES[self._given]}, but {signs.row(other)} "
+                    f"has a {_SIGN_NAMES[other]}, and no row shows the former.",
+                    f'Set decimal: "{other}", or correct that value.',
+                    *(other, "either"),
+                )
+        elif "," in signs and "." in signs:
+            yield signs.open(
+                f"{self.name} has both a decimal comma ({signs.row(',')}) and a decimal point "
+                f"({signs.row('.')}).",
+                'Write all values alike; or set decimal: "," or decimal: ".", and rows with the other are '
+                "left out.",
+                *(",", "."),
+            )
+        elif self.decimal is None and "either" in signs:
+            yield self._open_either()
+
+    def _open_either(self) -> Undecided:
+        signs = self._signs
+        text = signs.first["either"][1]
+        comma, point = (values.number(text, sign) for sign in values.DECIMAL_SIGNS)
+        return signs.open(
+            f"{self.name}: {signs.counts['either']:,} of {self._numbers:,} values can be read in two ways, "
+            f"such as {signs.row('either')}: as {comma} or as {point}. No other value of the column decides.",
+            f'Set decimal: "," if it is {comma}, decimal: "." if it is {point}: for all fields with '
+            "--decimal, or for this one in the record.",
+            "either",
+        )
+
+    def _open_units(self) -> Iterator[Undecided]:
+        units = self._units
+        named = [unit for unit in units.first if unit]
+        # Half of a column may lack its currency, but 0.12 beside 12 % is another number.
+        if len(named) > 1 or (set(named) & {"%", "\u2030"} and "" in units):
+            first, second = list(units.first)[:2] if len(named) < 2 else named[:2]
+            yield units.open(
+                f"{self.name} mixes units: {units.row(first)} and {units.row(second)}.",
+                "Convert all values to one unit, and write it everywhere or nowhere.",
+                *(first, second),
+            )
+
+    def remarks(self) -> Iterator[str]:
+        """How the column is read."""
+        if self._given is None and (sign := self.decimal) is not None:
+            yield f"{_SIGN_NAMES[sign]}, as {self._signs.row(sign)} shows"
+        for unit in self._units.first:
+            if unit:
+                yield f"the number without its {unit} ({self._units.row(unit)})"
+        if "accounting" in self._signs:
+            yield f"brackets or a minus behind mean below zero ({self._signs.row('accounting')})"
+
+
+class DateStyle:
+    """Whether the dates of a column begin with day or month; those with dots do with the day, as a rule."""
+
+    def __init__(self, name: str, column: str, given: DateOrder | None) -> None:
+        """`name` is what messages call the column; `given` the order that a setting names."""
+        self.name, self.column, self._given = name, column, given
+        self._seen, self._dates = _Evidence(), 0
+
+    def see(self, line: int, value: Any) -> None:
+        """Take one value into account."""
+        if values.is_empty(value):
+            return
+        self._dates += 1
+        if isinstance(value, date):
+            self._seen.add("cell", line, value)
+        readings: dict[DateOrder, str] = {}
+        for order in values.DATE_ORDERS:
+            with contextlib.suppress(Unusable):
+                readings[order] = values.moment(value, order)
+        if not readings:
+            return
+        if "T" in (iso := next(iter(readings.values()))):
+            self._seen.add("zone" if iso.endswith("+00:00") else "no zone", line, value)
+        parts = values.DATE.fullmatch(value.strip()) if isinstance(value, str) else None
+        if parts is None or len({*readings.values()}) < len(readings):
+            return
+        shown = next(iter(readings)) if len(readings) == 1 else "either"
+        if shown != "either":
+            self._seen.add(shown, line, value)
+        # A date with dots says nothing of one with strokes: two programs wrote them.
+        self._seen.add(f"{shown} {parts[2]}", line, value)
+
+    @property
+    def order(self) -> DateOrder | None:
+        """What comes first; None where nothing but dots say so, or both orders occur."""
+        if self._given is not None:
+            return self._given
+        if "month-first" in self._seen:
+            return None if "day-first" in self._seen else "month-first"
+        return "day-first" if {"day-first /", "day-first -"} & self._seen.first.keys() else None
+
+    def undecided(self) -> Iterator[Undecided]:
+        """What keeps the column from being read."""
+        seen = self._seen
+        day = "day-first" if "day-first" in seen else "either ."
+        if self._given is not None:
+            yield from self._against_given(self._given)
+        elif "month-first" in seen and day in seen:
+            yield seen.open(
+                f"{self.name} has dates that begin with the day ({seen.row(day)}) and with the month "
+                f"({seen.row('month-first')}).",
+                "Write all dates alike, best as 2024-12-31; or set dates: day-first or dates: month-first, "
+                "and rows that do not fit are left out.",
+                *(day, "month-first"),
+            )
+        else:
+            for sign in "/-":
+                if (
+                    f"either {sign}" in seen
+                    and not {f"{order} {sign}" for order in _ORDERS} & seen.first.keys()
+                ):
+                    yield self._open_either(f"either {sign}")
+
+    def _against_given(self, given: DateOrder) -> Iterator[Undecided]:
+        seen = self._seen
+        other = next(order for order in values.DATE_ORDERS if order != given)
+        either = next((f"either {sign}" for sign in "/-" if f"either {sign}" in seen), None)
+        if other in seen and given not in seen and either is not None:
+            yield seen.open(
+                f"{self.name} is to be read with {_ORDERS[given]}, but {seen.row(other)} has "
+                f"{_ORDERS[other]}, and no row shows the former.",
+                f"Set dates: {other}, or correct that value.",
+                *(other, either),
+            )
+
+    def _open_either(self, either: str) -> Undecided:
+        seen = self._seen
+        text = seen.first[either][1]
+        day, month = (values.moment(text, order) for order in values.DATE_ORDERS)
+        return seen.open(
+            f"{self.name}: {seen.counts[either]:,} of {self._dates:,} dates can be read in two ways, such as "
+            f"{seen.row(either)}: as {day} or as {month}. No other date of the column decides.",
+            f"Set dates: day-first (--dates day-first) if it is {day}, dates: month-first if it is {month}.",
+            either,
+        )
+
+    def remarks(self) -> Iterator[str]:
+        """How the column is read."""
+        seen = self._seen
+        if self._given is None and self.order is not None:
+            yield f"{_ORDERS[self.order]}, as {seen.row(self.order)} shows"
+        if "zone" in seen and "no zone" in seen:
+            yield f"as UTC where no time zone is named ({seen.row('no zone')}; with one: {seen.row('zone')})"
+        strokes = next((kind for kind in seen.first if kind[-1] in "/-"), None)
+        if "cell" in seen and strokes is not None:
+            yield (
+                f"text ({seen.row(strokes)}) beside real dates ({seen.row('cell')}), in which a spreadsheet "
+                "with another language may have swapped day and month"
+            )
+
+
+_ORDERS: dict[str, str] = {"day-first": "the day first", "month-first": "the month first"}
+
+
+class BooleanStyle:
+    """The words of a column for true and false, and what an empty cell means beside them."""
+
+    def __init__(self, name: str, column: str, given: bool | str | None) -> None:
+        """`name` is what messages call the column; `given` what a setting says of empty cells."""
+        self.name, self.column, self._given = name, column, given
+        self._words, self._truths, self._empty = _Evidence(), set[bool](), _Evidence()
+
+    def see(self, line: int, value: Any) -> None:
+        """Take one value into account."""
+        if values.is_empty(value):
+            self._empty.add("empty", line, "")
+        elif isinstance(value, bool):
+            self._truths |= {True, False}  # who writes these has a word for nothing, too
+        elif isinstance(value, str | int | float) and (known := values.WORDS.get(values.word(value))):
+            self._truths.add(known[0])
+            self._words.add(known[1], line, value)
+
+    def undecided(self) -> Iterator[Undecided]:
+        """What keeps the column from being read."""
+        words = self._words
+        others = [word for word in words.first if word != "x"]
+        if "x" in words and others:
+            yield words.open(
+                f"{self.name} has {words.row('x')} and also {words.row(others[0])}, so x may be yes or no.",
+                "Write yes or no instead.",
+                *("x", others[0]),
+            )
+        elif len(self._truths) == 1 and self._given is None and "empty" in self._empty:
+            known, empty = next(iter(self._truths)), self._empty
+            shown = next(iter(words.first))
+            opposite, cells = "false" if known else "true", empty.counts["empty"] + words.counts.total()
+            yield Undecided(
+                _capital(
+                    f"{self.name} is {words.row(shown)} or empty ({empty.counts['empty']:,} of {cells:,} "
+                )
+                + f"cells, as in row {empty.first['empty'][0]:,}): empty may mean {opposite} or not known.",
+                f"Set empty: {opposite}, or empty: unknown, for this field of the record.",
+                empty.counts["empty"],
+                words.cases(shown) + empty.cases("empty"),
+            )
+
+    def remarks(self) -> Iterator[str]:
+        """How the column is read."""
+        if len(self._words.first) > 1:
+            yield f"several words for yes and no ({', '.join(map(self._words.row, self._words.first))})"

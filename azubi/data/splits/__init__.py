@@ -1,0 +1,1 @@
+"""Splits: which examples are learned from, chosen with and measured with."""

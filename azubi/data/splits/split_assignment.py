@@ -1,0 +1,214 @@
+"""Settles on which side of a split each example stands: train, validation or test.
+
+A question's side follows from a hash of it (or of its group), or from when it was asked. Questions that are
+the same, or nearly the same, never stand on two sides of the test. Examples are settled one after another,
+and what is settled is not touched again: so rows that are appended never move those before them. Rows that
+come in between do not either, if what was settled earlier is given along (`SplitState`). It could not be had
+otherwise: a side that is to hold whatever other rows come can only follow from the row itself.
+
+Knows nothing of files, versions or tasks.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from hashlib import blake2b
+
+from azubi.data.example import Example
+from azubi.data.splits.boilerplate import normalised
+from azubi.data.splits.near_duplicates import ExactNearDuplicates
+from azubi.data.splits.split_name import SIDES, SplitName
+from azubi.settings import SplitSettings
+
+_WHOLE = 1 << 64
+_GOLDEN = 0x9E3779B97F4A7C15
+"""The golden section of 2**64. Steps of it, wrapped around, part any stretch evenly, be they few or many."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitState:
+    """What a split decided, for later splits of more data to keep to."""
+
+    sides: Mapping[str, SplitName] = field(default_factory=dict)
+    """By the names of the `question`s; not of those that were left out or stand on sides that were given."""
+    validation_from: str = ""
+    """When validation begins; empty unless split by time, or if a validation was given."""
+    test_from: str = ""
+    """When the test begins; empty unless split by time, or if a test was given."""
+
+
+def question(prompt: str) -> str:
+    """A short name of a prompt, the same for all that are `normalised` alike: 16 hexadecimal digits."""
+    return blake2b(normalised(prompt).encode(), digest_size=8).hexdigest()
+
+
+def hashed(text: str, seed: int) -> int:
+    """A number below 2**64 that follows from text and seed."""
+    return int.from_bytes(blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest())
+
+
+def placed(text: str, seed: int) -> float:
+    """Where a text falls in [0, 1)."""
+    return hashed(text, seed) / _WHOLE
+
+
+class SplitAssignment:
+    """Settles one example after another; each knows those before it only."""
+
+    def __init__(
+        self,
+        how: SplitSettings,
+        seed: int,
+        earlier: SplitState,
+        examples: Sequence[Example],
+        given: Mapping[SplitName, Sequence[Example]],
+    ) -> None:
+        """`given`: the sides that are given, which take none of the examples."""
+        self.moved = 0
+        """Questions that went to another side than their own, to where nearly the same stands."""
+        self.tied = 0
+        """Questions that have nearly the same before them, on whatever side."""
+        self.alike: tuple[str, str] | None = None
+        """The first of these that could not stand on its own side, and the one before it."""
+        self._how, self._seed, self._earlier, self._given = how, seed, earlier, given
+        self._examples, self._order = examples, self._ordered(examples)
+        apart = {question(one.prompt): one.prompt for side in SIDES for one in given.get(side, ())}
+        asked = {question(one.prompt): one.prompt for one in (examples[at] for at in self._order)}
+        self._neighbours = ExactNearDuplicates(apart | asked, apart=len(apart))
+        self._sides: dict[str, SplitName | None] = {}
+        """Of each question that was met; None if it was left out."""
+        self._groups: dict[str, SplitName] = {}
+        self._strata: dict[str, int] = {}
+        """For each answer, where its next question falls."""
+
+    def given(self) -> list[Example]:
+        """Settle the sides that are given; returns what of the validation the test does not ask."""
+        for one in self._given.get("test", ()):
+            self._put(question(one.prompt), "test")
+        kept = []
+        for one in self._given.get("validation", ()):
+            name = question(one.prompt)
+            if self._sides.get(name) != "test" and "test" not in self._neighbours.sides(name):
+                self._put(name, "validation")
+                kept.append(one)
+        return kept
+
+    def settle(self) -> list[SplitName | None]:
+        """The side of every example; None for those that are left out, since they stand on another."""
+        self._find_cuts(self._examples)
+        sides: list[SplitName | None] = [None] * len(self._examples)
+        for at in self._order:
+            sides[at] = self._side(self._examples[at])
+        return sides
+
+    @property
+    def settled(self) -> SplitState:
+        """What later splits have to keep to."""
+        sides = {name: side for name, side in self._sides.items() if side and side not in self._given}
+        return SplitState(sides, self._validation_from, self._test_from)
+
+    def _ordered(self, examples: Sequence[Example]) -> list[int]:
+        """Those that were settled earlier first; then as they stand, or as they happened."""
+        known = [question(one.prompt) in self._earlier.sides for one in examples]
+        times = [one.time if self._how.by == "time" else "" for one in examples]
+        return sorted(range(len(examples)), key=lambda at: (not known[at], times[at], at))
+
+    def _side(self, one: Example) -> SplitName | None:
+        name = question(one.prompt)
+        if name in self._sides and self._how.by == "prompt":
+            there = self._sides[name]
+            return None if there in self._given else there
+        own = self._own(one, name)
+        if name in self._sides:  # asked before, in another group or at another time
+            return own if own == self._sides[name] else None
+        near = self._neighbours.sides(name)
+        side = self._beside(own, name, near)
+        self.tied += bool(near)
+        self.moved += side not in (own, None)
+        if side != own and self.alike is None:
+            self.alike = self._neighbours.before(name), one.prompt
+        self._put(name, side)
+        return side
+
+    def _put(self, name: str, side: SplitName | None) -> None:
+        if side is not None and name not in self._sides:
+            self._neighbours.put(name, side)
+        self._sides[name] = side
+
+    def _beside(self, own: SplitName, name: str, near: Set[SplitName]) -> SplitName | None:
+        """Where a question goes, given the sides of those nearly the same: to them, or nowhere."""
+        if near & self._given.keys():
+            return None
+        if name in self._earlier.sides:
+            return own
+        # Times and groups decide by themselves: whoever contradicts them is left out.
+        goal = _side_of(near, own) if self._how.by == "prompt" else own
+        return None if any(_apart(side, goal) for side in near) else goal
+
+    # The side that an example has by itself
+
+    def _own(self, one: Example, name: str) -> SplitName:
+        if self._how.by == "time":
+            return self._timed(one.time)
+        known = self._earlier.sides.get(name)
+        if self._how.by == "group" and one.group:
+            if one.group not in self._groups:
+                self._groups[one.group] = known or self._drawn(f"group\0{one.group}", one.answer)
+            return self._groups[one.group]
+        drawn = self._drawn(self._neighbours.rest(name), one.answer)
+        return known or drawn
+
+    def _drawn(self, text: str, answer: str) -> SplitName:
+        at = hashed(text, self._seed)
+        if self._how.stratify:
+            # The first question of an answer falls where it would, each further one a golden section on.
+            at = self._strata.get(answer, at)
+            self._strata[answer] = (at + _GOLDEN) % _WHOLE
+        place = at / _WHOLE
+        if "test" not in self._given and place < self._how.test:
+            return "test"
+        return (
+            "validation" if "validation" not in self._given and place >= 1 - self._how.validation else "train"
+        )
+
+    def _timed(self, time: str) -> SplitName:
+        if self._test_from and time >= self._test_from:
+            return "test"
+        return "validation" if self._validation_from and time >= self._validation_from else "train"
+
+    def _find_cuts(self, examples: Sequence[Example]) -> None:
+        """When the test begins, and when the validation before it."""
+        self._test_from = self._validation_from = ""
+        if self._how.by != "time":
+            return
+        times = sorted(one.time for one in examples if one.time)
+        if "test" not in self._given:
+            cut = self._how.cutoff or self._earlier.test_from
+            self._test_from = cut or _latest(times, round(self._how.test * len(times)))
+        if "validation" not in self._given:
+            before = times[: bisect_left(times, self._test_from)] if self._test_from else times
+            share = round(self._how.validation * len(times))
+            self._validation_from = self._earlier.validation_from or _latest(before, share)
+
+
+def _apart(one: SplitName, other: SplitName) -> bool:
+    """Whether two sides may not share nearly the same question."""
+    return (one == "test") != (other == "test")
+
+
+def _side_of(near: Set[SplitName], own: SplitName) -> SplitName:
+    """The side of those nearly the same; what is like something learned is learned, not chosen with."""
+    if not near:
+        return own
+    return "test" if near == {"test"} else "train" if "train" in near else "validation"
+
+
+def _latest(times: Sequence[str], count: int) -> str:
+    """The time from which on there are about `count`, as near as can be: equal times are not parted."""
+    if not times:
+        return ""
+    wanted = max(1, min(count, len(times)))
+    at = times[len(times) - wanted]
+    first, after = bisect_left(times, at), bisect_right(times, at)
+    more, fewer = len(times) - first, len(times) - after
+    return times[after] if fewer and wanted - fewer < more - wanted else at

@@ -1,1 +1,0 @@
-"""The data versions of one home: their rows, encrypted, and what was erased from them."""

@@ -1,0 +1,148 @@
+"""Running the trunk over all examples that the activation cache does not hold yet.
+
+Knows the trunk and the cache; nothing of answers or training.
+"""
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from azubi.engine.cache import ActivationCache, Origin
+from azubi.engine.model.trunk import Batch, Primed, Trunk
+
+_BATCH_TOKENS = 2048
+"""Tokens per forward pass: enough to fill the matmuls, small enough to stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Filled:
+    """How far the pass is, in examples and tokens (the prime's not counted)."""
+
+    done: int
+    total: int
+    reused: int
+    tokens: int
+    bytes: int
+    without: int = 0
+    """Examples that the cache had no room for: the trunk runs over them whenever they are read."""
+
+
+def fill(
+    trunk: Trunk,
+    cache: ActivationCache,
+    origins: dict[int, Origin],
+    primed: Primed,
+    sequences: Sequence[tuple[int, ...]],
+    owners: Sequence[str] = (),
+) -> Iterator[Filled]:
+    """Put the activations of `sequences` at every cut of `origins` into the cache; yields as it goes.
+
+    `owners` names the question that each sequence is of, so that it can be erased.
+    What is there already is not computed, nor is what another run puts there meanwhile. Sequences of like
+    length go together, so that little is spent on padding. When the cache is full the rest is left out.
+
+    Raises:
+        StorageError: the disk is read-only.
+    """
+    cache.note(
+        (origin.key(tokens), owner)
+        for tokens, owner in zip(sequences, owners, strict=False)
+        for origin in origins.values()
+        if owner
+    )
+    wanted = list(dict.fromkeys(sequences))
+    todo = _missing(cache, origins, wanted)
+    size = _write_prime(cache, origins, primed)
+    before = len(wanted) - len(todo)
+    tokens = 0
+    yield Filled(before, len(wanted), before, tokens, size)
+    lacking = _Lacking(cache, origins, _mixed(bucketed(todo, _BATCH_TOKENS)))
+    for passed in trunk.run(lacking, primed):
+        for batch, states in passed.ready:
+            size += cache.write(
+                (origin.key(one), view(state, origin.view))
+                for cut, origin in origins.items()
+                for one, state in zip(batch, states[cut], strict=True)
+            )
+            tokens += sum(map(len, batch))
+        reused = before + lacking.found
+        yield Filled(reused + int(passed.sequences), len(wanted), reused, tokens, size)
+    without = len(_missing(cache, origins, wanted)) if cache.full else 0
+    yield Filled(len(wanted), len(wanted), before + lacking.found, tokens, size, without)
+
+
+class _Lacking:
+    """Batches as the trunk takes them, without what another run has put into the cache by then."""
+
+    def __init__(self, cache: ActivationCache, origins: dict[int, Origin], batches: Iterable[Batch]) -> None:
+        self.found = 0
+        """Sequences that were there so far."""
+        self._cache = cache
+        self._origins = origins
+        self._batches = batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self._batches:
+            if self._cache.full:
+                return
+            lacking = _missing(self._cache, self._origins, batch)
+            self.found += len(batch) - len(lacking)
+            if lacking:
+                yield lacking
+
+
+def _mixed(batches: Iterable[Batch]) -> list[Batch]:
+    """The longest batch first, since it needs most memory; the others in an order of this run's own, so that
+    two runs on the same data share the work instead of doing the same at the same time."""
+    first, *others = [*batches] or [[]]
+    random.shuffle(others)
+    return [first, *others] if first else []
+
+
+def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[Batch]:
+    """Batches of at most `tokens` tokens (padding included), longest first."""
+    batch: Batch = []
+    for one in sorted(sequences, key=len, reverse=True):
+        if batch and (len(batch) + 1) * len(batch[0]) > tokens:
+            yield batch
+            batch = []
+        batch.append(one)
+    if batch:
+        yield batch
+
+
+def largest(sequences: Sequence[tuple[int, ...]]) -> int:
+    """Tokens, padding included, of the largest batch in which `fill` takes `sequences`; 0 for none."""
+    return max((len(one) * len(one[0]) for one in bucketed(sequences, _BATCH_TOKENS)), default=0)
+
+
+def view(states: torch.Tensor, kind: str) -> torch.Tensor:
+    """What is kept of one sequence's states [tokens, hidden]: all, or one vector as [1, hidden]."""
+    if kind == "mean":
+        return states.float().mean(0, keepdim=True).to(states.dtype)
+    if kind == "cls":
+        return states[:1]
+    if kind == "last":
+        return states[-1:]
+    return states
+
+
+def _missing(
+    cache: ActivationCache, origins: dict[int, Origin], wanted: list[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    lost: set[tuple[int, ...]] = set()
+    for origin in origins.values():
+        by_key = {origin.key(one): one for one in wanted}
+        lost.update(by_key[key] for key in cache.missing(by_key))
+    return [one for one in wanted if one in lost]
+
+
+def _write_prime(cache: ActivationCache, origins: dict[int, Origin], primed: Primed) -> int:
+    entries = [
+        (origin.key(()), primed.states[cut])
+        for cut, origin in origins.items()
+        if cut in primed.states and cache.missing([origin.key(())])
+    ]
+    return cache.write(entries) if entries else 0

@@ -1,0 +1,1 @@
+"""Inference: generation, constraints, answers, scope."""

@@ -1,0 +1,55 @@
+"""What is chosen where the recipe leaves a choice: from measurements, written down in docs/defaults.md.
+
+Knows settings, the base's kind and the task; nothing of data.
+"""
+
+from typing import TYPE_CHECKING
+
+from azubi.data.contract import Task
+from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.engine.base.base import Base
+
+
+def base_for(recipe: Recipe, task: Task) -> str:
+    """The base, where the recipe says auto: a small encoder is hard to beat on closed labels."""
+    if recipe.base != "auto":
+        return recipe.base
+    return "minilm" if task == "labels" and recipe.tail_layers != "all" else "smollm2-135m"
+
+
+def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
+    """The recipe with every choice made."""
+    depth = _depth(recipe, base)
+    rank = 0 if recipe.rank == "auto" else recipe.rank
+    encoder = base.kind == "encoder"
+    return recipe.model_copy(
+        update={
+            "base": base.name,
+            "task": task,
+            "tail_layers": depth,
+            "rank": rank,
+            "learning_rate": recipe.learning_rate or _rate(depth, rank, encoder),
+            "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),
+            "batch": recipe.batch or (_ENCODER_BATCH if encoder else _DECODER_BATCH),
+        }
+    )
+
+
+_ENCODER_EPOCHS, _ENCODER_BATCH = 10, 16
+_DECODER_EPOCHS, _DECODER_BATCH = 4, 8
+
+
+def _depth(recipe: Recipe, base: "Base") -> int:
+    if recipe.tail_layers == "all":
+        return base.layers
+    if recipe.tail_layers == "auto":
+        return min(2, base.layers) if base.kind == "encoder" else min(8, max(1, base.layers // 2))
+    return recipe.tail_layers
+
+
+def _rate(depth: int, rank: int, encoder: bool) -> float:
+    if encoder:
+        return 1e-3 if depth == 0 else 5e-4 if rank else 1e-4
+    return 1e-3

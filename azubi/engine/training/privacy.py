@@ -1,0 +1,158 @@
+"""Training with differential privacy: what the presence of one training example can at most change is
+bounded.
+
+DP-SGD (Abadi et al., arXiv 1607.00133, algorithm 1): each step draws every example by itself with the same
+chance (Poisson sampling), scales each example's gradient down to a norm of at most `clip`, adds them up,
+adds normal noise to every number, and divides by how many examples were to be expected. opacus says how much
+noise keeps to epsilon over all steps, and how much was spent after some (Rényi accountant: Mironov, arXiv
+1702.07476).
+
+Each example goes through the tail alone, with a prime of its own, so its gradient is exactly what it would
+be without the others, whatever the tail is made of; that costs the batch's speed. Sampling and noise come
+from the system's randomness and never from the seed: whoever knows the recipe must not be able to take the
+noise out again. So two runs of the same recipe differ.
+
+The promise is for the tail's weights and for single training examples. It does not cover the validation
+examples that choose the epoch, the names of labels and fields, or a run's own figures such as its losses.
+"""
+
+import math
+import secrets
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from azubi.engine.model.batch import EncodedExample, Reader, collate
+from azubi.engine.model.outcome import Outcome
+from azubi.engine.training.config import TrainingConfig
+from azubi.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a training gave away at most."""
+
+    epsilon: float
+    delta: float
+
+
+def check_available() -> None:
+    """Raise SettingError if opacus is not installed."""
+    try:
+        import opacus  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            "Training with differential privacy (privacy) needs opacus, which is not installed.",
+            "pip install 'azubi[privacy]', or leave privacy out.",
+        ) from error
+
+
+class PrivateSteps:
+    """Draws examples, and gives gradients that hold little of each."""
+
+    def __init__(
+        self,
+        weights: Sequence[nn.Parameter],
+        lessons: Sequence[EncodedExample],
+        plan: TrainingConfig,
+        steps: int,
+    ) -> None:
+        """`weights` are those that are trained, `steps` how many there will be at most.
+
+        Raises:
+            SettingError: opacus is missing, or epsilon cannot be kept to with any amount of noise.
+        """
+        assert plan.epsilon is not None, "the plan is private"
+        check_available()
+        self._weights, self._lessons = list(weights), list(lessons)
+        self._clip = plan.clip
+        self._expected = min(plan.batch, len(lessons))
+        self._rate = self._expected / len(lessons)
+        self.delta = plan.delta if plan.delta is not None else default_delta(len(lessons))
+        self.noise = _noise(plan.epsilon, self.delta, self._rate, steps)
+        """Standard deviation of the noise, in units of `clip`."""
+        self._dice = torch.Generator(device="cpu").manual_seed(secrets.randbits(63))
+
+    def draw(self) -> list[EncodedExample]:
+        """Every lesson with the same chance, by itself; it may be that there is none."""
+        taken = torch.rand(len(self._lessons), generator=self._dice) < self._rate
+        return [self._lessons[place] for place in taken.nonzero().flatten().tolist()]
+
+    def gradients(
+        self, tail: Any, lessons: Sequence[EncodedExample], read: Reader, prime: torch.Tensor | None
+    ) -> Outcome:
+        """Leave a private gradient on the weights; the outcome's loss has none of its own."""
+        for weight in self._weights:
+            weight.grad = None  # what is left there is of other examples
+        sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in self._weights]
+        loss, targets, right = 0.0, 0, 0
+        for lesson in lessons:
+            outcome: Outcome = tail(collate([lesson], read), prime)
+            outcome.loss.backward()
+            self._take(sums)
+            loss += float(outcome.loss.detach()) * outcome.targets
+            targets, right = targets + outcome.targets, right + outcome.right
+        for weight, total in zip(self._weights, sums, strict=True):
+            noise = torch.randn(total.shape, generator=self._dice, device="cpu").to(total.device)
+            private = total.add_(noise, alpha=self.noise * self._clip).div_(self._expected)
+            weight.grad = private.to(weight.dtype)
+        return Outcome(torch.tensor(loss / max(1, targets)), targets, len(lessons), right)
+
+    def spent(self, steps: int) -> Spent:
+        """What so many steps gave away at most."""
+        from opacus.accountants import RDPAccountant
+
+        accountant = RDPAccountant()
+        accountant.history = [(self.noise, self._rate, steps)] if steps else []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that a finer search of orders might show that less was spent
+            epsilon = float(accountant.get_epsilon(self.delta)) if steps else 0.0
+        return Spent(epsilon, self.delta)
+
+    def _take(self, sums: Sequence[torch.Tensor]) -> None:
+        """Add the gradient of one example, scaled down, and take it off the weights.
+
+        One that is not finite says nothing that could be bounded: it counts as none.
+        """
+        found = [weight.grad for weight in self._weights]
+        norms = [one.float().norm() for one in found if one is not None]
+        norm = float(torch.stack(norms).norm()) if norms else 0.0
+        if math.isfinite(norm):
+            scale = min(1.0, self._clip / max(norm, 1e-12))
+            for total, one in zip(sums, found, strict=True):
+                if one is not None:
+                    total.add_(one.float(), alpha=scale)
+        for weight in self._weights:
+            weight.grad = None
+
+
+def default_delta(examples: int) -> float:
+    """A tenth of one example's share."""
+    return 0.1 / examples
+
+
+def _noise(epsilon: float, delta: float, rate: float, steps: int) -> float:
+    from opacus.accountants.utils import get_noise_multiplier
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return float(
+                get_noise_multiplier(
+                    target_epsilon=epsilon,
+                    target_delta=delta,
+                    sample_rate=rate,
+                    steps=steps,
+                    accountant="rdp",
+                    epsilon_tolerance=epsilon / 100,
+                )
+            )
+    except ValueError as error:
+        raise SettingError(
+            f"No amount of noise keeps {steps:,} steps to privacy.epsilon {epsilon:g} (delta {delta:.1g}).",
+            "Raise privacy.epsilon, bring more examples, or train fewer --epochs.",
+        ) from error

@@ -1,0 +1,55 @@
+"""How a specialist scores questions that are its job, and questions that are not.
+
+Knows questions and the scope; nothing of how scores are judged (`evaluate.detection`).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from azubi.data.example import Turn
+from azubi.engine.inference.answering import Answering, Question
+from azubi.engine.inference.scope import Scope
+from azubi.evaluation.audit.items import Item
+from azubi.evaluation.prediction import Prediction
+from azubi.events.tell import Tell, silent
+
+IN = "test"
+"""Kind of the questions that are the specialist's job."""
+
+
+def outside(
+    speak: Answering,
+    scope: Scope,
+    inside: Sequence[Question],
+    others: Mapping[str, Sequence[Question]],
+    tell: Tell = silent,
+) -> Iterator[Prediction]:
+    """Part scope: held-out questions of the job, and `others` by where they are from.
+
+    `speak` is the specialist as `SplitModel.answering` gives it; each question is answered once, since how
+    sure the tail is of its answer belongs to the score.
+    """
+    groups: list[tuple[str, str, Sequence[Question]]] = [("in", IN, inside)]
+    groups += [("out", kind, questions) for kind, questions in others.items()]
+    total, before = sum(len(questions) for _, _, questions in groups), 0
+    for truth, kind, questions in groups:
+        for done, (number, answer) in enumerate(speak(questions), start=1):
+            assert answer.vector is not None, "what answers through halves gives it"
+            tell(before + done, total)
+            score = scope.score(answer.vector, answer.evidence)
+            yield Prediction(
+                part="scope",
+                who="specialist",
+                number=before + number,
+                kind=kind,
+                truth=truth,
+                answer="in" if score >= scope.limit else "out",
+                right=(score >= scope.limit) == (truth == "in"),
+                score=score,
+                confidence=answer.confidence,
+            )
+        before += len(questions)
+
+
+def asked(items: Sequence[Item]) -> list[Question]:
+    """The probe's items as questions."""
+    return [(Turn("user", item.prompt),) for item in items]

@@ -1,0 +1,119 @@
+"""What a tail still knows of what is not its job: the general probe, and the user's own examples.
+
+Base and specialist are asked on the same trunk, without the specialist's instruction, since with it the base
+too would be told to do something else. Small models write poorly, so the probe does not have them write: an
+item is right if its right answer is the likeliest of its choices per token, with the token that ends it.
+(Other harnesses do so per byte and call it acc_norm.) Deterministic.
+
+An encoder writes nothing and has no likelihood of texts: there the probe only serves as questions that are
+out of scope (`outside`).
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from azubi.data.example import Example, Turn
+from azubi.engine.halves import SplitModel
+from azubi.engine.inference.answering import in_order
+from azubi.evaluation.audit.items import Item
+from azubi.evaluation.audit.losses import losses
+from azubi.evaluation.prediction import Prediction
+from azubi.events.tell import Tell, silent
+
+NOT_PROBED = (
+    "The base is an encoder: it writes nothing, so there is nothing that it could forget how to write. "
+    "The general probe only served as questions out of scope."
+)
+_LONGEST = 128
+"""Tokens that an answer to the user's own questions may have, if the right ones are not longer."""
+
+
+def probe(
+    halves: SplitModel, tails: Mapping[str, Any], items: Sequence[Item], tell: Tell = silent
+) -> Iterator[Prediction]:
+    """Part probe: each of `items` by each of `tails`, which are named as rivals are; nothing for encoders.
+
+    `loss` is that of the right answer; `confidence` is the share of the chosen answer among the choices when
+    each counts by its probability per token.
+    """
+    free = halves.at_large()
+    if free is None:
+        return
+    lessons = [
+        free.lesson(Example((Turn("user", item.prompt),), choice))
+        for item in items
+        for choice in item.choices
+    ]
+    read, primed = free.held(one.tokens for one in lessons), bool(free.prime_tokens)
+    for turn, (who, tail) in enumerate(tails.items()):
+        before = turn * len(lessons)
+        telling = _part_of(tell, before, len(tails) * len(lessons))
+        costs = losses(tail, lessons, read, primed=primed, tell=telling)
+        each = iter(zip(lessons, costs, strict=True))
+        for number, item in enumerate(items):
+            yield _judged(who, number, item, [next(each) for _ in item.choices])
+
+
+def retained(
+    halves: SplitModel, tails: Mapping[str, Any], examples: Sequence[Example], tell: Tell = silent
+) -> Iterator[Prediction]:
+    """Part retain: likelihood of the answers of `examples`, and whether they are written to the letter.
+
+    Asked of each of `tails`, which are named as rivals are. Nothing for encoders.
+
+    Raises:
+        DataError: an example is longer than the base reads.
+    """
+    free = halves.at_large()
+    if free is None:
+        return
+    lessons = [free.lesson(one).final for one in examples]
+    read, primed = free.held(one.tokens for one in lessons), bool(free.prime_tokens)
+    longest = max([_LONGEST, *(len(one.targets) for one in lessons)])
+    longest = min(longest, free.base.context - max((free.tokens(one) for one in examples), default=0))
+    for who, tail in tails.items():
+        costs = losses(tail, lessons, read, primed=primed)
+        speaker = copy.copy(free)
+        speaker.tail = tail
+        answers = in_order(speaker.answering(max(1, longest)), [one.turns for one in examples])
+        for number, (example, answer, loss) in enumerate(zip(examples, answers, costs, strict=True)):
+            right = answer.text.strip() == example.answer.strip()
+            tell(number + 1, len(examples))
+            yield Prediction(
+                part="retain",
+                who=who,
+                number=number,
+                id=example.name,
+                form="free",
+                truth=example.answer,
+                answer=answer.text,
+                confidence=answer.confidence,
+                right=right,
+                score=float(right),
+                loss=loss,
+            )
+
+
+def _judged(who: str, number: int, item: Item, each: Sequence[tuple[Any, float]]) -> Prediction:
+    per_token = [loss / len(lesson.targets) for lesson, loss in each]
+    best = min(range(len(per_token)), key=lambda place: (per_token[place], place))
+    shares = [math.exp(min(per_token) - one) for one in per_token]
+    return Prediction(
+        part="probe",
+        who=who,
+        number=number,
+        id=item.prompt,
+        kind=item.kind,
+        truth=item.answer,
+        answer=item.choices[best],
+        confidence=shares[best] / sum(shares),
+        right=best == item.right,
+        score=float(best == item.right),
+        loss=each[item.right][1],
+    )
+
+
+def _part_of(tell: Tell, before: int, total: int) -> Tell:
+    return lambda done, _: tell(before + done, total)

@@ -1,0 +1,245 @@
+"""The simpler ways: no language model at all.
+
+`frequent` says what was most often right, `neighbours` what the most similar examples say, `classical` is
+logistic regression; both of the latter read frozen features of a small encoder. For records: the most
+frequent value per field, the nearest example's record, and logistic regression for each field of a closed
+set.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from azubi.data.example import Example
+from azubi.data.record import written
+from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.evaluation.baselines.race import Candidate
+from azubi.evaluation.baselines.retrievers import Vectors
+from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.facts import Contender
+from azubi.evaluation.prediction import Prediction
+from azubi.events.tell import Tell
+
+PENALTIES = (0.1, 1.0, 10.0, 100.0)
+"""The inverse penalties C that are tried."""
+NEIGHBOURS = (1, 3, 5, 9, 15)
+"""How many neighbours vote."""
+MOST_CHOICES = 50
+"""A field with more distinct values is no closed set."""
+
+Matrix = npt.NDArray[np.float32]
+Says = Callable[[Matrix], list[tuple[str, float]]]
+"""What turns features [texts, hidden] into answers with their probability."""
+_Setting = TypeVar("_Setting", int, float)
+
+
+class Simple:
+    """A rival that reads features, chosen among several on validation examples."""
+
+    forms: tuple[Form, ...] = ("contract",)
+    pace = 0.0
+    shared = 0
+
+    def __init__(
+        self, who: str, case: Case, vectors: Vectors, fit: Callable[[Matrix], Mapping[str, Says]]
+    ) -> None:
+        """`fit` makes the candidates, by what they are called, from the training prompts' features."""
+        self.who = who
+        self.choice: Sequence[Prediction] = ()
+        self.notes: list[str] = []
+        self._case, self._vectors, self._fit = case, vectors, fit
+        self._says, self._upfront = "", 0.0
+        self._best: Says | None = None
+
+    def prepare(self, tell: Tell) -> None:
+        """Fit all candidates and choose the one that is best on all validation examples."""
+        begun, case = time.perf_counter(), self._case
+        known = self._vectors([one.prompt for one in case.train])
+        fitted = self._fit(known)
+        candidates = [Candidate(says, partial(self._asked, speak)) for says, speak in fitted.items()]
+        checks = self._vectors([one.prompt for one in case.checks]) if case.checks else None
+        for done, one in enumerate(candidates, start=1):
+            if checks is not None and len(candidates) > 1:
+                one.judge(self.who, case, case.checks)
+            tell(done, len(candidates))
+        best = max(candidates, key=lambda one: one.merit)
+        self._best = fitted[best.says]
+        self.choice = [row for one in candidates for row in one.rows]
+        more = (
+            f"; the best of {len(candidates)} on {len(best.rows)} validation questions" if best.rows else ""
+        )
+        self._says = best.says + more
+        self._upfront = time.perf_counter() - begun
+
+    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+        """Yield (number of the question, answer) in order."""
+        assert self._best is not None, "prepare comes first"
+        return self._asked(self._best, questions)
+
+    def contender(self) -> Contender:
+        """What was chosen, and what fitting took."""
+        return Contender(who=self.who, says=self._says, upfront=self._upfront)
+
+    def _asked(self, speak: Says, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        features = self._vectors([Example(one, "").prompt for one in questions])
+        for number, (text, confidence) in enumerate(speak(features)):
+            yield number, Answer(self._case.completed(text), confidence)
+
+
+def classical(case: Case, vectors: Vectors) -> Simple | None:
+    """Logistic regression; None for free text and for records without a field of a closed set."""
+    if case.contract.task == "labels":
+        fit: Callable[[float, Matrix], Says] = partial(_regression, [one.answer for one in case.taught])
+    elif case.contract.task == "json" and (fields := closed_fields(case)):
+        fit = partial(_regressions, case, fields)
+    else:
+        return None
+    return Simple("classical", case, vectors, partial(_each, PENALTIES, "logistic regression, C = {:g}", fit))
+
+
+def neighbours(case: Case, vectors: Vectors) -> Simple:
+    """The most similar examples: they vote on labels; of other answers the nearest one's is taken."""
+    vote = partial(_vote, [one.answer for one in case.taught])
+    counts = [one for one in NEIGHBOURS if one <= len(case.taught)] if case.contract.task == "labels" else [1]
+    return Simple("neighbours", case, vectors, partial(_each, counts, "{} nearest", vote))
+
+
+def frequent(case: Case) -> Simple:
+    """What was most often right, field by field for records."""
+    answer = commonest(case)
+    share = sum(one.answer == answer for one in case.taught) / len(case.taught)
+    said = (answer, share)
+    return Simple(
+        "frequent", case, _lengths, lambda _: {"the most frequent": lambda rows: [said] * len(rows)}
+    )
+
+
+def commonest(case: Case) -> str:
+    """The most frequent answer; for records, of the most frequent values."""
+    if case.contract.task != "json":
+        return _most([one.answer for one in case.taught])
+    records = [case.contract.parse(one.answer) or {} for one in case.taught]
+    return written(_without_absent({name: _most_value(records, name) for name in case.contract.learned}))
+
+
+def closed_fields(case: Case) -> tuple[str, ...]:
+    """Learned fields whose values are few and come again: what a classifier can choose from."""
+    records = [case.contract.parse(one.answer) or {} for one in case.taught]
+    found = []
+    for name in case.contract.learned:
+        values = Counter(_key(record, name) for record in records)
+        if 2 <= len(values) <= MOST_CHOICES and len(records) >= 3 * len(values):
+            found.append(name)
+    return tuple(found)
+
+
+def _each(
+    settings: Sequence[_Setting], says: str, fit: Callable[[_Setting, Matrix], Says], known: Matrix
+) -> dict[str, Says]:
+    return {says.format(one): fit(one, known) for one in settings}
+
+
+def _regression(answers: Sequence[str], penalty: float, known: Matrix) -> Says:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(answers)) == 1:
+        return lambda rows: [(answers[0], 1.0)] * len(rows)
+    model = LogisticRegression(C=penalty, max_iter=1_000).fit(known, list(answers))
+
+    def says(rows: Matrix) -> list[tuple[str, float]]:
+        chances = model.predict_proba(rows)
+        best = chances.argmax(1)
+        return [(str(model.classes_[one]), float(row[one])) for one, row in zip(best, chances, strict=True)]
+
+    return says
+
+
+def _regressions(case: Case, fields: Sequence[str], penalty: float, known: Matrix) -> Says:
+    """A regression for each field of a closed set; the most frequent value for the others."""
+    records = [case.contract.parse(one.answer) or {} for one in case.taught]
+    common = {name: _most_value(records, name) for name in case.contract.learned}
+    speak = {name: _regression([_key(record, name) for record in records], penalty, known) for name in fields}
+
+    def says(rows: Matrix) -> list[tuple[str, float]]:
+        told = {name: one(rows) for name, one in speak.items()}
+        found = []
+        for place in range(len(rows)):
+            chosen = {name: _value(one[place][0]) for name, one in told.items()}
+            chance = float(np.prod([one[place][1] for one in told.values()]))
+            found.append((written(_without_absent({**common, **chosen})), chance))
+        return found
+
+    return says
+
+
+def _vote(answers: Sequence[str], count: int, known: Matrix) -> Says:
+    def says(rows: Matrix) -> list[tuple[str, float]]:
+        return [_voted(known @ row, answers, count) for row in rows]
+
+    return says
+
+
+def _voted(likeness: npt.NDArray[Any], answers: Sequence[str], count: int) -> tuple[str, float]:
+    """Each neighbour's vote counts as much as it is like; its share of all votes is the probability."""
+    nearest = np.argsort(-likeness, kind="stable")[:count]
+    votes: dict[str, float] = {}
+    for one in nearest:
+        votes[answers[one]] = votes.get(answers[one], 0.0) + max(1e-6, float(likeness[one]))
+    best = max(votes, key=lambda answer: votes[answer])
+    return best, votes[best] / sum(votes.values())
+
+
+_ABSENT = "absent"
+"""No JSON: a field that a record does not have."""
+
+
+def _key(record: Mapping[str, Any], name: str) -> str:
+    return json.dumps(record[name], sort_keys=True, ensure_ascii=False) if name in record else _ABSENT
+
+
+def _value(key: str) -> Any:
+    return _ABSENT_VALUE if key == _ABSENT else json.loads(key)
+
+
+_ABSENT_VALUE = object()
+
+
+def _most_value(records: Sequence[Mapping[str, Any]], name: str) -> Any:
+    return _value(_most([_key(record, name) for record in records]))
+
+
+def _without_absent(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if value is not _ABSENT_VALUE}
+
+
+def _most(values: Sequence[str]) -> str:
+    return Counter(values).most_common(1)[0][0]
+
+
+def _lengths(texts: Sequence[str]) -> Matrix:
+    """No features: how many texts there are is all that is asked for."""
+    return np.zeros((len(texts), 0), dtype=np.float32)
+
+
+@dataclass
+class Remembered:
+    """Features that are computed once for each text, for all rivals that read them."""
+
+    vectors: Vectors
+
+    def __post_init__(self) -> None:
+        self._known: dict[str, npt.NDArray[np.float32]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> Matrix:
+        """[texts, hidden]."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        if new:
+            self._known |= dict(zip(new, self.vectors(new), strict=True))
+        return np.stack([self._known[text] for text in texts])

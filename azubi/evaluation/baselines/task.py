@@ -1,0 +1,82 @@
+"""What all rivals are given: the contract, examples to learn and choose from, the company's instruction.
+
+No rival ever sees a test example before it is asked about it. Knows nothing of who the rivals are.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from azubi.data.contract import Contract
+from azubi.data.example import Example
+from azubi.data.record import written
+from azubi.data.rules.derivation import Derivation
+from azubi.evaluation import metrics
+
+
+@dataclass(frozen=True)
+class Case:
+    """One specialist's task, as its rivals meet it."""
+
+    contract: Contract
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    """Both with whole answers, derived fields and all."""
+    instruction: str
+    """The company's: the specialist's prime."""
+    longest: int
+    """Most tokens of an answer."""
+    seed: int = 0
+
+    @cached_property
+    def taught(self) -> tuple[Example, ...]:
+        """The training examples as they are shown to models: without derived fields."""
+        return self._derivation.taught(self.train) if self.contract.derived else self.train
+
+    @cached_property
+    def taught_checks(self) -> tuple[Example, ...]:
+        """The same of the validation examples, in their own order."""
+        return self._derivation.taught(self.validation) if self.contract.derived else self.validation
+
+    @property
+    def like(self) -> str:
+        """An answer whose whitespace is the one to write."""
+        return self.taught[0].answer if self.taught else ""
+
+    @cached_property
+    def checks(self) -> tuple[Example, ...]:
+        """The validation examples in an order by chance, so that the first of them stand for all."""
+        return tuple(self.validation[place] for place in order(len(self.validation), self.seed))
+
+    def completed(self, answer: str) -> str:
+        """A record's text with its derived fields computed; other answers as they are."""
+        record = self.contract.parse(answer) if self.contract.derived else None
+        return answer if record is None else written(self._derivation.complete(record).record)
+
+    def scores(self, answer: str, truth: str) -> tuple[float, float]:
+        """The main metric of one answer, and a finer one: the share of right fields, for records."""
+        found = metrics.per_example(self.contract, [answer], [truth])
+        main = float(next(iter(found.values()))[0])
+        fields = [float(value[0]) for name, value in found.items() if name.startswith("field:")]
+        return main, sum(fields) / len(fields) if fields else main
+
+    @cached_property
+    def _derivation(self) -> Derivation:
+        return Derivation(self.contract)
+
+
+def order(count: int, seed: int) -> list[int]:
+    """Numbers 0 to `count`-1 in an order that follows from the seed.
+
+    The first so many of them are a fair sample, and smaller samples lie within larger ones: rivals who were
+    asked about fewer questions were asked about some of the others'.
+    """
+    numbers = list(range(count))
+    random.Random(f"rivals/{seed}").shuffle(numbers)
+    return numbers
+
+
+def subset(examples: Sequence[Example], count: int, seed: int) -> list[int]:
+    """The numbers of at most `count` examples to ask about, in their order."""
+    return sorted(order(len(examples), seed)[: max(1, count)])

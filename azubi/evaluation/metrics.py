@@ -1,0 +1,110 @@
+"""What the answers are worth: scores of answers against the truth, by the form of the answers.
+
+    labels   accuracy, macro_f1
+    json     record_exact, parsable, field:<name> for every field of the contract
+    text     chrf, exact
+
+The first of them is the main metric. Intervals are explained in `azubi.evaluation.bootstrap`.
+chrF is the mean over examples of sacrebleu's sentence chrF2, so that every example counts alike and
+examples can be resampled; sacrebleu's figure for a whole corpus weighs long answers more, and differs.
+
+Knows nothing of models, and not whether an answer is *useful*: an answer that says the same in other
+words counts as wrong for labels and records.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from azubi.data.contract import Contract, Task
+from azubi.data.record import same
+from azubi.errors import DataError
+from azubi.evaluation.bootstrap import Floats, mean_interval
+from azubi.evaluation.difference import Difference
+from azubi.evaluation.macro_f1 import macro_f1
+from azubi.evaluation.record import same_field
+from azubi.events.score import Score
+
+MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
+"""The main metric of each form of answer."""
+
+
+def measure(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, ...]:
+    """Score answers against the truth; the main metric stands first."""
+    values = per_example(contract, answers, truths)
+    scores = [mean_score(name, column) for name, column in values.items()]
+    if contract.task == "labels":
+        scores.append(macro_f1(_stripped(answers), _stripped(truths), _stripped(contract.labels)))
+    return tuple(scores)
+
+
+def per_example(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> dict[str, Floats]:
+    """Give every metric that is a mean over examples, example by example; the main metric first."""
+    if not truths:
+        raise DataError(
+            "There are no test examples to measure on.", "Bring more data or a larger test share."
+        )
+    if len(answers) != len(truths):
+        raise ValueError(f"{len(answers)} answers, but {len(truths)} truths")
+    if contract.task == "labels":
+        return {"accuracy": _equal(answers, truths)}
+    if contract.task == "json":
+        return _records(contract, answers, truths)
+    return {"chrf": _chrf(answers, truths), "exact": _equal(answers, truths)}
+
+
+def right(contract: Contract, answer: str, truth: str) -> bool:
+    """Whether the whole answer is right: the label, the record, or the text to the letter."""
+    if contract.task == "json":
+        said, true = contract.parse(answer), contract.parse(truth)
+        return said is not None and true is not None and same(said, true)
+    return answer.strip() == truth.strip()
+
+
+def paired_difference(
+    contract: Contract, base: Sequence[str], specialist: Sequence[str], truths: Sequence[str]
+) -> Difference:
+    """Measure by how much the specialist's main metric exceeds the base's, example by example."""
+    name, theirs = next(iter(per_example(contract, base, truths).items()))
+    gains = per_example(contract, specialist, truths)[name] - theirs
+    low, high = mean_interval(gains, lowest=-1.0)
+    return Difference(name=name, value=float(gains.mean()), low=low, high=high, n=gains.size)
+
+
+def mean_score(name: str, values: Floats) -> Score:
+    """The mean of per-example values between 0 and 1, with its 95 % interval."""
+    low, high = mean_interval(values)
+    return Score(name=name, value=float(values.mean()), low=low, high=high, n=values.size)
+
+
+def _records(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> dict[str, Floats]:
+    said = [contract.parse(answer) for answer in answers]
+    true = [contract.parse(truth) for truth in truths]
+    pairs = list(zip(said, true, strict=True))
+    values = {
+        "record_exact": _shares(a is not None and t is not None and same(a, t) for a, t in pairs),
+        "parsable": _shares(answer is not None for answer in said),
+    }
+    for name in contract.fields:
+        values[f"field:{name}"] = _shares(same_field(a, t, name) for a, t in pairs)
+    return values
+
+
+def _chrf(answers: Sequence[str], truths: Sequence[str]) -> Floats:
+    from sacrebleu.metrics.chrf import CHRF
+
+    chrf = CHRF()
+    pairs = zip(_stripped(answers), _stripped(truths), strict=True)
+    return np.array([1.0 if a == t else chrf.sentence_score(a, [t]).score / 100 for a, t in pairs])
+
+
+def _equal(answers: Sequence[str], truths: Sequence[str]) -> Floats:
+    return _shares(a == t for a, t in zip(_stripped(answers), _stripped(truths), strict=True))
+
+
+def _stripped(texts: Sequence[str]) -> list[str]:
+    return [text.strip() for text in texts]
+
+
+def _shares(outcomes: Iterable[bool]) -> Floats:
+    return np.fromiter(outcomes, dtype=np.float64)

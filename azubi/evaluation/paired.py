@@ -1,0 +1,214 @@
+"""Two answerers on the same examples: is one better, or can it not be told? Knows numbers only.
+
+* Right or wrong: the exact test of McNemar (Psychometrika 12, 1947) on the examples where only one of
+  the two is right, which is a binomial test of one half.
+* Scores between 0 and 1 (chrF): the BCa bootstrap of the paired difference (Efron, JASA 82, 1987), turned
+  into a p-value: the level at which its interval would just reach 0 (Efron and Tibshirani 1993, eq. 14.10
+  solved for alpha).
+* Several rivals at once: Holm's correction (Scandinavian Journal of Statistics 6, 1979).
+
+"Better" and "worse" are said only where the corrected p-value is below `SIGNIFICANCE`.
+
+The interval of the difference is the BCa one. The bootstrap cannot imagine what it has not seen (see
+`bootstrap`), so where three or fewer examples speak for one side of right and wrong, it is widened to
+the exact one, which never contradicts McNemar's test: of d examples that only one got right, the share
+that the first did lies within the interval of Clopper and Pearson. Where all differences are the same,
+BCa is not defined, and the interval of `mean_interval` and the sign test stand in.
+"""
+
+from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from azubi.evaluation.bootstrap import LEVEL, SEED, Floats, Interval, clopper_pearson, mean_interval
+from azubi.evaluation.difference import Difference
+
+SIGNIFICANCE = 0.05
+POWER = 0.8
+RESAMPLES = 9_999
+FEW = 3
+"""With so few examples for one side or fewer, the interval is widened to the exact one."""
+
+Says = Literal["better", "worse", "cannot tell"]
+Test = Literal["McNemar", "BCa"]
+
+_BATCH = 2_000_000
+_SAME = 1e-12
+
+
+class Paired(BaseModel):
+    """The specialist against one rival, on the examples that both answered."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    who: str
+    """The rival."""
+    difference: Difference
+    """The specialist's mean minus the rival's, with its 95 % interval."""
+    won: int
+    """Examples that only the specialist got right."""
+    lost: int
+    """Examples that only the rival got right."""
+    spread: float
+    """Standard deviation of the differences, example by example."""
+    p_right: float
+    """McNemar's exact test of right against wrong."""
+    p_score: float
+    """Of the difference of scores, from the BCa bootstrap."""
+    test: Test
+    """Which of the two decides: McNemar's where the main metric is a share of right answers."""
+    p: float
+    """Its p-value."""
+    p_holm: float
+    """The same, corrected for the number of rivals."""
+    says: Says
+    """What the corrected test says of the specialist."""
+    needed: int | None
+    """Examples that it takes to tell a difference of the size that was seen; None if none was seen."""
+
+
+def compare(
+    who: str, metric: str, ours: Floats, theirs: Floats, right: Floats, rival_right: Floats
+) -> Paired:
+    """Compare scores (`ours`, `theirs`) and right answers (1 or 0), example by example; uncorrected."""
+    gains = ours - theirs
+    won, lost = int(np.sum(right > rival_right)), int(np.sum(right < rival_right))
+    binary = bool(np.array_equal(ours, right) and np.array_equal(theirs, rival_right))
+    interval, p_score = gain_interval(gains)
+    if binary:
+        interval = _exact_where_few(interval, won, lost, gains.size)
+    p_right = mcnemar(won, lost)
+    p = p_right if binary else p_score
+    value, spread = float(gains.mean()), float(gains.std())
+    return Paired(
+        who=who,
+        difference=Difference(name=metric, value=value, low=interval[0], high=interval[1], n=gains.size),
+        won=won,
+        lost=lost,
+        spread=spread,
+        p_right=p_right,
+        p_score=p_score,
+        test="McNemar" if binary else "BCa",
+        p=p,
+        p_holm=p,
+        says=said(p, value),
+        needed=needed(won, lost, gains.size) if binary else examples_for(value, spread),
+    )
+
+
+def corrected(comparisons: Sequence[Paired]) -> tuple[Paired, ...]:
+    """The same comparisons, with Holm's correction over all of them."""
+    adjusted = holm([one.p for one in comparisons])
+    return tuple(
+        one.model_copy(update={"p_holm": p, "says": said(p, one.difference.value)})
+        for one, p in zip(comparisons, adjusted, strict=True)
+    )
+
+
+def mcnemar(won: int, lost: int) -> float:
+    """Two-sided p-value of McNemar's exact test."""
+    from scipy.stats import binomtest
+
+    return float(binomtest(won, won + lost).pvalue) if won + lost else 1.0
+
+
+def gain_interval(gains: Floats) -> tuple[Interval, float]:
+    """95 % interval of the mean of paired differences (between -1 and 1), and the p-value of "it is 0"."""
+    from scipy.stats import bootstrap
+
+    if float(np.ptp(gains)) <= _SAME:
+        return mean_interval(gains, lowest=-1.0), _sign_test(gains)
+    drawn = bootstrap(
+        (gains,),
+        np.mean,
+        method="BCa",
+        vectorized=True,
+        axis=-1,
+        n_resamples=RESAMPLES,
+        confidence_level=LEVEL,
+        batch=max(1, _BATCH // gains.size),
+        rng=np.random.default_rng(SEED),
+    )
+    low, high = (float(end) for end in drawn.confidence_interval)
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return mean_interval(gains, lowest=-1.0), _sign_test(gains)
+    return (low, high), bca_p(gains, drawn.bootstrap_distribution)
+
+
+def bca_p(gains: Floats, means: Floats) -> float:
+    """The smallest level at which the BCa interval of a mean leaves out 0, from the resamples' means.
+
+    Not below 2 / (resamples + 1): less cannot be told from so many.
+    """
+    from scipy.stats import norm
+
+    off = gains - gains.mean()
+    acceleration = float(np.sum(off**3) / (6 * np.sum(off**2) ** 1.5))
+    ends = 1 / (means.size + 1)
+    bias = float(norm.ppf(np.clip(_share_below(means, float(gains.mean())), ends, 1 - ends)))
+    zero = float(norm.ppf(np.clip(_share_below(means, 0.0), ends, 1 - ends)))
+    shifted = zero - bias
+    level = float(norm.cdf(shifted / (1 + acceleration * shifted) - bias))
+    return float(np.clip(2 * min(level, 1 - level), 2 * ends, 1.0))
+
+
+def holm(ps: Sequence[float]) -> tuple[float, ...]:
+    """P-values corrected so that one false alarm among all of them is as rare as in a single test."""
+    adjusted, highest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
+        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = highest
+    return tuple(adjusted)
+
+
+def said(p: float, difference: float) -> Says:
+    """What may be said at `SIGNIFICANCE`."""
+    if p >= SIGNIFICANCE or difference == 0:
+        return "cannot tell"
+    return "better" if difference > 0 else "worse"
+
+
+def needed(n01: int, n10: int, n: int) -> int | None:
+    """Test examples that it takes to tell a difference of the size seen, with 80 % power.
+
+    `n01` and `n10` of `n` examples were got right by one of the two only. The sample size of McNemar's
+    test by Connor (Biometrics 43, 1987); None if there is no difference.
+    """
+    difference, discordant = abs(n01 - n10) / n, (n01 + n10) / n
+    return examples_for(difference, sqrt(max(discordant - difference**2, 0.0)))
+
+
+def examples_for(difference: float, spread: float) -> int | None:
+    """Examples that it takes to tell a mean difference, given the standard deviation of the differences.
+
+    For right and wrong the deviation under "no difference" is sqrt(spread**2 + difference**2), the root of
+    the share of examples that only one got right; so this is Connor's formula; for scores it
+    errs a little on the safe side. None if there is no
+    difference.
+    """
+    from scipy.stats import norm
+
+    if difference == 0:
+        return None
+    alone = float(norm.ppf(1 - SIGNIFICANCE / 2)) * sqrt(spread**2 + difference**2)
+    return ceil(((alone + float(norm.ppf(POWER)) * spread) / difference) ** 2)
+
+
+def _share_below(means: Floats, value: float) -> float:
+    """Share of resamples below a value; those that equal it count half, as in scipy's BCa."""
+    return float(((means < value).sum() + (means <= value).sum()) / (2 * means.size))
+
+
+def _sign_test(gains: Floats) -> float:
+    return mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
+
+
+def _exact_where_few(interval: Interval, won: int, lost: int, n: int) -> Interval:
+    if min(won, lost) > FEW or won + lost == 0:
+        return interval
+    share_low, share_high = clopper_pearson(won, won + lost)
+    told = (won + lost) / n
+    return min(interval[0], told * (2 * share_low - 1)), max(interval[1], told * (2 * share_high - 1))

@@ -1,0 +1,105 @@
+"""One answer of one rival to one question, and the table of all of them: `predictions.parquet`.
+
+Every number of a proof follows from this table and the facts beside it (`facts`), so that anyone can
+compute it again without azubi. Knows nothing of how an answer came about.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args, get_type_hints
+
+import polars as pl
+
+from azubi.storage import files
+
+Part = Literal[
+    "test",
+    "choice",
+    "latency",
+    "probe",
+    "retain",
+    "scope",
+    "membership",
+    "canary",
+    "extraction",
+    "curve",
+    "neighbour",
+]
+"""What it was asked for.
+
+    test        the held-out examples: every rival, in the form of the contract and free
+    choice      validation examples, with which an instruction, a penalty or a limit was chosen
+    latency     held-out examples asked one at a time, for the time that one takes
+    probe       the general probe; `kind` is the item's kind (arithmetic, facts, ...)
+    retain      the user's own file of what must not be forgotten
+    scope       `truth` is "in" or "out", `score` the higher the more in scope; `kind` says whence it is
+    membership  training and held-out examples; `truth` is "member" or "other", `loss` the summed loss
+    canary      a planted secret; `repeats` how often, `score` its exposure in bits, `rank` among `candidates`
+    extraction  personal data of a training prompt: `right` if it came back word for word
+    curve       held-out examples of a tail trained on a share of the examples; `variant` is "25 %, seed 2"
+    neighbour   `answer` and `id` of a training example that is like test example `number`; `score`: how like
+"""
+Form = Literal["contract", "free"]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One row of the table. What a part does not know is None."""
+
+    part: Part
+    who: str
+    """The rival: base, prompted, retrieval, classical, neighbours, frequent, lora, specialist,
+    specialist+retrieval, generalist."""
+    number: int
+    """Place of the question within its part, the same for all rivals."""
+    id: str = ""
+    """What the example is called (data.example.Example.name)."""
+    form: Form = "contract"
+    """Whether the answer was held to the contract's labels or schema, or written freely."""
+    variant: str = ""
+    """Which candidate of the rival, where there are several: "instruction 2, 4 examples"."""
+    kind: str = ""
+    truth: str = ""
+    answer: str = ""
+    confidence: float | None = None
+    """Probability that the rival itself gives its answer."""
+    right: bool | None = None
+    """Whether the whole answer is right."""
+    score: float | None = None
+    """The main metric for this example (1 or 0, or chrF), or what the part says."""
+    loss: float | None = None
+    """Nats: minus the log-probability of the true answer, summed over its tokens."""
+    seconds: float | None = None
+    """In part latency: from question to answer, asked alone. Elsewhere: its share of its batch's time."""
+    tokens_in: int | None = None
+    """Tokens that were read for it, the shared ones counted once in all (spread evenly)."""
+    tokens_out: int | None = None
+    repeats: int | None = None
+    rank: int | None = None
+    candidates: int | None = None
+
+
+_KINDS = {int: pl.Int64, float: pl.Float64, bool: pl.Boolean}
+SCHEMA: dict[str, type[pl.DataType]] = {
+    name: next((_KINDS[kind] for kind in (*get_args(hint), hint) if kind in _KINDS), pl.String)
+    for name, hint in get_type_hints(Prediction).items()
+}
+"""Columns of the table and their types."""
+
+
+def table(predictions: Iterable[Prediction]) -> pl.DataFrame:
+    """The table with a row per prediction, in the order given."""
+    rows = [tuple(getattr(one, name) for name in SCHEMA) for one in predictions]
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def write(predictions: pl.DataFrame, path: Path) -> None:
+    """Write the table, whole or not at all."""
+    with files.new_file(path) as scratch:
+        predictions.write_parquet(scratch)
+
+
+def read(path: Path) -> pl.DataFrame:
+    """What `write` wrote."""
+    return pl.read_parquet(path)

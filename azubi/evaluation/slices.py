@@ -1,0 +1,115 @@
+"""The same scores on parts of the test: label by label, slice by slice. Knows answers as text and numbers
+only."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from azubi.evaluation.bootstrap import Floats
+from azubi.evaluation.detection import share_score
+from azubi.evaluation.metrics import mean_score
+from azubi.events.score import Score
+
+MOST_LABELS = 20
+"""With more labels, the confusion matrix shows those that are in most mistakes; the rest stand together."""
+OTHER = ""
+"""Name of the row and column of all that has none of its own."""
+
+
+class LabelScore(BaseModel):
+    """How one label is found and given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    label: str
+    n: int
+    """Examples of it."""
+    given: int
+    """Times that it was the answer."""
+    found: Score
+    """Of its examples, those that were answered with it (recall)."""
+    held: Score | None
+    """Of the times that it was given, those where it was right (precision); None if it never was."""
+
+
+class SliceScore(BaseModel):
+    """One slice of the test, and what each rival is worth on it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """What it is sliced by."""
+    value: str
+    n: int
+    scores: dict[str, Score]
+    """The main metric, by rival."""
+
+
+class Matrix(BaseModel):
+    """The confusion matrix: rows are what is right, columns what was said."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    labels: tuple[str, ...]
+    """In order; the last is "" for all others, if there are any: further labels, or no label at all."""
+    counts: tuple[tuple[int, ...], ...]
+
+
+def label_scores(answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelScore, ...]:
+    """Score every label that occurs among the truths; the least well found first."""
+    true, said = Counter(truths), Counter(answers)
+    both = Counter(truth for truth, answer in zip(truths, answers, strict=True) if truth == answer)
+    told = [
+        LabelScore(
+            label=label,
+            n=count,
+            given=said[label],
+            found=share_score("found", both[label], count),
+            held=share_score("held", both[label], said[label]) if said[label] else None,
+        )
+        for label, count in true.items()
+    ]
+    return tuple(sorted(told, key=lambda one: (one.found.value, -one.n, one.label)))
+
+
+def slice_scores(
+    slices: Mapping[str, Sequence[str]],
+    numbers: Mapping[str, Sequence[int]],
+    values: Mapping[str, Floats],
+    metric: str,
+) -> tuple[SliceScore, ...]:
+    """Score every slice: `numbers` and `values` are, by rival, the questions answered and the main metric."""
+    told: list[SliceScore] = []
+    for name, column in slices.items():
+        for value, n in sorted(Counter(column).items(), key=lambda item: (-item[1], item[0])):
+            scores: dict[str, Score] = {}
+            for who, answered in numbers.items():
+                chosen = np.array([column[number] == value for number in answered], dtype=bool)
+                if chosen.any():
+                    scores[who] = mean_score(metric, values[who][chosen])
+            told.append(SliceScore(name=name, value=value, n=n, scores=scores))
+    return tuple(told)
+
+
+def confusion_matrix(answers: Sequence[str], truths: Sequence[str]) -> Matrix:
+    """Count what was taken for what; with many labels, for those that are in most mistakes."""
+    cells = Counter(zip(truths, answers, strict=True))
+    labels = sorted(set(truths))
+    if len(labels) > MOST_LABELS:
+        wrong: Counter[str] = Counter()
+        for (truth, answer), count in cells.items():
+            if truth != answer:
+                wrong[truth] += count
+                wrong[answer] += count
+        labels = sorted(sorted(labels, key=lambda label: (-wrong[label], label))[:MOST_LABELS])
+    place = {label: row for row, label in enumerate(labels)}
+    counts = np.zeros((len(labels) + 1, len(labels) + 1), dtype=np.int64)
+    for (truth, answer), count in cells.items():
+        counts[place.get(truth, -1), place.get(answer, -1)] += count
+    if not counts[-1].any() and not counts[:, -1].any():
+        counts = counts[:-1, :-1]
+    else:
+        labels.append(OTHER)
+    return Matrix(labels=tuple(labels), counts=tuple(tuple(int(cell) for cell in row) for row in counts))

@@ -1,0 +1,298 @@
+"""The verdict: rules with measured figures, and the one sentence's kind that follows from them.
+
+The rules, in the order in which they speak:
+
+1. No test example stands in training. Else nothing that was measured counts.
+2. No rival is better than the specialist, by the corrected paired test.
+3. The specialist is better than everything simpler: the untouched base, prompts, retrieval, classical.
+Where that is
+   not shown, a rival *does as well* if a gain above the margin is excluded (the interval of the difference
+   lies below it) or the test was large enough to show one (80 % power); else the test is too small to tell.
+4. It is right often enough to go without review: the lower end of its interval reaches `least`.
+5. Else there is a confidence above which it is: chosen on validation examples, confirmed on the test.
+
+A difference that is not shown is never taken for none, and one that is too small to matter is never taken
+for a reason to train. LoRA on all layers and an endpoint are not simpler, so they only count where they
+are better. The specialist with retrieval is ours as well, and never counts against it. Knows no language:
+`azubi.evaluation.locale` tells it.
+"""
+
+from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from azubi.evaluation.bootstrap import Floats
+from azubi.evaluation.detection import share_score
+from azubi.evaluation.paired import Paired, examples_for
+from azubi.events.score import Score
+from azubi.settings import ProofSettings
+
+OURS = ("specialist+retrieval",)
+"""Of our own make: told, but no reason against the specialist."""
+NOT_SIMPLER = ("lora", "generalist")
+"""Rivals that take as much or more: they only count where they are better."""
+_REASON = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
+_Z = 1.96
+_WORTH_SAYING = 1.5
+"""A rival that is faster by less than this is not called faster."""
+
+Kind = Literal[
+    "deploy",
+    "review",
+    "leaked",
+    "worse",
+    "base",
+    "prompt",
+    "retrieval",
+    "simpler",
+    "poor",
+    "few",
+    "unproven",
+]
+"""deploy, and review below a confidence; the others are "do not deploy": test data leaked into training, a
+rival is better, a rival does as well (base, prompt, retrieval, simpler), it is wrong too often, too few
+examples to tell, nothing to compare with."""
+Standing = Literal["better", "as well", "worse", "too few"]
+"""What is known of the specialist against a rival."""
+Name = Literal["unseen", "rival", "not worse", "least", "review"]
+
+
+class Review(BaseModel):
+    """Answers below a confidence are looked at by a person."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    confidence: float
+    chosen_on: int
+    """Validation examples that it was chosen on."""
+    chosen_reviewed: float
+    """Share of them below it."""
+    chosen_wrong: float
+    """Share of wrong answers above it, there."""
+    reviewed: Score
+    """On the test: share to be reviewed."""
+    wrong: Score | None
+    """On the test: share of wrong answers among those that go out; None if none does."""
+
+
+class Rule(BaseModel):
+    """One rule, what was measured for it, and whether it held."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Name
+    rival: str = ""
+    held: bool | None
+    """None where it does not apply or cannot be judged."""
+    standing: Standing | None = None
+    figures: dict[str, float] = {}
+
+
+class Verdict(BaseModel):
+    """What to do, and why."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Kind
+    rival: str = ""
+    """The one that decided it."""
+    n: int
+    """Test examples."""
+    needed: int | None = None
+    """Test examples that it would take to tell, about."""
+    times: float | None = None
+    """How many times faster the rival answers."""
+    main: Score
+    """The specialist's main metric."""
+    review: Review | None = None
+    rules: tuple[Rule, ...]
+
+    @property
+    def passes(self) -> bool:
+        """Whether it may be deployed, with or without review."""
+        return self.kind in ("deploy", "review")
+
+
+def judge(
+    main: Score,
+    comparisons: Sequence[Paired],
+    scores: dict[str, float],
+    leaked: int,
+    review: Review | None,
+    rightness: bool,
+    faster: dict[str, float],
+    settings: ProofSettings,
+) -> Verdict:
+    """Apply the rules.
+
+    `comparisons` are corrected; `scores` are the rivals' main metrics and `faster` how many times faster
+    than the specialist each answers; `rightness` says whether the main metric is a share of right answers
+    (chrF is not).
+    """
+    against = [one for one in comparisons if one.who not in OURS]
+    simpler = [one for one in against if one.who not in NOT_SIMPLER]
+    standings = {one.who: standing(one, settings.margin) for one in against}
+    rules = (
+        Rule(name="unseen", held=leaked == 0, figures={"leaked": leaked, "n": main.n}),
+        *(_rival_rule(one, standings[one.who], settings, simple=one in simpler) for one in against),
+        _least_rule(main, rightness, settings),
+        _review_rule(review, rightness, settings),
+    )
+
+    def told(kind: Kind, rival: str = "", needed: int | None = None) -> Verdict:
+        return Verdict(
+            kind=kind,
+            rival=rival,
+            n=main.n,
+            needed=needed,
+            times=_times(faster.get(rival)),
+            main=main,
+            review=review,
+            rules=rules,
+        )
+
+    if leaked:
+        return told("leaked")
+    if worse := [one.who for one in against if standings[one.who] == "worse"]:
+        return told("worse", _best(worse, scores))
+    if equal := [one.who for one in simpler if standings[one.who] == "as well"]:
+        best = _best(equal, scores)
+        return told(_reason(best), best)
+    reviewable = rules[-1].held is True
+    if rightness and main.high < settings.least and not reviewable:
+        return told("poor")
+    if unsure := [one for one in simpler if standings[one.who] == "too few"]:
+        hardest = max(unsure, key=lambda one: examples_to_tell(one, settings.margin) or 0)
+        return told("few", hardest.who, examples_to_tell(hardest, settings.margin))
+    if not simpler:
+        return told("unproven")
+    if not rightness or main.low >= settings.least:
+        return told("deploy")
+    if reviewable:
+        return told("review")
+    if main.value > settings.least:
+        return told("few", needed=_examples_for_share(main.value, settings.least))
+    return told("poor")
+
+
+def standing(one: Paired, margin: float) -> Standing:
+    """What is known of the specialist against a rival, given the gain that would be worth it."""
+    if one.says != "cannot tell":
+        return one.says
+    enough = _examples_at(margin, one)
+    if one.difference.high <= margin or (enough is not None and one.difference.n >= enough):
+        return "as well"
+    return "too few"
+
+
+def examples_to_tell(one: Paired, margin: float) -> int | None:
+    """Examples that it takes to tell the difference seen, or the margin if that is larger."""
+    return _examples_at(max(abs(one.difference.value), margin), one)
+
+
+def choose_review(
+    confidence: Floats, right: Floats, test_confidence: Floats, test_right: Floats, settings: ProofSettings
+) -> Review | None:
+    """The confidence below which answers should be reviewed; None if none brings the errors down.
+
+    On validation: the lowest confidence above which the share of wrong answers, counted with one wrong
+    answer more than was seen (so that a handful of lucky ones does not do), is at most `review_error`. The
+    test only confirms it.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    sure = confidence[order]
+    passed = np.arange(1, sure.size + 1)
+    wrong = np.cumsum(1 - right[order])
+    last_of_equal = np.append(sure[1:] < sure[:-1], True) if sure.size else np.zeros(0, dtype=bool)
+    fine = np.flatnonzero(((wrong + 1) / (passed + 1) <= settings.review_error) & last_of_equal)
+    if not fine.size or not test_confidence.size:
+        return None
+    at = int(fine[-1])
+    limit = float(sure[at])
+    out = test_confidence >= limit
+    count = int(out.sum())
+    return Review(
+        confidence=limit,
+        chosen_on=sure.size,
+        chosen_reviewed=1 - float(passed[at]) / sure.size,
+        chosen_wrong=float(wrong[at] / passed[at]),
+        reviewed=share_score("reviewed", int((~out).sum()), out.size),
+        wrong=share_score("wrong", int((1 - test_right[out]).sum()), count) if count else None,
+    )
+
+
+def _rival_rule(one: Paired, stands: Standing, settings: ProofSettings, simple: bool) -> Rule:
+    figures: dict[str, float] = {
+        "difference": one.difference.value,
+        "low": one.difference.low,
+        "high": one.difference.high,
+        "p": one.p_holm,
+        "margin": settings.margin,
+        "n": one.difference.n,
+    }
+    if (needed := examples_to_tell(one, settings.margin)) is not None:
+        figures["needed"] = needed
+    if simple:
+        return Rule(name="rival", rival=one.who, held=stands == "better", standing=stands, figures=figures)
+    return Rule(name="not worse", rival=one.who, held=stands != "worse", standing=stands, figures=figures)
+
+
+def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
+    held = main.low >= settings.least if rightness else None
+    return Rule(
+        name="least",
+        held=held,
+        figures={"value": main.value, "low": main.low, "high": main.high, "least": settings.least},
+    )
+
+
+def _review_rule(review: Review | None, rightness: bool, settings: ProofSettings) -> Rule:
+    limits = {"review_error": settings.review_error, "review_share": settings.review_share}
+    if not rightness:
+        return Rule(name="review", held=None, figures=limits)
+    if review is None or review.wrong is None:
+        return Rule(name="review", held=False, figures=limits)
+    held = review.wrong.value <= settings.review_error and review.reviewed.value <= settings.review_share
+    return Rule(
+        name="review",
+        held=held,
+        figures={
+            **limits,
+            "confidence": review.confidence,
+            "reviewed": review.reviewed.value,
+            "wrong": review.wrong.value,
+            "wrong_low": review.wrong.low,
+            "wrong_high": review.wrong.high,
+        },
+    )
+
+
+def _examples_at(difference: float, one: Paired) -> int | None:
+    """Examples for a difference, with a spread that such a difference must at least have.
+
+    Two that differ on a share d of examples differ by at most d, so the deviation is at least sqrt(d -
+    d**2): without this, two that never differed on 30 examples would seem to need no more.
+    """
+    least = sqrt(max(difference - difference**2, 0.0)) if one.test == "McNemar" else 0.0
+    return examples_for(difference, max(one.spread, least))
+
+
+def _examples_for_share(share: float, least: float) -> int:
+    """Examples with which a share's 95 % interval would lie above `least`, by the normal approximation."""
+    return ceil(_Z**2 * max(share * (1 - share), 1e-9) / (share - least) ** 2)
+
+
+def _best(names: Sequence[str], scores: dict[str, float]) -> str:
+    return max(names, key=lambda who: (scores.get(who, 0.0), who))
+
+
+def _reason(rival: str) -> Kind:
+    named: Kind = _REASON.get(rival, "simpler")  # type: ignore[assignment]
+    return named
+
+
+def _times(faster: float | None) -> float | None:
+    return faster if faster is not None and faster >= _WORTH_SAYING else None

@@ -1,1 +1,0 @@
-"""A specialist as files."""

@@ -1,0 +1,1 @@
+"""The pipeline: whole commands (run, ask, prove, compare, check, erase), composed from the rooms below."""

@@ -1,0 +1,245 @@
+"""Asking a specialist: papers and weights from its folder, put onto the base they belong to.
+
+What is asked becomes what training would have made of it: rows of a source are read with the specialist's own
+settings, personal data that was hidden from it is hidden, the system message that all examples shared is
+taken off. Knows nothing of training.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from azubi.data import instruction
+from azubi.data.contract import Task, parse_record
+from azubi.data.example import Example, Turn
+from azubi.data.pii import policy
+from azubi.data.pii.key_store import KeyFile
+from azubi.data.pii.policy import Questions
+from azubi.data.pii.pseudonyms import KEY
+from azubi.data.readers import Asked, Source
+from azubi.data.readers.reading import source as source_of
+from azubi.engine import halves
+from azubi.engine.base import device
+from azubi.engine.base.hardware import has_bfloat16, use_threads
+from azubi.engine.base.opening import open_base
+from azubi.engine.halves import SplitModel
+from azubi.engine.inference import answering
+from azubi.engine.inference import scope as scopes
+from azubi.engine.inference.answering import (
+    Answer,
+    Answering,
+    BaseAnswers,
+    NoAnswers,
+    Question,
+    ScopedAnswers,
+)
+from azubi.engine.inference.scope import Scope
+from azubi.engine.model import weights
+from azubi.errors import BaseModelError, CorruptFile, DataError
+from azubi.registry import card as cards
+from azubi.registry.card import Card
+from azubi.registry.store import Store
+from azubi.settings import ScopeSettings
+from azubi.storage import files
+
+Outside = Literal["mark", "base", "caller"]
+"""What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.outside`."""
+
+NO_RECORD = "The answer is no JSON record: a program that reads it will fail."
+
+_AT_LARGE = 256
+"""Tokens that the base may write on what is not the specialist's job."""
+
+
+_NOT_THE_SOURCE = ("data", "test_data", "validation_data", "sql", "query", "answers")
+"""Settings that name the source that a specialist was trained from, and not how it is read."""
+_USUAL = frozenset(("encoding", "delimiter", "escape", "sheet", "header"))
+"""Settings that describe a file: the next one may be written otherwise."""
+
+
+def answer(
+    home: Path, name: str, prompts: Sequence[str | Asked], outside: Outside | None = None
+) -> list[Answer]:
+    """Answer each of `prompts`, texts or rows of `source`, with the specialist `name` (or `name@version`).
+
+    What becomes of those out of scope its recipe says, unless `outside` does. A prompt that cannot be asked,
+    or is longer than the base reads, is answered by nobody, with a note that says why.
+
+    Raises:
+        UnknownSpecialist: there is none of that name.
+        BaseModelError: its base is not here, or is another one.
+        CorruptFile: its weights are damaged.
+    """
+    card = Store(home).get(name)
+    faults = [one.fault if isinstance(one, Asked) else "" for one in prompts]
+    questions = [one.turns if isinstance(one, Asked) else (Turn("user", one),) for one in prompts]
+    sound = [turns for turns, fault in zip(questions, faults, strict=True) if not fault]
+    answers = iter(answering.in_order(open_specialist(card, home, outside), sound) if sound else ())
+    found = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
+    told = [one.notes if isinstance(one, Asked) else () for one in prompts]
+    return [replace(one, notes=(*notes, *one.notes)) for one, notes in zip(found, told, strict=True)]
+
+
+def source(card: Card, path: Path | str | None = None, **settings: Any) -> Source:
+    """What is to be asked, read as the examples of a specialist were, except for `settings` of the recipe.
+
+    `Source.asked` gives its rows. Encoding, delimiter and sheet of the examples hold where the new source
+    does not contradict them.
+
+    Raises:
+        SettingError: a setting does not fit.
+    """
+    told = {name: value for name, value in card.recipe.items() if name not in _NOT_THE_SOURCE}
+    told |= {"prompt": told.get("prompt", "prompt"), "answer": told.get("answer", "answer")}
+    limits = {**_mapping(told.get("limits")), **_mapping(settings.get("limits"))}
+    return replace(source_of(path, **{**told, **settings, "limits": limits}), usual=_USUAL - settings.keys())
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> Answering:
+    """Load base and tail, and give what answers; for what it raises see `answer`."""
+    both, scope = loaded(card, home), scope_of(card)
+    speak: Answering = _Fitting(both.answering(card.longest), both, card.longest)
+    if scope is not None:
+        speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
+    # What an older azubi trained has its system message in its instruction alone.
+    known = card.system or card.prime
+    return _Discreet(speak, Questions(_rules(card)), card.task, card.system, known)
+
+
+def loaded(card: Card, home: Path) -> SplitModel:
+    """Trunk, tail and prime of a specialist, as training left them; for what it raises see `answer`.
+
+    What answers through these halves is not hidden from: for examples that were hidden before they were kept.
+    """
+    tail_file = card.folder / cards.TAIL
+    _check_packaged(tail_file, card.tail_sha256)
+    base = open_base(card.base, home)
+    if base.sha256 != card.base_sha256:
+        raise BaseModelError(
+            f"{card.name} was trained from another {card.base}: its weights' SHA-256 was "
+            f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
+            "Bring back the base it was trained from, or train it again from the one here.",
+        )
+    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, _usable(card.dtype))
+    weights.restore(both.tail, weights.read(tail_file))
+    both.prime(card.prime)
+    return both
+
+
+def scope_of(card: Card) -> Scope | None:
+    """By what a specialist tells what is not its job; None if an older azubi made it.
+
+    Raises:
+        CorruptFile: the file is damaged.
+    """
+    if not card.scope_sha256:
+        return None
+    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
+    return scopes.read(card.folder / cards.SCOPE)
+
+
+def _check_packaged(path: Path, sha256: str) -> None:
+    if not path.is_file() or files.sha256(path) != sha256:
+        raise CorruptFile(
+            f"{path} is not the file that was packaged: its SHA-256 differs or it is missing.",
+            "Train the specialist again, or bring its folder back from a copy.",
+        )
+
+
+def _outside(card: Card) -> Outside:
+    told = card.recipe.get("scope")
+    return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).outside
+
+
+def _elsewhere(both: SplitModel, outside: Outside, longest: int) -> Answering | None:
+    """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
+    if outside == "mark":
+        return None
+    base, most = both.at_large() if outside == "base" else None, max(longest, _AT_LARGE)
+    return _Fitting(BaseAnswers(base.untouched(most)), base, most) if base is not None else NoAnswers()
+
+
+@dataclass(frozen=True)
+class _Fitting:
+    """Answers what the base reads; of a question that is longer it says so."""
+
+    speak: Answering
+    both: SplitModel
+    longest: int
+    """Tokens that an answer may have."""
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        short: list[int] = []
+        for number, question in enumerate(questions):
+            try:
+                self._check(question)
+            except DataError as error:
+                yield number, answering.unanswered(f"{error.problem} {error.remedy}")
+            else:
+                short.append(number)
+        for place, told in self.speak([questions[number] for number in short]):
+            yield short[place], told
+
+    def _check(self, question: Question) -> None:
+        written = self.longest if self.both.base.kind == "decoder" else 0
+        tokens = self.both.tokens(Example(question, "")) + written
+        answering.check_fits(question, tokens, self.both.base.context)
+
+
+@dataclass(frozen=True)
+class _Discreet:
+    """Hides from a specialist what training hid from it, and puts back what a question brought along."""
+
+    speak: Answering
+    questions: Questions
+    task: Task
+    system: str
+    """The system message that stood before all examples and was taken off them; may be empty."""
+    known: str
+    """The same, or the instruction."""
+
+    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        hidden = self.questions.hidden(questions)
+        plain = [instruction.without_system(question, self.known) for question, _ in hidden]
+        for number, answer in self.speak(plain):
+            shown = hidden[number][1].text
+            notes = answer.notes
+            if answer.by == "specialist" and self.task == "json" and parse_record(answer.text) is None:
+                notes = (*notes, NO_RECORD)
+            if self.system and plain[number][0].role == "system":
+                notes = (*notes, OTHER_SYSTEM)
+            yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, notes)))
+
+
+OTHER_SYSTEM = "It begins with another system message than all examples did, and is read as it stands."
+
+
+def _rules(card: Card) -> policy.Rules:
+    """What was hidden in training; with the key of then, or with one of the moment if it was not kept.
+
+    With another key the stand-ins are other ones, of the same shapes; only a person that the specialist knows
+    from training by a stand-in is then not known again.
+    """
+    hidden = card.hidden
+    names = Path(hidden.names) if hidden.names else None
+    rules = policy.rules(hidden.policy, hidden.patterns, names)
+    file = KeyFile(Path(hidden.key_file)) if hidden.key_file else None
+    kept = file is not None and file.path.is_file()
+    return replace(rules, key=file.read() if file and kept else secrets.token_bytes(KEY))
+
+
+def _usable(dtype: str) -> torch.dtype:
+    """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
+    device.use()
+    use_threads(None)
+    if dtype == "bfloat16" and has_bfloat16(torch.get_num_threads()):
+        return torch.bfloat16
+    return torch.float32

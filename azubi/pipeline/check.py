@@ -1,0 +1,159 @@
+"""The way to a check, as `recipe` is the way to a specialist: the data's checks, with a base's tokenizer.
+
+Loads no weights but those of a small encoder, and imports torch and Transformers only when a check asks for
+vectors or tokens. Knows nothing of how a check is shown.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from azubi.data import instruction
+from azubi.data.checks.check import CHECKS, Check, Checker, check_recipe
+from azubi.data.checks.check_input import Tokens
+from azubi.data.checks.label_errors import Features, spelling_features
+from azubi.data.contract import Task
+from azubi.data.example import Example
+from azubi.data.splits.split_name import Part
+from azubi.data.splits.splitting import Split
+from azubi.engine.base import catalog
+from azubi.engine.training import defaults
+from azubi.errors import BaseModelError
+from azubi.settings import Recipe
+from azubi.storage.importing import importing
+
+if TYPE_CHECKING:
+    from azubi.engine.base.base import Base
+
+_SHORT = 400
+"""Bytes of an example that any base reads."""
+
+
+def inspect(
+    recipe: Recipe,
+    home: Path,
+    *,
+    folder: Path | None = None,
+    checks: Sequence[Checker] = CHECKS,
+    hear: Callable[[str], None] = lambda _: None,
+) -> Check:
+    """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
+
+    Lengths are counted in the tokens of the base that the recipe names or would take; if it names none and
+    that one is not here, or is packed and no example may be too long for it, in characters. `hear` is told
+    what is being done.
+
+    Raises:
+        UsageError: the data, a setting or the base cannot be used.
+        StorageError: the folder cannot be written.
+    """
+    return check_recipe(
+        recipe,
+        folder=folder or place(recipe, home),
+        tokens_for=lambda task: _tokens(recipe, task, home),
+        checks=checks,
+        features=_features(recipe, home, hear),
+        split=lambda parts, task: _split(recipe, home, parts, task),
+        hear=hear,
+    )
+
+
+def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], task: Task) -> Split:
+    """The split of a run: of the same rows, by what earlier runs in this home settled."""
+    from azubi.data.datasets.row import rows_of, version_of
+    from azubi.pipeline.stages.redact import withheld
+    from azubi.registry import split_from_version
+
+    read = {name: tuple(rows) for name, rows in parts.items()}
+    if any(_size(one) > _SHORT for rows in read.values() for one in rows):
+        read = _readable(recipe, home, read, task)
+    working = withheld(home, recipe, read, plan_only=True)
+    while True:
+        try:
+            next(working)
+        except StopIteration as done:
+            rows = rows_of(done.value)
+            return split_from_version.parted(home, version_of(rows), rows, recipe).split
+
+
+def _size(example: Example) -> int:
+    return len(example.prompt.encode(errors="surrogatepass")) + len(
+        example.answer.encode(errors="surrogatepass")
+    )
+
+
+def _readable(
+    recipe: Recipe, home: Path, parts: Mapping[Part, tuple[Example, ...]], task: Task
+) -> dict[Part, tuple[Example, ...]]:
+    """The examples without those that a run leaves out since its base cannot read them."""
+    with importing():
+        from azubi.pipeline.stages.overlong import fault_of
+
+    fault = fault_of(recipe, task, home, parts["data"])
+    try:
+        return {name: tuple(one for one in rows if fault(one) is None) for name, rows in parts.items()}
+    except BaseModelError:
+        if recipe.base != "auto":
+            raise
+        return dict(parts)
+
+
+def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:
+    """Vectors of the small encoder that comes with azubi; of the spelling where it is not here."""
+
+    def tell(done: int, texts: int) -> None:
+        hear(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
+
+    def features(texts: Sequence[str]) -> Any:
+        with importing():
+            from azubi.engine.features import frozen_features
+
+        try:
+            return frozen_features(home, tell=tell, threads=recipe.threads, quick=True)(texts)
+        except BaseModelError:
+            return spelling_features(texts)
+
+    return features
+
+
+def place(recipe: Recipe, home: Path) -> Path:
+    """The folder of a check below `home`: the same for the same source."""
+    source = str(recipe.data.absolute()) if recipe.data else "data"
+    name = re.sub(r"[^\w.-]+", "-", Path(source).name).strip(".-") or "data"
+    return home / "checks" / f"{name[:60]}-{sha256(source.encode()).hexdigest()[:8]}"
+
+
+def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
+    name = defaults.base_for(recipe, task)
+    prime = instruction.given(recipe.prime) if recipe.prime is not None else ""
+    if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
+
+        def count(examples: Sequence[Example]) -> Sequence[int]:
+            return _counter(_opened(name, home), prime)(examples)
+
+        return Tokens(name, count, entry.context, packed=True)
+    try:
+        base = _opened(name, home)
+    except BaseModelError:
+        if recipe.base != "auto":
+            raise
+        return None
+    return Tokens(base.name, _counter(base, prime), base.context)
+
+
+def _opened(name: str, home: Path) -> "Base":
+    with importing():
+        from azubi.engine.base.opening import open_base
+    return open_base(name, home)
+
+
+def _counter(base: "Base", prime: str) -> Callable[[Sequence[Example]], Sequence[int]]:
+    """Counts what an example takes of the base's context, as training does."""
+    from azubi.data.chat_template import Template, encode_plain
+
+    if base.kind == "encoder":
+        return lambda examples: [len(encode_plain(base.tokenizer, one.turns)) for one in examples]
+    template = Template(base.tokenizer)
+    return lambda examples: [len(template.encode(prime, one.turns, one.answer)) for one in examples]

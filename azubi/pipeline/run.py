@@ -1,0 +1,274 @@
+"""The one way through: examples in, a measured specialist out.
+
+    data -> (search) -> base -> prime -> trunk -> tail -> evaluate -> package
+
+`run` yields what happens as events and writes each of them to the run's `events.jsonl`. The
+terminal, a page or a program draw them; none of them does anything that is not in here. What each stage does
+stands in `azubi.pipeline.stages`; here they are put in a row, measured, and ended well or badly.
+"""
+
+import contextlib
+import json
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from azubi.data.readers import STDIN
+from azubi.engine.base import memory
+from azubi.engine.training import checkpoint
+from azubi.errors import (
+    AzubiError,
+    MemoryShortage,
+    SettingError,
+    StorageError,
+    TrainingError,
+    UsageError,
+    tells_of_memory,
+)
+from azubi.events import events as ev
+from azubi.pipeline import erase
+from azubi.pipeline.sinks import sink as sinks
+from azubi.pipeline.stages import absolute_paths
+from azubi.pipeline.stages.base import LoadedModel, cut_base
+from azubi.pipeline.stages.build_card import Results
+from azubi.pipeline.stages.data import Data, prepare
+from azubi.pipeline.stages.evaluation import evaluate
+from azubi.pipeline.stages.instruction import EncodedData, set_prime
+from azubi.pipeline.stages.packaging import package
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.pipeline.stages.search import SearchResult, search
+from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_passing
+from azubi.pipeline.stages.tail import teach
+from azubi.pipeline.stages.trunk import fill_cache
+from azubi.planning.eta import Eta
+from azubi.registry import runs
+from azubi.registry.runs import Run, Runs
+from azubi.search.trial_weights import TrialWeights
+from azubi.settings import Recipe
+from azubi.storage import files
+
+T = TypeVar("T")
+
+
+def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event]:
+    """Make a specialist as `recipe` says, in `home`; yields what happens.
+
+    A run of the same recipe and data that was stopped or killed is gone on with, unless `fresh`. Closing the
+    iterator stops the run. One that had not come as far as the trunk then leaves nothing.
+
+    Raises:
+        UsageError: settings, data or base cannot be used.
+        RunError: something failed on the way.
+    """
+    erase.finish(home)
+    told, passing = absolute_paths.recipe(recipe), read_passing(recipe)
+    identity, place = _identity(told, passing), Runs(home)
+    found = None if fresh else place.take(identity)
+    work = found or place.begin(recipe.name, identity, told.model_dump(mode="json"))
+    yield from _work_on(recipe, home, work, passing)
+
+
+def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
+    """Say what a run of `recipe` would take, before anything runs; the last event is `Planned`.
+
+    Data are read, the base is loaded, and a few lessons go the whole way, to be forgotten. Nothing is kept.
+    With a budget it is the run that a search begins with: the first base, with the defaults.
+
+    Raises:
+        UsageError: settings, data or base cannot be used; all that `run` would say before the trunk.
+    """
+    if recipe.budget and not Path(recipe.base).expanduser().exists():
+        recipe = recipe.model_copy(update={"base": recipe.base.split(",")[0].strip()})
+    # What a run would write on its way to the trunk, such as the rows that it leaves out, is written there.
+    with _memory_explained(), tempfile.TemporaryDirectory() as folder:
+        work, passing = runs.unwritten(recipe.name, Path(folder)), read_passing(recipe)
+        sitting = RunContext(home, work, time.monotonic(), plan_only=True)
+        yield from _prepared(sitting, recipe, passing, _Meter())
+
+
+def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
+    """Go on with a run, the newest unfinished one if none is named; yields as `run` does.
+
+    Raises:
+        SettingError: there is none, it has ended or is running, or its data have changed since.
+    """
+    found = Runs(home).get(run_id)
+    state = runs.state(found)
+    if state != "unfinished":
+        raise SettingError(f"The run {found.id} is {state} and cannot be gone on with.", "See: azubi runs")
+    recipe = Recipe.model_validate(found.paper.settings)
+    if STDIN in (getattr(recipe, name) for name in SOURCES):
+        raise SettingError(
+            f"The examples of the run {found.id} came by standard input, which is gone.",
+            "Give the command that began it once more, with the same input.",
+        )
+    passing = read_passing(recipe)
+    work = Runs(home).take(_identity(recipe, passing), found.id)
+    if work is None:
+        raise SettingError(
+            f"The data of the run {found.id} have changed since it began.",
+            "Begin a new run with azubi tune; what the trunk said about unchanged examples is used again.",
+        )
+    return _work_on(recipe, home, work, passing)
+
+
+def _identity(recipe: Recipe, passing: OneShotSources) -> str:
+    """Hash of the settings and of the files' content: what makes two runs the same run."""
+    # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
+    told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
+    prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
+    paths = {name: getattr(recipe, name) for name in SOURCES} | {"schema": recipe.schema_, "prime": prime}
+    for name, path in paths.items():
+        # What cannot be read is said by whoever reads it for its content.
+        with contextlib.suppress(OSError):
+            told[name] = files.sha256(path) if path is not None else told[name]
+    told |= {name: source.sha256(found.examples) for name, (source, found) in passing.items()}
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+# The row
+
+
+@dataclass
+class _Meter:
+    """What the stages take."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
+    """Most bytes that the process held."""
+
+    def stage(self, name: ev.Stage, events: Generator[ev.Event, None, T]) -> Generator[ev.Event, None, T]:
+        """Tell that a stage begins, and then what happens in it; returns what it leaves."""
+        begun = time.monotonic()
+        memory.forget_peak()
+        yield ev.StageStarted(stage=name)
+        left = yield from events
+        self.memory[name] = memory.peak()
+        memory.tidy()
+        self.seconds[name] = round(time.monotonic() - begun, 2)
+        return left
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """All that is known before the trunk."""
+
+    data: Data
+    searched: SearchResult | None
+    cut: LoadedModel
+    lessons: EncodedData
+
+
+def _prepared(
+    sitting: RunContext, recipe: Recipe, passing: OneShotSources, meter: _Meter
+) -> Generator[ev.Event, None, _Prepared]:
+    """The stages before the trunk; a plan ends with them, and searches nothing."""
+    data = yield from meter.stage("data", prepare(sitting, recipe, passing))
+    searched = None
+    if recipe.budget and not sitting.plan_only:
+        searched = yield from meter.stage("search", search(sitting, data))
+    cut = yield from meter.stage("base", cut_base(sitting, data, searched))
+    lessons = yield from meter.stage("prime", set_prime(sitting, data, cut, searched))
+    return _Prepared(data, searched, cut, lessons)
+
+
+def _stages(
+    recipe: Recipe, home: Path, work: Run, passing: OneShotSources
+) -> Generator[ev.Event, None, None]:
+    """The whole way, from the first event to the last."""
+    sitting, meter = RunContext(home, work, time.monotonic()), _Meter()
+    yield ev.RunStarted(
+        name=recipe.name,
+        folder=str(work.folder),
+        settings=recipe.model_dump(mode="json"),
+        again=bool(work.earlier),
+    )
+    before = yield from _prepared(sitting, recipe, passing, meter)
+    data, searched, cut, lessons = before.data, before.searched, before.cut, before.lessons
+    outlook = Eta(lessons.forecast.parts)
+    with contextlib.ExitStack() as until_taught:
+        filling = fill_cache(sitting, data, cut, lessons, outlook, until_taught)
+        cache = yield from meter.stage("trunk", filling)
+        teaching = teach(sitting, data, cut, lessons, cache, outlook, searched)
+        taught = yield from meter.stage("tail", teaching)
+    evaluating = evaluate(sitting, data, cut, lessons, outlook)
+    evaluation = yield from meter.stage("evaluate", evaluating)
+    results = Results(data, searched, cut, lessons, taught, evaluation, meter.seconds)
+    yield from meter.stage("package", package(sitting, results, outlook))
+    _clear(work.folder)
+    yield ev.RunEnded(
+        seconds=time.monotonic() - sitting.begun, memory=meter.memory, checkpoints=taught.checkpoints
+    )
+
+
+# Begin and end
+
+
+def _work_on(recipe: Recipe, home: Path, work: Run, passing: OneShotSources) -> Iterator[ev.Event]:
+    """Run `recipe` in the folder of `work`, each event written there as it is yielded."""
+    before = work.earlier[-1].elapsed if work.earlier else 0.0
+    begun, under_way = time.monotonic(), False
+    try:
+        with (
+            _memory_explained(),
+            sinks.opened(recipe.sink, work.folder, home) as sink,
+            contextlib.closing(_stages(recipe, home, work, passing)) as events,
+        ):
+            for event in events:
+                under_way |= _begins_work(event)
+                elapsed = before + time.monotonic() - begun
+                stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
+                work.log(stamped)
+                sink.hear(stamped)
+                yield stamped
+    except BaseException as error:
+        _stopped(work, error, before + time.monotonic() - begun, under_way)
+        raise
+    finally:
+        work.release()
+
+
+def _begins_work(event: ev.Event) -> bool:
+    """Whether trunk or search begin: what is done from then on is worth keeping."""
+    trunk = isinstance(event, ev.StageStarted) and event.stage == "trunk"
+    return trunk or isinstance(event, ev.SearchPlanned)
+
+
+def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -> None:
+    """Note why a run ended early; one that had not begun to work leaves nothing."""
+    if not under_way and not work.earlier:
+        work.remove()
+        return
+    # What the user asked for would fail again; but before work began, a later try may find a better world.
+    resumable = not (under_way and isinstance(error, UsageError | TrainingError))
+    problem, remedy = (error.problem, error.remedy) if isinstance(error, AzubiError) else (repr(error), "")
+    if isinstance(error, GeneratorExit | KeyboardInterrupt):
+        problem = "Stopped."
+    told = ev.RunStopped(problem=problem, remedy=remedy, resumable=resumable, at=time.time(), elapsed=elapsed)
+    with contextlib.suppress(StorageError):
+        work.log(told)
+    if not resumable:
+        _clear(work.folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what was only kept to go on with."""
+    checkpoint.clear(folder)
+    TrialWeights(folder).clear()
+
+
+@contextlib.contextmanager
+def _memory_explained() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, AzubiError) or not tells_of_memory(error):
+            raise
+        raise MemoryShortage(
+            "The memory that this machine (or a limit on this process) allows is used up.",
+            "Try --stream-trunk, a smaller --batch or fewer --tail-layers, or close other programs.",
+        ) from error

@@ -1,0 +1,214 @@
+"""The first stage: examples read, what is to be hidden hidden, parted, and what their answers have in common.
+
+Knows examples, contracts and a parent's papers; nothing of models.
+"""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from azubi.data import instruction
+from azubi.data.contract import Contract, Task, infer
+from azubi.data.datasets.manifest import Manifest, notes, split_note
+from azubi.data.datasets.row import Row, rows_of, version_of
+from azubi.data.datasets.versions import Versions, now
+from azubi.data.finding import Finding
+from azubi.data.splits.splitting import Split
+from azubi.engine.training import privacy
+from azubi.errors import SettingError
+from azubi.events import events as ev
+from azubi.pipeline.stages.records import ruled
+from azubi.pipeline.stages.redact import withheld
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read
+from azubi.pipeline.stages.wording import some
+from azubi.registry import split_from_version, warm_start
+from azubi.registry.warm_start import WarmStart
+from azubi.settings import Recipe
+
+_MAPPING = {
+    *("prompt", "answer", "id", "group", "time", "weight", "turns"),
+    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "escape", "file", "repair"),
+}
+"""The settings by which sources become rows, as far as there are such."""
+_LABELS = 5
+"""Labels that are named in a notice."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What there is to learn from."""
+
+    recipe: Recipe
+    """With the rules of derived fields, and fitted to the parent."""
+    parent: WarmStart | None
+    """The specialist to go on from."""
+    rows: tuple[Row, ...]
+    version: str
+    """The name of this state of the data."""
+    hashes: dict[str, str]
+    """SHA-256 of each source, by its name."""
+    system: str | None
+    """The system message with which every example began; it stands in none of them any more."""
+    split: Split
+    """Train and validation without the fields that are derived."""
+    follows: str
+    """The earlier state of the data whose cut-offs the split keeps; empty if none."""
+    contract: Contract
+    findings: tuple[Finding, ...]
+    """What is wrong with the records."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Examples by side."""
+        split = self.split
+        return {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+
+
+def prepare(sitting: RunContext, recipe: Recipe, passing: OneShotSources) -> Generator[ev.Event, None, Data]:
+    """Read the examples and settle all that follows from them alone; `passing` is emptied.
+
+    Raises:
+        UsageError: settings, examples or parent cannot be used, or do not fit each other.
+    """
+    _check_settings(recipe)
+    parent = warm_start.find(recipe.from_, sitting.home) if recipe.from_ is not None else None
+    based = parent.based(recipe) if parent is not None else recipe
+    brought = yield from read(sitting, based, passing, _task(recipe, parent))
+    recipe = brought.recipe
+    parts = yield from withheld(sitting.home, recipe, brought.parts, plan_only=sitting.plan_only)
+    rows = rows_of(parts)
+    version = version_of(rows)
+    found = split_from_version.parted(sitting.home, version, rows, recipe)
+    if (
+        found.system is not None
+        and recipe.prime is not None
+        and instruction.given(recipe.prime) != found.system
+    ):
+        yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
+    seen = [*found.split.train, *found.split.validation]
+    contract = infer([one.answer for one in seen], brought.task)
+    records = yield from ruled(recipe, contract, parent, seen, found.split.test)
+    contract, recipe = records.contract, records.recipe
+    if recipe.label_weights == "balanced" and contract.task != "labels":
+        raise SettingError(
+            "label_weights is balanced, but the answers are not labels of a closed set.",
+            "Leave --label-weights out.",
+        )
+    if parent is not None:
+        contract = parent.widened(contract)
+        recipe = parent.fitted(recipe).model_copy(update={"from_": parent.name})
+    yield from _remarks(found.split)
+    yield from _test_covered(recipe, contract, found.split)
+    data = Data(
+        recipe=recipe,
+        parent=parent,
+        rows=rows,
+        version=version,
+        hashes=brought.hashes,
+        system=found.system,
+        split=split_from_version.taught(found.split, contract),
+        follows=found.follows,
+        contract=contract,
+        findings=records.findings,
+    )
+    yield ev.DataReady(
+        task=contract.task,
+        train=len(data.split.train),
+        validation=len(data.split.validation),
+        test=len(data.split.test),
+        labels=contract.labels,
+        fields=contract.fields,
+        derived=contract.derived,
+        version=version,
+    )
+    return data
+
+
+def keep(data: Data, home: Path) -> None:
+    """Keep what the run is about to learn from: the same rows are kept once.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    recipe, split = data.recipe, data.split
+    mapping: dict[str, Any] = recipe.model_dump(mode="json", include=_MAPPING)
+    note = split_note(split, recipe.split, recipe.seed, split_from_version.sides_given(recipe), data.follows)
+    counts = {name: sum(row.part == name for row in data.rows) for name in SOURCES}
+    manifest = Manifest(
+        version=data.version,
+        created=now(),
+        source=data.hashes,
+        mapping=mapping,
+        counts={name: count for name, count in counts.items() if count},
+        findings=notes(data.findings),
+    )
+    Versions(home).keep(manifest, data.rows, note, split.settled.sides)
+
+
+def _check_settings(recipe: Recipe) -> None:
+    if recipe.budget is not None and recipe.from_ is not None:
+        raise SettingError(
+            f"A search (budget {recipe.budget}) cannot go on from {recipe.from_}, "
+            "whose base and tail are settled.",
+            "Leave --budget out, or search without --from.",
+        )
+    if recipe.privacy is not None:
+        _check_privacy(recipe)
+
+
+def _check_privacy(recipe: Recipe) -> None:
+    """What would spend more than is counted, or tell of all examples at once, is refused."""
+    told = "with privacy: what it gives away of the examples could not be counted."
+    for name, given, remedy in (
+        ("budget", recipe.budget, "Choose --tail-layers and the like without a search."),
+        ("from", recipe.from_, "Train from the base itself."),
+        ("label_weights balanced", recipe.label_weights == "balanced", "Leave --label-weights out."),
+        ("weight", recipe.weight, "Leave --weight out: all examples count the same."),
+        ("accept_rules", recipe.accept_rules, "Give the rules yourself with derive."),
+    ):
+        if given:
+            raise SettingError(f"{name} cannot be had {told}", remedy)
+    privacy.check_available()
+
+
+def _task(recipe: Recipe, parent: WarmStart | None) -> Task | None:
+    """As the recipe says, or as the parent was taught; None where the answers are to tell."""
+    if recipe.task != "auto":
+        return recipe.task
+    return parent.card.task if parent is not None else None
+
+
+def _remarks(split: Split) -> Iterator[ev.Notice]:
+    """What parting has left out or moved."""
+    if split.duplicates:
+        repeated = some(split.duplicates, "repeated example")
+        yield ev.Notice(text=f"{repeated} left out: the same prompt and answer count once.")
+    if split.overlapping:
+        shared = some(split.overlapping, "example")
+        yield ev.Notice(
+            text=f"{shared} not learned from, chosen with or tested with: the same or nearly the same "
+            "prompt stands on another side."
+        )
+    if split.moved:
+        text = f"{some(split.moved, 'prompt')} on another side than chance would have it: where "
+        yield ev.Notice(text=text + "nearly the same prompt stands.")
+    if split.untimed:
+        untimed = some(split.untimed, "example", " without a time")
+        yield ev.Notice(text=f"{untimed} learned from: when it happened is not known.")
+
+
+def _test_covered(recipe: Recipe, contract: Contract, split: Split) -> Iterator[ev.Notice]:
+    """A given test has to fit the contract; in one that chance has drawn, rare labels may stand alone."""
+    answers = [one.answer for one in split.test]
+    if recipe.test_data is not None:
+        contract.check_covers(answers)
+    elif contract.task == "labels":
+        lone = sorted(set(answers) - set(contract.labels))
+        if lone:
+            named = ", ".join(lone[:_LABELS]) + (" …" if len(lone) > _LABELS else "")
+            yield ev.Notice(
+                text=f"{some(len(lone), 'label')} in the test alone, having too few examples, and will "
+                f"count as wrong: {named}."
+            )

@@ -1,0 +1,97 @@
+"""What the rest of a run will take, told before its trunk begins.
+
+Knows what there is to do and who can say how long it takes: the search, a rehearsal, or arithmetic alone.
+"""
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from azubi.engine.model.batch import EncodedExample
+from azubi.events import events as ev
+from azubi.events.forecast import Forecast
+from azubi.pipeline.stages import open_cache
+from azubi.pipeline.stages.base import LoadedModel
+from azubi.pipeline.stages.data import Data
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.pipeline.stages.search import SearchResult
+from azubi.planning import workload
+from azubi.planning.benchmark_run import rehearse
+from azubi.planning.forecast_inputs import ForecastInputs, foreseen
+from azubi.planning.timings import Timings
+from azubi.planning.workload import Workload
+from azubi.settings import seconds
+
+_WORTH_REHEARSING = 5.0
+"""A run that will take fewer seconds is planned from arithmetic alone: on processors with matrix units, where
+all but the products costs, that is off by several times."""
+_WHOLE = 60.0
+"""A run that will take fewer seconds gets a rehearsal that is as much shorter."""
+
+
+def expected(
+    sitting: RunContext,
+    data: Data,
+    cut: LoadedModel,
+    searched: SearchResult | None,
+    train: Sequence[EncodedExample],
+    validation: Sequence[EncodedExample],
+) -> Forecast:
+    """What the whole run will take; for one that is gone on with, what was said when it began.
+
+    Raises:
+        StorageError: the home cannot be written for a rehearsal.
+    """
+    for event in sitting.work.earlier:
+        if isinstance(event, ev.Planned) and event.forecast is not None:
+            return event.forecast
+    load = workload.load(cut.halves, cut.machine.gflops * 1e9, train, validation)
+    prospect = ForecastInputs(
+        recipe=cut.recipe,
+        halves=cut.halves,
+        task=data.contract.task,
+        split=data.split,
+        lacking=_lacking(sitting, data, cut, [*train, *validation]),
+        test_tokens=sum(cut.halves.tokens(replace(one, answer="")) for one in data.split.test),
+    )
+    if searched is not None:
+        observed = searched.found.observed
+    else:
+        roughly = foreseen(prospect, load, Timings(), 0.0).total
+        observed = _rehearsed(sitting, data, cut, load, roughly, train, validation)
+    # Seconds so far that are not the run's set-up.
+    spared = cut.once + (searched.seconds if searched is not None else 0.0)
+    found = foreseen(prospect, load, observed, time.monotonic() - sitting.begun - spared)
+    if not cut.recipe.budget:
+        return found
+    assert sitting.plan_only, "a search leaves a recipe without a budget"
+    return found.model_copy(update={"search": max(0.0, seconds(cut.recipe.budget) - found.total)})
+
+
+def _rehearsed(
+    sitting: RunContext,
+    data: Data,
+    cut: LoadedModel,
+    load: Workload,
+    roughly: float,
+    train: Sequence[EncodedExample],
+    validation: Sequence[EncodedExample],
+) -> Timings:
+    """What a rehearsal shows, if the run is worth one."""
+    if not sitting.plan_only and roughly < _WORTH_REHEARSING:
+        return Timings()
+    questions = [one.turns for one in data.split.test]
+    share = 1.0 if sitting.plan_only else min(1.0, roughly / _WHOLE)
+    return rehearse(cut.halves, cut.recipe, load, train, validation, questions, sitting.home, share)
+
+
+def _lacking(
+    sitting: RunContext, data: Data, cut: LoadedModel, lessons: Sequence[EncodedExample]
+) -> Sequence[EncodedExample]:
+    """What the trunk has yet to read. Without a cache that is all; none is begun for the question."""
+    if not (sitting.home / "cache" / "index.sqlite").is_file():
+        return lessons
+    opened = open_cache.opened(sitting.home, data.version, cut.recipe.cache, cut.trained)
+    with contextlib.closing(opened) as cache:
+        return cut.halves.lacking(cache, lessons)

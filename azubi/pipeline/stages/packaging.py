@@ -1,0 +1,84 @@
+"""The last stage: the specialist is written into its folder, with what tells what is not its job.
+
+Knows where specialists lie; what their papers say is filled in by `papers`.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Generator
+
+from azubi.engine import scoping
+from azubi.engine.inference.scope import Scope
+from azubi.engine.model import weights
+from azubi.evaluation.report import render
+from azubi.events import events as ev
+from azubi.pipeline.stages import build_card, open_cache
+from azubi.pipeline.stages.build_card import Results
+from azubi.pipeline.stages.progress import progress
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.planning.eta import Eta
+from azubi.registry import card as cards
+from azubi.registry import writing
+from azubi.registry.card import Card
+from azubi.registry.store import Store
+
+
+def package(sitting: RunContext, results: Results, outlook: Eta) -> Generator[ev.Event, None, None]:
+    """Write the specialist, whole or not at all.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    yield progress(outlook, "package", 0, 1, "folders")
+    if results.lessons.recipe.privacy is not None:
+        yield ev.Notice(
+            text="What is out of scope is not learned: it would be told from single examples, which "
+            "privacy does not let out."
+        )
+    card = _written(sitting, results)
+    yield progress(outlook, "package", 1, 1, "folders")
+    yield ev.Packaged(
+        name=card.name,
+        version=card.version,
+        folder=str(card.folder),
+        report=str(card.folder / cards.REPORT),
+        bytes=card.bytes,
+        parameters=card.parameters,
+        trained=card.trained,
+    )
+
+
+def _written(sitting: RunContext, results: Results) -> Card:
+    """The specialist in its folder; written once, however often the run was killed meanwhile."""
+    store, name = Store(sitting.home), results.lessons.recipe.name
+    version = sitting.work.paper.version
+    if version is None:
+        version, _ = store.reserve(name)
+        sitting.work.reserve(version)
+    elif (known := store.place(name, version)).is_dir():
+        return cards.read(known)
+    folder = store.place(name, version)
+    # The version is this run's alone, so what is half written of it was left by a killed sitting.
+    for left in folder.parent.glob(f".{version}.*"):
+        shutil.rmtree(left, ignore_errors=True)
+    card, scope = build_card.card(results, version), _scope(sitting, results)
+    report = render(build_card.report(results, card))
+    return writing.write(card, weights.trained(results.cut.halves.tail), report, folder, scope)
+
+
+def _scope(sitting: RunContext, results: Results) -> Scope | None:
+    """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
+    data, halves, lessons = results.data, results.cut.halves, results.lessons
+    if lessons.recipe.privacy is not None:
+        return None
+    opened = open_cache.opened(sitting.home, data.version, lessons.recipe.cache)
+    with contextlib.closing(opened) as cache:
+        return scoping.learned(
+            halves,
+            halves.reader(cache),
+            lessons.train,
+            data.split.validation,
+            data.contract.task,
+            lessons.longest,
+            lessons.recipe.scope.recall,
+        )

@@ -1,0 +1,86 @@
+"""What no later stage may see is taken out of the examples: rows that were erased, and personal data.
+
+Cache, model, events and report hold only what comes out of here.
+"""
+
+from collections.abc import Generator
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from azubi.data import instruction
+from azubi.data.checks.formatting import excerpt
+from azubi.data.datasets.erased import Erased
+from azubi.data.datasets.row import rows_of
+from azubi.data.pii import policy
+from azubi.data.pii.key_store import KeyFile, Map
+from azubi.data.pii.pseudonyms import derived_key
+from azubi.events import events as ev
+from azubi.pipeline.stages.wording import some
+from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.pipeline.stages.sources import Parts
+
+
+def withheld(
+    home: Path, recipe: Recipe, parts: "Parts", *, plan_only: bool = False
+) -> Generator[ev.Event, None, "Parts"]:
+    """The examples without what was erased, and with personal data treated as the recipe says.
+
+    With `plan_only`, for a plan or a check, neither a key nor a map of stand-ins is made.
+
+    Raises:
+        DataError, SettingError: see `policy.apply`.
+    """
+    parts = yield from _unerased(home, parts)
+    parts = yield from _hidden(home, recipe, parts, not plan_only)
+    parts = yield from _instructed(recipe, parts)
+    # Rows without a key are known by their content, which may be another one now.
+    return (yield from _unerased(home, parts))
+
+
+def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+    """The examples with the text with which all prompts begin as their system message, the instruction."""
+    text, count = instruction.common_beginning(parts["data"])
+    # A recipe that a run has left names what was taken: it holds for the same prompts again.
+    if not text or (recipe.prime is not None and instruction.given(recipe.prime) != text.strip()):
+        return parts
+    begins = f"begin with the same text ({len(text.split())} words: {excerpt(text, 60)})"
+    if count < len(parts["data"]):
+        yield ev.Notice(
+            text=f"{count:,} of {len(parts['data']):,} prompts {begins}. If it is the instruction, take it "
+            "out of the prompts and give it with --prime."
+        )
+        return parts
+    yield ev.Notice(
+        text=f"All prompts {begins}: it is taken as the instruction, for whatever is asked later, too. "
+        'With --prime (or --prime "", for none) the prompts stay as they are.'
+    )
+    return {name: instruction.with_system(examples, text) for name, examples in parts.items()}
+
+
+def _unerased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+    rows = rows_of(parts)
+    left = Erased(home).without(rows)
+    if gone := len(rows) - len(left):
+        yield ev.Notice(text=f"{some(gone, 'row')} left out: it was erased (azubi data erase).")
+    return {name: tuple(row.example for row in left if row.part == name) for name in parts}
+
+
+def _hidden(home: Path, recipe: Recipe, parts: "Parts", kept: bool) -> Generator[ev.Event, None, "Parts"]:
+    """Carry out what the recipe says about personal data, under one key for all sides."""
+    together = tuple(one for examples in parts.values() for one in examples)
+    path = recipe.personal_key
+    file = KeyFile(path) if path is not None and (kept or path.exists()) else None
+    rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
+    if rules.changes:
+        rules = replace(rules, key=file.made() if file else derived_key(together))
+    applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None and kept)
+    if applied.pairs:
+        Map(home, rules.key).add(sorted(applied.pairs))
+    if applied.tally.touched:
+        yield ev.Notice(text=policy.told(rules, applied.tally))
+    hidden = iter(applied.examples)
+    return {name: tuple(islice(hidden, len(examples))) for name, examples in parts.items()}

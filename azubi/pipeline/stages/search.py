@@ -1,0 +1,56 @@
+"""The search, where a budget is given: it ends with a recipe that has none.
+
+Knows the budget and when it ends; how settings are tried is `azubi.search`.
+"""
+
+import contextlib
+import time
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from azubi.engine.base.hardware import Machine
+from azubi.events import events as ev
+from azubi.pipeline.stages import open_cache
+from azubi.pipeline.stages.data import Data, keep
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.search import search as searching
+from azubi.search.search import Found, SearchTask
+from azubi.search.time_budget import TimeBudget
+from azubi.settings import seconds
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """What a search has left."""
+
+    found: Found
+    machine: Machine
+    """As it was measured when the search began; it holds to the end of the run."""
+    deadline: float
+    """When the budget ends, by `time.monotonic`."""
+    seconds: float
+    """What it took."""
+
+    def late(self, epoch: float) -> bool:
+        """Whether another epoch of so many seconds, and what comes after it, would end behind the budget."""
+        return time.monotonic() + epoch + self.found.after > self.deadline
+
+
+def search(sitting: RunContext, data: Data) -> Generator[ev.Event, None, SearchResult]:
+    """Find what the recipe leaves open, within its budget.
+
+    Raises:
+        UsageError: base and task do not fit each other.
+        RunError: something failed; a trial that does not learn is no such thing.
+    """
+    recipe, begun = data.recipe, time.monotonic()
+    assert recipe.budget is not None
+    keep(data, sitting.home)
+    earlier = sitting.work.earlier
+    spent = earlier[-1].elapsed if earlier else 0.0
+    deadline = sitting.begun + seconds(recipe.budget) - spent
+    machine = sitting.machine(recipe)
+    quest = SearchTask(recipe, data.contract, data.split, data.system, machine, sitting.home)
+    with contextlib.closing(open_cache.opened(sitting.home, data.version, recipe.cache)) as cache:
+        found = yield from searching.search(quest, TimeBudget(deadline), cache, sitting.work.folder, earlier)
+    return SearchResult(found, machine, deadline, time.monotonic() - begun)

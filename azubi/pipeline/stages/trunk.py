@@ -1,0 +1,61 @@
+"""The trunk: run once over what the activation cache does not hold.
+
+Knows lessons and the cache; nothing of what is learned from it.
+"""
+
+import contextlib
+import time
+from collections.abc import Generator
+
+from azubi.engine.cache import ActivationCache
+from azubi.events import events as ev
+from azubi.pipeline.stages import open_cache
+from azubi.pipeline.stages.base import LoadedModel
+from azubi.pipeline.stages.data import Data, keep
+from azubi.pipeline.stages.instruction import EncodedData
+from azubi.pipeline.stages.progress import progress
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.pipeline.stages.wording import some
+from azubi.planning.eta import Eta, Throughput
+
+
+def fill_cache(
+    sitting: RunContext,
+    data: Data,
+    cut: LoadedModel,
+    lessons: EncodedData,
+    outlook: Eta,
+    until: contextlib.ExitStack,
+) -> Generator[ev.Event, None, ActivationCache]:
+    """Keep the data, and what the trunk makes of all lessons; returns the cache, which `until` closes.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    begun = last = time.monotonic()
+    keep(data, sitting.home)
+    opened = open_cache.opened(sitting.home, data.version, lessons.recipe.cache, cut.trained)
+    cache = until.enter_context(contextlib.closing(opened))
+    work, tokens, pace = cut.work, 0, Throughput(cut.machine.gflops)
+    filled = None
+    for filled in cut.halves.fill(cache, [*lessons.train, *lessons.validation]):
+        now, new = time.monotonic(), filled.tokens - tokens
+        pace.add(new, work.trunk(new), now - last)
+        last, tokens = now, filled.tokens
+        yield progress(outlook, "trunk", filled.done, filled.total, "examples", pace=pace)
+    if filled is not None and filled.without:
+        yield ev.Notice(
+            text=f"The activations of {some(filled.without, 'example')} not kept, since "
+            f"{cache.full}: the trunk runs over them again in every epoch, which takes longer. "
+            "--cache-dtype int8 takes a quarter of the room of float32."
+        )
+    if filled is not None:
+        yield ev.TrunkDone(
+            computed=filled.total - filled.reused - filled.without,
+            reused=filled.reused,
+            tokens=filled.tokens,
+            seconds=time.monotonic() - begun,
+            bytes=filled.bytes,
+            work=work.trunk(filled.tokens),
+        )
+    return cache

@@ -1,0 +1,106 @@
+"""The examples of a specialist, parted as it learned from them: from the data version that is kept.
+
+A run parts its examples through here, and a proof finds the same parts again. Knows stored data and papers;
+nothing of models.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from azubi.data.contract import Contract
+from azubi.data.datasets.manifest import split_name
+from azubi.data.datasets.row import Row
+from azubi.data.datasets.versions import Versions
+from azubi.data.example import Example
+from azubi.data.rules.derivation import Derivation
+from azubi.data.splits import splitting
+from azubi.data.splits.split_assignment import SplitState
+from azubi.data.splits.split_name import Part, SplitName
+from azubi.data.splits.splitting import Split
+from azubi.errors import CorruptFile, UnknownData
+from azubi.registry.card import Card
+from azubi.settings import Recipe
+
+_APART: Mapping[SplitName, Part] = {"test": "test_data", "validation": "validation_data"}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Rows of a data version, parted."""
+
+    system: str | None
+    """The system message with which every example began; it is the prime, and stands in none of them."""
+    split: Split
+    follows: str
+    """The earlier state of the data whose cut-offs the split keeps; empty if none."""
+
+
+def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Material:
+    """Part the rows of a version as the recipe says; the same rows and recipe always give the same.
+
+    Raises:
+        SettingError, DataError: see `splitting.split`.
+    """
+    given = sides_given(recipe)
+    parts: dict[Part, list[Example]] = {name: [] for name in _named(recipe)}
+    for row in rows:
+        if row.part in parts:
+            parts[row.part].append(row.example)
+    name, follows = split_name(recipe.split, recipe.seed, given), ""
+
+    def earlier(asked: set[str]) -> SplitState:
+        nonlocal follows
+        settled, follows = Versions(home).earlier(version, name, asked)
+        return settled
+
+    system, split = splitting.parted(parts, recipe, earlier)
+    return Material(system, split, follows)
+
+
+def sides_given(recipe: Recipe) -> tuple[SplitName, ...]:
+    """The sides for which the recipe names a file of their own."""
+    named = _named(recipe)
+    return tuple(side for side, part in _APART.items() if part in named)
+
+
+def _named(recipe: Recipe) -> tuple[Part, ...]:
+    return ("data", *(part for part in _APART.values() if getattr(recipe, part) is not None))
+
+
+def taught(split: Split, contract: Contract) -> Split:
+    """The split without the fields that are derived: the test alone keeps the whole records."""
+    return replace(
+        split, train=learned(split.train, contract), validation=learned(split.validation, contract)
+    )
+
+
+def learned(examples: Sequence[Example], contract: Contract) -> tuple[Example, ...]:
+    """The examples without the fields that are derived."""
+    return Derivation(contract).taught(examples) if contract.derived else tuple(examples)
+
+
+def of(card: Card, home: Path) -> Split:
+    """What a specialist was taught, chosen and tested with, before derived fields are taken out.
+
+    Raises:
+        UnknownData: its data version is not kept here.
+        CorruptFile: the data cannot be read, or are other ones than it was made from.
+    """
+    if not card.data_version:
+        raise UnknownData(
+            f"{card.name}@{card.version} was made by an azubi that kept no data, so it cannot be proved.",
+            "Train it again from the same examples: azubi tune.",
+        )
+    versions = Versions(home)
+    rows = tuple(versions.rows(versions.get(card.data_version)))
+    split = parted(home, card.data_version, rows, Recipe.model_validate(card.recipe)).split
+    counts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    more = [side for side, count in counts.items() if count > card.counts.get(side, count)]
+    if more:
+        raise CorruptFile(
+            f"The data version {card.data_version} gives {counts}, but {card.name}@{card.version} was made "
+            f"from {card.counts}.",
+            "Train it again from the same examples: azubi tune.",
+        )
+    return split

@@ -1,0 +1,144 @@
+"""Going on from an existing specialist: whether that fits, and its weights put into the new tail.
+
+Knows papers and weights; nothing of how training goes on.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from azubi.data.contract import Contract
+from azubi.engine.model import weights
+from azubi.engine.model.weights import State
+from azubi.errors import CorruptFile, SettingError
+from azubi.registry import card as cards
+from azubi.registry.card import Card
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from azubi.storage import files
+
+_HEAD = "head."
+"""Begins the names of a label head's weights, one row per label."""
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """A specialist that another begins from."""
+
+    card: Card
+    state: State
+
+    @property
+    def name(self) -> str:
+        """With its version: claims@1."""
+        return f"{self.card.name}@{self.card.version}"
+
+    def fitted(self, recipe: Recipe) -> Recipe:
+        """The recipe with the parent's base and tail where it leaves a choice.
+
+        Raises:
+            SettingError: the recipe asks for another tail.
+        """
+        card = self.card
+        for setting, given, own in (
+            ("tail_layers", recipe.tail_layers, card.tail_layers),
+            ("rank", recipe.rank or card.rank, card.rank),
+        ):
+            if given not in ("auto", "all", own):
+                raise SettingError(
+                    f"{setting} is {given}, but {self.name}, from which to go on, has {own}.",
+                    f"Leave {setting} out, or train without --from.",
+                )
+        return self.based(recipe).model_copy(
+            update={
+                "tail_layers": card.tail_layers,
+                "rank": card.rank,
+                "dtype": card.dtype if recipe.dtype == "auto" else recipe.dtype,
+            }
+        )
+
+    def based(self, recipe: Recipe) -> Recipe:
+        """The recipe with the parent's base where it names none."""
+        return recipe.model_copy(update={"base": self.card.base}) if recipe.base == "auto" else recipe
+
+    def widened(self, contract: Contract) -> Contract:
+        """The contract for the parent's answers and the new ones: its labels and those that came new.
+
+        Raises:
+            SettingError: the answers have another form.
+        """
+        own = self.card.contract
+        if contract.task != own.task or set(contract.fields) != set(own.fields):
+            raise SettingError(
+                f"{self.name} answers with {_form(own)}, but the new examples with {_form(contract)}.",
+                "Bring examples of the same form, or train without --from.",
+            )
+        if own.task == "json":
+            return own.model_copy(update={"json_schema": contract.json_schema, "derived": contract.derived})
+        if own.task == "text":
+            return own
+        return own.model_copy(update={"labels": tuple(sorted({*own.labels, *contract.labels}))})
+
+    def rules(self, given: dict[str, str]) -> dict[str, str]:
+        """The rules of the fields that are derived: those that are given, or the parent's own.
+
+        Raises:
+            SettingError: other fields would be derived than the parent leaves out of its answers.
+        """
+        own = self.card.contract.derived
+        if given and set(given) != set(own):
+            raise SettingError(
+                f"derive names {', '.join(given)}, but {self.name}, from which to go on, derives "
+                f"{', '.join(own) or 'no field'}.",
+                "Give rules for the same fields, leave derive out, or train without --from.",
+            )
+        return given or own
+
+    def check_base(self, sha256: str) -> None:
+        """Raise SettingError if the base, by its weights' hash, is another than the parent's."""
+        if sha256 != self.card.base_sha256:
+            raise SettingError(
+                f"{self.name} was trained from another base than the one here: its SHA-256 was "
+                f"{self.card.base_sha256[:16]}…, that of the one here is {sha256[:16]}….",
+                "Name the base that it was trained from, or train without --from.",
+            )
+
+    def put_layers(self, tail: nn.Module) -> None:
+        """Give a tail the parent's layers; a label head is left as it is."""
+        weights.restore(tail, weights.kept(tail) | self._named(head=False))
+
+    @torch.no_grad()
+    def put_head(self, tail: nn.Module, labels: tuple[str, ...]) -> None:
+        """Give a label head the parent's rows, each where its label now stands; new labels keep theirs."""
+        own = weights.trained(tail)
+        places = [labels.index(label) for label in self.card.contract.labels]
+        for name, weight in self._named(head=True).items():
+            own[name][places] = weight
+
+    def _named(self, *, head: bool) -> State:
+        return {name: one for name, one in self.state.items() if name.startswith(_HEAD) == head}
+
+
+def find(name: str, home: Path) -> WarmStart:
+    """The specialist `name` (or `name@version`), with its weights.
+
+    Raises:
+        UnknownSpecialist: there is none.
+        CorruptFile: its weights are not those that were packaged.
+    """
+    card = Store(home).get(name)
+    file = card.folder / cards.TAIL
+    if not file.is_file() or files.sha256(file) != card.tail_sha256:
+        raise CorruptFile(
+            f"{file} is not the file that was packaged: its SHA-256 differs or it is missing.",
+            "Bring its folder back from a copy, or train without --from.",
+        )
+    return WarmStart(card, weights.read(file))
+
+
+def _form(contract: Contract) -> str:
+    if contract.task == "json":
+        return f"records of {', '.join(contract.fields)}"
+    return "labels" if contract.task == "labels" else "free text"

@@ -1,0 +1,139 @@
+"""A base in memory with all that its trials share: primes, lessons, cached activations at every depth.
+
+Knows how a setting is trained; not which settings are worth it, nor how long anything may take.
+"""
+
+from collections.abc import Generator, Iterator, Sequence
+
+import torch
+
+from azubi.data.chat_template import check_length
+from azubi.data.contract import Contract
+from azubi.data.splits import splitting
+from azubi.data.splits.splitting import Split
+from azubi.engine import halves
+from azubi.engine.base.base import Base
+from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.filling import Filled
+from azubi.engine.model import weights
+from azubi.engine.model.batch import EncodedExample
+from azubi.engine.model.weights import State
+from azubi.engine.training import loop
+from azubi.planning import workload
+from azubi.planning.workload import Workload
+from azubi.search.setting import Setting
+from azubi.settings import Recipe
+
+
+class TrialRunner:
+    """Everything to try settings of one base with."""
+
+    def __init__(
+        self,
+        base: Base,
+        contract: Contract,
+        split: Split,
+        recipe: Recipe,
+        texts: dict[str, str],
+        dtype: torch.dtype,
+    ) -> None:
+        """Load the base.
+
+        `recipe` has every choice made; `texts` are the prime's variants by name, the default first.
+
+        Raises:
+            SettingError: the base does not fit the task.
+            DataError: an example is longer than what the base reads.
+        """
+        assert recipe.learning_rate and recipe.epochs, "defaults.resolved chose them"
+        self.base, self.recipe = base, recipe
+        self.default = Setting(
+            recipe.base,
+            next(iter(texts)),
+            int(recipe.tail_layers),
+            int(recipe.rank),
+            recipe.learning_rate,
+            recipe.epochs,
+        )
+        self._split = split
+        self._halves = halves.cut(
+            base,
+            contract,
+            self.default.tail_layers,
+            self.default.rank,
+            recipe.seed,
+            dtype,
+            recipe.stream_trunk,
+        )
+        self._lessons: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
+        self._behind: str | None = None
+        self._texts = texts
+        self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
+        """Variants of the prime that leave room for the longest example."""
+
+    def load(self, prime: str, speed: float, count: int) -> Workload:
+        """The work of training with `count` lessons; `speed` in floating-point operations per second."""
+        lessons, checks = self._taught(prime, count)
+        self._prime(prime)
+        return workload.load(self._halves, speed, lessons, checks)
+
+    def fill(self, cache: ActivationCache, prime: str, count: int, depths: Sequence[int]) -> Iterator[Filled]:
+        """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""
+        lessons, checks = self._taught(prime, count)
+        self._prime(prime)
+        return self._halves.fill(cache, [*lessons, *checks], depths)
+
+    def answer(self, prime: str, count: int) -> int:
+        """Let the untouched base answer so many validation questions; gives how many there were."""
+        self._prime(prime)
+        checks = self._split.validation[:count]
+        longest = halves.longest_answer([self._halves.lesson(one) for one in self._split.validation])
+        return sum(1 for _ in self._halves.untouched(longest)([one.turns for one in checks]))
+
+    def train(
+        self, setting: Setting, cache: ActivationCache, count: int
+    ) -> Generator[loop.Happening, None, None]:
+        """Train a new tail as `setting` says, with `count` of the lessons.
+
+        With all of them this is, step for step, what the run itself will do with this setting.
+
+        Raises:
+            TrainingError: the loss keeps exploding, and no epoch was finished.
+        """
+        lessons, checks = self._taught(setting.prime, count)
+        cut = self._halves.at(setting.tail_layers, setting.rank, self.recipe.seed)
+        self._tail = cut.tail
+        primed = bool(cut.prime(self.texts[setting.prime]))
+        read = cut.reader(cache)
+        cut.begin(lessons, read)
+        plan = loop.plan_of(setting.applied(self.recipe, None))
+        yield from loop.train(cut.tail, lessons, checks, read, plan, primed=primed)
+
+    def trained(self) -> State:
+        """The weights of the trial that was trained last; views, not copies."""
+        return weights.trained(self._tail)
+
+    def _taught(self, prime: str, count: int) -> tuple[list[EncodedExample], list[EncodedExample]]:
+        """Lessons and validation lessons as they are read behind a prime."""
+        if (prime, count) not in self._lessons:
+            self._prime(prime)
+            lesson, train = self._halves.lesson, splitting.sample(self._split.train, count, self.recipe.seed)
+            checks = [lesson(one).final for one in self._split.validation]
+            self._lessons[prime, count] = (
+                loop.as_taught([lesson(one) for one in train], self.recipe),
+                checks,
+            )
+        return self._lessons[prime, count]
+
+    def _prime(self, name: str) -> None:
+        if name != self._behind:
+            self._halves.prime(self._texts[name])
+            self._behind = name
+
+    def _has_room(self, name: str) -> bool:
+        self._prime(name)
+        examples = [*self._split.train, *self._split.validation]
+        lengths = [self._halves.tokens(one) for one in examples]
+        if name == self.default.prime:
+            check_length(examples, lengths, self.base.context)
+        return max(lengths) <= self.base.context

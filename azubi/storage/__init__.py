@@ -1,0 +1,1 @@
+"""Storage: atomic files, locks, keys, encrypted files."""

@@ -1,0 +1,87 @@
+"""Files of lines that only the holder of a key can read, and that cannot be cut short or mixed unnoticed.
+
+A file is a row of blocks: its length in four bytes, a nonce, AES-256-GCM of packed lines. Each block
+authenticates which file it belongs to, its number, and whether it is the last.
+Knows nothing of what the lines say.
+"""
+
+import secrets
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from azubi.errors import CorruptFile
+from azubi.storage import files
+
+_NONCE = 12
+_BLOCK = 1 << 20
+"""Characters that go into a block, about."""
+
+
+def write(path: Path, label: str, cipher: AESGCM, lines: Iterable[str]) -> None:
+    """Write lines (none of them holds a line break) whole or not at all; `label` says what the file is.
+
+    Raises:
+        StorageError: the disk is full or may not be written.
+    """
+    with files.new_file(path) as scratch, scratch.open("wb") as file:
+        scratch.chmod(0o600)
+        number, waiting = 0, None
+        for block in _blocks(lines):
+            if waiting is not None:
+                file.write(_sealed(waiting, label, cipher, number, last=False))
+                number += 1
+            waiting = block
+        file.write(_sealed(waiting or "", label, cipher, number, last=True))
+
+
+def read(path: Path, label: str, cipher: AESGCM) -> Iterator[str]:
+    """The lines of a file.
+
+    Raises:
+        CorruptFile: it was changed or cut short, or was written under another key or label.
+    """
+    with path.open("rb") as file:
+        number, last = 0, False
+        while not last:
+            size = int.from_bytes(file.read(4))
+            sealed = file.read(size)
+            last = not file.peek(1)
+            try:
+                if len(sealed) != size:
+                    raise InvalidTag
+                packed = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _told(label, number, last))
+            except (InvalidTag, ValueError) as error:
+                raise CorruptFile(
+                    f"{path} does not hold what was written: block {number + 1:,} is damaged or cut short.",
+                    "Bring it and its key back from a copy, or read the data anew.",
+                ) from error
+            text = zlib.decompress(packed).decode()
+            yield from text.split("\n") if text else ()
+            number += 1
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[str]:
+    held: list[str] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= _BLOCK:
+            yield "\n".join(held)
+            held, size = [], 0
+    if held:
+        yield "\n".join(held)
+
+
+def _sealed(text: str, label: str, cipher: AESGCM, number: int, *, last: bool) -> bytes:
+    nonce = secrets.token_bytes(_NONCE)
+    sealed = nonce + cipher.encrypt(nonce, zlib.compress(text.encode(), 1), _told(label, number, last))
+    return len(sealed).to_bytes(4) + sealed
+
+
+def _told(label: str, number: int, last: bool) -> bytes:
+    return f"{label} {number} {'last' if last else 'more'}".encode()

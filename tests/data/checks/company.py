@@ -1,0 +1,65 @@
+"""A made-up insurer's letters: a clean set of examples, in which tests plant one fault at a time."""
+
+import random
+from typing import Any
+
+from azubi.data.checks.check import CHECKS, Check, Input, examine, likely_wrong_answers, personal_data
+from azubi.data.example import Example, Turn
+from azubi.settings import Recipe
+
+LABELS = ("motor", "household", "liability", "travel")
+_LINE = 2
+"""The first example's line: the header is line 1."""
+
+
+def _words(count: int, syllables: str, seed: int) -> list[str]:
+    draw = random.Random(seed)
+    parts = syllables.split()
+    return ["".join(draw.choices(parts, k=3)) for _ in range(count)]
+
+
+_NOUNS = _words(60, "ka lu me ti ro sa ven dor", 1)
+
+
+def letter(number: int) -> str:
+    """A letter that resembles no other one, and does not say its label."""
+    things = random.Random(number).sample(_NOUNS, 12)
+    return (
+        f"Dear all, last week the {things[0]} and the {things[1]} were broken, because {things[2]} had not "
+        f"seen the {things[3]} near {things[4]}. We have told {things[5]} and {things[6]} about {things[7]}, "
+        f"who will send {things[8]} with {things[9]}, {things[10]} and {things[11]}."
+    )
+
+
+def example(text: str, answer: str, line: int = 0, group: str = "", time: str = "") -> Example:
+    return Example((Turn("user", text),), answer, line, group=group, time=time)
+
+
+def clean(count: int = 400, first: int = 0, year: int = 2024) -> list[Example]:
+    """Examples with nothing wrong about them, in the order of time, each of a policy of its own."""
+    return [
+        example(
+            letter(first + number),
+            LABELS[number % 4],
+            number + _LINE,
+            f"P{first + number}",
+            f"{year}-{number * 12 // count + 1:02}-{number % 28 + 1:02}",
+        )
+        for number in range(count)
+    ]
+
+
+def later() -> list[Example]:
+    """A test for the clean set."""
+    return clean(100, first=1000, year=2025)
+
+
+def checked(data: list[Any], test: list[Any] | None = None, **more: Any) -> Check:
+    """A check by what this room looks for itself: suspects and personal data have tests of their own."""
+    given = Input("test.csv", test) if test is not None else None
+    settings = {name: more.pop(name) for name in ("task", "split", "limits", "answer") if name in more}
+    more.setdefault("checks", OWN)
+    return examine(Input("letters.csv", data), given, recipe=Recipe.model_validate(settings), **more)
+
+
+OWN = tuple(one for one in CHECKS if one not in (likely_wrong_answers, personal_data))

@@ -1,0 +1,78 @@
+"""What came, what went, what changed."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from azubi.data.datasets.difference import difference
+from azubi.data.datasets.row import Row
+from azubi.data.example import Example, Turn
+
+
+def row(prompt, answer="home", key="", **more):
+    return Row(Example((Turn("user", prompt),), answer, key=key, **more))
+
+
+def test_rows_with_keys_are_the_same_whatever_they_ask():
+    before = [row("Hail", key="1"), row("Fire", key="2"), row("Theft", key="3"), row("Flood", key="4")]
+    after = [
+        row("Flood", key="4"),
+        row("Hail", "motor", key="1"),
+        row("Fires", key="2"),
+        row("Storm", key="5"),
+    ]
+    told = difference(before, after)
+    assert told.added == (after[3],)
+    assert told.removed == (before[2],)
+    assert [(one.before, one.after, one.what) for one in told.changed] == [
+        (before[0], after[1], "answer"),
+        (before[1], after[2], "question"),
+    ]
+    assert told.same == 1
+
+
+def test_rows_without_keys_changed_if_the_same_is_answered_otherwise():
+    before = [row("Hail"), row("Fire"), row("Theft")]
+    after = [row("HAIL", "motor"), row("Fire"), row("Storm")]
+    told = difference(before, after)
+    assert [(one.after, one.what) for one in told.changed] == [(after[0], "question and answer")]
+    assert (told.added, told.removed, told.same) == ((after[2],), (before[2],), 1)
+
+
+def test_a_row_that_lost_its_key_is_another_one():
+    told = difference([row("Hail", key="1")], [row("Hail")])
+    assert (len(told.added), len(told.removed)) == (1, 1)
+
+
+def test_groups_times_weights_and_sides_count():
+    before = [row(f"q{n}", key=f"{n}") for n in range(4)]
+    after = [
+        Row(replace(before[0].example, group="g")),
+        Row(replace(before[1].example, time="2025")),
+        Row(replace(before[2].example, weight=2)),
+        Row(before[3].example, "test_data"),
+    ]
+    assert [one.what for one in difference(before, after).changed] == ["group", "time", "weight", "part"]
+
+
+def test_lines_and_order_do_not_count():
+    before = [row(f"q{n}", line=n) for n in range(9)]
+    told = difference(before, [Row(replace(one.example, line=50)) for one in reversed(before)])
+    assert (told.same, told.changed) == (9, ())
+
+
+some = st.lists(
+    st.builds(row, st.sampled_from("abcd"), st.sampled_from("xy"), st.sampled_from(["", "1", "2"]))
+)
+
+
+@settings(deadline=None)
+@given(some, some)
+def test_every_row_is_counted_once(before, after):
+    told = difference(before, after)
+    assert len(before) == len(told.removed) + len(told.changed) + told.same
+    assert len(after) == len(told.added) + len(told.changed) + told.same
+    back = difference(after, before)
+    assert (len(back.added), len(back.removed), back.same) == (len(told.removed), len(told.added), told.same)
+    assert not difference(before, before).changed

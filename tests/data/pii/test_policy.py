@@ -1,0 +1,172 @@
+"""Report, mask, stand in, refuse: in examples and in questions."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from azubi.data.example import Example, Turn
+from azubi.data.pii import kinds, policy
+from azubi.data.pii.policy import Questions, apply, rules
+from azubi.data.pii.scanner import Scanner
+from azubi.errors import DataError
+from tests.data.pii.values import LEADS, MAKERS, values
+
+KEY = bytes(range(32))
+IBAN, OTHER = "DE89 3704 0044 0532 0130 00", "DE02 1203 0000 0000 2020 51"
+PATTERNS = {"policy": r"P-\d{8}"}
+
+
+def example(prompt, answer="ok", line=0, **more):
+    return Example((Turn("user", prompt),), answer, line, **more)
+
+
+def treated(prompt, told, answer="ok", **more):
+    (one,) = apply([example(prompt, answer, **more)], rules(told, PATTERNS, key=KEY)).examples
+    return one
+
+
+texts = st.lists(
+    values.map(lambda value: LEADS.get(value[0], "") + value[1])
+    | st.sampled_from(
+        ["P-12345678", "am 01.02.2024", "[IBAN]", "1.234,50 EUR", "{", "Tel.", "12", "-", "@", "(at)"]
+    )
+    | st.text(max_size=12),
+    max_size=6,
+).map(" ".join)
+
+
+def test_report_changes_nothing_and_counts():
+    examples = [example(f"{IBAN} {OTHER}", line=1), example("nothing", line=2), example("x", IBAN, line=3)]
+    done = apply(examples, rules("report"))
+    assert done.examples == tuple(examples)
+    assert (done.tally.rows, done.tally.touched, done.tally.lines) == (3, 2, [1, 3])
+    assert done.tally.told == "3 IBANs" and done.tally.rows_by_kind == {kinds.IBAN: 2}
+
+
+def test_refuse_names_how_many_and_the_first_lines():
+    examples = [example(IBAN if line % 2 else "x", line=line) for line in range(1, 21)]
+    with pytest.raises(DataError) as caught:
+        apply(examples, rules("refuse"))
+    assert "10 of 20 examples" in caught.value.problem and "line 1, 3, 5, 7, 9 …" in caught.value.problem
+    assert "10 IBANs" in caught.value.problem and "mask" in caught.value.remedy
+    assert apply(examples[1:2], rules("refuse")).examples == tuple(examples[1:2])
+
+
+def test_mask_puts_placeholders_into_every_part():
+    one = Example(
+        (Turn("user", f"to {IBAN}"), Turn("assistant", IBAN, True), Turn("user", "P-12345678")),
+        f"at {IBAN}.",
+        7,
+    )
+    (done,) = apply([one], rules("mask", PATTERNS, key=KEY)).examples
+    assert [turn.content for turn in done.turns] == ["to [IBAN]", "[IBAN]", "[policy]"]
+    assert [turn.learned for turn in done.turns] == [False, True, False]
+    assert (done.answer, done.line, [turn.role for turn in done.turns]) == (
+        "at [IBAN].",
+        7,
+        ["user", "assistant", "user"],
+    )
+
+
+@pytest.mark.parametrize("told", ["mask", "pseudonym"])
+def test_groups_and_keys_stay_apart_and_together(told):
+    many = [example("x", group=f"P-{number % 3:08d}", key=f"P-{number:08d}") for number in range(9)]
+    done = apply(many, rules(told, PATTERNS, key=KEY)).examples
+    groups = [one.group for one in done]
+    assert len(set(groups)) == 3 and groups[:3] == groups[3:6] and len({one.key for one in done}) == 9
+    assert not set(groups) & {one.group for one in many}
+
+
+def test_a_value_has_one_stand_in_in_prompt_answer_and_other_rows():
+    first, second = apply(
+        [example(f"from {IBAN}", f"paid to {IBAN.replace(' ', '')}"), example(f"{IBAN}?", OTHER)],
+        rules("pseudonym", key=KEY),
+    ).examples
+    stand_in = first.prompt.removeprefix("from ")
+    assert stand_in != IBAN and first.answer == f"paid to {stand_in.replace(' ', '')}"
+    assert second.prompt == f"{stand_in}?" and second.answer not in (OTHER, stand_in)
+
+
+@given(texts)
+def test_masking_is_done_once(text):
+    masked = treated(text, "mask").prompt
+    assert treated(masked, "mask").prompt == masked
+    assert not Scanner(PATTERNS).find(masked)
+
+
+@given(texts)
+def test_stand_ins_leave_nothing_of_what_was_found(text):
+    done = treated(text, "pseudonym").prompt
+    for span in Scanner(PATTERNS).find(text):
+        assert done.count(span.of(text)) < text.count(span.of(text)), span
+
+
+@given(texts, st.sampled_from(["mask", "pseudonym"]))
+def test_digits_of_other_scripts_are_hidden_too(text, told):
+    odd = text.translate(
+        {ord("0") + digit: 0xFF10 + digit for digit in range(10)} | {0x20: 0xA0, 0x2D: 0x2011}
+    )
+    done = treated(odd, told).prompt
+    for span in Scanner(PATTERNS).find(odd):
+        assert done.count(span.of(odd)) < odd.count(span.of(odd))
+
+
+@given(values, st.sampled_from(["mask", "pseudonym"]))
+def test_json_stays_json(value, told):
+    kind, text = value
+    record = {"note": f'line\n{LEADS.get(kind, "")}{text}\t"ü"', "plain": 1, "number": 4111111111111111}
+    for ascii_only in (True, False):
+        written = json.dumps(record, ensure_ascii=ascii_only)
+        done = json.loads(treated("x", told, written).answer)
+        assert text not in done["note"] and done["note"].startswith("line\n") and done["plain"] == 1
+        assert done["number"] == "[CARD]" if told == "mask" else isinstance(done["number"], int)
+
+
+def test_many_processes_do_what_one_does():
+    rng = random.Random(0)
+    many = [
+        example(f"{LEADS.get(kind, '')}{MAKERS[kind](rng)}", line=line)
+        for line in range(700)
+        for kind in MAKERS
+    ]
+    told = rules("pseudonym", PATTERNS, key=KEY)
+    one, two = (apply(many, told, processes=count, keep_pairs=True) for count in (1, 2))
+    assert len(many) > policy.mapped.__globals__["ENOUGH"]
+    assert one == two and one.tally.touched == len(many)
+
+
+# Questions
+
+
+def hidden(question, told, key=KEY):
+    ((turns, revealer),) = Questions(rules(told, PATTERNS, key=key)).hidden([(Turn("user", question),)])
+    return turns[0].content, revealer
+
+
+def test_a_question_is_hidden_as_the_examples_were():
+    for told in ("mask", "pseudonym"):
+        assert hidden(f"{IBAN} P-12345678", told)[0] == treated(f"{IBAN} P-12345678", told).prompt
+    for told in ("report", "refuse"):
+        assert hidden(IBAN, told)[0] == IBAN
+
+
+def test_an_answer_gets_back_what_its_question_brought():
+    question = f"{IBAN}, Tel. 0170 1234567, max@firma.de, P-12345678, Kennzeichen B-AB 123"
+    asked, revealer = hidden(question, "pseudonym")
+    assert asked != question and revealer.text(asked) == question
+    bare = asked.partition(",")[0].replace(" ", "").lower()
+    assert revealer.text(f"to {bare}!") == f"to {IBAN.replace(' ', '').lower()}!"
+
+
+def test_what_another_question_brought_is_not_shown():
+    asked, _ = hidden(IBAN, "pseudonym")
+    _, revealer = hidden(OTHER, "pseudonym")
+    assert revealer.text(f"to {asked}") == f"to {asked}"
+
+
+def test_masks_are_not_taken_for_anybodys():
+    _, revealer = hidden(IBAN, "mask")
+    assert revealer.text("to [IBAN]") == "to [IBAN]"

@@ -1,0 +1,58 @@
+"""One JSON list."""
+
+import json
+
+import pytest
+
+from azubi.data.readers import listed, read
+from tests.data.readers.writing import pairs, refused
+
+ROWS = [{"prompt": f"größe {i} ]}}, {{", "answer": "x" * (i % 3 + 1)} for i in range(500)]
+WANT = [(row["prompt"], row["answer"]) for row in ROWS]
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_elements_in_one_line_or_in_many(file, monkeypatch, indent, piece):
+    monkeypatch.setattr(listed, "_PIECE", piece)
+    rows = ROWS if piece > 1 else ROWS[:40]
+    reading = read(file(" \n" + json.dumps(rows, indent=indent, ensure_ascii=False) + "\n", "a.json"))
+    assert pairs(reading) == WANT[: len(rows)]
+    assert [one.line for one in reading.examples[:2]] == ([2, 2] if indent is None else [3, 7])
+
+
+def test_broken_elements_cost_themselves(file):
+    parts = [json.dumps(row) for row in ROWS[:60]]
+    parts[5] = '{"prompt": "a", "answer": }'
+    parts[9] = '{"prompt": "a" "answer": "b"}'
+    parts[20] = "7"
+    parts[59] = '{"prompt" "a"}'
+    reading = read(file("[\n" + ",\n".join(parts) + "\n]", "a.json"), limits={"rejected": 0.1})
+    assert [one.line for one in reading.rejected] == [7, 11, 22, 61]
+    assert "is not JSON: Expecting value in line 7" in reading.rejected[0].reason
+    assert "not an object" in reading.rejected[2].reason
+    assert len(reading.examples) == 56
+
+
+def test_a_list_that_breaks_off(file):
+    text = json.dumps(ROWS)
+    assert "breaks off" in refused(file(text[:-1], "a.json")).problem
+    assert "breaks off" in refused(file('[{"prompt": "a', "b.json")).problem
+    assert "no rows" in refused(file("[]", "c.json")).problem
+
+
+def test_elements_that_are_too_long(file):
+    rows = [*ROWS[:40], {"prompt": "y" * 3_000, "answer": "x"}, *ROWS[40:80]]
+    reading = read(file(json.dumps(rows), "a.json"), limits={"row": 1_000})
+    assert len(reading.examples) == 80
+    assert "characters; limits.row allows 1,000" in reading.rejected[0].reason
+
+
+def test_bytes_in_another_encoding(file):
+    text = (
+        json.dumps(ROWS[:60], ensure_ascii=False)
+        .encode()
+        .replace("größe 7".encode(), "größe 7".encode("cp1252"))
+    )
+    (bad,) = read(file(text, "a.json")).rejected
+    assert "not UTF-8 text" in bad.reason

@@ -1,0 +1,104 @@
+"""Where the instruction that all examples share comes from."""
+
+import pytest
+
+from azubi.data.contract import Contract
+from azubi.data.example import Example, Turn
+from azubi.data.instruction import (
+    common_beginning,
+    given,
+    literal,
+    shared_system,
+    strip_system,
+    with_system,
+    without_system,
+    write,
+)
+from azubi.errors import DataError
+
+
+def example(*turns: tuple[str, str]) -> Example:
+    return Example(tuple(Turn(role, content) for role, content in turns), "x", 1)
+
+
+def test_a_system_message_that_all_share():
+    one, two = example(("system", "S "), ("user", "a")), example(("system", "S "), ("user", "b"))
+    assert shared_system([one, two]) == "S"
+    assert shared_system([one, example(("system", "T"), ("user", "b"))]) is None
+    assert shared_system([one, example(("user", "b"))]) is None
+    assert shared_system([example(("user", "b"))]) is None
+    assert shared_system([example(("system", " "), ("user", "b"))]) is None
+    assert shared_system([]) is None
+
+
+def test_stripping_takes_the_system_message_alone():
+    one, two = example(("system", "S"), ("user", "a")), example(("user", "b"))
+    assert strip_system([one, two]) == (example(("user", "a")), two)
+
+
+def test_instructions_name_labels_and_fields():
+    assert write(Contract(task="labels", labels=("home", "motor"))).endswith("home, motor.")
+    assert "line, claim_code" in write(Contract(task="json", fields=("line", "claim_code")))
+    assert write(Contract(task="text"))
+
+
+def test_given_text_and_file(tmp_path):
+    path = tmp_path / "prime.txt"
+    path.write_text("\ufeffSort the clàim.\n", encoding="utf-8")
+    assert given(f"@{path}") == "Sort the clàim."
+    assert given(" Sort it. ") == "Sort it."
+    assert given("") == ""
+
+
+def test_files_that_give_no_instruction(tmp_path):
+    empty, odd = tmp_path / "empty.txt", tmp_path / "odd.txt"
+    empty.write_text(" \n")
+    odd.write_bytes(b"\xff\xfe")
+    for path, said in (
+        (empty, "is empty"),
+        (odd, "UTF-8"),
+        (tmp_path / "none", "No such file"),
+        (tmp_path, "directory"),
+    ):
+        with pytest.raises(DataError, match="instruction file") as caught:
+            given(f"@{path}")
+        assert str(path) in caught.value.problem
+        assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["Sort it.", "@ is a sign like any other.", "@@ twice", ""])
+def test_any_instruction_can_be_put_down_so_that_it_is_read_again_as_it_was(text):
+    assert given(literal(text)) == text
+
+
+RULE = "Sort each claim into one line and write nothing else. Claim:\n"
+
+
+def claims(count, begin=RULE):
+    return [
+        example(("user", f"{begin}The {'roof' if n % 2 else 'car'} of claim {n} is broken."))
+        for n in range(count)
+    ]
+
+
+def test_an_instruction_with_which_all_prompts_begin():
+    rows = claims(40)
+    assert common_beginning(rows) == (RULE, 40)
+    told = with_system(rows, RULE)
+    assert shared_system(told) == RULE.strip()
+    assert [one.prompt for one in strip_system(told)] == [one.prompt.removeprefix(RULE) for one in rows]
+    assert without_system(rows[0].turns, RULE.strip()) == told[0].turns[1:]
+    assert without_system(told[0].turns, RULE.strip()) == told[0].turns[1:]
+
+
+def test_an_instruction_that_some_prompts_lack_is_one_of_nearly_all():
+    rows = [*claims(40), *claims(2, "")]
+    assert common_beginning(rows) == (RULE, 40)
+    assert common_beginning([*claims(40), *claims(9, "")]) == ("", 0)
+
+
+@pytest.mark.parametrize("begin", ["", "Dear all, ", "Sort it. ", "The claim that I had to report to you "])
+def test_a_salutation_or_half_a_sentence_is_no_instruction(begin):
+    assert common_beginning(claims(40, begin)) == ("", 0)
+    assert common_beginning(claims(9)) == ("", 0)
+    assert common_beginning([example(("user", RULE))] * 40) == ("", 0)

@@ -1,0 +1,51 @@
+"""Tensors out of safetensors files, one at a time, and what is said about damaged files."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from azubi.engine.base.shards import Shards
+from azubi.errors import BaseModelError
+
+ONE = "model-00001-of-00002.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    save_file({"a": torch.arange(6.0).reshape(2, 3)}, tmp_path / ONE, {"made": "here"})
+    save_file({"b": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / ONE.replace("1-of", "2-of"))
+    return tmp_path
+
+
+def test_all_files_are_one_set_of_tensors(folder):
+    shards = Shards(folder)
+    assert set(shards.places) == {"a", "b"}
+    assert shards.numbers == 10
+    assert (shards.places["a"].bytes, shards.places["b"].bytes) == (24, 8)
+
+
+def test_a_place_is_where_the_bytes_are(folder):
+    place = Shards(folder).places["a"]
+    content = place.file.read_bytes()[place.offset : place.offset + place.bytes]
+    assert torch.equal(torch.frombuffer(bytearray(content), dtype=torch.float32), torch.arange(6.0))
+
+
+def test_only_what_is_asked_for_is_read(folder):
+    shards = Shards(folder)
+    with shards.slices(["b"]) as found:
+        assert torch.equal(found["b"][...], torch.ones(4, dtype=torch.bfloat16))
+    assert shards.bytes_read == 8
+    shards.fetch(["a", "b"])
+    assert shards.bytes_read == 8
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda whole: whole[:-4], lambda whole: whole[:20], lambda whole: b"", lambda whole: b"\xff" * 64],
+    ids=["short", "within the header", "empty", "another file"],
+)
+def test_a_damaged_file_is_named(folder, damage):
+    file = folder / ONE
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(BaseModelError, match=f"{ONE} is damaged"):
+        Shards(folder)

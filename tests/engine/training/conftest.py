@@ -1,0 +1,47 @@
+"""A tiny decoder, and lessons with activations from its trunk."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from azubi.engine.model.batch import EncodedExample, Tokens
+from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.training.loop import TrainingConfig
+from tests.engine.families import DECODERS, LAYERS, Family, sequences
+
+
+@dataclass(frozen=True)
+class Retrainer:
+    """What a tail of two layers is trained with."""
+
+    family: Family
+    model: object
+    lessons: list[EncodedExample]
+    validation: list[EncodedExample]
+    read: Callable[[Tokens], torch.Tensor]
+
+
+def school_of(name: str) -> Retrainer:
+    family = next(one for one in DECODERS if one.name == name)
+    model = family.build()
+    trunk = Trunk(family.base(model), model, [LAYERS - 2], torch.float32)
+    texts = sequences(tuple(5 + number % 6 for number in range(16)), seed=3)
+    lessons = [EncodedExample(one[:-1], one[-1 - number % 3 :]) for number, one in enumerate(texts)]
+    known = {
+        one.tokens: trunk.states([one.tokens], Primed((), None, {}))[LAYERS - 2][0].clone() for one in lessons
+    }
+    return Retrainer(family, model, lessons[:12], lessons[12:], known.__getitem__)
+
+
+@pytest.fixture(scope="module")
+def school() -> Retrainer:
+    return school_of("llama")
+
+
+@pytest.fixture
+def plan() -> TrainingConfig:
+    return TrainingConfig(
+        epochs=4, batch=3, learning_rate=3e-3, warmup=0.1, weight_decay=0.0, clip=1.0, patience=9, seed=1
+    )

@@ -1,0 +1,115 @@
+"""New tails are trained as the specialist was: with its examples and seed it comes out the same."""
+
+import pytest
+import torch
+
+from azubi.data.example import Example, Turn
+from azubi.data.splits import splitting
+from azubi.engine.model import weights
+from azubi.evaluation import metrics
+from azubi.evaluation.audit import learning_curve
+from azubi.evaluation.audit.learning_curve import curve
+from azubi.evaluation.audit.membership import membership
+from azubi.evaluation.audit.retraining import expected
+from azubi.evaluation.facts import Curve
+from azubi.evaluation.leaks import memberships
+from azubi.evaluation.prediction import table
+
+
+def test_the_specialist_is_made_again(trained, school):
+    heard = []
+    both = school.train(trained.split.train, 0, lambda done, total: heard.append((done, total)))
+    own, again = weights.trained(trained.halves.tail), weights.trained(both.tail)
+    assert own.keys() == again.keys()
+    assert all(torch.equal(own[name], again[name]) for name in own)
+    assert [done for done, _ in heard] == list(range(1, heard[-1][1] + 1))
+    other = school.train(trained.split.train, 1)
+    assert any(not torch.equal(own[name], one) for name, one in weights.trained(other.tail).items())
+
+
+def test_the_curve_has_nested_samples_and_all_answers(trained, school):
+    heard = []
+    rows = list(
+        curve(
+            school,
+            trained.card.contract,
+            trained.split.train,
+            trained.split.test,
+            trained.longest,
+            shares=(0.25, 1.0),
+            seeds=(0, 5),
+            tell=lambda done, total: heard.append(done),
+        )
+    )
+    facts = [one for one in rows if isinstance(one, Curve)]
+    whole = len(trained.split.train)
+    assert [(one.variant, one.examples, one.seed) for one in facts] == [
+        ("25 %, seed 0", round(whole / 4), 0),
+        ("100 %, seed 0", whole, 0),
+        ("25 %, seed 5", round(whole / 4), 5),
+        ("100 %, seed 5", whole, 5),
+    ]
+    assert all(one.seconds > 0 for one in facts)
+    assert heard == sorted(heard) and heard[-1] == 1000
+    answers = [one for one in rows if not isinstance(one, Curve)]
+    assert len(answers) == 4 * len(trained.split.test)
+    full = [one for one in answers if one.variant == "100 %, seed 0"]
+    texts = [one.answer for one in full]
+    scores = next(
+        iter(metrics.per_example(trained.card.contract, texts, [one.truth for one in full]).values())
+    )
+    assert [one.score for one in full] == scores.tolist()
+    # With all examples and its own seed it is the specialist itself.
+    assert scores.mean() == pytest.approx(trained.card.scores["specialist"][0].value)
+
+
+def test_smaller_samples_are_part_of_larger_ones(trained):
+    small, large = (
+        splitting.sample(trained.split.train, round(share * len(trained.split.train)), 2)
+        for share in (0.25, 0.5)
+    )
+    assert set(one.id for one in small) < set(one.id for one in large)
+
+
+def test_what_takes_longer_is_said_to():
+    stages = {"tail": 100.0, "evaluate": 20.0}
+    assert expected(stages, 0.5, 3) == 150.0
+    assert learning_curve.seconds(stages, (0.5, 1.0), (0, 1)) == 2 * (50 + 10) + 2 * (100 + 10)
+
+
+def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):
+    split = trained.split
+    rows = list(membership(trained.halves, tails, split.train, split.test, most=8))
+    assert [one.who for one in rows] == ["base"] * 16 + ["specialist"] * 16
+    assert [one.truth for one in rows[:16]] == ["member"] * 8 + ["other"] * 8
+    assert [one.id for one in rows[:16]] == [one.id for one in rows[16:]]
+    ids = {one.id for one in split.train}
+    assert all((one.id in ids) == (one.truth == "member") for one in rows)
+    (found,) = memberships(table(rows))
+    assert found.calibrated
+
+
+def test_a_tail_that_learned_by_heart_is_found_out(trained, school):
+    """Answers that follow from nothing can only be learned by heart; those held out stay unknown."""
+    if trained.base_kind != "encoder":
+        pytest.skip("a random decoder this small learns nothing by heart")
+    dice = torch.Generator().manual_seed(0)
+    known = sorted({one.answer for one in trained.split.train})
+
+    def invented(count, mark):
+        places = torch.randint(len(known), (count,), generator=dice).tolist()
+        return [Example((Turn("user", f"{mark} {n}"),), known[at]) for n, at in enumerate(places)]
+
+    members, others = invented(24, "The roof"), invented(24, "The hotel")
+    recipe = school.recipe.model_copy(update={"epochs": 40})
+    both = type(school)(school.halves, school.prime, recipe, school.cache, members).train(members, 0)
+    tails = {"base": both.own_tail(), "specialist": both.tail}
+    (found,) = memberships(table(membership(both, tails, members, others)))
+    assert found.detection.auroc.value > 0.8
+
+
+def test_an_answer_that_a_head_does_not_know_is_left_out(trained, tails):
+    others = [*trained.split.test[:3], Example((Turn("user", "x"),), "never seen")]
+    rows = list(membership(trained.halves, tails, trained.split.train, others))
+    left = sum(one.truth == "other" for one in rows) / 2
+    assert left == (3 if trained.base_kind == "encoder" else 4)

@@ -1,0 +1,83 @@
+"""A small task and a tiny decoder, for all rivals."""
+
+import json
+
+import pytest
+import torch
+
+from azubi.data import instruction as primes
+from azubi.data.contract import infer
+from azubi.data.example import Example, Turn
+from azubi.engine import halves
+from azubi.engine.base.opening import open_base
+from azubi.evaluation.baselines.promptable_model import PromptableModel
+from azubi.evaluation.baselines.task import Case
+from tests import tiny
+
+
+def examples(rows):
+    """Rows as examples."""
+    return tuple(
+        Example((Turn("user", row["prompt"]),), row["answer"], line) for line, row in enumerate(rows, start=1)
+    )
+
+
+def case_of(rows, *, longest=24, derived=None, instruction=None):
+    """The first two thirds to learn from, the rest to choose with."""
+    told = examples(rows)
+    contract = infer([one.answer for one in told])
+    if derived:
+        contract = contract.deriving(derived)
+    cut = 2 * len(told) // 3
+    text = primes.write(contract) if instruction is None else instruction
+    return Case(contract, told[:cut], told[cut:], text, longest)
+
+
+@pytest.fixture(scope="session")
+def labels():
+    return case_of(tiny.labels(60))
+
+
+@pytest.fixture(scope="session")
+def records():
+    return case_of(tiny.records(60))
+
+
+@pytest.fixture(scope="session")
+def dear():
+    """Records with a field that is derived."""
+    rows = [
+        {"prompt": note, "answer": json.dumps({"line": line, "amount": amount, "dear": amount > 50})}
+        for note, line, amount in tiny.notes(60)
+    ]
+    return case_of(rows, derived={"dear": "amount > 50"})
+
+
+@pytest.fixture(scope="session")
+def opened(bases, tmp_path_factory):
+    return open_base(str(bases.decoder), tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def cut(opened):
+    """A tiny decoder, cut for a case, behind its instruction; its tail differs from the base's."""
+
+    def make(case, seed=0):
+        both = halves.cut(opened, case.contract, 2, 0, seed, torch.float32)
+        generator = torch.Generator().manual_seed(seed)
+        for weight in both.tail.parameters():
+            weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
+        both.prime(case.instruction)
+        return both
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def talker(cut):
+    """The untouched model of a case."""
+
+    def make(case, own=False):
+        return PromptableModel(cut(case), case.contract, case.longest, case.like, own=own)
+
+    return make

@@ -1,0 +1,160 @@
+"""The simpler ways, on features whose right answers are known."""
+
+import json
+
+import numpy as np
+import pytest
+
+from azubi.data.contract import Contract
+from azubi.data.example import Example, Turn
+from azubi.engine.inference.answering import in_order
+from azubi.evaluation.baselines import asking, simple
+from azubi.evaluation.baselines.task import Case
+from azubi.events.tell import silent
+from tests import tiny
+from tests.evaluation.baselines.conftest import case_of, examples
+
+LABELLED = examples(tiny.labels(40, seed=5))
+NOTES = examples(tiny.records(40, seed=5))
+
+
+def by_things(texts):
+    """One direction for each line of business, and a little of the text's length."""
+    rows = []
+    for text in texts:
+        row = [float(any(thing in text for thing in many)) for many in tiny.THINGS.values()]
+        rows.append([*row, len(text) / 500])
+    found = np.array(rows, np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def noise(texts):
+    """Features that say nothing."""
+    found = np.stack([np.random.default_rng(abs(hash(text)) % 2**32).normal(size=8) for text in texts])
+    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+def shares(rival, case, test):
+    rival.prepare(silent)
+    rows = asking.ask(rival, case, test, range(len(test)), silent)
+    return sum(one.right for one in rows) / len(rows), rows
+
+
+@pytest.mark.parametrize("make", [simple.classical, simple.neighbours])
+def test_features_that_tell_the_label_give_the_label(labels, make):
+    assert shares(make(labels, by_things), labels, LABELLED)[0] == 1.0
+
+
+@pytest.mark.parametrize("make", [simple.classical, simple.neighbours])
+def test_features_that_tell_nothing_give_nothing(labels, make):
+    assert shares(make(labels, noise), labels, LABELLED)[0] < 0.65
+
+
+def test_the_setting_is_the_best_on_validation(labels):
+    rival = simple.neighbours(labels, by_things)
+    rival.prepare(silent)
+    found = {}
+    for one in rival.choice:
+        found.setdefault(one.variant, []).append(one.score)
+    assert set(found) == {f"{count} nearest" for count in simple.NEIGHBOURS}
+    assert all(len(scores) == len(labels.validation) for scores in found.values())
+    best = rival.contender().says.partition(";")[0]
+    assert sum(found[best]) == max(map(sum, found.values()))
+
+
+def test_confidence_is_a_probability_and_right_answers_have_more_of_it(labels):
+    _, rows = shares(simple.classical(labels, by_things), labels, LABELLED)
+    assert all(1 / 3 < one.confidence <= 1 for one in rows)
+
+
+def test_votes_count_by_likeness():
+    likeness = np.array([0.9, 0.5, 0.3, 0.1])
+    assert simple._voted(likeness, ["a", "b", "b", "b"], 1) == ("a", 1.0)
+    assert simple._voted(likeness, ["a", "b", "b", "b"], 3) == ("a", pytest.approx(0.9 / 1.7))
+    assert simple._voted(likeness, ["a", "b", "b", "b"], 4) == ("a", pytest.approx(0.5))
+    assert simple._voted(np.array([0.5, 0.4, 0.4]), ["a", "b", "b"], 3) == ("b", pytest.approx(0.8 / 1.3))
+
+
+def test_the_most_frequent_label(labels):
+    rival = simple.frequent(labels)
+    share, rows = shares(rival, labels, LABELLED)
+    answers = [one.answer for one in labels.train]
+    best = max(set(answers), key=answers.count)
+    assert {one.answer for one in rows} == {best}
+    assert rows[0].confidence == answers.count(best) / len(answers)
+    assert share == sum(one.answer == best for one in LABELLED) / len(LABELLED)
+
+
+def record_case(records):
+    told = tuple(
+        Example((Turn("user", f"note {place}"),), json.dumps(one)) for place, one in enumerate(records)
+    )
+    contract = Contract(task="json", fields=("a", "b", "c"))
+    return Case(contract, told, told[:1], "", 9)
+
+
+def test_each_field_has_its_most_frequent_value():
+    case = record_case(
+        [
+            {"a": "x", "b": 1, "c": None},
+            {"a": "x", "b": 2},
+            {"a": "y", "b": 2},
+            {"a": "x", "b": True},
+        ]
+    )
+    assert json.loads(simple.commonest(case)) == {"a": "x", "b": 2}
+
+
+def test_one_and_true_are_different_values():
+    case = record_case([{"a": 1}, {"a": 1}, {"a": True}, {"a": True}, {"a": True}])
+    assert json.loads(simple.commonest(case)) == {"a": True}
+
+
+def test_records_are_those_of_the_nearest(records):
+    rival = simple.neighbours(records, by_things)
+    rival.prepare(silent)
+    known = {one.answer for one in records.train}
+    for one in in_order(rival.answer, [example.turns for example in NOTES]):
+        assert one.text in known
+
+
+def test_closed_fields_are_regressed_and_the_others_most_frequent(records):
+    assert simple.closed_fields(records) == ("line",)
+    _, rows = shares(simple.classical(records, by_things), records, NOTES)
+    common = json.loads(simple.commonest(records))["amount"]
+    for one in rows:
+        said, true = json.loads(one.answer), json.loads(one.truth)
+        assert said["line"] == true["line"]
+        assert said["amount"] == common
+
+
+def test_derived_fields_are_computed(dear):
+    for rival in (
+        simple.frequent(dear),
+        simple.neighbours(dear, by_things),
+        simple.classical(dear, by_things),
+    ):
+        rival.prepare(silent)
+        for one in in_order(rival.answer, [example.turns for example in NOTES]):
+            record = json.loads(one.text)
+            assert record["dear"] is (record["amount"] > 50)
+
+
+def test_free_text_has_no_regression_but_neighbours():
+    case = case_of(tiny.texts(60))
+    assert simple.classical(case, by_things) is None
+    rival = simple.neighbours(case, by_things)
+    rival.prepare(silent)
+    assert rival.choice == []
+    (answer,) = in_order(rival.answer, [NOTES[0].turns])
+    assert answer.text in {one.answer for one in case.train}
+
+
+def test_each_text_is_read_once():
+    read = []
+    features = simple.Remembered(lambda texts: read.extend(texts) or by_things(texts))
+    first = features(["a car", "a van", "a car"])
+    second = features(["a van", "a hotel"])
+    assert read == ["a car", "a van", "a hotel"]
+    np.testing.assert_array_equal(first[1], second[0])
+    np.testing.assert_array_equal(first[0], first[2])

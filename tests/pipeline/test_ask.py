@@ -1,0 +1,433 @@
+"""Base and tail, loaded anew, answer as they were measured; and what is not as it was packaged is refused."""
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from azubi.cli import main
+from azubi.data.example import Example, Turn
+from azubi.data.readers import read_asked
+from azubi.engine.inference import answering, scope
+from azubi.errors import BaseModelError, CorruptFile
+from azubi.pipeline import ask, run
+from azubi.pipeline.stages import packaging
+from azubi.registry import card as cards
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from azubi.storage import files
+from tests import tiny
+from tests.data.readers.formats import FORMS
+from tests.program import azubi
+
+
+@dataclass
+class Made:
+    """A specialist, and what it said in its run's test."""
+
+    home: Path
+    prompts: list[str]
+    answers: list[str]
+
+
+def make(folder, base, rows, **settings):
+    """Train a specialist that says different things to different prompts."""
+    told = {
+        "name": "tiny",
+        "tail_layers": 1,
+        "epochs": 12,
+        "patience": 99,
+        "learning_rate": 1e-2,
+        "split": {"test": 0.3},
+    }
+    told |= {"data": tiny.write(folder / "notes.jsonl", rows), "base": str(base), "dtype": "float32"}
+    reports = []
+    render = packaging.render
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
+        for _ in run.run(Recipe(**told | settings), folder / "home"):
+            pass
+    compared = reports[0].comparisons
+    return Made(folder / "home", [one.prompt for one in compared], [one.specialist for one in compared])
+
+
+@pytest.fixture(scope="module")
+def sorter(bases, tmp_path_factory):
+    """An encoder's specialist, version 2 of its name; version 1 has another head."""
+    folder = tmp_path_factory.mktemp("sorter")
+    make(folder, bases.encoder, tiny.labels(), tail_layers=0, seed=3)
+    return make(folder, bases.encoder, tiny.labels())
+
+
+@pytest.fixture(scope="module")
+def writer(bases, tmp_path_factory):
+    """A decoder's specialist with low-rank factors, on a copy of the base."""
+    folder = tmp_path_factory.mktemp("writer")
+    base = shutil.copytree(bases.decoder, folder / "base")
+    return make(folder, base, tiny.texts(), tail_layers=3, rank=4, learning_rate=2e-2)
+
+
+@pytest.fixture(params=["sorter", "writer"])
+def made(request):
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def writer_copy(writer, tmp_path, bases):
+    """The writer's home and base, to be damaged."""
+    shutil.copytree(writer.home, tmp_path / "copied")
+    base = shutil.copytree(bases.decoder, tmp_path / "base")
+    path = tmp_path / "copied" / "specialists" / "tiny" / "1" / cards.CARD
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base": str(base)}))
+    return tmp_path / "copied"
+
+
+def test_a_new_process_gives_the_measured_answers(made, tmp_path):
+    prompts = tiny.write(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in made.prompts])
+    done = azubi("ask", "tiny", "--file", prompts, "--json", "--home", made.home, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(set(made.answers)) > 1, "a specialist that always says the same proves nothing"
+    document = json.loads(done.stdout)
+    assert [one["answer"] for one in document["answers"]] == made.answers
+    assert [one["prompt"] for one in document["answers"]] == made.prompts
+    assert all(0 < one["confidence"] <= 1 for one in document["answers"])
+
+
+def test_one_prompt_gives_what_many_give(made, capfd):
+    assert main(["ask", "tiny", made.prompts[0], "--home", str(made.home)]) == 0
+    assert capfd.readouterr().out == f"{made.answers[0]}\n"
+
+
+def test_versions_answer_for_themselves(sorter):
+    newest, second, first = (
+        [one.text for one in ask.answer(sorter.home, name, sorter.prompts)]
+        for name in ("tiny", "tiny@2", "tiny@1")
+    )
+    assert newest == second == sorter.answers
+    assert first != second
+
+
+def test_the_order_of_the_prompts_is_kept(made):
+    backwards = ask.answer(made.home, "tiny", made.prompts[::-1])
+    assert [one.text for one in backwards] == made.answers[::-1]
+
+
+def test_the_untouched_base_is_not_what_answers(writer):
+    card = Store(writer.home).get("tiny")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ask.weights, "restore", lambda tail, state: None)
+        speak = ask.open_specialist(card, writer.home)
+    plain = answering.in_order(speak, [(Turn("user", prompt),) for prompt in writer.prompts])
+    assert [one.text for one in plain] != writer.answers
+
+
+def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkeypatch):
+    card = Store(writer.home).get("tiny").model_copy(update={"dtype": "bfloat16"})
+    used = []
+    cut = ask.halves.cut
+    monkeypatch.setattr(ask.halves, "cut", lambda *given: used.append(given[-1]) or cut(*given))
+    for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(ask, "has_bfloat16", lambda threads, native=native: native)
+        ask.open_specialist(card, writer.home)
+        assert used[-1] == expected
+
+
+# One reader
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_rows_of_every_form_give_the_measured_answers(name, sorter, tmp_path):
+    card = Store(sorter.home).get("tiny")
+    told = FORMS[name].write(tmp_path, sorter.prompts, None)
+    source = ask.source(card, told.pop("data", None), **told)
+    assert [one.text for one in ask.answer(sorter.home, "tiny", read_asked(source))] == sorter.answers
+
+
+def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_with(bases, tmp_path):
+    """The note stands in the first message, and the same system message before all, as in training."""
+    rows = [
+        {
+            "messages": [
+                {"role": "system", "content": "Which line?"},
+                {"role": "user", "content": row["prompt"]},
+                {"role": "assistant", "content": "Hail?"},
+                {"role": "user", "content": "Yes."},
+                {"role": "assistant", "content": row["answer"]},
+            ]
+        }
+        for row in tiny.labels()
+    ]
+    made = make(tmp_path, bases.encoder, rows, epochs=40)
+    card = Store(made.home).get("tiny")
+    assert card.system == "Which line?" and len(set(made.answers)) > 1
+    measured = dict(zip(made.prompts, made.answers, strict=True))
+    for cut in (None, -1):
+        asked = tiny.write(tmp_path / "new.jsonl", [{"messages": row["messages"][:cut]} for row in rows])
+        found = read_asked(ask.source(card, asked))
+        answers = ask.answer(made.home, "tiny", found)
+        told = {Example(one.turns[1:], "").prompt: two.text for one, two in zip(found, answers, strict=True)}
+        assert {prompt: told[prompt] for prompt in measured} == measured
+        assert not any(ask.OTHER_SYSTEM in one.notes for one in answers)
+    rows[0]["messages"][0]["content"] = "Which team?"
+    asked = tiny.write(tmp_path / "new.jsonl", rows[:1])
+    (other,) = ask.answer(made.home, "tiny", read_asked(ask.source(card, asked)))
+    assert ask.OTHER_SYSTEM in other.notes
+
+
+def test_a_file_is_asked_as_the_specialist_was_taught_to_read(bases, tmp_path, capfd):
+    """Its template, its columns; and encoding and delimiter only where the new file does not tell."""
+    parted = [(*row["prompt"].split(", "), row["answer"]) for row in tiny.labels()]
+    rows = [(amount, f"{note} ä", line) for note, amount, line in parted]
+    taught = "".join("|".join(row) + "\n" for row in [("sum", "text", "line"), *rows])
+    (tmp_path / "taught.csv").write_bytes(taught.encode("cp1252"))
+    told = {"prompt": "{text}, {sum}", "answer": "line", "encoding": "cp1252", "delimiter": "|"}
+    made = make(tmp_path, bases.encoder, [], **told | {"data": tmp_path / "taught.csv"})
+    measured = dict(zip(made.prompts, made.answers, strict=True))
+    new = "".join(";".join(row[:2][::-1]) + "\n" for row in [("sum", "text"), *rows])
+    (tmp_path / "new.csv").write_text(new)
+    for name in ("taught.csv", "new.csv"):
+        assert main(["ask", "tiny", "--file", str(tmp_path / name), "--json", "--home", str(made.home)]) == 0
+        answers = json.loads(capfd.readouterr().out)["answers"]
+        assert {one["prompt"]: one["answer"] for one in answers if one["prompt"] in measured} == measured
+    flags = ["--prompt", "{text}, {amount}", "--json", "--home", str(made.home)]
+    (tmp_path / "new.csv").write_text(new.replace("sum", "amount"))
+    assert main(["ask", "tiny", "--file", str(tmp_path / "new.csv"), "--home", str(made.home)]) == 2
+    assert "no column “sum”" in capfd.readouterr().err
+    assert main(["ask", "tiny", "--file", str(tmp_path / "new.csv"), *flags]) == 0
+
+
+# What is not as it was packaged
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut short", "gone"])
+def test_a_damaged_tail_is_refused(damage, writer_copy, capsys):
+    path = writer_copy / "specialists" / "tiny" / "1" / "tail.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(bytes(content) if damage == "flipped" else content[:-9])
+    if damage == "gone":
+        path.unlink()
+    assert main(["ask", "tiny", "x", "--home", str(writer_copy)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    assert str(path) in err and "from a copy" in err
+
+
+def test_a_tail_that_fits_another_cut_is_refused(writer_copy):
+    card = Store(writer_copy).get("tiny")
+    with pytest.raises(CorruptFile, match="does not fit the base"):
+        ask.open_specialist(card.model_copy(update={"tail_layers": 2}), writer_copy)
+
+
+def test_a_base_with_other_weights_is_refused_by_its_hash(writer_copy, tmp_path):
+    tiny.decoder(tmp_path / "base", seed=1)
+    card = Store(writer_copy).get("tiny")
+    with pytest.raises(BaseModelError) as caught:
+        ask.answer(writer_copy, "tiny", ["x"])
+    assert card.base_sha256[:16] in caught.value.problem
+    assert "SHA-256" in caught.value.problem and "Bring back the base" in caught.value.remedy
+
+
+def test_a_base_that_is_gone_is_named(writer_copy, tmp_path):
+    shutil.rmtree(tmp_path / "base")
+    with pytest.raises(BaseModelError, match=str(tmp_path / "base")):
+        ask.answer(writer_copy, "tiny", ["x"])
+
+
+@pytest.mark.parametrize("name", ["nobody", "tiny@9", "../tiny"])
+def test_an_unknown_specialist_is_no_traceback(name, writer, capsys):
+    assert main(["ask", name, "x", "--home", str(writer.home)]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err
+    assert ("There are: tiny." in err) != ("It has: 1." in err)
+
+
+@pytest.mark.parametrize("outside", ["mark", "base"])
+def test_a_prompt_longer_than_the_base_reads_has_no_answer_and_keeps_none_from_theirs(made, outside):
+    prompt = "Hail" + " hail" * tiny.CONTEXT
+    first, long, last = ask.answer(
+        made.home, "tiny", [made.prompts[0], prompt, made.prompts[1]], outside=outside
+    )
+    if outside == "mark":
+        assert [one.text for one in (first, last)] == made.answers[:2]
+    assert (long.text, long.by, long.in_scope) == ("", "nobody", None)
+    (note,) = long.notes
+    assert prompt[:60] in note and f"at most {tiny.CONTEXT}" in note and "Shorten" in note
+
+
+def test_what_the_base_has_no_room_for_is_answered_by_nobody(strict):
+    """The base may write more than the specialist, so a question that fits the one may not fit the other."""
+    card = Store(strict.home).get("tiny")
+    both = ask.loaded(card, strict.home)
+    (outside,) = (ask._elsewhere(both, "base", card.longest),)
+    ((number, told),) = outside([(Turn("user", "hail " * (tiny.CONTEXT - 60)),)])
+    assert (number, told.by) == (0, "nobody")
+    assert bool(told.notes) == (card.family != "bert")
+
+
+# Exactly one JSON document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (["list"], "specialists"),
+        (["show", "tiny"], "trained"),
+        (["show", "tiny@1"], "scores"),
+        (["bases"], "bases"),
+        (["ask", "tiny", "The van"], "answers"),
+        (["ask", "nobody", "The van"], "error"),
+    ],
+)
+def test_one_json_document(arguments, key, sorter, capfd):
+    main([*arguments, "--json", "--home", str(sorter.home)])
+    assert key in json.loads(capfd.readouterr().out)
+
+
+def test_tune_prints_one_json_document(bases, tmp_path):
+    data = tiny.write(tmp_path / "notes.jsonl", tiny.records())
+    done = azubi("tune", data, "--base", bases.decoder, "--epochs", 1, "--json", "--home", tmp_path / "h")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["specialist"]["version"] == 1
+    assert document["scores"].keys() == {"base", "specialist"}
+    assert len(document["compared"]) == 3
+    assert Path(document["report"]).is_file()
+    assert "done in" in done.stderr
+
+
+def test_show_and_list_tell_a_person_what_there_is(writer, capsys):
+    assert main(["show", "tiny", "--home", str(writer.home)]) == 0
+    card = Store(writer.home).get("tiny")
+    shown = capsys.readouterr().out
+    assert f"{card.trained:,} of {card.parameters:,} parameters" in shown
+    assert str(card.folder) in shown and "mit" in shown
+    assert main(["list", "--home", str(writer.home)]) == 0
+    assert "tiny" in capsys.readouterr().out
+
+
+# What is not the specialist's job
+
+
+@pytest.fixture
+def strict(made, tmp_path):
+    """A copy of a specialist's home whose limit lies in the middle of what its test questions score."""
+    scores = sorted(one.scope for one in ask.answer(made.home, "tiny", made.prompts))
+    limit = scores[len(scores) // 2]
+    home = shutil.copytree(made.home, tmp_path / "strict")
+    (folder,) = (path for path in (home / "specialists" / "tiny").iterdir() if path.name == newest(home))
+    found = scope.read(folder / cards.SCOPE)
+    scope.write(replace(found, limit=limit - 1e-9), folder / cards.SCOPE)
+    told = {"scope_sha256": files.sha256(folder / cards.SCOPE), "scope_limit": limit}
+    change(folder / cards.CARD, told)
+    return Made(home, made.prompts, made.answers)
+
+
+def newest(home):
+    return str(Store(home).get("tiny").version)
+
+
+def change(path, told):
+    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+
+
+def test_every_specialist_knows_its_scope(made):
+    card = Store(made.home).get("tiny")
+    assert files.sha256(card.folder / cards.SCOPE) == card.scope_sha256
+    assert scope.read(card.folder / cards.SCOPE).limit == card.scope_limit
+    found = ask.answer(made.home, "tiny", made.prompts)
+    assert [one.in_scope for one in found] == [one.scope >= card.scope_limit for one in found]
+    assert sum(one.in_scope for one in found) > len(found) / 2
+    assert {one.by for one in found} == {"specialist"}
+
+
+def test_what_is_out_of_scope_is_marked(strict, capfd, tmp_path):
+    found = ask.answer(strict.home, "tiny", strict.prompts)
+    assert [one.text for one in found] == strict.answers
+    assert 0 < sum(not one.in_scope for one in found) < len(found)
+    assert [bool(one.notes) for one in found] == [not one.in_scope for one in found]
+    prompts = tiny.write(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in strict.prompts])
+    assert main(["ask", "tiny", "--file", str(prompts), "--json", "--home", str(strict.home)]) == 0
+    told = json.loads(capfd.readouterr().out)["answers"]
+    assert [one["in_scope"] for one in told] == [one.in_scope for one in found]
+    strange = next(one.text for one in found if not one.in_scope)
+    prompt = strict.prompts[[one.in_scope for one in found].index(False)]
+    assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == f"{strange}\n" and "Note: This does not look like the work" in shown.err
+
+
+def test_what_is_out_of_scope_can_go_back(strict, capfd):
+    marked = ask.answer(strict.home, "tiny", strict.prompts)
+    found = ask.answer(strict.home, "tiny", strict.prompts, outside="caller")
+    for one, mark in zip(found, marked, strict=True):
+        assert (one.scope, one.in_scope, one.notes) == (mark.scope, mark.in_scope, mark.notes)
+        assert (one.text, one.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
+    path = Store(strict.home).get("tiny").folder / cards.CARD
+    change(path, {"recipe": {"scope": {"outside": "caller"}}})
+    prompt = strict.prompts[[one.in_scope for one in marked].index(False)]
+    assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
+    shown = capfd.readouterr()
+    assert shown.out == "\n" and "given back to you" in shown.err
+
+
+def test_what_is_out_of_scope_can_go_to_the_base(strict):
+    marked = ask.answer(strict.home, "tiny", strict.prompts)
+    found = ask.answer(strict.home, "tiny", strict.prompts, outside="base")
+    card = Store(strict.home).get("tiny")
+    outside = [number for number, one in enumerate(marked) if not one.in_scope]
+    if card.family == "bert":
+        assert {found[number].by for number in outside} == {"nobody"}, "an encoder says nothing of its own"
+        return
+    assert {found[number].by for number in outside} == {"base"}
+    assert [found[n].text for n in range(len(found)) if n not in outside] == [
+        marked[n].text for n in range(len(found)) if n not in outside
+    ]
+    assert [found[number].text for number in outside] == [
+        whole_base(card.base, strict.prompts[number], 256) for number in outside
+    ]
+
+
+def whole_base(folder, prompt, longest):
+    """What the base writes when Transformers runs it whole, without any instruction."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    words = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    asked = words.apply_chat_template(
+        [{"role": "user", "content": prompt}], add_generation_prompt=True, return_tensors="pt"
+    )["input_ids"]
+    end = words.convert_tokens_to_ids("<|im_end|>")
+    with torch.inference_mode():
+        written = model.generate(
+            asked,
+            attention_mask=torch.ones_like(asked),
+            max_new_tokens=longest,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=end,
+        )
+    return words.decode(written[0, asked.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_specialist_of_an_older_azubi_knows_no_scope(made, tmp_path):
+    home = shutil.copytree(made.home, tmp_path / "older")
+    folder = Store(home).get("tiny").folder
+    (folder / cards.SCOPE).unlink()
+    told = json.loads((folder / cards.CARD).read_text())
+    del told["scope_sha256"], told["scope_limit"]
+    (folder / cards.CARD).write_text(json.dumps(told))
+    found = ask.answer(home, "tiny", made.prompts, outside="caller")
+    assert [one.text for one in found] == made.answers
+    assert {(one.scope, one.in_scope) for one in found} == {(None, None)}
+
+
+def test_a_damaged_scope_is_refused(made, tmp_path):
+    home = shutil.copytree(made.home, tmp_path / "damaged")
+    path = Store(home).get("tiny").folder / cards.SCOPE
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CorruptFile, match="scope"):
+        ask.answer(home, "tiny", made.prompts)

@@ -1,0 +1,96 @@
+"""Two specialists side by side: on what neither has learned, with what got better and what got worse."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from azubi.cli import main
+from azubi.data.datasets.test_access_log import TestAccessLog
+from azubi.errors import SettingError, UnknownSpecialist
+from azubi.evaluation import prediction
+from azubi.evaluation.versus import Versus
+from azubi.events import events as ev
+from azubi.pipeline import compare
+from azubi.pipeline.run import run
+from azubi.registry import split_from_version
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from tests import tiny
+
+
+@pytest.fixture
+def made(bases, home, tmp_path):
+    def make(name, rows, task="labels", base="encoder", **more):
+        told = {
+            "name": name,
+            "data": tiny.write(tmp_path / f"{name}-{len(list(tmp_path.glob('*')))}.jsonl", rows),
+            "base": str(getattr(bases, base)),
+            "task": task,
+            "tail_layers": 1,
+            "epochs": 1,
+            "threads": 1,
+            "split": {"test": 0.3},
+        }
+        list(run(Recipe(**told | more), home))
+
+    return make
+
+
+def compared(home, a, b):
+    *events, last = compare.compare(a, b, home, threads=1)
+    assert isinstance(last, ev.SetSideBySide)
+    folder = Path(last.folder)
+    told = Versus.model_validate_json((folder / compare.NUMBERS).read_bytes())
+    return events, folder, told
+
+
+def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
+    rows = tiny.labels(160)
+    made("claims", rows, epochs=1, learning_rate=1e-7)
+    made("claims", rows, epochs=4)
+    events, folder, told = compared(home, "claims@1", "claims@2")
+    a, b = (prediction.read(folder / f"predictions-{side}.parquet") for side in "ab")
+    assert told.a_scores[0].value == a["right"].mean() and told.b_scores[0].value == b["right"].mean()
+    joined = b.join(a, on="id", suffix="_a")
+    gained = joined.filter(joined["right"] & ~joined["right_a"])["id"]
+    lost = joined.filter(~joined["right"] & joined["right_a"])["id"]
+    assert {case.id for case in told.of("gained")} == set(gained)
+    assert {case.id for case in told.of("lost")} == set(lost)
+    assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
+    assert "claims@2" in (folder / compare.REPORT).read_text()
+    assert [one.who for one in events if isinstance(one, ev.RivalMeasured)] == ["claims@1", "claims@2"]
+    test = split_from_version.of(Store(home).get("claims@1"), home).test
+    assert any(one.by.startswith("compare ") for one in TestAccessLog(home).at(test))
+
+
+def test_only_what_neither_has_learned_is_asked(made, home):
+    rows = tiny.labels(160)
+    made("old", rows)
+    made("new", rows, seed=5)
+    cards = [Store(home).get(name) for name in ("old", "new")]
+    asked = {one.prompt for one in compare.unseen(cards, home)}
+    both = [{one.prompt for one in compare.material.of(card, home).test} for card in cards]
+    assert asked == both[0] & both[1] and asked < both[0]
+
+
+def test_what_cannot_be_compared_is_said(made, home):
+    made("old", tiny.labels(80))
+    made("records", tiny.records(80), task="json", base="decoder")
+    with pytest.raises(SettingError, match="old@1 answers with labels, records@1 with records"):
+        list(compare.compare("old", "records", home))
+    with pytest.raises(UnknownSpecialist):
+        list(compare.compare("old", "nobody", home))
+
+
+def test_the_command_tells_a_person_and_a_program(made, home, capsys):
+    rows = tiny.labels(160)
+    made("claims", rows, learning_rate=1e-7)
+    made("claims", rows, epochs=4)
+    assert main(["compare", "claims@1", "claims@2", "--threads", "1", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "claims@1" in out and "Got better" in out and "report.html" in out
+    assert main(["compare", "claims@1", "claims@2", "--threads", "1", "--json", "--lang", "de"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["compared"]["paired"]["won"] > 0
+    assert '<html lang="de"' in Path(told["report"]).read_text()

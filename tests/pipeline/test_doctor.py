@@ -1,0 +1,103 @@
+"""azubi doctor: what is measured and looked up, and what is said of it."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from azubi.cli import main
+from azubi.engine.base import catalog, hardware
+from azubi.pipeline import doctor
+from azubi.pipeline.doctor import look
+
+
+@pytest.fixture(autouse=True)
+def machine(monkeypatch):
+    """A good machine, whatever this one is: two cores, bfloat16, room enough."""
+    before = torch.get_num_threads()
+    speeds = {torch.float32: 80.0, torch.bfloat16: 200.0}
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(hardware, "matmul_speed", lambda dtype, *_: speeds[dtype])
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 2)
+    monkeypatch.setattr(hardware, "physical_cores", lambda: 2)
+    monkeypatch.setattr(doctor.memory, "available", lambda: 20 * 10**9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=50 * 10**9))
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: True)
+    yield speeds
+    torch.set_num_threads(before)
+
+
+def test_a_good_machine(home, capsys):
+    found = look(home)
+    assert found.dtype == "bfloat16" and found.threads == 2 and found.hindrances == ()
+    assert found.gflops == {"float32": 80.0, "bfloat16": 200.0}
+    assert not home.exists(), "looking leaves nothing behind"
+    assert main(["doctor", "--home", str(home)]) == 0
+    out = capsys.readouterr().out
+    assert "bfloat16 200 GFLOP/s (used), float32 80 GFLOP/s" in out and "Nothing stands in the way." in out
+    assert "20 GB free for azubi" in out and "50 GB free on its disk" in out
+
+
+def test_as_json(home, capsys):
+    assert main(["doctor", "--home", str(home), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["dtype"] == "bfloat16" and told["bases"]["minilm"] is True and told["hindrances"] == []
+
+
+def test_a_processor_without_bfloat16(home, machine, capsys):
+    machine[torch.bfloat16] = 1.0
+    assert main(["doctor", "--home", str(home)]) == 0
+    out = capsys.readouterr().out
+    assert "float32 80 GFLOP/s (used), bfloat16 1 GFLOP/s" in out
+    assert "Mind: This processor computes bfloat16 no faster" in out
+
+
+def test_threads_that_the_environment_cuts(home, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    (one,) = look(home).hindrances
+    assert "on 1 of the 2 cores that it may use, since OMP_NUM_THREADS" in one.problem and not one.stops
+
+
+def test_a_home_that_cannot_be_written_stops_all(tmp_path, capsys, monkeypatch):
+    def closed(dir):
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", closed)
+    assert main(["doctor", "--home", str(tmp_path / "h")]) == 1
+    out = capsys.readouterr().out
+    assert f"To mend: {tmp_path / 'h'} may not be written (Permission denied)." in out and "--home" in out
+
+
+def test_little_room(home, monkeypatch):
+    monkeypatch.setattr(doctor.memory, "available", lambda: 10**9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * 10**9))
+    disk, free = look(home).hindrances
+    assert disk.problem.startswith("2.0 GB are free on the disk") and not disk.stops
+    assert free.problem.startswith("1.0 GB of memory are free") and not free.stops
+
+
+def test_a_missing_base_stops_only_if_there_is_no_other(home, monkeypatch, capsys):
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: entry.name == "minilm")
+    (one,) = look(home).hindrances
+    assert "smollm2-135m" in one.problem and "azubi bases get" in one.remedy and not one.stops
+    monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: False)
+    assert [one.stops for one in look(home).hindrances] == [True, True]
+    assert main(["doctor", "--home", str(home)]) == 1
+    assert "minilm (missing or damaged)" in capsys.readouterr().out
+
+
+def test_a_damaged_base_is_noticed(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    entry = catalog.find("minilm")
+    assert entry is not None and entry.whole(tmp_path)
+    path = entry.folder(tmp_path) / entry.module / entry.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half a download")
+    assert not entry.whole(tmp_path)
+
+
+def test_what_the_cache_holds_is_counted(home):
+    (home / "cache" / "a").mkdir(parents=True)
+    (home / "cache" / "a" / "shard").write_bytes(bytes(1000))
+    assert look(home).activations == 1000

@@ -1,0 +1,202 @@
+"""Whole proofs of tiny specialists: every part is there, and every number follows from the saved answers."""
+
+import json
+import os
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from azubi.cli import main
+from azubi.errors import DataError, SettingError, UnknownSpecialist
+from azubi.evaluation import prediction
+from azubi.evaluation.baselines import baseline_set
+from azubi.evaluation.facts import Facts
+from azubi.evaluation.proof import Proof, prove_from
+from azubi.events import events as ev
+from azubi.pipeline.prove import FACTS, NUMBERS, PREDICTIONS, REPORT, Wanted, prove
+from azubi.pipeline.run import run
+from azubi.settings import Recipe
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
+
+
+@pytest.fixture
+def specialist(bases, home, tmp_path, monkeypatch):
+    """Trains one, and lets its rivals use the tiny bases too; gives the recipe."""
+    tiny_bases = partial(
+        baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
+    )
+    monkeypatch.setattr(
+        "azubi.pipeline.prove.lineup.line_up", lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0})
+    )
+
+    def make(task, base, name="tiny", **more):
+        rows = MADE[task](120)
+        recipe = Recipe(
+            **{
+                "name": name,
+                "data": tiny.write(tmp_path / f"{name}.jsonl", rows),
+                "base": str(getattr(bases, base)),
+                "task": task,
+                "tail_layers": 1,
+                "epochs": 2,
+                "threads": 1,
+                "split": {"test": 0.3},
+            }
+            | more
+        )
+        list(run(recipe, home))
+        return recipe
+
+    return make
+
+
+def proved(name, home, **wanted):
+    events = list(prove(name, home, Wanted(threads=1, **wanted)))
+    last = events[-1]
+    assert isinstance(last, ev.Proved)
+    folder = Path(last.folder)
+    table, facts = (
+        prediction.read(folder / PREDICTIONS),
+        Facts.model_validate_json((folder / FACTS).read_bytes()),
+    )
+    return events, folder, table, facts
+
+
+@pytest.mark.parametrize(
+    ("task", "base", "who"),
+    [
+        ("labels", "encoder", {"base", "prompted", "retrieval", "classical", "neighbours"}),
+        (
+            "labels",
+            "decoder",
+            {"base", "prompted", "retrieval", "classical", "neighbours", "specialist+retrieval"},
+        ),
+        ("json", "decoder", {"base", "prompted", "retrieval", "frequent", "specialist+retrieval"}),
+        ("text", "decoder", {"base", "prompted", "retrieval", "specialist+retrieval"}),
+    ],
+)
+def test_everyone_is_asked_and_every_number_follows(task, base, who, specialist, home):
+    specialist(task, base)
+    events, folder, table, facts = proved("tiny", home)
+    asked = set(table.filter(table["part"] == "test")["who"])
+    assert asked >= who | {"specialist"}
+    parts = set(table["part"])
+    assert parts >= {"test", "choice", "latency", "scope", "membership"}
+    assert ("probe" in parts) == (base == "decoder")
+    # What was kept is all that the numbers follow from.
+    told = Proof.model_validate_json((folder / NUMBERS).read_bytes())
+    assert prove_from(table, facts) == told
+    page = (folder / REPORT).read_text()
+    assert "http://" not in page.replace("http://www.w3.org", "") and "</html>" in page
+    stages = [one.stage for one in events if isinstance(one, ev.StageStarted)]
+    assert stages == ["examples", "rivals", "forgetting", "scope", "leaks", "report"]
+    assert {one.who for one in events if isinstance(one, ev.RivalMeasured)} == asked
+    assert (folder / PREDICTIONS).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_script_outside_the_package_finds_the_same_numbers(specialist, home):
+    specialist("json", "decoder")
+    _, folder, *_ = proved("tiny", home, slice="line")
+    script = ROOT / "benchmarks" / "reproduce.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder)],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_asked_for_by_flag(specialist, home, tmp_path):
+    specialist("json", "decoder", epochs=1)
+    own = tiny.write(
+        tmp_path / "own.jsonl", [{"prompt": f"What is {n}?", "answer": str(n)} for n in range(4)]
+    )
+    wanted = {
+        "against": ("lora",),
+        "canaries": True,
+        "curve": True,
+        "retain": own,
+        "outside": own,
+        "limit": 12,
+    }
+    events, _, table, facts = proved("tiny", home, **wanted)
+    assert facts.test == 12 and len(facts.curves) > 3
+    assert set(table["part"]) >= {"canary", "curve", "retain", "probe"}
+    assert "lora" in set(table.filter(table["part"] == "test")["who"])
+    assert "lora" in set(table.filter(table["part"] == "membership")["who"])
+    assert set(table.filter(table["part"] == "scope")["kind"]) == {"test", "probe", "yours"}
+    told = " ".join(one.text for one in events if isinstance(one, ev.Notice))
+    assert "Training with planted secrets takes about" in told
+    assert "Training on parts of the examples takes about" in told
+
+
+def test_each_look_at_the_test_counts(specialist, home):
+    specialist("labels", "encoder")
+    for number in (2, 3):
+        _, _, _, facts = proved("tiny", home)
+        assert len(facts.looks) == number
+    assert facts.looks[0].by.startswith("tune ") and facts.looks[-1].by.startswith("prove tiny@1")
+
+
+def test_a_specialist_whose_forebear_learned_the_test_is_refused(specialist, home):
+    specialist("labels", "encoder")
+    specialist("labels", "encoder", from_="tiny", seed=3, tail_layers="auto")
+    with pytest.raises(DataError, match=r"tiny@1, from which tiny@2 went on, was trained with"):
+        list(prove("tiny@2", home))
+    assert not list(home.glob("proofs/*/2/*"))
+
+
+def test_what_cannot_be_proved_is_said(specialist, home):
+    with pytest.raises(UnknownSpecialist):
+        list(prove("nobody", home))
+    specialist("labels", "encoder")
+    with pytest.raises(SettingError, match="cannot be sliced by 'colour'"):
+        list(prove("tiny", home, Wanted(slice="colour")))
+
+
+def test_a_proof_that_is_given_up_leaves_nothing(specialist, home):
+    specialist("labels", "encoder")
+    line = prove("tiny", home, Wanted(threads=1))
+    for event in line:
+        if isinstance(event, ev.RivalMeasured):
+            break
+    line.close()
+    assert not [one for one in home.glob("proofs/*/*/*") if not one.name.startswith(".")]
+
+
+def test_the_command_gates_and_tells_json(specialist, home, capsys):
+    specialist("labels", "encoder")
+    code = main(["prove", "tiny", "--threads", "1", "--json", "--gate", "--quiet", "--lang", "de"])
+    told = json.loads(capsys.readouterr().out)
+    assert code == (0 if told["verdict"]["passes"] else 3)
+    page = Path(told["report"]).read_text()
+    assert '<html lang="de"' in page and told["verdict"]["sentence"]
+    assert main(["prove", "tiny", "--lang", "fr"]) == 2
+    assert main(["prove", "tiny", "--budget", "soon"]) == 2
+    assert main(["prove", "tiny", "--threads", "1", "--quiet"]) == 0
+    out = capsys.readouterr().out
+    assert "specialist" in out and "report.html" in out
+
+
+def test_other_rules_can_be_given_and_the_report_says_so(specialist, home, tmp_path, capsys):
+    specialist("labels", "encoder")
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("data: nothing.csv\nproof: {least: 0.25, currency: CHF}\n")
+    assert main(["prove", "tiny", "--threads", "1", "--json", "--quiet", "--recipe", str(rules)]) == 0
+    facts = json.loads(capsys.readouterr().out)["proof"]["facts"]
+    assert facts["settings"]["least"] == 0.25 and facts["settings"]["currency"] == "CHF"
+    assert any("given with --recipe, after training" in note for note in facts["notes"])
+    rules.write_text("data: nothing.csv\n")
+    assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
+    assert "has no `proof`" in capsys.readouterr().err
+    rules.write_text("proof: {least: 2}\n")
+    assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
+    assert "proof.least" in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""Every turn of the assistant carries loss: what the tail is taught is what the whole model would be."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from azubi.data import read
+from azubi.data.contract import Contract
+from azubi.engine import halves
+from azubi.engine.base.opening import open_base
+from azubi.engine.model.batch import collate
+from azubi.events import events as ev
+from azubi.pipeline.run import run
+from azubi.settings import Recipe
+from tests import tiny
+
+
+def talks(count=40):
+    """Conversations of two questions and two answers."""
+    rows = tiny.texts()
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": rows[i % len(rows)]["prompt"]},
+                {"role": "assistant", "content": rows[i % len(rows)]["answer"]},
+                {"role": "user", "content": f"And number {i}?"},
+                {"role": "assistant", "content": rows[(i + 1) % len(rows)]["answer"]},
+            ]
+        }
+        for i in range(count)
+    ]
+
+
+@pytest.fixture
+def data(tmp_path):
+    path = tmp_path / "talks.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in talks()))
+    return path
+
+
+@pytest.mark.parametrize("prime", ["", "Answer kindly."])
+def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, prime):
+    base = open_base(str(bases.decoder), home)
+    cut = halves.cut(base, Contract(task="text"), 2, 0, 0, torch.float32)
+    cut.prime(prime)
+    lessons = [cut.lesson(one) for one in read(data, turns="all").examples[:6]]
+    plain = [cut.lesson(one) for one in read(data).examples[:6]]
+    assert [one.tokens for one in lessons] == [one.tokens for one in plain]  # so one entry in the cache
+    assert [one.final for one in lessons] == plain
+    first = cut.prime_tokens
+    states = cut.first.trunk.states([one.tokens for one in lessons], cut.first.primed)[cut.first.cut]
+    known = {one.tokens: state for one, state in zip(lessons, states, strict=True)}
+    known[()] = cut.first.primed.states[cut.first.cut] if first else None
+    with torch.no_grad():
+        got = cut.tail.eval()(collate(lessons, known.get), known[()]).loss
+        model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()
+        losses = []
+        for one in lessons:
+            scores = model(torch.tensor([[*first, *one.tokens]])).logits[0, len(first) :]
+            said = torch.nn.functional.cross_entropy(
+                scores[list(one.places)], torch.tensor(one.targets), reduction="none"
+            )
+            losses.append(said)
+            texts = [base.tokenizer.decode(answer) for answer in one.answers]
+            assert len(texts) == 2 and all(text.endswith("<|im_end|>") for text in texts)
+    assert torch.allclose(got, torch.cat(losses).mean(), atol=1e-5)
+
+
+def test_one_example_stays_one_and_only_training_looks_at_earlier_answers(bases, data, home):
+    told = {"name": "talk", "data": data, "base": str(bases.decoder), "task": "text", "epochs": 1}
+    told |= {"dtype": "float32", "threads": 1, "tail_layers": 1}
+    last, every = (list(run(Recipe(**told, turns=turns), home)) for turns in ("last", "all"))
+
+    def one(events, kind):
+        return next(event for event in events if isinstance(event, kind))
+
+    assert one(last, ev.DataReady).train == one(every, ev.DataReady).train
+    assert one(every, ev.TrunkDone).computed == 0  # the tokens are the same
+    losses = [[event.loss for event in events if isinstance(event, ev.EpochDone)] for events in (last, every)]
+    assert losses[0] != losses[1]
+    assert one(every, ev.Measured).scores

@@ -1,0 +1,232 @@
+"""The plan of a run: made from the run's own parts, near to what then happens, and leaving nothing behind."""
+
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from azubi.engine.model import weights
+from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.training.state import keepings
+from azubi.errors import TrainingError
+from azubi.events import events as ev
+from azubi.pipeline import run as recipe
+from azubi.pipeline.run import plan, run
+from azubi.pipeline.stages import forecast as stage
+from azubi.pipeline.stages.run_context import RunContext
+from azubi.planning import benchmark_run, workload
+from azubi.registry import runs
+from azubi.settings import CacheSettings, Recipe
+from azubi.storage import files
+from tests import tiny
+
+LINES = [
+    ("encoder", "labels", 2),
+    ("encoder", "labels", 0),
+    ("decoder", "json", 2),
+    ("decoder", "labels", "all"),
+]
+KINDS = {"trunk", "tail", "validation", "reading", "keeping"}
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(benchmark_run, "_TAIL_SECONDS", 0.2)
+
+
+@pytest.fixture
+def made(bases, tmp_path):
+    """Make a recipe for 96 small rows."""
+
+    def make(base="encoder", task="labels", depth=2, **settings):
+        rows = {"labels": tiny.labels, "json": tiny.records}[task](96)
+        told = {
+            "name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", rows), "tail_layers": depth,
+            "base": str(getattr(bases, base)), "epochs": 2, "dtype": "float32", "threads": 1,
+        }  # fmt: skip
+        return Recipe(**told | settings)
+
+    return make
+
+
+def only(events, kind):
+    (found,) = [event for event in events if isinstance(event, kind)]
+    return found
+
+
+def forecast(recipe, home):
+    return only(list(plan(recipe, home)), ev.Planned).forecast
+
+
+def prepared(recipe_, home):
+    """A run that stands before its trunk."""
+    sitting = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
+    found = returned(recipe._prepared(sitting, recipe_, {}, recipe._Meter()))
+    halves, lessons = found.cut.halves, found.lessons
+    load = workload.load(halves, 1e9, lessons.train, lessons.validation)
+    questions = [one.turns for one in found.data.split.test]
+    return halves, lambda: benchmark_run.rehearse(
+        halves, lessons.recipe, load, lessons.train, lessons.validation, questions, home
+    )
+
+
+def returned(stages):
+    """What a generator returns behind all that it yields."""
+    while True:
+        try:
+            next(stages)
+        except StopIteration as end:
+            return end.value
+
+
+@pytest.mark.parametrize(("base", "task", "depth"), LINES)
+def test_counts_and_disk_are_those_of_the_run(base, task, depth, made, home):
+    told = forecast(made(base, task, depth), home)
+    events = list(run(made(base, task, depth), home))
+    data, ended = only(events, ev.DataReady), only(events, ev.RunEnded)
+    assert told.examples == {"train": data.train, "validation": data.validation, "test": data.test}
+    done = [event for event in events if isinstance(event, ev.TrunkDone)]
+    assert told.cache == sum(event.bytes for event in done)
+    if depth != "all":
+        assert told.tokens["prompts"] + told.tokens["answers"] >= done[0].tokens > 0
+    # The checkpoint's own list and the headers of its files are a few kilobytes.
+    assert told.checkpoints <= ended.checkpoints < 1.1 * told.checkpoints + 20_000
+    card = only(events, ev.Packaged)
+    assert told.specialist <= card.bytes < told.specialist + 5_000
+    assert told.epochs == 2 and told.tail >= 2 * told.epoch > 0
+    assert told.total == pytest.approx(told.setup + told.trunk + told.tail + told.evaluate + told.package)
+    assert told.setup > told.measured > 0
+
+
+@pytest.mark.parametrize("form", ["bfloat16", "int8"])
+def test_the_form_of_the_cache_counts(form, made, home):
+    given = made(cache=CacheSettings(dtype=form))
+    told = forecast(given, home)
+    assert told.cache == only(list(run(given, home)), ev.TrunkDone).bytes
+
+
+def test_a_plan_leaves_nothing(made, home):
+    forecast(made("decoder", "json"), home)
+    assert {path.name for path in home.iterdir()} <= {"bases"}, "the hashes of bases are remembered there"
+
+
+def test_what_the_cache_holds_is_not_planned_again(made, home):
+    before = forecast(made(), home)
+    list(run(made(), home))
+    after = forecast(made(), home)
+    assert before.known == 0 and after.known == sum(after.examples.values()) - after.examples["test"]
+    assert (after.trunk, after.cache) == (0.0, 0) and before.trunk > 0 and before.cache > 0
+    assert forecast(made(depth=1), home).known == 0, "another cut has activations of its own"
+
+
+@pytest.mark.parametrize(("base", "task", "rank"), [("encoder", "labels", 0), ("decoder", "json", 4)])
+def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank, made, tmp_path, monkeypatch):
+    found = []
+    for place, worth in (("without", 1e9), ("with", 0.0)):
+        monkeypatch.setattr(stage, "_WORTH_REHEARSING", worth)
+        events = list(run(made(base, task, rank=rank), tmp_path / place))
+        assert (only(events, ev.Planned).forecast.measured > 0) == (place == "with")
+        found.append(files.sha256(Path(only(events, ev.Packaged).folder) / "tail.safetensors"))
+    assert found[0] == found[1]
+
+
+def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
+    shares = []
+    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
+    monkeypatch.setattr(
+        stage, "rehearse", lambda *given: shares.append(given[-1]) or benchmark_run.rehearse(*given)
+    )
+    forecast(made(), home)
+    events = list(run(made(), home))
+    assert shares[0] == 1.0 and 0 < shares[1] < 0.5
+    assert only(events, ev.Planned).forecast.measured > 0
+
+
+@pytest.mark.parametrize(("base", "task", "depth"), LINES)
+def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, made, home):
+    halves, rehearse = prepared(made(base, task, depth), home)
+    before = weights.kept(halves.tail)
+    seen = rehearse()
+    after = weights.trained(halves.tail)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert all(one.grad is None for one in halves.tail.parameters())
+    wanted = KINDS - ({"trunk"} if depth == "all" else set())
+    assert wanted <= {one.kind for one in seen.pieces}
+    assert (seen.step is None) == (task != "json") or seen.step + seen.row > 0
+    assert all(one.planned > 0 and one.took > 0 for one in seen.pieces)
+    assert set(seen.peaks) == {"trunk", "tail", "evaluate"} and min(seen.peaks.values()) > 10e6
+
+
+def test_a_slower_engine_shows(made, home, monkeypatch):
+    quick = forecast(made("decoder", "json"), home)
+    forward = LanguageTail.forward
+
+    def slow(self, batch, prime):
+        if self.training:
+            time.sleep(0.5)
+        return forward(self, batch, prime)
+
+    monkeypatch.setattr(LanguageTail, "forward", slow)
+    slowed = forecast(made("decoder", "json"), home)
+    steps = -(-slowed.examples["train"] // 8)
+    # So slow that no other program's work is taken for it.
+    assert slowed.epoch > quick.epoch + 0.5 * steps * 0.5
+    assert slowed.trunk < quick.trunk + 0.25 * steps * 0.5, "the trunk has nothing to do with it"
+
+
+def test_a_loss_that_explodes_does_not_stop_the_plan(made, home, monkeypatch):
+    def explodes(*_, **__):
+        raise TrainingError("It exploded.", "Train again.")
+        yield
+
+    monkeypatch.setattr(benchmark_run.training, "train", explodes)
+    assert forecast(made(), home).epoch > 0
+
+
+def test_a_streamed_base_is_planned_from_arithmetic(made, home):
+    told = forecast(made("decoder", "json", stream_trunk=True), home)
+    assert told.measured == 0 and told.memory is None
+    assert told.trunk > 0 and told.epoch > 0 and told.evaluate > 0
+
+
+def test_a_short_run_is_not_rehearsed_and_its_plan_says_so(made, home):
+    assert only(list(run(made(), home)), ev.Planned).forecast.measured == 0
+
+
+def test_a_budget_is_for_the_search_and_what_comes_after(made, home, bases):
+    both = {"budget": "10m", "base": f"{bases.encoder},{bases.decoder}"}
+    told = forecast(made().model_copy(update=both), home)
+    assert told.total == pytest.approx(600) and 500 < told.search < 600
+    assert forecast(made(budget="1s"), home).search == 0
+
+
+def test_a_run_that_is_gone_on_with_keeps_its_plan(made, home, monkeypatch):
+    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
+    going = run(made("decoder", "json"), home)
+    first = next(event for event in going if isinstance(event, ev.Planned)).forecast
+    next(event for event in going if isinstance(event, ev.StepDone))
+    going.close()
+    monkeypatch.setattr(stage, "rehearse", lambda *_: pytest.fail("it was rehearsed already"))
+    assert only(list(run(made("decoder", "json"), home)), ev.Planned).forecast == first
+
+
+def test_answers_are_watched_for_a_few_tokens():
+    watch = benchmark_run._Watch()
+    answers = [watch.over(None) for _ in range(2)]
+    for number in range(benchmark_run._TOKENS):
+        assert answers[0].allowed() is None and answers[0].settled() is None
+        answers[0].take(number)
+    assert answers[0].settled() == ()
+    answers[1].allowed()
+    assert len(watch.moments) == benchmark_run._TOKENS
+    assert watch.lengths == [benchmark_run._TOKENS, 1]
+
+
+def test_how_often_a_checkpoint_is_written():
+    # 80 steps: every tenth is a safe point, and the ends of 4 epochs are among them.
+    assert keepings(4, 80, 60.0) == (8, 1)
+    # The ends of 3 epochs are not: 27, 54 and 81 beside 11, 22 … 77.
+    assert keepings(3, 81, 60.0) == (10, 1)
+    # With two minutes between them the clock asks for two more each time; the latest is not the safe one.
+    assert keepings(4, 80, 8 * 120.0) == (24, 2)

@@ -1,0 +1,434 @@
+"""A search from begin to end on tiny bases: what it chooses, what it leaves, and how it keeps to its time."""
+
+import math
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from azubi.cli.recipe_file import recipe_from
+from azubi.data import readers
+from azubi.data.contract import infer
+from azubi.data.splits import splitting
+from azubi.engine.base import hardware
+from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.filling import Filled
+from azubi.engine.training import loop
+from azubi.errors import DiskFull, SettingError, TrainingError
+from azubi.events import events as ev
+from azubi.pipeline.run import resume, run
+from azubi.registry.history import history
+from azubi.search import search as searching
+from azubi.search import trial_runner as bench
+from azubi.search.search import SearchTask, search
+from azubi.search.time_budget import TimeBudget
+from azubi.search.trial_weights import TrialWeights
+from azubi.settings import Recipe, SplitSettings
+from azubi.storage import files
+from tests import tiny
+
+
+@pytest.fixture(autouse=True)
+def few_trials(monkeypatch):
+    monkeypatch.setattr(searching, "_MOST", 7)
+
+
+@pytest.fixture
+def recipe(bases, tmp_path):
+    def make(task="labels", base="encoder", **settings):
+        rows = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}[task]()
+        named = ",".join(str(getattr(bases, one)) for one in base.split("+"))
+        told = {
+            "name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", rows), "base": named,
+            "task": task, "epochs": 2, "dtype": "float32", "threads": 1, "budget": "1h",
+        }  # fmt: skip
+        return Recipe(**told | settings)
+
+    return make
+
+
+def events_of(events, kind):
+    return [event for event in events if isinstance(event, kind)]
+
+
+def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=None):
+    """The events of a search without the run around it, and what it found. Time stands still."""
+    examples = readers.read(recipe.data, "prompt", "answer").examples
+    split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
+    contract = infer([one.answer for one in examples], recipe.task)
+    machine = machine or hardware.probe(recipe.dtype, recipe.threads)
+    quest = SearchTask(recipe, contract, split, None, machine, home)
+    folder, events = home / "run", []
+    folder.mkdir(parents=True, exist_ok=True)
+    with closing(ActivationCache(home, "of the test")) as cache:
+        going = search(quest, TimeBudget(deadline, clock), cache, folder, earlier)
+        while True:
+            try:
+                events.append(next(going))
+            except StopIteration as end:
+                return events, end.value
+
+
+def comparable(trials):
+    curves = [[epoch.model_dump(exclude={"seconds"}) for epoch in one.curve] for one in trials]
+    return [one.model_dump(exclude={"cost", "seconds", "curve"}) for one in trials], curves
+
+
+@pytest.mark.parametrize(("base", "task"), [("encoder", "labels"), ("decoder", "json"), ("decoder", "text")])
+def test_the_recipe_that_is_left_repeats_the_winner_without_a_search(base, task, recipe, home, tmp_path):
+    events = list(run(recipe(task, base), home))
+    (ended,) = events_of(events, ev.SearchEnded)
+    trials = {event.trial.number: event.trial for event in events_of(events, ev.TrialDone)}
+    chosen = trials[ended.chosen]
+    (ready,) = events_of(events, ev.BaseReady)
+    assert (ready.tail_layers, ready.rank) == (chosen.tail_layers, chosen.rank)
+    best = [event for event in events_of(events, ev.EpochDone) if event.best][-1]
+    told = math.exp(-best.validation_loss) if task == "text" else best.validation_accuracy
+    assert told == chosen.score and chosen.trained == len(events_of(events, ev.EpochDone))
+    assert all(0 < one.error < 0.5 for one in trials.values() if one.state == "done")
+    (packaged,) = events_of(events, ev.Packaged)
+    left = yaml.safe_load((Path(packaged.folder) / "recipe.yaml").read_text())
+    assert left["budget"] is None and left["learning_rate"] == chosen.learning_rate
+    assert "How the settings were found" in Path(packaged.report).read_text(encoding="utf-8")
+    again = list(run(recipe_from(Path(packaged.folder) / "recipe.yaml", {}), tmp_path / "other"))
+    assert not events_of(again, ev.SearchPlanned)
+    (repeated,) = events_of(again, ev.Packaged)
+    weights = [files.sha256(Path(one.folder) / "tail.safetensors") for one in (packaged, repeated)]
+    assert weights[0] == weights[1]
+
+
+def test_the_same_seed_tries_and_chooses_the_same(recipe, home, tmp_path):
+    (_, one), (_, two) = (searched(recipe(), folder) for folder in (home, tmp_path / "other"))
+    assert comparable(one.trials) == comparable(two.trials)
+    assert one.recipe == two.recipe
+    _, other = searched(recipe(seed=1), home)
+    assert comparable(one.trials) != comparable(other.trials)
+
+
+def test_all_depths_come_from_one_trunk_pass(recipe, home, monkeypatch):
+    passes = []
+    fill = bench.TrialRunner.fill
+
+    def counted(self, *given):
+        *_, last = done = list(fill(self, *given))
+        passes.append((last.total, last.reused))
+        return iter(done)
+
+    monkeypatch.setattr(bench.TrialRunner, "fill", counted)
+    events = list(run(recipe(), home))
+    trials = [event.trial for event in events_of(events, ev.TrialDone)]
+    assert {0, 2, 3} <= {one.tail_layers for one in trials}
+    assert len(passes) == 1 and passes[0][1] == 0
+    for done in events_of(events, ev.TrunkDone):
+        assert done.computed == 0  # the run itself finds everything there
+    assert not events_of(events, ev.StepDone)  # nor is the winner trained again
+    assert trials[0].work > trials[1].work > 0  # the first ran the trunk
+    assert history(events).work == pytest.approx(sum(one.work for one in trials))
+
+
+def test_what_is_given_is_not_searched(recipe, home):
+    _, found = searched(recipe(tail_layers=1, learning_rate=3e-3), home)
+    assert {(one.tail_layers, one.learning_rate, one.epochs) for one in found.trials} == {(1, 3e-3, 2)}
+    assert {one.rank for one in found.trials} == {0, 4, 16}
+    events, found = searched(recipe(tail_layers=1, learning_rate=3e-3, rank=4), home)
+    assert [event.text for event in events] == ["There is nothing to search, since every setting is given."]
+    assert (found.trials, found.recipe.rank, found.recipe.budget) == ((), 4, None)
+
+
+def test_primes_with_and_without_examples_are_tried(recipe, home, monkeypatch):
+    monkeypatch.setattr(searching, "_MOST", 10)
+    events, found = searched(recipe("json", "decoder"), home)
+    assert {one.prime for one in found.trials} == {"plain", "with examples"}
+    ((texts),) = events[0].primes.values()
+    assert texts["with examples"].startswith(texts["plain"]) and "Answer: {" in texts["with examples"]
+    assert found.recipe.prime == texts[found.choice.chosen.prime]
+    _, found = searched(recipe("json", "decoder", prime="Do it."), home)
+    assert {one.prime for one in found.trials} == {"plain"} and found.recipe.prime == "Do it."
+
+
+def test_several_bases_are_tried_and_what_does_not_fit_is_told(recipe, home):
+    events, found = searched(recipe("labels", "encoder+decoder"), home)
+    assert len({one.base for one in found.trials}) == 2
+    events, found = searched(recipe("json", "decoder+encoder"), home)
+    assert len({one.base for one in found.trials}) == 1
+    assert "can only choose among labels" in events[0].left_out[0]
+    with pytest.raises(SettingError, match="can only choose among labels"):
+        searched(recipe("json", "encoder+decoder"), home)
+
+
+def test_a_budget_too_small_for_a_search_takes_the_defaults_and_says_so(recipe, home):
+    plain = list(run(recipe(budget=None), home))
+    events = list(run(recipe(budget="1s"), home))
+    assert "too small for a search" in events_of(events, ev.Notice)[0].text
+    assert not events_of(events, ev.TrialDone)
+    assert events_of(events, ev.BaseReady)[0].tail_layers == events_of(plain, ev.BaseReady)[0].tail_layers
+    assert events_of(events, ev.EpochDone)[0].loss == events_of(plain, ev.EpochDone)[0].loss
+
+
+def test_the_last_training_too_ends_in_time_at_an_epoch(recipe, home):
+    """What comes after training alone takes longer than this budget, so no second epoch begins."""
+    events = list(run(recipe(budget="1s"), home))
+    assert len(events_of(events, ev.EpochDone)) == 1
+    assert events_of(events, ev.TrainingEnded)[0].reason == "the time is used up"
+    assert "allowed no more of the 2 epochs" in events_of(events, ev.Notice)[-1].text
+    (packaged,) = events_of(events, ev.Packaged)
+    assert yaml.safe_load((Path(packaged.folder) / "recipe.yaml").read_text())["epochs"] == 2
+
+
+def test_no_search_goes_on_from_a_specialist(recipe, home):
+    with pytest.raises(SettingError, match="cannot go on from claims@1"):
+        list(run(recipe(**{"from": "claims@1"}), home))
+    assert not list(home.glob("runs/*/*"))
+
+
+def test_it_ends_in_time_for_what_comes_after(recipe, home, monkeypatch):
+    """Time goes by with every look at the clock: a trial takes some seconds, far more than was planned."""
+    monkeypatch.setattr(searching, "_MOST", 1000)
+    now = [0.0]
+
+    def clock():
+        now[0] += 0.2
+        return now[0]
+
+    events, found = searched(recipe(), home, 100.0, clock)
+    (ended,) = events_of(events, ev.SearchEnded)
+    assert ended.reason == "the time is used up"
+    assert 60 < now[0] < 95  # some seconds are kept for packaging
+    assert any(one.state == "no time" for one in found.trials)
+    assert found.choice is not None
+
+
+def test_a_trial_that_takes_far_too_long_is_stopped(recipe, home):
+    now = [0.0]
+
+    def clock():
+        now[0] += 1.0
+        return now[0]
+
+    events, found = searched(recipe(epochs=50), home, 60.0, clock)
+    assert now[0] < 70  # a second per look, and a few more looks
+    trials = [one.state for one in found.trials]
+    assert trials[0] == "out of time" and found.choice is None
+    assert "measured defaults" in events[-1].text
+    assert (found.recipe.tail_layers, found.recipe.budget) == (2, None)
+
+
+def test_a_trial_that_does_not_learn_is_no_end(recipe, home, monkeypatch):
+    train = loop.train
+
+    def fragile(tail, lessons, validation, read, plan, **given):
+        if plan.learning_rate == 1e-4:
+            raise TrainingError("The loss became nan.", "")
+        yield from train(tail, lessons, validation, read, plan, **given)
+
+    monkeypatch.setattr(loop, "train", fragile)
+    _, found = searched(recipe(), home)
+    assert found.trials[0].state == "failed" and found.trials[0].score is None
+    assert found.choice.chosen.state == "done"
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("how", ["closed", "interrupted"])
+def test_it_stops_cleanly_in_the_middle_of_a_trial(how, recipe, home, monkeypatch):
+    events = run(recipe(), home)
+    for event in events:
+        if isinstance(event, ev.TrialDone) and event.trial.number == 2:
+            break
+    if how == "closed":
+        events.close()
+    else:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(loop, "measure", interrupt)
+            list(events)
+    assert not list(home.glob("specialists/*/*"))
+    (log,) = home.glob("runs/*/events.jsonl")
+    told = [ev.parse(line) for line in log.read_text().splitlines()]
+    assert [event.trial.number for event in told if isinstance(event, ev.TrialDone)] == [1, 2]
+
+
+def until(events, number):
+    """Hear a run until a trial is done, and close it."""
+    heard = []
+    for event in events:
+        heard.append(event)
+        if isinstance(event, ev.TrialDone) and event.trial.number == number:
+            break
+    events.close()
+    return heard
+
+
+def shelves(home):
+    return sorted(path.name for path in home.glob("runs/*/trial-*"))
+
+
+@pytest.mark.parametrize("stopped", [1, 4, 7])
+def test_a_search_that_was_stopped_goes_on_behind_its_last_trial(stopped, recipe, home, tmp_path):
+    whole = list(run(recipe(), tmp_path / "other"))
+    until(run(recipe(), home), stopped)
+    assert shelves(home)  # weights of what may yet be chosen
+    rest = list(resume(home))
+    (planned,) = events_of(rest, ev.SearchPlanned)
+    assert [one.number for one in planned.earlier] == list(range(1, stopped + 1))
+    assert [event.trial.number for event in events_of(rest, ev.TrialDone)] == list(range(stopped + 1, 8))
+    trials = [*planned.earlier, *(event.trial for event in events_of(rest, ev.TrialDone))]
+    assert comparable(trials) == comparable([event.trial for event in events_of(whole, ev.TrialDone)])
+    assert made(rest) == made(whole)
+    assert not shelves(home)
+
+
+def made(events):
+    (packaged,) = events_of(events, ev.Packaged)
+    return files.sha256(Path(packaged.folder) / "tail.safetensors")
+
+
+def test_a_search_that_had_ended_is_not_made_again(recipe, home, tmp_path, monkeypatch):
+    events, heard = run(recipe(), home), []
+    for event in events:
+        heard.append(event)
+        if isinstance(event, ev.BaseReady):
+            break
+    events.close()
+    (ended,) = events_of(heard, ev.SearchEnded)
+    assert shelves(home) == [f"trial-{ended.chosen}.safetensors"]
+    monkeypatch.setattr(loop, "train", None)  # nothing at all is trained
+    rest = list(resume(home))
+    assert events_of(rest, ev.SearchEnded)[0].chosen == ended.chosen and not events_of(rest, ev.TrialDone)
+    assert events_of(rest, ev.RunEnded)
+
+
+@pytest.mark.parametrize("harm", ["damaged", "gone"])
+def test_weights_that_were_lost_are_trained_again_to_the_same(harm, recipe, home, tmp_path):
+    whole = list(run(recipe(), tmp_path / "other"))
+    until(run(recipe(), home), 7)
+    for path in home.glob("runs/*/trial-*"):
+        path.write_bytes(path.read_bytes()[:-9]) if harm == "damaged" else path.unlink()
+    rest = list(resume(home))
+    assert events_of(rest, ev.StepDone) and not events_of(whole, ev.StepDone)
+    assert made(rest) == made(whole)
+
+
+def test_a_full_disk_costs_only_the_winners_weights(recipe, home, tmp_path, monkeypatch):
+    whole = list(run(recipe(), tmp_path / "other"))
+
+    def full(self, number, state):
+        raise DiskFull("The disk is full.", "")
+
+    monkeypatch.setattr(TrialWeights, "put", full)
+    events = list(run(recipe(), home))
+    assert events_of(events, ev.StepDone) and made(events) == made(whole)
+
+
+def test_a_trial_whose_loss_explodes_has_failed(recipe, home, monkeypatch):
+    train = loop.train
+
+    def shaky(tail, lessons, validation, read, plan, **given):
+        if plan.learning_rate == 1e-4:
+            yield loop.RolledBack(1, 3, math.nan, 0, 5e-5)
+        yield from train(tail, lessons, validation, read, plan, **given)
+
+    monkeypatch.setattr(loop, "train", shaky)
+    _, found = searched(recipe(), home)
+    assert found.trials[0].state == "failed" and found.choice.chosen.state == "done"
+
+
+class Pretence:
+    """A machine on which work takes as long as was planned, times a factor that may change."""
+
+    def __init__(self, monkeypatch, slowness):
+        self.now, self.slowness = 0.0, slowness
+        monkeypatch.setattr(bench.TrialRunner, "train", lambda *given: self.train(*given))
+        monkeypatch.setattr(bench.TrialRunner, "fill", lambda *given: self.fill(*given))
+        monkeypatch.setattr(bench.TrialRunner, "trained", lambda bench: {"weight": torch.zeros(1)})
+
+    def clock(self):
+        return self.now
+
+    def spend(self, planned):
+        self.now += planned * self.slowness(self.now)
+
+    def load(self, bench, prime, count):
+        return bench.load(prime, SPEED, count)
+
+    def train(self, bench, setting, cache, count):
+        load, steps = self.load(bench, setting.prime, count), 5 * setting.epochs
+        for epoch in range(1, setting.epochs + 1):
+            for step in range(1, 6):
+                self.spend(load.teaching(setting.tail_layers, setting.rank, bench.recipe.batch) / 5)
+                yield loop.Step(5 * (epoch - 1) + step, steps, epoch, 1.0, 1e-3, 9, 9, 0.0)
+            self.spend(load.checking(setting.tail_layers, bench.recipe.batch))
+            # The dearest setting is the best by far, so that little room is left for mistakes.
+            right = epoch / 20 * (1 + setting.tail_layers) / (4 if setting.rank == 0 else 5)
+            yield loop.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
+        yield loop.Ended("all epochs done", setting.epochs, 0.0)
+
+    def fill(self, bench, cache, prime, count, depths):
+        planned = self.load(bench, prime, count).trunk(min(depths))
+        for done in range(10):
+            self.spend(planned / 10)
+            yield Filled(done + 1, 10, 0, 0, 0)
+
+    def finish(self, bench, found, deadline):
+        """What the run itself then does; it trains on only while there is time."""
+        chosen, total = found.choice.chosen, len(bench._split.train)
+        load, batch = self.load(bench, chosen.prime, total), bench.recipe.batch
+        if found.weights is None:
+            self.spend(load.trunk(chosen.tail_layers))
+            for _ in range(chosen.epochs):
+                began = self.now
+                self.spend(load.teaching(chosen.tail_layers, chosen.rank, batch))
+                self.spend(load.checking(chosen.tail_layers, batch))
+                if 2 * self.now - began + found.after > deadline:
+                    break
+        self.spend(2 * load.answered(len(bench._split.test)) + 6)
+
+
+SPEED = 1e7
+"""Of a very slow machine, on which tiny bases take as long as others elsewhere."""
+
+
+@pytest.mark.parametrize("share", [1.0, 0.4])
+@pytest.mark.parametrize(
+    "slowness",
+    [
+        pytest.param(lambda now: 1.0, id="as planned"),
+        pytest.param(lambda now: 0.4, id="faster"),
+        pytest.param(lambda now: 1.8, id="slower throughout"),
+        pytest.param(lambda now: 1.0 if now < 600 else 3.0, id="busy from half time"),
+        pytest.param(lambda now: 2.5 if now % 100 < 30 else 1.0, id="busy now and then"),
+    ],
+)
+def test_search_and_training_end_with_the_budget_on_a_busy_machine(
+    slowness, share, recipe, home, monkeypatch
+):
+    monkeypatch.setattr(searching, "_MOST", 1000)
+    monkeypatch.setattr(searching, "_FEW", 5)
+    monkeypatch.setattr(searching, "_ROOM", 8 if share == 1.0 else 40)
+    machine = hardware.Machine(torch.float32, 1, SPEED / 1e9)
+    pretence = Pretence(monkeypatch, slowness)
+    opened = []
+    make = bench.TrialRunner.__init__
+    monkeypatch.setattr(
+        bench.TrialRunner, "__init__", lambda one, *given: (opened.append(one), make(one, *given))[0]
+    )
+    events, found = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
+    assert sum(one.state == "done" for one in found.trials) >= 2
+    assert (found.weights is not None) == (
+        events_of(events, ev.SearchPlanned)[0].lessons == len(opened[0]._split.train)
+    )
+    pretence.finish(opened[0], found, 1200)
+    assert 0.5 * 1200 < pretence.now < 1200
+
+
+def test_trials_with_a_share_of_the_lessons_where_time_is_short(recipe, home, monkeypatch):
+    whole = searched(recipe(), home)[0][0].lessons
+    monkeypatch.setattr(searching, "_FEW", 5)
+    monkeypatch.setattr(searching, "_ROOM", 1e9)
+    events, found = searched(recipe(), home)
+    (planned,) = events_of(events, ev.SearchPlanned)
+    assert planned.lessons == round(0.2 * whole) >= 5
+    assert found.choice is not None
