@@ -5,6 +5,7 @@
 Everything goes through `azubi.pipeline.run.run`; times come from its events. Two things are put in its way:
 the split, so that every seed sees the same one, and a counter of the answer tokens whose gradient was
 computed.
+"""
 
 import contextlib
 import time
