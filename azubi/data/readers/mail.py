@@ -13,7 +13,7 @@ from typing import cast
 Decode = Callable[[bytes, str], str]
 LeaveOut = Callable[[str], None]
 
-_HEADERS = ("From", "To", "Date", "CheckInput")
+_HEADERS = ("From", "To", "Date", "Subject")
 _DEEPEST = 10
 """Mails within mails."""
 _MOST = 200

@@ -49,7 +49,7 @@ def pdf(text):
 
 def mail(html=False):
     message = EmailMessage()
-    message["CheckInput"], message["From"] = "Sturmschäden", "anna@example.com"
+    message["Subject"], message["From"] = "Sturmschäden", "anna@example.com"
     message.set_content("Das Dach ist beschädigt.")
     if html:
         message.set_content("<p>Das <b>Dach</b> ist beschädigt.</p>", subtype="html")

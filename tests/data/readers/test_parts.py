@@ -198,7 +198,7 @@ def test_what_the_fields_of_a_page_hold(document):
 def forwarded(inner, depth=1):
     for number in range(depth):
         message = EmailMessage()
-        message["CheckInput"] = f"Fwd {number}"
+        message["Subject"] = f"Fwd {number}"
         message.set_content(f"See attachment {number}.")
         message.add_attachment(inner)
         inner = message
@@ -207,7 +207,7 @@ def forwarded(inner, depth=1):
 
 def simple(text, html=None):
     message = EmailMessage()
-    message["CheckInput"], message["From"] = "Sturm", "anna@example.com"
+    message["Subject"], message["From"] = "Sturm", "anna@example.com"
     message.set_content(text)
     if html:
         message.add_alternative(html, subtype="html")
