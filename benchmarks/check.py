@@ -164,7 +164,7 @@ def rival(file: Path) -> None:
 def azubi(file: Path) -> None:
     """The whole check, with its page."""
     begun = time.perf_counter()
-    from azubi.data import check
+    from azubi.data.checks.check import check
 
     with tempfile.TemporaryDirectory(prefix="azubi-bench-") as folder:
         done = check(file, "text", "label", folder=folder)

@@ -16,7 +16,7 @@ from pathlib import Path
 import polars
 
 from azubi.cli.session import default_home
-from azubi.data.checks.label_errors import spelling_features, suspects
+from azubi.data.checks.label_errors import find_label_errors, spelling_features
 
 SHARE = 0.05
 
@@ -53,7 +53,7 @@ def main() -> None:
     for seed in range(given.seeds):
         changed, places = swapped(labels, seed)
         begun = time.monotonic()
-        found = suspects(texts, changed, lambda _: matrix)
+        found = find_label_errors(texts, changed, lambda _: matrix)
         first = found[: len(places)]
         results.append(
             {

@@ -17,7 +17,7 @@ from azubi.errors import SettingError
 from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
-    from azubi.data.readers import Asked
+    from azubi.data.readers.row import Asked
     from azubi.engine.inference.answering import Answer
 
 Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to ask.")]
@@ -114,7 +114,7 @@ def _rows(session: Session, name: str, file: Path | None, settings: dict[str, An
     with importing():
         from azubi.pipeline.ask import source
     from azubi.cli.answered import AnswerTable
-    from azubi.data.readers import read_asked
+    from azubi.data.readers.reading import read_asked
     from azubi.registry.store import Store
 
     table = AnswerTable(out, file) if out is not None else None

@@ -10,9 +10,8 @@ from rich.text import Text
 from azubi.cli.formatting import clean
 from azubi.cli.tables import facts
 from azubi.data.checks.check import Check
-from azubi.data.checks.formatting import where
-from azubi.data.checks.summary import MARKS, amounts, grouped, verdict
-from azubi.data.finding import Finding
+from azubi.data.checks.page import MARKS, amounts, grouped, verdict
+from azubi.data.finding import Finding, where
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 _WIDEST = 110

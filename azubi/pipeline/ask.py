@@ -20,8 +20,9 @@ from azubi.data.pii import policy
 from azubi.data.pii.key_store import KeyFile
 from azubi.data.pii.policy import Questions
 from azubi.data.pii.pseudonyms import KEY
-from azubi.data.readers import Asked, Source
-from azubi.data.readers.reading import source as source_of
+from azubi.data.readers.reading import source_from_settings as source_of
+from azubi.data.readers.row import Asked
+from azubi.data.readers.source import Source
 from azubi.engine import halves
 from azubi.engine.base import device
 from azubi.engine.base.hardware import has_bfloat16, use_threads

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azubi.data import instruction
-from azubi.data.checks.check import CHECKS, Check, Checker, check_recipe
+from azubi.data.checks.check import CHECKS, Check, CheckFunction, check_recipe
 from azubi.data.checks.check_input import Tokens
 from azubi.data.checks.label_errors import Features, spelling_features
 from azubi.data.contract import Task
@@ -36,7 +36,7 @@ def inspect(
     home: Path,
     *,
     folder: Path | None = None,
-    checks: Sequence[Checker] = CHECKS,
+    checks: Sequence[CheckFunction] = CHECKS,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.

@@ -25,7 +25,8 @@ from azubi.data.datasets.test_access_log import Look, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.example import Example
 from azubi.data.pii.scanner import Scanner
-from azubi.data.readers import Source, read_asked, read_source
+from azubi.data.readers.reading import read_asked, read_source
+from azubi.data.readers.source import Source
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import device, hardware, memory
 from azubi.engine.cache import ActivationCache

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
-from azubi.data.readers import STDIN
+from azubi.data.readers.opening import STDIN
 from azubi.engine.base import memory
 from azubi.engine.training import checkpoint
 from azubi.errors import (

@@ -9,7 +9,7 @@ from rich.console import Console
 from azubi import data
 from azubi.cli.findings import show
 from azubi.cli.recipe_file import recipe_from
-from azubi.data.readers import Source
+from azubi.data.readers.source import Source
 from azubi.settings import LimitSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "data.md"

@@ -20,7 +20,8 @@ from stdnum.de import idnr
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import schema
 from azubi.data.contract import infer
-from azubi.data.readers import Source, read_source
+from azubi.data.readers.reading import read_source
+from azubi.data.readers.source import Source
 from azubi.data.rules import derivation, proposing
 
 PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}

@@ -18,9 +18,9 @@ import pyarrow
 from pyarrow import parquet
 
 from azubi.data.example import Example
-from azubi.data.readers import stream
 from azubi.data.readers.content import KINDS
-from azubi.data.readers.extract import extracted
+from azubi.data.readers.reading import stream
+from azubi.data.readers.sandbox import extract
 from azubi.errors import AzubiError
 from azubi.settings import LimitSettings
 
@@ -44,15 +44,15 @@ def feed(name: str, data: bytes) -> None:
                 text.encode()
 
 
-def extract(suffix: str, data: bytes) -> None:
+def feed_document(suffix: str, data: bytes) -> None:
     """Get the text out of `data` as a document of that kind."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"a{suffix}")
         path.write_bytes(data)
         limits = LimitSettings.model_validate({**LIMITS, "pages": 20})
-        answer = extracted({"path": str(path), "encoding": None, "guess": True}, limits)
+        answer = extract({"path": str(path), "encoding": None, "guess": True}, limits)
         if "undeclared" in answer:
-            answer = extracted({"path": str(path), "encoding": "cp1252", "guess": True}, limits)
+            answer = extract({"path": str(path), "encoding": "cp1252", "guess": True}, limits)
         assert set(answer) in ({"fault"}, {"text", "unread", "read_as"})
 
 
@@ -126,11 +126,11 @@ READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     ),
     "parquet": (partial(feed, "a.parquet"), lambda: [_parquet()]),
     "workbook": (partial(feed, "a.xlsx"), lambda: [_workbook(), _small_zip()]),
-    "txt": (partial(extract, ".txt"), lambda: [b"a text", "größe".encode("cp1252")]),
-    "html": (partial(extract, ".html"), lambda: [_HTML, _FIELDS]),
-    "eml": (partial(extract, ".eml"), lambda: [_EML, _FORWARDED]),
-    "pdf": (partial(extract, ".pdf"), lambda: [_PDF, _FORM]),
-    "docx": (partial(extract, ".docx"), lambda: [_docx()]),
+    "txt": (partial(feed_document, ".txt"), lambda: [b"a text", "größe".encode("cp1252")]),
+    "html": (partial(feed_document, ".html"), lambda: [_HTML, _FIELDS]),
+    "eml": (partial(feed_document, ".eml"), lambda: [_EML, _FORWARDED]),
+    "pdf": (partial(feed_document, ".pdf"), lambda: [_PDF, _FORM]),
+    "docx": (partial(feed_document, ".docx"), lambda: [_docx()]),
 }
 """By name: what reads, and what it reads to begin with."""
 

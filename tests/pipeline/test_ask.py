@@ -10,7 +10,7 @@ import torch
 
 from azubi.cli import main
 from azubi.data.example import Example, Turn
-from azubi.data.readers import read_asked
+from azubi.data.readers.reading import read_asked
 from azubi.engine.inference import answering, scope
 from azubi.errors import BaseModelError, CorruptFile
 from azubi.pipeline import ask, run

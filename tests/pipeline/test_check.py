@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from azubi.cli.recipe_file import recipe_from
-from azubi.data import check
-from azubi.data.checks.split_sizes import small_sides
+from azubi.data.checks.check import check
+from azubi.data.checks.split import small_splits
 from azubi.engine.base import catalog
 from azubi.engine.base.opening import open_base
 from azubi.errors import BaseModelError
@@ -95,7 +95,7 @@ def test_the_split_that_is_shown_is_the_one_of_the_run(way, tmp_path, home):
         wanted = recipe(claims(tmp_path / "claims.csv", count, footer), **more, seed=seed % 2)
         sitting = RunContext(home, unwritten("claims", tmp_path), 0.0)
         data = done(prepare(sitting, wanted, {}))
-        assert inspection.inspect(wanted, home, checks=[small_sides]).split == data.counts
+        assert inspection.inspect(wanted, home, checks=[small_splits]).split == data.counts
         keep(data, home)
 
 

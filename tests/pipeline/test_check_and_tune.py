@@ -7,8 +7,8 @@ import time
 import pytest
 
 from azubi.data.checks.check import check_recipe
-from azubi.data.checks.rejected import rejected_rows
-from azubi.data.checks.split_sizes import small_sides
+from azubi.data.checks.reading import rejected_rows
+from azubi.data.checks.split import small_splits
 from azubi.errors import DataError
 from azubi.pipeline.stages import data as stage
 from azubi.pipeline.stages.run_context import RunContext
@@ -47,7 +47,7 @@ def returned(stages):
 
 def checked(recipe, folder):
     """What a check says: the task and the sizes of the split, if a run can be, and the rejected rows."""
-    found = check_recipe(recipe, folder=folder, checks=(rejected_rows, small_sides))
+    found = check_recipe(recipe, folder=folder, checks=(rejected_rows, small_splits))
     fit = not any(one.level == "error" for one in found.findings)
     return ((found.task, found.split) if fit else None), left_out(folder)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from azubi.data.readers import STDIN
+from azubi.data.readers.opening import STDIN
 from azubi.errors import DataError
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.sources import read, read_passing

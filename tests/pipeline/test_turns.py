@@ -6,8 +6,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from azubi.data import read
 from azubi.data.contract import Contract
+from azubi.data.readers.reading import read
 from azubi.engine import halves
 from azubi.engine.base.opening import open_base
 from azubi.engine.model.batch import collate

@@ -16,33 +16,41 @@ from pydantic import BaseModel, ConfigDict
 
 from azubi.data import schema as schemas
 from azubi.data.checks.check_input import CheckInput, Refusals, Tokens
-from azubi.data.checks.contradictions import contradictions, near_contradictions
-from azubi.data.checks.duplicates import near_duplicates, repeated_examples
-from azubi.data.checks.ingest import Ingest
-from azubi.data.checks.label_errors import Features, check_suspects, spelling_features
-from azubi.data.checks.labels import label_counts, label_imbalance, label_variants, rare_labels
-from azubi.data.checks.languages import languages
-from azubi.data.checks.leaks import (
+from azubi.data.checks.duplicates import (
+    contradictions,
+    near_contradictions,
+    near_duplicates,
+    repeated_examples,
+)
+from azubi.data.checks.ingest import Ingest, TempDataset
+from azubi.data.checks.label_errors import Features, label_error_findings, spelling_features
+from azubi.data.checks.labels import (
+    label_counts,
+    label_imbalance,
+    label_variants,
+    rare_labels,
+    several_labels,
+)
+from azubi.data.checks.reading import rejected_rows
+from azubi.data.checks.records import schema_and_rules
+from azubi.data.checks.split import (
+    answers_in_prompt,
     backward_time,
-    given_away_answers,
-    given_away_codes,
+    codes_in_prompt,
     leaked_groups,
     leaked_prompts,
+    small_splits,
 )
-from azubi.data.checks.lengths import lengths
-from azubi.data.checks.mojibake import mojibake
-from azubi.data.checks.records import schema_and_rules
-from azubi.data.checks.rejected import rejected_rows
-from azubi.data.checks.several_labels import several_labels
-from azubi.data.checks.split_sizes import small_sides
-from azubi.data.checks.temp_dataset import TempDataset
+from azubi.data.checks.texts import languages, lengths, mojibake
 from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.pii import policy
-from azubi.data.readers import Rejected, Source, no_record, read_source, without
 from azubi.data.readers.documents import unread_parts
-from azubi.data.readers.reading import source as source_of
+from azubi.data.readers.reading import read_source, reject_faulty, reject_non_record
+from azubi.data.readers.reading import source_from_settings as source_of
+from azubi.data.readers.row import Rejected
+from azubi.data.readers.source import Source
 from azubi.data.readers.styles import Undecided
 from azubi.data.splits.split_name import SIDES, Part
 from azubi.data.splits.splitting import Split, parted
@@ -50,8 +58,8 @@ from azubi.errors import DataError, UsageError
 from azubi.settings import Recipe
 from azubi.storage import files
 
-Checker = Callable[[CheckInput], Iterator[Finding]]
-Parter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
+CheckFunction = Callable[[CheckInput], Iterator[Finding]]
+Splitter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
 _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
 
@@ -59,7 +67,7 @@ _ANY_KEY = bytes(32)
 def likely_wrong_answers(subject: CheckInput) -> Iterator[Finding]:
     """Labels, and fields of records, that a simple classifier is sure are others."""
     if subject.kind != "text":
-        yield from check_suspects(subject.data, subject.features)
+        yield from label_error_findings(subject.data, subject.features)
 
 
 def personal_data(subject: CheckInput) -> Iterator[Finding]:
@@ -70,16 +78,16 @@ def personal_data(subject: CheckInput) -> Iterator[Finding]:
     yield from findings(subject.data, subject.patterns, subject.names)
 
 
-CHECKS: tuple[Checker, ...] = (
+CHECKS: tuple[CheckFunction, ...] = (
     rejected_rows,
-    small_sides,
+    small_splits,
     contradictions,
     near_contradictions,
     leaked_prompts,
     leaked_groups,
     backward_time,
-    given_away_answers,
-    given_away_codes,
+    answers_in_prompt,
+    codes_in_prompt,
     label_variants,
     several_labels,
     rare_labels,
@@ -139,7 +147,7 @@ class Check(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Input:
+class CheckedSource:
     """A source as it is checked: its name, what it yields, and what its reader has to say afterwards."""
 
     name: str
@@ -153,15 +161,15 @@ class Input:
 
 
 def examine(
-    data: Input,
-    test: Input | None = None,
+    data: CheckedSource,
+    test: CheckedSource | None = None,
     *,
     recipe: Recipe | None = None,
     folder: Path | None = None,
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
     features: Features = spelling_features,
-    checks: Sequence[Checker] = CHECKS,
-    split: Parter | None = None,
+    checks: Sequence[CheckFunction] = CHECKS,
+    split: Splitter | None = None,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
@@ -174,11 +182,11 @@ def examine(
     """
     begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
     with Ingest(folder) as intake:
-        subject, found = _taken(intake, data, test, recipe, tokens_for, features, split, hear)
+        subject, found = _ingest(intake, data, test, recipe, tokens_for, features, split, hear)
     seconds["reading"] = time.monotonic() - begun
-    found += _found(subject, checks, seconds, hear)
+    found += _run_checks(subject, checks, seconds, hear)
     if recipe.personal_data in ("mask", "pseudonym"):
-        found = list(_discreet(found, recipe))
+        found = list(_masked(found, recipe))
     check = Check(
         source=data.name,
         test_source=test.name if test else None,
@@ -199,21 +207,21 @@ def examine(
     return check
 
 
-def _taken(
+def _ingest(
     intake: Ingest,
-    data: Input,
-    test: Input | None,
+    data: CheckedSource,
+    test: CheckedSource | None,
     recipe: Recipe,
     tokens_for: Callable[[Task], Tokens | None],
     features: Features,
-    split: Parter | None,
+    split: Splitter | None,
     hear: Callable[[str], None],
 ) -> tuple[CheckInput, list[Finding]]:
     """Read data and test, and say what the answers are, as a run does; with what there is to say of that."""
     inference, most = TaskInference(), recipe.limits.rejected
 
-    def take(source: Input, seen: Callable[[Example], None]) -> tuple[TempDataset, Refusals]:
-        return intake.take(source.rows, source.name, most, partial(_tell_reading, hear, source.name), seen)
+    def take(source: CheckedSource, seen: Callable[[Example], None]) -> tuple[TempDataset, Refusals]:
+        return intake.take(source.rows, source.name, most, partial(_report_reading, hear, source.name), seen)
 
     spool, refusals = take(data, lambda one: inference.add(one.answer, one.line))
     tested, refused = take(test, lambda _: None) if test is not None else (None, Refusals())
@@ -278,7 +286,7 @@ def check(
     named = source if isinstance(source, Path | str) else "-"
     recipe = source_of(named, prompt, answer, test_data=test_data, **settings).recipe
     if not isinstance(source, Path | str):
-        given = Input("the examples", source)
+        given = CheckedSource("the examples", source)
         return examine(given, recipe=recipe, folder=place, tokens_for=lambda _: tokens)
     return check_recipe(recipe, folder=place, tokens_for=lambda _: tokens)
 
@@ -289,8 +297,8 @@ def check_recipe(
     folder: Path | None = None,
     tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
     features: Features = spelling_features,
-    checks: Sequence[Checker] = CHECKS,
-    split: Parter | None = None,
+    checks: Sequence[CheckFunction] = CHECKS,
+    split: Splitter | None = None,
     hear: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data that a recipe names, as the recipe reads and splits them; see `check`."""
@@ -309,7 +317,7 @@ def check_recipe(
     )
 
 
-def _input(source: Source, data: Source) -> Input:
+def _input(source: Source, data: Source) -> CheckedSource:
     """A source as it is checked; a test is read as the `data`, which were read before it, have shown."""
     undecided: list[Undecided] = []
 
@@ -317,7 +325,7 @@ def _input(source: Source, data: Source) -> Input:
         source.recipe = data.recipe
         yield from source.stream(undecided)
 
-    return Input(source.name, rows(), source.notes, undecided, source.unread)
+    return CheckedSource(source.name, rows(), source.notes, undecided, source.unread)
 
 
 def _ambiguous(question: Undecided, name: str) -> Finding:
@@ -333,12 +341,15 @@ def _ambiguous(question: Undecided, name: str) -> Finding:
     )
 
 
-def _tell_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
+def _report_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
     hear(f"Reading {name}: {rows:,} rows")
 
 
-def _found(
-    subject: CheckInput, checks: Sequence[Checker], seconds: dict[str, float], hear: Callable[[str], None]
+def _run_checks(
+    subject: CheckInput,
+    checks: Sequence[CheckFunction],
+    seconds: dict[str, float],
+    hear: Callable[[str], None],
 ) -> Iterator[Finding]:
     if not len(subject.data):
         yield from rejected_rows(subject)
@@ -354,7 +365,7 @@ def _found(
         seconds[name] = time.monotonic() - begun
 
 
-def _discreet(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
+def _masked(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
     """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
     rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
     quoted = [(one.title, one.remedy, *(case.text for case in one.cases), "", "") for one in found]
@@ -419,7 +430,7 @@ def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
         return None
     source = Source(recipe, recipe.validation_data)
     found = read_source(source)
-    return (without(source, found, no_record) if task == "json" else found).examples
+    return (reject_faulty(source, found, reject_non_record) if task == "json" else found).examples
 
 
 def _counts(subject: CheckInput) -> dict[str, int]:

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from azubi.data import strict_json
+from azubi.data.checks.ingest import TempDataset
 from azubi.data.checks.label_errors import Features, spelling_features
-from azubi.data.checks.temp_dataset import TempDataset
 from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example
 from azubi.data.splits import splitting

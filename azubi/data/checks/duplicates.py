@@ -1,12 +1,17 @@
-"""Examples that stand there twice, or nearly. What the answers say is for `contradictions`."""
+"""Examples that occur twice or nearly: with the same answer, or with different ones.
 
-from collections.abc import Iterator
+Does not know which answer is right.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from azubi.data.checks.check_input import CheckInput
-from azubi.data.checks.formatting import differing, excerpt, share, some
-from azubi.data.finding import SHOWN, Case, Finding
+from azubi.data.checks.check_input import I64, CheckInput, as_record
+from azubi.data.example import Example
+from azubi.data.finding import SHOWN, Case, Finding, differing, excerpt, share, some
 
 MANY = 0.1
 """From this share on, repeats are more than chance: the export has mostly joined something twice."""
@@ -75,3 +80,135 @@ def near_duplicates(subject: CheckInput) -> Iterator[Finding]:
         "that the answers do not follow from the template alone.",
         details={"share": part, "threshold": ledger.index.threshold},
     )
+
+
+NEAR = 0.85
+"""How alike two prompts are whose answers should be the same. On Banking77, nearly all pairs below that ask
+different things in similar words."""
+
+_CHUNK = 20_000
+"""Pairs whose texts are looked at together."""
+_ANSWERS = 4
+"""Different answers to one prompt that are shown."""
+
+
+def contradictions(subject: CheckInput) -> Iterator[Finding]:
+    """Prompts with the same words and more than one answer."""
+    ledger = subject.ledger
+    heads, answers = ledger.equal[: ledger.border], ledger.answers[: ledger.border]
+    told = np.stack([heads, answers.astype(np.int64)], axis=1)
+    each, places = np.unique(told, axis=0, return_index=True)
+    prompts, counts = np.unique(each[:, 0], return_counts=True)
+    split = prompts[counts > 1]
+    if not len(split):
+        return
+    rows = int(np.isin(heads, split).sum())
+    shown = [sorted(places[each[:, 0] == prompt].tolist())[:_ANSWERS] for prompt in split[:SHOWN]]
+    examples = subject.shown(place for group in shown for place in group)
+    free = subject.kind == "text"
+    yield Finding(
+        kind="contradictions",
+        level="note" if free else "warning",
+        title=f"{some(len(split), 'prompt has', 'prompts have')} more than one answer "
+        f"({some(rows, 'example')}, {share(rows / ledger.border)}).",
+        count=len(split),
+        cases=tuple(
+            Case(
+                lines=tuple(examples[place].line for place in group),
+                text=f"{excerpt(examples[group[0]].prompt)}{_answers_quoted([examples[place] for place in group])}",
+            )
+            for group in shown
+        ),
+        why="The model is taught both answers and can only guess; of the test, one of them is always wrong."
+        if not free
+        else "Free answers differ in wording, which is no fault; but where they differ in what they say, the "
+        "model can only guess.",
+        remedy="Let whoever knows the cases decide which answer holds and correct the other, or bring what "
+        "makes the difference into the prompt.",
+        details={"examples": rows},
+    )
+
+
+def near_contradictions(subject: CheckInput) -> Iterator[Finding]:
+    """Prompts with nearly the same words, the same numbers, and different answers."""
+    if subject.kind == "text":
+        return
+    ledger = subject.ledger
+    first, second, alike = ledger.pairs
+    wanted = (alike >= NEAR) & (alike < 1.0) & (second < ledger.border)
+    first, second, alike = first[wanted], second[wanted], alike[wanted]
+    wanted = (ledger.answers[first] != ledger.answers[second]) & (
+        ledger.figures[first] == ledger.figures[second]
+    )
+    first, second, alike = first[wanted], second[wanted], alike[wanted]
+    count, cases = 0, list[Case]()
+    for begin in range(0, len(first), _CHUNK):
+        here = slice(begin, begin + _CHUNK)
+        for one, other in _examples(subject, first[here], second[here]):
+            if found := _at_odds(one, other):
+                count += 1
+                if len(cases) < SHOWN:
+                    cases.append(_case(one, other, found))
+    if not count:
+        return
+    yield Finding(
+        kind="near_contradictions",
+        level="warning",
+        title=f"{some(count, 'pair')} of nearly equal prompts {'has' if count == 1 else 'have'} different "
+        "answers.",
+        count=count,
+        cases=tuple(cases),
+        why="Words and numbers are nearly the same, the answers are not. Either the one word makes the "
+        "difference, or one of the answers is a slip.",
+        remedy="Look at both lines. If a word makes the difference, leave them; if not, correct one.",
+        details={"threshold": NEAR},
+    )
+
+
+def _examples(subject: CheckInput, first: I64, second: I64) -> Iterator[tuple[Example, Example]]:
+    pairs: NDArray[np.int64] = np.stack([first, second], axis=1)
+    found = subject.shown(np.unique(pairs).tolist())
+    for one, other in pairs.tolist():
+        yield found[one], found[other]
+
+
+def _at_odds(one: Example, other: Example) -> list[str]:
+    """What the answers differ in: fields of a record, or the whole; not what each has from its own prompt."""
+    mine, theirs = as_record(one.answer), as_record(other.answer)
+    if mine is None or theirs is None:
+        copied = _stands_in(one.answer, one.prompt) and _stands_in(other.answer, other.prompt)
+        return [] if copied else [""]
+    return [
+        name
+        for name in dict.fromkeys([*mine, *theirs])
+        if mine.get(name) != theirs.get(name)
+        and not (_stands_in(mine.get(name), one.prompt) and _stands_in(theirs.get(name), other.prompt))
+    ]
+
+
+def _stands_in(value: Any, prompt: str) -> bool:
+    return str(value).casefold() in prompt.casefold()
+
+
+def _case(one: Example, other: Example, fields: Sequence[str]) -> Case:
+    first, second = differing(one.prompt, other.prompt)
+    mine, theirs = (_answer(example, fields) for example in (one, other))
+    return Case(lines=(one.line, other.line), text=f"{first} → {mine}\n{second} → {theirs}")
+
+
+def _answers_quoted(examples: Sequence[Example]) -> str:
+    """The different answers, each with its line; of records, only the fields in which they differ."""
+    records = [as_record(example.answer) for example in examples]
+    fields: list[str] = [""]
+    if all(record is not None for record in records):
+        names = dict.fromkeys(name for record in records for name in record or ())
+        values = {name: [(record or {}).get(name) for record in records] for name in names}
+        fields = [name for name, told in values.items() if any(value != told[0] for value in told)]
+    return "".join(f"\n→ {_answer(example, fields)} (line {example.line:,})" for example in examples)
+
+
+def _answer(example: Example, fields: Sequence[str]) -> str:
+    found = as_record(example.answer)
+    if found is None or fields == [""]:
+        return excerpt(example.answer, 60)
+    return ", ".join(f"{name}: {excerpt(str(found.get(name, 'nothing')), 40)}" for name in fields[:4])

@@ -1,27 +1,175 @@
-"""Takes in what a source yields: examples are put by, rows that cannot be used are written down.
+"""Examples put by on disk while they are read, and read again in batches as often as checks want.
 
-Knows nothing of sources: it is given an iterator.
+An Arrow stream in a temporary file that has no name: it vanishes with the process, however that ends, since
+it holds the company's data. Knows nothing of where examples come from, nor what is looked for in them.
 """
 
+import io
+import json
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import pyarrow
 
 from azubi.data.checks.check_input import Refusals
-from azubi.data.checks.temp_dataset import TempDataset
-from azubi.data.example import Example
+from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN
-from azubi.data.readers import Rejected, no_record
+from azubi.data.readers.reading import reject_non_record
+from azubi.data.readers.row import Rejected
 from azubi.storage import files
+
+_ROWS, _CHARACTERS = 10_000, 8 << 20
+"""Most of each in one batch of the file."""
+_TEXT = pyarrow.large_string()
+_SCHEMA = pyarrow.schema(
+    {
+        "prompt": _TEXT,
+        "turns": _TEXT,
+        "answer": _TEXT,
+        "line": pyarrow.int64(),
+        "key": _TEXT,
+        "group": _TEXT,
+        "time": _TEXT,
+        "weight": pyarrow.float64(),
+    }
+)
+
+
+class TempDataset:
+    """A data set on disk: a `Material`. Add examples, then read them; no more can be added after that."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="azubi-spool-")  # noqa: SIM115 - closed with the spool
+        options = pyarrow.ipc.IpcWriteOptions(compression="lz4")
+        self._writer: Any = pyarrow.ipc.new_stream(self._file, _SCHEMA, options=options)
+        self._waiting: list[Example] = []
+        self._characters = 0
+        self._counts: list[int] = []
+
+    @classmethod
+    def of(cls, examples: Iterable[Example]) -> "TempDataset":
+        """A spool that holds these."""
+        spool = cls()
+        for example in examples:
+            spool.add(example)
+        return spool
+
+    def add(self, example: Example) -> None:
+        """Put one more behind the others.
+
+        Raises:
+            StorageError: the folder for temporary files is full.
+        """
+        self._waiting.append(example)
+        self._characters += len(example.answer) + sum(len(turn.content) for turn in example.turns)
+        if len(self._waiting) == _ROWS or self._characters >= _CHARACTERS:
+            self._write()
+
+    def __len__(self) -> int:
+        return sum(self._counts) + len(self._waiting)
+
+    def batches(self, size: int = 10_000) -> Iterator[Sequence[Example]]:
+        """All examples in the order of the source; at most `size` at a time, fewer if they are long."""
+        for read in self._stored():
+            examples = read()
+            for begin in range(0, len(examples), size):
+                yield examples[begin : begin + size]
+
+    def take(self, places: Iterable[int]) -> Mapping[int, Example]:
+        """The examples at some places, counted from 0."""
+        wanted = sorted(set(places))
+        found: dict[int, Example] = {}
+        begin = 0
+        for read, count in zip(self._stored(), self._counts, strict=True):
+            here = [place for place in wanted if begin <= place < begin + count]
+            if here:
+                examples = read()
+                found |= {place: examples[place - begin] for place in here}
+            begin += count
+        return found
+
+    def close(self) -> None:
+        """Give the temporary file back."""
+        self._file.close()
+
+    def _write(self) -> None:
+        if self._waiting:
+            self._counts.append(len(self._waiting))
+            with files.scratch_room():
+                self._writer.write_batch(_packed(self._waiting))
+        self._waiting, self._characters = [], 0
+
+    def _stored(self) -> Iterator[Callable[[], list[Example]]]:
+        """What reads each batch of the file, if it is called before the next one is asked for."""
+        if self._writer is not None:
+            self._write()
+            with files.scratch_room():
+                self._writer.close()
+                self._file.flush()
+            self._writer = None
+        with pyarrow.ipc.open_stream(pyarrow.PythonFile(_Again(self._file.fileno()), mode="r")) as stream:
+            for batch in stream:
+                yield partial(_unpacked, batch)
+
+
+class _Again(io.RawIOBase):
+    """A file read from its beginning, without moving the place where others read it."""
+
+    def __init__(self, number: int) -> None:
+        self._number, self._place = number, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = os.preadv(self._number, [buffer], self._place)
+        self._place += count
+        return count
+
+
+def _packed(examples: Sequence[Example]) -> Any:
+    columns = {
+        # Nearly every conversation is one message of the user.
+        "prompt": [one.turns[0].content if _plain(one) else None for one in examples],
+        "turns": [None if _plain(one) else _written(one.turns) for one in examples],
+        **{name: [getattr(one, name) for one in examples] for name in _SCHEMA.names[2:]},
+    }
+    return pyarrow.RecordBatch.from_pydict(columns, schema=_SCHEMA)
+
+
+def _plain(example: Example) -> bool:
+    return len(example.turns) == 1 and example.turns[0].role == "user" and not example.turns[0].learned
+
+
+def _written(turns: Sequence[Turn]) -> str:
+    return json.dumps([astuple(turn) for turn in turns], ensure_ascii=False)
+
+
+def _unpacked(batch: Any) -> list[Example]:
+    prompts, turns, *rest = (batch.column(name).to_pylist() for name in _SCHEMA.names)
+    return [
+        Example((Turn("user", prompt),) if told is None else _read(told), *others)
+        for prompt, told, *others in zip(prompts, turns, *rest, strict=True)
+    ]
+
+
+def _read(told: str) -> tuple[Turn, ...]:
+    return tuple(Turn(*parts) for parts in json.loads(told))
+
 
 REJECTED = "rejected.jsonl"
 """The file of rows that cannot be used: one per line, with source, line, reason and how it begins."""
 
 _REASONS = 100
 """Different reasons that are counted; they may quote values, and then there are as many as rows."""
-_TOLD = 10_000
+_REPORTED = 10_000
 """Rows after which it is told how many there are."""
 
 
@@ -70,7 +218,7 @@ class Ingest:
                 if one.reason in reasons or len(reasons) < _REASONS:
                     reasons[one.reason] += 1
                 self._write(one, source)
-            if number % _TOLD == 0:
+            if number % _REPORTED == 0:
                 hear(number)
         return spool, Refusals(count, tuple(first), dict(reasons.most_common()), most)
 
@@ -79,7 +227,7 @@ class Ingest:
         kept, left_out = TempDataset(), list[Rejected]()
         for batch in spool.batches():
             for example in batch:
-                if (bad := no_record(example)) is None:
+                if (bad := reject_non_record(example)) is None:
                     kept.add(example)
                 else:
                     left_out.append(bad)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from azubi.data.contract import parse_record
 from azubi.data.example import Example
-from azubi.data.finding import SHOWN, Case, Finding, Material
+from azubi.data.finding import SHOWN, Case, Dataset, Finding
 from azubi.data.rules.columns import Columns
 
 Features = Callable[[Sequence[str]], Any]
@@ -45,7 +45,7 @@ _STRENGTH = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class LabelError:
     """An example whose label is likely wrong."""
 
     place: int
@@ -56,9 +56,9 @@ class Suspect:
     """How many times likelier the suggested label is than the given one."""
 
 
-def suspects(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[Suspect]:
+def find_label_errors(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[LabelError]:
     """The examples whose label is likely wrong, the surest first. `features` is asked once."""
-    return _suspects(features(texts), texts, labels)
+    return _find(features(texts), texts, labels)
 
 
 def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
@@ -77,9 +77,9 @@ def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
     return normalize(TruncatedSVD(size, random_state=0).fit_transform(words))
 
 
-def check_suspects(material: Material, features: Features = spelling_features) -> Iterator[Finding]:
+def label_error_findings(material: Dataset, features: Features = spelling_features) -> Iterator[Finding]:
     """Likely wrong labels; for records, likely wrong values of every field that looks like a label."""
-    examples = _some(material)
+    examples = _sample(material)
     if len(examples) < FEWEST_EXAMPLES:
         return
     prompts = [example.prompt for example in examples]
@@ -88,12 +88,12 @@ def check_suspects(material: Material, features: Features = spelling_features) -
         return
     matrix = features(prompts)
     for field, (places, labels) in tasks.items():
-        found = _suspects(matrix[places], [prompts[place] for place in places], labels)
+        found = _find(matrix[places], [prompts[place] for place in places], labels)
         if found and len(found) <= BLIND * len(places):
             yield _finding(field, found, [examples[place] for place in places])
 
 
-def _finding(field: str, found: Sequence[Suspect], examples: Sequence[Example]) -> Finding:
+def _finding(field: str, found: Sequence[LabelError], examples: Sequence[Example]) -> Finding:
     count, of = len(found), len(examples)
     what = f"values of {field}" if field else "labels"
     rows = [
@@ -124,7 +124,7 @@ def _finding(field: str, found: Sequence[Suspect], examples: Sequence[Example]) 
     )
 
 
-def _suspects(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[Suspect]:
+def _find(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[LabelError]:
     names, ids = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
     counts = np.bincount(ids, minlength=len(names))
     kept = np.flatnonzero(counts[ids] >= FEWEST)
@@ -146,7 +146,7 @@ def _suspects(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[
     odds = others[every, suggested] / np.maximum(given, _LEAST)
     ranked = sorted(np.flatnonzero(odds > 1), key=lambda at: (-odds[at], at))
     return [
-        Suspect(int(kept[at]), str(names[own[at]]), str(names[suggested[at]]), float(odds[at]))
+        LabelError(int(kept[at]), str(names[own[at]]), str(names[suggested[at]]), float(odds[at]))
         for at in ranked[:wrong]
     ]
 
@@ -200,7 +200,7 @@ def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list
     return {}
 
 
-def _some(material: Material) -> list[Example]:
+def _sample(material: Dataset) -> list[Example]:
     characters = sum(len(example.prompt) for batch in material.batches() for example in batch)
     step = max(1, -(-len(material) // MOST), -(-characters // MOST_CHARACTERS))
     rows = (example for batch in material.batches() for example in batch)

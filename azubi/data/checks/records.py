@@ -8,9 +8,8 @@ from typing import Any
 
 from azubi.data import schema as schemas
 from azubi.data.checks.check_input import CheckInput, as_record
-from azubi.data.checks.formatting import some
 from azubi.data.contract import Contract
-from azubi.data.finding import Case, Finding
+from azubi.data.finding import Case, Finding, some
 from azubi.data.rules import derivation, proposing
 
 _LOOKED_THROUGH = 20_000

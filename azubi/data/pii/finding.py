@@ -10,7 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 from azubi.data.example import Example
-from azubi.data.finding import SHOWN, Case, Finding, Material
+from azubi.data.finding import SHOWN, Case, Dataset, Finding
 from azubi.data.pii import kinds, policy
 from azubi.data.pii.policy import Rules, Tally
 from azubi.data.pii.scanner import Scanner
@@ -27,7 +27,7 @@ SEEN_NAMES = "Names are found as well as the recogniser in {folder} finds them, 
 
 
 def findings(
-    material: Material,
+    material: Dataset,
     patterns: Mapping[str, str] | None = None,
     names: Path | None = None,
     processes: int | None = None,

@@ -4,21 +4,23 @@ It runs in the process that `extract` starts, which bounds time and memory. Know
 of tables and examples.
 """
 
+import base64
+import email
+import email.policy
 import io
 import itertools
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
-from azubi.data.readers import archive
-from azubi.data.readers import encoding as encodings
-from azubi.data.readers.mail import mail
-from azubi.data.readers.pdf import pdf
+from azubi.data.readers.opening import check_archive
 from azubi.data.readers.row import Unusable
+from azubi.data.readers.text import certain_encoding, codec_name, is_utf8, non_ascii_lines
 from azubi.settings import LimitSettings
 
 _WESTERN = ("iso8859-1", "cp1252")
@@ -75,7 +77,7 @@ class Document:
             Undeclared: the encoding has to be guessed.
             Unusable: they are not text in the encoding that they have to be in.
         """
-        name = self._encoding_of(data, encodings.codec_name(declared) if declared else "")
+        name = self._encoding_of(data, codec_name(declared) if declared else "")
         try:
             return data.decode(name).removeprefix("\ufeff")
         except UnicodeDecodeError as error:
@@ -87,18 +89,18 @@ class Document:
             return declared
         if data.isascii() and b"\0" not in data and (declared or self._guess or not self._encoding):
             return "ascii"
-        if encodings.is_utf8(data):
+        if is_utf8(data):
             self.read_as = self.read_as or "utf-8"
             return "utf-8"
         if declared in _WESTERN:
             return "cp1252" if _decodes(data, "cp1252") else "iso8859-1"
         if self._encoding and not self._guess:
             return self._encoding
-        if encoding := encodings.evident(data, self.name):
+        if encoding := certain_encoding(data, self.name):
             self.read_as = self.read_as if encoding.sure else encoding.name
             return encoding.name
         if self._encoding is None:
-            raise Undeclared(encodings.foreign(data, _SAMPLE))
+            raise Undeclared(non_ascii_lines(data, _SAMPLE))
         self.read_as = self._encoding
         return self._encoding
 
@@ -157,7 +159,7 @@ def _docx(data: bytes, document: Document) -> str:
     from markitdown import StreamInfo
     from markitdown.converters import DocxConverter
 
-    archive.check(io.BytesIO(data), document.name, document.limits.office)
+    check_archive(io.BytesIO(data), document.name, document.limits.office)
     converter: Any = DocxConverter  # its constructor has no types
     body = str(converter().convert(io.BytesIO(data), StreamInfo(extension=".docx")).markdown)
     around: dict[str, dict[str, None]] = {"header": {}, "document": {}, "footer": {}, "comments": {}}
@@ -227,3 +229,207 @@ def content(path: Path, document: Document) -> str:
     except OSError as error:
         raise Unusable(f"the document cannot be read: {error.strerror}") from None
     return KINDS[path.suffix.lower()](data, document)
+
+
+Decode = Callable[[bytes, str], str]
+LeaveOutMail = Callable[[str], None]
+
+_HEADERS = ("From", "To", "Date", "Subject")
+_MOST_NESTED = 10
+"""Mails within mails."""
+_MOST_MAILS = 200
+"""Mails within one."""
+_SIGNATURES = ("application/pgp-signature", "application/pkcs7-signature", "application/x-pkcs7-signature")
+
+
+def mail(data: bytes, decode: Decode, html: Callable[[str], str], leave_out: LeaveOutMail) -> str:
+    """The text of a mail; `leave_out` is given each part that is not read."""
+    return _Mail(decode, html, leave_out).text(_parsed(data))
+
+
+def _parsed(data: bytes) -> EmailMessage:
+    return email.message_from_bytes(data, policy=email.policy.default)
+
+
+class _Mail:
+    def __init__(self, decode: Decode, html: Callable[[str], str], leave_out: LeaveOutMail) -> None:
+        self._decode = decode
+        self._html = html
+        self._leave_out = leave_out
+        self._attached = 0
+
+    def text(self, message: EmailMessage, depth: int = 0) -> str:
+        headers = [f"{name}: {value}" for name in _HEADERS if (value := self._header(message, name))]
+        parts = (text.strip() for text in self._parts(message, depth))
+        return "\n\n".join(["\n".join(headers), *filter(None, parts)]).strip()
+
+    def _header(self, message: EmailMessage, name: str) -> str:
+        value = str(message[name] or "")
+        if "\ufffd" in value:  # bytes outside ASCII, which no mail should have there
+            raw = next(raw for key, raw in message.raw_items() if key.lower() == name.lower())
+            value = " ".join(self._decode(str(raw).encode("ascii", "surrogateescape"), "").split())
+        return value
+
+    def _parts(self, part: EmailMessage, depth: int, bodies: bool = True) -> Iterator[str]:
+        """The texts of a part, in their order; without `bodies` attached mails alone."""
+        kind = part.get_content_type()
+        if kind == "message/rfc822" or (part.get_filename() or "").lower().endswith(".eml"):
+            yield self._inner(part, depth)
+        elif kind == "multipart/alternative":
+            yield from self._alternative(part, depth, bodies)
+        elif part.is_multipart() and part.get_content_maintype() == "multipart":
+            for each in part.iter_parts():
+                yield from self._parts(cast(EmailMessage, each), depth, bodies)
+        elif kind in ("text/plain", "text/html") and not part.is_attachment():
+            if bodies:
+                data = cast(bytes, part.get_payload(decode=True)) or b""
+                text = self._decode(data, part.get_content_charset() or "")
+                yield self._html(text) if kind == "text/html" else text
+        elif part.get_content_maintype() == "image":
+            self._leave_out("picture")
+        elif kind not in _SIGNATURES:
+            self._leave_out(f"attachment “{part.get_filename() or kind}”")
+
+    def _inner(self, part: EmailMessage, depth: int) -> str:
+        self._attached += 1
+        if depth >= _MOST_NESTED or self._attached > _MOST_MAILS:
+            self._leave_out("mail attached too deep")
+            return ""
+        payload = part.get_payload()
+        if not isinstance(payload, list):
+            inner = _parsed(cast(bytes, part.get_payload(decode=True)) or b"")
+        elif str(part.get("Content-Transfer-Encoding", "")).lower() == "base64":  # which mails must not have
+            inner = _parsed(base64.b64decode(cast(str, cast(EmailMessage, payload[0]).get_payload())))
+        else:
+            inner = cast(EmailMessage, payload[0])
+        return self.text(inner, depth + 1)
+
+    def _alternative(self, part: EmailMessage, depth: int, bodies: bool) -> Iterator[str]:
+        """One text in several forms: the plainest that says something, and what is attached to others."""
+        for each in sorted(part.iter_parts(), key=lambda each: each.get_content_type() != "text/plain"):
+            if bodies or each.is_multipart():
+                texts = list(self._parts(cast(EmailMessage, each), depth, bodies))
+                bodies = bodies and not any(map(str.strip, texts))
+                yield from texts
+
+
+LeaveOut = Callable[[str, int], None]
+
+_PAINTS = re.compile(rb"(?<!\S)(?:Do|EI|sh|[fF]|f\*|[sS]|[bB]\*?)(?!\S)")
+"""Operators of a page's content that draw something other than text."""
+_STAMP = 40
+"""Characters that stand on a scanned page, too: its number, the date of receipt."""
+_SILENT = ("/Popup", "/Link", "/Widget")
+"""Annotations that say nothing of their own."""
+_PUSH_BUTTON = 1 << 16
+_DEEPEST_FIELD = 32
+"""Fields within fields."""
+
+
+def pdf(data: bytes, most_pages: int, leave_out: LeaveOut) -> str:
+    """The text of all pages; `leave_out` is given each kind of part that is not read, and how many.
+
+    Raises:
+        Unusable: it has a password, or too many pages.
+    """
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(data))
+    if reader.is_encrypted and not reader.decrypt(""):
+        raise Unusable("the PDF has a password")
+    if len(reader.pages) > most_pages:
+        raise Unusable(f"the PDF has {len(reader.pages):,} pages; limits.pages allows {most_pages:,}")
+    fields: set[tuple[str, str]] = set()
+    pages: list[str] = []
+    for page in reader.pages:
+        text, pictures = page.extract_text(), _pictures(page)
+        length = len(text.strip())
+        if not length and (pictures or _drawn(page)):
+            leave_out("page without text", 1)
+        elif pictures and length < _STAMP:
+            leave_out("page with hardly any text", 1)
+        else:
+            leave_out("picture", pictures)
+        pages.append("\n".join([text, *filter(None, _annotations(page, fields))]))
+    if not any(value for _, value in fields) and (form := reader.xfa):
+        pages += list(_xfa(form, leave_out))
+    for name in reader.attachments:
+        leave_out(f"attachment “{name}”", 1)
+    return "\n\n".join(pages)
+
+
+def _pictures(page: Any) -> int:
+    drawn = _object(_object(page.get("/Resources", {})).get("/XObject", {}))
+    return sum(_object(each).get("/Subtype") == "/Image" for each in drawn.values())
+
+
+def _drawn(page: Any) -> bool:
+    content = page.get_contents()
+    return content is not None and _PAINTS.search(content.get_data()) is not None
+
+
+def _annotations(page: Any, fields: set[tuple[str, str]]) -> Iterator[str]:
+    """What was written onto a page: fields, each once in the document, and comments."""
+    for each in _object(page.get("/Annots")) or ():
+        annotation = _object(each)
+        if annotation.get("/Subtype") == "/Widget":
+            if (field := _field(annotation)) not in fields:
+                fields.add(field)
+                yield ": ".join(field) if field[1] else ""
+        elif annotation.get("/Subtype") not in _SILENT:
+            yield str(annotation.get("/Contents") or "").strip()
+
+
+def _field(widget: Any) -> tuple[str, str]:
+    """Name and value; what a widget does not say itself stands in the fields above it."""
+    chain = [widget]
+    while len(chain) < _DEEPEST_FIELD and (above := _object(chain[-1].get("/Parent"))):
+        chain.append(above)
+    names = [str(each["/T"]) for each in reversed(chain) if "/T" in each]
+    name = ".".join(names[-1:] if any("[" in part for part in names) else names)  # XFA's: a[0].b[0]
+    settings = {key: _object(each[key]) for each in reversed(chain) for key in _SETTINGS if key in each}
+    return re.sub(r"\[\d+\]", "", name), _field_value(settings)
+
+
+_SETTINGS = ("/FT", "/Ff", "/V", "/Opt", "/AS")
+
+
+def _field_value(field: Mapping[str, Any]) -> str:
+    kind, options = field.get("/FT"), field.get("/Opt") or ()
+    value = field.get("/V", field.get("/AS") if kind == "/Btn" else None)
+    if value is None or kind == "/Sig" or (kind == "/Btn" and int(field.get("/Ff", 0)) & _PUSH_BUTTON):
+        return ""
+    shown = [_object(option) for option in options]
+    if kind == "/Btn":
+        state = str(value).removeprefix("/")
+        return str(shown[int(state)]) if state.isdecimal() and int(state) < len(shown) else state
+    names = {str(_object(each[0])): str(_object(each[1])) for each in shown if isinstance(each, list)}
+    values = [_object(each) for each in value] if isinstance(value, list) else [value]
+    return ", ".join(names.get(_pdf_text(each), _pdf_text(each)) for each in values).strip()
+
+
+def _pdf_text(value: Any) -> str:
+    """A text; a long one may stand in a stream."""
+    if hasattr(value, "get_data"):
+        data = value.get_data()
+        return str(data.decode("utf-16" if data[:2] in (b"\xfe\xff", b"\xff\xfe") else "latin-1"))
+    return str(value).replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _object(value: Any) -> Any:
+    return value.get_object() if hasattr(value, "get_object") else value
+
+
+def _xfa(form: Mapping[str, Any], leave_out: LeaveOut) -> Iterator[str]:
+    """The values of a form that has no other fields than Adobe's own."""
+    data = form.get("datasets", b"")
+    try:
+        if not data or re.search(rb"<!(?!--|\[CDATA)", data):
+            raise ElementTree.ParseError("no data, or entities")
+        root = ElementTree.fromstring(data)
+    except ElementTree.ParseError:
+        leave_out("form in XFA", 1)
+        return
+    for field in root.iter():
+        if not len(field) and field.text and field.text.strip():
+            yield f"{field.tag.rpartition('}')[2]}: {field.text.strip()}"

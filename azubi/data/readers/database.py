@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from azubi.data.readers.header import columns
-from azubi.data.readers.row import Row
+from azubi.data.readers.row import Row, column_names
 from azubi.errors import DataError, SettingError
 from azubi.settings import DatabaseUrl
 
@@ -38,7 +37,7 @@ def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
             raise DataError(
                 f"The query gives no rows: “{query.strip()[:80]}”.", "Ask with --query 'SELECT … FROM …'."
             )
-        names = columns(list(result.keys()))
+        names = column_names(list(result.keys()))
         for number, values in enumerate(result, start=1):
             # What some drivers give for binary columns lives as long as the connection's memory.
             kept = (bytes(value) if isinstance(value, memoryview) else value for value in values)

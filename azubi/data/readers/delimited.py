@@ -12,9 +12,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
-from azubi.data.readers import header
-from azubi.data.readers.header import Lacks, columns
-from azubi.data.readers.row import EMPTY, Rejected, Row, shortened
+from azubi.data.readers.row import (
+    EMPTY,
+    HEADER_ROWS,
+    MissingColumn,
+    Rejected,
+    Row,
+    column_names,
+    find_header,
+    shortened,
+)
 from azubi.data.readers.text import Line, Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -57,7 +64,7 @@ class Dialect:
 
 
 def rows(
-    text: Text, dialect: Dialect, recipe: Recipe, lacks: Lacks, notes: list[str]
+    text: Text, dialect: Dialect, recipe: Recipe, lacks: MissingColumn, notes: list[str]
 ) -> Iterator[Row | Rejected]:
     """One row per record below the header; rows above it are passed over, which `notes` say.
 
@@ -65,13 +72,13 @@ def rows(
         DataError: there is no header, or it is not clear which row it is.
     """
     records = _records(text, dialect, recipe.limits.row)
-    head = list(islice(records, header.LOOKED_AT))
+    head = list(islice(records, HEADER_ROWS))
     named = [record for record in head if not isinstance(record, Rejected) and any(record[1])]
     if not head or not (named or any(isinstance(record, Rejected) for record in head)):
         raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
     first = next(record for record in head if isinstance(record, Rejected) or any(record[1]))
     cells = [(number, cells) for number, cells, _ in named]
-    found = header.find(cells, lacks, recipe.header, text.name, notes) if named else None
+    found = find_header(cells, lacks, recipe.header, text.name, notes) if named else None
     if isinstance(first, Rejected) and (found is None or found.lacks is not None):
         raise DataError(
             f"{text.name}: the header in line {first.line:,} cannot be read: {first.reason}.",
@@ -88,7 +95,7 @@ def rows(
             yield Rejected(record[0], EMPTY)
 
 
-def dialect(text: Text, recipe: Recipe, lacks: Lacks) -> Dialect:
+def dialect(text: Text, recipe: Recipe, lacks: MissingColumn) -> Dialect:
     """How columns are parted: as given, as the first line tells Excel, or what fits the first lines best.
 
     Raises:
@@ -111,7 +118,7 @@ def dialect(text: Text, recipe: Recipe, lacks: Lacks) -> Dialect:
     return max(guesses, key=lambda guess: _fit(head, guess, lacks))
 
 
-def fits(text: Text, dialect: Dialect, lacks: Lacks) -> bool:
+def fits(text: Text, dialect: Dialect, lacks: MissingColumn) -> bool:
     """Whether one of the first rows has the names that are asked for."""
     return _fit([f"{line}\n" for line in text.head(_LOOKED_AT)], dialect, lacks)[0]
 
@@ -122,14 +129,14 @@ def _escape(sign: str | None) -> str | None:
     return sign
 
 
-def _fit(head: Sequence[str], guess: Dialect, lacks: Lacks) -> tuple[bool, bool, float, int]:
+def _fit(head: Sequence[str], guess: Dialect, lacks: MissingColumn) -> tuple[bool, bool, float, int]:
     """Whether a row has the names that are asked for; whether it (else the first) has several cells; how many
     rows are as wide; and how wide it is."""
     records: list[list[str]] = []
     with contextlib.suppress(csv.Error):
         records += filter(None, guess.reader(map(guess.prepared, head), strict=False))
-    looked = enumerate(records[: header.LOOKED_AT])
-    place = next((place for place, cells in looked if lacks(columns(cells)) is None), None)
+    looked = enumerate(records[:HEADER_ROWS])
+    place = next((place for place, cells in looked if lacks(column_names(cells)) is None), None)
     widths = [len(record) for record in records[place or 0 :]]
     width = widths[0] if widths else 0
     alike = sum(one == width for one in widths) / max(1, len(widths))

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from azubi.data.readers import encoding as encodings
 from azubi.data.readers.content import KINDS
-from azubi.data.readers.encoding import Encoding
-from azubi.data.readers.extract import Extract, extractor
 from azubi.data.readers.row import Rejected, Row, Unusable, rejected, written
+from azubi.data.readers.sandbox import Extract, extractor
+from azubi.data.readers.text import Encoding, named_encoding, sample_word
 from azubi.errors import DataError
 from azubi.settings import LimitSettings, Recipe
 
@@ -99,7 +98,7 @@ class Folder:
         if extract.unread:
             self.unread.append((line, f"{name}: {', '.join(extract.unread)}"))
         if extract.read_as:
-            word = encodings.example(extract.text)
+            word = sample_word(extract.text)
             self._read_as[extract.read_as] += 1
             self._words.setdefault(extract.read_as, f"“{word}” in {name}")
             if encoding and extract.read_as == encoding.name and not encoding.fits(extract.text):
@@ -113,7 +112,7 @@ class Folder:
             if name != "utf-8":
                 odd = f" Doubtful are {_listed(self._odd, ', ')}." if self._odd else ""
                 yield f"{what} read as {name}, e.g. {word}; --encoding says otherwise.{odd}"
-            elif given and not encodings.given(given).name.startswith("utf-8"):
+            elif given and not named_encoding(given).name.startswith("utf-8"):
                 yield f"{what} read as UTF-8, e.g. {word}, though --encoding says {given}."
 
 

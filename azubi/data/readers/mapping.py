@@ -3,6 +3,7 @@
 Knows nothing of files, and does not judge whether answers are right.
 """
 
+import re
 from collections.abc import Callable, KeysView, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -13,8 +14,7 @@ from azubi.data import contract, strict_json
 from azubi.data.example import Example, Turn
 from azubi.data.readers import chat, value
 from azubi.data.readers.chat import Talk
-from azubi.data.readers.phrase import Phrase
-from azubi.data.readers.repairs import Repairs
+from azubi.data.readers.json_rows import Repairs
 from azubi.data.readers.row import Asked, Rejected, Row, Unusable, rejected, unasked, written
 from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
 from azubi.errors import DataError, SettingError
@@ -22,13 +22,13 @@ from azubi.settings import Recipe, RecordField
 
 NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
-Form = Callable[[Mapping[str, Any], bool, bool], Talk]
+Layout = Callable[[Mapping[str, Any], bool, bool], Talk]
 
-_TALKS: tuple[tuple[frozenset[str], Form], ...] = (
+_TALKS: tuple[tuple[frozenset[str], Layout], ...] = (
     (frozenset(("messages",)), chat.openai),
     (frozenset(("conversations",)), chat.sharegpt),
 )
-_PAIRS: tuple[tuple[str, str, Form], ...] = (
+_PAIRS: tuple[tuple[str, str, Layout], ...] = (
     ("prompt", "completion", chat.completion),
     ("instruction", "output", chat.alpaca),
 )
@@ -58,7 +58,7 @@ class Columns:
             recipe.prompt != standard["prompt"].default or recipe.answer != standard["answer"].default
         )
         untold = text if text is not None and recipe.prompt == standard["prompt"].default else None
-        self._prompt = Phrase(untold or recipe.prompt)
+        self._prompt = PromptTemplate(untold or recipe.prompt)
         self._answer = recipe.answer
         if self._prompt.columns == (recipe.prompt,) == (recipe.answer,):
             raise SettingError(
@@ -170,7 +170,7 @@ class Columns:
             example = Example(turns, self._record(answer.strip(), row.line), row.line)
             if self._about:
                 example = self._described(example, row.values)
-            _check(example, self._most)
+            _check_texts(example, self._most)
         except Unusable as error:
             return rejected(row, str(error))
         return example
@@ -213,7 +213,7 @@ class Columns:
         """What a row asks, or why it cannot be asked."""
         try:
             turns, answer = self._talk(self._prepared(row))
-            _check(Example(turns, ""), self._most, asked=True)
+            _check_texts(Example(turns, ""), self._most, asked=True)
         except Unusable as error:
             return unasked(Rejected(row.line, str(error)), row.values)
         self.answered += bool(answer)
@@ -241,7 +241,7 @@ class Columns:
             return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
         return (Turn("user", self._prompt.fill(values)),), answer or ""
 
-    def _form(self, columns: KeysView[str]) -> Form | None:
+    def _form(self, columns: KeysView[str]) -> Layout | None:
         """A form that others publish; None if the columns are taken as the recipe names them."""
         there = (self.asks if self.asked and self._told else self._named) <= columns
         if self._told and there:
@@ -301,7 +301,7 @@ def _lacks(column: str, columns: Sequence[str]) -> str:
     return f"has no column “{column}”; it has {there}{more}"
 
 
-def _check(example: Example, most: int, *, asked: bool = False) -> None:
+def _check_texts(example: Example, most: int, *, asked: bool = False) -> None:
     if not example.turns[-1].content.strip():
         raise Unusable(NO_PROMPT)
     if not example.answer and not asked:
@@ -319,3 +319,60 @@ def _check(example: Example, most: int, *, asked: bool = False) -> None:
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
         raise Unusable(f"\\u{code:04x} is half a character (a lone surrogate)") from None
+
+
+_TEMPLATE_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+_BRACES = {"{{": "{", "}}": "}"}
+
+
+class PromptTemplate:
+    """Text with places for columns."""
+
+    def __init__(self, text: str) -> None:
+        """Take the text apart; without braces, it is the name of one column.
+
+        Raises:
+            SettingError: a brace stands alone, or no column is named.
+        """
+        self._parts: list[tuple[str, bool]] = []
+        self.columns: tuple[str, ...]
+        """The columns that it names, each once."""
+        if "{" not in text and "}" not in text:
+            self._parts.append((text, True))
+            self.columns = (text,)
+            return
+        for found in _TEMPLATE_PART.finditer(text):
+            if found[0] in ("{", "}"):
+                raise SettingError(
+                    f"The prompt {text!r} has a brace without its partner.",
+                    "Write {column} for a column, and {{ or }} for a brace.",
+                )
+            named = found[1] is not None
+            self._parts.append((found[1] if named else _BRACES.get(found[0], found[0]), named))
+        self.columns = self._columns()
+        if not self.columns:
+            raise SettingError(
+                f"The prompt {text!r} names no column: every example would ask the same.",
+                "Write the name of a column in braces, such as {body}.",
+            )
+
+    @property
+    def column(self) -> str | None:
+        """The one column that it is, with nothing around it; None if it is more."""
+        return self.columns[0] if len(self._parts) == 1 else None
+
+    def _columns(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(text for text, named in self._parts if named))
+
+    def fill(self, values: Mapping[str, Any]) -> str:
+        """Put a row's values in; nothing if all of them are empty.
+
+        Raises:
+            Unusable: a value has no text.
+        """
+        if len(self._parts) == 1:
+            return written(values[self.columns[0]])
+        filled = {column: written(values[column]) for column in self.columns}
+        if not any(text.strip() for text in filled.values()):
+            return ""
+        return "".join(filled[text] if named else text for text, named in self._parts)

@@ -6,8 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from azubi.data.readers.header import columns
-from azubi.data.readers.row import Row, Unreadable
+from azubi.data.readers.row import Row, Unreadable, column_names
 from azubi.errors import DataError
 
 MAGIC = b"PAR1"
@@ -41,7 +40,7 @@ def rows(file: IO[bytes], name: str, most: int, used: Used, notes: list[str]) ->
                 f"{name}: the numbers of “{column}” stand for names, which are used: {_shown(shown)}."
             )
         for batch in table.iter_batches(batch_size=_BATCH, columns=wanted):
-            there = columns(batch.schema.names)
+            there = column_names(batch.schema.names)
             parts = [
                 [_named(value, labels.get(column)) for value in _values(part)]
                 for column, part in zip(there, batch.columns, strict=True)

@@ -41,7 +41,7 @@ def stream(
         DataError: the source as a whole cannot be read, or exceeds a limit.
         SettingError: a setting does not fit.
     """
-    return source(path, prompt, answer, **settings).stream()
+    return source_from_settings(path, prompt, answer, **settings).stream()
 
 
 def read(
@@ -56,10 +56,10 @@ def read(
         DataError: the source cannot be read, or more of its rows are unusable than `limits.rejected` allows.
         SettingError: a setting does not fit.
     """
-    return read_source(source(path, prompt, answer, **settings))
+    return read_source(source_from_settings(path, prompt, answer, **settings))
 
 
-def source(path: Path | str | None, prompt: str, answer: Any, **settings: Any) -> Source:
+def source_from_settings(path: Path | str | None, prompt: str, answer: Any, **settings: Any) -> Source:
     """The source that these settings of a recipe describe."""
     given = {"data": path, "prompt": prompt, "answer": answer, **settings}
     try:
@@ -87,13 +87,13 @@ def read_source(source: Source) -> Reading:
     return Reading(tuple(examples), tuple(rejected), (*source.notes, *unread))
 
 
-def no_record(example: Example) -> Rejected | None:
+def reject_non_record(example: Example) -> Rejected | None:
     """The example as a row that cannot be used, since its answer is no record; None if it is one."""
     fault = record_fault(example.answer)
     return Rejected(example.line, fault, shortened(example.answer)) if fault else None
 
 
-def without(source: Source, found: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:
+def reject_faulty(source: Source, found: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:
     """The same without examples that have a fault, which join the rows that cannot be used.
 
     Raises:

@@ -5,7 +5,7 @@ Knows nothing of files or of what columns mean.
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from azubi.data import strict_json
 from azubi.data.example import Turn
+from azubi.errors import DataError
 
 LONGEST_RAW = 200
 """Characters of a rejected row that are kept."""
@@ -163,3 +164,78 @@ def _rare(value: object) -> Any:
         start = base64.b16encode(bytes(value)[:8]).decode()
         raise Unusable(f"a value is {len(bytes(value)):,} bytes of binary data ({start}…), not text")
     raise Unusable(f"a value is of the kind {type(value).__name__}, which has no text")
+
+
+HEADER_ROWS = 30
+"""Rows among which the header is looked for."""
+
+MissingColumn = Callable[[Sequence[str]], str | None]
+"""The first column that is asked for and is not among these; None if all are there."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """The row that names the columns."""
+
+    number: int
+    """1-based, as a spreadsheet counts rows."""
+    names: list[str]
+    lacks: str | None
+    """The first column that is asked for and that it does not name."""
+
+
+def column_names(header: Sequence[str]) -> list[str]:
+    """The names of the columns; a name that came before gets a number."""
+    names: list[str] = []
+    seen: dict[str, int] = {}
+    for cell in header:
+        name = cell.strip()
+        seen[name] = seen.get(name, 0) + 1
+        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return names
+
+
+def find_header(
+    head: Sequence[tuple[int, Sequence[str]]],
+    lacks: MissingColumn,
+    given: int | None,
+    name: str,
+    notes: list[str],
+) -> Header:
+    """The header among the first rows (number and cells, none blank): as given, or the first with all names.
+
+    What stands above it is said in `notes`. Where no row has all names, it is the first that looks like one.
+
+    Raises:
+        DataError: there is no such row, or a row above it may be the header as well.
+    """
+    rows = [Header(number, column_names(cells), lacks(column_names(cells))) for number, cells in head]
+    if given is not None:
+        if row := next((row for row in rows if row.number == given), None):
+            return row
+        raise DataError(
+            f"{name} has no row {given:,} with names of columns among its first {HEADER_ROWS}.",
+            "Name the right row with --header, or leave it out.",
+        )
+    fitting = next((row for row in rows if row.lacks is None), None)
+    if fitting is None:
+        return next((row for row in rows if _width(row) > 1), rows[0])
+    above = rows[: rows.index(fitting)]
+    if rival := next((row for row in above if _width(row) >= _width(fitting)), None):
+        raise DataError(
+            f"{name} has the columns that are asked for in row {fitting.number:,}, but row {rival.number:,} "
+            "above it has as many cells and may be the header, too.",
+            f"Say which it is: --header {fitting.number}. Rows above the header are not read.",
+        )
+    if above:
+        first = next(cell for cell in above[0].names if cell)
+        notes.append(
+            f"{name}: the columns are named in row {fitting.number:,}; what stands above it (“{first[:60]}”) "
+            "is not read. --header says otherwise."
+        )
+    return fitting
+
+
+def _width(row: Header) -> int:
+    """Cells that are not empty."""
+    return sum(1 for cell in row.names if cell and not cell.startswith(" ("))

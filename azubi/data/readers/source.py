@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from azubi.data.example import Example
-from azubi.data.readers import archive, database, delimited, documents, jsonl, listed, parquet, workbook
+from azubi.data.readers import database, delimited, documents, parquet, workbook
+from azubi.data.readers.json_rows import Repairs, line_rows, list_rows
 from azubi.data.readers.mapping import Columns
-from azubi.data.readers.opening import STDIN, explained, opened, samples, seekable, told
-from azubi.data.readers.repairs import Repairs
+from azubi.data.readers.opening import STDIN, ZIP_MAGIC, explained, opened, samples, seekable, source_name
 from azubi.data.readers.row import EMPTY, Asked, Rejected, Row, shortened, unasked
 from azubi.data.readers.styles import Undecided
 from azubi.data.readers.text import Text
@@ -70,7 +70,7 @@ class Source:
     @property
     def name(self) -> str:
         """What messages call it; never with a password in it."""
-        return told(self.path) if self.path is not None else str(self.recipe.sql)
+        return source_name(self.path) if self.path is not None else str(self.recipe.sql)
 
     @property
     def lasting(self) -> bool:
@@ -193,7 +193,7 @@ class Source:
         self.unread += joined.unread
 
     def _file(self, path: Path) -> Iterator[Row | Rejected]:
-        limits, name = self.recipe.limits, told(path)
+        limits, name = self.recipe.limits, source_name(path)
         with opened(path, limits.unpacked) as file:
             start = file.peek(8)[:8]
             if not start:
@@ -202,7 +202,7 @@ class Source:
                 self._tell_unused(*_FITTING)
                 with seekable(file, path) as whole:
                     yield from parquet.rows(whole, name, limits.office, self._used, self.notes)
-            elif start.startswith((archive.MAGIC, workbook.OLD)):
+            elif start.startswith((ZIP_MAGIC, workbook.OLD)):
                 self._tell_unused("escape", "delimiter", "encoding")
                 with seekable(file, path) as whole:
                     yield from workbook.rows(
@@ -243,9 +243,9 @@ class Source:
             self._even, self._listed = False, form == "list"
             self._tell_unused("header", "escape", "delimiter")
             if form == "lines":
-                yield from jsonl.rows(text, self._repairs)
+                yield from line_rows(text, self._repairs)
             else:
-                yield from listed.rows(text, self.recipe.limits.row, self._repairs)
+                yield from list_rows(text, self.recipe.limits.row, self._repairs)
             return
         recipe = self.recipe
         dialect = delimited.dialect(text, recipe, self._lacks)

@@ -5,9 +5,17 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import IO, TYPE_CHECKING, Any
 
-from azubi.data.readers import archive, header
-from azubi.data.readers.header import Header, Lacks
-from azubi.data.readers.row import EMPTY, Rejected, Row, written
+from azubi.data.readers.opening import check_archive
+from azubi.data.readers.row import (
+    EMPTY,
+    HEADER_ROWS,
+    Header,
+    MissingColumn,
+    Rejected,
+    Row,
+    find_header,
+    written,
+)
 from azubi.errors import DataError
 from azubi.settings import Recipe
 
@@ -19,7 +27,7 @@ OLD = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 
 
 def rows(
-    file: IO[bytes], name: str, recipe: Recipe, lacks: Lacks, notes: list[str], *, usual: bool = False
+    file: IO[bytes], name: str, recipe: Recipe, lacks: MissingColumn, notes: list[str], *, usual: bool = False
 ) -> Iterator[Row | Rejected]:
     """One row per row below the header; numbered as in the sheet.
 
@@ -30,7 +38,7 @@ def rows(
     Raises:
         DataError: it is no Excel file, is damaged, too large, or does not have one such sheet.
     """
-    archive.check(file, name, recipe.limits.office, recipe.limits.cells)
+    check_archive(file, name, recipe.limits.office, recipe.limits.cells)
     with _explained(name):
         from python_calamine import CalamineWorkbook
 
@@ -66,7 +74,7 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _chosen(
-    book: "CalamineWorkbook", name: str, recipe: Recipe, lacks: Lacks, notes: list[str]
+    book: "CalamineWorkbook", name: str, recipe: Recipe, lacks: MissingColumn, notes: list[str]
 ) -> tuple["CalamineSheet", Header]:
     """The sheet to read and its header: as the recipe names it, or the one that has the columns."""
     from python_calamine import SheetTypeEnum
@@ -121,12 +129,14 @@ def _unclear(
     )
 
 
-def _header(sheet: "CalamineSheet", name: str, recipe: Recipe, lacks: Lacks, notes: list[str]) -> Header:
-    return header.find(_head(sheet), lacks, recipe.header, name, notes)
+def _header(
+    sheet: "CalamineSheet", name: str, recipe: Recipe, lacks: MissingColumn, notes: list[str]
+) -> Header:
+    return find_header(_head(sheet), lacks, recipe.header, name, notes)
 
 
 def _head(sheet: "CalamineSheet") -> list[tuple[int, list[str]]]:
-    rows = islice(_cells(sheet), header.LOOKED_AT)
+    rows = islice(_cells(sheet), HEADER_ROWS)
     return [(number, [written(value) for value in values]) for number, values in rows]
 
 

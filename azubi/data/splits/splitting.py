@@ -8,8 +8,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from azubi.data.checks.formatting import differing, share
 from azubi.data.example import Example
+from azubi.data.finding import differing, share
 from azubi.data.instruction import shared_system, strip_system
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.split_assignment import SplitAssignment, SplitState, hashed, placed, question

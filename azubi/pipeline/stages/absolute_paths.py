@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from azubi.data.readers import STDIN
+from azubi.data.readers.opening import STDIN
 from azubi.engine.base import catalog
 from azubi.pipeline.stages.sources import SOURCES
 from azubi.settings import Recipe

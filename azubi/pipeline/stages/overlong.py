@@ -14,8 +14,7 @@ from azubi.data import instruction as primes
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
-from azubi.data.readers import Rejected
-from azubi.data.readers.row import shortened
+from azubi.data.readers.row import Rejected, shortened
 from azubi.engine.base import catalog
 from azubi.engine.training import defaults
 from azubi.settings import Recipe

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from azubi.data import instruction
-from azubi.data.checks.formatting import excerpt
 from azubi.data.datasets.erased import Erased
 from azubi.data.datasets.row import rows_of
+from azubi.data.finding import excerpt
 from azubi.data.pii import policy
 from azubi.data.pii.key_store import KeyFile, Map
 from azubi.data.pii.pseudonyms import derived_key

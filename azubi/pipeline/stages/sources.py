@@ -10,7 +10,9 @@ from pathlib import Path
 from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example
 from azubi.data.pii import policy
-from azubi.data.readers import Reading, Rejected, Source, no_record, read_source, without
+from azubi.data.readers.reading import Reading, read_source, reject_faulty, reject_non_record
+from azubi.data.readers.row import Rejected
+from azubi.data.readers.source import Source
 from azubi.data.splits.split_name import Part
 from azubi.errors import DataError
 from azubi.events import events as ev
@@ -88,9 +90,9 @@ def read(
             task = inference.task(declared)
             notes += inference.notes(task)
         if task == "json":
-            found = without(source, found, no_record)
+            found = reject_faulty(source, found, reject_non_record)
         fault = fault or fault_of(recipe, task, sitting.home, found.examples)
-        found = without(source, found, fault)
+        found = reject_faulty(source, found, fault)
         for note in _hidden(notes, recipe):
             yield ev.Notice(text=note)
         if found.rejected:

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from azubi.data.checks.check import CHECKS, Check, Input, examine, likely_wrong_answers, personal_data
+from azubi.data.checks.check import CHECKS, Check, CheckedSource, examine, likely_wrong_answers, personal_data
 from azubi.data.example import Example, Turn
 from azubi.settings import Recipe
 
@@ -56,10 +56,10 @@ def later() -> list[Example]:
 
 def checked(data: list[Any], test: list[Any] | None = None, **more: Any) -> Check:
     """A check by what this room looks for itself: suspects and personal data have tests of their own."""
-    given = Input("test.csv", test) if test is not None else None
+    given = CheckedSource("test.csv", test) if test is not None else None
     settings = {name: more.pop(name) for name in ("task", "split", "limits", "answer") if name in more}
     more.setdefault("checks", OWN)
-    return examine(Input("letters.csv", data), given, recipe=Recipe.model_validate(settings), **more)
+    return examine(CheckedSource("letters.csv", data), given, recipe=Recipe.model_validate(settings), **more)
 
 
 OWN = tuple(one for one in CHECKS if one not in (likely_wrong_answers, personal_data))

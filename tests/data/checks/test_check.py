@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 
-from azubi.data.checks.check import Check, Input, examine
+from azubi.data.checks.check import Check, CheckedSource, examine
 from azubi.data.checks.check import check as check_file
 from azubi.data.checks.check_input import CheckInput, Tokens
 from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
-from azubi.data.readers import Rejected, read
+from azubi.data.readers.reading import read
+from azubi.data.readers.row import Rejected
 from azubi.errors import DataError
 from azubi.settings import Recipe
 from tests.data.checks.company import OWN, checked, clean, example, later, letter
@@ -64,7 +65,7 @@ def test_what_the_recipe_hides_is_not_quoted(policy, tmp_path):
     told = "Please pay to DE89 3704 0044 0532 0130 00 for claim"
     rows = [example(f"{told} {number % 30} of this year", "motor", line=number) for number in range(60)]
     recipe = Recipe(personal_data=policy)
-    check = examine(Input("notes.csv", rows), recipe=recipe, folder=tmp_path)
+    check = examine(CheckedSource("notes.csv", rows), recipe=recipe, folder=tmp_path)
     assert found(check, "repeated_examples").cases
     quoted = {"the result": check.model_dump_json(), "the page": (tmp_path / "check.html").read_text()}
     assert {name: "DE89 3704" in text for name, text in quoted.items()} == dict.fromkeys(
@@ -470,7 +471,7 @@ def test_a_check_is_added_by_naming_it(tmp_path):
         yield Finding(kind="questions", level="note", title=f"{asked} ask.", count=asked, why="", remedy="")
 
     rows = [*clean(10), example("And now?", "motor", 12)]
-    check = examine(Input("x", rows), folder=tmp_path, checks=(*OWN, questions))
+    check = examine(CheckedSource("x", rows), folder=tmp_path, checks=(*OWN, questions))
     assert found(check, "questions").count == 1
     assert "1 ask." in (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "questions" in check.seconds
@@ -491,13 +492,13 @@ def test_a_source_that_fails_halfway_leaves_nothing_half_written(tmp_path):
         raise DataError("The file ends in the middle.")
 
     with pytest.raises(DataError):
-        examine(Input("x", rows()), folder=tmp_path, checks=OWN)
+        examine(CheckedSource("x", rows()), folder=tmp_path, checks=OWN)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_it_says_what_it_is_doing():
     told = []
-    examine(Input("x", clean(40)), hear=told.append, checks=OWN)
+    examine(CheckedSource("x", clean(40)), hear=told.append, checks=OWN)
     assert told[0] == "Comparing prompts"
     assert "Looking for: near duplicates" in told
 

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azubi.data.checks.formatting import differing, excerpt, listed, share, some, where
-from azubi.data.finding import Case, Finding
+from azubi.data.finding import Case, Finding, differing, excerpt, listed, share, some, where
 
 
 def test_excerpts_are_short_and_on_one_line():

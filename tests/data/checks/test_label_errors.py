@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azubi.data.checks.label_errors import FEWEST, check_suspects, spelling_features, suspects
+from azubi.data.checks.label_errors import FEWEST, find_label_errors, label_error_findings, spelling_features
 from azubi.data.example import Example, Turn
 
 WORDS = {
@@ -69,9 +69,9 @@ def swapped():
 
 def test_swapped_labels_are_the_surest_suspects(swapped):
     texts, labels, places = swapped
-    found = suspects(texts, labels, words)
+    found = find_label_errors(texts, labels, words)
     assert {one.place for one in found[: len(places)]} == places
-    spelled = {one.place for one in suspects(texts, labels, spelling_features)[: len(places)]}
+    spelled = {one.place for one in find_label_errors(texts, labels, spelling_features)[: len(places)]}
     assert len(spelled & places) >= 0.7 * len(places)
     assert [one.odds for one in found] == sorted((one.odds for one in found), reverse=True)
     assert all(one.given == labels[one.place] != one.suggested for one in found)
@@ -80,7 +80,7 @@ def test_swapped_labels_are_the_surest_suspects(swapped):
 
 def test_right_labels_are_hardly_suspected():
     texts, labels = zip(*notes(400), strict=True)
-    assert len(suspects(texts, labels, spelling_features)) <= 4
+    assert len(find_label_errors(texts, labels, spelling_features)) <= 4
 
 
 def test_it_is_the_same_every_time_and_asks_for_features_once(swapped):
@@ -91,23 +91,26 @@ def test_it_is_the_same_every_time_and_asks_for_features_once(swapped):
         asked.append(len(given))
         return spelling_features(given)
 
-    first = suspects(texts, labels, features)
+    first = find_label_errors(texts, labels, features)
     assert asked == [400]
-    assert suspects(texts, labels, features) == first
+    assert find_label_errors(texts, labels, features) == first
 
 
 def test_equal_texts_do_not_vouch_for_each_other():
     texts, labels = (list(column) for column in zip(*notes(200), strict=True))
     wrong = next(label for label in sorted(WORDS) if label != labels[0])
-    found = suspects([*texts, *texts[:1] * 9], [wrong, *labels[1:], *[wrong] * 9], words)
+    found = find_label_errors([*texts, *texts[:1] * 9], [wrong, *labels[1:], *[wrong] * 9], words)
     assert {0, *range(200, 209)} == {one.place for one in found[:10]}
 
 
 def test_rare_labels_are_not_judged():
     texts, labels = (list(column) for column in zip(*notes(200), strict=True))
     labels[: FEWEST - 1] = ["rare"] * (FEWEST - 1)
-    assert all("rare" not in (one.given, one.suggested) for one in suspects(texts, labels, spelling_features))
-    assert suspects(texts, ["one"] * 200, spelling_features) == []
+    assert all(
+        "rare" not in (one.given, one.suggested)
+        for one in find_label_errors(texts, labels, spelling_features)
+    )
+    assert find_label_errors(texts, ["one"] * 200, spelling_features) == []
 
 
 class Batches:
@@ -126,7 +129,7 @@ class Batches:
 
 def test_labels_are_checked_with_line_and_what_is_likelier(swapped):
     texts, labels, places = swapped
-    (found,) = check_suspects(Batches(zip(texts, labels, strict=True)))
+    (found,) = label_error_findings(Batches(zip(texts, labels, strict=True)))
     assert (found.kind, found.level) == ("likely_wrong", "warning")
     assert len(found.cases) == 5
     assert {one.lines[0] - 1 for one in found.cases} <= places
@@ -140,15 +143,15 @@ def test_records_are_checked_field_by_field(swapped):
         (text, json.dumps({"kind": label, "sure": True, "id": f"n{number}", "amount": number}))
         for number, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
-    (found,) = check_suspects(Batches(rows))
+    (found,) = label_error_findings(Batches(rows))
     assert found.details["field"] == "kind"
     assert "values of kind" in found.title
     assert {one.lines[0] - 1 for one in found.cases} <= places
 
 
 def test_free_text_and_few_examples_are_not_checked():
-    assert list(check_suspects(Batches((text, text) for text, _ in notes(100)))) == []
-    assert list(check_suspects(Batches(notes(20)))) == []
+    assert list(label_error_findings(Batches((text, text) for text, _ in notes(100)))) == []
+    assert list(label_error_findings(Batches(notes(20)))) == []
 
 
 @pytest.mark.parametrize("limit", [{"MOST": 100}, {"MOST_CHARACTERS": 10_000}])
@@ -162,7 +165,7 @@ def test_of_very_many_examples_or_very_long_ones_some_are_looked_at(swapped, mon
         asked.extend(some)
         return spelling_features(some)
 
-    list(check_suspects(Batches(zip(texts, labels, strict=True)), features))
+    list(label_error_findings(Batches(zip(texts, labels, strict=True)), features))
     if "MOST" in limit:
         assert 50 <= len(asked) <= 100
     else:
@@ -177,5 +180,5 @@ def test_of_very_many_examples_or_very_long_ones_some_are_looked_at(swapped, mon
 def test_nothing_breaks(pairs):
     texts, labels = zip(*pairs, strict=True)
     for features in (spelling_features, lambda given: np.zeros((len(given), 2))):
-        found = suspects(texts, labels, features)
+        found = find_label_errors(texts, labels, features)
         assert len({one.place for one in found}) == len(found) <= len(texts)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.data.checks.mojibake import first_fault
+from azubi.data.checks.texts import first_fault
 from tests.data.checks.company import checked, clean, later
 from tests.data.checks.test_check import alone, asking, lines
 

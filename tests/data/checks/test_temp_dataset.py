@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azubi.data.checks import temp_dataset
-from azubi.data.checks.temp_dataset import TempDataset
+from azubi.data.checks import ingest
+from azubi.data.checks.ingest import TempDataset
 from azubi.data.example import Example, Turn
 from azubi.errors import DiskFull
 
@@ -40,7 +40,7 @@ def test_what_was_put_in_comes_out(rows):
 
 
 def test_batches_are_no_larger_than_asked_and_may_be_read_side_by_side(monkeypatch):
-    monkeypatch.setattr(temp_dataset, "_ROWS", 7)
+    monkeypatch.setattr(ingest, "_ROWS", 7)
     rows = numbered(50)
     spool = TempDataset.of(rows)
     assert max(len(batch) for batch in spool.batches(5)) == 5
@@ -52,7 +52,7 @@ def test_batches_are_no_larger_than_asked_and_may_be_read_side_by_side(monkeypat
 
 
 def test_long_texts_are_written_before_they_fill_the_memory(monkeypatch):
-    monkeypatch.setattr(temp_dataset, "_CHARACTERS", 1000)
+    monkeypatch.setattr(ingest, "_CHARACTERS", 1000)
     spool = TempDataset.of(Example((Turn("user", "x" * 900),), "x" * 200) for _ in range(5))
     assert [len(batch) for batch in spool.batches()] == [1] * 5
 

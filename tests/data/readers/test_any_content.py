@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 from pyarrow import parquet
 
-from azubi.data.readers import read
-from azubi.data.readers.phrase import Phrase
+from azubi.data.readers.mapping import PromptTemplate
+from azubi.data.readers.reading import read
 
 letters = st.characters(exclude_categories=("Cs",), exclude_characters="\0\r")
 texts = st.text(letters, min_size=1, max_size=30).filter(lambda text: text.strip() and text == text.strip())
@@ -91,11 +91,11 @@ def test_database(tmp_path, table):
 )
 def test_templates_put_in_what_the_columns_hold(row, between):
     escaped = between.replace("{", "{{").replace("}", "}}")
-    phrase = Phrase(escaped.join(f"{{{name}}}" for name in row))
+    phrase = PromptTemplate(escaped.join(f"{{{name}}}" for name in row))
     assert phrase.fill(row) == between.join(row.values())
     assert phrase.columns == tuple(row)
 
 
 @pytest.mark.parametrize("text", ["{a}" * 5_000, "{" * 10_000 + "a" + "}" * 10_000])
 def test_long_templates(text):
-    assert Phrase(text if "}{" in text else f"{text}{{b}}").columns
+    assert PromptTemplate(text if "}{" in text else f"{text}{{b}}").columns

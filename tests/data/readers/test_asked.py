@@ -10,8 +10,8 @@ import pytest
 
 from azubi.data import readers as reading
 from azubi.data.example import Turn
-from azubi.data.readers import STDIN, read_asked, read_source
-from azubi.data.readers.reading import source
+from azubi.data.readers.opening import STDIN
+from azubi.data.readers.reading import read_asked, read_source, source_from_settings
 from azubi.errors import DataError
 from tests.data.readers.formats import FORMS, jsonl
 from tests.data.readers.writing import chat, lines
@@ -22,7 +22,7 @@ ANSWERS = [f"Antwort {number}" for number in range(6)]
 
 def opened(settings, **more):
     told = {"prompt": "prompt", "answer": "answer", **settings, **more}
-    return source(told.pop("data", None), **told)
+    return source_from_settings(told.pop("data", None), **told)
 
 
 def asked(settings, **more):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from azubi.data.example import Turn
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from tests.data.readers.writing import chat, lines, pairs, refused
 
 LONG = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))

@@ -13,7 +13,7 @@ import pytest
 
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from azubi.errors import AzubiError, DataError, SettingError
 from azubi.settings import DatabaseUrl, Recipe
 

@@ -8,7 +8,7 @@ from email.message import EmailMessage
 import docx
 import pytest
 
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from tests.data.readers.writing import refused
 
 

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from azubi.data.readers import listed, read
+from azubi.data.readers import json_rows
+from azubi.data.readers.reading import read
 from tests.data.readers.writing import pairs, refused
 
 ROWS = [{"prompt": f"größe {i} ]}}, {{", "answer": "x" * (i % 3 + 1)} for i in range(500)]
@@ -14,7 +15,7 @@ WANT = [(row["prompt"], row["answer"]) for row in ROWS]
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("piece", [1, 7, 1 << 20])
 def test_elements_in_one_line_or_in_many(file, monkeypatch, indent, piece):
-    monkeypatch.setattr(listed, "_PIECE", piece)
+    monkeypatch.setattr(json_rows, "_PIECE", piece)
     rows = ROWS if piece > 1 else ROWS[:40]
     reading = read(file(" \n" + json.dumps(rows, indent=indent, ensure_ascii=False) + "\n", "a.json"))
     assert pairs(reading) == WANT[: len(rows)]

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from azubi.data.readers import read
-from azubi.data.readers.phrase import Phrase
+from azubi.data.readers.mapping import PromptTemplate
+from azubi.data.readers.reading import read
 from azubi.data.readers.value import moment, number
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -40,7 +40,7 @@ def test_a_template_can_do_nothing_but_name_columns(file):
 @pytest.mark.parametrize("text", ["{subject", "subject}", "{a}{", "{a{b}}}", "no column {{a}}"])
 def test_templates_that_are_none(text):
     with pytest.raises(SettingError):
-        Phrase(text)
+        PromptTemplate(text)
 
 
 def test_a_template_whose_columns_are_all_empty_asks_nothing(file):

@@ -12,7 +12,8 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from azubi.data.readers import Source, read, stream
+from azubi.data.readers.reading import read, stream
+from azubi.data.readers.source import Source
 from azubi.settings import Recipe
 from tests.data.readers.writing import lines, pairs, refused
 

@@ -9,7 +9,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from azubi.data.readers import read, stream
+from azubi.data.readers.reading import read, stream
 from azubi.errors import SettingError
 from tests.data.readers.writing import chat, pairs, refused
 

@@ -20,7 +20,7 @@ from pypdf.generic import (
 )
 
 from azubi.data.checks.check import check
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from tests.data.readers.test_documents import mail, pdf
 
 

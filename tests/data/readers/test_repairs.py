@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from tests.data.readers.writing import chat, refused
 
 GOOD = [{"prompt": f"q{n}", "answer": f"a{n}"} for n in range(40)]

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from azubi.data.checks.check import check
-from azubi.data.readers import STDIN, read
+from azubi.data.readers.opening import STDIN
+from azubi.data.readers.reading import read
 from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle
 from azubi.data.readers.value import moment, number
 from azubi.errors import DataError

@@ -7,7 +7,7 @@ from datetime import date, datetime
 import openpyxl
 import pytest
 
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from tests.data.readers.writing import pairs, refused
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from azubi.data.readers import read
+from azubi.data.readers.reading import read
 from azubi.errors import DataError
 
 

@@ -16,10 +16,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from azubi.data.readers import encoding as encodings
 from azubi.data.readers.content import Document, Undeclared, content
-from azubi.data.readers.encoding import Encoding
 from azubi.data.readers.row import Unusable
+from azubi.data.readers.text import PROBE, Encoding, guess_encoding, named_encoding
 from azubi.errors import DataError
 from azubi.settings import LimitSettings
 
@@ -48,7 +47,7 @@ class Extractor:
         """Nothing is started before the first document comes; see `extractor`."""
         self._limits = limits
         self._documents = documents
-        self.encoding = encodings.given(encoding) if encoding else None
+        self.encoding = named_encoding(encoding) if encoding else None
         """What documents are in that do not say so themselves: given, or guessed when the first one comes."""
         self._process: subprocess.Popen[bytes] | None = None
         self._ahead = b""
@@ -82,8 +81,8 @@ class Extractor:
         samples = [first]
         for path in texts[:: max(1, len(texts) // _SAMPLED)]:
             samples.append(self._extract(path).get("undeclared", ""))
-        most = max(200, encodings.PROBE // len(samples))
-        return encodings.guessed("\n".join(each[:most] for each in samples).encode("latin-1"))
+        most = max(200, PROBE // len(samples))
+        return guess_encoding("\n".join(each[:most] for each in samples).encode("latin-1"))
 
     def close(self) -> None:
         """End the other process."""
@@ -164,7 +163,7 @@ def serve() -> None:
     _limit_memory(limits.memory)
     _say(answers, {"ready": True})
     for line in sys.stdin:
-        _say(answers, extracted(json.loads(line), limits))
+        _say(answers, extract(json.loads(line), limits))
 
 
 def _say(answers: Any, told: dict[str, Any]) -> None:
@@ -172,7 +171,7 @@ def _say(answers: Any, told: dict[str, Any]) -> None:
     answers.flush()
 
 
-def extracted(question: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
+def extract(question: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
     """Text, unread parts and encoding of a document; or a sample of undeclared text; or the fault."""
     path = Path(question["path"])
     document = Document(path.name, limits, question["encoding"], guess=question["guess"])

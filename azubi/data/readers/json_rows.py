@@ -1,15 +1,92 @@
-"""One JSON list as rows, without ever holding the list. Knows nothing of what the fields mean."""
+"""JSON as rows: one value per line, or the elements of one list; and what was mended in them.
+
+A list is never held as a whole. Knows nothing of what the fields mean.
+"""
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from azubi.data import strict_json
-from azubi.data.readers import jsonl
-from azubi.data.readers.repairs import Repairs
 from azubi.data.readers.row import Rejected, Row, shortened
 from azubi.data.readers.text import Text
 from azubi.errors import DataError
+
+
+class Repairs:
+    """Counts the rows whose JSON was mended, and the values that are not a number and were read as empty."""
+
+    def __init__(self, wanted: bool) -> None:
+        """`wanted` is the setting `repair`: without it no JSON is mended."""
+        self._wanted = wanted
+        self._lines: set[int] = set()
+        self._faults: Counter[str] = Counter()
+        self._example = ""
+        self._empty: Counter[str] = Counter()
+        self._first_empty = 0
+
+    def mended(self, line: int, text: str) -> Any:
+        """The value of a text that is nearly JSON; None if it is not, or if nothing is to be mended."""
+        found = strict_json.mended(text) if self._wanted else None
+        if found is None:
+            return None
+        self._lines.add(line)
+        self._faults.update(found.faults)
+        self._example = self._example or (
+            f"Line {line:,}: {_start(text)} was read as {_start(strict_json.write(found.value))}"
+        )
+        return found.value
+
+    def empty(self, line: int, column: str) -> None:
+        """Take note of a value that is not a number, in a column that is used."""
+        self._first_empty = self._first_empty or line
+        self._empty[column] += 1
+
+    def notes(self, name: str) -> list[str]:
+        """What was mended in the source of that name, in a sentence each."""
+        found = []
+        if self._lines:
+            rows = "1 row was" if len(self._lines) == 1 else f"{len(self._lines):,} rows were"
+            faults = "; ".join(f"{fault} ({count:,})" for fault, count in self._faults.most_common())
+            found.append(f"{name}: {rows} mended (--repair): {faults}. {self._example}.")
+        if self._empty:
+            columns = ", ".join(f"“{column}” ({count:,})" for column, count in self._empty.items())
+            found.append(
+                f"{name}: values that are NaN (not a number) were read as empty, the first in line "
+                f"{self._first_empty:,}: {columns}."
+            )
+        return found
+
+
+def _start(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else line[:59] + "…"
+
+
+def line_rows(text: Text, repairs: Repairs) -> Iterator[Row | Rejected]:
+    """One row per line that is not blank."""
+    # Only \n ends a line: str.splitlines would also cut at U+2028 and its like inside JSON strings.
+    for line in text:
+        if line.fault:
+            yield Rejected(line.number, line.fault, shortened(line.text))
+        elif line.text.strip():
+            yield json_row(line.number, line.text, repairs)
+
+
+def json_row(number: int, text: str, repairs: Repairs) -> Row | Rejected:
+    """The row that a JSON object is; `number` is the line where it begins."""
+    try:
+        values = strict_json.parse(text)
+    except strict_json.NotJson as error:
+        values = repairs.mended(number, text)
+        if values is None:
+            return Rejected(number, strict_json.fault(text, error), shortened(text))
+    if not isinstance(values, dict):
+        return Rejected(number, "is JSON, but not an object", shortened(text))
+    return Row(number, values, text)
+
 
 _NEXT = re.compile(r"[\s,]*")
 _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
@@ -22,7 +99,7 @@ _PASSED = 1 << 14
 """Characters that were passed before they are let go: an error of the parser counts the lines before it."""
 
 
-def rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejected]:
+def list_rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejected]:
     """One row per element; `line` is where it begins. An element has `most` characters at most.
 
     Raises:
@@ -107,7 +184,7 @@ class _Window:
             )
         if _NO_TEXT.search(raw):
             return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
-        return jsonl.row(line, raw, self._repairs)
+        return json_row(line, raw, self._repairs)
 
     def _broken(self, line: int, cause: str) -> Rejected:
         """Leave out what stands up to the next element; where none is found, to the end of what is held."""

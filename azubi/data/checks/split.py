@@ -1,7 +1,6 @@
-"""What the test has in common with what is learned, and answers that the prompt gives away.
+"""The split that a run would make: parts that are too small, and what train and test have in common.
 
-Without a test of its own, azubi's split keeps equal and nearly equal prompts on one side; then only groups
-and given-away answers are looked for. Knows nothing of how the split is made.
+Also answers that the prompt gives away. Knows nothing of how the split is made.
 """
 
 import re
@@ -12,11 +11,51 @@ from dataclasses import replace
 import numpy as np
 
 from azubi.data.checks.check_input import I64, CheckInput, as_record
-from azubi.data.checks.formatting import differing, excerpt, share, some
-from azubi.data.checks.temp_dataset import TempDataset
+from azubi.data.checks.ingest import TempDataset
 from azubi.data.example import Example
-from azubi.data.finding import SHOWN, Case, Finding, Level
+from azubi.data.finding import SHOWN, Case, Finding, Level, differing, excerpt, share, some
 from azubi.data.splits.boilerplate import normalised
+from azubi.data.splits.split_name import SIDES
+from azubi.data.splits.splitting import HANDFUL, remedy
+from azubi.errors import UsageError
+
+_WHY_SMALL = {
+    "validation": "The best epoch is chosen by it; with so few, by chance.",
+    "test": "What is measured with so few may be off by ten percentage points and more.",
+}
+
+
+def small_splits(subject: CheckInput) -> Iterator[Finding]:
+    """Sides of the split that are empty, hold a handful, or one label only."""
+    try:
+        parts = subject.parts
+    except UsageError as error:
+        yield Finding(
+            kind="split",
+            level="error",
+            title=error.problem,
+            count=1,
+            why="azubi learns from one side, chooses the best epoch with another, and measures with a third.",
+            remedy=error.remedy,
+        )
+        return
+    for side, why in _WHY_SMALL.items():
+        examples = getattr(parts, side)
+        lone = subject.kind == "labels" and len({one.answer for one in examples}) < 2
+        if len(examples) < HANDFUL or lone:
+            yield Finding(
+                kind=f"small_{side}",
+                level="warning",
+                title=f"The {side} side of the split gets {some(len(examples), 'example')}"
+                f"{', all with the same label' if lone else ''}.",
+                count=len(examples),
+                why=why,
+                remedy=f"Bring a larger file for the {side}."
+                if f"{side}_data" in subject.sources
+                else remedy(parts, subject.split, len(subject.data)),
+                details={name: len(getattr(parts, name)) for name in SIDES},
+            )
+
 
 LONGEST_CHANCE = 20
 """Characters; an answer that is longer does not stand in its prompt by chance."""
@@ -137,7 +176,7 @@ def _groups_to_be_parted(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def given_away_answers(subject: CheckInput) -> Iterator[Finding]:
+def answers_in_prompt(subject: CheckInput) -> Iterator[Finding]:
     """Answers that stand word for word in their own prompt."""
     count, codes, cases = 0, 0, list[Case]()
     labels = subject.kind == "labels"
@@ -147,7 +186,7 @@ def given_away_answers(subject: CheckInput) -> Iterator[Finding]:
         count += 1
         codes += _is_code(example.answer)
         if len(cases) < SHOWN:
-            cases.append(Case(lines=(example.line,), text=_found(example)))
+            cases.append(Case(lines=(example.line,), text=_quoted(example)))
     if not count:
         return
     part = count / len(subject.data)
@@ -185,14 +224,14 @@ def _is_code(label: str) -> bool:
     return re.search(r"[\d_]", label) is not None
 
 
-def _found(example: Example) -> str:
+def _quoted(example: Example) -> str:
     prompt, answer = " ".join(example.prompt.split()), " ".join(example.answer.split())
     at = prompt.casefold().find(answer.casefold())
     begin = max(0, at - 30)
     return f"{excerpt(answer, 40)} in {excerpt(('…' if begin else '') + prompt[begin:], 100)}"
 
 
-def given_away_codes(subject: CheckInput) -> Iterator[Finding]:
+def codes_in_prompt(subject: CheckInput) -> Iterator[Finding]:
     """Codes of records that stand in a few prompts: somebody has noted the decision there."""
     if subject.kind != "json":
         return
@@ -213,7 +252,7 @@ def _codes(spool: TempDataset, side: str) -> Iterator[Finding]:
                 asked[field] += 1
                 if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", example.prompt):
                     given[field] += 1
-                    text = f"{field}: {_found(replace(example, answer=value))}"
+                    text = f"{field}: {_quoted(replace(example, answer=value))}"
                     cases.setdefault(field, []).append(Case(lines=(example.line,), text=text))
                     del cases[field][SHOWN:]
     few = [field for field, count in given.items() if count <= COPIED * asked[field]]

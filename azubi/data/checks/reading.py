@@ -1,21 +1,20 @@
-"""Rows that cannot be used. What makes a row unusable is for the reader to say."""
+"""What reading the source shows: rows that cannot be used. The reader says why a row is unusable."""
 
 from collections.abc import Iterator
 
 from azubi.data import strict_json
 from azubi.data.checks.check_input import CheckInput, Refusals
-from azubi.data.checks.formatting import share, some
-from azubi.data.finding import SHOWN, Case, Finding
+from azubi.data.finding import SHOWN, Case, Finding, share, some
 
 
 def rejected_rows(subject: CheckInput) -> Iterator[Finding]:
     """Rows without a prompt or an answer, and what could not be read at all."""
-    yield from _of(subject.refusals, len(subject.data), "")
+    yield from _rejected(subject.refusals, len(subject.data), "")
     if subject.test is not None:
-        yield from _of(subject.test_refusals, len(subject.test), "test ")
+        yield from _rejected(subject.test_refusals, len(subject.test), "test ")
 
 
-def _of(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
+def _rejected(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
     if not bad.count:
         return
     rows = bad.count + good
