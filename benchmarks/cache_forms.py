@@ -20,8 +20,9 @@ from typing import Any
 
 import torch
 
-from azubi.data import instruction, readers
+from azubi.data import instruction
 from azubi.data.contract import infer
+from azubi.data.readers.reading import read
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache import ActivationCache, packing
 from azubi.engine.halves import cut
@@ -65,8 +66,8 @@ def main() -> None:
     parser.add_argument("--test-limit", type=int)
     parser.add_argument("--seeds", type=int, default=1)
     given = parser.parse_args()
-    examples = [*readers.read(given.train, given.prompt, given.answer).examples]
-    tests = [*readers.read(given.test, given.prompt, given.answer).examples][: given.test_limit]
+    examples = [*read(given.train, given.prompt, given.answer).examples]
+    tests = [*read(given.test, given.prompt, given.answer).examples][: given.test_limit]
     random.Random(0).shuffle(examples)
     with tempfile.TemporaryDirectory() as home:
         for seed, form in itertools.product(range(given.seeds), FORMS):

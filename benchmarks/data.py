@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from azubi.data import instruction as primes
-from azubi.data import readers
 from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
+from azubi.data.readers.reading import read
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base.base import Base
@@ -96,8 +96,8 @@ def write(source: Source, train: int, test: int, folder: Path) -> None:
 
 def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) -> Prepared:
     """Read what `write` wrote, for one base."""
-    examples = readers.read(folder / "train.jsonl", "prompt", "answer").examples
-    tests = readers.read(folder / "test.jsonl", "prompt", "answer").examples
+    examples = read(folder / "train.jsonl", "prompt", "answer").examples
+    tests = read(folder / "test.jsonl", "prompt", "answer").examples
     parts = same_split(examples, tests)
     contract = infer([one.answer for one in (*parts.train, *parts.validation)], task)
     instruction = primes.write(contract) if prime is None else prime

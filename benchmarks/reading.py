@@ -12,13 +12,13 @@ import tempfile
 from pathlib import Path
 
 WAYS = {
-    "stream": "n = sum(1 for _ in data.stream(path, 'text', 'label'))",
-    "read": "n = len(data.read(path, 'text', 'label').examples)",
+    "stream": "n = sum(1 for _ in stream(path, 'text', 'label'))",
+    "read": "n = len(read(path, 'text', 'label').examples)",
     "polars, the table alone": "import polars; n = polars.read_csv(path, infer_schema=False).height",
 }
 _CODE = """
 import json, resource, sys, time
-from azubi import data
+from azubi.data.readers.reading import read, stream
 path = sys.argv[1]
 begun = time.perf_counter()
 {way}

@@ -9,6 +9,8 @@ from rich.console import Console
 from azubi import data
 from azubi.cli.findings import show
 from azubi.cli.recipe_file import recipe_from
+from azubi.data.checks.check import check
+from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.settings import LimitSettings
 
@@ -49,16 +51,16 @@ def test_bringing_your_data(blocks, monkeypatch):
     assert [one.id for one in told] == [
         one.id for one in Source.of(recipe_from(Path("claims.csv"), flags)).stream()
     ]
-    assert len(told) == 3 and not any(isinstance(one, data.Rejected) for one in told)
+    assert len(told) == 3 and not any(isinstance(one, Rejected) for one in told)
 
 
 def test_checking_it(blocks, capsys):
     found = blocks("Checking it")
     code = "\n".join(content for language, content in found if language == "python")
-    exec(compile(code, str(PAGE), "exec"), {"data": data})  # the page is ours
+    exec(compile(code, str(PAGE), "exec"), {})  # the page is ours
     assert "1 prompt has more than one answer" in capsys.readouterr().out
     (shown,) = [content for language, content in found if language == "console"]
-    told = data.check("letters.csv", prompt="text", answer="label", limits={"rejected": 0.2})
+    told = check("letters.csv", prompt="text", answer="label", limits={"rejected": 0.2})
     show(told, Console(width=100, highlight=False, emoji=False, markup=False))
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     for line in shown.splitlines()[1:]:
@@ -67,7 +69,7 @@ def test_checking_it(blocks, capsys):
 
 def test_every_kind_of_finding_stands_on_the_page():
     table = section("Checking it")
-    folder = Path(data.__file__).parent / "checking"
+    folder = Path(data.__file__).parent / "checks"
     source = "".join(path.read_text() for path in folder.glob("*.py") if path.name != "records.py")
     kinds = {
         *re.findall(r'kind="([a-z_]+)"', source),

@@ -9,8 +9,8 @@ import torch
 import yaml
 
 from azubi.cli.recipe_file import recipe_from
-from azubi.data import readers
 from azubi.data.contract import infer
+from azubi.data.readers.reading import read
 from azubi.data.splits import splitting
 from azubi.engine.base import hardware
 from azubi.engine.cache import ActivationCache
@@ -55,7 +55,7 @@ def events_of(events, kind):
 
 def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
-    examples = readers.read(recipe.data, "prompt", "answer").examples
+    examples = read(recipe.data, "prompt", "answer").examples
     split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
     contract = infer([one.answer for one in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)

@@ -15,14 +15,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data import schema as schemas
-from azubi.data.checks.check_input import CheckInput, Refusals, Tokens
+from azubi.data.checks.check_input import CheckInput, Tokens
 from azubi.data.checks.duplicates import (
     contradictions,
     near_contradictions,
     near_duplicates,
     repeated_examples,
 )
-from azubi.data.checks.ingest import Ingest, TempDataset
+from azubi.data.checks.ingest import Ingest, Refusals, TempDataset
 from azubi.data.checks.label_errors import Features, label_error_findings, spelling_features
 from azubi.data.checks.labels import (
     label_counts,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from azubi.data import strict_json
-from azubi.data.checks.ingest import TempDataset
+from azubi.data.checks.ingest import Refusals, TempDataset
 from azubi.data.checks.label_errors import Features, spelling_features
 from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example
@@ -41,18 +41,6 @@ TEMPLATE_TOKENS = 64
 """That a chat template may put around an example."""
 
 _NUMBER = re.compile(r"\d+")
-
-
-@dataclass(frozen=True, slots=True)
-class Refusals:
-    """The rows that could not be read: how many, the first of them, and how often each reason occurs."""
-
-    count: int = 0
-    first: tuple[tuple[int, str], ...] = ()
-    """Line and reason."""
-    reasons: Mapping[str, int] = field(default_factory=dict)
-    most: float = 0.05
-    """Share of the rows from which on azubi refuses the source."""
 
 
 def size(example: Example) -> int:

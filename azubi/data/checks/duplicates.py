@@ -115,7 +115,8 @@ def contradictions(subject: CheckInput) -> Iterator[Finding]:
         cases=tuple(
             Case(
                 lines=tuple(examples[place].line for place in group),
-                text=f"{excerpt(examples[group[0]].prompt)}{_answers_quoted([examples[place] for place in group])}",
+                text=f"{excerpt(examples[group[0]].prompt)}"
+                + _answers_quoted([examples[place] for place in group]),
             )
             for group in shown
         ),

@@ -11,14 +11,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import astuple
+from dataclasses import astuple, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow
 
-from azubi.data.checks.check_input import Refusals
 from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN
 from azubi.data.readers.reading import reject_non_record
@@ -46,7 +45,7 @@ class TempDataset:
     """A data set on disk: a `Material`. Add examples, then read them; no more can be added after that."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="azubi-spool-")  # noqa: SIM115 - closed with the spool
+        self._file = tempfile.TemporaryFile(prefix="azubi-spool-")  # noqa: SIM115 - closed with the data set
         options = pyarrow.ipc.IpcWriteOptions(compression="lz4")
         self._writer: Any = pyarrow.ipc.new_stream(self._file, _SCHEMA, options=options)
         self._waiting: list[Example] = []
@@ -171,6 +170,18 @@ _REASONS = 100
 """Different reasons that are counted; they may quote values, and then there are as many as rows."""
 _REPORTED = 10_000
 """Rows after which it is told how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """The rows that could not be read: how many, the first of them, and how often each reason occurs."""
+
+    count: int = 0
+    first: tuple[tuple[int, str], ...] = ()
+    """Line and reason."""
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    most: float = 0.05
+    """Share of the rows from which on azubi refuses the source."""
 
 
 class Ingest:

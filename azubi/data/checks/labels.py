@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from azubi.data.checks.check_input import CheckInput, as_record
-from azubi.data.checks.labels import closed_fields, lines_of
 from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, share, some
 

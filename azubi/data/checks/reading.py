@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from azubi.data import strict_json
-from azubi.data.checks.check_input import CheckInput, Refusals
+from azubi.data.checks.check_input import CheckInput
+from azubi.data.checks.ingest import Refusals
 from azubi.data.finding import SHOWN, Case, Finding, share, some
 
 

@@ -3,7 +3,7 @@
 Counts tokens with a function that it is given; knows no tokenizer and no base.
 """
 
-# ruff: noqa: RUF001, RUF002 (the signs are meant)
+# ruff: noqa: RUF001 (the signs are meant)
 
 import heapq
 import re
@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckInput, Refusals, Tokens, size
-from azubi.data.checks.ingest import TempDataset
+from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckInput, Tokens, size
+from azubi.data.checks.ingest import Refusals, TempDataset
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, listed, share, some
 from azubi.data.language import language

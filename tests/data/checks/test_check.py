@@ -526,7 +526,7 @@ def test_strange_texts_stop_nothing():
 
 
 def test_if_very_many_may_be_too_long_some_are_counted(monkeypatch):
-    monkeypatch.setattr("azubi.data.checks.lengths.MOST_COUNTED", 20)
+    monkeypatch.setattr("azubi.data.checks.texts.MOST_COUNTED", 20)
     rows = [asking(one, f"{one.prompt} {'and ' * 200}") for one in clean(100)]
     calls = []
 

@@ -184,11 +184,11 @@ def preference(folder, prompts, answers):
 
 
 FORMS = {
-    "jsonl": Form("jsonl", jsonl),
-    "jsonl.gz": Form("jsonl", gz),
-    "zst": Form("jsonl", zst),
-    "list in one line": Form("listed", listed),
-    "list in lines": Form("listed", spread),
+    "jsonl": Form("json_rows", jsonl),
+    "jsonl.gz": Form("json_rows", gz),
+    "zst": Form("json_rows", zst),
+    "list in one line": Form("json_rows", listed),
+    "list in lines": Form("json_rows", spread),
     "csv": Form("delimited", comma),
     "csv in cp1252": Form("delimited", western),
     "csv with bars": Form("delimited", bars),
@@ -197,11 +197,11 @@ FORMS = {
     "parquet": Form("parquet", columnar),
     "database": Form("database", database),
     "documents": Form("documents", documents),
-    "messages": Form("jsonl", openai),
-    "sharegpt": Form("listed", sharegpt),
+    "messages": Form("json_rows", openai),
+    "sharegpt": Form("json_rows", sharegpt),
     "messages in cells": Form("delimited", cells),
     "messages in parquet": Form("parquet", nested),
-    "alpaca": Form("jsonl", alpaca),
-    "completion": Form("jsonl", completion),
-    "prompt of messages": Form("jsonl", preference),
+    "alpaca": Form("json_rows", alpaca),
+    "completion": Form("json_rows", completion),
+    "prompt of messages": Form("json_rows", preference),
 }

@@ -33,7 +33,9 @@ def test_no_reader_is_forgotten():
     """A module that reads rows has a form in the list that all tests of sources go through."""
     folder = Path(reading.__file__).parent
     readers = {
-        path.stem for path in folder.glob("*.py") if re.search(r"^( {4})?def rows\(", path.read_text(), re.M)
+        path.stem
+        for path in folder.glob("*.py")
+        if re.search(r"^( {4})?def (line_|list_)?rows\(", path.read_text(), re.M)
     }
     assert readers == {form.reader for form in FORMS.values()}
 

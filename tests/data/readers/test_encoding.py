@@ -6,8 +6,8 @@ from email.message import EmailMessage
 
 import pytest
 
-from azubi.data.readers import text
 from azubi.data.readers.reading import read
+from azubi.data.readers.text import guess_encoding
 
 GERMAN = "Der Kotflügel ist beschädigt. Grüße aus Köln, die Straße war nass. Ärger über „Äpfel“."
 POLISH = "Samochód został uszkodzony, proszę o zwrot kosztów. Łódź, źdźbło, mąż i ćma."
@@ -31,7 +31,7 @@ LETTERS = ["Kotflügel", "Fahrräder", "Köln", "Stoßstange", "überschwemmt", 
 )
 def test_the_encoding_in_which_letters_are_those_of_a_language(text, codec):
     data = text.encode(codec, "ignore")
-    guess = text.guess_encoding(data)
+    guess = guess_encoding(data)
     assert data.decode(guess.name, "replace") == data.decode(codec)
     assert not guess.sure and guess.example in data.decode(codec) and not guess.example.isascii()
 
@@ -39,7 +39,7 @@ def test_the_encoding_in_which_letters_are_those_of_a_language(text, codec):
 @pytest.mark.parametrize("word", LETTERS)
 def test_one_german_word_is_enough_for_windows(word):
     data = f"Bitte {word} melden".encode("cp1252")
-    assert data.decode(text.guess_encoding(data).name) == f"Bitte {word} melden"
+    assert data.decode(guess_encoding(data).name) == f"Bitte {word} melden"
 
 
 def folder(file, documents, **settings):

@@ -63,7 +63,7 @@ def test_standard_input_without_a_file_behind_it(monkeypatch):
 
 
 def test_standard_input_from_a_pipe():
-    code = "from azubi import data; print(len(data.read('-').examples))"
+    code = "from azubi.data.readers.reading import read; print(len(read('-').examples))"
     done = subprocess.run([sys.executable, "-c", code], input=ROWS.encode(), capture_output=True, timeout=60)
     assert done.stdout.strip() == b"2", done.stderr
 

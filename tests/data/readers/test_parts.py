@@ -82,7 +82,7 @@ def test_what_a_form_was_filled_with(document):
         filled(
             field("event", V=TextStringObject("Zündkabel zerbissen\rgestern")),
             field("empty", V=TextStringObject("")),
-            field("name", V=TextStringObject("Anna"), WarmStart=above),
+            field("name", V=TextStringObject("Anna"), Parent=above),
             field("witness", "Btn", V=NameObject("/Yes")),
             field("police", "Btn", AS=NameObject("/Off")),
             field("line", "Btn", V=NameObject("/1"), Opt=strings("home", "motor")),
