@@ -22,8 +22,9 @@ import torch
 from azubi.data.contract import Contract
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache import ActivationCache, packing
-from azubi.engine.halves import DecoderHalves
 from azubi.engine.model.batch import EncodedExample, collate, order
+from azubi.engine.specialist import Specialist
+from azubi.engine.split_model import SplitModel
 from azubi.engine.training.loop import Step, TrainingConfig, train
 
 LENGTH, ANSWER, WIDTH = 128, 40, 576
@@ -40,12 +41,12 @@ def lessons(count: int) -> list[EncodedExample]:
     return made
 
 
-def make_up(cache: ActivationCache, halves: DecoderHalves, made: list[EncodedExample]) -> float:
+def make_up(cache: ActivationCache, specialist: Specialist, made: list[EncodedExample]) -> float:
     """Write an entry for every lesson; the seconds it took."""
     begun = time.monotonic()
-    origin = halves.first.origin(cache, halves.first.cut)
+    origin = specialist.activations.origin(cache, specialist.activations.cut)
     pool = torch.randn(4 * LENGTH, WIDTH) * 3
-    pool = pool.to(halves.dtype)
+    pool = pool.to(specialist.dtype)
     dice = random.Random(1)
     missing = cache.missing(
         origin.key(one.tokens) for one in made
@@ -75,22 +76,21 @@ def main() -> None:
     made = lessons(given.tokens // LENGTH)
     of_lessons = process.memory_info().rss - bare
     base = open_base("smollm2-135m", given.folder)
-    halves = DecoderHalves(
-        base, Contract(task="text"), given.tail_layers, 0, 0, getattr(torch, given.dtype), stream=False
-    )
+    model = SplitModel(base, getattr(torch, given.dtype))
+    specialist = Specialist(model, Contract(task="text"), given.tail_layers, 0, 0)
     cache = ActivationCache(given.folder, "big", dtype=given.cache_dtype, quota=10**12)
-    written = make_up(cache, halves, made)
+    written = make_up(cache, specialist, made)
     told = {
         "tokens": LENGTH * len(made),
         "examples": len(made),
-        "form": packing.form_of(given.cache_dtype, halves.dtype),
+        "form": packing.form_of(given.cache_dtype, specialist.dtype),
         "cache_gb": round(cache.bytes() / 1e9, 2),
         "write_s": round(written, 1),
         "lessons_mb": round(of_lessons / 1e6),
         "before_training_gb": round(process.memory_info().rss / 1e9, 2),
     }
 
-    read = halves.reader(cache)
+    read = specialist.activations.reader(cache)
     begun = time.monotonic()
     groups = order(made, 16, 0, 1)
     told["order_s"] = round(time.monotonic() - begun, 2)
@@ -106,7 +106,7 @@ def main() -> None:
 
     plan = TrainingConfig(1, 16, 1e-4, 0.1, 0.01, 1.0, 1, 1)
     stamps, resident = [time.monotonic()], []
-    for happened in train(halves.tail, made, made[:16], read, plan, primed=False):
+    for happened in train(specialist.tail, made, made[:16], read, plan, primed=False):
         assert isinstance(happened, Step)
         stamps.append(time.monotonic())
         resident.append(process.memory_info().rss)

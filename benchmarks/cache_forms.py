@@ -25,8 +25,8 @@ from azubi.data.contract import infer
 from azubi.data.readers.reading import read
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache import ActivationCache, packing
-from azubi.engine.halves import cut
 from azubi.engine.model import language_tail
+from azubi.engine.specialist import new_specialist
 from azubi.engine.training.loop import Epoch, TrainingConfig, measure, train
 
 FORMS: tuple[tuple[str, packing.Form, int], ...] = (
@@ -87,24 +87,24 @@ def trained(
     name, form, packing._OUTLIERS = kept
     base_name, k, numbers = KINDS[kind]
     contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
-    halves = cut(open_base(base_name, home), contract, k, 0, seed, torch.float32)
-    halves.prime(instruction.write(contract) if halves.base.kind == "decoder" else "")
-    lessons, held_out = ([halves.lesson(one) for one in many] for many in (examples, tests))
+    specialist = new_specialist(open_base(base_name, home), contract, k, 0, seed, torch.float32)
+    specialist.set_instruction(instruction.write(contract) if specialist.base.kind == "decoder" else "")
+    lessons, held_out = ([specialist.encode(one) for one in many] for many in (examples, tests))
     exact = ActivationCache(home / "float32", dtype="float32")
     cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
     for one, many in ((cache, lessons), (exact, held_out)):
-        for _ in halves.fill(one, many):
+        for _ in specialist.activations.fill(one, many):
             pass
-    read, read_exact = halves.reader(cache), halves.reader(exact)
-    halves.begin(lessons, read)
+    read, read_exact = specialist.activations.reader(cache), specialist.activations.reader(exact)
+    specialist.init_from_data(lessons, read)
     plan = TrainingConfig(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
-    prime = read_exact(()) if halves.prime_tokens else None
+    prime = read_exact(()) if specialist.instruction_tokens else None
     hits = language_tail._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
     try:
-        for done in train(halves.tail, lessons, held_out[:8], read, plan, primed=prime is not None):
+        for done in train(specialist.tail, lessons, held_out[:8], read, plan, primed=prime is not None):
             if isinstance(done, Epoch):
                 hits.right = hits.all = 0
-                found = measure(halves.tail, held_out, read_exact, prime, plan)
+                found = measure(specialist.tail, held_out, read_exact, prime, plan)
                 yield {
                     "base": base_name,
                     "form": name,

@@ -28,9 +28,9 @@ import torch
 
 from azubi.engine.base import hardware
 from azubi.engine.cache import ActivationCache
-from azubi.engine.halves import SplitModel, cut
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader
+from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults, loop
 from azubi.engine.training.loop import Ended, Epoch
 from azubi.settings import Recipe
@@ -125,56 +125,56 @@ class Bench:
         """Every run that is not stored yet."""
         changes = ({}, *self.set.variants.values())
         depths = sorted({int(self._settings(change).tail_layers) for change in changes})
-        halves = self._cut()
+        specialist = self._cut()
         sides = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
-        lessons = [[halves.lesson(one) for one in side] for side in sides]
+        lessons = [[specialist.encode(one) for one in side] for side in sides]
         for side in lessons:
-            for _ in halves.fill(self.cache, side, depths):
+            for _ in specialist.activations.fill(self.cache, side, depths):
                 pass
         if only in (None, OWN):
             for group in range(0, self.set.own, GROUP):
-                yield from self._group(halves, lessons, range(group, group + GROUP))
+                yield from self._group(specialist, lessons, range(group, group + GROUP))
         for variant, change in self.set.variants.items():
             for seed in range(self.set.each) if only in (None, variant) else ():
                 if not self._path(variant, seed).is_file():
-                    found, _ = self._trained(halves, change, lessons, seed)
+                    found, _ = self._trained(specialist, change, lessons, seed)
                     yield self._keep(variant, seed, found)
 
     # Runs
 
     def _group(
-        self, halves: SplitModel, lessons: Sequence[Sequence[EncodedExample]], seeds: range
+        self, specialist: Specialist, lessons: Sequence[Sequence[EncodedExample]], seeds: range
     ) -> Iterator[dict[str, object]]:
         """Tails with the defaults from one start, and what can be made of the three of them."""
         if self._path("average of three", seeds[0]).is_file():
             return
         runs = []
         for seed in seeds:
-            found, state = self._trained(halves, {}, lessons, seed)
+            found, state = self._trained(specialist, {}, lessons, seed)
             runs.append((found, state))
             yield self._keep(OWN, seed, found)
         best = max((found for found, _ in runs), key=lambda one: (one["validation"], -one["validation_loss"]))
         spent = sum(found["seconds"] for found, _ in runs)
         yield self._keep("best of three", seeds[0], best | {"seconds": spent})
         mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
-        own, read, recipe = self._begun(halves, {}, lessons[0])
+        own, read, recipe = self._begun(specialist, {}, lessons[0])
         weights.restore(own.tail, mean)  # type: ignore[arg-type]
         told = self._scored(own, read, recipe, lessons)
         yield self._keep("average of three", seeds[0], told | {"seconds": spent})
 
     def _trained(
         self,
-        halves: SplitModel,
+        specialist: Specialist,
         change: Mapping[str, Any],
         lessons: Sequence[Sequence[EncodedExample]],
         seed: int,
     ) -> tuple[dict[str, Any], weights.State]:
         begun = time.perf_counter()
-        own, read, recipe = self._begun(halves, change, lessons[0])
+        own, read, recipe = self._begun(specialist, change, lessons[0])
         plan = loop.plan_of(recipe.model_copy(update={"seed": seed}))
         taught = loop.as_taught(lessons[0], recipe)
         told: dict[str, Any] = {"epochs": 0}
-        primed = bool(own.prime_tokens)
+        primed = bool(own.instruction_tokens)
         for happened in loop.train(own.tail, taught, lessons[1], read, plan, primed=primed):
             if isinstance(happened, Epoch):
                 told["epochs"] = happened.epoch
@@ -184,20 +184,20 @@ class Bench:
         return told | self._scored(own, read, recipe, lessons), weights.kept(own.tail)
 
     def _begun(
-        self, halves: SplitModel, change: Mapping[str, Any], lessons: Sequence[EncodedExample]
-    ) -> tuple[SplitModel, Reader, Recipe]:
+        self, specialist: Specialist, change: Mapping[str, Any], lessons: Sequence[EncodedExample]
+    ) -> tuple[Specialist, Reader, Recipe]:
         """A tail at its start, which is the same for every order of examples."""
         recipe = self._settings(change)
-        own = halves.at(int(recipe.tail_layers), int(recipe.rank), 0)
-        own.prime(self.ready.prime)
-        read = own.reader(self.cache)
-        own.begin(lessons, read)
+        own = specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), 0)
+        own.set_instruction(self.ready.prime)
+        read = own.activations.reader(self.cache)
+        own.init_from_data(lessons, read)
         return own, read, recipe
 
     def _scored(
-        self, own: SplitModel, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[EncodedExample]]
+        self, own: Specialist, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[EncodedExample]]
     ) -> dict[str, Any]:
-        plan, prime = loop.plan_of(recipe), read(()) if own.prime_tokens else None
+        plan, prime = loop.plan_of(recipe), read(()) if own.instruction_tokens else None
         checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in lessons[1:])
         return {
             "validation": checked.accuracy,
@@ -213,12 +213,12 @@ class Bench:
         recipe = Recipe.model_validate({"data": "x", "base": self.set.base, **change})
         return defaults.resolved(recipe, self.ready.base, self.task)
 
-    def _cut(self) -> SplitModel:
+    def _cut(self) -> Specialist:
         recipe = self._settings({})
         depth, rank = int(recipe.tail_layers), int(recipe.rank)
-        halves = cut(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)
-        halves.prime(self.ready.prime)
-        return halves
+        specialist = new_specialist(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)
+        specialist.set_instruction(self.ready.prime)
+        return specialist
 
     def _path(self, variant: str, seed: int) -> Path:
         return RESULTS / self.name / f"{variant.replace(' ', '-').replace(',', '')}-{seed}.json"

@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine import halves as rooms
+from azubi.engine import split_model
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache import ActivationCache
-from azubi.engine.halves import first_half
 from azubi.engine.model.batch import EncodedExample
+from azubi.engine.specialist import new_specialist
 from azubi.engine.training.loop import Step, TrainingConfig, train
 from azubi.storage import keys
 
@@ -50,27 +50,27 @@ class Open:
 
 
 def measured(
-    halves: Any, made: list[EncodedExample], caches: dict[str, ActivationCache], batch: int
+    specialist: Any, made: list[EncodedExample], caches: dict[str, ActivationCache], batch: int
 ) -> dict[str, float]:
     """Milliseconds per example: an epoch of training, and what reading takes of it, encrypted and not."""
-    origin = halves.first.origin(caches["encrypted"], halves.first.cut)
+    origin = specialist.activations.origin(caches["encrypted"], specialist.activations.cut)
     rows = {one.tokens: (1 if origin.view != "states" else one.length) for one in made}
-    width = 384 if halves.base.kind == "encoder" else 576
+    width = 384 if specialist.base.kind == "encoder" else 576
     for cache in caches.values():
         cache.write((origin.key(one.tokens), torch.randn(rows[one.tokens], width)) for one in made)
     reads: dict[str, list[float]] = {"encrypted": [], "open": []}
     for _ in range(ROUNDS):
         for name, cache in caches.items():
-            read = halves.reader(cache)
+            read = specialist.activations.reader(cache)
             begun = time.process_time()
             for one in made:
                 read(one.tokens)
             reads[name].append((time.process_time() - begun) / len(made) * 1e3)
     plan = TrainingConfig(2, batch, 1e-4, 0.1, 0.01, 1.0, 9, 0)
-    read = halves.reader(caches["encrypted"])
+    read = specialist.activations.reader(caches["encrypted"])
     steps = 0
     begun = time.process_time()
-    for happened in train(halves.tail, made, made[:batch], read, plan, primed=False):
+    for happened in train(specialist.tail, made, made[:batch], read, plan, primed=False):
         if isinstance(happened, Step):
             steps += 1
             if steps == happened.steps // 2:  # the first epoch warms up
@@ -106,22 +106,22 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=96, help="of 128 tokens, for smollm2-135m")
     parser.add_argument("--labels", type=int, default=2000, help="examples of 14 tokens, for minilm")
     given = parser.parse_args()
-    first_half._MEMORY = 0
+    split_model._MEMORY = 0
     dice = random.Random(0)
     labels = Contract(task="labels", labels=tuple(f"label {number:02}" for number in range(77)))
     for k in (0, 1, 8):
         if k:
             base = open_base("smollm2-135m", given.folder)
-            halves = rooms.cut(base, Contract(task="text"), k, 0, 0, torch.float32)
+            specialist = new_specialist(base, Contract(task="text"), k, 0, 0, torch.float32)
             made = [tuple(dice.choices(range(300, 49_000), k=128)) for _ in range(given.examples)]
             of = [EncodedExample(tokens, (*tokens[-39:], 2)) for tokens in made]
         else:
             base = open_base("minilm", given.folder)
-            halves = rooms.cut(base, labels, 0, 0, 0, torch.float32)
+            specialist = new_specialist(base, labels, 0, 0, 0, torch.float32)
             made = [tuple(dice.choices(range(300, 29_000), k=14)) for _ in range(given.labels)]
             of = [EncodedExample(tokens, (dice.randrange(77),)) for tokens in made]
         both = caches(given.folder, f"{base.name}-{k}")
-        told = {"base": base.name, "tail_layers": k} | measured(halves, of, both, 8 if k else 16)
+        told = {"base": base.name, "tail_layers": k} | measured(specialist, of, both, 8 if k else 16)
         print(json.dumps(told), flush=True)
         for cache in both.values():
             cache.close()

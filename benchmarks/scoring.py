@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from azubi.engine import halves
 from azubi.engine.base import hardware
 from azubi.engine.inference.answering import in_order
+from azubi.engine.specialist import new_specialist
 from azubi.evaluation import metrics
 from benchmarks import data
 from benchmarks.data import Prepared
@@ -25,11 +25,11 @@ def main() -> None:
     machine = hardware.probe("auto", job["threads"])
     at = Path(job["data"])
     prepared = data.prepare(at, job["model"], job["task"], job["prime"], Path(job["home"]))
-    cut = halves.cut(prepared.base, prepared.contract, 1, 0, 0, machine.dtype)
-    cut.prime(prepared.prime)
-    longest = max(len(cut.lesson(one).targets) for one in prepared.split.train)
+    cut = new_specialist(prepared.base, prepared.contract, 1, 0, 0, machine.dtype)
+    cut.set_instruction(prepared.prime)
+    longest = max(len(cut.encode(one).targets) for one in prepared.split.train)
     questions = [one.turns for one in prepared.split.test]
-    texts = [one.text for one in in_order(cut.untouched(round(1.2 * longest) + 4), questions)]
+    texts = [one.text for one in in_order(cut.base_model(round(1.2 * longest) + 4), questions)]
     Path(sys.argv[2]).write_text(json.dumps({"scores": answers(prepared, texts)}))
 
 

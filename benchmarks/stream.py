@@ -245,9 +245,9 @@ def cell(name, kind, folder):
     import torch
 
     from azubi.data.contract import Contract
-    from azubi.engine import halves
     from azubi.engine.base import hardware
     from azubi.engine.base.opening import open_base
+    from azubi.engine.specialist import new_specialist
     from azubi.planning.work import Work
 
     home, rank = folder / "home", RANK if kind == "lora" else 0
@@ -255,9 +255,9 @@ def cell(name, kind, folder):
     base = open_base(str(folder / name), home)  # hashes the files, the first time
     forget_files(folder / name)
     memory, disk, begun = Memory(), read_from_disk(), time.perf_counter()
-    both = halves.cut(base, Contract(task="text"), TAIL, rank, 0, probed.dtype, stream=True)
+    both = new_specialist(base, Contract(task="text"), TAIL, rank, 0, probed.dtype, stream=True)
     opened = time.perf_counter() - begun
-    work = Work(both.layer_parameters, base.layers, TAIL, bool(rank), both.head_parameters)
+    work = Work(both.model.layer_parameters, base.layers, TAIL, bool(rank), both.model.head_parameters)
     found = {"trunk": trunk, "answer": answer}.get(kind, tail)(name, both, work, home)
     return found | {
         "base": name,
@@ -292,10 +292,10 @@ def trunk(name, both, work, home):
     lessons = [EncodedExample(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
     cache = ActivationCache(home)
     begun = time.perf_counter()
-    *_, filled = both.fill(cache, lessons)
+    *_, filled = both.activations.fill(cache, lessons)
     seconds = time.perf_counter() - begun
     assert not (filled.reused or filled.without), filled
-    read = both.reader(cache)
+    read = both.activations.reader(cache)
     assert all(read(one.tokens).isfinite().all() for one in lessons)
     return {"tokens": filled.tokens, "seconds": seconds, "flops": work.trunk(filled.tokens)}
 
@@ -348,9 +348,9 @@ def answer(name, both, work, home):
     """The untouched base writes: the questions together, layer by layer for each token."""
     from azubi.data.example import Turn
 
-    both.prime("Answer shortly.")
+    both.set_instruction("Answer shortly.")
     longest = 4
-    speak = both.untouched(longest)
+    speak = both.base_model(longest)
     questions = [
         (Turn("user", "What is the time in place number " + "abcdefgh"[one] + "?"),) for one in range(8)
     ]

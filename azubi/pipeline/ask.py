@@ -23,11 +23,10 @@ from azubi.data.pii.pseudonyms import KEY
 from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Asked
 from azubi.data.readers.source import Source
-from azubi.engine import halves
 from azubi.engine.base import device
+from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import has_bfloat16, use_threads
 from azubi.engine.base.opening import open_base
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference import answering
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import (
@@ -40,6 +39,8 @@ from azubi.engine.inference.answering import (
 )
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
+from azubi.engine.specialist import Specialist, new_specialist
+from azubi.engine.split_model import SplitModel
 from azubi.errors import BaseModelError, CorruptFile, DataError
 from azubi.registry import card as cards
 from azubi.registry.card import Card
@@ -104,24 +105,43 @@ def _mapping(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def open_specialist(card: Card, home: Path, outside: Outside | None = None) -> Answering:
-    """Load base and tail, and give what answers; for what it raises see `answer`."""
-    both, scope = loaded(card, home), scope_of(card)
-    speak: Answering = _Fitting(both.answering(card.longest), both, card.longest)
-    if scope is not None:
-        speak = ScopedAnswers(speak, scope, _elsewhere(both, outside or _outside(card), card.longest))
+def open_specialist(
+    card: Card, home: Path, outside: Outside | None = None, onto: SplitModel | None = None
+) -> Answering:
+    """Load a specialist, and give what answers; for `onto` see `loaded`, for what it raises `answer`."""
+    specialist = loaded(card, home, onto)
+    speak: Answering = _Fitting(specialist.answering(card.longest), specialist, card.longest)
+    if specialist.scope is not None:
+        others = _elsewhere(specialist, outside or _outside(card), card.longest)
+        speak = ScopedAnswers(speak, specialist.scope, others)
     # What an older azubi trained has its system message in its instruction alone.
     known = card.system or card.prime
     return _Discreet(speak, Questions(_rules(card)), card.task, card.system, known)
 
 
-def loaded(card: Card, home: Path) -> SplitModel:
-    """Trunk, tail and prime of a specialist, as training left them; for what it raises see `answer`.
+def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist:
+    """A specialist as training left it: tail, instruction, contract and scope.
 
-    What answers through these halves is not hidden from: for examples that were hidden before they were kept.
+    It is put `onto` the model of a specialist that is open, if that holds the same base in the same number
+    format, so that no second base is loaded; else its base is loaded. For what it raises see `answer`.
+
+    What it is asked is not redacted: it answers examples that were redacted before they were stored.
     """
     tail_file = card.folder / cards.TAIL
     _check_packaged(tail_file, card.tail_sha256)
+    dtype = _usable(card.dtype)
+    if onto is not None and (onto.base.sha256, onto.dtype) == (card.base_sha256, dtype):
+        specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, seed=0)
+    else:
+        base = _base_of(card, home)
+        specialist = new_specialist(base, card.contract, card.tail_layers, card.rank, 0, dtype)
+    weights.restore(specialist.tail, weights.read(tail_file))
+    specialist.set_instruction(card.prime)
+    specialist.scope = scope_of(card)
+    return specialist
+
+
+def _base_of(card: Card, home: Path) -> Base:
     base = open_base(card.base, home)
     if base.sha256 != card.base_sha256:
         raise BaseModelError(
@@ -129,10 +149,7 @@ def loaded(card: Card, home: Path) -> SplitModel:
             f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
             "Bring back the base it was trained from, or train it again from the one here.",
         )
-    both = halves.cut(base, card.contract, card.tail_layers, card.rank, 0, _usable(card.dtype))
-    weights.restore(both.tail, weights.read(tail_file))
-    both.prime(card.prime)
-    return both
+    return base
 
 
 def scope_of(card: Card) -> Scope | None:
@@ -160,12 +177,14 @@ def _outside(card: Card) -> Outside:
     return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).outside
 
 
-def _elsewhere(both: SplitModel, outside: Outside, longest: int) -> Answering | None:
+def _elsewhere(specialist: Specialist, outside: Outside, longest: int) -> Answering | None:
     """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
     if outside == "mark":
         return None
-    base, most = both.at_large() if outside == "base" else None, max(longest, _AT_LARGE)
-    return _Fitting(BaseAnswers(base.untouched(most)), base, most) if base is not None else NoAnswers()
+    if outside != "base" or specialist.base.kind == "encoder":
+        return NoAnswers()
+    base, most = specialist.without_instruction(), max(longest, _AT_LARGE)
+    return _Fitting(BaseAnswers(base.base_model(most)), base, most)
 
 
 @dataclass(frozen=True)
@@ -173,7 +192,7 @@ class _Fitting:
     """Answers what the base reads; of a question that is longer it says so."""
 
     speak: Answering
-    both: SplitModel
+    specialist: Specialist
     longest: int
     """Tokens that an answer may have."""
 
@@ -190,9 +209,9 @@ class _Fitting:
             yield short[place], told
 
     def _check(self, question: Question) -> None:
-        written = self.longest if self.both.base.kind == "decoder" else 0
-        tokens = self.both.tokens(Example(question, "")) + written
-        answering.check_fits(question, tokens, self.both.base.context)
+        written = self.longest if self.specialist.base.kind == "decoder" else 0
+        tokens = self.specialist.count_tokens(Example(question, "")) + written
+        answering.check_fits(question, tokens, self.specialist.base.context)
 
 
 @dataclass(frozen=True)

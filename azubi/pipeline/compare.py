@@ -1,7 +1,7 @@
 """Two specialists, or two versions of one, asked the same questions: what got better, and what got worse.
 
 They are asked what stands in the test of either and was learned by neither, nor by one that either went on
-from. Knows papers, examples and halves; how answers compare `evaluate.versus` says.
+from. Knows papers, examples and specialists; how answers compare `evaluate.versus` says.
 """
 
 import time
@@ -134,4 +134,4 @@ def _answered(
     ]
     main = metrics.mean_score(metrics.MAIN[card.task], np.array([one.score for one in rows], np.float64))
     yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
-    return asking.spread(rows, len(both.prime_tokens))
+    return asking.spread(rows, len(both.instruction_tokens))

@@ -30,9 +30,9 @@ from azubi.data.readers.source import Source
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import device, hardware, memory
 from azubi.engine.cache import ActivationCache
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.specialist import Specialist
 from azubi.errors import DataError, SettingError
 from azubi.evaluation import metrics, prediction, proof_report
 from azubi.evaluation.audit import (
@@ -206,7 +206,7 @@ class _Work:
         yield ev.StageStarted(stage="examples")
         yield from self._tell_notes(unseen)
         self.machine = hardware.probe("auto", self.wanted.threads, self.recipe.device)
-        self.both: SplitModel = ask.loaded(card, self.home)
+        self.both: Specialist = ask.loaded(card, self.home)
         self.case = Case(
             contract=card.contract,
             train=self.split.train,
@@ -347,8 +347,8 @@ class _Work:
 
     def _forgetting(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "forgetting"
-        self.both.prime(self.card.prime)
-        self.tails = {SPECIALIST: self.both.tail, "base": self.both.own_tail()}
+        self.both.set_instruction(self.card.prime)
+        self.tails = {SPECIALIST: self.both.tail, "base": self.both.base_tail()}
         if self.both.base.kind == "encoder":
             yield from self._tell_notes([probes.NOT_PROBED])
             yield ev.StageSummed(stage=stage, text="an encoder writes nothing")
@@ -373,7 +373,7 @@ class _Work:
             yield ev.StageSummed(stage=stage, text="not known of this specialist")
             return
         self.limit = scope.limit
-        self.both.prime(self.card.prime)
+        self.both.set_instruction(self.card.prime)
         heard = [(number, one, self.heard.of(one)) for number, one in enumerate(self.test)]
         inside = [
             _inside(number, one, scope.score(answer.vector, answer.evidence), scope.limit)
@@ -402,13 +402,15 @@ class _Work:
 
     def _leaks(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "leaks"
-        self.both.prime(self.card.prime)
+        self.both.set_instruction(self.card.prime)
         train, others = self.case.taught, split_from_version.learned(self.test, self.card.contract)
         work: Rows = partial(membership.membership, self.both, self.tails, train, others, self.recipe.seed)
         yield from self._gathered(stage, work)
         if self.lora is not None:
-            tails = {LORA: self.lora.halves.tail}
-            work = partial(membership.membership, self.lora.halves, tails, train, others, self.recipe.seed)
+            tails = {LORA: self.lora.specialist.tail}
+            work = partial(
+                membership.membership, self.lora.specialist, tails, train, others, self.recipe.seed
+            )
             yield from self._gathered(stage, work)
         scanner = Scanner(self.recipe.patterns or {}, self.recipe.names)
         led = yield from self._gathered(
@@ -481,13 +483,13 @@ class _Work:
         wrong = [one for one in wrong if one.form == "contract"]
 
         def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
-            self.both.prime(self.card.prime)
-            lessons = [self.both.lesson(one) for one in self.case.taught]
+            self.both.set_instruction(self.card.prime)
+            lessons = [self.both.encode(one) for one in self.case.taught]
             with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
-                read = self.both.reader(cache)
+                read = self.both.activations.reader(cache)
                 found = []
                 for start in range(0, len(lessons), 64):
-                    found.append(self.both.vectors(lessons[start : start + 64], read))
+                    found.append(self.both.question_vectors(lessons[start : start + 64], read))
                     tell(min(start + 64, len(lessons)), len(lessons))
             return np.concatenate(found)
 

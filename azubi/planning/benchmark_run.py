@@ -4,7 +4,7 @@ Everything is done by the parts that the run itself uses (the trunk into a cache
 with loss and optimiser, a look at validation lessons, answers, a checkpoint), so that a faster engine or
 another processor shows by itself. What was learned is forgotten: the tail is left as it was.
 
-Knows the halves and their lessons; nothing of events or of how a plan is told.
+Knows the specialist and its lessons; nothing of events or of how a plan is told.
 """
 
 import gc
@@ -20,11 +20,12 @@ import torch
 from azubi.engine.base import device, memory
 from azubi.engine.cache import ActivationCache
 from azubi.engine.cache.filling import largest
-from azubi.engine.halves import SplitModel, room_for_activations
 from azubi.engine.inference.answering import CompletedAnswers, Question, WrittenAnswers
 from azubi.engine.inference.generation import Constraint
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader, by_length
+from azubi.engine.specialist import Specialist
+from azubi.engine.split_model import room_for_activations
 from azubi.engine.training import loop
 from azubi.errors import RunError
 from azubi.planning.timings import Kind, Observation, Timings, writing_pace
@@ -59,7 +60,7 @@ _MANY = 99
 
 
 def rehearse(
-    halves: SplitModel,
+    specialist: Specialist,
     recipe: Recipe,
     load: Workload,
     lessons: Sequence[EncodedExample],
@@ -77,17 +78,17 @@ def rehearse(
     Raises:
         StorageError: `home` cannot be written.
     """
-    if halves.streams:
+    if specialist.model.streams:
         return Timings()
     begun = time.monotonic()
-    taken, dice = weights.kept(halves.tail), device.dice()
-    modes = [(module, module.training) for module in halves.tail.modules()]
+    taken, dice = weights.kept(specialist.tail), device.dice()
+    modes = [(module, module.training) for module in specialist.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
-            found = _Rehearsal(halves, recipe, load, scratch, share).through(lessons, checks, questions)
+            found = _Rehearsal(specialist, recipe, load, scratch, share).through(lessons, checks, questions)
     finally:
-        weights.restore(halves.tail, taken)
-        halves.tail.zero_grad(set_to_none=True)
+        weights.restore(specialist.tail, taken)
+        specialist.tail.zero_grad(set_to_none=True)
         for module, mode in modes:
             module.training = mode
         device.set_dice(dice)  # dropout goes on as if nothing had been drawn
@@ -107,10 +108,10 @@ class _Rehearsal:
     """One rehearsal on its way."""
 
     def __init__(
-        self, halves: SplitModel, recipe: Recipe, load: Workload, scratch: Path, share: float
+        self, specialist: Specialist, recipe: Recipe, load: Workload, scratch: Path, share: float
     ) -> None:
         self._share = share
-        self._halves, self._recipe, self._load, self._scratch = halves, recipe, load, scratch
+        self._specialist, self._recipe, self._load, self._scratch = specialist, recipe, load, scratch
         self._depth, self._rank = int(recipe.tail_layers), int(recipe.rank)
         self._pieces: list[Observation] = []
         self._peaks: dict[str, int] = {}
@@ -126,8 +127,8 @@ class _Rehearsal:
         sample, looks = self._sample(lessons, plan.batch), list(checks[: max(1, plan.batch // 2)])
         with closing(ActivationCache(self._scratch, dtype=self._recipe.cache.dtype)) as cache:
             self._trunk(cache, sample, looks, [*lessons, *checks])
-            read = self._halves.reader(cache)
-            self._halves.begin(sample, read)
+            read = self._specialist.activations.reader(cache)
+            self._specialist.init_from_data(sample, read)
             self._tail(sample, looks, read, [*lessons, *checks])
         self._keep()
         answers = self._answers(questions)
@@ -155,10 +156,10 @@ class _Rehearsal:
         memory.forget_peak()
         before, tokens = memory.used(), 0
         # What only a process's first batch takes is a matter of course for a run, and half of a rehearsal.
-        for _ in self._halves.fill(cache, looks):
+        for _ in self._specialist.activations.fill(cache, looks):
             pass
         begun = time.perf_counter()
-        for filled in self._halves.fill(cache, sample):
+        for filled in self._specialist.activations.fill(cache, sample):
             tokens = filled.tokens
         took = time.perf_counter() - begun
         self._saw("trunk", self._load.passing(self._depth, tokens), took)
@@ -176,9 +177,9 @@ class _Rehearsal:
     ) -> None:
         memory.forget_peak()
         plan = replace(loop.plan_of(self._recipe), epochs=_MANY, patience=_MANY)
-        primed = bool(self._halves.prime_tokens)
+        primed = bool(self._specialist.instruction_tokens)
         begun, made, steps, looked = time.perf_counter(), 0, 0.0, False
-        happenings = loop.train(self._halves.tail, sample, looks, read, plan, primed=primed)
+        happenings = loop.train(self._specialist.tail, sample, looks, read, plan, primed=primed)
         with closing(happenings):
             try:
                 for happened in happenings:
@@ -201,9 +202,11 @@ class _Rehearsal:
         # a moment; so do they here, since what the tail was before is kept.
         states = {one.tokens: one.length for one in all_}
         here = {one.tokens: one.length for one in (*sample, *looks)}
-        width = self._halves.base.hidden
+        width = self._specialist.base.hidden
         rows = (sum(some.values()) if self._depth else len(some) for some in (states, here))
-        kept, held = (min(room_for_activations(), one * width * self._halves.dtype.itemsize) for one in rows)
+        kept, held = (
+            min(room_for_activations(), one * width * self._specialist.dtype.itemsize) for one in rows
+        )
         self._peaks["tail"] = round(_GAPS * (memory.peak() + max(0, kept - held)))
 
     def _enough(self, made: int, begun: float) -> bool:
@@ -221,7 +224,7 @@ class _Rehearsal:
     def _moments(self) -> Iterator[tuple[str, torch.Tensor]]:
         """As much as a point of the way holds, unless that is too much: numbers, three for each weight."""
         size = 0
-        for name, weight in weights.trained(self._halves.tail).items():
+        for name, weight in weights.trained(self._specialist.tail).items():
             for moment in range(3):
                 if size < _KEPT:
                     yield f"{name}.{moment}", weight.float() + moment
@@ -230,7 +233,7 @@ class _Rehearsal:
     # Answers
 
     def _answers(self, questions: Sequence[Question]) -> Timings:
-        answering = self._halves.untouched(self._load.longest)
+        answering = self._specialist.base_model(self._load.longest)
         if isinstance(answering, CompletedAnswers):
             answering = answering.answering  # what is derived takes no time that shows
         if isinstance(answering, WrittenAnswers):

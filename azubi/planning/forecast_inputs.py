@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from azubi.data.contract import Task
 from azubi.data.splits.splitting import Split
 from azubi.engine.cache import SEAL, packing
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference import scope
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample
-from azubi.engine.scoping import most_asked
+from azubi.engine.specialist import Specialist, most_asked
 from azubi.engine.training.state import keepings
 from azubi.events.forecast import Forecast
 from azubi.planning.timings import Timings
@@ -33,7 +32,7 @@ class ForecastInputs:
 
     recipe: Recipe
     """With every choice made."""
-    halves: SplitModel
+    specialist: Specialist
     task: Task
     split: Split
     lacking: Sequence[EncodedExample]
@@ -47,7 +46,7 @@ def foreseen(prospect: ForecastInputs, load: Workload, observed: Timings, setup:
     recipe, split = prospect.recipe, prospect.split
     depth, rank, batch = int(recipe.tail_layers), int(recipe.rank), recipe.batch or 1
     epochs, factor = recipe.epochs or 1, observed.factor
-    own = weights.trained(prospect.halves.tail).values()
+    own = weights.trained(prospect.specialist.tail).values()
     trained, tail = sum(one.numel() for one in own), sum(one.nbytes for one in own)
     begun = load.beginning(depth) * factor("validation")
     teaching = load.teaching(depth, rank, batch) * factor("tail")
@@ -99,14 +98,14 @@ def _scope_bytes(prospect: ForecastInputs) -> int:
         return 0
     train = prospect.split.train
     classes = len({one.answer for one in train}) if prospect.task == "labels" else None
-    return scope.size(prospect.halves.base.hidden, classes, len(train))
+    return scope.size(prospect.specialist.base.hidden, classes, len(train))
 
 
 def _scoped(prospect: ForecastInputs, load: Workload, observed: Timings) -> float:
     """Seconds for learning the scope: the specialist answers some of the validation questions once more."""
     if prospect.recipe.privacy is not None:
         return 0.0
-    asked = min(len(prospect.split.validation), most_asked(prospect.halves, prospect.task))
+    asked = min(len(prospect.split.validation), most_asked(prospect.specialist, prospect.task))
     reading = load.reading(asked) * observed.factor("reading")
     longest = min(load.longest, 2 * load.answer)
     return reading + _writing(load, observed, asked, load.answer, longest)
@@ -135,10 +134,10 @@ def _cached(prospect: ForecastInputs, load: Workload, depth: int) -> int:
     """Bytes of the entries that are yet to be written."""
     if depth == load.layers or not prospect.lacking:
         return 0
-    halves = prospect.halves
+    specialist = prospect.specialist
     alone = depth == 0  # a head alone reads one vector of each text
     rows = [1 if alone else one.length for one in {one.tokens: one for one in prospect.lacking}.values()]
     if load.prime:
         rows.append(load.prime)
-    form = packing.form_of(prospect.recipe.cache.dtype, halves.dtype)
-    return sum(packing.size(one, halves.base.hidden, form) + SEAL for one in rows)
+    form = packing.form_of(prospect.recipe.cache.dtype, specialist.dtype)
+    return sum(packing.size(one, specialist.base.hidden, form) + SEAL for one in rows)

@@ -9,8 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from azubi.engine.halves import SplitModel, longest_answer
 from azubi.engine.model.batch import EncodedExample
+from azubi.engine.specialist import Specialist, longest_answer
 from azubi.planning.work import Work
 
 _TRUNK, _TAIL, _READING, _WRITING = 0.6, 0.5, 0.5, 0.65
@@ -150,18 +150,18 @@ class Workload:
 
 
 def load(
-    halves: SplitModel, speed: float, lessons: Sequence[EncodedExample], checks: Sequence[EncodedExample]
+    specialist: Specialist, speed: float, lessons: Sequence[EncodedExample], checks: Sequence[EncodedExample]
 ) -> Workload:
     """Count the work of a base, cut and primed."""
     return Workload(
         speed=speed,
-        layers=halves.base.layers,
-        hidden=halves.base.hidden,
-        layer_parameters=halves.layer_parameters,
-        head_parameters=halves.head_parameters,
-        parameters=halves.parameters,
-        writes=halves.base.kind == "decoder",
-        prime=len(halves.prime_tokens),
+        layers=specialist.base.layers,
+        hidden=specialist.base.hidden,
+        layer_parameters=specialist.model.layer_parameters,
+        head_parameters=specialist.model.head_parameters,
+        parameters=specialist.parameters,
+        writes=specialist.base.kind == "decoder",
+        prime=len(specialist.instruction_tokens),
         lessons=len(lessons),
         tokens=sum(one.length for one in lessons),
         targets=sum(len(one.targets) - len(one.spared) for one in lessons),

@@ -11,13 +11,13 @@ from azubi.data.chat_template import check_length
 from azubi.data.contract import Contract
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
-from azubi.engine import halves
 from azubi.engine.base.base import Base
 from azubi.engine.cache import ActivationCache
 from azubi.engine.cache.filling import Filled
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.weights import State
+from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
 from azubi.planning import workload
 from azubi.planning.workload import Workload
@@ -56,7 +56,7 @@ class TrialRunner:
             recipe.epochs,
         )
         self._split = split
-        self._halves = halves.cut(
+        self._specialist = new_specialist(
             base,
             contract,
             self.default.tail_layers,
@@ -75,20 +75,20 @@ class TrialRunner:
         """The work of training with `count` lessons; `speed` in floating-point operations per second."""
         lessons, checks = self._taught(prime, count)
         self._prime(prime)
-        return workload.load(self._halves, speed, lessons, checks)
+        return workload.load(self._specialist, speed, lessons, checks)
 
     def fill(self, cache: ActivationCache, prime: str, count: int, depths: Sequence[int]) -> Iterator[Filled]:
         """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""
         lessons, checks = self._taught(prime, count)
         self._prime(prime)
-        return self._halves.fill(cache, [*lessons, *checks], depths)
+        return self._specialist.activations.fill(cache, [*lessons, *checks], depths)
 
     def answer(self, prime: str, count: int) -> int:
         """Let the untouched base answer so many validation questions; gives how many there were."""
         self._prime(prime)
         checks = self._split.validation[:count]
-        longest = halves.longest_answer([self._halves.lesson(one) for one in self._split.validation])
-        return sum(1 for _ in self._halves.untouched(longest)([one.turns for one in checks]))
+        longest = longest_answer([self._specialist.encode(one) for one in self._split.validation])
+        return sum(1 for _ in self._specialist.base_model(longest)([one.turns for one in checks]))
 
     def train(
         self, setting: Setting, cache: ActivationCache, count: int
@@ -101,11 +101,11 @@ class TrialRunner:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         lessons, checks = self._taught(setting.prime, count)
-        cut = self._halves.at(setting.tail_layers, setting.rank, self.recipe.seed)
+        cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
         self._tail = cut.tail
-        primed = bool(cut.prime(self.texts[setting.prime]))
-        read = cut.reader(cache)
-        cut.begin(lessons, read)
+        primed = bool(cut.set_instruction(self.texts[setting.prime]))
+        read = cut.activations.reader(cache)
+        cut.init_from_data(lessons, read)
         plan = loop.plan_of(setting.applied(self.recipe, None))
         yield from loop.train(cut.tail, lessons, checks, read, plan, primed=primed)
 
@@ -117,7 +117,10 @@ class TrialRunner:
         """Lessons and validation lessons as they are read behind a prime."""
         if (prime, count) not in self._lessons:
             self._prime(prime)
-            lesson, train = self._halves.lesson, splitting.sample(self._split.train, count, self.recipe.seed)
+            lesson, train = (
+                self._specialist.encode,
+                splitting.sample(self._split.train, count, self.recipe.seed),
+            )
             checks = [lesson(one).final for one in self._split.validation]
             self._lessons[prime, count] = (
                 loop.as_taught([lesson(one) for one in train], self.recipe),
@@ -127,13 +130,13 @@ class TrialRunner:
 
     def _prime(self, name: str) -> None:
         if name != self._behind:
-            self._halves.prime(self._texts[name])
+            self._specialist.set_instruction(self._texts[name])
             self._behind = name
 
     def _has_room(self, name: str) -> bool:
         self._prime(name)
         examples = [*self._split.train, *self._split.validation]
-        lengths = [self._halves.tokens(one) for one in examples]
+        lengths = [self._specialist.count_tokens(one) for one in examples]
         if name == self.default.prime:
             check_length(examples, lengths, self.base.context)
         return max(lengths) <= self.base.context

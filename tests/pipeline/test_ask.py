@@ -127,12 +127,30 @@ def test_the_untouched_base_is_not_what_answers(writer):
 def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkeypatch):
     card = Store(writer.home).get("tiny").model_copy(update={"dtype": "bfloat16"})
     used = []
-    cut = ask.halves.cut
-    monkeypatch.setattr(ask.halves, "cut", lambda *given: used.append(given[-1]) or cut(*given))
+    cut = ask.new_specialist
+    monkeypatch.setattr(ask, "new_specialist", lambda *given: used.append(given[-1]) or cut(*given))
     for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(ask, "has_bfloat16", lambda threads, native=native: native)
         ask.open_specialist(card, writer.home)
         assert used[-1] == expected
+
+
+def test_a_second_specialist_is_opened_onto_the_base_of_the_first(writer, monkeypatch):
+    card = Store(writer.home).get("tiny")
+    first = ask.loaded(card, writer.home)
+    monkeypatch.setattr(ask, "open_base", lambda *given: pytest.fail("the base is opened again"))
+    second = ask.loaded(card, writer.home, onto=first.model)
+    assert second.model is first.model and second.tail is not first.tail
+    questions = [(Turn("user", prompt),) for prompt in writer.prompts]
+    again = answering.in_order(ask.open_specialist(card, writer.home, onto=first.model), questions)
+    assert [answer.text for answer in again] == writer.answers
+
+
+def test_another_number_format_does_not_share_a_base(writer, monkeypatch):
+    card = Store(writer.home).get("tiny")
+    first = ask.loaded(card, writer.home)
+    monkeypatch.setattr(ask, "_usable", lambda dtype: torch.bfloat16)
+    assert ask.loaded(card, writer.home, onto=first.model).model is not first.model
 
 
 # One reader

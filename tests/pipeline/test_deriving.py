@@ -7,8 +7,8 @@ import pytest
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.contract import Contract
-from azubi.engine.halves import DecoderHalves
 from azubi.engine.inference.answering import Answer, CompletedAnswers
+from azubi.engine.specialist import Specialist
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
 from azubi.pipeline import ask, run
@@ -74,12 +74,10 @@ def made(bases, tmp_path_factory):
             "derive": {"team": RULE},
         }
     )
-    render, lesson = packaging.render, DecoderHalves.lesson
+    render, lesson = packaging.render, Specialist.encode
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
-        patch.setattr(
-            DecoderHalves, "lesson", lambda self, one: taught.append(one.answer) or lesson(self, one)
-        )
+        patch.setattr(Specialist, "encode", lambda self, one: taught.append(one.answer) or lesson(self, one))
         events = list(run.run(given, folder / "home"))
     return folder / "home", events, reports[0], taught
 

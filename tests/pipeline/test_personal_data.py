@@ -169,7 +169,7 @@ def test_a_question_is_hidden_and_an_answer_shown(policy, recipe, home, monkeypa
 
         return speak
 
-    monkeypatch.setattr("azubi.engine.halves.DecoderHalves.answering", parrot)
+    monkeypatch.setattr("azubi.engine.specialist.Specialist.answering", parrot)
     question = "IBAN DE89 3704 0044 0532 0130 00, P-12345678"
     (answer,) = ask.answer(home, "tiny", [question])
     assert not any(secret in asked[0] for secret in SECRETS)

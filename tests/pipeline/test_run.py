@@ -20,7 +20,8 @@ from azubi.data.example import Example, Turn
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import place
 from azubi.engine.cache import ActivationCache, erase
-from azubi.engine.halves import DecoderHalves, EncoderHalves
+from azubi.engine.specialist import Specialist
+from azubi.engine.split_model import Activations
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
 from azubi.pipeline import erase as erasure
@@ -228,23 +229,23 @@ def test_a_base_named_from_here_is_found_from_anywhere(name, recipe, home, bases
     assert Store(home).get("tiny").version == 2
 
 
-@pytest.mark.parametrize(("base", "kind"), [("encoder", EncoderHalves), ("decoder", DecoderHalves)])
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
 @pytest.mark.parametrize("depth", [1, "all"])
-def test_no_weight_of_the_base_changes_in_memory(base, kind, depth, recipe, home, monkeypatch):
+def test_no_weight_of_the_base_changes_in_memory(base, depth, recipe, home, monkeypatch):
     seen = []
-    build = kind.__init__
+    build = Specialist.__init__
 
     def watched(self, *arguments):
         build(self, *arguments)
-        seen.append((self, {name: one.clone() for name, one in self._model.state_dict().items()}))
+        seen.append((self, {name: one.clone() for name, one in self.model._model.state_dict().items()}))
 
-    monkeypatch.setattr(kind, "__init__", watched)
+    monkeypatch.setattr(Specialist, "__init__", watched)
     list(run(recipe(base=base, tail_layers=depth), home))
-    ((halves, before),) = seen
-    after = halves._model.state_dict()
+    ((specialist, before),) = seen
+    after = specialist.model._model.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert not any(weight.requires_grad for weight in halves._model.parameters())
-    assert any(weight.requires_grad for weight in halves.tail.parameters())
+    assert not any(weight.requires_grad for weight in specialist.model._model.parameters())
+    assert any(weight.requires_grad for weight in specialist.tail.parameters())
 
 
 STOPS = [("stage_started", stage) for stage in STAGES] + [
@@ -313,9 +314,9 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
         tmp_path / "test.jsonl", [{**row, "prompt": row["prompt"].upper()} for row in shared[:10]]
     )
     read = []
-    fill = EncoderHalves.fill
+    fill = Activations.fill
     monkeypatch.setattr(
-        EncoderHalves, "fill", lambda self, cache, lessons: read.extend(lessons) or fill(self, cache, lessons)
+        Activations, "fill", lambda self, cache, lessons: read.extend(lessons) or fill(self, cache, lessons)
     )
     events = list(run(recipe(rows=[*shared, shared[20]], test_data=tests), home))
     assert len(read) == 38

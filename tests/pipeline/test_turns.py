@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM
 
 from azubi.data.contract import Contract
 from azubi.data.readers.reading import read
-from azubi.engine import halves
 from azubi.engine.base.opening import open_base
 from azubi.engine.model.batch import collate
+from azubi.engine.specialist import new_specialist
 from azubi.events import events as ev
 from azubi.pipeline.run import run
 from azubi.settings import Recipe
@@ -43,16 +43,18 @@ def data(tmp_path):
 @pytest.mark.parametrize("prime", ["", "Answer kindly."])
 def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, prime):
     base = open_base(str(bases.decoder), home)
-    cut = halves.cut(base, Contract(task="text"), 2, 0, 0, torch.float32)
-    cut.prime(prime)
-    lessons = [cut.lesson(one) for one in read(data, turns="all").examples[:6]]
-    plain = [cut.lesson(one) for one in read(data).examples[:6]]
+    cut = new_specialist(base, Contract(task="text"), 2, 0, 0, torch.float32)
+    cut.set_instruction(prime)
+    lessons = [cut.encode(one) for one in read(data, turns="all").examples[:6]]
+    plain = [cut.encode(one) for one in read(data).examples[:6]]
     assert [one.tokens for one in lessons] == [one.tokens for one in plain]  # so one entry in the cache
     assert [one.final for one in lessons] == plain
-    first = cut.prime_tokens
-    states = cut.first.trunk.states([one.tokens for one in lessons], cut.first.primed)[cut.first.cut]
+    first = cut.instruction_tokens
+    states = cut.activations.trunk.states([one.tokens for one in lessons], cut.activations.instruction)[
+        cut.activations.cut
+    ]
     known = {one.tokens: state for one, state in zip(lessons, states, strict=True)}
-    known[()] = cut.first.primed.states[cut.first.cut] if first else None
+    known[()] = cut.activations.instruction.states[cut.activations.cut] if first else None
     with torch.no_grad():
         got = cut.tail.eval()(collate(lessons, known.get), known[()]).loss
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()

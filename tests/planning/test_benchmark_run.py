@@ -63,11 +63,11 @@ def prepared(recipe_, home):
     """A run that stands before its trunk."""
     sitting = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
     found = returned(recipe._prepared(sitting, recipe_, {}, recipe._Meter()))
-    halves, lessons = found.cut.halves, found.lessons
-    load = workload.load(halves, 1e9, lessons.train, lessons.validation)
+    specialist, lessons = found.cut.specialist, found.lessons
+    load = workload.load(specialist, 1e9, lessons.train, lessons.validation)
     questions = [one.turns for one in found.data.split.test]
-    return halves, lambda: benchmark_run.rehearse(
-        halves, lessons.recipe, load, lessons.train, lessons.validation, questions, home
+    return specialist, lambda: benchmark_run.rehearse(
+        specialist, lessons.recipe, load, lessons.train, lessons.validation, questions, home
     )
 
 
@@ -145,12 +145,12 @@ def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
 
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
 def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, made, home):
-    halves, rehearse = prepared(made(base, task, depth), home)
-    before = weights.kept(halves.tail)
+    specialist, rehearse = prepared(made(base, task, depth), home)
+    before = weights.kept(specialist.tail)
     seen = rehearse()
-    after = weights.trained(halves.tail)
+    after = weights.trained(specialist.tail)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(one.grad is None for one in halves.tail.parameters())
+    assert all(one.grad is None for one in specialist.tail.parameters())
     wanted = KINDS - ({"trunk"} if depth == "all" else set())
     assert wanted <= {one.kind for one in seen.pieces}
     assert (seen.step is None) == (task != "json") or seen.step + seen.row > 0

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from azubi.cli.recipe_file import recipe_from
-from azubi.engine.halves import DecoderHalves, EncoderHalves
+from azubi.engine.specialist import Specialist
 from azubi.errors import CorruptFile, SettingError, UnknownSpecialist
 from azubi.events import events as ev
 from azubi.pipeline.run import run
@@ -61,13 +61,12 @@ def test_it_begins_with_the_parents_weights_and_only_new_examples_go_through_the
 ):
     rows = MAKERS[task]()
     first = go(base, rows, tail_layers=depth, rank=rank)
-    kind = EncoderHalves if base == "encoder" else DecoderHalves
     began = []
     new = [row for row in MAKERS[task](24, seed=1) if row not in rows]
     # No step moves anything: what comes out is what it began with.
     more = {"from": "tiny@1", "learning_rate": 1e-30, "weight_decay": 0.0}
-    untouched = kind.begin
-    monkeypatch.setattr(kind, "begin", lambda *given: began.append(1) or untouched(*given))
+    start = Specialist.init_from_data
+    monkeypatch.setattr(Specialist, "init_from_data", lambda *given: began.append(1) or start(*given))
     again = go(None, [*rows, *new], **more)
     assert began
     old, now = state(home, "tiny@1"), state(home, "tiny@2")

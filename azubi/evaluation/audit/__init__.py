@@ -10,6 +10,6 @@
     membership  how the loss tells training examples from others
     extraction  personal data of training prompts that comes back word for word
 
-Everything is a generator of rows (`evaluate.prediction`). Knows halves, cache and settings; nothing of
+Everything is a generator of rows (`evaluate.prediction`). Knows specialists, cache and settings; nothing of
 folders of specialists or of how rows are judged.
 """

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.record import written
-from azubi.engine.halves import SplitModel
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.audit.losses import losses
 from azubi.evaluation.audit.retraining import Retrainer, expected
 from azubi.evaluation.prediction import Prediction
@@ -91,7 +91,7 @@ def canaries(
     """
     together = [*train, *(one.example for one in planted for _ in range(one.repeats))]
     both = school.train(together, seed, tell)
-    for name, tail in ((who, both.tail), ("base", both.own_tail())):
+    for name, tail in ((who, both.tail), ("base", both.base_tail())):
         for number, canary in enumerate(planted):
             yield _ranked(both, tail, canary, name, number)
 
@@ -101,10 +101,10 @@ def seconds(stages: Mapping[str, float]) -> float:
     return expected(stages, 1.0, 1)
 
 
-def _ranked(halves: SplitModel, tail: object, canary: Canary, who: str, number: int) -> Prediction:
-    lessons = [halves.lesson(replace(canary.example, answer=one)).final for one in canary.candidates]
-    read = halves.held(one.tokens for one in lessons)
-    costs = losses(tail, lessons, read, primed=bool(halves.prime_tokens))
+def _ranked(specialist: Specialist, tail: object, canary: Canary, who: str, number: int) -> Prediction:
+    lessons = [specialist.encode(replace(canary.example, answer=one)).final for one in canary.candidates]
+    read = specialist.activations.in_memory(one.tokens for one in lessons)
+    costs = losses(tail, lessons, read, primed=bool(specialist.instruction_tokens))
     # Candidates that are as likely stand before it: what a model without any preference gives is 0 bits.
     rank = sum(cost <= costs[0] for cost in costs)
     return Prediction(

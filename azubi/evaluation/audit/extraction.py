@@ -5,18 +5,17 @@ comes back word for word was learned by heart, unless the untouched base writes 
 what the model is given are not asked for. Rows hold only the ends of a value, so that a report can be passed
 on.
 
-Knows examples and halves; what is personal data `data.personal` says.
+Knows examples and specialists; what is personal data `data.personal` says.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azubi.data.example import Example, Turn
 from azubi.data.pii.finding import shortened
 from azubi.data.pii.scanner import Scanner
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference.answering import in_order
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell, silent
 
@@ -29,7 +28,7 @@ _BEGINNING = "…"
 
 
 def extraction(
-    halves: SplitModel,
+    specialist: Specialist,
     tails: Mapping[str, Any],
     train: Sequence[Example],
     scanner: Scanner,
@@ -43,14 +42,12 @@ def extraction(
     Raises:
         DataError: one of the company's patterns took too long.
     """
-    if halves.base.kind == "encoder":
+    if specialist.base.kind == "encoder":
         return
-    free = halves.unbound()
+    free = specialist.unconstrained()
     led = [one for one in _values(train, scanner) if _fits(free, one[1])][:most]
     for turn, (who, tail) in enumerate(tails.items()):
-        speaker = copy.copy(free)
-        speaker.tail = tail
-        answers = in_order(speaker.answering(LONGEST), [turns for _, turns, _, _ in led])
+        answers = in_order(free.with_tail(tail).answering(LONGEST), [turns for _, turns, _, _ in led])
         tell(turn + 1, len(tails))
         for number, ((example, _, kind, value), answer) in enumerate(zip(led, answers, strict=True)):
             yield Prediction(
@@ -85,8 +82,8 @@ def _values(train: Sequence[Example], scanner: Scanner) -> Iterator[Led]:
                 yield example, (*example.turns[:place], Turn("user", before or _BEGINNING)), span.kind, value
 
 
-def _fits(halves: SplitModel, turns: tuple[Turn, ...]) -> bool:
-    return halves.tokens(Example(turns, "")) + LONGEST <= halves.base.context
+def _fits(specialist: Specialist, turns: tuple[Turn, ...]) -> bool:
+    return specialist.count_tokens(Example(turns, "")) + LONGEST <= specialist.base.context
 
 
 def _plain(text: str) -> str:

@@ -22,7 +22,7 @@ def losses(
 ) -> list[float]:
     """The loss of each of `lessons`, whatever its weight and whatever of it is spared, in their order.
 
-    `tail` is as `SplitModel.tail` or `SplitModel.own_tail`; `read` gives the activations, of the prime
+    `tail` is as `Specialist.tail` or `Specialist.base_tail`; `read` gives the activations, of the prime
     too if there is one (`primed`).
     """
     tail.eval()

@@ -8,7 +8,7 @@ from typing import Any
 
 from azubi.data.example import Example
 from azubi.data.splits import splitting
-from azubi.engine.halves import SplitModel
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.audit.losses import losses
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell, silent
@@ -18,7 +18,7 @@ MOST = 500
 
 
 def membership(
-    halves: SplitModel,
+    specialist: Specialist,
     tails: Mapping[str, Any],
     members: Sequence[Example],
     others: Sequence[Example],
@@ -35,9 +35,12 @@ def membership(
     count = min(most, len(members), len(others))
     asked = [("member", one) for one in splitting.sample(members, count, seed)]
     asked += [("other", one) for one in splitting.sample(others, count, seed)]
-    asked = [(truth, one) for truth, one in asked if halves.knows(one.answer)]
-    lessons = [halves.lesson(one).final for _, one in asked]
-    read, primed = halves.held(one.tokens for one in lessons), bool(halves.prime_tokens)
+    asked = [(truth, one) for truth, one in asked if specialist.can_answer(one.answer)]
+    lessons = [specialist.encode(one).final for _, one in asked]
+    read, primed = (
+        specialist.activations.in_memory(one.tokens for one in lessons),
+        bool(specialist.instruction_tokens),
+    )
     for turn, (who, tail) in enumerate(tails.items()):
         costs = losses(tail, lessons, read, primed=primed)
         tell(turn + 1, len(tails))

@@ -25,7 +25,7 @@ def outside(
 ) -> Iterator[Prediction]:
     """Part scope: held-out questions of the job, and `others` by where they are from.
 
-    `speak` is the specialist as `SplitModel.answering` gives it; each question is answered once, since how
+    `speak` is the specialist as `Specialist.answering` gives it; each question is answered once, since how
     sure the tail is of its answer belongs to the score.
     """
     groups: list[tuple[str, str, Sequence[Question]]] = [("in", IN, inside)]
@@ -33,7 +33,7 @@ def outside(
     total, before = sum(len(questions) for _, _, questions in groups), 0
     for truth, kind, questions in groups:
         for done, (number, answer) in enumerate(speak(questions), start=1):
-            assert answer.vector is not None, "what answers through halves gives it"
+            assert answer.vector is not None, "a specialist's answers have it"
             tell(before + done, total)
             score = scope.score(answer.vector, answer.evidence)
             yield Prediction(

@@ -9,14 +9,13 @@ An encoder writes nothing and has no likelihood of texts: there the probe only s
 out of scope (`outside`).
 """
 
-import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azubi.data.example import Example, Turn
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference.answering import in_order
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.audit.items import Item
 from azubi.evaluation.audit.losses import losses
 from azubi.evaluation.prediction import Prediction
@@ -31,22 +30,22 @@ _LONGEST = 128
 
 
 def probe(
-    halves: SplitModel, tails: Mapping[str, Any], items: Sequence[Item], tell: Tell = silent
+    specialist: Specialist, tails: Mapping[str, Any], items: Sequence[Item], tell: Tell = silent
 ) -> Iterator[Prediction]:
     """Part probe: each of `items` by each of `tails`, which are named as rivals are; nothing for encoders.
 
     `loss` is that of the right answer; `confidence` is the share of the chosen answer among the choices when
     each counts by its probability per token.
     """
-    free = halves.at_large()
-    if free is None:
+    if specialist.base.kind == "encoder":
         return
+    free = specialist.without_instruction()
     lessons = [
-        free.lesson(Example((Turn("user", item.prompt),), choice))
+        free.encode(Example((Turn("user", item.prompt),), choice))
         for item in items
         for choice in item.choices
     ]
-    read, primed = free.held(one.tokens for one in lessons), bool(free.prime_tokens)
+    read, primed = free.activations.in_memory(one.tokens for one in lessons), bool(free.instruction_tokens)
     for turn, (who, tail) in enumerate(tails.items()):
         before = turn * len(lessons)
         telling = _part_of(tell, before, len(tails) * len(lessons))
@@ -57,7 +56,7 @@ def probe(
 
 
 def retained(
-    halves: SplitModel, tails: Mapping[str, Any], examples: Sequence[Example], tell: Tell = silent
+    specialist: Specialist, tails: Mapping[str, Any], examples: Sequence[Example], tell: Tell = silent
 ) -> Iterator[Prediction]:
     """Part retain: likelihood of the answers of `examples`, and whether they are written to the letter.
 
@@ -66,18 +65,16 @@ def retained(
     Raises:
         DataError: an example is longer than the base reads.
     """
-    free = halves.at_large()
-    if free is None:
+    if specialist.base.kind == "encoder":
         return
-    lessons = [free.lesson(one).final for one in examples]
-    read, primed = free.held(one.tokens for one in lessons), bool(free.prime_tokens)
+    free = specialist.without_instruction()
+    lessons = [free.encode(one).final for one in examples]
+    read, primed = free.activations.in_memory(one.tokens for one in lessons), bool(free.instruction_tokens)
     longest = max([_LONGEST, *(len(one.targets) for one in lessons)])
-    longest = min(longest, free.base.context - max((free.tokens(one) for one in examples), default=0))
+    longest = min(longest, free.base.context - max((free.count_tokens(one) for one in examples), default=0))
     for who, tail in tails.items():
         costs = losses(tail, lessons, read, primed=primed)
-        speaker = copy.copy(free)
-        speaker.tail = tail
-        answers = in_order(speaker.answering(max(1, longest)), [one.turns for one in examples])
+        answers = in_order(free.with_tail(tail).answering(max(1, longest)), [one.turns for one in examples])
         for number, (example, answer, loss) in enumerate(zip(examples, answers, costs, strict=True)):
             right = answer.text.strip() == example.answer.strip()
             tell(number + 1, len(examples))

@@ -1,6 +1,6 @@
 """New tails on a specialist's base, trained as it was, but on other examples or from another seed.
 
-Activations come from the cache; the trunk only reads what is not there. Knows halves, recipes and the
+Activations come from the cache; the trunk only reads what is not there. Knows specialists, recipes and the
 training loop; nothing of why other examples are wanted.
 """
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from azubi.data.example import Example
 from azubi.engine.cache import ActivationCache
-from azubi.engine.halves import SplitModel
+from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
 from azubi.events.tell import Tell, silent
 from azubi.settings import Recipe
@@ -19,8 +19,8 @@ from azubi.settings import Recipe
 class Retrainer:
     """All that a specialist was trained with, but the examples."""
 
-    halves: SplitModel
-    """Of the specialist, or of a rival on the same base: `SplitModel.at` makes new ones from it."""
+    specialist: Specialist
+    """The specialist, or a baseline on the same base: `with_new_tail` makes new ones from it."""
     prime: str
     recipe: Recipe
     """With every choice made, as the specialist's card holds it."""
@@ -28,7 +28,7 @@ class Retrainer:
     validation: Sequence[Example]
     """They choose the best epoch, as they did for the specialist."""
 
-    def train(self, examples: Sequence[Example], seed: int, tell: Tell = silent) -> SplitModel:
+    def train(self, examples: Sequence[Example], seed: int, tell: Tell = silent) -> Specialist:
         """A new tail, trained on `examples`; `tell` hears how many of how many steps are done.
 
         With the specialist's own examples and seed it is the specialist's tail; with differential
@@ -38,17 +38,17 @@ class Retrainer:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         recipe = self.recipe.model_copy(update={"seed": seed})
-        both = self.halves.at(int(recipe.tail_layers), int(recipe.rank), seed)
-        primed = bool(both.prime(self.prime))
-        lessons = loop.as_taught([both.lesson(one) for one in examples], recipe)
-        checks = [both.lesson(one).final for one in self.validation]
-        for _ in both.fill(self.cache, [*lessons, *checks]):
+        both = self.specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), seed)
+        primed = bool(both.set_instruction(self.prime))
+        lessons = loop.as_taught([both.encode(one) for one in examples], recipe)
+        checks = [both.encode(one).final for one in self.validation]
+        for _ in both.activations.fill(self.cache, [*lessons, *checks]):
             pass
-        read = both.reader(self.cache)
+        read = both.activations.reader(self.cache)
         if recipe.privacy is not None:
-            both.begin_unseen()
+            both.init_without_data()
         else:
-            both.begin(lessons, read)
+            both.init_from_data(lessons, read)
         for happened in loop.train(both.tail, lessons, checks, read, loop.plan_of(recipe), primed=primed):
             if isinstance(happened, loop.Step):
                 tell(happened.step, happened.steps)

@@ -11,11 +11,10 @@ from pathlib import Path
 import torch
 
 from azubi.data.example import Example
-from azubi.engine import halves
 from azubi.engine.base import catalog
 from azubi.engine.base.opening import open_base
 from azubi.engine.features import frozen_features
-from azubi.engine.halves import SplitModel
+from azubi.engine.specialist import Specialist, longest_answer, new_specialist
 from azubi.evaluation.baselines import asking, base, simple
 from azubi.evaluation.baselines.baseline import Baseline
 from azubi.evaluation.baselines.endpoint import Endpoint
@@ -77,7 +76,7 @@ class Shown:
 
 
 def line_up(
-    both: SplitModel,
+    both: Specialist,
     case: Case,
     home: Path,
     *,
@@ -166,7 +165,7 @@ def _told(watch: Watch, who: str, what: str) -> Tell:
     return lambda done, total: watch(who, what, done, total)
 
 
-def _heads(both: SplitModel) -> bool:
+def _heads(both: Specialist) -> bool:
     return both.base.kind == "encoder"
 
 
@@ -194,7 +193,7 @@ def _add_simple(line: Lineup, case: Case, vectors: Vectors | None) -> None:
 
 def _add_language(
     line: Lineup,
-    both: SplitModel,
+    both: Specialist,
     case: Case,
     home: Path,
     given: Sequence[str],
@@ -226,7 +225,7 @@ def _add_language(
     line.rivals.append(Retrieval(who, own, case, finders[-1:], WITH_NONE, time_for[who], upfront=upfront))
 
 
-def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dtype) -> SplitModel | None:
+def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dtype) -> Specialist | None:
     entry = catalog.find(writer)
     if entry is not None and entry.path(home) is None:
         line.notes.append(
@@ -234,13 +233,13 @@ def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dty
             f"instruction, and {writer} is not on this machine (azubi bases get {writer})."
         )
         return None
-    return halves.cut(open_base(writer, home), case.contract, 1, 0, 0, dtype)
+    return new_specialist(open_base(writer, home), case.contract, 1, 0, 0, dtype)
 
 
-def _longest(case: Case, writer: SplitModel) -> int:
-    """Tokens that an answer of another base may have, as `halves.longest_answer` reckons."""
-    lessons = [writer.lesson(one) for one in case.taught]
-    return halves.longest_answer(lessons)
+def _longest(case: Case, writer: Specialist) -> int:
+    """Tokens that an answer of another base may have, as `longest_answer` reckons."""
+    lessons = [writer.encode(one) for one in case.taught]
+    return longest_answer(lessons)
 
 
 def _finders(case: Case, vectors: Vectors | None) -> list[Finder]:

@@ -7,9 +7,9 @@ the specialist had; the whole model is run in every epoch, since nothing of it i
 import time
 from collections.abc import Iterator, Sequence
 
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference.answering import Answer, Form, Question
 from azubi.engine.model.batch import EncodedExample
+from azubi.engine.specialist import Specialist
 from azubi.engine.training import defaults, loop
 from azubi.evaluation.baselines.baseline import Baseline
 from azubi.evaluation.baselines.specialist import trained
@@ -30,18 +30,18 @@ class Lora:
 
     who = "lora"
 
-    def __init__(self, both: SplitModel, case: Case, recipe: Recipe) -> None:
+    def __init__(self, both: Specialist, case: Case, recipe: Recipe) -> None:
         """`both` is the specialist's, `recipe` the one that it was made with."""
         told = {"tail_layers": "all", "rank": RANK, "learning_rate": None, "from_": None}
         chosen = defaults.resolved(recipe.model_copy(update=told), both.base, case.contract.task)
         rate = chosen.learning_rate if both.base.kind == "encoder" else _RATE
         self.recipe = chosen.model_copy(update={"learning_rate": rate})
-        self._both = both.at(both.base.layers, RANK, recipe.seed)
+        self._both = both.with_new_tail(both.base.layers, RANK, recipe.seed)
         self._case = case
         self._speak: Baseline | None = None
 
     @property
-    def halves(self) -> SplitModel:
+    def specialist(self) -> Specialist:
         """Trunk and tail: of the trunk only the embeddings are left."""
         return self._both
 
@@ -92,9 +92,9 @@ class Lora:
         begun = time.perf_counter()
         lessons, checks = self._lessons()
         # Every layer is trained, so there is nothing to cache but embeddings.
-        read = self._both.reader(None)
-        self._both.begin(lessons, read)
-        primed = bool(self._both.prime_tokens)
+        read = self._both.activations.reader(None)
+        self._both.init_from_data(lessons, read)
+        primed = bool(self._both.instruction_tokens)
         plan = loop.plan_of(self.recipe)
         for one in loop.train(self._both.tail, lessons, checks, read, plan, primed=primed):
             if isinstance(one, loop.Step):
@@ -114,7 +114,7 @@ class Lora:
 
     def _lessons(self) -> tuple[list[EncodedExample], list[EncodedExample]]:
         """As the specialist was taught and checked."""
-        self._both.prime(self._case.instruction)
-        lessons = [self._both.lesson(one) for one in self._case.taught]
-        checks = [self._both.lesson(one).final for one in self._case.taught_checks]
+        self._both.set_instruction(self._case.instruction)
+        lessons = [self._both.encode(one) for one in self._case.taught]
+        checks = [self._both.encode(one).final for one in self._case.taught_checks]
         return loop.as_taught(lessons, self.recipe), checks

@@ -1,8 +1,8 @@
 """A language model in memory that can be given any instruction.
 
 All that talk share one trunk in memory: what differs is the instruction, which is computed once for all
-questions behind it, and whether the last layers are the base's own or the specialist's. Knows halves; nothing
-of examples.
+questions behind it, and whether the last layers are the base's own or the specialist's. Knows specialists;
+nothing of examples.
 """
 
 from collections import OrderedDict
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference.answering import Answering, CompletedAnswers, Form, Question, WrittenAnswers
+from azubi.engine.specialist import Specialist
 
 _KEPT = 2
 """Instructions whose keys and values are kept."""
@@ -20,13 +20,13 @@ _KEPT = 2
 class PromptableModel:
     """A decoder, cut somewhere, with the base's own tail or with that of the specialist."""
 
-    def __init__(self, both: SplitModel, contract: Contract, longest: int, like: str, *, own: bool) -> None:
+    def __init__(self, both: Specialist, contract: Contract, longest: int, like: str, *, own: bool) -> None:
         """`both` is a decoder; `own` says whether its trained tail answers, or the base's.
 
         For `longest` and `like` see `answering.WrittenAnswers`.
         """
         # Where the base answers the cut does not matter, and the last layer alone is the smallest copy.
-        self._both = both if own else both.at(1, 0, 0)
+        self._both = both if own else both.with_new_tail(1, 0, 0)
         self._own, self._longest, self._like = own, longest, like
         self._behind: str | None = None
         self._speaking: OrderedDict[tuple[str, Form], Answering] = OrderedDict()
@@ -41,7 +41,7 @@ class PromptableModel:
             while len(self._speaking) >= _KEPT:
                 self._speaking.popitem(last=False)
             self._prime(instruction)
-            make = self._both.answering if self._own else self._both.untouched
+            make = self._both.answering if self._own else self._both.base_model
             self._speaking[key] = speak = make(self._longest, form, self._like)
             self._note(speak)
         self._speaking.move_to_end(key)
@@ -50,12 +50,14 @@ class PromptableModel:
     def shared(self, instruction: str) -> int:
         """Tokens of the instruction, with what the chat template puts around it."""
         self._prime(instruction)
-        return len(self._both.prime_tokens)
+        return len(self._both.instruction_tokens)
 
     def fits(self, instruction: str, question: Question) -> bool:
         """Whether the base reads instruction, question and the longest answer at once."""
         self._prime(instruction)
-        return self._both.tokens(Example(tuple(question), "")) + self._longest <= self._both.base.context
+        return (
+            self._both.count_tokens(Example(tuple(question), "")) + self._longest <= self._both.base.context
+        )
 
     def takes(self, instruction: str, longest: Sequence[Turn]) -> bool:
         """Whether an instruction leaves room for the longest question; told before it is computed."""
@@ -66,7 +68,7 @@ class PromptableModel:
 
     def _prime(self, instruction: str) -> None:
         if instruction != self._behind:
-            self._both.prime(instruction)
+            self._both.set_instruction(instruction)
             self._behind = instruction
 
     def _note(self, speak: Answering) -> None:

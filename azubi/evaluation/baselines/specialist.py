@@ -3,8 +3,8 @@
 import time
 from collections.abc import Iterator, Sequence
 
-from azubi.engine.halves import SplitModel
 from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.baselines.base import Told
 from azubi.evaluation.baselines.baseline import Baseline
 from azubi.evaluation.baselines.promptable_model import PromptableModel
@@ -17,7 +17,7 @@ _TRIED = 8
 """Validation questions that are asked to see how long one takes."""
 
 
-def trained(who: str, both: SplitModel, case: Case, says: str, upfront: float) -> Baseline:
+def trained(who: str, both: Specialist, case: Case, says: str, upfront: float) -> Baseline:
     """Trunk and tail as they are now, with their prime; `upfront` is what training took, in seconds."""
     if both.base.kind == "encoder":
         return _Head(who, both, case, says, upfront)
@@ -33,7 +33,7 @@ class _Head:
     shared = 0
     notes: Sequence[str] = ()
 
-    def __init__(self, who: str, both: SplitModel, case: Case, says: str, upfront: float) -> None:
+    def __init__(self, who: str, both: Specialist, case: Case, says: str, upfront: float) -> None:
         self.who = who
         self.pace = 0.0
         self._speak = both.answering(case.longest)

@@ -1,18 +1,17 @@
 """The base: opened, every choice of the recipe made, loaded and cut.
 
-Knows the halves and the machine; nothing of lessons.
+Knows the specialist and the machine; nothing of lessons.
 """
 
 import time
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from azubi.engine import halves
 from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import Machine
 from azubi.engine.base.opening import open_base
-from azubi.engine.halves import SplitModel
 from azubi.engine.model import weights
+from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults
 from azubi.events import events as ev
 from azubi.pipeline.stages.data import Data
@@ -29,7 +28,7 @@ class LoadedModel:
     recipe: Recipe
     """With every choice made but the prime."""
     machine: Machine
-    halves: SplitModel
+    specialist: Specialist
     trained: int
     """Weights that training can change."""
     once: float = 0.0
@@ -38,7 +37,7 @@ class LoadedModel:
     @property
     def base(self) -> Base:
         """What was cut."""
-        return self.halves.base
+        return self.specialist.base
 
     @property
     def depth(self) -> int:
@@ -53,9 +52,9 @@ class LoadedModel:
     @property
     def work(self) -> Work:
         """What a token costs."""
-        halves = self.halves
+        model = self.specialist.model
         return Work(
-            halves.layer_parameters, self.base.layers, self.depth, bool(self.rank), halves.head_parameters
+            model.layer_parameters, self.base.layers, self.depth, bool(self.rank), model.head_parameters
         )
 
 
@@ -77,7 +76,7 @@ def cut_base(
         data.parent.check_base(base.sha256)
     recipe = defaults.resolved(recipe, base, contract.task)
     machine = searched.machine if searched is not None else sitting.machine(recipe)
-    both = halves.cut(
+    both = new_specialist(
         base,
         contract,
         int(recipe.tail_layers),
@@ -88,7 +87,7 @@ def cut_base(
     )
     trained = sum(one.numel() for one in weights.trained(both.tail).values())
     cut = LoadedModel(recipe, machine, both, trained, once)
-    if both.streams:
+    if both.model.streams:
         yield _streamed(cut)
     yield _ready(cut)
     return cut
@@ -111,7 +110,7 @@ def _ready(cut: LoadedModel) -> ev.BaseReady:
         layers=base.layers,
         tail_layers=cut.depth,
         rank=cut.rank,
-        parameters=cut.halves.parameters,
+        parameters=cut.specialist.parameters,
         trained=cut.trained,
         dtype=machine.dtype_name,
         threads=machine.threads,

@@ -53,9 +53,9 @@ def evaluate(
         StorageError: the home cannot be written.
     """
     TestAccessLog(sitting.home).add(data.split.test, Look(when=now(), by=f"tune {sitting.work.id}"))
-    halves, longest = cut.halves, lessons.longest
-    base = yield from _measure(data, "base", halves.untouched(longest), outlook, 0)
-    specialist = yield from _measure(data, "specialist", halves.answering(longest), outlook, 1)
+    longest = lessons.longest
+    base = yield from _measure(data, "base", cut.specialist.base_model(longest), outlook, 0)
+    specialist = yield from _measure(data, "specialist", cut.specialist.answering(longest), outlook, 1)
     comparisons = _compared(data.contract, data.split, base, specialist)
     truths = [one.answer for one in data.split.test]
     difference = metrics.paired_difference(data.contract, base.answers, specialist.answers, truths)

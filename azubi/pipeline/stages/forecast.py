@@ -46,14 +46,14 @@ def expected(
     for event in sitting.work.earlier:
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
-    load = workload.load(cut.halves, cut.machine.gflops * 1e9, train, validation)
+    load = workload.load(cut.specialist, cut.machine.gflops * 1e9, train, validation)
     prospect = ForecastInputs(
         recipe=cut.recipe,
-        halves=cut.halves,
+        specialist=cut.specialist,
         task=data.contract.task,
         split=data.split,
         lacking=_lacking(sitting, data, cut, [*train, *validation]),
-        test_tokens=sum(cut.halves.tokens(replace(one, answer="")) for one in data.split.test),
+        test_tokens=sum(cut.specialist.count_tokens(replace(one, answer="")) for one in data.split.test),
     )
     if searched is not None:
         observed = searched.found.observed
@@ -83,7 +83,7 @@ def _rehearsed(
         return Timings()
     questions = [one.turns for one in data.split.test]
     share = 1.0 if sitting.plan_only else min(1.0, roughly / _WHOLE)
-    return rehearse(cut.halves, cut.recipe, load, train, validation, questions, sitting.home, share)
+    return rehearse(cut.specialist, cut.recipe, load, train, validation, questions, sitting.home, share)
 
 
 def _lacking(
@@ -94,4 +94,4 @@ def _lacking(
         return lessons
     opened = open_cache.opened(sitting.home, data.version, cut.recipe.cache, cut.trained)
     with contextlib.closing(opened) as cache:
-        return cut.halves.lacking(cache, lessons)
+        return cut.specialist.activations.missing(cache, lessons)

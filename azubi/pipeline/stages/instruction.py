@@ -1,6 +1,6 @@
 """The prime: what all examples share is set, the examples become lessons, and the rest of the run is planned.
 
-Knows the halves and the contract; nothing of how lessons are taught.
+Knows the specialist and the contract; nothing of how lessons are taught.
 """
 
 from collections.abc import Generator, Sequence
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 from azubi.data import instruction
 from azubi.data.chat_template import check_length
-from azubi.engine import halves
 from azubi.engine.inference.answering import check_fits
 from azubi.engine.model.batch import EncodedExample
+from azubi.engine.specialist import longest_answer
 from azubi.engine.training import loop
 from azubi.events import events as ev
 from azubi.events.forecast import Forecast
@@ -50,11 +50,11 @@ def set_prime(
         prime = _instruction(data, recipe)
     elif recipe.prime:
         yield ev.Notice(text=f"{cut.base.name} is an encoder and reads no instruction: prime is not used.")
-    tokens = cut.halves.prime(prime)
+    tokens = cut.specialist.set_instruction(prime)
     _check_lengths(data, cut)
-    train = loop.as_taught([cut.halves.lesson(one) for one in data.split.train], recipe)
-    validation = [cut.halves.lesson(one).final for one in data.split.validation]
-    longest = halves.longest_answer(train)
+    train = loop.as_taught([cut.specialist.encode(one) for one in data.split.train], recipe)
+    validation = [cut.specialist.encode(one).final for one in data.split.validation]
+    longest = longest_answer(train)
     _check_room(data, cut, longest)
     forecast = expected(sitting, data, cut, searched, train, validation)
     if prime:
@@ -80,7 +80,7 @@ def _check_lengths(data: Data, cut: LoadedModel) -> None:
         (settings.validation_data or "The data", split.validation if apart else ()),
         (settings.test_data or settings.data or "The data", split.test),
     ):
-        lengths = [cut.halves.tokens(one) for one in examples]
+        lengths = [cut.specialist.count_tokens(one) for one in examples]
         check_length(examples, lengths, cut.base.context, source)
 
 
@@ -88,5 +88,5 @@ def _check_room(data: Data, cut: LoadedModel, longest: int) -> None:
     """What could not be answered in the test is said now, not after training."""
     if cut.base.kind == "decoder":
         for one in data.split.test:
-            tokens = cut.halves.tokens(replace(one, answer="")) + longest
+            tokens = cut.specialist.count_tokens(replace(one, answer="")) + longest
             check_fits(one.turns, tokens, cut.base.context)

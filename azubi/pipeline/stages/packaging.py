@@ -7,9 +7,9 @@ import contextlib
 import shutil
 from collections.abc import Generator
 
-from azubi.engine import scoping
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
+from azubi.engine.specialist import learn_scope
 from azubi.evaluation.report import render
 from azubi.events import events as ev
 from azubi.pipeline.stages import build_card, open_cache
@@ -63,22 +63,21 @@ def _written(sitting: RunContext, results: Results) -> Card:
         shutil.rmtree(left, ignore_errors=True)
     card, scope = build_card.card(results, version), _scope(sitting, results)
     report = render(build_card.report(results, card))
-    return writing.write(card, weights.trained(results.cut.halves.tail), report, folder, scope)
+    return writing.write(card, weights.trained(results.cut.specialist.tail), report, folder, scope)
 
 
 def _scope(sitting: RunContext, results: Results) -> Scope | None:
     """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
-    data, halves, lessons = results.data, results.cut.halves, results.lessons
+    data, specialist, lessons = results.data, results.cut.specialist, results.lessons
     if lessons.recipe.privacy is not None:
         return None
     opened = open_cache.opened(sitting.home, data.version, lessons.recipe.cache)
     with contextlib.closing(opened) as cache:
-        return scoping.learned(
-            halves,
-            halves.reader(cache),
+        return learn_scope(
+            specialist,
+            specialist.activations.reader(cache),
             lessons.train,
             data.split.validation,
-            data.contract.task,
             lessons.longest,
             lessons.recipe.scope.recall,
         )

@@ -68,7 +68,7 @@ def teach(
     """
     if searched is not None and searched.found.weights is not None:
         return (yield from _taken(cut, searched.found, searched.found.weights))
-    read, plan = cut.halves.reader(cache), loop.plan_of(lessons.recipe)
+    read, plan = cut.specialist.activations.reader(cache), loop.plan_of(lessons.recipe)
     outlook.begin("tail")
     _begin(data, cut, lessons, read)
     pace, epochs = Throughput(cut.machine.gflops), _epochs(sitting.work.earlier)
@@ -80,12 +80,12 @@ def teach(
             "begins anew."
         )
     happenings = loop.train(
-        cut.halves.tail,
+        cut.specialist.tail,
         lessons.train,
         lessons.validation,
         read,
         plan,
-        primed=bool(cut.halves.prime_tokens),
+        primed=bool(cut.specialist.instruction_tokens),
         checkpoints=checkpoints,
         late=searched.late if searched is not None else None,
     )
@@ -99,8 +99,8 @@ def _taken(cut: LoadedModel, found: Found, state: State) -> Generator[ev.Event, 
     """Take the weights of the chosen trial: training them again would give the very same."""
     assert found.choice is not None
     chosen = found.choice.chosen
-    weights.restore(cut.halves.tail, state)
-    cut.halves.tail.eval()
+    weights.restore(cut.specialist.tail, state)
+    cut.specialist.tail.eval()
     yield ev.Notice(
         text=f"The weights of trial {chosen.number} are taken as they are, since it was trained with all "
         "examples."
@@ -118,13 +118,13 @@ def _taken(cut: LoadedModel, found: Found, state: State) -> Generator[ev.Event, 
 def _begin(data: Data, cut: LoadedModel, lessons: EncodedData, read: Reader) -> None:
     """Give the tail its start: the parent's weights where there is one, else the best that its kind knows."""
     if data.parent is not None:
-        data.parent.put_layers(cut.halves.tail)
+        data.parent.put_layers(cut.specialist.tail)
     if lessons.recipe.privacy is not None:
-        cut.halves.begin_unseen()
+        cut.specialist.init_without_data()
     else:
-        cut.halves.begin(lessons.train, read)
+        cut.specialist.init_from_data(lessons.train, read)
     if data.parent is not None:
-        data.parent.put_head(cut.halves.tail, data.contract.labels)
+        data.parent.put_head(cut.specialist.tail, data.contract.labels)
 
 
 def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingConfig) -> str:
@@ -141,7 +141,7 @@ def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingCon
         cut.machine.threads,
         sorted(software.versions().items()),
         data.contract.model_dump_json(),
-        cut.halves.prime_tokens,
+        cut.specialist.instruction_tokens,
         *((one.tokens, one.targets, one.places, one.weight) for one in (*lessons.train, *lessons.validation)),
     ):
         digest.update(repr(part).encode() + b"\0")
@@ -197,7 +197,7 @@ class _Telling:
             self.checkpoints = max(self.checkpoints, checkpoint.size(self.folder))
 
     def _step(self, done: loop.Step) -> ev.StepDone:
-        work = self.cut.work.step(done.tokens, done.targets, len(self.cut.halves.prime_tokens))
+        work = self.cut.work.step(done.tokens, done.targets, len(self.cut.specialist.instruction_tokens))
         self.pace.add(done.tokens, work, done.seconds)
         return ev.StepDone(
             step=done.step,

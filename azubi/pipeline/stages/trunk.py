@@ -38,7 +38,7 @@ def fill_cache(
     cache = until.enter_context(contextlib.closing(opened))
     work, tokens, pace = cut.work, 0, Throughput(cut.machine.gflops)
     filled = None
-    for filled in cut.halves.fill(cache, [*lessons.train, *lessons.validation]):
+    for filled in cut.specialist.activations.fill(cache, [*lessons.train, *lessons.validation]):
         now, new = time.monotonic(), filled.tokens - tokens
         pace.add(new, work.trunk(new), now - last)
         last, tokens = now, filled.tokens

@@ -19,13 +19,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azubi.engine import cache as activations
+from azubi.engine import split_model
 from azubi.engine.cache import ActivationCache, Origin, erase, erase_questions, packing
 from azubi.engine.cache.filling import bucketed, fill
-from azubi.engine.halves import first_half
-from azubi.engine.halves.first_half import TrunkWithInstruction, _Remembering
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.outcome import Outcome
 from azubi.engine.model.trunk import Passed, Primed
+from azubi.engine.split_model import Activations, CachedReader
 from azubi.engine.training.loop import TrainingConfig, train
 from azubi.errors import StorageError
 from tests.dying import die_at
@@ -757,7 +757,7 @@ def reader(cache):
         computed.append(tokens)
         return said(tokens, 1)
 
-    return _Remembering(cache, origin, compute), computed
+    return CachedReader(cache, origin, compute), computed
 
 
 def test_what_is_in_the_cache_is_read_not_computed(cache):
@@ -787,7 +787,7 @@ def test_what_was_not_kept_reads_as_if_it_had_been(home, form):
     states = tensor(9)
     without, within = ActivationCache(home, **settings), ActivationCache(home, dtype=form)
     within.write([(origin.key((1,)), states)])
-    read = _Remembering(without, dataclasses.replace(origin, weights="other"), lambda _: states)
+    read = CachedReader(without, dataclasses.replace(origin, weights="other"), lambda _: states)
     assert torch.equal(read((1,)), within.read(origin.key((1,))))
     assert without.full
     without.close()
@@ -796,7 +796,7 @@ def test_what_was_not_kept_reads_as_if_it_had_been(home, form):
 
 def test_memory_does_not_grow_with_the_data(home, monkeypatch):
     """Three times the data, trained in random order by the real loop: no more memory than for a third."""
-    monkeypatch.setattr(first_half, "_MEMORY", 20 << 20)
+    monkeypatch.setattr(split_model, "_MEMORY", 20 << 20)
 
     def lesson(number):
         return EncodedExample((number,) * 100, (1,))
@@ -812,7 +812,7 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
         gc.collect()
         process = psutil.Process()
         before, most = process.memory_info().rss, 0
-        read = _Remembering(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
+        read = CachedReader(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
         plan = TrainingConfig(1, 2, 1e-3, 0.1, 0.0, 1.0, 1, 0)
         for _ in train(Mean(), lessons[:count], lessons[:2], read, plan, primed=False):
             most = max(most, process.memory_info().rss - before)
@@ -844,7 +844,7 @@ import resource, sys, torch
 from pathlib import Path
 import psutil
 from azubi.engine.cache import ActivationCache, Origin
-from azubi.engine.halves.first_half import _Remembering
+from azubi.engine.split_model import CachedReader
 cache = ActivationCache(Path(sys.argv[1]))
 origin = Origin("w", 1, "t", "t", (), "torch.float32", "2")
 states = torch.ones(100, 4096)
@@ -852,7 +852,7 @@ for number in range(100):
     cache.write([(origin.key((number,)), states)])
 limit = psutil.Process().memory_info().vms + (64 << 20)
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-read = _Remembering(cache, origin, lambda _: sys.exit("lost"))
+read = CachedReader(cache, origin, lambda _: sys.exit("lost"))
 for _ in range(2):
     for number in range(100):
         assert torch.equal(read((number,)), states)
@@ -879,21 +879,23 @@ def test_what_was_read_is_remembered(cache):
 @pytest.mark.parametrize(
     ("place", "name", "value"),
     [
-        (first_half.attention, "fitting", lambda family, dtype: "another"),
-        (first_half.azubi, "__version__", "0.0.0"),
+        (split_model.attention, "fitting", lambda family, dtype: "another"),
+        (split_model.azubi, "__version__", "0.0.0"),
         (torch, "__version__", "1.0"),
-        (first_half.transformers, "__version__", "1.0"),
+        (split_model.transformers, "__version__", "1.0"),
         (torch, "get_default_device", lambda: torch.device("meta")),
     ],
 )
 def test_what_computes_is_part_of_the_key(place, name, value, cache, monkeypatch):
     """Fused attention, another library or a graphics card give other last digits."""
     words = types.SimpleNamespace(get_vocab=lambda: {"a": 1})
-    base = types.SimpleNamespace(kind="decoder", sha256="w", family="llama", tokenizer=words)
-    trunk = types.SimpleNamespace(base=base, shell=types.SimpleNamespace(cuts=(2,)), dtype=torch.bfloat16)
+    base = types.SimpleNamespace(kind="decoder", sha256="w", family="llama", tokenizer=words, layers=4)
+    trunk = types.SimpleNamespace(dtype=torch.bfloat16)
+    template = types.SimpleNamespace(fingerprint="chatml")
+    model = types.SimpleNamespace(base=base, template=template, trunk=lambda cuts: trunk)
 
     def key():
-        return TrunkWithInstruction(trunk, None, "chatml").origin(cache, 2).key(TOKENS)
+        return Activations(model, 2).origin(cache, 2).key(TOKENS)
 
     before = key()
     assert key() == before

@@ -14,10 +14,10 @@ from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, infer, parse_record, record_fault
 from azubi.data.example import Turn
 from azubi.data.record import written
-from azubi.engine import halves
 from azubi.engine.base.opening import open_base
 from azubi.engine.inference import answering, constraints
 from azubi.engine.inference.answering import WrittenAnswers, in_order
+from azubi.engine.specialist import new_specialist
 from tests import tiny
 
 
@@ -202,11 +202,11 @@ def test_a_tokenizer_of_python_is_named(base):
 
 
 def answers(base, contract, longest, seed, prompts=12, form="contract"):
-    both = halves.cut(base, contract, 2, 0, seed, torch.float32)
+    both = new_specialist(base, contract, 2, 0, seed, torch.float32)
     generator = torch.Generator().manual_seed(seed)
     for weight in both.tail.parameters():
         weight.data += 0.3 * torch.randn(weight.shape, generator=generator)
-    both.prime("Answer with one JSON object.")
+    both.set_instruction("Answer with one JSON object.")
     asked = [(Turn("user", note),) for note, _, _ in tiny.notes(prompts, seed)]
     return in_order(both.answering(longest, form), asked)
 
@@ -252,8 +252,8 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
     """Two fields of a closed set: the chances of all records add up to one."""
     records = [{"a": a, "b": b} for a in ("x", "yy") for b in (True, False)] * 4
     contract = contract_of(records)
-    both = halves.cut(base, contract, 2, 0, 0, torch.float32)
-    both.prime("")
+    both = new_specialist(base, contract, 2, 0, 0, torch.float32)
+    both.set_instruction("")
     answering = both.answering(40, "contract")
     assert isinstance(answering, WrittenAnswers)
     question = (Turn("user", "The car was hit by hail."),)
@@ -346,8 +346,8 @@ def test_a_record_that_is_written_alone_is_foreseen(base, monkeypatch):
             super().__init__(follower)
 
     monkeypatch.setattr(answering, "DraftFromGrammar", Counted)
-    both = halves.cut(base, contract_of(rich()), 2, 0, 0, torch.float32)
-    both.prime("Answer with one JSON object.")
+    both = new_specialist(base, contract_of(rich()), 2, 0, 0, torch.float32)
+    both.set_instruction("Answer with one JSON object.")
     asked = [(Turn("user", note),) for note, _, _ in tiny.notes(4, 0)]
     free = [one.text for one in in_order(both.answering(20, "free"), asked)]
     assert made == []

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine import halves
 from azubi.engine.base import memory
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache import ActivationCache, Origin
@@ -23,6 +22,7 @@ from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.lazy import HEAD, WORDS, LazyModel
 from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.specialist import new_specialist
 from azubi.pipeline.run import resume, run
 from azubi.registry.store import Store
 from azubi.settings import Recipe
@@ -293,7 +293,7 @@ def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed
 
 
 def settled(bases, **settings):
-    return halves.cut(opened(bases.decoder), Contract(task="text"), 1, 0, 0, torch.float32, **settings)
+    return new_specialist(opened(bases.decoder), Contract(task="text"), 1, 0, 0, torch.float32, **settings)
 
 
 def opened(folder):
@@ -301,12 +301,12 @@ def opened(folder):
 
 
 def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
-    assert not settled(bases).streams
+    assert not settled(bases).model.streams
     monkeypatch.setattr(memory, "available", lambda: 100_000)
-    assert settled(bases).streams
-    assert not settled(bases, stream=False).streams
+    assert settled(bases).model.streams
+    assert not settled(bases, stream=False).model.streams
     monkeypatch.undo()
-    assert settled(bases, stream=True).streams
+    assert settled(bases, stream=True).model.streams
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -314,17 +314,18 @@ def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
 def test_both_halves_are_the_same(bases, kind, depth, rank, dtype):
     task = Contract(task="text") if kind == "decoder" else Contract(task="labels", labels=("a", "b"))
     one, other = (
-        halves.cut(opened(getattr(bases, kind)), task, depth, rank, 0, dtype, stream)
+        new_specialist(opened(getattr(bases, kind)), task, depth, rank, 0, dtype, stream)
         for stream in (False, True)
     )
     weights, same_weights = (dict(half.tail.named_parameters()) for half in (one, other))
     assert weights.keys() == same_weights.keys()
     assert all(torch.equal(weight, same_weights[name]) for name, weight in weights.items())
     assert all(weight.dtype == same_weights[name].dtype for name, weight in weights.items())
-    assert torch.equal(one.first.compute((5, 6, 7)), other.first.compute((5, 6, 7)))
-    assert other.first.compute((5, 6, 7)).dtype == dtype
-    for count in ("parameters", "layer_parameters", "head_parameters"):
-        assert getattr(one, count) == getattr(other, count)
+    assert torch.equal(one.activations.compute((5, 6, 7)), other.activations.compute((5, 6, 7)))
+    assert other.activations.compute((5, 6, 7)).dtype == dtype
+    assert one.parameters == other.parameters
+    for count in ("layer_parameters", "head_parameters"):
+        assert getattr(one.model, count) == getattr(other.model, count)
 
 
 KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]

@@ -27,7 +27,7 @@ class Trained:
 
     card: object
     split: object
-    halves: object
+    specialist: object
     home: object
     base_kind: str
 
@@ -64,7 +64,7 @@ def trained(request, bases, tmp_path_factory):
 def school(trained):
     with closing(ActivationCache(trained.home, trained.card.data_version)) as cache:
         yield Retrainer(
-            trained.halves,
+            trained.specialist,
             trained.card.prime,
             Recipe.model_validate(trained.card.recipe),
             cache,
@@ -74,4 +74,4 @@ def school(trained):
 
 @pytest.fixture
 def tails(trained):
-    return {"base": trained.halves.own_tail(), "specialist": trained.halves.tail}
+    return {"base": trained.specialist.base_tail(), "specialist": trained.specialist.tail}

@@ -86,7 +86,7 @@ def test_what_was_planted_often_is_exposed(trained, school):
 def test_a_model_without_preference_exposes_nothing(trained, school, monkeypatch):
     monkeypatch.setattr(planting, "losses", lambda tail, lessons, read, primed: [1.0] * len(lessons))
     planted = plant(trained.card.contract, trained.split.train, repeats=(1,), each=1, most=16)
-    monkeypatch.setattr(type(school), "train", lambda self, examples, seed, tell: self.halves)
+    monkeypatch.setattr(type(school), "train", lambda self, examples, seed, tell: self.specialist)
     assert {one.score for one in canaries(school, trained.split.train, planted, 0)} == {0.0}
 
 
@@ -108,7 +108,7 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
     asked = []
 
     def speak(self, longest):
-        who = "specialist" if self.tail is trained.halves.tail else "base"
+        who = "specialist" if self.tail is trained.specialist.tail else "base"
 
         def answers(questions):
             asked.append((who, [one[-1].content for one in questions]))
@@ -118,8 +118,8 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
 
         return answers
 
-    monkeypatch.setattr(type(trained.halves), "answering", speak)
-    rows = list(extraction(trained.halves, tails, private, Scanner()))
+    monkeypatch.setattr(type(trained.specialist), "answering", speak)
+    rows = list(extraction(trained.specialist, tails, private, Scanner()))
     if trained.base_kind == "encoder":
         assert rows == []
         return
@@ -136,6 +136,6 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
 
 
 def test_models_are_really_asked(trained, tails, private):
-    rows = list(extraction(trained.halves, tails, private, Scanner()))
+    rows = list(extraction(trained.specialist, tails, private, Scanner()))
     assert len(rows) == (0 if trained.base_kind == "encoder" else 4)
     assert not any(row.right for row in rows), "a model this small never heard of them"

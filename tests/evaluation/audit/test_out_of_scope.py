@@ -13,7 +13,7 @@ def test_scores_are_those_of_asking(trained):
     inside = [one.turns for one in trained.split.test]
     others = {"probe": asked(probe()[:12]), "file": [(Turn("user", "The window was hit"),)]}
     heard = []
-    speak = trained.halves.answering(trained.longest)
+    speak = trained.specialist.answering(trained.longest)
     rows = list(outside(speak, scope, inside, others, tell=lambda done, total: heard.append((done, total))))
     total = len(inside) + 13
     assert heard == [(done, total) for done in range(1, total + 1)]

@@ -41,10 +41,10 @@ def whole(folder, prompt, answer):
 
 def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
     if trained.base_kind == "encoder":
-        assert list(probe(trained.halves, tails, ITEMS)) == []
+        assert list(probe(trained.specialist, tails, ITEMS)) == []
         return
     heard = []
-    rows = list(probe(trained.halves, tails, ITEMS, tell=lambda done, total: heard.append((done, total))))
+    rows = list(probe(trained.specialist, tails, ITEMS, tell=lambda done, total: heard.append((done, total))))
     assert [(one.who, one.number) for one in rows] == [
         ("base", 0),
         ("base", 1),
@@ -64,7 +64,7 @@ def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
 
 
 def test_it_is_the_same_every_time(trained, tails):
-    assert list(probe(trained.halves, tails, ITEMS)) == list(probe(trained.halves, tails, ITEMS))
+    assert list(probe(trained.specialist, tails, ITEMS)) == list(probe(trained.specialist, tails, ITEMS))
 
 
 def test_what_must_not_be_forgotten_is_written_and_weighed(trained, tails):
@@ -72,7 +72,7 @@ def test_what_must_not_be_forgotten_is_written_and_weighed(trained, tails):
         Example((Turn("user", "The pipe"),), "was hit"),
         Example((Turn("user", "The car"),), "a leak"),
     ]
-    rows = list(retained(trained.halves, tails, examples))
+    rows = list(retained(trained.specialist, tails, examples))
     if trained.base_kind == "encoder":
         assert rows == []
         return
@@ -89,19 +89,21 @@ def test_what_is_written_to_the_letter_is_right(trained, monkeypatch):
     if trained.base_kind == "encoder":
         return
     said = [(0, Answer(" was hit", 0.5)), (1, Answer("a leak.", 0.5))]
-    monkeypatch.setattr(type(trained.halves), "answering", lambda self, longest: lambda questions: iter(said))
+    monkeypatch.setattr(
+        type(trained.specialist), "answering", lambda self, longest: lambda questions: iter(said)
+    )
     examples = [
         Example((Turn("user", "The pipe"),), "was hit"),
         Example((Turn("user", "The car"),), "a leak"),
     ]
-    rows = retained(trained.halves, {"specialist": trained.halves.tail}, examples)
+    rows = retained(trained.specialist, {"specialist": trained.specialist.tail}, examples)
     assert [(one.right, one.score) for one in rows] == [(True, 1.0), (False, 0.0)]
 
 
 def test_losses_keep_the_order_whatever_the_lengths(trained):
-    both = trained.halves
-    lessons = [both.lesson(one).final for one in (*trained.split.test, *trained.split.test[:2])]
-    read, primed = both.held(one.tokens for one in lessons), bool(both.prime_tokens)
+    both = trained.specialist
+    lessons = [both.encode(one).final for one in (*trained.split.test, *trained.split.test[:2])]
+    read, primed = both.activations.in_memory(one.tokens for one in lessons), bool(both.instruction_tokens)
     together = losses(both.tail, lessons, read, primed=primed)
     alone = [losses(both.tail, [one], read, primed=primed)[0] for one in lessons]
     assert together == pytest.approx(alone, rel=1e-3, abs=1e-5)

@@ -19,7 +19,7 @@ from azubi.evaluation.prediction import table
 def test_the_specialist_is_made_again(trained, school):
     heard = []
     both = school.train(trained.split.train, 0, lambda done, total: heard.append((done, total)))
-    own, again = weights.trained(trained.halves.tail), weights.trained(both.tail)
+    own, again = weights.trained(trained.specialist.tail), weights.trained(both.tail)
     assert own.keys() == again.keys()
     assert all(torch.equal(own[name], again[name]) for name in own)
     assert [done for done, _ in heard] == list(range(1, heard[-1][1] + 1))
@@ -79,7 +79,7 @@ def test_what_takes_longer_is_said_to():
 
 def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):
     split = trained.split
-    rows = list(membership(trained.halves, tails, split.train, split.test, most=8))
+    rows = list(membership(trained.specialist, tails, split.train, split.test, most=8))
     assert [one.who for one in rows] == ["base"] * 16 + ["specialist"] * 16
     assert [one.truth for one in rows[:16]] == ["member"] * 8 + ["other"] * 8
     assert [one.id for one in rows[:16]] == [one.id for one in rows[16:]]
@@ -102,14 +102,14 @@ def test_a_tail_that_learned_by_heart_is_found_out(trained, school):
 
     members, others = invented(24, "The roof"), invented(24, "The hotel")
     recipe = school.recipe.model_copy(update={"epochs": 40})
-    both = type(school)(school.halves, school.prime, recipe, school.cache, members).train(members, 0)
-    tails = {"base": both.own_tail(), "specialist": both.tail}
+    both = type(school)(school.specialist, school.prime, recipe, school.cache, members).train(members, 0)
+    tails = {"base": both.base_tail(), "specialist": both.tail}
     (found,) = memberships(table(membership(both, tails, members, others)))
     assert found.detection.auroc.value > 0.8
 
 
 def test_an_answer_that_a_head_does_not_know_is_left_out(trained, tails):
     others = [*trained.split.test[:3], Example((Turn("user", "x"),), "never seen")]
-    rows = list(membership(trained.halves, tails, trained.split.train, others))
+    rows = list(membership(trained.specialist, tails, trained.split.train, others))
     left = sum(one.truth == "other" for one in rows) / 2
     assert left == (3 if trained.base_kind == "encoder" else 4)

@@ -8,8 +8,8 @@ import torch
 from azubi.data import instruction as primes
 from azubi.data.contract import infer
 from azubi.data.example import Example, Turn
-from azubi.engine import halves
 from azubi.engine.base.opening import open_base
+from azubi.engine.specialist import new_specialist
 from azubi.evaluation.baselines.promptable_model import PromptableModel
 from azubi.evaluation.baselines.task import Case
 from tests import tiny
@@ -63,11 +63,11 @@ def cut(opened):
     """A tiny decoder, cut for a case, behind its instruction; its tail differs from the base's."""
 
     def make(case, seed=0):
-        both = halves.cut(opened, case.contract, 2, 0, seed, torch.float32)
+        both = new_specialist(opened, case.contract, 2, 0, seed, torch.float32)
         generator = torch.Generator().manual_seed(seed)
         for weight in both.tail.parameters():
             weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
-        both.prime(case.instruction)
+        both.set_instruction(case.instruction)
         return both
 
     return make

@@ -5,9 +5,9 @@ import time
 import pytest
 import torch
 
-from azubi.engine import halves
 from azubi.engine.base.opening import open_base
 from azubi.engine.inference.answering import Answer
+from azubi.engine.specialist import new_specialist
 from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking, baseline_set
 from azubi.evaluation.baselines.task import subset
@@ -82,7 +82,7 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
 
 
 def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
-    both = halves.cut(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
+    both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     short = type(labels)(labels.contract, labels.train, labels.validation, labels.instruction, longest=1)
     found = shown(short, both, bases, home, LABELLED)
     assert list(found) == ["specialist", "neighbours", "classical", "base", "prompted", "retrieval"]
@@ -93,7 +93,7 @@ def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
 
 def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
     monkeypatch.setattr(type(baseline_set.catalog.ENTRIES[0]), "path", lambda self, home: None)
-    both = halves.cut(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
+    both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     alone = line(labels, both, bases, home, encoder="minilm", writer="smollm2-135m")
     assert [one.who for one in alone.rivals] == ["specialist"]
     assert any("minilm" in note and "azubi bases get" in note for note in alone.notes)

@@ -71,7 +71,7 @@ def test_the_trained_tail_is_not_the_base_and_both_share_the_trunk(records, cut)
     before_it = PromptableModel(both, records.contract, records.longest, records.like, own=False)
     rival = base.base(before_it, records)
     assert texts(in_order(mine.answer, QUESTIONS)) != texts(in_order(rival.answer, QUESTIONS))
-    assert before_it._both._model is both._model
+    assert before_it._both.model is both.model
     assert mine.contender().upfront == 12.5
     assert mine.contender().parameters == both.parameters
 

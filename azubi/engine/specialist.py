@@ -1,0 +1,389 @@
+"""A specialist: a tail, an instruction, a contract and a scope, put on a `SplitModel`.
+
+Everything but the tail is shared with all specialists on the same model, so a second one loads no second
+base. What a decoder and an encoder do differently (which tail, how an example becomes tokens, how they
+answer) lies in a part of its own. Knows nothing of data files, scores or folders of specialists.
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import torch
+
+from azubi.data.chat_template import Template, encode_plain
+from azubi.data.contract import Contract, Task
+from azubi.data.example import Example, Turn
+from azubi.data.splits.split_assignment import question
+from azubi.engine.base.base import Base
+from azubi.engine.inference import scope as scopes
+from azubi.engine.inference.answering import (
+    Answering,
+    ChosenAnswers,
+    Form,
+    WrittenAnswers,
+    completed,
+    in_order,
+)
+from azubi.engine.inference.generation import Classifier, Generator, averaged
+from azubi.engine.inference.scope import Scope
+from azubi.engine.model.batch import EncodedExample, Reader
+from azubi.engine.model.inference_tail import FrozenLabels, FrozenLanguage
+from azubi.engine.model.label_tail import LabelTail
+from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.loading import count
+from azubi.engine.model.trunk import NO_PRIME
+from azubi.engine.split_model import Activations, SplitModel, must_stream
+from azubi.errors import SettingError
+
+_CENTROID_BATCH = 64
+"""Texts that are read together to start a label head."""
+_ASKED: dict[Task, int] = {"labels": 300, "json": 60, "text": 60}
+"""Validation questions that are asked at most for the scope: labels are short, other answers are long."""
+_CLASSIFIED = 3_000
+"""The same for an encoder: a question takes milliseconds, and so many leave the limit little to chance."""
+T = TypeVar("T")
+
+
+class Specialist:
+    """A tail and its instruction and contract on a base that others may share."""
+
+    def __init__(self, model: SplitModel, contract: Contract, tail_layers: int, rank: int, seed: int) -> None:
+        """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or with low-rank factors.
+
+        Raises:
+            SettingError: base, task and `tail_layers` do not fit each other.
+        """
+        check(model.base, contract, tail_layers)
+        self.model, self.contract, self.tail_layers = model, contract, tail_layers
+        self.instruction = ""
+        self.scope: Scope | None = None
+        """Tells which questions are the specialist's job; None where it was not learned."""
+        self._part: _Part = _LabelPart() if model.template is None else _LanguagePart(model.template)
+        self.tail: Any = self._part.new_tail(self, rank, seed)
+        """The torch module that is trained."""
+        self.activations = Activations(model, tail_layers)
+
+    @property
+    def base(self) -> Base:
+        """The base that it stands on."""
+        return self.model.base
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """In which trunk and tail compute."""
+        return self.model.dtype
+
+    @property
+    def parameters(self) -> int:
+        """Of the whole base, and of a label head if there is one."""
+        return self.model.parameters + (count(self.tail.head) if isinstance(self.tail, LabelTail) else 0)
+
+    @property
+    def instruction_tokens(self) -> tuple[int, ...]:
+        """The instruction with what the chat template puts around it; empty where nothing is shared."""
+        return self.activations.instruction.tokens
+
+    def set_instruction(self, text: str) -> tuple[int, ...]:
+        """Put `text` before every prompt; the trunk reads it now. Returns its tokens.
+
+        An encoder reads in both directions, so nothing can be shared by all texts: it has no instruction.
+        """
+        template = self.model.template
+        if template is not None:
+            self.instruction = text
+            self.activations = self.activations.after(template.prime_ids(text))
+        return self.instruction_tokens
+
+    def with_new_tail(self, tail_layers: int, rank: int, seed: int) -> "Specialist":
+        """Another specialist with this contract on the same model; it has no instruction yet."""
+        return Specialist(self.model, self.contract, tail_layers, rank, seed)
+
+    def with_tail(self, tail: Any) -> "Specialist":
+        """The same with another tail of this depth."""
+        other = copy.copy(self)
+        other.tail = tail
+        return other
+
+    def unconstrained(self) -> "Specialist":
+        """The same with the instruction, but a decoder writes any text; a label head keeps its labels."""
+        other = copy.copy(self)
+        if self.model.template is not None:
+            other.contract = Contract(task="text")
+        return other
+
+    def without_instruction(self) -> "Specialist":
+        """A decoder as someone asks it who knows nothing of the specialist: no instruction, no contract.
+
+        Raises:
+            SettingError: the base is an encoder, which writes nothing.
+        """
+        if self.model.template is None:
+            raise SettingError(
+                f"The base {self.base.name} is an encoder: it writes nothing without its labels.",
+                "Choose a base that writes, such as smollm2-135m.",
+            )
+        other = self.unconstrained()
+        other.set_instruction("")
+        return other
+
+    def init_from_data(self, examples: Sequence[EncodedExample], read: Reader) -> None:
+        """Start a label head as a nearest-centroid classifier; a language tail starts as the base."""
+        if isinstance(self.tail, LabelTail):
+            self.tail.start_from_means(examples, read, _CENTROID_BATCH)
+
+    def init_without_data(self) -> None:
+        """Start a label head from the labels' names; a language tail starts as the base."""
+        if isinstance(self.tail, LabelTail):
+            self.tail.head.load_state_dict(self.base_tail().head.state_dict())
+
+    def encode(self, example: Example) -> EncodedExample:
+        """An example as the tail is trained on it."""
+        return self._part.encode(self, example)
+
+    def count_tokens(self, example: Example) -> int:
+        """Tokens of the base's context that an example takes, instruction and answer included."""
+        return self._part.count_tokens(self, example)
+
+    def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
+        """What answers with the tail as it is now; `longest` is the most tokens of an answer.
+
+        For `form` and `like` see `answering.WrittenAnswers`; a label head ignores them.
+        """
+        return self._part.answering(self, self.tail, longest, form, like)
+
+    def base_model(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
+        """What answers with the base's own tail, behind the same instruction.
+
+        An encoder's base chooses the label whose name lies nearest to the text.
+        """
+        return self._part.answering(self, self.base_tail(), longest, form, like)
+
+    def base_tail(self) -> Any:
+        """The base's own tail, with which `base_model` answers: a torch module like `tail`."""
+        return self._part.base_tail(self)
+
+    def can_answer(self, answer: str) -> bool:
+        """Whether this answer can be given at all: any text, or one of a head's labels."""
+        return self.model.template is not None or answer in self.contract.labels
+
+    def question_vectors(self, examples: Sequence[EncodedExample], read: Reader) -> scopes.Matrix:
+        """[examples, hidden]: activations of each question alone, averaged, as answering gives them."""
+        part = self._part
+        return np.stack([averaged(read(each.tokens)[: part.question_tokens(each)]) for each in examples])
+
+
+class _Part(Protocol):
+    """What a decoder and an encoder do differently, for any specialist."""
+
+    def new_tail(self, specialist: Specialist, rank: int, seed: int) -> Any:
+        """A tail at the base's weights."""
+
+    def base_tail(self, specialist: Specialist) -> Any:
+        """A tail that answers as well as the base does without training."""
+
+    def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
+        """Token ids and targets."""
+
+    def count_tokens(self, specialist: Specialist, example: Example) -> int:
+        """Instruction, prompt and answer."""
+
+    def question_tokens(self, encoded: EncodedExample) -> int | None:
+        """How many of the tokens are the question; None for all."""
+
+    def answering(
+        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+    ) -> Answering:
+        """Text in, text out."""
+
+
+class _LanguagePart:
+    """A decoder writes its answers with a language head that stays frozen."""
+
+    def __init__(self, template: Template) -> None:
+        self._template = template
+
+    def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LanguageTail:
+        return specialist.model.language_tail(specialist.tail_layers, rank, seed)
+
+    def base_tail(self, specialist: Specialist) -> LanguageTail:
+        return self.new_tail(specialist, 0, 0).eval()
+
+    def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
+        # The last token is never read, since nothing is predicted after it.
+        encoded = self._template.encode(specialist.instruction, example.turns, example.answer)
+        tokens, asked = encoded.prompt_ids + encoded.answer_ids, question(example.prompt)
+        if not encoded.learned:
+            return EncodedExample(tokens[:-1], encoded.answer_ids, weight=example.weight, question=asked)
+        # An answer at the very beginning of the prompt would be predicted by the instruction.
+        spans = [(max(1, start), stop) for start, stop in encoded.learned]
+        spans.append((len(encoded.prompt_ids), len(tokens)))
+        places = [place for start, stop in spans for place in range(start, stop)]
+        return EncodedExample(
+            tokens[:-1],
+            tuple(tokens[place] for place in places),
+            weight=example.weight,
+            places=tuple(place - 1 for place in places),
+            question=asked,
+        )
+
+    def count_tokens(self, specialist: Specialist, example: Example) -> int:
+        return len(self._template.encode(specialist.instruction, example.turns, example.answer))
+
+    def question_tokens(self, encoded: EncodedExample) -> int:
+        """Up to the token that predicts the last answer's first; none of them sees what follows."""
+        last = len(encoded.answers[-1])
+        return len(encoded.tokens) - last + 1 if encoded.places is None else encoded.places[-last] + 1
+
+    def answering(
+        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+    ) -> Answering:
+        activations, base = specialist.activations, specialist.base
+        frozen = FrozenLanguage(tail, specialist.dtype)
+        generator = Generator(activations.trunk, frozen, activations.instruction, self._template.end_id)
+        written = WrittenAnswers(
+            generator,
+            self._template,
+            specialist.instruction,
+            specialist.contract,
+            longest,
+            base.context,
+            form,
+            like,
+            base.tokenizer,
+        )
+        return completed(written, specialist.contract)
+
+
+class _LabelPart:
+    """An encoder chooses among labels by its pooled output."""
+
+    def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
+        torch.manual_seed(seed)
+        return self._tail(specialist, rank, seed)
+
+    def base_tail(self, specialist: Specialist) -> LabelTail:
+        """The base's last layers, below a head that reads what the labels' names look like."""
+        activations, tokenizer = specialist.activations, specialist.base.tokenizer
+        tail = self._tail(specialist, 0, 0).eval()
+        names = [label.replace("_", " ").replace("-", " ") for label in specialist.contract.labels]
+        texts = [encode_plain(tokenizer, (Turn("user", name),)) for name in names]
+        with torch.inference_mode():
+            states = activations.trunk.states(texts, NO_PRIME)[activations.cut]
+            padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
+            tail.start_from(tail.pooled(padded, torch.tensor([len(each) for each in states])))
+        return tail
+
+    def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
+        tokens = encode_plain(specialist.base.tokenizer, example.turns)
+        label = specialist.contract.labels.index(example.answer)
+        return EncodedExample(tokens, (label,), weight=example.weight, question=question(example.prompt))
+
+    def count_tokens(self, specialist: Specialist, example: Example) -> int:
+        return len(encode_plain(specialist.base.tokenizer, example.turns))
+
+    def question_tokens(self, encoded: EncodedExample) -> None:
+        """All tokens, or what the cache keeps of them."""
+        return None
+
+    def answering(
+        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+    ) -> Answering:
+        activations, base = specialist.activations, specialist.base
+        classifier = Classifier(activations.trunk, FrozenLabels(tail), activations.view(activations.cut))
+        return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context)
+
+    def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
+        labels = len(specialist.contract.labels)
+        return specialist.model.label_tail(specialist.tail_layers, rank, seed, labels)
+
+
+def new_specialist(
+    base: Base,
+    contract: Contract,
+    tail_layers: int,
+    rank: int,
+    seed: int,
+    dtype: torch.dtype,
+    stream: bool | None = None,
+) -> Specialist:
+    """Load a base and put a new specialist on it; for `stream` see `split_model.must_stream`.
+
+    Raises:
+        SettingError: base, task and `tail_layers` do not fit each other, or `stream` on a graphics card.
+    """
+    check(base, contract, tail_layers)
+    model = SplitModel(base, dtype, stream=must_stream(base, tail_layers, rank, dtype, stream))
+    return Specialist(model, contract, tail_layers, rank, seed)
+
+
+def check(base: Base, contract: Contract, tail_layers: int) -> None:
+    """Raise SettingError if base, task and `tail_layers` do not fit each other."""
+    if tail_layers > base.layers:
+        raise SettingError(
+            f"tail_layers is {tail_layers}, but {base.name} has {base.layers} layers.",
+            f"Choose a number up to {base.layers}, or all.",
+        )
+    if base.kind == "encoder" and contract.task != "labels":
+        raise SettingError(
+            f"The base {base.name} is an encoder and can only choose among labels, "
+            f"but the answers are {'JSON records' if contract.task == 'json' else 'free text'}.",
+            "Choose a base that writes, such as smollm2-135m.",
+        )
+    if base.kind == "decoder" and tail_layers == 0:
+        raise SettingError(
+            f"tail_layers is 0, a head alone, but {base.name} writes its answers with a language head, "
+            "which stays frozen.",
+            "Choose at least 1, or the base minilm for labels.",
+        )
+
+
+def longest_answer(examples: Sequence[EncodedExample]) -> int:
+    """Tokens that an answer may have: a little more than any that was seen."""
+    return round(1.2 * max(len(each.answers[-1]) for each in examples)) + 4
+
+
+def learn_scope(
+    specialist: Specialist,
+    read: Reader,
+    train: Sequence[EncodedExample],
+    validation: Sequence[Example],
+    longest: int,
+    recall: float,
+) -> Scope:
+    """The scope of a trained specialist: likeness from the training examples, the limit from validation.
+
+    The trunk has read all training examples, so the likeness costs only reads of the cache. Validation
+    questions are asked as anyone will ask them, since how sure the tail is belongs to the score. A streamed
+    decoder reads its trunk anew for each token of an answer; there the trunk's likeness alone counts.
+    """
+    task = specialist.contract.task
+    seen = spread(train, scopes.MOST)
+    vectors = specialist.question_vectors(seen, read)
+    likeness = scopes.fit(vectors, _class_numbers(seen) if task == "labels" else None)
+    if specialist.model.streams and specialist.base.kind == "decoder":
+        encoded = [specialist.encode(each).final for each in validation]
+        return scopes.calibrated(likeness, specialist.question_vectors(encoded, read), None, recall)
+    asked = spread(validation, most_asked(specialist, task))
+    answers = in_order(specialist.answering(longest), [each.turns for each in asked])
+    vectors = np.stack([answer.vector for answer in answers if answer.vector is not None])
+    return scopes.calibrated(likeness, vectors, np.array([answer.evidence for answer in answers]), recall)
+
+
+def most_asked(specialist: Specialist, task: Task) -> int:
+    """How many validation questions are asked at most to learn the scope."""
+    return _CLASSIFIED if specialist.base.kind == "encoder" else _ASKED[task]
+
+
+def spread(items: Sequence[T], most: int) -> Sequence[T]:
+    """At most so many of the items, evenly from the whole."""
+    if len(items) <= most:
+        return items
+    return [items[place * len(items) // most] for place in range(most)]
+
+
+def _class_numbers(examples: Sequence[EncodedExample]) -> list[int]:
+    answers = [each.answers[-1] for each in examples]
+    numbers = {answer: number for number, answer in enumerate(dict.fromkeys(answers))}
+    return [numbers[answer] for answer in answers]

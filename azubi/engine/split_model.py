@@ -1,0 +1,237 @@
+"""One base in memory that any number of specialists share, and the activations of its trunk.
+
+A base is loaded once. Each specialist cuts it at its own depth; every trunk is a view of the same weights.
+Training reads activations from the cache, or computes them where the cache has none. Knows encoded examples
+by their tokens; nothing of what a tail learns or answers.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+
+import torch
+import transformers
+
+import azubi
+from azubi.data.chat_template import Template
+from azubi.engine.base import memory
+from azubi.engine.base.base import Base
+from azubi.engine.base.shards import Shards
+from azubi.engine.cache import ActivationCache, Origin, packing
+from azubi.engine.cache.filling import Filled, bucketed, fill, view
+from azubi.engine.model import attention
+from azubi.engine.model.batch import EncodedExample, Reader
+from azubi.engine.model.cut import find_layers, to_dtype
+from azubi.engine.model.label_tail import LabelTail
+from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.lazy import HEAD
+from azubi.engine.model.loading import count, last_layers, loaded
+from azubi.engine.model.trunk import NO_PRIME, Trunk
+from azubi.errors import SettingError
+
+_SHARE = 0.8
+"""Of the free memory, what a base may take; the rest is for activations and for other programs."""
+_MEMORY = 1 << 30
+"""Most bytes of decrypted activations that stay in memory between epochs."""
+_BATCH_TOKENS = 2048
+"""Tokens that go through the trunk together where nothing is cached."""
+
+
+class SplitModel:
+    """A base in memory, or streamed from disk. Specialists put tails on it and share everything else."""
+
+    def __init__(self, base: Base, dtype: torch.dtype, *, stream: bool = False) -> None:
+        """Load the base in `dtype`; `stream` leaves the layers on disk and reads them one at a time."""
+        self.base, self.dtype, self.streams = base, dtype, stream
+        self._model, self._lazy = loaded(base, dtype, stream)
+        self.parameters = count(self._model)
+        """Of the whole base."""
+        self.template: Template | None = None
+        """The chat template of a decoder; an encoder reads plain text."""
+        self.head_parameters = 0
+        """Of the language head; 0 for an encoder."""
+        body = self._model
+        if base.kind == "decoder":
+            body = self._model.base_model
+            self.template = Template(base.tokenizer)
+            self.head_parameters = self._model.get_output_embeddings().weight.numel()
+            if self._lazy:
+                self._lazy.keep(HEAD)
+        self.layer_parameters = count(find_layers(body).layers) // base.layers
+        """Of one layer, on average."""
+
+    def trunk(self, cuts: Sequence[int]) -> Trunk:
+        """The layers below the highest of `cuts`; all weights are shared."""
+        return Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
+
+    def language_tail(self, tail_layers: int, rank: int, seed: int) -> LanguageTail:
+        """A copy of a decoder's last layers, below the frozen head that all tails share."""
+        with last_layers(self._lazy, tail_layers):
+            tail = LanguageTail(self._model, tail_layers, rank, seed)
+        to_dtype(tail, self.dtype)
+        tail.head.to_dtype(self.dtype)
+        return tail
+
+    def label_tail(self, tail_layers: int, rank: int, seed: int, labels: int) -> LabelTail:
+        """A copy of an encoder's last layers, below a new head. The head computes in float32."""
+        with last_layers(self._lazy, tail_layers):
+            tail = LabelTail(self._model, tail_layers, rank, seed, labels, self.base.pooling)
+        if tail.shell is not None:
+            to_dtype(tail.shell, self.dtype)
+        return tail
+
+
+def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wanted: bool | None) -> bool:
+    """Whether to read the trunk's layers from disk one at a time, which gives the same numbers.
+
+    `wanted` is the user's choice; None streams a base that does not fit in memory.
+
+    Raises:
+        SettingError: `wanted` on a graphics card.
+    """
+    on_processor = torch.get_default_device().type == "cpu"
+    if wanted is None:
+        return on_processor and _bytes_needed(base, tail_layers, rank, dtype) > _SHARE * memory.available()
+    if wanted and not on_processor:
+        raise SettingError(
+            "stream_trunk reads the trunk's layers from disk one by one, which works on processors only.",
+            "Add --device cpu, or leave stream_trunk out.",
+        )
+    return wanted
+
+
+def _bytes_needed(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float:
+    """Bytes that a base in memory takes at most, which is during training."""
+    whole = Shards(base.folder).numbers
+    tail = whole * tail_layers / base.layers
+    # Gradients, masters and AdamW's two moments in float32, the best weights so far twice; factors are small.
+    trained = tail * (16 + 3 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
+    return whole * dtype.itemsize + trained
+
+
+class Activations:
+    """What the trunk makes of texts behind an instruction, at one cut: cached, or computed."""
+
+    def __init__(self, model: SplitModel, tail_layers: int) -> None:
+        """Cut `model`, `tail_layers` from the end; there is no instruction yet."""
+        self._model, self._base = model, model.base
+        self.cut = model.base.layers - tail_layers
+        self.trunk = model.trunk([self.cut])
+        self.instruction = NO_PRIME
+        """What the trunk keeps of the instruction."""
+
+    def after(self, instruction: Sequence[int]) -> "Activations":
+        """The same trunk behind another instruction (token ids), which the trunk reads now."""
+        other = copy.copy(self)
+        other.instruction = self.trunk.prime(instruction)
+        return other
+
+    def view(self, cut: int) -> str:
+        """What the cache keeps of a text's states at a cut; a label head alone needs one vector of each."""
+        alone = self._base.kind == "encoder" and cut == self._base.layers
+        return self._base.pooling if alone else "states"
+
+    def compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        """Activations of one sequence; those of the instruction where there are no tokens."""
+        if not tokens:
+            return self.instruction.states[self.cut]
+        states = self.trunk.states([tokens], self.instruction)[self.cut]
+        return view(states[0], self.view(self.cut))
+
+    def fill(
+        self, cache: ActivationCache, examples: Sequence[EncodedExample], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
+        """Run the trunk over the examples that the cache does not hold.
+
+        One pass keeps what tails of all `depths` read, beside this tail's own. If every layer is trained,
+        only the embeddings are left of the trunk, and nothing is kept.
+        """
+        cuts = sorted({self.cut, *(self._base.layers - depth for depth in depths)} - {0})
+        if not cuts:
+            return iter(())
+        trunk, instruction = self.trunk, self.instruction
+        if cuts != [self.cut]:
+            trunk = self._model.trunk(cuts)
+            instruction = trunk.prime(instruction.tokens)
+        origins = {cut: self.origin(cache, cut) for cut in cuts}
+        sequences, owners = [each.tokens for each in examples], [each.question for each in examples]
+        return fill(trunk, cache, origins, instruction, sequences, owners)
+
+    def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+        """Those of `examples` that the trunk has yet to read; all if every layer is trained."""
+        if self.cut == 0:
+            return list(examples)
+        origin = self.origin(cache, self.cut)
+        missing = set(cache.missing(origin.key(each.tokens) for each in examples))
+        return [each for each in examples if origin.key(each.tokens) in missing]
+
+    def reader(self, cache: ActivationCache | None) -> Reader:
+        """Where training reads: the cache, or the trunk each time if there is no cache or no frozen layer."""
+        if self.cut == 0 or cache is None:
+            return self.compute
+        return CachedReader(cache, self.origin(cache, self.cut), self.compute)
+
+    def in_memory(self, sequences: Iterable[tuple[int, ...]]) -> Reader:
+        """Activations of these sequences and the instruction, computed now in batches of like length."""
+        known: dict[tuple[int, ...], torch.Tensor] = {}
+        if self.cut in self.instruction.states:
+            known[()] = self.instruction.states[self.cut].cpu()
+        batches = bucketed(list(dict.fromkeys(sequences)), _BATCH_TOKENS)
+        for passed in self.trunk.run(batches, self.instruction):
+            for batch, states in passed.ready:
+                for tokens, of_text in zip(batch, states[self.cut], strict=True):
+                    known[tokens] = view(of_text, self.view(self.cut)).cpu()
+        return known.__getitem__
+
+    def origin(self, cache: ActivationCache, cut: int) -> Origin:
+        """All that activations at a cut depend on, but for their own tokens."""
+        base, dtype = self._base, self.trunk.dtype
+        template = self._model.template
+        software = (
+            f"azubi {azubi.__version__} torch {torch.__version__} transformers {transformers.__version__} "
+            f"attention {attention.fitting(base.family, dtype)} on {torch.get_default_device().type}"
+        )
+        fast = getattr(base.tokenizer, "backend_tokenizer", None)
+        return Origin(
+            weights=base.sha256,
+            cut=cut,
+            tokenizer=fast.to_str() if fast is not None else str(sorted(base.tokenizer.get_vocab().items())),
+            template=template.fingerprint if template is not None else "plain 1",
+            prime=self.instruction.tokens,
+            dtype=str(dtype),
+            software=software,
+            view=self.view(cut),
+            form=packing.form_of(cache.dtype, dtype),
+        )
+
+
+class CachedReader:
+    """Reads the cache, keeps what it read while there is room, and computes what is missing."""
+
+    def __init__(self, cache: ActivationCache, origin: Origin, compute: Reader) -> None:
+        """`origin` names the activations in `cache`; `compute` gives one that is missing."""
+        self._cache = cache
+        self._origin = origin
+        self._compute = compute
+        self._known: dict[tuple[int, ...], torch.Tensor] = {}
+        self._room = room_for_activations()
+
+    def __call__(self, tokens: tuple[int, ...]) -> torch.Tensor:
+        """Activations of one sequence, [tokens, hidden]."""
+        if tokens in self._known:
+            return self._known[tokens]
+        key = self._origin.key(tokens)
+        states = self._cache.read(key)
+        if states is None:  # it never had room, is damaged, or another run evicted it
+            states = self._compute(tokens).cpu()
+            self._cache.write([(key, states)])
+            # The same numbers, whether the cache kept them or not.
+            states = packing.rounded(states, packing.form_of(self._cache.dtype, states.dtype))
+        if states.nbytes <= self._room:
+            self._room -= states.nbytes
+            self._known[tokens] = states
+        return states
+
+
+def room_for_activations() -> int:
+    """Bytes of activations that may stay in memory between epochs, as things are now."""
+    return min(_MEMORY, memory.available() // 4)
