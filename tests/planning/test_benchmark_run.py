@@ -180,7 +180,7 @@ def test_a_loss_that_explodes_does_not_stop_the_plan(made, home, monkeypatch):
         raise TrainingError("It exploded.", "Train again.")
         yield
 
-    monkeypatch.setattr(benchmark_run.training, "train", explodes)
+    monkeypatch.setattr(benchmark_run.loop, "train", explodes)
     assert forecast(made(), home).epoch > 0
 
 
