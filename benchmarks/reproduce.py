@@ -176,7 +176,7 @@ def numbers(column):
 
 
 class Baseline:
-    """One rival's answers to the test in one form."""
+    """One baseline's answers to the test in one form."""
 
     def __init__(self, table, who, form, facts):
         rows = rows_of(table, part="test", who=who, form=form)
@@ -322,15 +322,15 @@ def review_of(table, ours, facts):
     return None
 
 
-def verdict(report, table, rivals, pairs, medians, leaked, facts):
-    settings, main = facts["settings"], rivals[OURS].scores()[0]
+def verdict(report, table, baselines, pairs, medians, leaked, facts):
+    settings, main = facts["settings"], baselines[OURS].scores()[0]
     margin, least = settings["margin"], settings["least"]
     rightness = facts["main"] != "chrf"
-    review = review_of(table, rivals[OURS], facts)
+    review = review_of(table, baselines[OURS], facts)
     against = {who: one for who, one in pairs.items() if who != "specialist+retrieval"}
     simple = [who for who in against if who not in SIMPLE_NOT]
     stands = {who: standing(one, margin) for who, one in against.items()}
-    best = {who: rivals[who].scores()[0]["value"] for who in against}
+    best = {who: baselines[who].scores()[0]["value"] for who in against}
     good = rightness and main["low"] >= least
     fine = bool(
         rightness
@@ -346,19 +346,19 @@ def verdict(report, table, rivals, pairs, medians, leaked, facts):
     worse = [who for who in against if stands[who] == "worse"]
     equal = [who for who in simple if stands[who] == "as well"]
     few = [who for who in simple if stands[who] == "too few"]
-    kind, rival, needed = "poor", "", None
+    kind, baseline, needed = "poor", "", None
     if leaked:
         kind = "leaked"
     elif worse:
-        kind, rival = "worse", top(worse)
+        kind, baseline = "worse", top(worse)
     elif equal:
-        rival = top(equal)
-        kind = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}.get(rival, "simpler")
+        baseline = top(equal)
+        kind = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}.get(baseline, "simpler")
     elif rightness and main["high"] < least and not fine:
         kind = "poor"
     elif few:
-        rival = max(few, key=lambda who: to_tell(against[who], margin) or 0)
-        kind, needed = "few", to_tell(against[rival], margin)
+        baseline = max(few, key=lambda who: to_tell(against[who], margin) or 0)
+        kind, needed = "few", to_tell(against[baseline], margin)
     elif not simple:
         kind = "unproven"
     elif good or not rightness:
@@ -369,25 +369,31 @@ def verdict(report, table, rivals, pairs, medians, leaked, facts):
         spread = max(main["value"] * (1 - main["value"]), 1e-9)
         kind, needed = "few", math.ceil(Z**2 * spread / (main["value"] - least) ** 2)
     times = (
-        medians[OURS] / medians[rival] if rival in medians and OURS in medians and medians[rival] else None
+        medians[OURS] / medians[baseline]
+        if baseline in medians and OURS in medians and medians[baseline]
+        else None
     )
     rules = []
     for rule in report["verdict"]["rules"]:
         name, figures = rule["name"], None
         if name == "unseen":
-            held, figures = leaked == 0, {"leaked": leaked, "n": main["n"]}
-        elif name in ("rival", "not worse"):
-            one = against[rule["rival"]]
-            held = stands[rule["rival"]] == "better" if name == "rival" else stands[rule["rival"]] != "worse"
+            holds, figures = leaked == 0, {"leaked": leaked, "n": main["n"]}
+        elif name in ("baseline", "not worse"):
+            one = against[rule["baseline"]]
+            holds = (
+                stands[rule["baseline"]] == "better"
+                if name == "baseline"
+                else stands[rule["baseline"]] != "worse"
+            )
             figures = {key: one["difference"][key] for key in ("low", "high", "n")}
             figures |= {"difference": one["difference"]["value"], "p": one["p_holm"], "margin": margin}
             if (count := to_tell(one, margin)) is not None:
                 figures["needed"] = count
         elif name == "least":
-            held = good if rightness else None
+            holds = good if rightness else None
             figures = {key: main[key] for key in ("value", "low", "high")} | {"least": least}
         else:
-            held = fine if rightness else None
+            holds = fine if rightness else None
             figures = {key: settings[key] for key in ("review_error", "review_share")}
             if rightness and review and review["wrong"]:
                 figures |= {
@@ -397,10 +403,10 @@ def verdict(report, table, rivals, pairs, medians, leaked, facts):
                     "wrong_low": review["wrong"]["low"],
                     "wrong_high": review["wrong"]["high"],
                 }
-        rules.append({"held": held, "standing": stands.get(rule["rival"]), "figures": figures})
+        rules.append({"holds": holds, "standing": stands.get(rule["baseline"]), "figures": figures})
     return {
         "kind": kind,
-        "rival": rival,
+        "baseline": baseline,
         "n": main["n"],
         "needed": needed,
         "times": times if times is not None and times >= 1.5 else None,
@@ -464,7 +470,7 @@ def membership(one, table):
     return {
         "calibrated": calibrated,
         "detection": detection(yes, no),
-        "found": {
+        "true_positives": {
             "limit": float(np.nextafter(bar, np.inf)),
             "share": share(int((yes > bar).sum()), len(yes)),
         },
@@ -494,7 +500,7 @@ def extraction(one, table):
 
 
 def forgotten(told, table):
-    """All rows of the section; corrected over the kinds of one part and rival."""
+    """All rows of the section; corrected over the kinds of one part and baseline."""
     expected = []
     for one in told:
         base = {
@@ -668,7 +674,12 @@ def label(one, ours):
     name = one["label"]
     both = sum(t == a == name for t, a in zip(true, said, strict=True))
     n, given = true.count(name), said.count(name)
-    return {"n": n, "given": given, "found": share(both, n), "held": share(both, given) if given else None}
+    return {
+        "n": n,
+        "given": given,
+        "recall": share(both, n),
+        "precision": share(both, given) if given else None,
+    }
 
 
 def matrix(told, ours):
@@ -690,13 +701,13 @@ def confusion(one, ours):
     }
 
 
-def sliced(one, rivals, facts):
+def sliced(one, baselines, facts):
     column = facts["slices"][one["name"]]
     scores = {}
-    for who, rival in rivals.items():
-        inside = np.array([column[number] == one["value"] for number in rival.number], dtype=bool)
+    for who, baseline in baselines.items():
+        inside = np.array([column[number] == one["value"] for number in baseline.number], dtype=bool)
         if inside.any():
-            scores[who] = mean_score(rival.main[inside])
+            scores[who] = mean_score(baseline.main[inside])
     return {"n": list(column).count(one["value"]), "scores": scores}
 
 
@@ -759,10 +770,10 @@ def leaked_ids(table, ours, facts):
 
 def expected(report, table, facts):
     """The report's numbers, computed anew, in the places where it has them."""
-    names = [one["who"] for one in report["rivals"]]
-    rivals = {who: Baseline(table, who, "contract", facts) for who in names}
-    ours = rivals[OURS]
-    pairs = {who: paired(ours, rival) for who, rival in rivals.items() if who != OURS}
+    names = [one["who"] for one in report["baselines"]]
+    baselines = {who: Baseline(table, who, "contract", facts) for who in names}
+    ours = baselines[OURS]
+    pairs = {who: paired(ours, baseline) for who, baseline in baselines.items() if who != OURS}
     for one, p in zip(pairs.values(), holm([one["p"] for one in pairs.values()]), strict=True):
         one |= {"p_holm": p, "says": says(p, one["difference"]["value"])}
     contenders = {one["who"]: one for one in facts["contenders"]}
@@ -773,20 +784,20 @@ def expected(report, table, facts):
         "format": 1,
         "facts": facts,
         "rows": dict(Counter(table["part"])),
-        "verdict": verdict(report, table, rivals, pairs, medians, len(leaked), facts),
-        "rivals": [
+        "verdict": verdict(report, table, baselines, pairs, medians, len(leaked), facts),
+        "baselines": [
             {
-                "scores": rival.scores(),
+                "scores": baseline.scores(),
                 "free": Baseline(table, who, "free", facts).scores(),
                 "paired": pairs.get(who),
-                "calibration": rival.calibration(),
+                "calibration": baseline.calibration(),
             }
-            for who, rival in rivals.items()
+            for who, baseline in baselines.items()
         ],
         "labels": [label(one, ours) for one in report["labels"]],
         "confusions": [confusion(one, ours) for one in report["confusions"]],
         "matrix": report["matrix"] and matrix(report["matrix"], ours),
-        "slices": [sliced(one, rivals, facts) for one in report["slices"]],
+        "slices": [sliced(one, baselines, facts) for one in report["slices"]],
         "costs": list(costs.values()),
         "in_seconds": priceless(facts),
         "break_even": [
@@ -806,9 +817,11 @@ def expected(report, table, facts):
 
 def left_out(report, table):
     """What the answers hold and the report does not tell."""
-    held = set(table.filter((pl.col("part") == "test") & (pl.col("form") == "contract"))["who"])
-    told = {one["who"] for one in report["rivals"]}
-    yield from (f"rivals: {who} answered the test and is not in the report" for who in sorted(held - told))
+    answered = set(table.filter((pl.col("part") == "test") & (pl.col("form") == "contract"))["who"])
+    told = {one["who"] for one in report["baselines"]}
+    yield from (
+        f"baselines: {who} answered the test and is not in the report" for who in sorted(answered - told)
+    )
     sections = {
         "canary": "exposures", "extraction": "extractions", "scope": "scope", "curve": "learning",
     }  # fmt: skip

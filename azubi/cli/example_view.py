@@ -1,7 +1,7 @@
 """One test example, drawn: the question on top, below it what the base, the specialist and the truth say.
 
 Records are set field by field; what is wrong bears a ✗, so colour is not needed. Judges nothing itself:
-`azubi.evaluation.record` says which field is right.
+`azubi.evaluation.comparison` says which field is right.
 """
 
 from rich.box import ROUNDED
@@ -12,7 +12,7 @@ from rich.text import Text
 
 from azubi.cli.formatting import clean, shorten
 from azubi.data.contract import Contract
-from azubi.evaluation.record import Cell, FieldRow, field_rows
+from azubi.evaluation.comparison import Cell, FieldRow, field_rows
 from azubi.events import events as ev
 
 QUESTION_SHOWN = 700

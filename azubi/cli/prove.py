@@ -180,11 +180,11 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
     console.print()
     console.print(Text(clean(ended.advice)))
     console.print()
-    console.print(_rivals(proof))
+    console.print(_baselines(proof))
     print()
     asked = count(proof.specialist.scores[0].n)
     lines = {
-        "Test": f"{asked} examples, looked at {_times(len(proof.facts.looks))}",
+        "Test": f"{asked} examples, looked at {_times(len(proof.facts.test_accesses))}",
         "Report": ended.report,
         "Took": duration(ended.seconds),
     }
@@ -192,19 +192,19 @@ def show(proof: "Proof", ended: object, session: Session) -> None:
         print(clean(line))
 
 
-def _rivals(proof: "Proof") -> object:
+def _baselines(proof: "Proof") -> object:
     table = plain_table("", ">right", ">points\nbetter", ">a\nquestion", ">before\nthe first")
-    for rival in proof.rivals:
-        cost = proof.cost(rival.who)
+    for baseline in proof.baselines:
+        cost = proof.cost(baseline.who)
         cells = (
-            rival.who,
-            interval(rival.scores[0]),
-            _against(rival.paired),
+            baseline.who,
+            interval(baseline.scores[0]),
+            _against(baseline.paired),
             _moment(cost.median) if cost else "–",
             _moment(cost.upfront) if cost else "–",
         )
         told = (Text(cell, no_wrap=True) for cell in cells)
-        table.add_row(*told, style="bold" if rival is proof.specialist else "")
+        table.add_row(*told, style="bold" if baseline is proof.specialist else "")
     return table
 
 

@@ -17,13 +17,13 @@ from azubi.evaluation.facts import Contender
 from azubi.settings import ProofSettings
 
 ELSEWHERE = "generalist"
-"""The rival that does not run on this machine."""
+"""The baseline that does not run on this machine."""
 
 Pays = Literal["from the first", "after", "until", "never"]
 
 
 class Cost(BaseModel):
-    """What one rival costs."""
+    """What one baseline costs."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -50,14 +50,14 @@ class Cost(BaseModel):
 
 
 class BreakEven(BaseModel):
-    """The specialist's total cost against one rival's."""
+    """The specialist's total cost against one baseline's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     pays: Pays
     """after: the specialist is cheaper after so many questions. until: only for fewer. from the first:
-    always. never: the rival stays cheaper however many are asked."""
+    always. never: the baseline stays cheaper however many are asked."""
     questions: int | None
     """Where the two curves of total cost cross; None for "from the first" and "never"."""
     days: float | None
@@ -67,15 +67,19 @@ class BreakEven(BaseModel):
 def costs(
     rows: pl.DataFrame, contenders: Mapping[str, Contender], settings: ProofSettings
 ) -> tuple[Cost, ...]:
-    """What each rival costs, from parts `latency` (or, where there is none, `test`)."""
+    """What each baseline costs, from parts `latency` (or, where there is none, `test`)."""
     free = priceless(contenders, settings)
-    told = (_cost(who, _timed(rows, who), contender, settings, free) for who, contender in contenders.items())
-    return tuple(cost for cost in told if cost is not None)
+    priced = (
+        _cost(who, _timed(rows, who), contender, settings, free) for who, contender in contenders.items()
+    )
+    return tuple(cost for cost in priced if cost is not None)
 
 
 def priceless(contenders: Mapping[str, Contender], settings: ProofSettings) -> bool:
     """Whether nothing has a price, so that cost is told in seconds."""
-    return settings.price_per_hour == 0 and not any(one.price_per_question for one in contenders.values())
+    return settings.price_per_hour == 0 and not any(
+        contender.price_per_question for contender in contenders.values()
+    )
 
 
 def break_even(ours: Cost, theirs: Cost, questions_per_day: int) -> BreakEven:

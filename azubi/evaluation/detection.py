@@ -58,8 +58,8 @@ class Scope(BaseModel):
 
 
 def scopes(rows: pl.DataFrame, limit: float | None = None) -> tuple[Scope, ...]:
-    """Judge part `scope`, rival by rival: against all that is out of scope, then by where it is from."""
-    told: list[Scope] = []
+    """Judge part `scope` for each baseline: against all out of scope, then by source."""
+    results: list[Scope] = []
     known = rows.filter(pl.col("score").is_not_null()).sort("who", "number")
     for group in known.partition_by("who", maintain_order=True):
         inside = group.filter(pl.col("truth") == "in")["score"].to_numpy()
@@ -69,8 +69,8 @@ def scopes(rows: pl.DataFrame, limit: float | None = None) -> tuple[Scope, ...]:
             outside = (out.filter(pl.col("kind") == kind) if kind else out)["score"].to_numpy()
             if inside.size and outside.size:
                 own = limit if group["who"][0] == "specialist" else None
-                told.append(_scope(group["who"][0], kind, inside, outside, own))
-    return tuple(told)
+                results.append(_scope(group["who"][0], kind, inside, outside, own))
+    return tuple(results)
 
 
 def detect(positive: Floats, negative: Floats) -> Detection:
@@ -90,7 +90,7 @@ def false_alarms(positive: Floats, negative: Floats, recall: float = 0.95) -> Ra
     return Rate(limit=limit, share=share_score("false_alarms", int((negative >= limit).sum()), negative.size))
 
 
-def found(positive: Floats, negative: Floats, alarms: float = 0.01) -> Rate:
+def true_positives(positive: Floats, negative: Floats, alarms: float = 0.01) -> Rate:
     """Share of positives above the lowest limit that at most `alarms` of the negatives reach."""
     allowed = floor(alarms * negative.size + 1e-9)
     bar = float(np.sort(negative)[negative.size - allowed - 1])

@@ -13,7 +13,7 @@ _CONFIG = ConfigDict(extra="forbid", frozen=True)
 
 
 class Contender(BaseModel):
-    """A rival, or the specialist itself."""
+    """A baseline, or the specialist itself."""
 
     model_config = _CONFIG
 
@@ -63,7 +63,7 @@ class Facts(BaseModel):
     """Parameters that training changed."""
     tail_layers: int
     rank: int
-    prime: str
+    instruction: str
     train: int
     validation: int
     test: int
@@ -71,7 +71,7 @@ class Facts(BaseModel):
     test_given: bool
     split_by: str
     data_version: str
-    looks: tuple[Look, ...] = ()
+    test_accesses: tuple[Look, ...] = ()
     """Each time that these test examples were looked at, this proof included."""
     settings: ProofSettings
     contenders: tuple[Contender, ...]

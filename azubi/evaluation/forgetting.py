@@ -47,8 +47,8 @@ class Kept(BaseModel):
 
 
 def forgetting(rows: pl.DataFrame) -> tuple[Kept, ...]:
-    """Compare every rival that answered parts `probe` and `retain` with the base."""
-    told: list[Kept] = []
+    """Compare every baseline that answered parts `probe` and `retain` with the base."""
+    results: list[Kept] = []
     for part in PARTS:
         asked = rows.filter((pl.col("part") == part) & pl.col("right").is_not_null()).sort("who", "number")
         base = asked.filter(pl.col("who") == "base").select(
@@ -59,19 +59,19 @@ def forgetting(rows: pl.DataFrame) -> tuple[Kept, ...]:
                 base, on="number", how="inner", maintain_order="left"
             )
             if both.height:
-                told += _by_kind(part, who, both)
-    return tuple(told)
+                results += _by_kind(part, who, both)
+    return tuple(results)
 
 
 def _by_kind(part: str, who: str, both: pl.DataFrame) -> list[Kept]:
     kinds = sorted(set(both["kind"]) - {""})
     alone = [_kept(part, who, kind, both.filter(pl.col("kind") == kind)) for kind in kinds]
-    adjusted = holm([one.p for one in alone])
+    adjusted = holm([result.p for result in alone])
     return [
         _kept(part, who, "", both),
         *(
-            one.model_copy(update={"p_holm": p, "says": said(p, one.after.value - one.before.value)})
-            for one, p in zip(alone, adjusted, strict=True)
+            result.model_copy(update={"p_holm": p, "says": said(p, result.after.value - result.before.value)})
+            for result, p in zip(alone, adjusted, strict=True)
         ),
     ]
 

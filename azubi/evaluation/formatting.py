@@ -5,7 +5,7 @@ Knows no HTML and no terminal. A figure is never rounded up to 100 % nor down to
 
 from collections.abc import Sequence
 
-from azubi.evaluation.difference import Difference
+from azubi.evaluation.metrics import Difference
 from azubi.events.score import Score
 from azubi.events.trial import Trial
 

@@ -12,7 +12,7 @@
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from azubi.evaluation.detection import Detection, Rate, detect, found, share_score
+from azubi.evaluation.detection import Detection, Rate, detect, share_score, true_positives
 from azubi.events.score import Score
 
 
@@ -43,7 +43,7 @@ class Membership(BaseModel):
     calibrated: bool
     """Whether the base's loss was there to compare with."""
     detection: Detection
-    found: Rate
+    true_positives: Rate
     """True positives where 1 % of the others are taken for members."""
 
 
@@ -59,7 +59,7 @@ class Extraction(BaseModel):
 
 
 def exposures(rows: pl.DataFrame) -> tuple[Exposure, ...]:
-    """Gather part `canary` by rival and repeats."""
+    """Gather part `canary` by baseline and repeats."""
     known = rows.filter(pl.col("score").is_not_null() & pl.col("repeats").is_not_null())
     return tuple(
         Exposure(
@@ -77,9 +77,9 @@ def exposures(rows: pl.DataFrame) -> tuple[Exposure, ...]:
 
 
 def memberships(rows: pl.DataFrame) -> tuple[Membership, ...]:
-    """Judge part `membership`, rival by rival; the base itself serves as the measure only."""
+    """Judge part `membership`, baseline by baseline; the base itself serves as the measure only."""
     base = rows.filter(pl.col("who") == "base").select("number", base_loss="loss")
-    found_in: list[Membership] = []
+    results: list[Membership] = []
     for group in (
         rows.filter(pl.col("who") != "base").sort("who", "number").partition_by("who", maintain_order=True)
     ):
@@ -92,27 +92,27 @@ def memberships(rows: pl.DataFrame) -> tuple[Membership, ...]:
         values = scores.to_numpy()
         if member.all() or not member.any():
             continue
-        found_in.append(
+        results.append(
             Membership(
                 who=group["who"][0],
                 calibrated=calibrated,
                 detection=detect(values[member], values[~member]),
-                found=found(values[member], values[~member]),
+                true_positives=true_positives(values[member], values[~member]),
             )
         )
-    return tuple(found_in)
+    return tuple(results)
 
 
 def extractions(rows: pl.DataFrame) -> tuple[Extraction, ...]:
-    """Share of part `extraction` that came back, rival by rival: in all, then by kind."""
+    """Share of part `extraction` that came back, baseline by baseline: in all, then by kind."""
     known = rows.filter(pl.col("right").is_not_null()).sort("who", "number")
-    told: list[Extraction] = []
+    results: list[Extraction] = []
     for group in known.partition_by("who", maintain_order=True):
         who = group["who"][0]
         kinds = sorted(set(group["kind"]) - {""})
-        told.append(_extraction(who, "", group))
-        told += [_extraction(who, kind, group.filter(pl.col("kind") == kind)) for kind in kinds]
-    return tuple(told)
+        results.append(_extraction(who, "", group))
+        results += [_extraction(who, kind, group.filter(pl.col("kind") == kind)) for kind in kinds]
+    return tuple(results)
 
 
 def _extraction(who: str, kind: str, rows: pl.DataFrame) -> Extraction:

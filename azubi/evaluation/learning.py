@@ -83,30 +83,35 @@ class Learning(BaseModel):
 
 def learning(rows: pl.DataFrame, curves: Sequence[Curve]) -> Learning | None:
     """Fit the rows of part `curve`; None if there are none."""
-    known = {one.variant: one for one in curves}
+    known = {training.variant: training for training in curves}
     drawn = _scores({variant: rows.filter(pl.col("variant") == variant) for variant in known}, known)
     if not drawn:
         return None
     trainings = tuple(
-        Training(examples=one.examples, seed=one.seed, seconds=one.seconds, score=mean_score("score", values))
-        for one, values in drawn
+        Training(
+            examples=training.examples,
+            seed=training.seed,
+            seconds=training.seconds,
+            score=mean_score("score", values),
+        )
+        for training, values in drawn
     )
-    sizes = sorted({one.examples for one in trainings})
+    sizes = sorted({training.examples for training in trainings})
     counts = np.array(sizes, dtype=np.float64)
     seen = _means(drawn, sizes, None)
     again = resampled(drawn, sizes)
     errors = again.std(axis=0)
-    told = tuple(
+    points = tuple(
         Size(examples=n, score=float(mean), error=float(error))
         for n, mean, error in zip(sizes, seen, errors, strict=True)
     )
     if len(sizes) < LEAST_SIZES:
-        return Learning(trainings=trainings, sizes=told, reason="too few sizes")
+        return Learning(trainings=trainings, sizes=points, reason="too few sizes")
     if float(np.quantile(again[:, -1] - again[:, 0], (1 - LEVEL) / 2)) <= 0:
-        return Learning(trainings=trainings, sizes=told, reason="no rise")
+        return Learning(trainings=trainings, sizes=points, reason="no rise")
     a, b, c = fit(counts, seen[None])
     if _misfit(seen - curve(a, b, c, counts)[0], _shape_errors(again)) < MISFIT:
-        return Learning(trainings=trainings, sizes=told, reason="no fit")
+        return Learning(trainings=trainings, sizes=points, reason="no fit")
     twice, ends = np.array([2 * counts[-1]]), counts[-1:]
     laws = fit(counts, again)
     forecasts = curve(*laws, twice)[:, 0]
@@ -117,7 +122,7 @@ def learning(rows: pl.DataFrame, curves: Sequence[Curve]) -> Learning | None:
     forecast = float(curve(a, b, c, twice)[0, 0])
     return Learning(
         trainings=trainings,
-        sizes=told,
+        sizes=points,
         reason="",
         ceiling=float(a[0]),
         drop=float(b[0]),
@@ -182,8 +187,8 @@ def _means(
         scores = np.array(
             [
                 values.mean() if weights is None else weights @ values
-                for one, values in drawn
-                if one.examples == size
+                for training, values in drawn
+                if training.examples == size
             ]
         )
         chosen = scores if rng is None else scores[rng.integers(0, scores.size, scores.size)]

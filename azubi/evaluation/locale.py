@@ -36,7 +36,7 @@ class Locale:
         return TEXTS[self.lang][key].format(**values)
 
     def who(self, name: str) -> str:
-        """A rival's name; as it stands if it has none here."""
+        """A baseline's name; as it stands if it has none here."""
         return TEXTS[self.lang].get(f"who.{name}", name)
 
     def kind(self, name: str) -> str:
@@ -99,8 +99,8 @@ class Locale:
             return f"{'unter' if self.lang == 'de' else 'below'} 1{_SPACE}ms"
         if seconds < 0.095:
             return f"{seconds * 1000:.0f}{_SPACE}ms"
-        told = self._local(formatting.duration(seconds))
-        return told.replace(f"{_SPACE}h", f"{_SPACE}Std.") if self.lang == "de" else told
+        length = self._local(formatting.duration(seconds))
+        return length.replace(f"{_SPACE}h", f"{_SPACE}Std.") if self.lang == "de" else length
 
     def money(self, amount: float, currency: str) -> str:
         """An amount, with more decimals the smaller it is; seconds if the currency is empty."""

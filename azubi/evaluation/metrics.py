@@ -10,20 +10,46 @@ examples can be resampled; sacrebleu's figure for a whole corpus weighs long ans
 
 Knows nothing of models, and not whether an answer is *useful*: an answer that says the same in other
 words counts as wrong for labels and records.
+
+Macro-F1 equals scikit-learn's `f1_score(average="macro")` over the labels that occur; it is computed from
+confusion counts, so that 2,000 resamples cost one matrix product.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract, Task
 from azubi.data.record import same
 from azubi.errors import DataError
-from azubi.evaluation.bootstrap import Floats, mean_interval
-from azubi.evaluation.difference import Difference
-from azubi.evaluation.macro_f1 import macro_f1
-from azubi.evaluation.record import same_field
+from azubi.evaluation.bootstrap import Floats, mean_interval, percentiles, resample
+from azubi.evaluation.comparison import same_field
 from azubi.events.score import Score
+
+
+class Difference(BaseModel):
+    """The specialist's main metric minus the base's, with a paired 95 % interval."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    """The metric whose difference this is: accuracy, record_exact or chrf."""
+    value: float
+    """Between -1 and 1; above 0 where the specialist is better."""
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of the 95 % interval."""
+    n: int
+    """How many examples both answered."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves out 0: chance alone would rarely give such a difference."""
+        return self.low > 0 or self.high < 0
+
 
 MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
 """The main metric of each form of answer."""
@@ -108,3 +134,37 @@ def _stripped(texts: Sequence[str]) -> list[str]:
 
 def _shares(outcomes: Iterable[bool]) -> Floats:
     return np.fromiter(outcomes, dtype=np.float64)
+
+
+def macro_f1(answers: Sequence[str], truths: Sequence[str], labels: Collection[str]) -> Score:
+    """Score answers over the labels that occur in truths or answers.
+
+    An answer that is no label counts as a miss of the true one, and adds no label of its own.
+    A resample in which a label does not occur takes the mean over those that do. With about one
+    example a label that bends the resamples to one side; the interval is stretched to hold the value.
+    """
+    known = sorted(set(truths) | (set(answers) & set(labels)))
+    cells = Counter(zip(truths, answers, strict=True))
+    counts = np.array(list(cells.values()), dtype=np.int64)
+    true = _indicator([truth for truth, _ in cells], known)
+    said = _indicator([answer for _, answer in cells], known)
+
+    def mean_f1(drawn: Floats) -> Floats:
+        occurrences = drawn @ (true + said)
+        f1 = np.divide(2 * (drawn @ (true * said)), occurrences, where=occurrences > 0, out=occurrences * 0)
+        means: Floats = f1.sum(axis=1) / (occurrences > 0).sum(axis=1)
+        return means
+
+    value = float(mean_f1(counts[None].astype(np.float64))[0])
+    low, high = percentiles(resample(counts, mean_f1), len(truths))
+    return Score(name="macro_f1", value=value, low=min(low, value), high=max(high, value), n=len(truths))
+
+
+def _indicator(names: Sequence[str], labels: Sequence[str]) -> Floats:
+    """One row per name, one column per label: 1 where they are the same."""
+    column = {label: position for position, label in enumerate(labels)}
+    table = np.zeros((len(names), len(labels)))
+    for row, name in enumerate(names):
+        if name in column:
+            table[row, column[name]] = 1
+    return table

@@ -15,7 +15,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
-from azubi.evaluation.record import same_field
+from azubi.evaluation.comparison import same_field
 
 MOST = 200
 """So many mistakes are kept at most, the worst ones."""
@@ -85,8 +85,8 @@ def mistakes(
     worst = [score, sure] if contract.task == "text" else [sure, score]
     ordered = wrong.sort([*worst, "number"], descending=[by is sure for by in worst] + [False])
     near = _near(neighbours, texts)
-    told = [_mistake(row, near, texts, contract) for row in ordered.head(MOST).iter_rows(named=True)]
-    return Mistakes(wrong=wrong.height, of=test.height, shown=len(told), groups=_groups(told, contract))
+    shown = [_mistake(row, near, texts, contract) for row in ordered.head(MOST).iter_rows(named=True)]
+    return Mistakes(wrong=wrong.height, of=test.height, shown=len(shown), groups=_groups(shown, contract))
 
 
 def _mistake(
@@ -123,18 +123,18 @@ def _near(neighbours: pl.DataFrame, texts: Mapping[str, str]) -> dict[int, tuple
     ordered = neighbours.sort(
         [pl.col("number"), pl.col("score"), pl.col("id")], descending=[False, True, False], nulls_last=True
     )
-    found: dict[int, list[Near]] = defaultdict(list)
+    nearest: dict[int, list[Near]] = defaultdict(list)
     for number, key, answer, score in ordered.select("number", "id", "answer", "score").iter_rows():
-        if len(found[number]) < NEAREST:
-            found[number].append(Near(id=key, text=texts.get(key, ""), answer=answer, likeness=score))
-    return {number: tuple(near) for number, near in found.items()}
+        if len(nearest[number]) < NEAREST:
+            nearest[number].append(Near(id=key, text=texts.get(key, ""), answer=answer, likeness=score))
+    return {number: tuple(near) for number, near in nearest.items()}
 
 
-def _groups(told: Sequence[Mistake], contract: Contract) -> tuple[Group, ...]:
+def _groups(shown: Sequence[Mistake], contract: Contract) -> tuple[Group, ...]:
     """The largest first; within equal size, the one with the surest mistake."""
     by_key: dict[tuple[Kind, tuple[str, ...]], list[Mistake]] = defaultdict(list)
-    for one in told:
-        by_key[_key(one, contract)].append(one)
+    for mistake in shown:
+        by_key[_key(mistake, contract)].append(mistake)
     groups = [
         Group(kind=kind, says=says, mistakes=tuple(m)) for (kind, says), m in by_key.items() if len(m) > 1
     ]
@@ -144,25 +144,25 @@ def _groups(told: Sequence[Mistake], contract: Contract) -> tuple[Group, ...]:
         for family in _families(single)
         if len(family) > 1
     ]
-    gathered = {one.number for group in groups for one in group.mistakes}
-    if alone := tuple(one for one in told if one.number not in gathered):
+    gathered = {mistake.number for group in groups for mistake in group.mistakes}
+    if alone := tuple(mistake for mistake in shown if mistake.number not in gathered):
         groups.append(Group(kind="alone", says=(), mistakes=alone))
     return tuple(sorted(groups, key=lambda group: (group.kind == "alone", -len(group.mistakes))))
 
 
-def _key(one: Mistake, contract: Contract) -> tuple[Kind, tuple[str, ...]]:
+def _key(mistake: Mistake, contract: Contract) -> tuple[Kind, tuple[str, ...]]:
     if contract.task == "labels":
-        return "confusion", (one.truth.strip(), one.answer.strip())
+        return "confusion", (mistake.truth.strip(), mistake.answer.strip())
     if contract.task == "json":
-        return ("fields", one.wrong) if one.wrong else ("unreadable", ())
-    return "alone", (str(one.number),)
+        return ("fields", mistake.wrong) if mistake.wrong else ("unreadable", ())
+    return "alone", (str(mistake.number),)
 
 
 def _families(single: Iterable[Mistake]) -> list[list[Mistake]]:
     """Mistakes that share a near training example, directly or through others."""
     families: list[tuple[set[str], list[Mistake]]] = []
-    for one in single:
-        ids, members = {near.id for near in one.near}, [one]
+    for mistake in single:
+        ids, members = {near.id for near in mistake.near}, [mistake]
         touching = [family for family in families if family[0] & ids]
         for family in touching:
             ids |= family[0]

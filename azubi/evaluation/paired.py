@@ -5,7 +5,7 @@
 * Scores between 0 and 1 (chrF): the BCa bootstrap of the paired difference (Efron, JASA 82, 1987), turned
   into a p-value: the level at which its interval would just reach 0 (Efron and Tibshirani 1993, eq. 14.10
   solved for alpha).
-* Several rivals at once: Holm's correction (Scandinavian Journal of Statistics 6, 1979).
+* Several baselines at once: Holm's correction (Scandinavian Journal of Statistics 6, 1979).
 
 "Better" and "worse" are said only where the corrected p-value is below `SIGNIFICANCE`.
 
@@ -24,7 +24,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from azubi.evaluation.bootstrap import LEVEL, SEED, Floats, Interval, clopper_pearson, mean_interval
-from azubi.evaluation.difference import Difference
+from azubi.evaluation.metrics import Difference
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
@@ -40,18 +40,18 @@ _SAME = 1e-12
 
 
 class Paired(BaseModel):
-    """The specialist against one rival, on the examples that both answered."""
+    """The specialist against one baseline, on the examples that both answered."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
-    """The rival."""
+    """The baseline."""
     difference: Difference
-    """The specialist's mean minus the rival's, with its 95 % interval."""
+    """The specialist's mean minus the baseline's, with its 95 % interval."""
     won: int
     """Examples that only the specialist got right."""
     lost: int
-    """Examples that only the rival got right."""
+    """Examples that only the baseline got right."""
     spread: float
     """Standard deviation of the differences, example by example."""
     p_right: float
@@ -63,7 +63,7 @@ class Paired(BaseModel):
     p: float
     """Its p-value."""
     p_holm: float
-    """The same, corrected for the number of rivals."""
+    """The same, corrected for the number of baselines."""
     says: Says
     """What the corrected test says of the specialist."""
     needed: int | None
@@ -71,12 +71,12 @@ class Paired(BaseModel):
 
 
 def compare(
-    who: str, metric: str, ours: Floats, theirs: Floats, right: Floats, rival_right: Floats
+    who: str, metric: str, ours: Floats, theirs: Floats, right: Floats, baseline_right: Floats
 ) -> Paired:
     """Compare scores (`ours`, `theirs`) and right answers (1 or 0), example by example; uncorrected."""
     gains = ours - theirs
-    won, lost = int(np.sum(right > rival_right)), int(np.sum(right < rival_right))
-    binary = bool(np.array_equal(ours, right) and np.array_equal(theirs, rival_right))
+    won, lost = int(np.sum(right > baseline_right)), int(np.sum(right < baseline_right))
+    binary = bool(np.array_equal(ours, right) and np.array_equal(theirs, baseline_right))
     interval, p_score = gain_interval(gains)
     if binary:
         interval = _exact_where_few(interval, won, lost, gains.size)
@@ -101,10 +101,10 @@ def compare(
 
 def corrected(comparisons: Sequence[Paired]) -> tuple[Paired, ...]:
     """The same comparisons, with Holm's correction over all of them."""
-    adjusted = holm([one.p for one in comparisons])
+    adjusted = holm([comparison.p for comparison in comparisons])
     return tuple(
-        one.model_copy(update={"p_holm": p, "says": said(p, one.difference.value)})
-        for one, p in zip(comparisons, adjusted, strict=True)
+        comparison.model_copy(update={"p_holm": p, "says": said(p, comparison.difference.value)})
+        for comparison, p in zip(comparisons, adjusted, strict=True)
     )
 
 
@@ -210,5 +210,7 @@ def _exact_where_few(interval: Interval, won: int, lost: int, n: int) -> Interva
     if min(won, lost) > FEW or won + lost == 0:
         return interval
     share_low, share_high = clopper_pearson(won, won + lost)
-    told = (won + lost) / n
-    return min(interval[0], told * (2 * share_low - 1)), max(interval[1], told * (2 * share_high - 1))
+    discordant = (won + lost) / n
+    return min(interval[0], discordant * (2 * share_low - 1)), max(
+        interval[1], discordant * (2 * share_high - 1)
+    )

@@ -1,4 +1,4 @@
-"""One answer of one rival to one question, and the table of all of them: `predictions.parquet`.
+"""One answer of one baseline to one question, and the table of all of them: `predictions.parquet`.
 
 Every number of a proof follows from this table and the facts beside it (`facts`), so that anyone can
 compute it again without azubi. Knows nothing of how an answer came about.
@@ -28,7 +28,7 @@ Part = Literal[
 ]
 """What it was asked for.
 
-    test        the held-out examples: every rival, in the form of the contract and free
+    test        the held-out examples: every baseline, in the form of the contract and free
     choice      validation examples, with which an instruction, a penalty or a limit was chosen
     latency     held-out examples asked one at a time, for the time that one takes
     probe       the general probe; `kind` is the item's kind (arithmetic, facts, ...)
@@ -49,21 +49,21 @@ class Prediction:
 
     part: Part
     who: str
-    """The rival: base, prompted, retrieval, classical, neighbours, frequent, lora, specialist,
+    """The baseline: base, prompted, retrieval, classical, neighbours, frequent, lora, specialist,
     specialist+retrieval, generalist."""
     number: int
-    """Place of the question within its part, the same for all rivals."""
+    """Place of the question within its part, the same for all baselines."""
     id: str = ""
     """What the example is called (data.example.Example.name)."""
     form: Form = "contract"
     """Whether the answer was held to the contract's labels or schema, or written freely."""
     variant: str = ""
-    """Which candidate of the rival, where there are several: "instruction 2, 4 examples"."""
+    """Which candidate of the baseline, where there are several: "instruction 2, 4 examples"."""
     kind: str = ""
     truth: str = ""
     answer: str = ""
     confidence: float | None = None
-    """Probability that the rival itself gives its answer."""
+    """Probability that the baseline itself gives its answer."""
     right: bool | None = None
     """Whether the whole answer is right."""
     score: float | None = None
@@ -90,7 +90,7 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 def table(predictions: Iterable[Prediction]) -> pl.DataFrame:
     """The table with a row per prediction, in the order given."""
-    rows = [tuple(getattr(one, name) for name in SCHEMA) for one in predictions]
+    rows = [tuple(getattr(prediction, name) for name in SCHEMA) for prediction in predictions]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 

@@ -15,23 +15,23 @@ from pydantic import BaseModel, ConfigDict
 from azubi.errors import DataError
 from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.calibration import Calibration, calibrate
-from azubi.evaluation.confusion import Confusion, confusions
+from azubi.evaluation.comparison import same_field
 from azubi.evaluation.cost import BreakEven, Cost, break_even, costs, priceless
 from azubi.evaluation.detection import Scope, scopes
 from azubi.evaluation.facts import Contender, Facts
 from azubi.evaluation.forgetting import Kept, forgetting
 from azubi.evaluation.leaks import Exposure, Extraction, Membership, exposures, extractions, memberships
 from azubi.evaluation.learning import Learning, learning
-from azubi.evaluation.macro_f1 import macro_f1
-from azubi.evaluation.metrics import mean_score
+from azubi.evaluation.metrics import macro_f1, mean_score
 from azubi.evaluation.mistakes import Mistakes, mistakes
 from azubi.evaluation.paired import Paired, compare, corrected
-from azubi.evaluation.record import same_field
 from azubi.evaluation.slices import (
+    Confusion,
     LabelScore,
     Matrix,
     SliceScore,
     confusion_matrix,
+    confusions,
     label_scores,
     slice_scores,
 )
@@ -55,7 +55,7 @@ ORDER = (
 
 
 class Baseline(BaseModel):
-    """One rival's quality on the test, the specialist among them."""
+    """One baseline's quality on the test, the specialist among them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -81,7 +81,7 @@ class Proof(BaseModel):
     rows: dict[str, int]
     """Answers in the table, by part."""
     verdict: Verdict
-    rivals: tuple[Baseline, ...]
+    baselines: tuple[Baseline, ...]
     """The specialist first."""
     labels: tuple[LabelScore, ...] = ()
     confusions: tuple[Confusion, ...] = ()
@@ -104,20 +104,20 @@ class Proof(BaseModel):
     @property
     def specialist(self) -> Baseline:
         """The one that is judged."""
-        return self.rivals[0]
+        return self.baselines[0]
 
-    def rival(self, who: str) -> Baseline | None:
-        """The rival of that name."""
-        return next((one for one in self.rivals if one.who == who), None)
+    def baseline(self, who: str) -> Baseline | None:
+        """The baseline of that name."""
+        return next((baseline for baseline in self.baselines if baseline.who == who), None)
 
     def cost(self, who: str) -> Cost | None:
-        """What the rival of that name costs."""
-        return next((one for one in self.costs if one.who == who), None)
+        """What the baseline of that name costs."""
+        return next((cost for cost in self.costs if cost.who == who), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """All answers of one rival to the test, by the number of the question."""
+    """All answers of one baseline to the test, by the number of the question."""
 
     numbers: tuple[int, ...]
     truths: tuple[str, ...]
@@ -138,27 +138,27 @@ def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
             "Prove it again; predictions.parquet is not complete.",
         )
     ours = answered[SPECIALIST]
-    contenders = {one.who: one for one in facts.contenders}
+    contenders = {contender.who: contender for contender in facts.contenders}
     comparisons = _comparisons(answered, facts.main)
-    rivals = tuple(
-        _rival(who, one, _answered(test, who, "free"), contenders, comparisons, facts)
-        for who, one in answered.items()
+    baselines = tuple(
+        _baseline(who, given, _answered(test, who, "free"), contenders, comparisons, facts)
+        for who, given in answered.items()
     )
-    told = _sorted_costs(costs(predictions, _known(contenders, answered), facts.settings), tuple(answered))
+    prices = _sorted_costs(costs(predictions, _known(contenders, answered), facts.settings), tuple(answered))
     leaked = tuple(sorted({*facts.leaked, *_same_questions(predictions, facts)}))
     labels = facts.contract.task == "labels"
     return Proof(
         facts=facts.model_copy(update={"texts": {}, "slices": {}}),
         rows=dict(sorted(predictions.group_by("part").len().iter_rows())),
-        verdict=_verdict(predictions, facts, answered, rivals, told, len(leaked)),
-        rivals=rivals,
+        verdict=_verdict(predictions, facts, answered, baselines, prices, len(leaked)),
+        baselines=baselines,
         labels=label_scores(ours.answers, ours.truths) if labels else (),
         confusions=confusions(ours.answers, ours.truths) if labels else (),
         matrix=confusion_matrix(ours.answers, ours.truths) if labels else None,
         slices=_slices(facts, answered),
-        costs=told,
+        costs=prices,
         in_seconds=priceless(contenders, facts.settings),
-        break_even=_break_evens(told, facts.settings.questions_per_day),
+        break_even=_break_evens(prices, facts.settings.questions_per_day),
         learning=learning(predictions.filter(pl.col("part") == "curve"), facts.curves),
         forgetting=forgetting(predictions),
         scope=scopes(predictions.filter(pl.col("part") == "scope"), facts.limit),
@@ -186,7 +186,7 @@ def per_example(facts: Facts, answered: Answered) -> dict[str, Floats]:
     true = [contract.parse(truth) for truth in answered.truths]
     values = {
         "record_exact": answered.right,
-        "parsable": np.array([one is not None for one in said], dtype=np.float64),
+        "parsable": np.array([record is not None for record in said], dtype=np.float64),
     }
     for name in contract.fields:
         same = [same_field(a, t, name) for a, t in zip(said, true, strict=True)]
@@ -195,8 +195,8 @@ def per_example(facts: Facts, answered: Answered) -> dict[str, Floats]:
 
 
 def _names(test: pl.DataFrame) -> list[str]:
-    held = set(test.filter(pl.col("form") == "contract")["who"])
-    return sorted(held, key=lambda who: (ORDER.index(who) if who in ORDER else len(ORDER), who))
+    names = set(test.filter(pl.col("form") == "contract")["who"])
+    return sorted(names, key=lambda who: (ORDER.index(who) if who in ORDER else len(ORDER), who))
 
 
 def _answered(test: pl.DataFrame, who: str, form: str) -> Answered:
@@ -234,13 +234,13 @@ def _main(answered: Answered, metric: str) -> Floats:
 def _comparisons(answered: Mapping[str, Answered], metric: str) -> dict[str, Paired]:
     ours = answered[SPECIALIST]
     place = {number: row for row, number in enumerate(ours.numbers)}
-    told: list[Paired] = []
+    compared: list[Paired] = []
     for who, theirs in answered.items():
         shared = [(place[number], row) for row, number in enumerate(theirs.numbers) if number in place]
         if who == SPECIALIST or not shared:
             continue
         mine, other = (list(rows) for rows in zip(*shared, strict=True))
-        told.append(
+        compared.append(
             compare(
                 who,
                 metric,
@@ -250,25 +250,25 @@ def _comparisons(answered: Mapping[str, Answered], metric: str) -> dict[str, Pai
                 theirs.right[other],
             )
         )
-    return {one.who: one for one in corrected(told)}
+    return {comparison.who: comparison for comparison in corrected(compared)}
 
 
-def _rival(
+def _baseline(
     who: str,
-    held: Answered,
+    answered: Answered,
     free: Answered,
     contenders: Mapping[str, Contender],
     comparisons: Mapping[str, Paired],
     facts: Facts,
 ) -> Baseline:
-    sure = ~np.isnan(held.confidence)
+    sure = ~np.isnan(answered.confidence)
     return Baseline(
         who=who,
         says=contenders[who].says if who in contenders else "",
-        scores=_scores(facts, held),
+        scores=_scores(facts, answered),
         free=_scores(facts, free),
         paired=comparisons.get(who),
-        calibration=calibrate(held.confidence[sure], held.right[sure]),
+        calibration=calibrate(answered.confidence[sure], answered.right[sure]),
     )
 
 
@@ -276,22 +276,22 @@ def _known(contenders: Mapping[str, Contender], answered: Mapping[str, Answered]
     return {who: contenders.get(who, Contender(who=who)) for who in answered}
 
 
-def _sorted_costs(told: tuple[Cost, ...], order: tuple[str, ...]) -> tuple[Cost, ...]:
-    return tuple(sorted(told, key=lambda cost: order.index(cost.who)))
+def _sorted_costs(prices: tuple[Cost, ...], order: tuple[str, ...]) -> tuple[Cost, ...]:
+    return tuple(sorted(prices, key=lambda cost: order.index(cost.who)))
 
 
-def _break_evens(told: tuple[Cost, ...], questions_per_day: int) -> tuple[BreakEven, ...]:
-    ours = next((cost for cost in told if cost.who == SPECIALIST), None)
+def _break_evens(prices: tuple[Cost, ...], questions_per_day: int) -> tuple[BreakEven, ...]:
+    ours = next((cost for cost in prices if cost.who == SPECIALIST), None)
     if ours is None:
         return ()
-    return tuple(break_even(ours, cost, questions_per_day) for cost in told if cost.who != SPECIALIST)
+    return tuple(break_even(ours, cost, questions_per_day) for cost in prices if cost.who != SPECIALIST)
 
 
 def _slices(facts: Facts, answered: Mapping[str, Answered]) -> tuple[SliceScore, ...]:
     return slice_scores(
         facts.slices,
-        {who: one.numbers for who, one in answered.items()},
-        {who: _main(one, facts.main) for who, one in answered.items()},
+        {who: answers.numbers for who, answers in answered.items()},
+        {who: _main(answers, facts.main) for who, answers in answered.items()},
         facts.main,
     )
 
@@ -336,16 +336,16 @@ def _verdict(
     predictions: pl.DataFrame,
     facts: Facts,
     answered: Mapping[str, Answered],
-    rivals: tuple[Baseline, ...],
-    told: tuple[Cost, ...],
+    baselines: tuple[Baseline, ...],
+    prices: tuple[Cost, ...],
     leaked: int,
 ) -> Verdict:
-    medians = {cost.who: cost.median for cost in told}
+    medians = {cost.who: cost.median for cost in prices}
     ours = medians.get(SPECIALIST)
     return judge(
-        main=rivals[0].scores[0],
-        comparisons=[one.paired for one in rivals if one.paired is not None],
-        scores={one.who: one.scores[0].value for one in rivals},
+        main=baselines[0].scores[0],
+        comparisons=[baseline.paired for baseline in baselines if baseline.paired is not None],
+        scores={baseline.who: baseline.scores[0].value for baseline in baselines},
         leaked=leaked,
         review=_review(predictions, facts, answered[SPECIALIST]),
         rightness=facts.main != "chrf",

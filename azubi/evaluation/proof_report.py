@@ -4,18 +4,16 @@ The verdict, two charts and what to do come first; all tables, tests and mistake
 computes no figures: every number stands in the `Proof` already.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from azubi.evaluation import charts, proof_charts
-from azubi.evaluation.cost import Cost
+from azubi.evaluation import charts
+from azubi.evaluation.charts import Line, Mark
 from azubi.evaluation.locale import Lang, Locale
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
-from azubi.evaluation.proof_charts import Line, Mark
 from azubi.evaluation.verdict import NOT_SIMPLER, OURS, Rule, Verdict
 from azubi.events import page
 
@@ -32,65 +30,65 @@ def render(proof: Proof, lang: Lang = "en") -> str:
     """Write the proof as one HTML file in that language."""
     from markupsafe import Markup
 
-    tongue = Locale(lang)
+    locale = Locale(lang)
     confident = proof.specialist.calibration
     return _template().render(
         proof=proof,
         facts=proof.facts,
-        tongue=tongue,
-        t=tongue.text,
+        locale=locale,
+        t=locale.text,
         lang=lang,
         sentence=sentence(proof, lang),
         advice=advice(proof, lang),
-        rules=rule_rows(proof, tongue),
-        shorts=shorts(proof, tongue),
+        rules=rule_rows(proof, locale),
+        shorts=shorts(proof, locale),
         next_best=next_best(proof),
         currency="" if proof.in_seconds else proof.facts.settings.currency,
-        price=tongue.money(proof.facts.settings.price_per_hour, proof.facts.settings.currency),
-        quality_chart=Markup(proof_charts.quality_chart(_marks(proof, tongue), tongue)),
-        cost_chart=Markup(_cost_chart(proof, tongue)) if len(proof.costs) > 1 else "",
-        calibration_chart=Markup(proof_charts.calibration_chart(confident, tongue)) if confident else "",
-        learning_chart=Markup(proof_charts.learning_chart(proof.learning, tongue)) if proof.learning else "",
-        evens={one.who: one for one in proof.break_even},
+        price=locale.money(proof.facts.settings.price_per_hour, proof.facts.settings.currency),
+        quality_chart=Markup(charts.quality_chart(_marks(proof, locale), locale)),
+        cost_chart=Markup(_cost_chart(proof, locale)) if len(proof.costs) > 1 else "",
+        calibration_chart=Markup(charts.calibration_chart(confident, locale)) if confident else "",
+        learning_chart=Markup(charts.learning_chart(proof.learning, locale)) if proof.learning else "",
+        evens={even.who: even for even in proof.break_even},
         own=_OWN,
         small_test=proof.specialist.scores[0].n < SMALL_TEST,
         first_groups=FIRST_GROUPS,
-        most_bits=log2(max((one.candidates for one in proof.exposures), default=1) or 1),
+        most_bits=log2(max((exposure.candidates for exposure in proof.exposures), default=1) or 1),
     )
 
 
 def sentence(proof: Proof, lang: Lang = "en") -> str:
     """The verdict in one sentence."""
-    tongue, verdict = Locale(lang), proof.verdict
+    locale, verdict = Locale(lang), proof.verdict
     main = verdict.main
-    achieved = tongue.plain(
-        f"achieved.{main.name}", share=tongue.percent(main.value, main.n), n=tongue.count(main.n)
+    achieved = locale.plain(
+        f"achieved.{main.name}", share=locale.percent(main.value, main.n), n=locale.count(main.n)
     )
     review = verdict.review
     wrong = review.wrong if review else None
-    return tongue.plain(
+    return locale.plain(
         f"verdict.{_sentence_key(verdict)}",
         achieved=achieved,
-        least=tongue.percent(proof.facts.settings.least),
-        n=tongue.count(verdict.n),
-        needed=tongue.about(verdict.needed) if verdict.needed else "",
-        rival=tongue.who(verdict.rival),
-        times=tongue.about(round(verdict.times)) if verdict.times else "",
-        leaked=tongue.count(len(proof.leaked)),
-        error=tongue.percent(1 - main.value, main.n),
-        confidence=tongue.confidence(review.confidence) if review else "",
-        reviewed=tongue.percent(review.reviewed.value) if review else "",
-        wrong=tongue.percent(wrong.value) if wrong else "",
+        least=locale.percent(proof.facts.settings.least),
+        n=locale.count(verdict.n),
+        needed=locale.about(verdict.needed) if verdict.needed else "",
+        baseline=locale.who(verdict.baseline),
+        times=locale.about(round(verdict.times)) if verdict.times else "",
+        leaked=locale.count(len(proof.leaked)),
+        error=locale.percent(1 - main.value, main.n),
+        confidence=locale.confidence(review.confidence) if review else "",
+        reviewed=locale.percent(review.reviewed.value) if review else "",
+        wrong=locale.percent(wrong.value) if wrong else "",
     )
 
 
 def advice(proof: Proof, lang: Lang = "en") -> str:
     """What to do now."""
-    tongue, verdict = Locale(lang), proof.verdict
-    return tongue.plain(
+    locale, verdict = Locale(lang), proof.verdict
+    return locale.plain(
         "advice.few_least" if _near_least(verdict) else f"advice.{verdict.kind}",
-        rival=tongue.who(verdict.rival),
-        confidence=tongue.confidence(verdict.review.confidence) if verdict.review else "",
+        baseline=locale.who(verdict.baseline),
+        confidence=locale.confidence(verdict.review.confidence) if verdict.review else "",
     )
 
 
@@ -100,49 +98,49 @@ class RuleRow:
 
     rule: str
     measured: str
-    held: bool | None
+    holds: bool | None
 
 
-def rule_rows(proof: Proof, tongue: Locale) -> list[RuleRow]:
+def rule_rows(proof: Proof, locale: Locale) -> list[RuleRow]:
     """The rules with their measured figures."""
     return [
-        RuleRow(_rule_text(rule, tongue), _measured(rule, tongue), rule.held) for rule in proof.verdict.rules
+        RuleRow(_rule_text(rule, locale), _measured(rule, locale), rule.holds) for rule in proof.verdict.rules
     ]
 
 
-def shorts(proof: Proof, tongue: Locale) -> list[str]:
+def shorts(proof: Proof, locale: Locale) -> list[str]:
     """What else a head of department should know, a sentence each."""
-    told = [
-        ("learning", _learning_short(proof, tongue)),
-        ("forgetting", _forgetting_short(proof, tongue)),
-        ("scope", _scope_short(proof, tongue)),
-        ("leaks", _leaks_short(proof, tongue)),
+    topics = [
+        ("learning", _learning_short(proof, locale)),
+        ("forgetting", _forgetting_short(proof, locale)),
+        ("scope", _scope_short(proof, locale)),
+        ("leaks", _leaks_short(proof, locale)),
     ]
-    lines = [tongue.plain(f"short.{key}", text=text) for key, text in told if text]
+    lines = [locale.plain(f"short.{key}", text=text) for key, text in topics if text]
     if proof.facts.epsilon is not None:
         lines.append(
-            tongue.plain(
-                "privacy", epsilon=tongue.number(proof.facts.epsilon), delta=f"{proof.facts.delta or 0:.1g}"
+            locale.plain(
+                "privacy", epsilon=locale.number(proof.facts.epsilon), delta=f"{proof.facts.delta or 0:.1g}"
             )
         )
-    looks = len(proof.facts.looks)
-    if looks:
-        times = tongue.plain("times.one") if looks == 1 else tongue.plain("times.some", n=looks)
-        line = tongue.plain("short.looks", times=times)
-        lines.append(f"{line} {tongue.plain('short.looks_often')}" if looks > 2 else line)
+    accesses = len(proof.facts.test_accesses)
+    if accesses:
+        times = locale.plain("times.one") if accesses == 1 else locale.plain("times.some", n=accesses)
+        line = locale.plain("short.looks", times=times)
+        lines.append(f"{line} {locale.plain('short.looks_often')}" if accesses > 2 else line)
     return lines
 
 
 def next_best(proof: Proof) -> Baseline | None:
     """The best of what is simpler than the specialist."""
-    simpler = [one for one in proof.rivals if one.who not in (*_OWN, *NOT_SIMPLER)]
-    return max(simpler, key=lambda one: one.scores[0].value, default=None)
+    simpler = [baseline for baseline in proof.baselines if baseline.who not in (*_OWN, *NOT_SIMPLER)]
+    return max(simpler, key=lambda baseline: baseline.scores[0].value, default=None)
 
 
 def _sentence_key(verdict: Verdict) -> str:
     if verdict.kind == "simpler" and verdict.times:
         return "simpler_faster"
-    if verdict.kind == "worse" and verdict.rival == "base":
+    if verdict.kind == "worse" and verdict.baseline == "base":
         return "worse_base"
     if _near_least(verdict):
         return "few_least"
@@ -153,158 +151,159 @@ def _sentence_key(verdict: Verdict) -> str:
 
 def _near_least(verdict: Verdict) -> bool:
     """Whether only this is open: is it right as often as is asked for?"""
-    return verdict.kind == "few" and not verdict.rival
+    return verdict.kind == "few" and not verdict.baseline
 
 
-def _rule_text(rule: Rule, tongue: Locale) -> str:
+def _rule_text(rule: Rule, locale: Locale) -> str:
     figures = rule.figures
-    if rule.name in ("rival", "not worse"):
-        return tongue.plain(f"rule.{rule.name.replace(' ', '_')}", rival=tongue.who(rule.rival))
+    if rule.name in ("baseline", "not worse"):
+        return locale.plain(f"rule.{rule.name.replace(' ', '_')}", baseline=locale.who(rule.baseline))
     if rule.name == "least":
-        return tongue.plain("rule.least", least=tongue.percent(figures["least"]))
+        return locale.plain("rule.least", least=locale.percent(figures["least"]))
     if rule.name == "review":
-        return tongue.plain(
+        return locale.plain(
             "rule.review",
-            error=tongue.percent(figures["review_error"]),
-            share=tongue.percent(figures["review_share"]),
+            error=locale.percent(figures["review_error"]),
+            share=locale.percent(figures["review_share"]),
         )
-    return tongue.plain("rule.unseen")
+    return locale.plain("rule.unseen")
 
 
-def _measured(rule: Rule, tongue: Locale) -> str:
+def _measured(rule: Rule, locale: Locale) -> str:
     figures = rule.figures
     if rule.name == "unseen":
         leaked, n = int(figures["leaked"]), int(figures["n"])
-        return tongue.plain("rule.unseen.figures", leaked=tongue.count(leaked), n=tongue.count(n))
+        return locale.plain("rule.unseen.figures", leaked=locale.count(leaked), n=locale.count(n))
     if rule.name == "least":
-        if rule.held is None:
-            return tongue.plain("rule.least.text")
-        span = tongue.span(figures["low"], figures["high"])
-        return tongue.plain("rule.least.figures", value=tongue.percent(figures["value"]), span=span)
+        if rule.holds is None:
+            return locale.plain("rule.least.text")
+        span = locale.span(figures["low"], figures["high"])
+        return locale.plain("rule.least.figures", value=locale.percent(figures["value"]), span=span)
     if rule.name == "review":
-        return _review_measured(rule, tongue)
-    return tongue.plain(
-        "rule.rival.figures",
-        difference=tongue.points(figures["difference"]),
-        span=tongue.points_span(figures["low"], figures["high"]),
-        p=tongue.p_told(figures["p"]),
-        standing="" if rule.standing == "better" else f"; {_standing(rule, tongue)}",
+        return _review_measured(rule, locale)
+    return locale.plain(
+        "rule.baseline.figures",
+        difference=locale.points(figures["difference"]),
+        span=locale.points_span(figures["low"], figures["high"]),
+        p=locale.p_told(figures["p"]),
+        standing="" if rule.standing == "better" else f"; {_standing(rule, locale)}",
     )
 
 
-def _standing(rule: Rule, tongue: Locale) -> str:
+def _standing(rule: Rule, locale: Locale) -> str:
     if rule.name == "not worse" and rule.standing not in ("better", "worse"):
-        return tongue.plain("standing.not better")
+        return locale.plain("standing.not better")
     needed = int(rule.figures.get("needed", 0))
     if rule.standing == "too few" and not needed:
-        return tongue.plain("says.cannot tell")
-    return tongue.plain(
+        return locale.plain("says.cannot tell")
+    return locale.plain(
         f"standing.{rule.standing}",
-        margin=tongue.bare_points(rule.figures["margin"]),
-        needed=tongue.about(needed),
+        margin=locale.bare_points(rule.figures["margin"]),
+        needed=locale.about(needed),
     )
 
 
-def _review_measured(rule: Rule, tongue: Locale) -> str:
-    if rule.held is None:
-        return tongue.plain("rule.least.text")
+def _review_measured(rule: Rule, locale: Locale) -> str:
+    if rule.holds is None:
+        return locale.plain("rule.least.text")
     figures = rule.figures
     if "confidence" not in figures:
-        return tongue.plain("rule.review.none")
-    return tongue.plain(
+        return locale.plain("rule.review.none")
+    return locale.plain(
         "rule.review.figures",
-        confidence=tongue.confidence(figures["confidence"]),
-        wrong=tongue.percent(figures["wrong"]),
-        span=tongue.span(figures["wrong_low"], figures["wrong_high"]),
-        reviewed=tongue.percent(figures["reviewed"]),
+        confidence=locale.confidence(figures["confidence"]),
+        wrong=locale.percent(figures["wrong"]),
+        span=locale.span(figures["wrong_low"], figures["wrong_high"]),
+        reviewed=locale.percent(figures["reviewed"]),
     )
 
 
-def _learning_short(proof: Proof, tongue: Locale) -> str:
-    told = proof.learning
-    if told is None:
+def _learning_short(proof: Proof, locale: Locale) -> str:
+    learning = proof.learning
+    if learning is None:
         return ""
-    if told.forecast is None or told.low is None or told.high is None or told.gain is None:
-        return tongue.plain(f"learning.{told.reason}")
-    return tongue.plain(
+    if learning.forecast is None or learning.low is None or learning.high is None or learning.gain is None:
+        return locale.plain(f"learning.{learning.reason}")
+    return locale.plain(
         "learning.forecast",
-        n=tongue.count(told.examples or 0),
-        value=tongue.percent(told.forecast),
-        span=tongue.span(told.low, told.high),
-        gain=tongue.bare_points(told.gain),
+        n=locale.count(learning.examples or 0),
+        value=locale.percent(learning.forecast),
+        span=locale.span(learning.low, learning.high),
+        gain=locale.bare_points(learning.gain),
     )
 
 
-def _forgetting_short(proof: Proof, tongue: Locale) -> str:
-    ours = [one for one in proof.forgetting if one.who == SPECIALIST]
-    whole = next((one for one in ours if not one.kind), None)
+def _forgetting_short(proof: Proof, locale: Locale) -> str:
+    ours = [kept for kept in proof.forgetting if kept.who == SPECIALIST]
+    whole = next((kept for kept in ours if not kept.kind), None)
     if whole is None:
         return ""
-    worse = [tongue.kind(one.kind) for one in ours if one.says == "worse"]
-    return tongue.plain(
+    worse = [locale.kind(kept.kind) for kept in ours if kept.says == "worse"]
+    return locale.plain(
         f"forgetting.{'some' if worse else 'none'}",
-        n=tongue.count(whole.n),
+        n=locale.count(whole.n),
         kinds=", ".join(dict.fromkeys(worse)),
-        before=tongue.percent(whole.before.value),
-        after=tongue.percent(whole.after.value),
+        before=locale.percent(whole.before.value),
+        after=locale.percent(whole.after.value),
     )
 
 
-def _scope_short(proof: Proof, tongue: Locale) -> str:
-    ours = next((one for one in proof.scope if one.who == SPECIALIST and not one.kind), None)
+def _scope_short(proof: Proof, locale: Locale) -> str:
+    ours = next((scope for scope in proof.scope if scope.who == SPECIALIST and not scope.kind), None)
     if ours is None:
         return ""
-    return tongue.plain(
+    return locale.plain(
         "scope.short",
-        auroc=tongue.number(ours.detection.auroc.value, 3),
-        alarms=tongue.percent(ours.false_alarms.share.value),
+        auroc=locale.number(ours.detection.auroc.value, 3),
+        alarms=locale.percent(ours.false_alarms.share.value),
     )
 
 
-def _leaks_short(proof: Proof, tongue: Locale) -> str:
-    told = [
-        tongue.plain("leaks.membership", auc=tongue.number(one.detection.auroc.value))
-        for one in proof.memberships
-        if one.who == SPECIALIST
+def _leaks_short(proof: Proof, locale: Locale) -> str:
+    sentences = [
+        locale.plain("leaks.membership", auc=locale.number(membership.detection.auroc.value))
+        for membership in proof.memberships
+        if membership.who == SPECIALIST
     ]
-    planted = [one for one in proof.exposures if one.who == SPECIALIST]
+    planted = [exposure for exposure in proof.exposures if exposure.who == SPECIALIST]
     if planted:
-        first, n = sum(one.first for one in planted), sum(one.canaries for one in planted)
-        told.append(tongue.plain("leaks.canaries", first=tongue.count(first), n=tongue.count(n)))
-    told += [
-        tongue.plain("leaks.extraction", share=tongue.percent(one.share.value))
-        for one in proof.extractions
-        if one.who == SPECIALIST and not one.kind
+        first, n = sum(exposure.first for exposure in planted), sum(exposure.canaries for exposure in planted)
+        sentences.append(locale.plain("leaks.canaries", first=locale.count(first), n=locale.count(n)))
+    sentences += [
+        locale.plain("leaks.extraction", share=locale.percent(extraction.share.value))
+        for extraction in proof.extractions
+        if extraction.who == SPECIALIST and not extraction.kind
     ]
-    return " ".join(tongue.upper(one) for one in told)
+    return " ".join(locale.upper(text) for text in sentences)
 
 
-def _marks(proof: Proof, tongue: Locale) -> list[Mark]:
+def _marks(proof: Proof, locale: Locale) -> list[Mark]:
     return [
         Mark(
-            name=tongue.upper(tongue.who(one.who)),
-            ours=one.who in _OWN,
-            value=one.scores[0].value,
-            low=one.scores[0].low,
-            high=one.scores[0].high,
-            figure=tongue.percent(one.scores[0].value, one.scores[0].n),
+            name=locale.upper(locale.who(baseline.who)),
+            ours=baseline.who in _OWN,
+            value=baseline.scores[0].value,
+            low=baseline.scores[0].low,
+            high=baseline.scores[0].high,
+            figure=locale.percent(baseline.scores[0].value, baseline.scores[0].n),
         )
-        for one in proof.rivals
+        for baseline in proof.baselines
     ]
 
 
-def _cost_chart(proof: Proof, tongue: Locale) -> str:
-    unit = tongue.plain("cost.seconds") if proof.in_seconds else proof.facts.settings.currency
+def _cost_chart(proof: Proof, locale: Locale) -> str:
+    unit = locale.plain("cost.seconds") if proof.in_seconds else proof.facts.settings.currency
     lines = [
-        Line(tongue.upper(tongue.who(one.who)), one.who in _OWN, one.fixed, one.each) for one in proof.costs
+        Line(locale.upper(locale.who(cost.who)), cost.who in _OWN, cost.fixed, cost.each)
+        for cost in proof.costs
     ]
-    return proof_charts.cost_chart(lines, _reach(proof, proof.costs), unit, tongue)
+    return charts.cost_chart(lines, _reach(proof), unit, locale)
 
 
-def _reach(proof: Proof, told: Sequence[Cost]) -> int:
+def _reach(proof: Proof) -> int:
     """So many questions that the crossings are seen: of a month at least, of two years at most."""
     month = proof.facts.settings.questions_per_day * 30
-    crossings = [one.questions for one in proof.break_even if one.questions is not None]
+    crossings = [even.questions for even in proof.break_even if even.questions is not None]
     seen = [count for count in crossings if count <= 24 * month]
     return max([month, *(round(1.6 * count) for count in seen)])
 

@@ -15,10 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data.contract import Contract
 from azubi.evaluation import charts, formatting
-from azubi.evaluation.comparison import Comparison, compare_pick
-from azubi.evaluation.confusion import Confusion
-from azubi.evaluation.difference import Difference
-from azubi.evaluation.record import field_rows
+from azubi.evaluation.comparison import Comparison, compare_pick, field_rows
+from azubi.evaluation.metrics import Difference
+from azubi.evaluation.slices import Confusion
 from azubi.events import page
 from azubi.events.epoch import Epoch
 from azubi.events.score import Score
@@ -67,7 +66,7 @@ class Report(BaseModel):
     """Whether the test examples were brought apart, as opposed to split off."""
     split_by: Literal["prompt", "group", "time"] = "prompt"
     """What parted them, if they were split off."""
-    prime: str
+    instruction: str
     """The instruction that all examples share."""
 
     specialist_scores: tuple[Score, ...] = Field(min_length=1)
@@ -152,11 +151,11 @@ def _score_rows(report: Report) -> Sequence[tuple[Score, Score | None]]:
 
 def _meanings(scores: Sequence[Score]) -> dict[str, list[str]]:
     """What each metric measures, with the names of those that it holds for."""
-    told: dict[str, list[str]] = {}
+    meanings: dict[str, list[str]] = {}
     for score in scores:
         if meaning := formatting.metric_meaning(score.name):
-            told.setdefault(meaning, []).append(formatting.metric_name(score.name))
-    return told
+            meanings.setdefault(meaning, []).append(formatting.metric_name(score.name))
+    return meanings
 
 
 def _cut(text: str) -> str:

@@ -1,5 +1,7 @@
-"""The same scores on parts of the test: label by label, slice by slice. Knows answers as text and numbers
-only."""
+"""The same scores on parts of the test: by label, by slice, and which label is taken for which.
+
+Knows answers as text and numbers only.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,32 @@ from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.detection import share_score
 from azubi.evaluation.metrics import mean_score
 from azubi.events.score import Score
+
+
+class Confusion(BaseModel):
+    """One kind of mistake between two labels."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    truth: str
+    answer: str
+    count: int
+    """How many examples of `truth` were answered with `answer`."""
+    of: int
+    """How many examples of `truth` there are."""
+
+
+def confusions(answers: Sequence[str], truths: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
+    """Give the most frequent mistakes, the most frequent first."""
+    said, true = [a.strip() for a in answers], [t.strip() for t in truths]
+    total = Counter(true)
+    wrong = Counter((t, a) for a, t in zip(said, true, strict=True) if a != t)
+    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Confusion(truth=truth, answer=answer, count=count, of=total[truth])
+        for (truth, answer), count in ranked[:most]
+    )
+
 
 MOST_LABELS = 20
 """With more labels, the confusion matrix shows those that are in most mistakes; the rest stand together."""
@@ -28,14 +56,14 @@ class LabelScore(BaseModel):
     """Examples of it."""
     given: int
     """Times that it was the answer."""
-    found: Score
+    recall: Score
     """Of its examples, those that were answered with it (recall)."""
-    held: Score | None
+    precision: Score | None
     """Of the times that it was given, those where it was right (precision); None if it never was."""
 
 
 class SliceScore(BaseModel):
-    """One slice of the test, and what each rival is worth on it."""
+    """One slice of the test, and what each baseline is worth on it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +72,7 @@ class SliceScore(BaseModel):
     value: str
     n: int
     scores: dict[str, Score]
-    """The main metric, by rival."""
+    """The main metric, by baseline."""
 
 
 class Matrix(BaseModel):
@@ -61,17 +89,17 @@ def label_scores(answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelSc
     """Score every label that occurs among the truths; the least well found first."""
     true, said = Counter(truths), Counter(answers)
     both = Counter(truth for truth, answer in zip(truths, answers, strict=True) if truth == answer)
-    told = [
+    rows = [
         LabelScore(
             label=label,
             n=count,
             given=said[label],
-            found=share_score("found", both[label], count),
-            held=share_score("held", both[label], said[label]) if said[label] else None,
+            recall=share_score("found", both[label], count),
+            precision=share_score("held", both[label], said[label]) if said[label] else None,
         )
         for label, count in true.items()
     ]
-    return tuple(sorted(told, key=lambda one: (one.found.value, -one.n, one.label)))
+    return tuple(sorted(rows, key=lambda row: (row.recall.value, -row.n, row.label)))
 
 
 def slice_scores(
@@ -80,8 +108,8 @@ def slice_scores(
     values: Mapping[str, Floats],
     metric: str,
 ) -> tuple[SliceScore, ...]:
-    """Score every slice: `numbers` and `values` are, by rival, the questions answered and the main metric."""
-    told: list[SliceScore] = []
+    """Score every slice. `numbers` and `values`: by baseline, its questions and their main metric."""
+    rows: list[SliceScore] = []
     for name, column in slices.items():
         for value, n in sorted(Counter(column).items(), key=lambda item: (-item[1], item[0])):
             scores: dict[str, Score] = {}
@@ -89,8 +117,8 @@ def slice_scores(
                 chosen = np.array([column[number] == value for number in answered], dtype=bool)
                 if chosen.any():
                     scores[who] = mean_score(metric, values[who][chosen])
-            told.append(SliceScore(name=name, value=value, n=n, scores=scores))
-    return tuple(told)
+            rows.append(SliceScore(name=name, value=value, n=n, scores=scores))
+    return tuple(rows)
 
 
 def confusion_matrix(answers: Sequence[str], truths: Sequence[str]) -> Matrix:

@@ -3,10 +3,10 @@
 The rules, in the order in which they speak:
 
 1. No test example stands in training. Else nothing that was measured counts.
-2. No rival is better than the specialist, by the corrected paired test.
+2. No baseline is better than the specialist, by the corrected paired test.
 3. The specialist is better than everything simpler: the untouched base, prompts, retrieval, classical.
 Where that is
-   not shown, a rival *does as well* if a gain above the margin is excluded (the interval of the difference
+   not shown, a baseline *does as well* if a gain above the margin is excluded (the interval of the difference
    lies below it) or the test was large enough to show one (80 % power); else the test is too small to tell.
 4. It is right often enough to go without review: the lower end of its interval reaches `least`.
 5. Else there is a confidence above which it is: chosen on validation examples, confirmed on the test.
@@ -33,11 +33,11 @@ from azubi.settings import ProofSettings
 OURS = ("specialist+retrieval",)
 """Of our own make: told, but no reason against the specialist."""
 NOT_SIMPLER = ("lora", "generalist")
-"""Rivals that take as much or more: they only count where they are better."""
+"""Baselines that take as much or more: they only count where they are better."""
 _REASON = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
 _Z = 1.96
 _WORTH_SAYING = 1.5
-"""A rival that is faster by less than this is not called faster."""
+"""A baseline that is faster by less than this is not called faster."""
 
 Kind = Literal[
     "deploy",
@@ -53,11 +53,11 @@ Kind = Literal[
     "unproven",
 ]
 """deploy, and review below a confidence; the others are "do not deploy": test data leaked into training, a
-rival is better, a rival does as well (base, prompt, retrieval, simpler), it is wrong too often, too few
+baseline is better, a baseline does as well (base, prompt, retrieval, simpler), it is wrong too often, too few
 examples to tell, nothing to compare with."""
 Standing = Literal["better", "as well", "worse", "too few"]
-"""What is known of the specialist against a rival."""
-Name = Literal["unseen", "rival", "not worse", "least", "review"]
+"""What is known of the specialist against a baseline."""
+Name = Literal["unseen", "baseline", "not worse", "least", "review"]
 
 
 class Review(BaseModel):
@@ -84,8 +84,8 @@ class Rule(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Name
-    rival: str = ""
-    held: bool | None
+    baseline: str = ""
+    holds: bool | None
     """None where it does not apply or cannot be judged."""
     standing: Standing | None = None
     figures: dict[str, float] = {}
@@ -97,14 +97,14 @@ class Verdict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
-    rival: str = ""
+    baseline: str = ""
     """The one that decided it."""
     n: int
     """Test examples."""
     needed: int | None = None
     """Test examples that it would take to tell, about."""
     times: float | None = None
-    """How many times faster the rival answers."""
+    """How many times faster the baseline answers."""
     main: Score
     """The specialist's main metric."""
     review: Review | None = None
@@ -128,69 +128,72 @@ def judge(
 ) -> Verdict:
     """Apply the rules.
 
-    `comparisons` are corrected; `scores` are the rivals' main metrics and `faster` how many times faster
+    `comparisons` are corrected; `scores` are the baselines' main metrics and `faster` how many times faster
     than the specialist each answers; `rightness` says whether the main metric is a share of right answers
     (chrF is not).
     """
-    against = [one for one in comparisons if one.who not in OURS]
-    simpler = [one for one in against if one.who not in NOT_SIMPLER]
-    standings = {one.who: standing(one, settings.margin) for one in against}
+    against = [paired for paired in comparisons if paired.who not in OURS]
+    simpler = [paired for paired in against if paired.who not in NOT_SIMPLER]
+    standings = {paired.who: standing(paired, settings.margin) for paired in against}
     rules = (
-        Rule(name="unseen", held=leaked == 0, figures={"leaked": leaked, "n": main.n}),
-        *(_rival_rule(one, standings[one.who], settings, simple=one in simpler) for one in against),
+        Rule(name="unseen", holds=leaked == 0, figures={"leaked": leaked, "n": main.n}),
+        *(
+            _baseline_rule(paired, standings[paired.who], settings, simple=paired in simpler)
+            for paired in against
+        ),
         _least_rule(main, rightness, settings),
         _review_rule(review, rightness, settings),
     )
 
-    def told(kind: Kind, rival: str = "", needed: int | None = None) -> Verdict:
+    def verdict(kind: Kind, baseline: str = "", needed: int | None = None) -> Verdict:
         return Verdict(
             kind=kind,
-            rival=rival,
+            baseline=baseline,
             n=main.n,
             needed=needed,
-            times=_times(faster.get(rival)),
+            times=_times(faster.get(baseline)),
             main=main,
             review=review,
             rules=rules,
         )
 
     if leaked:
-        return told("leaked")
-    if worse := [one.who for one in against if standings[one.who] == "worse"]:
-        return told("worse", _best(worse, scores))
-    if equal := [one.who for one in simpler if standings[one.who] == "as well"]:
+        return verdict("leaked")
+    if worse := [paired.who for paired in against if standings[paired.who] == "worse"]:
+        return verdict("worse", _best(worse, scores))
+    if equal := [paired.who for paired in simpler if standings[paired.who] == "as well"]:
         best = _best(equal, scores)
-        return told(_reason(best), best)
-    reviewable = rules[-1].held is True
+        return verdict(_reason(best), best)
+    reviewable = rules[-1].holds is True
     if rightness and main.high < settings.least and not reviewable:
-        return told("poor")
-    if unsure := [one for one in simpler if standings[one.who] == "too few"]:
-        hardest = max(unsure, key=lambda one: examples_to_tell(one, settings.margin) or 0)
-        return told("few", hardest.who, examples_to_tell(hardest, settings.margin))
+        return verdict("poor")
+    if unsure := [paired for paired in simpler if standings[paired.who] == "too few"]:
+        hardest = max(unsure, key=lambda paired: examples_to_tell(paired, settings.margin) or 0)
+        return verdict("few", hardest.who, examples_to_tell(hardest, settings.margin))
     if not simpler:
-        return told("unproven")
+        return verdict("unproven")
     if not rightness or main.low >= settings.least:
-        return told("deploy")
+        return verdict("deploy")
     if reviewable:
-        return told("review")
+        return verdict("review")
     if main.value > settings.least:
-        return told("few", needed=_examples_for_share(main.value, settings.least))
-    return told("poor")
+        return verdict("few", needed=_examples_for_share(main.value, settings.least))
+    return verdict("poor")
 
 
-def standing(one: Paired, margin: float) -> Standing:
-    """What is known of the specialist against a rival, given the gain that would be worth it."""
-    if one.says != "cannot tell":
-        return one.says
-    enough = _examples_at(margin, one)
-    if one.difference.high <= margin or (enough is not None and one.difference.n >= enough):
+def standing(paired: Paired, margin: float) -> Standing:
+    """What is known of the specialist against a baseline, given the gain that would be worth it."""
+    if paired.says != "cannot tell":
+        return paired.says
+    enough = _examples_at(margin, paired)
+    if paired.difference.high <= margin or (enough is not None and paired.difference.n >= enough):
         return "as well"
     return "too few"
 
 
-def examples_to_tell(one: Paired, margin: float) -> int | None:
+def examples_to_tell(paired: Paired, margin: float) -> int | None:
     """Examples that it takes to tell the difference seen, or the margin if that is larger."""
-    return _examples_at(max(abs(one.difference.value), margin), one)
+    return _examples_at(max(abs(paired.difference.value), margin), paired)
 
 
 def choose_review(
@@ -224,27 +227,31 @@ def choose_review(
     )
 
 
-def _rival_rule(one: Paired, stands: Standing, settings: ProofSettings, simple: bool) -> Rule:
+def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, simple: bool) -> Rule:
     figures: dict[str, float] = {
-        "difference": one.difference.value,
-        "low": one.difference.low,
-        "high": one.difference.high,
-        "p": one.p_holm,
+        "difference": paired.difference.value,
+        "low": paired.difference.low,
+        "high": paired.difference.high,
+        "p": paired.p_holm,
         "margin": settings.margin,
-        "n": one.difference.n,
+        "n": paired.difference.n,
     }
-    if (needed := examples_to_tell(one, settings.margin)) is not None:
+    if (needed := examples_to_tell(paired, settings.margin)) is not None:
         figures["needed"] = needed
     if simple:
-        return Rule(name="rival", rival=one.who, held=stands == "better", standing=stands, figures=figures)
-    return Rule(name="not worse", rival=one.who, held=stands != "worse", standing=stands, figures=figures)
+        return Rule(
+            name="baseline", baseline=paired.who, holds=stands == "better", standing=stands, figures=figures
+        )
+    return Rule(
+        name="not worse", baseline=paired.who, holds=stands != "worse", standing=stands, figures=figures
+    )
 
 
 def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
-    held = main.low >= settings.least if rightness else None
+    holds = main.low >= settings.least if rightness else None
     return Rule(
         name="least",
-        held=held,
+        holds=holds,
         figures={"value": main.value, "low": main.low, "high": main.high, "least": settings.least},
     )
 
@@ -252,13 +259,13 @@ def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
 def _review_rule(review: Review | None, rightness: bool, settings: ProofSettings) -> Rule:
     limits = {"review_error": settings.review_error, "review_share": settings.review_share}
     if not rightness:
-        return Rule(name="review", held=None, figures=limits)
+        return Rule(name="review", holds=None, figures=limits)
     if review is None or review.wrong is None:
-        return Rule(name="review", held=False, figures=limits)
-    held = review.wrong.value <= settings.review_error and review.reviewed.value <= settings.review_share
+        return Rule(name="review", holds=False, figures=limits)
+    holds = review.wrong.value <= settings.review_error and review.reviewed.value <= settings.review_share
     return Rule(
         name="review",
-        held=held,
+        holds=holds,
         figures={
             **limits,
             "confidence": review.confidence,
@@ -270,14 +277,14 @@ def _review_rule(review: Review | None, rightness: bool, settings: ProofSettings
     )
 
 
-def _examples_at(difference: float, one: Paired) -> int | None:
+def _examples_at(difference: float, paired: Paired) -> int | None:
     """Examples for a difference, with a spread that such a difference must at least have.
 
     Two that differ on a share d of examples differ by at most d, so the deviation is at least sqrt(d -
     d**2): without this, two that never differed on 30 examples would seem to need no more.
     """
-    least = sqrt(max(difference - difference**2, 0.0)) if one.test == "McNemar" else 0.0
-    return examples_for(difference, max(one.spread, least))
+    least = sqrt(max(difference - difference**2, 0.0)) if paired.test == "McNemar" else 0.0
+    return examples_for(difference, max(paired.spread, least))
 
 
 def _examples_for_share(share: float, least: float) -> int:
@@ -289,8 +296,8 @@ def _best(names: Sequence[str], scores: dict[str, float]) -> str:
     return max(names, key=lambda who: (scores.get(who, 0.0), who))
 
 
-def _reason(rival: str) -> Kind:
-    named: Kind = _REASON.get(rival, "simpler")  # type: ignore[assignment]
+def _reason(baseline: str) -> Kind:
+    named: Kind = _REASON.get(baseline, "simpler")  # type: ignore[assignment]
     return named
 
 

@@ -110,15 +110,15 @@ def versus(
     more = (("exact", right_a, right_b),) if contract.task == "text" else ()
     rows = zip(both.iter_rows(named=True), value_b - value_a, strict=True)
     cases = (_case(row, gain, contract, texts) for row, gain in rows)
-    told = [case for case in cases if case is not None]
+    changed = [case for case in cases if case is not None]
     return Versus(
         a=names[0],
         b=names[1],
         main=main,
-        a_scores=(mean_score(main, value_a), *(mean_score(name, one) for name, one, _ in more)),
-        b_scores=(mean_score(main, value_b), *(mean_score(name, one) for name, _, one in more)),
+        a_scores=(mean_score(main, value_a), *(mean_score(name, values) for name, values, _ in more)),
+        b_scores=(mean_score(main, value_b), *(mean_score(name, values) for name, _, values in more)),
         paired=compare(names[0], main, value_b, value_a, right_b, right_a),
-        cases=tuple(sorted(told, key=lambda case: -abs(case.gain))),
+        cases=tuple(sorted(changed, key=lambda case: -abs(case.gain))),
         only_a=old.height - both.height,
         only_b=new.height - both.height,
     )
@@ -126,11 +126,11 @@ def versus(
 
 def render(compared: Versus, lang: Lang = "en") -> str:
     """Write the comparison as one HTML file in that language."""
-    tongue = Locale(lang)
+    locale = Locale(lang)
     return _template().render(
         versus=compared,
-        tongue=tongue,
-        t=tongue.text,
+        locale=locale,
+        t=locale.text,
         lang=lang,
         sentence=sentence(compared, lang),
         most=MOST_SHOWN,
@@ -139,14 +139,14 @@ def render(compared: Versus, lang: Lang = "en") -> str:
 
 def sentence(compared: Versus, lang: Lang = "en") -> str:
     """The outcome in one sentence."""
-    tongue, difference = Locale(lang), compared.paired.difference
-    return tongue.plain(
+    locale, difference = Locale(lang), compared.paired.difference
+    return locale.plain(
         f"versus.{compared.paired.says}",
         a=compared.a,
         b=compared.b,
-        n=tongue.count(difference.n),
-        difference=tongue.points(difference.value),
-        span=tongue.points_span(difference.low, difference.high),
+        n=locale.count(difference.n),
+        difference=locale.points(difference.value),
+        span=locale.points_span(difference.low, difference.high),
     )
 
 

@@ -21,10 +21,10 @@ from tests.evaluation.proof_sample import sample
 SCRIPT = Path(reproduce.__file__)
 
 
-@pytest.fixture(scope="module", params=["labels", "json", "text", "few rivals"])
+@pytest.fixture(scope="module", params=["labels", "json", "text", "few baselines"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("proof")
-    if request.param == "few rivals":
+    if request.param == "few baselines":
         rows, facts = sample(60, levels={"specialist": 0.9, "prompted": 0.5}, parts=False)
     else:
         rows, facts = sample(80, task=request.param)
@@ -72,17 +72,17 @@ def test_each_number_that_is_otherwise_is_named(folder: Path) -> None:
         assert str(last) in line
 
 
-@pytest.mark.parametrize("folder", ["few rivals"], indirect=True)
+@pytest.mark.parametrize("folder", ["few baselines"], indirect=True)
 def test_a_changed_report_ends_with_an_error(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "proof"
     shutil.copytree(folder, other)
     report = json.loads((other / "report.json").read_text())
-    report["rivals"][0]["scores"][0]["low"] += 0.01
-    report["rivals"][1]["paired"]["more"] = 0.5
+    report["baselines"][0]["scores"][0]["low"] += 0.01
+    report["baselines"][1]["paired"]["more"] = 0.5
     (other / "report.json").write_text(json.dumps(report))
     done = run(other)
     assert done.returncode == 1
-    assert "rivals[0].scores[0].low" in done.stdout and "rivals[1].paired.more" in done.stdout
+    assert "baselines[0].scores[0].low" in done.stdout and "baselines[1].paired.more" in done.stdout
 
 
 def number_places(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -1,4 +1,4 @@
-"""Made-up answers of rivals that do not exist, for the tests and for the eye.
+"""Made-up answers of baselines that do not exist, for the tests and for the eye.
 
 `python -m tests.evaluation.proof_sample FOLDER` writes whole proofs as files to look at.
 """
@@ -150,14 +150,14 @@ def facts(
         trained=28_319_040,
         tail_layers=8,
         rank=0,
-        prime="You work for Nordlicht Insurance. Read the note and name the team.",
+        instruction="You work for Nordlicht Insurance. Read the note and name the team.",
         train=910,
         validation=150,
         test=n,
         test_given=False,
         split_by="prompt",
         data_version="claims@2",
-        looks=(
+        test_accesses=(
             Look(when=datetime(2026, 11, 22, 9, 14), by="tune triage"),
             Look(when=datetime(2026, 11, 22, 11, 2), by="prove triage"),
         ),

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison
-from azubi.evaluation.confusion import confusions
 from azubi.evaluation.metrics import measure, paired_difference, right
 from azubi.evaluation.report import Report, render
+from azubi.evaluation.slices import confusions
 from azubi.events.epoch import Epoch
 
 TEAMS = (
@@ -86,7 +86,7 @@ def _report(
         "train": 910,
         "validation": 104,
         "test": len(truths),
-        "prime": "You work for Nordlicht Insurance. Read the claim note and answer as the handbook says.",
+        "instruction": "You work for Nordlicht Insurance. Read the note, answer as the handbook says.",
         "specialist_scores": measure(contract, specialist, truths),
         "base_scores": measure(contract, base, truths),
         "difference": paired_difference(contract, base, specialist, truths),

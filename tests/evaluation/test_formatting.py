@@ -1,7 +1,7 @@
 import pytest
 
-from azubi.evaluation.difference import Difference
 from azubi.evaluation.formatting import amount, difference_text, duration, headline, percent, spread
+from azubi.evaluation.metrics import Difference
 from azubi.events.score import Score
 
 

@@ -56,13 +56,15 @@ def test_two_equal_scores_are_rarely_called_better() -> None:
 
 
 @pytest.mark.usefixtures("quick")
-def test_many_rivals_do_not_make_a_false_alarm_likelier() -> None:
+def test_many_baselines_do_not_make_a_false_alarm_likelier() -> None:
     rng = np.random.default_rng(4)
     alarms = 0
     for _ in range(COMPARISONS):
         ours = (rng.random(150) < 0.6).astype(float)
-        rivals = [(rng.random(150) < 0.6).astype(float) for _ in range(6)]
-        told = corrected([compare(f"r{i}", "accuracy", ours, one, ours, one) for i, one in enumerate(rivals)])
+        baselines = [(rng.random(150) < 0.6).astype(float) for _ in range(6)]
+        told = corrected(
+            [compare(f"r{i}", "accuracy", ours, one, ours, one) for i, one in enumerate(baselines)]
+        )
         alarms += any(one.says != "cannot tell" for one in told)
     assert alarms <= most_by_chance(0.05)
 
@@ -81,21 +83,21 @@ def test_a_better_specialist_is_deployed() -> None:
     assert told.verdict.kind == "deploy" and told.verdict.passes
 
 
-def test_a_rival_that_is_better_is_named() -> None:
+def test_a_baseline_that_is_better_is_named() -> None:
     told = proof({"specialist": 0.7, "base": 0.1, "prompted": 0.85, "lora": 0.7})
-    assert (told.verdict.kind, told.verdict.rival) == ("worse", "prompted")
+    assert (told.verdict.kind, told.verdict.baseline) == ("worse", "prompted")
     assert not told.verdict.passes
-    assert proof({"specialist": 0.7, "base": 0.1, "lora": 0.9}).verdict.rival == "lora"
+    assert proof({"specialist": 0.7, "base": 0.1, "lora": 0.9}).verdict.baseline == "lora"
 
 
 @pytest.mark.parametrize(
-    ("rival", "kind"),
+    ("baseline", "kind"),
     [("base", "base"), ("prompted", "prompt"), ("retrieval", "retrieval"), ("classical", "simpler")],
 )
-def test_a_rival_that_does_as_well_is_named(rival: str, kind: str) -> None:
-    levels = {"specialist": 0.95, "base": 0.1} | {rival: 0.96}
+def test_a_baseline_that_does_as_well_is_named(baseline: str, kind: str) -> None:
+    levels = {"specialist": 0.95, "base": 0.1} | {baseline: 0.96}
     told = proof(levels, n=2_000, margin=0.03)
-    assert (told.verdict.kind, told.verdict.rival) == (kind, rival)
+    assert (told.verdict.kind, told.verdict.baseline) == (kind, baseline)
 
 
 def test_a_faster_classifier_is_called_faster() -> None:

@@ -7,7 +7,7 @@ from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
 from azubi.evaluation.calibration import calibrate
 from azubi.evaluation.cost import Cost, break_even, costs
-from azubi.evaluation.detection import detect, false_alarms, found, scopes
+from azubi.evaluation.detection import detect, false_alarms, scopes, true_positives
 from azubi.evaluation.facts import Contender, Curve
 from azubi.evaluation.forgetting import forgetting
 from azubi.evaluation.leaks import exposures, extractions, memberships
@@ -54,9 +54,9 @@ def test_rates_at_a_limit() -> None:
     told = false_alarms(inside, outside)
     assert told.limit == 0.55 and told.share.value == 0.1
     assert float((inside >= told.limit).mean()) >= 0.95
-    none = found(np.array([1.0, 2.0, 3.0]), np.array([2.5] * 50))
+    none = true_positives(np.array([1.0, 2.0, 3.0]), np.array([2.5] * 50))
     assert none.share.value == pytest.approx(1 / 3)
-    one_allowed = found(np.array([1.0, 2.0, 3.0]), np.array([9.0] + [1.5] * 99))
+    one_allowed = true_positives(np.array([1.0, 2.0, 3.0]), np.array([9.0] + [1.5] * 99))
     assert one_allowed.share.value == pytest.approx(2 / 3)
 
 
@@ -129,9 +129,9 @@ def test_what_a_question_costs() -> None:
 def test_labels_and_the_matrix() -> None:
     truths, answers = ["a", "a", "b", "b", "c"], ["a", "b", "b", "x", "a"]
     told = {one.label: one for one in label_scores(answers, truths)}
-    assert (told["a"].found.value, told["a"].given, told["a"].held) != (0, 0, None)
-    assert told["a"].held is not None and told["a"].held.value == 0.5
-    assert told["c"].found.value == 0 and told["c"].held is None
+    assert (told["a"].recall.value, told["a"].given, told["a"].precision) != (0, 0, None)
+    assert told["a"].precision is not None and told["a"].precision.value == 0.5
+    assert told["c"].recall.value == 0 and told["c"].precision is None
     matrix = matrix_of(answers, truths)
     assert matrix.labels == ("a", "b", "c", "")
     expected = confusion_matrix(truths, ["a", "b", "b", "none", "a"], labels=["a", "b", "c", "none"])
@@ -185,7 +185,7 @@ def test_exposure_membership_and_extraction() -> None:
             Prediction(part="membership", who="specialist", number=i, truth=truth, loss=hard - member),
         ]
     (told,) = memberships(table(rows))
-    assert told.calibrated and told.detection.auroc.value > 0.99 and told.found.share.value == 1
+    assert told.calibrated and told.detection.auroc.value > 0.99 and told.true_positives.share.value == 1
     (plain,) = memberships(table(row for row in rows if row.who != "base"))
     assert not plain.calibrated and plain.detection.auroc.value < 0.7
     pieces = [

@@ -78,8 +78,8 @@ def test_no_english_is_left_in_the_german_page(pages: dict[tuple[str, Lang], str
 def test_it_holds_the_figures(pages: dict[tuple[str, Lang], str], proofs: dict[str, Proof]) -> None:
     for (task, lang), html in pages.items():
         words, tongue = Page(html).words, Locale(lang)
-        for rival in proofs[task].rivals:
-            for score in (*rival.scores, *rival.free):
+        for baseline in proofs[task].baselines:
+            for score in (*baseline.scores, *baseline.free):
                 assert tongue.percent(score.value, score.n).replace("\u00a0", " ") in words
         assert "Apache-2.0" in words and "SmolLM2-135M-Instruct" in words
         assert "2026-11-22 09:14" in words
@@ -115,7 +115,7 @@ def test_the_verdict_and_its_rules_stand_on_top(
 def test_every_kind_of_verdict_can_be_said(proofs: dict[str, Proof], kind: str, lang: Lang) -> None:
     proof = proofs["labels"]
     verdict = proof.verdict.model_copy(
-        update={"kind": kind, "rival": "classical", "needed": 123, "times": 40.2}
+        update={"kind": kind, "baseline": "classical", "needed": 123, "times": 40.2}
     )
     told = sentence(proof.model_copy(update={"verdict": verdict}), lang)
     beginnings = {
@@ -134,7 +134,7 @@ def test_every_kind_of_verdict_can_be_said(proofs: dict[str, Proof], kind: str, 
 @pytest.mark.parametrize(("lang", "open_"), [("en", "near the 90 % asked for"), ("de", "verlangten 90 %")])
 def test_who_is_near_the_limit_reads_what_is_open(proofs: dict[str, Proof], lang: Lang, open_: str) -> None:
     proof = proofs["labels"]
-    verdict = proof.verdict.model_copy(update={"kind": "few", "rival": "", "needed": 4600})
+    verdict = proof.verdict.model_copy(update={"kind": "few", "baseline": "", "needed": 4600})
     near = proof.model_copy(update={"verdict": verdict})
     told = sentence(near, lang).replace("\u00a0", " ")
     assert open_ in told and "600)" in told
@@ -147,9 +147,9 @@ def test_what_people_and_models_wrote_is_escaped() -> None:
     contract = Contract(task="labels", labels=(EVIL, "x"))
     evil = facts.model_copy(
         update={
-            "name": EVIL, "prime": EVIL, "notes": (EVIL,), "cpu": EVIL, "contract": contract,
+            "name": EVIL, "instruction": EVIL, "notes": (EVIL,), "cpu": EVIL, "contract": contract,
             "texts": {key: EVIL for key in facts.texts}, "slices": {EVIL: (EVIL,) * 60},
-            "looks": (Look(when=datetime(2026, 1, 1), by=EVIL),),
+            "test_accesses": (Look(when=datetime(2026, 1, 1), by=EVIL),),
             "contenders": tuple(
                 c.model_copy(update={"says": EVIL, "instruction": EVIL}) for c in facts.contenders
             ),
@@ -164,7 +164,7 @@ def test_what_people_and_models_wrote_is_escaped() -> None:
 def test_the_least_that_a_proof_needs() -> None:
     rows, facts = sample(40, parts=False, levels={"specialist": 0.9})
     bare = [row for row in rows if row.part == "test"]
-    nameless = facts.model_copy(update={"contenders": (), "texts": {}, "looks": ()})
+    nameless = facts.model_copy(update={"contenders": (), "texts": {}, "test_accesses": ()})
     for lang in TEXTS:
         assert Page(render(prove_from(table(bare), nameless), lang)).open == []
     with pytest.raises(DataError, match="no test example"):

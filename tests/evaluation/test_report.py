@@ -5,8 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from azubi.data.contract import Contract
-from azubi.evaluation.comparison import Comparison
-from azubi.evaluation.record import field_rows, shown
+from azubi.evaluation.comparison import Comparison, field_rows, shown
 from azubi.evaluation.report import Report, render, trained_words
 from tests.evaluation.sample import intake, triage
 
@@ -120,7 +119,7 @@ def test_fields_that_are_computed_are_told_with_their_rules(labels: Report, reco
 def test_what_people_and_models_wrote_is_escaped(labels: Report, records: Report) -> None:
     evil = "<script>alert('x')</script><img src=x onerror=y>&amp;"
     bare = {
-        "prime": evil,
+        "instruction": evil,
         "name": evil,
         "cpu": evil,
         "settings": {evil: evil},

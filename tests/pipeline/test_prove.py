@@ -142,8 +142,10 @@ def test_each_look_at_the_test_counts(specialist, home):
     specialist("labels", "encoder")
     for number in (2, 3):
         _, _, _, facts = proved("tiny", home)
-        assert len(facts.looks) == number
-    assert facts.looks[0].by.startswith("tune ") and facts.looks[-1].by.startswith("prove tiny@1")
+        assert len(facts.test_accesses) == number
+    assert facts.test_accesses[0].by.startswith("tune ") and facts.test_accesses[-1].by.startswith(
+        "prove tiny@1"
+    )
 
 
 def test_a_specialist_whose_forebear_learned_the_test_is_refused(specialist, home):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from azubi.engine.base import hardware
-from azubi.evaluation.confusion import confusions
 from azubi.evaluation.report import Report
+from azubi.evaluation.slices import confusions
 from azubi.pipeline.stages import absolute_paths, software
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
@@ -99,7 +99,7 @@ def report(results: Results, card: Card) -> Report:
         test=card.counts["test"],
         test_given=recipe.test_data is not None,
         split_by=recipe.split.by,
-        prime=card.prime,
+        instruction=card.prime,
         specialist_scores=evaluation.specialist.scores,
         base_scores=evaluation.base.scores,
         difference=evaluation.difference,

@@ -14,7 +14,7 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.inference.answering import Answer, Answering
 from azubi.evaluation import metrics
 from azubi.evaluation.comparison import Comparison, compare_pick
-from azubi.evaluation.difference import Difference
+from azubi.evaluation.metrics import Difference
 from azubi.events import events as ev
 from azubi.events.score import Score
 from azubi.pipeline.stages.base import LoadedModel
