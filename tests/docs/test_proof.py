@@ -37,7 +37,7 @@ def notes(tmp_path, monkeypatch, bases):
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
     brief = partial(baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder))
     monkeypatch.setattr(
-        "azubi.pipeline.prove.lineup.line_up", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
+        "azubi.pipeline.prove.baseline_set.line_up", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
     )
     quick = ["--threads", "1", "--quiet", "--epochs", "3"]
 

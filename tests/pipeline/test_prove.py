@@ -32,7 +32,7 @@ def specialist(bases, home, tmp_path, monkeypatch):
         baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
     )
     monkeypatch.setattr(
-        "azubi.pipeline.prove.lineup.line_up", lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0})
+        "azubi.pipeline.prove.baseline_set.line_up", lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0})
     )
 
     def make(task, base, name="tiny", **more):
