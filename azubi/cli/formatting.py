@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from azubi.data import strict_json
 from azubi.evaluation import formatting
+from azubi.evaluation.locale import metric_name
 from azubi.events import events as ev
 from azubi.events.score import Score
 from azubi.events.trial import Trial
@@ -48,7 +49,7 @@ def interval(score: Score) -> str:
 
 def metric(name: str) -> str:
     """Name a metric for a person, fields below their record."""
-    return ("  " if name.startswith("field:") else "") + clean(formatting.metric_name(name))
+    return ("  " if name.startswith("field:") else "") + clean(metric_name(name))
 
 
 def setting(trial: Trial) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from azubi.evaluation.formatting import metric_name, percent
+from azubi.evaluation.formatting import percent
 from azubi.events.epoch import Epoch
 from azubi.events.score import Score
 from azubi.events.trial import Choice, Trial
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from azubi.evaluation.calibration import Calibration
 from azubi.evaluation.learning import Learning, curve, np_row
-from azubi.evaluation.locale import Locale
+from azubi.evaluation.locale import Locale, metric_name
 
 if TYPE_CHECKING:
     import altair as alt

@@ -12,37 +12,6 @@ from azubi.events.trial import Trial
 _DASH = "\u2013"
 _SPACE = "\u00a0"
 
-_NAMES = {
-    "accuracy": "Right label",
-    "macro_f1": "Macro-F1",
-    "record_exact": "Whole record right",
-    "parsable": "Readable as a record",
-    "chrf": "Closeness (chrF)",
-    "exact": "Right to the letter",
-}
-
-_MEANINGS = {
-    "accuracy": "Share of examples that got exactly the right label. An answer that is no label is wrong.",
-    "macro_f1": "How well each label is found and how rarely it is given wrongly, averaged so that a rare "
-    "label counts as much as a frequent one.",
-    "record_exact": "Share of examples where every field of the record is right and none was added.",
-    "parsable": "Share of answers that a program can read as a record at all, right or wrong.",
-    "field": "Share of examples where this field has exactly the right value.",
-    "chrf": "How many pieces of up to six letters the answer shares with the right one (chrF2, mean over "
-    "examples). It measures likeness of wording, not truth.",
-    "exact": "Share of examples where the answer is the right one letter by letter.",
-}
-
-
-def metric_name(name: str) -> str:
-    """Name a metric for a person: `record_exact` is "Whole record right"."""
-    return name.removeprefix("field:") if name.startswith("field:") else _NAMES.get(name, name)
-
-
-def metric_meaning(name: str) -> str:
-    """Say in a sentence what a metric measures; empty if it is not known here."""
-    return _MEANINGS.get("field" if name.startswith("field:") else name, "")
-
 
 def setting(trial: Trial) -> str:
     """Write what a trial of a search tried: minilm, last 2 layers, rank 16, rate 0.0005, 10 epochs."""

@@ -1,24 +1,45 @@
-"""The language in which a report is told: its texts, its numbers, and the names of things.
+"""The language of a report: its texts, its numbers, and the names of things.
 
-Figures follow the same rule as in `wording`: never rounded up to 100 % nor down to 0 % unless they are.
-Knows the parts of a proof, and no HTML but that texts are put together without unescaped values.
+The texts stand in gettext catalogues, `locales/<language>/LC_MESSAGES/azubi.po`, which Babel, Poedit and
+Weblate read and write. azubi reads them as they are, so nothing has to be compiled. A percentage follows the
+rule of `formatting`: it is 100 % or 0 % only if the share is. Knows the parts of a proof, and no HTML;
+`Locale.text` escapes the values that it puts into a text.
 """
 
+import json
+import re
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from pathlib import Path
+from typing import Literal, get_args
 
 from markupsafe import Markup
 
 from azubi.evaluation import formatting
-from azubi.evaluation.english import TEXTS as ENGLISH
-from azubi.evaluation.german import TEXTS as GERMAN
 
 Lang = Literal["en", "de"]
-TEXTS: dict[Lang, dict[str, str]] = {"en": ENGLISH, "de": GERMAN}
+LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 
+_CATALOGUES = Path(__file__).parent / "locales"
+_ENTRY = re.compile(r'^msgid ((?:"[^\n]*"\n)+)msgstr ((?:"[^\n]*"\n)+)', re.MULTILINE)
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
 _BYTES = 1_000_000
+
+
+@cache
+def catalogue(lang: Lang) -> dict[str, str]:
+    """The texts of a language by key, from its gettext catalogue."""
+    source = (_CATALOGUES / lang / "LC_MESSAGES" / "azubi.po").read_text(encoding="utf-8")
+    texts = {_joined(key): _joined(text) for key, text in _ENTRY.findall(source + "\n")}
+    del texts[""]  # the catalogue's own header
+    return texts
+
+
+def metric_name(name: str, lang: Lang = "en") -> str:
+    """Name a metric for a person, as it stands in a heading: `record_exact` is "Whole record right"."""
+    locale = Locale(lang)
+    return locale.metric(name) if name.startswith("field:") else locale.upper(locale.metric(name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +50,27 @@ class Locale:
 
     def text(self, key: str, **values: object) -> Markup:
         """The text of that key with its values, which are escaped."""
-        return Markup(TEXTS[self.lang][key]).format(**values)
+        return Markup(catalogue(self.lang)[key]).format(**values)
 
     def plain(self, key: str, **values: object) -> str:
         """The same without escaping, for the terminal and for attributes, where it is escaped later."""
-        return TEXTS[self.lang][key].format(**values)
+        return catalogue(self.lang)[key].format(**values)
 
     def who(self, name: str) -> str:
         """A baseline's name; as it stands if it has none here."""
-        return TEXTS[self.lang].get(f"who.{name}", name)
+        return catalogue(self.lang).get(f"who.{name}", name)
 
     def kind(self, name: str) -> str:
         """A kind of items; "all" for none, and as it stands if it has no name here."""
-        return TEXTS[self.lang].get(f"kind.{name or 'all'}", name)
+        return catalogue(self.lang).get(f"kind.{name or 'all'}", name)
 
     def metric(self, name: str) -> str:
-        """A metric's name; that of the field for one."""
-        return TEXTS[self.lang].get(f"metric.{name}", name.removeprefix("field:"))
+        """A metric's name; for the metric of a field, the field's name."""
+        return catalogue(self.lang).get(f"metric.{name}", name.removeprefix("field:"))
 
     def meaning(self, name: str) -> str:
         """What a metric measures, in a sentence; empty if it is not known."""
-        return TEXTS[self.lang].get(f"meaning.{'field' if name.startswith('field:') else name}", "")
+        return catalogue(self.lang).get(f"meaning.{'field' if name.startswith('field:') else name}", "")
 
     def upper(self, text: str) -> str:
         """With a capital at the beginning."""
@@ -120,7 +141,7 @@ class Locale:
         """A p-value."""
         return self._local(f"<{_SPACE}0.001" if value < 0.001 else f"{value:.3f}")
 
-    def p_told(self, value: float) -> str:
+    def p_text(self, value: float) -> str:
         """A p-value in a sentence: p = 0.012."""
         return f"p{_SPACE}{'' if value < 0.001 else f'={_SPACE}'}{self.p(value)}"
 
@@ -147,3 +168,8 @@ class Locale:
 
 def _unbroken(text: str) -> str:
     return text.replace("\u2013", "\u2060\u2013\u2060")
+
+
+def _joined(quoted: str) -> str:
+    """The text of one or more quoted lines; gettext and JSON escape alike."""
+    return "".join(json.loads(line) for line in quoted.splitlines())

@@ -126,8 +126,8 @@ def shorts(proof: Proof, locale: Locale) -> list[str]:
     accesses = len(proof.facts.test_accesses)
     if accesses:
         times = locale.plain("times.one") if accesses == 1 else locale.plain("times.some", n=accesses)
-        line = locale.plain("short.looks", times=times)
-        lines.append(f"{line} {locale.plain('short.looks_often')}" if accesses > 2 else line)
+        line = locale.plain("short.test_access", times=times)
+        lines.append(f"{line} {locale.plain('short.test_access_often')}" if accesses > 2 else line)
     return lines
 
 
@@ -185,7 +185,7 @@ def _measured(rule: Rule, locale: Locale) -> str:
         "rule.baseline.figures",
         difference=locale.points(figures["difference"]),
         span=locale.points_span(figures["low"], figures["high"]),
-        p=locale.p_told(figures["p"]),
+        p=locale.p_text(figures["p"]),
         standing="" if rule.standing == "better" else f"; {_standing(rule, locale)}",
     )
 

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from azubi.data.contract import Contract
 from azubi.evaluation import charts, formatting
 from azubi.evaluation.comparison import Comparison, compare_pick, field_rows
+from azubi.evaluation.locale import Locale, metric_name
 from azubi.evaluation.metrics import Difference
 from azubi.evaluation.slices import Confusion
 from azubi.events import page
@@ -153,8 +154,8 @@ def _meanings(scores: Sequence[Score]) -> dict[str, list[str]]:
     """What each metric measures, with the names of those that it holds for."""
     meanings: dict[str, list[str]] = {}
     for score in scores:
-        if meaning := formatting.metric_meaning(score.name):
-            meanings.setdefault(meaning, []).append(formatting.metric_name(score.name))
+        if meaning := Locale("en").meaning(score.name):
+            meanings.setdefault(meaning, []).append(metric_name(score.name))
     return meanings
 
 
@@ -182,8 +183,7 @@ def _template() -> "Template":
         cut=_cut,
         difference_text=formatting.difference_text,
         duration=formatting.duration,
-        metric_meaning=formatting.metric_meaning,
-        metric_name=formatting.metric_name,
+        metric_name=metric_name,
         percent=formatting.percent,
         plain=_plain,
         setting=formatting.setting,

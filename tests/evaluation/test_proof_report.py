@@ -7,7 +7,7 @@ import pytest
 from azubi.data.contract import Contract
 from azubi.data.datasets.test_access_log import Look
 from azubi.errors import DataError
-from azubi.evaluation.locale import TEXTS, Lang, Locale
+from azubi.evaluation.locale import LANGUAGES, Lang, Locale, catalogue
 from azubi.evaluation.prediction import Prediction, table
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.evaluation.proof_report import advice, render, rule_rows, sentence
@@ -31,15 +31,15 @@ def proofs() -> dict[str, Proof]:
 
 @pytest.fixture(scope="module")
 def pages(proofs: dict[str, Proof]) -> dict[tuple[str, Lang], str]:
-    return {(task, lang): render(proof, lang) for task, proof in proofs.items() for lang in TEXTS}
+    return {(task, lang): render(proof, lang) for task, proof in proofs.items() for lang in LANGUAGES}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:
-    assert TEXTS["en"].keys() == TEXTS["de"].keys()
-    for key, text in TEXTS["en"].items():
+    assert catalogue("en").keys() == catalogue("de").keys()
+    for key, text in catalogue("en").items():
         named = [
             {name for _, name, _, _ in string.Formatter().parse(one) if name}
-            for one in (text, TEXTS["de"][key])
+            for one in (text, catalogue("de")[key])
         ]
         assert named[0] == named[1] or key.startswith("achieved."), key
 
@@ -155,7 +155,7 @@ def test_what_people_and_models_wrote_is_escaped() -> None:
             ),
         }
     )  # fmt: skip
-    for lang in TEXTS:
+    for lang in LANGUAGES:
         page = Page(render(prove_from(table(said), evil), lang))
         assert page.open == [] and page.tags.isdisjoint({"script", "img"})
         assert EVIL in page.words
@@ -165,7 +165,7 @@ def test_the_least_that_a_proof_needs() -> None:
     rows, facts = sample(40, parts=False, levels={"specialist": 0.9})
     bare = [row for row in rows if row.part == "test"]
     nameless = facts.model_copy(update={"contenders": (), "texts": {}, "test_accesses": ()})
-    for lang in TEXTS:
+    for lang in LANGUAGES:
         assert Page(render(prove_from(table(bare), nameless), lang)).open == []
     with pytest.raises(DataError, match="no test example"):
         prove_from(table([]), facts)
@@ -208,7 +208,7 @@ def test_two_versions_side_by_side() -> None:
         assert new[case.id].right and not old[case.id].right and case.text
     for case in told.of("both wrong"):
         assert case.a != case.b and not new[case.id].right
-    for lang in TEXTS:
+    for lang in LANGUAGES:
         page = Page(render_versus(told, lang))
         assert page.open == [] and page.loads == [] and "triage@2" in page.words
         assert str(told.paired.won) in page.words

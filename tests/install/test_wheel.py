@@ -63,6 +63,7 @@ def test_the_wheel_has_all_files_of_the_package_and_no_others(built):
         name for name in tracked if (ROOT / name).exists()
     }
     assert [name for name in names if name.endswith(".dist-info/licenses/LICENSE")]
+    assert any(name.endswith(".po") for name in names)
     assert any(name.endswith(".jinja") for name in names) and any(
         name.endswith("probe.jsonl") for name in names
     )
