@@ -23,9 +23,11 @@ from azubi.cli import (
 )
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
+from azubi.cli.help import Program, SettingsCommand
 from azubi.cli.session import Session, asks_for, forgive_encodings
 
 app = typer.Typer(
+    cls=Program,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -44,10 +46,10 @@ def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: 
         print(context.get_help())
 
 
-register(app, check.check, "check")
-register(app, tune.tune, "tune")
+register(app, check.check, "check", SettingsCommand)
+register(app, tune.tune, "tune", SettingsCommand)
 register(app, tune.resume, "resume")
-register(app, plan.plan, "plan")
+register(app, plan.plan, "plan", SettingsCommand)
 register(register_group(app, runs.list_all, "runs"), runs.show, "show")
 _data = register_group(app, data.list_all, "data")
 register(_data, data.list_all, "list")
