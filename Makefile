@@ -30,7 +30,7 @@ demo: $(READY)
 	@$(VENV)/bin/python examples/insurer/demo.py
 
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(VENV)/bin/pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2 --dist loadfile
 
 check: $(READY)
 	$(VENV)/bin/ruff format --check .
