@@ -15,8 +15,7 @@ from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
 from azubi.data.readers.reading import read
-from azubi.data.splits import splitting
-from azubi.data.splits.splitting import Split
+from azubi.data.splits.splitting import Split, sample, split
 from azubi.engine.base.base import Base
 from azubi.engine.base.opening import open_base
 from azubi.settings import SplitSettings
@@ -106,7 +105,7 @@ def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) 
 
 def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Split:
     """One in ten for validation: the same for every side and every seed."""
-    return splitting.split(examples, SplitSettings(validation=0.1), 0, test_given=tests)
+    return split(examples, SplitSettings(validation=0.1), 0, test_given=tests)
 
 
 def fewer(parts: Split, train: int | None) -> Split:
@@ -115,9 +114,9 @@ def fewer(parts: Split, train: int | None) -> Split:
         return parts
     first = {one.answer: one for one in reversed(parts.train)}.values()
     if len(first) > train:
-        return Split(splitting.sample(parts.train, train), parts.validation, parts.test)
+        return Split(sample(parts.train, train), parts.validation, parts.test)
     rest = [one for one in parts.train if all(one is not other for other in first)]
-    chosen = {one.id for one in (*first, *splitting.sample(rest, train - len(first)))}
+    chosen = {one.id for one in (*first, *sample(rest, train - len(first)))}
     return Split(tuple(one for one in parts.train if one.id in chosen), parts.validation, parts.test)
 
 

@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from azubi.data.chat_template import Template
+from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
@@ -25,7 +25,6 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.fused_lm_head import LanguageHead
 from azubi.events import events as ev
 from azubi.pipeline import run as line
-from azubi.registry import split_from_version
 from azubi.settings import Recipe
 from benchmarks import data, work
 from benchmarks.peers.job import begin, end, peak_bytes, say
@@ -116,7 +115,7 @@ def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
         kept.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
         return kept[-1]
 
-    with replaced(split_from_version, "splitting", SimpleNamespace(split=split)):
+    with replaced(splitting, "split", split):
         yield
 
 
