@@ -78,8 +78,8 @@ LABELS = "".join(json.dumps(row) + "\n" for row in tiny.labels())
         ("n.csv", "prompt,answer\n" + "a,\n" * 40, ["all 40 rows have no answer", "--answer"]),
         (
             "n.jsonl",
-            LABELS.replace("The ", "The " + "hail " * 400, 1),
-            ["line 1: ", "at most 320", "Shorten"],
+            LABELS.replace("The ", "The " + "hail " * 400, 12),
+            ["12 of 48 rows", "line 1 ", "at most 320"],
         ),
         ("n.jsonl", "".join(LABELS.splitlines(True)[:2]), ["each needs at least 1", "Bring more examples"]),
     ],

@@ -339,10 +339,13 @@ def test_nearly_the_same_prompts_keep_to_one_side_and_are_told(recipe, home, mon
         for thing in things
         for n in range(4)
     ]
-    events = list(run(recipe(rows=[*rows, *tiny.labels(40)]), home))
+    events = list(run(recipe(rows=[*tiny.labels(120), *rows]), home))
     kept = {side: {one.prompt for one in getattr(parts[0], side)} for side in ("train", "validation", "test")}
     assert sum(all(row["prompt"] not in kept[side] for side in kept) for row in rows) == parts[0].overlapping
-    assert {words in prompt for prompt in kept["test"]} == {False}
+    for thing in (thing for things in tiny.THINGS.values() for thing in things):
+        family = f"{words} {thing} again"
+        assert len({side for side in kept for prompt in kept[side] if family in prompt}) == 1, thing
+    assert parts[0].moved > 0
     told = [event.text for event in events if isinstance(event, ev.Notice)]
     assert told == [
         f"{parts[0].moved} prompts are on another side than chance would have it: where nearly the same "
@@ -371,7 +374,9 @@ def test_labels_that_only_a_given_test_has_are_refused(recipe, home, tmp_path):
 
 @pytest.mark.parametrize("base", ["encoder", "decoder"])
 def test_labels_that_fell_into_the_test_alone_are_told_and_count_as_wrong(base, recipe, home):
-    rare = [{"prompt": f"A dog was hit by hail, {number}", "answer": "pets"} for number in range(200)]
+    rare = [
+        {"prompt": f"Our parrot choked on grape number {number}", "answer": "pets"} for number in range(200)
+    ]
     lone = next(row for row in rare if place(Example((Turn("user", row["prompt"]),), "pets")) < 0.15)
     events = list(run(recipe(base=base, tail_layers=1, rows=[*tiny.labels(), lone]), home))
     assert only(events, ev.Notice).text == (
