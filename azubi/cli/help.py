@@ -81,7 +81,7 @@ class SettingsCommand(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the sections; without --help-all, flags of rare settings are counted only."""
         show_all = bool(ctx.meta.get(_ALL))
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": []} | {name: [] for name in COMMON}
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *COMMON)}
         hidden = 0
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

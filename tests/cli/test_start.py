@@ -74,7 +74,7 @@ def test_help(arguments, capsys):
 
 
 def test_every_recipe_field_has_a_flag_with_its_docstring(capsys):
-    main(["tune", "--help"])
+    main(["tune", "--help-all"])
     shown = " ".join(capsys.readouterr().out.split())
     assert {names[0] for names, _ in fields()} == {
         one.alias or name for name, one in Recipe.model_fields.items()
