@@ -5,20 +5,14 @@ computes no figures: every number stands in the `Proof` already.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from math import log2
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from azubi.evaluation import charts
 from azubi.evaluation.charts import Line, Mark
 from azubi.evaluation.locale import Lang, Locale
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
+from azubi.evaluation.report import template
 from azubi.evaluation.verdict import NOT_SIMPLER, OURS, Rule, Verdict
-from azubi.events import page
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 SMALL_TEST = 100
 FIRST_GROUPS = 3
@@ -32,7 +26,7 @@ def render(proof: Proof, lang: Lang = "en") -> str:
 
     locale = Locale(lang)
     confident = proof.specialist.calibration
-    return _template().render(
+    return template("proof.html.jinja").render(
         proof=proof,
         facts=proof.facts,
         locale=locale,
@@ -306,10 +300,3 @@ def _reach(proof: Proof) -> int:
     crossings = [even.questions for even in proof.break_even if even.questions is not None]
     seen = [count for count in crossings if count <= 24 * month]
     return max([month, *(round(1.6 * count) for count in seen)])
-
-
-@cache
-def _template() -> "Template":
-    environment = page.environment(Path(__file__).parent)
-    environment.globals["colours"] = charts.COLOURS
-    return environment.get_template("proof.html.jinja")

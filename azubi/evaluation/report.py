@@ -25,7 +25,7 @@ from azubi.events.score import Score
 from azubi.events.trial import Choice, Trial, begun
 
 if TYPE_CHECKING:
-    from jinja2 import Template
+    from jinja2 import Environment, Template
 
 MOST_MISTAKES = 200
 """So many mistakes are listed at most."""
@@ -110,7 +110,7 @@ def render(report: Report) -> str:
     """Write the report as one HTML file."""
     from markupsafe import Markup
 
-    return _template().render(
+    return template("report.html.jinja").render(
         report=report,
         base_known=bool(report.base_scores),
         headline=formatting.headline(report.name, report.specialist_scores, report.base_scores),
@@ -175,8 +175,13 @@ def _plain(value: object) -> str:
     return "not set" if value is None else str(value)
 
 
+def template(name: str) -> "Template":
+    """A page's template; all pages share one environment, its filters and its colours."""
+    return _environment().get_template(name)
+
+
 @cache
-def _template() -> "Template":
+def _environment() -> "Environment":
     environment = page.environment(Path(__file__).parent)
     environment.filters.update(
         amount=formatting.amount,
@@ -192,4 +197,4 @@ def _template() -> "Template":
     )
     environment.globals["field_rows"] = field_rows
     environment.globals["colours"] = charts.COLOURS
-    return environment.get_template("report.html.jinja")
+    return environment

@@ -5,9 +5,7 @@ models.
 """
 
 from collections.abc import Mapping
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -15,16 +13,12 @@ from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
 from azubi.errors import DataError
-from azubi.evaluation import charts
 from azubi.evaluation.locale import Lang, Locale
 from azubi.evaluation.metrics import MAIN, mean_score
 from azubi.evaluation.mistakes import wrong_fields
 from azubi.evaluation.paired import Paired, compare
-from azubi.events import page
+from azubi.evaluation.report import template
 from azubi.events.score import Score
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 MOST_SHOWN = 200
 """Examples of one kind on the page."""
@@ -127,7 +121,7 @@ def versus(
 def render(compared: Versus, lang: Lang = "en") -> str:
     """Write the comparison as one HTML file in that language."""
     locale = Locale(lang)
-    return _template().render(
+    return template("versus.html.jinja").render(
         versus=compared,
         locale=locale,
         t=locale.text,
@@ -181,10 +175,3 @@ def _case(
         change="gained" if gain > 0 else "lost" if gain < 0 else "both wrong",
         gain=float(gain),
     )
-
-
-@cache
-def _template() -> "Template":
-    environment = page.environment(Path(__file__).parent)
-    environment.globals["colours"] = charts.COLOURS
-    return environment.get_template("versus.html.jinja")

@@ -62,12 +62,12 @@ def answers(
     task: str = "labels",
 ) -> list[Prediction]:
     """Answers that are right with the given probability, and know roughly how sure they may be."""
-    told = []
+    result = []
     for number, truth in enumerate(truths):
         sure = draw.betavariate(8 * level + 0.2, 8 * (1 - level) + 0.2)
         answer = truth if draw.random() < sure else _wrong(truth, task, draw)
         right = answer == truth
-        told.append(
+        result.append(
             Prediction(
                 part=part,
                 who=who,
@@ -85,7 +85,7 @@ def answers(
                 tokens_out=4,
             )
         )
-    return told
+    return result
 
 
 def sample(

@@ -71,7 +71,7 @@ def _report(
     **changes: object,
 ) -> Report:
     rows = zip(base, specialist, truths, strict=True)
-    told = {
+    result = {
         "name": name,
         "version": 3,
         "date": "22 November 2026",
@@ -133,7 +133,7 @@ def _report(
         },
         "hashes": {"claims.jsonl": "9f2c" * 16, "base weights": "b179" * 16},
     }
-    return Report.model_validate({**told, **changes})
+    return Report.model_validate({**result, **changes})
 
 
 def _record(draw: random.Random) -> dict[str, object]:

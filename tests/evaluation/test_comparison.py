@@ -45,6 +45,6 @@ def test_nothing_but_mistakes() -> None:
 
 def test_confusions_are_counted_and_ranked() -> None:
     truths = ["a", "a", "a", "b", "b"]
-    found = confusions(["b", "b ", "a", "c", "b"], truths)
-    assert [(c.truth, c.answer, c.count, c.of) for c in found] == [("a", "b", 2, 3), ("b", "c", 1, 2)]
+    result = confusions(["b", "b ", "a", "c", "b"], truths)
+    assert [(c.truth, c.answer, c.count, c.of) for c in result] == [("a", "b", 2, 3), ("b", "c", 1, 2)]
     assert len(confusions(["b", "b", "a", "c", "b"], truths, most=1)) == 1

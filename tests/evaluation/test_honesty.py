@@ -62,10 +62,10 @@ def test_many_baselines_do_not_make_a_false_alarm_likelier() -> None:
     for _ in range(COMPARISONS):
         ours = (rng.random(150) < 0.6).astype(float)
         baselines = [(rng.random(150) < 0.6).astype(float) for _ in range(6)]
-        told = corrected(
+        result = corrected(
             [compare(f"r{i}", "accuracy", ours, one, ours, one) for i, one in enumerate(baselines)]
         )
-        alarms += any(one.says != "cannot tell" for one in told)
+        alarms += any(one.says != "cannot tell" for one in result)
     assert alarms <= most_by_chance(0.05)
 
 
@@ -79,14 +79,14 @@ def test_equal_models_never_end_in_deploy() -> None:
 
 
 def test_a_better_specialist_is_deployed() -> None:
-    told = proof({"specialist": 0.97, "base": 0.1, "prompted": 0.6, "classical": 0.8})
-    assert told.verdict.kind == "deploy" and told.verdict.passes
+    result = proof({"specialist": 0.97, "base": 0.1, "prompted": 0.6, "classical": 0.8})
+    assert result.verdict.kind == "deploy" and result.verdict.passes
 
 
 def test_a_baseline_that_is_better_is_named() -> None:
-    told = proof({"specialist": 0.7, "base": 0.1, "prompted": 0.85, "lora": 0.7})
-    assert (told.verdict.kind, told.verdict.baseline) == ("worse", "prompted")
-    assert not told.verdict.passes
+    result = proof({"specialist": 0.7, "base": 0.1, "prompted": 0.85, "lora": 0.7})
+    assert (result.verdict.kind, result.verdict.baseline) == ("worse", "prompted")
+    assert not result.verdict.passes
     assert proof({"specialist": 0.7, "base": 0.1, "lora": 0.9}).verdict.baseline == "lora"
 
 
@@ -96,8 +96,8 @@ def test_a_baseline_that_is_better_is_named() -> None:
 )
 def test_a_baseline_that_does_as_well_is_named(baseline: str, kind: str) -> None:
     levels = {"specialist": 0.95, "base": 0.1} | {baseline: 0.96}
-    told = proof(levels, n=2_000, margin=0.03)
-    assert (told.verdict.kind, told.verdict.baseline) == (kind, baseline)
+    result = proof(levels, n=2_000, margin=0.03)
+    assert (result.verdict.kind, result.verdict.baseline) == (kind, baseline)
 
 
 def test_a_faster_classifier_is_called_faster() -> None:
@@ -143,15 +143,15 @@ def test_leaked_test_data_is_found_and_refused() -> None:
     assert named.verdict.kind == "leaked" and not named.verdict.passes
     near = Prediction(part="neighbour", who="specialist", number=7, id="train-1", answer="Glass", score=0.99)
     texts = {**facts.texts, "train-1": f"  {facts.texts['test-7'].upper()} "}
-    found = prove_from(table([*rows, near]), facts.model_copy(update={"texts": texts}))
-    assert found.leaked == ("test-7",) and found.verdict.kind == "leaked"
+    result = prove_from(table([*rows, near]), facts.model_copy(update={"texts": texts}))
+    assert result.leaked == ("test-7",) and result.verdict.kind == "leaked"
 
 
 def test_review_is_offered_where_confidence_tells_right_from_wrong() -> None:
     rows, facts = _with_telling_confidence()
-    told = prove_from(table(rows), facts)
-    assert told.verdict.kind == "review" and told.verdict.passes
-    review = told.verdict.review
+    result = prove_from(table(rows), facts)
+    assert result.verdict.kind == "review" and result.verdict.passes
+    review = result.verdict.review
     assert review is not None and review.wrong is not None
     assert review.wrong.value <= facts.settings.review_error
     assert review.reviewed.value == pytest.approx(0.3, abs=0.1)
@@ -171,14 +171,14 @@ def _with_telling_confidence() -> tuple[list[Prediction], Facts]:
     """Right in all of 70 % and sure of them; wrong in half of the others, and unsure."""
     rows, facts = sample(400, 5, {"specialist": 0.5, "base": 0.02}, parts=False, choice=400)
     rng = np.random.default_rng(5)
-    told = []
+    result = []
     for row in rows:
         if row.who == "specialist":
             sure = rng.random() < 0.7
             answer = row.truth if sure or rng.random() < 0.4 else "none"
             row = _judged(row, answer, rng.uniform(0.8, 1.0) if sure else rng.uniform(0.2, 0.7))
-        told.append(row)
-    return told, facts
+        result.append(row)
+    return result, facts
 
 
 def _judged(row: Prediction, answer: str, confidence: float | None) -> Prediction:

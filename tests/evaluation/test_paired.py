@@ -43,11 +43,11 @@ def test_where_all_differences_are_the_same_the_interval_is_not_a_point() -> Non
 
 @pytest.mark.parametrize(("won", "lost"), [(3, 0), (5, 0), (6, 0), (0, 4), (9, 2), (1, 8), (0, 0)])
 def test_with_few_cases_the_interval_never_contradicts_the_test(won: int, lost: int) -> None:
-    told = compare("base", "accuracy", *outcomes(50, won, lost, 20) * 2)
-    assert (told.won, told.lost, told.test) == (won, lost, "McNemar")
-    certain = told.difference.low > 0 or told.difference.high < 0
-    assert not certain or told.p_right < 0.05
-    assert told.difference.low <= told.difference.value <= told.difference.high
+    result = compare("base", "accuracy", *outcomes(50, won, lost, 20) * 2)
+    assert (result.won, result.lost, result.test) == (won, lost, "McNemar")
+    certain = result.difference.low > 0 or result.difference.high < 0
+    assert not certain or result.p_right < 0.05
+    assert result.difference.low <= result.difference.value <= result.difference.high
 
 
 def test_what_is_needed_has_the_power_it_promises() -> None:
@@ -73,5 +73,5 @@ def test_nothing_is_said_of_no_difference() -> None:
 def test_scores_are_judged_by_the_bootstrap() -> None:
     rng = np.random.default_rng(1)
     ours = rng.uniform(0.4, 0.9, 80)
-    told = compare("base", "chrf", ours, ours - rng.uniform(0.0, 0.2, 80), np.zeros(80), np.zeros(80))
-    assert (told.test, told.p, told.says) == ("BCa", told.p_score, "better")
+    result = compare("base", "chrf", ours, ours - rng.uniform(0.0, 0.2, 80), np.zeros(80), np.zeros(80))
+    assert (result.test, result.p, result.says) == ("BCa", result.p_score, "better")

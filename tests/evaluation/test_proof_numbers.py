@@ -38,22 +38,22 @@ def test_auroc_is_scikit_learns_and_its_interval_covers() -> None:
     covered = 0
     for _ in range(300):
         scores = np.round(np.where(truth, 1.0, 0.0) + rng.normal(0, 1, 140), 1)
-        told = detect(scores[truth == 1], scores[truth == 0]).auroc
-        assert told.value == pytest.approx(roc_auc_score(truth, scores))
-        covered += told.low <= 0.7602 <= told.high
+        result = detect(scores[truth == 1], scores[truth == 0]).auroc
+        assert result.value == pytest.approx(roc_auc_score(truth, scores))
+        covered += result.low <= 0.7602 <= result.high
     assert covered >= 275
 
 
 def test_two_that_are_parted_wholly_are_not_taken_for_certain() -> None:
-    told = detect(np.array([2.0, 3.0, 4.0]), np.array([0.0, 1.0])).auroc
-    assert told.value == told.high == 1.0 and told.low < 0.5
+    result = detect(np.array([2.0, 3.0, 4.0]), np.array([0.0, 1.0])).auroc
+    assert result.value == result.high == 1.0 and result.low < 0.5
 
 
 def test_rates_at_a_limit() -> None:
     inside, outside = np.arange(100) / 100 + 0.5, np.array([0.2] * 9 + [0.55])
-    told = false_alarms(inside, outside)
-    assert told.limit == 0.55 and told.share.value == 0.1
-    assert float((inside >= told.limit).mean()) >= 0.95
+    result = false_alarms(inside, outside)
+    assert result.limit == 0.55 and result.share.value == 0.1
+    assert float((inside >= result.limit).mean()) >= 0.95
     none = true_positives(np.array([1.0, 2.0, 3.0]), np.array([2.5] * 50))
     assert none.share.value == pytest.approx(1 / 3)
     one_allowed = true_positives(np.array([1.0, 2.0, 3.0]), np.array([9.0] + [1.5] * 99))
@@ -64,17 +64,17 @@ def test_scope_by_source_and_at_the_specialists_own_limit() -> None:
     rows = (
         [("in", "", 0.9)] * 9 + [("in", "", 0.3)] + [("out", "probe", 0.1)] * 5 + [("out", "file", 0.8)] * 5
     )
-    told = scopes(
+    result = scopes(
         table(
             Prediction(part="scope", who="specialist", number=i, truth=t, kind=k, score=s)
             for i, (t, k, s) in enumerate(rows)
         ),
         0.5,
     )
-    assert [one.kind for one in told] == ["", "file", "probe"]
-    assert told[0].kept is not None and told[0].kept.value == 0.9
-    assert told[0].let_in is not None and told[0].let_in.value == 0.5
-    assert told[2].detection.auroc.value == 1.0 and told[1].detection.auroc.value == pytest.approx(0.9)
+    assert [one.kind for one in result] == ["", "file", "probe"]
+    assert result[0].kept is not None and result[0].kept.value == 0.9
+    assert result[0].let_in is not None and result[0].let_in.value == 0.5
+    assert result[2].detection.auroc.value == 1.0 and result[1].detection.auroc.value == pytest.approx(0.9)
 
 
 def cost(who: str, fixed: float, each: float) -> Cost:
@@ -96,9 +96,9 @@ def cost(who: str, fixed: float, each: float) -> Cost:
     ],
 )
 def test_break_even(theirs: tuple[float, float], pays: str, questions: int | None) -> None:
-    told = break_even(cost("specialist", 10.0, 0.1), cost("base", *theirs), 25)
-    assert (told.pays, told.questions) == (pays, questions)
-    assert told.days == (None if questions is None else questions / 25)
+    result = break_even(cost("specialist", 10.0, 0.1), cost("base", *theirs), 25)
+    assert (result.pays, result.questions) == (pays, questions)
+    assert result.days == (None if questions is None else questions / 25)
 
 
 def test_what_a_question_costs() -> None:
@@ -128,10 +128,10 @@ def test_what_a_question_costs() -> None:
 
 def test_labels_and_the_matrix() -> None:
     truths, answers = ["a", "a", "b", "b", "c"], ["a", "b", "b", "x", "a"]
-    told = {one.label: one for one in label_scores(answers, truths)}
-    assert (told["a"].recall.value, told["a"].given, told["a"].precision) != (0, 0, None)
-    assert told["a"].precision is not None and told["a"].precision.value == 0.5
-    assert told["c"].recall.value == 0 and told["c"].precision is None
+    result = {one.label: one for one in label_scores(answers, truths)}
+    assert (result["a"].recall.value, result["a"].given, result["a"].precision) != (0, 0, None)
+    assert result["a"].precision is not None and result["a"].precision.value == 0.5
+    assert result["c"].recall.value == 0 and result["c"].precision is None
     matrix = matrix_of(answers, truths)
     assert matrix.labels == ("a", "b", "c", "")
     expected = confusion_matrix(truths, ["a", "b", "b", "none", "a"], labels=["a", "b", "c", "none"])
@@ -149,10 +149,10 @@ def test_a_large_matrix_keeps_all_counts() -> None:
 
 
 def test_slices() -> None:
-    told = slice_scores(
+    result = slice_scores(
         {"line": ("x", "x", "y")}, {"s": [0, 1, 2]}, {"s": np.array([1.0, 0.0, 1.0])}, "accuracy"
     )
-    assert [(one.value, one.n, one.scores["s"].value) for one in told] == [("x", 2, 0.5), ("y", 1, 1.0)]
+    assert [(one.value, one.n, one.scores["s"].value) for one in result] == [("x", 2, 0.5), ("y", 1, 1.0)]
 
 
 def test_forgetting_is_found_kind_by_kind() -> None:
@@ -161,10 +161,10 @@ def test_forgetting_is_found_kind_by_kind() -> None:
         for i, kind in enumerate(["facts", "format"] * 40)
         for who, right in (("base", True), ("specialist", kind == "facts" or i % 4 == 3))
     ]
-    told = {one.kind: one for one in forgetting(table(rows))}
-    assert told["format"].says == "worse" and told["format"].lost == 20
-    assert told["facts"].says == "cannot tell" and told["facts"].rise_low is None
-    assert told[""].after.value == 0.75 and told[""].loss_after == pytest.approx(1.25)
+    result = {one.kind: one for one in forgetting(table(rows))}
+    assert result["format"].says == "worse" and result["format"].lost == 20
+    assert result["facts"].says == "cannot tell" and result["facts"].rise_low is None
+    assert result[""].after.value == 0.75 and result[""].loss_after == pytest.approx(1.25)
     assert forgetting(table(row for row in rows if row.who == "base")) == ()
 
 
@@ -184,8 +184,10 @@ def test_exposure_membership_and_extraction() -> None:
             Prediction(part="membership", who="base", number=i, truth=truth, loss=hard),
             Prediction(part="membership", who="specialist", number=i, truth=truth, loss=hard - member),
         ]
-    (told,) = memberships(table(rows))
-    assert told.calibrated and told.detection.auroc.value > 0.99 and told.true_positives.share.value == 1
+    (result,) = memberships(table(rows))
+    assert (
+        result.calibrated and result.detection.auroc.value > 0.99 and result.true_positives.share.value == 1
+    )
     (plain,) = memberships(table(row for row in rows if row.who != "base"))
     assert not plain.calibrated and plain.detection.auroc.value < 0.7
     pieces = [
@@ -233,11 +235,16 @@ def test_the_forecast_holds_what_twice_the_examples_bring() -> None:
     def law(n: int) -> float:
         return float(0.95 - 2.5 * n**-0.5)
 
-    told = learning(*trainings({n: law(n) for n in (100, 200, 400, 800)}))
-    assert told is not None and told.forecast is not None and told.low is not None and told.high is not None
-    assert told.reason == "" and told.examples == 1600
-    assert told.low <= law(1600) <= told.high and told.high - told.low < 0.2
-    assert told.gain is not None and told.gain >= 0
+    result = learning(*trainings({n: law(n) for n in (100, 200, 400, 800)}))
+    assert (
+        result is not None
+        and result.forecast is not None
+        and result.low is not None
+        and result.high is not None
+    )
+    assert result.reason == "" and result.examples == 1600
+    assert result.low <= law(1600) <= result.high and result.high - result.low < 0.2
+    assert result.gain is not None and result.gain >= 0
 
 
 @pytest.mark.parametrize(
@@ -249,6 +256,6 @@ def test_the_forecast_holds_what_twice_the_examples_bring() -> None:
     ],
 )
 def test_what_cannot_be_told_is_not_told(means: dict[int, float], reason: str) -> None:
-    told = learning(*trainings(means))
-    assert told is not None and told.reason == reason and told.forecast is None
+    result = learning(*trainings(means))
+    assert result is not None and result.reason == reason and result.forecast is None
     assert learning(table([]), []) is None

@@ -63,15 +63,15 @@ def test_no_english_is_left_in_the_german_page(pages: dict[tuple[str, Lang], str
     for (_, lang), html in pages.items():
         if lang == "de":
             said = re.sub(r'<(\w+)[^>]* lang="en".*?</\1>', "", html, flags=re.DOTALL)
-            told = re.sub(
+            text = re.sub(
                 r"<blockquote>.*?</blockquote>|<li>.*?</li>|<style>.*?</style>|<code>.*?</code>",
                 "",
                 said,
                 flags=re.DOTALL,
             )
-            told = re.sub(r'<span class="said.*?</span>|<td class="said">.*?</td>', "", told, flags=re.DOTALL)
-            found = {word.lower() for word in ENGLISH.findall(re.sub(r"<[^>]+>", " ", told))}
-            assert found == set()
+            text = re.sub(r'<span class="said.*?</span>|<td class="said">.*?</td>', "", text, flags=re.DOTALL)
+            words = {word.lower() for word in ENGLISH.findall(re.sub(r"<[^>]+>", " ", text))}
+            assert words == set()
             assert '<html lang="de">' in html
 
 
@@ -117,18 +117,18 @@ def test_every_kind_of_verdict_can_be_said(proofs: dict[str, Proof], kind: str, 
     verdict = proof.verdict.model_copy(
         update={"kind": kind, "baseline": "classical", "needed": 123, "times": 40.2}
     )
-    told = sentence(proof.model_copy(update={"verdict": verdict}), lang)
+    result = sentence(proof.model_copy(update={"verdict": verdict}), lang)
     beginnings = {
         "en": ("Deploy", "Do not deploy"),
         "de": ("Einsetzen", ("Nicht einsetzen", "Noch nicht einsetzen")),
     }
     yes, no = beginnings[lang]
-    assert told.startswith(yes if verdict.passes else no)
+    assert result.startswith(yes if verdict.passes else no)
     assert advice(proof.model_copy(update={"verdict": verdict}), lang)
     if lang == "en" and kind == "few":
-        assert f"(n = {verdict.n}; need about 120)" in told
+        assert f"(n = {verdict.n}; need about 120)" in result
     if lang == "en" and kind == "simpler":
-        assert told == "Do not deploy: a simpler classifier does as well and is 40 times faster."
+        assert result == "Do not deploy: a simpler classifier does as well and is 40 times faster."
 
 
 @pytest.mark.parametrize(("lang", "open_"), [("en", "near the 90 % asked for"), ("de", "verlangten 90 %")])
@@ -136,8 +136,8 @@ def test_who_is_near_the_limit_reads_what_is_open(proofs: dict[str, Proof], lang
     proof = proofs["labels"]
     verdict = proof.verdict.model_copy(update={"kind": "few", "baseline": "", "needed": 4600})
     near = proof.model_copy(update={"verdict": verdict})
-    told = sentence(near, lang).replace("\u00a0", " ")
-    assert open_ in told and "600)" in told
+    result = sentence(near, lang).replace("\u00a0", " ")
+    assert open_ in result and "600)" in result
     assert advice(near, lang) != advice(proof.model_copy(update={"verdict": proof.verdict}), lang)
 
 
@@ -199,19 +199,19 @@ def _said(row: Prediction) -> Prediction:
 def test_two_versions_side_by_side() -> None:
     rows, facts = sample(120, levels={"specialist": 0.6}, parts=False)
     better, _ = sample(120, levels={"specialist": 0.95}, parts=False)
-    told = versus(table(rows), table(better), ("triage@1", "triage@2"), facts.contract, facts.texts)
-    assert told.paired.says == "better" and told.only_a == told.only_b == 0
-    assert (len(told.of("gained")), len(told.of("lost"))) == (told.paired.won, told.paired.lost)
+    result = versus(table(rows), table(better), ("triage@1", "triage@2"), facts.contract, facts.texts)
+    assert result.paired.says == "better" and result.only_a == result.only_b == 0
+    assert (len(result.of("gained")), len(result.of("lost"))) == (result.paired.won, result.paired.lost)
     old = {row.id: row for row in rows if row.part == "test"}
     new = {row.id: row for row in better if row.part == "test"}
-    for case in told.of("gained"):
+    for case in result.of("gained"):
         assert new[case.id].right and not old[case.id].right and case.text
-    for case in told.of("both wrong"):
+    for case in result.of("both wrong"):
         assert case.a != case.b and not new[case.id].right
     for lang in LANGUAGES:
-        page = Page(render_versus(told, lang))
+        page = Page(render_versus(result, lang))
         assert page.open == [] and page.loads == [] and "triage@2" in page.words
-        assert str(told.paired.won) in page.words
+        assert str(result.paired.won) in page.words
 
 
 def test_versions_that_were_measured_differently_are_not_compared() -> None:

@@ -21,7 +21,7 @@ from azubi.pipeline.run import run
 from azubi.settings import Recipe
 from tests import tiny
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 
 
