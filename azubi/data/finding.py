@@ -70,9 +70,9 @@ def excerpt(text: str, most: int = EXCERPT) -> str:
     return f"“{_cut(' '.join(text.split()), most)}”"
 
 
-def differing(one: str, other: str, most: int = 90) -> tuple[str, str]:
+def differing(first_text: str, second_text: str, most: int = 90) -> tuple[str, str]:
     """Two texts that are much alike, each on one line, in quotes, and from shortly before they differ."""
-    first, second = " ".join(one.split()), " ".join(other.split())
+    first, second = " ".join(first_text.split()), " ".join(second_text.split())
     same = next((i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), 0)
     if max(len(first), len(second)) <= most or same <= _BEFORE:
         return excerpt(first, most), excerpt(second, most)
@@ -90,9 +90,9 @@ def share(value: float) -> str:
     return f"{min(max(value * 100, 0.1), 99.9):.1f} %" if fine else f"{value * 100:.0f} %"
 
 
-def some(count: int, one: str, many: str = "") -> str:
+def some(count: int, singular: str, plural: str = "") -> str:
     """A count with its noun: 1 row, 1,200 rows."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{count:,} {singular if count == 1 else plural or singular + 's'}"
 
 
 def where(finding: Finding, case: Case) -> str:

@@ -64,18 +64,18 @@ _ANY_KEY = bytes(32)
 """Of stand-ins, where placeholders alone are made."""
 
 
-def likely_wrong_answers(subject: CheckInput) -> Iterator[Finding]:
+def likely_wrong_answers(check_input: CheckInput) -> Iterator[Finding]:
     """Labels, and fields of records, that a simple classifier is sure are others."""
-    if subject.kind != "text":
-        yield from label_error_findings(subject.data, subject.features)
+    if check_input.kind != "text":
+        yield from label_error_findings(check_input.data, check_input.features)
 
 
-def personal_data(subject: CheckInput) -> Iterator[Finding]:
+def personal_data(check_input: CheckInput) -> Iterator[Finding]:
     """What identifies people."""
     # Its libraries take long to import.
     from azubi.data.pii.finding import findings
 
-    yield from findings(subject.data, subject.patterns, subject.names)
+    yield from findings(check_input.data, check_input.patterns, check_input.names)
 
 
 CHECKS: tuple[CheckFunction, ...] = (
@@ -139,11 +139,13 @@ class Check(BaseModel):
     @property
     def level(self) -> Level | None:
         """The worst level of all findings; None if there are none."""
-        return next((level for level in LEVELS if any(one.level == level for one in self.findings)), None)
+        return next(
+            (level for level in LEVELS if any(finding.level == level for finding in self.findings)), None
+        )
 
     def of_level(self, level: Level) -> tuple[Finding, ...]:
         """The findings of one level."""
-        return tuple(one for one in self.findings if one.level == level)
+        return tuple(finding for finding in self.findings if finding.level == level)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,26 +182,26 @@ def examine(
     Raises:
         DataError: the source cannot be read, or holds no row at all.
     """
-    begun, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
-    with Ingest(folder) as intake:
-        subject, found = _ingest(intake, data, test, recipe, tokens_for, features, split, hear)
-    seconds["reading"] = time.monotonic() - begun
-    found += _run_checks(subject, checks, seconds, hear)
+    start, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
+    with Ingest(folder) as ingest:
+        check_input, findings = _ingest(ingest, data, test, recipe, tokens_for, features, split, hear)
+    seconds["reading"] = time.monotonic() - start
+    findings += _run_checks(check_input, checks, seconds, hear)
     if recipe.personal_data in ("mask", "pseudonym"):
-        found = list(_masked(found, recipe))
+        findings = list(_masked(findings, recipe))
     check = Check(
         source=data.name,
         test_source=test.name if test else None,
-        task=subject.kind,
-        base=subject.tokens.base if subject.tokens else None,
-        counts=_counts(subject),
-        split=_sizes(subject),
-        findings=tuple(sorted(found, key=lambda one: LEVELS.index(one.level))),
-        rejected_file=str(intake.rejected_file) if intake.rejected_file else None,
+        task=check_input.kind,
+        base=check_input.tokens.base if check_input.tokens else None,
+        counts=_counts(check_input),
+        split=_sizes(check_input),
+        findings=tuple(sorted(findings, key=lambda finding: LEVELS.index(finding.level))),
+        rejected_file=str(ingest.rejected_file) if ingest.rejected_file else None,
         page=str(folder / PAGE) if folder else None,
         seconds=seconds,
     )
-    subject.close()
+    check_input.close()
     if folder is not None:
         from azubi.data.checks.page import render
 
@@ -208,7 +210,7 @@ def examine(
 
 
 def _ingest(
-    intake: Ingest,
+    ingest: Ingest,
     data: CheckedSource,
     test: CheckedSource | None,
     recipe: Recipe,
@@ -221,29 +223,29 @@ def _ingest(
     inference, most = TaskInference(), recipe.limits.rejected
 
     def take(source: CheckedSource, seen: Callable[[Example], None]) -> tuple[TempDataset, Refusals]:
-        return intake.take(source.rows, source.name, most, partial(_report_reading, hear, source.name), seen)
+        return ingest.take(source.rows, source.name, most, partial(_report_reading, hear, source.name), seen)
 
-    spool, refusals = take(data, lambda one: inference.add(one.answer, one.line))
+    dataset, refusals = take(data, lambda example: inference.add(example.answer, example.line))
     tested, refused = take(test, lambda _: None) if test is not None else (None, Refusals())
-    if not len(spool) and not refusals.count:
+    if not len(dataset) and not refusals.count:
         raise DataError(f"{data.name} has a header, but no rows.", "Bring a file with examples in it.")
     inputs = [data, *([test] if test else ())]
-    found = [_ambiguous(question, given.name) for given in inputs for question in given.undecided]
-    found += [_note(text) for given in inputs for text in given.notes]
-    found += [_unread(each.unread, each is test) for each in inputs if each.unread]
+    findings = [_ambiguous(question, source.name) for source in inputs for question in source.undecided]
+    findings += [_note(text) for source in inputs for text in source.notes]
+    findings += [_unread(source.unread, source is test) for source in inputs if source.unread]
     task: Task = "text"
     try:
         task = inference.task(None if recipe.task == "auto" else recipe.task)
     except DataError as error:
-        found.append(_mixed(error))
-    found += [_note(text) for text in inference.notes(task)]
+        findings.append(_mixed(error))
+    findings += [_note(text) for text in inference.notes(task)]
     if task == "json":
-        spool, refusals = intake.records_of(spool, refusals, data.name)
+        dataset, refusals = ingest.records_of(dataset, refusals, data.name)
         if test is not None and tested is not None:
-            tested, refused = intake.records_of(tested, refused, test.name)
+            tested, refused = ingest.records_of(tested, refused, test.name)
     schema = schemas.load(recipe.schema_) if recipe.schema_ is not None else {}
-    subject = CheckInput(
-        spool,
+    check_input = CheckInput(
+        dataset,
         task,
         tested,
         refusals,
@@ -259,7 +261,7 @@ def _ingest(
         parted=split or (lambda parts, _: parted(parts, recipe)[1]),
         validation=partial(_validation, recipe, task),
     )
-    return subject, found
+    return check_input, findings
 
 
 def check(
@@ -346,35 +348,38 @@ def _report_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
 
 
 def _run_checks(
-    subject: CheckInput,
+    check_input: CheckInput,
     checks: Sequence[CheckFunction],
     seconds: dict[str, float],
     hear: Callable[[str], None],
 ) -> Iterator[Finding]:
-    if not len(subject.data):
-        yield from rejected_rows(subject)
+    if not len(check_input.data):
+        yield from rejected_rows(check_input)
         return
-    begun = time.monotonic()
+    start = time.monotonic()
     hear("Comparing prompts")
-    _ = subject.ledger.pairs
-    seconds["comparing"] = time.monotonic() - begun
-    for one in checks:
-        begun, name = time.monotonic(), one.__name__.replace("_", " ")
+    _ = check_input.pair_index.pairs
+    seconds["comparing"] = time.monotonic() - start
+    for run_check in checks:
+        start, name = time.monotonic(), run_check.__name__.replace("_", " ")
         hear(f"Looking for: {name}")
-        yield from one(subject)
-        seconds[name] = time.monotonic() - begun
+        yield from run_check(check_input)
+        seconds[name] = time.monotonic() - start
 
 
-def _masked(found: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
+def _masked(findings: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
     """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
     rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
-    quoted = [(one.title, one.remedy, *(case.text for case in one.cases), "", "") for one in found]
-    for one, treated in zip(found, policy.treat(quoted, rules, 1), strict=True):
-        title, remedy, *texts = treated.texts[: 2 + len(one.cases)]
+    quoted = [
+        (finding.title, finding.remedy, *(case.text for case in finding.cases), "", "")
+        for finding in findings
+    ]
+    for finding, treated in zip(findings, policy.treat(quoted, rules, 1), strict=True):
+        title, remedy, *texts = treated.texts[: 2 + len(finding.cases)]
         cases = tuple(
-            case.model_copy(update={"text": text}) for case, text in zip(one.cases, texts, strict=True)
+            case.model_copy(update={"text": text}) for case, text in zip(finding.cases, texts, strict=True)
         )
-        yield one.model_copy(update={"title": title, "remedy": remedy, "cases": cases})
+        yield finding.model_copy(update={"title": title, "remedy": remedy, "cases": cases})
 
 
 def _note(text: str) -> Finding:
@@ -418,9 +423,9 @@ def _mixed(error: DataError) -> Finding:
     )
 
 
-def _sizes(subject: CheckInput) -> dict[str, int]:
+def _sizes(check_input: CheckInput) -> dict[str, int]:
     try:
-        return {side: len(getattr(subject.parts, side)) for side in SIDES}
+        return {side: len(getattr(check_input.parts, side)) for side in SIDES}
     except UsageError:
         return {}
 
@@ -429,17 +434,17 @@ def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
     if recipe.validation_data is None:
         return None
     source = Source(recipe, recipe.validation_data)
-    found = read_source(source)
-    return (reject_faulty(source, found, reject_non_record) if task == "json" else found).examples
+    reading = read_source(source)
+    return (reject_faulty(source, reading, reject_non_record) if task == "json" else reading).examples
 
 
-def _counts(subject: CheckInput) -> dict[str, int]:
+def _counts(check_input: CheckInput) -> dict[str, int]:
     counts = {
-        "rows": len(subject.data) + subject.refusals.count,
-        "examples": len(subject.data),
-        "rejected": subject.refusals.count,
+        "rows": len(check_input.data) + check_input.refusals.count,
+        "examples": len(check_input.data),
+        "rejected": check_input.refusals.count,
     }
-    if subject.test is not None:
-        tests, refused = len(subject.test), subject.test_refusals.count
+    if check_input.test is not None:
+        tests, refused = len(check_input.test), check_input.test_refusals.count
         counts |= {"test_rows": tests + refused, "test_examples": tests, "test_rejected": refused}
     return counts

@@ -102,14 +102,14 @@ class CheckInput:
             yield from batch
 
     @cached_property
-    def ledger(self) -> "PairIndex":
+    def pair_index(self) -> "PairIndex":
         """Numbers of every example, the test's too."""
         return PairIndex.of(self.data, self.test)
 
     @property
     def tally(self) -> "Tally":
         """How often each answer occurs in the data."""
-        return self.ledger.tally
+        return self.pair_index.tally
 
     @cached_property
     def tokens(self) -> Tokens | None:
@@ -118,7 +118,7 @@ class CheckInput:
         if tokens is None or not tokens.packed:
             return tokens
         fewest = tokens.longest - TEMPLATE_TOKENS  # a token has at least one byte
-        every = (one for batch, _ in _batches(self.data, self.test) for one in batch)
+        every = (example for batch, _ in _batches(self.data, self.test) for example in batch)
         return tokens if any(size(example) > fewest for example in every) else None
 
     @cached_property
@@ -126,7 +126,7 @@ class CheckInput:
         """All examples, by the setting that named them."""
         sources: dict[Part, Sequence[Example]] = {"data": tuple(self.examples())}
         if self.test is not None:
-            sources["test_data"] = tuple(one for batch in self.test.batches() for one in batch)
+            sources["test_data"] = tuple(example for batch in self.test.batches() for example in batch)
         if (validation := self.validation()) is not None:
             sources["validation_data"] = validation
         return sources
@@ -143,11 +143,11 @@ class CheckInput:
     def shown(self, places: Iterable[int]) -> dict[int, Example]:
         """The examples at some places."""
         wanted, border = list(places), len(self.data)
-        found = dict(self.data.take(one for one in wanted if one < border))
+        examples = dict(self.data.take(place for place in wanted if place < border))
         if self.test is not None:
-            later = self.test.take(one - border for one in wanted if one >= border)
-            found |= {place + border: example for place, example in later.items()}
-        return found
+            later = self.test.take(place - border for place in wanted if place >= border)
+            examples |= {place + border: example for place, example in later.items()}
+        return examples
 
     def close(self) -> None:
         """Give the temporary files back."""
@@ -194,12 +194,12 @@ class PairIndex:
         index, tally = NearIndex(shared=SharedText.of(list(drawn))), Counter[str]()
         for batch, counted in _batches(data, test):
             for example in batch:
-                found = as_record(example.answer)
+                record = as_record(example.answer)
                 if counted and len(tally) <= MOST_ANSWERS:
                     tally[example.answer] += 1
                 figures = " ".join(_NUMBER.findall(example.prompt))
-                told = _canonical(example.answer, found)
-                numbers.append((example.line, _digest(told), _digest(figures)))
+                canonical = _canonical(example.answer, record)
+                numbers.append((example.line, _digest(canonical), _digest(figures)))
             parts.append(np.array(numbers, np.uint64).reshape(-1, 3))
             numbers.clear()
             index.add([example.prompt for example in batch])
@@ -240,10 +240,10 @@ def as_record(answer: str) -> dict[str, object] | None:
     return parse_record(answer) if "{" in answer else None
 
 
-def _canonical(answer: str, found: dict[str, object] | None) -> str:
+def _canonical(answer: str, record: dict[str, object] | None) -> str:
     """The answer without differences of case, spacing, or the order of fields."""
-    told = answer if found is None else strict_json.write(found, sort_keys=True)
-    return " ".join(told.casefold().split())
+    text = answer if record is None else strict_json.write(record, sort_keys=True)
+    return " ".join(text.casefold().split())
 
 
 def _digest(text: str) -> int:

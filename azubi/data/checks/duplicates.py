@@ -17,17 +17,17 @@ MANY = 0.1
 """From this share on, repeats are more than chance: the export has mostly joined something twice."""
 
 
-def repeated_examples(subject: CheckInput) -> Iterator[Finding]:
+def repeated_examples(check_input: CheckInput) -> Iterator[Finding]:
     """The same prompt with the same answer, more than once."""
-    ledger = subject.ledger
-    keys = np.stack([ledger.equal, ledger.answers.astype(np.int64)], axis=1)[: ledger.border]
+    pair_index = check_input.pair_index
+    keys = np.stack([pair_index.equal, pair_index.answers.astype(np.int64)], axis=1)[: pair_index.border]
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     earlier = first[which.reshape(-1)]
     again = np.flatnonzero(earlier != np.arange(len(keys)))
     if not len(again):
         return
     part, rows = len(again) / len(keys), again[:SHOWN].tolist()
-    examples = subject.shown(rows)
+    examples = check_input.shown(rows)
     yield Finding(
         kind="repeated_examples",
         level="warning" if part >= MANY else "note",
@@ -35,7 +35,7 @@ def repeated_examples(subject: CheckInput) -> Iterator[Finding]:
         count=len(again),
         cases=tuple(
             Case(
-                lines=(int(ledger.lines[earlier[row]]), int(ledger.lines[row])),
+                lines=(int(pair_index.lines[earlier[row]]), int(pair_index.lines[row])),
                 text=f"{excerpt(examples[row].prompt)} → {excerpt(examples[row].answer, 60)}",
             )
             for row in rows
@@ -48,18 +48,18 @@ def repeated_examples(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def near_duplicates(subject: CheckInput) -> Iterator[Finding]:
+def near_duplicates(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts that have nearly the same words as an earlier one."""
-    ledger = subject.ledger
-    first, second, alike = ledger.pairs
-    near = (alike < 1.0) & (second < ledger.border)
+    pair_index = check_input.pair_index
+    first, second, alike = pair_index.pairs
+    near = (alike < 1.0) & (second < pair_index.border)
     if not near.any():
         return
     first, second, alike = first[near], second[near], alike[near]
-    later = np.unique(ledger.equal[second])
-    part = len(later) / max(1, ledger.border)
+    later = np.unique(pair_index.equal[second])
+    part = len(later) / max(1, pair_index.border)
     shown = np.unique(second, return_index=True)[1][:SHOWN]
-    examples = subject.shown([*first[shown].tolist(), *second[shown].tolist()])
+    examples = check_input.shown([*first[shown].tolist(), *second[shown].tolist()])
     yield Finding(
         kind="near_duplicates",
         level="warning" if part >= MANY else "note",
@@ -68,17 +68,17 @@ def near_duplicates(subject: CheckInput) -> Iterator[Finding]:
         count=len(later),
         cases=tuple(
             Case(
-                lines=(int(ledger.lines[one]), int(ledger.lines[other])),
-                text="\n".join(differing(examples[one].prompt, examples[other].prompt)),
+                lines=(int(pair_index.lines[first_place]), int(pair_index.lines[second_place])),
+                text="\n".join(differing(examples[first_place].prompt, examples[second_place].prompt)),
             )
-            for one, other in zip(first[shown].tolist(), second[shown].tolist(), strict=True)
+            for first_place, second_place in zip(first[shown].tolist(), second[shown].tolist(), strict=True)
         ),
         why="At least four fifths of their words and word pairs are the same. If one is learned and the "
         "other tested, the test measures memory. Many of them mean a template, of which a few examples "
         "would do.",
         remedy="Nothing, for the test: azubi keeps them on one side of its split. If they are many, see "
         "that the answers do not follow from the template alone.",
-        details={"share": part, "threshold": ledger.index.threshold},
+        details={"share": part, "threshold": pair_index.index.threshold},
     )
 
 
@@ -92,25 +92,25 @@ _ANSWERS = 4
 """Different answers to one prompt that are shown."""
 
 
-def contradictions(subject: CheckInput) -> Iterator[Finding]:
+def contradictions(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts with the same words and more than one answer."""
-    ledger = subject.ledger
-    heads, answers = ledger.equal[: ledger.border], ledger.answers[: ledger.border]
-    told = np.stack([heads, answers.astype(np.int64)], axis=1)
-    each, places = np.unique(told, axis=0, return_index=True)
+    pair_index = check_input.pair_index
+    heads, answers = pair_index.equal[: pair_index.border], pair_index.answers[: pair_index.border]
+    keys = np.stack([heads, answers.astype(np.int64)], axis=1)
+    each, places = np.unique(keys, axis=0, return_index=True)
     prompts, counts = np.unique(each[:, 0], return_counts=True)
     split = prompts[counts > 1]
     if not len(split):
         return
     rows = int(np.isin(heads, split).sum())
     shown = [sorted(places[each[:, 0] == prompt].tolist())[:_ANSWERS] for prompt in split[:SHOWN]]
-    examples = subject.shown(place for group in shown for place in group)
-    free = subject.kind == "text"
+    examples = check_input.shown(place for group in shown for place in group)
+    free = check_input.kind == "text"
     yield Finding(
         kind="contradictions",
         level="note" if free else "warning",
         title=f"{some(len(split), 'prompt has', 'prompts have')} more than one answer "
-        f"({some(rows, 'example')}, {share(rows / ledger.border)}).",
+        f"({some(rows, 'example')}, {share(rows / pair_index.border)}).",
         count=len(split),
         cases=tuple(
             Case(
@@ -130,26 +130,26 @@ def contradictions(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def near_contradictions(subject: CheckInput) -> Iterator[Finding]:
+def near_contradictions(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts with nearly the same words, the same numbers, and different answers."""
-    if subject.kind == "text":
+    if check_input.kind == "text":
         return
-    ledger = subject.ledger
-    first, second, alike = ledger.pairs
-    wanted = (alike >= NEAR) & (alike < 1.0) & (second < ledger.border)
+    pair_index = check_input.pair_index
+    first, second, alike = pair_index.pairs
+    wanted = (alike >= NEAR) & (alike < 1.0) & (second < pair_index.border)
     first, second, alike = first[wanted], second[wanted], alike[wanted]
-    wanted = (ledger.answers[first] != ledger.answers[second]) & (
-        ledger.figures[first] == ledger.figures[second]
+    wanted = (pair_index.answers[first] != pair_index.answers[second]) & (
+        pair_index.figures[first] == pair_index.figures[second]
     )
     first, second, alike = first[wanted], second[wanted], alike[wanted]
     count, cases = 0, list[Case]()
     for begin in range(0, len(first), _CHUNK):
         here = slice(begin, begin + _CHUNK)
-        for one, other in _examples(subject, first[here], second[here]):
-            if found := _at_odds(one, other):
+        for earlier, later in _examples(check_input, first[here], second[here]):
+            if fields := _at_odds(earlier, later):
                 count += 1
                 if len(cases) < SHOWN:
-                    cases.append(_case(one, other, found))
+                    cases.append(_case(earlier, later, fields))
     if not count:
         return
     yield Finding(
@@ -166,24 +166,24 @@ def near_contradictions(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def _examples(subject: CheckInput, first: I64, second: I64) -> Iterator[tuple[Example, Example]]:
+def _examples(check_input: CheckInput, first: I64, second: I64) -> Iterator[tuple[Example, Example]]:
     pairs: NDArray[np.int64] = np.stack([first, second], axis=1)
-    found = subject.shown(np.unique(pairs).tolist())
-    for one, other in pairs.tolist():
-        yield found[one], found[other]
+    examples = check_input.shown(np.unique(pairs).tolist())
+    for earlier, later in pairs.tolist():
+        yield examples[earlier], examples[later]
 
 
-def _at_odds(one: Example, other: Example) -> list[str]:
+def _at_odds(earlier: Example, later: Example) -> list[str]:
     """What the answers differ in: fields of a record, or the whole; not what each has from its own prompt."""
-    mine, theirs = as_record(one.answer), as_record(other.answer)
+    mine, theirs = as_record(earlier.answer), as_record(later.answer)
     if mine is None or theirs is None:
-        copied = _stands_in(one.answer, one.prompt) and _stands_in(other.answer, other.prompt)
+        copied = _stands_in(earlier.answer, earlier.prompt) and _stands_in(later.answer, later.prompt)
         return [] if copied else [""]
     return [
         name
         for name in dict.fromkeys([*mine, *theirs])
         if mine.get(name) != theirs.get(name)
-        and not (_stands_in(mine.get(name), one.prompt) and _stands_in(theirs.get(name), other.prompt))
+        and not (_stands_in(mine.get(name), earlier.prompt) and _stands_in(theirs.get(name), later.prompt))
     ]
 
 
@@ -191,10 +191,10 @@ def _stands_in(value: Any, prompt: str) -> bool:
     return str(value).casefold() in prompt.casefold()
 
 
-def _case(one: Example, other: Example, fields: Sequence[str]) -> Case:
-    first, second = differing(one.prompt, other.prompt)
-    mine, theirs = (_answer(example, fields) for example in (one, other))
-    return Case(lines=(one.line, other.line), text=f"{first} → {mine}\n{second} → {theirs}")
+def _case(earlier: Example, later: Example, fields: Sequence[str]) -> Case:
+    first, second = differing(earlier.prompt, later.prompt)
+    mine, theirs = (_answer(example, fields) for example in (earlier, later))
+    return Case(lines=(earlier.line, later.line), text=f"{first} → {mine}\n{second} → {theirs}")
 
 
 def _answers_quoted(examples: Sequence[Example]) -> str:
@@ -204,12 +204,12 @@ def _answers_quoted(examples: Sequence[Example]) -> str:
     if all(record is not None for record in records):
         names = dict.fromkeys(name for record in records for name in record or ())
         values = {name: [(record or {}).get(name) for record in records] for name in names}
-        fields = [name for name, told in values.items() if any(value != told[0] for value in told)]
+        fields = [name for name, column in values.items() if any(value != column[0] for value in column)]
     return "".join(f"\n→ {_answer(example, fields)} (line {example.line:,})" for example in examples)
 
 
 def _answer(example: Example, fields: Sequence[str]) -> str:
-    found = as_record(example.answer)
-    if found is None or fields == [""]:
+    record = as_record(example.answer)
+    if record is None or fields == [""]:
         return excerpt(example.answer, 60)
-    return ", ".join(f"{name}: {excerpt(str(found.get(name, 'nothing')), 40)}" for name in fields[:4])
+    return ", ".join(f"{name}: {excerpt(str(record.get(name, 'nothing')), 40)}" for name in fields[:4])

@@ -55,10 +55,10 @@ class TempDataset:
     @classmethod
     def of(cls, examples: Iterable[Example]) -> "TempDataset":
         """A spool that holds these."""
-        spool = cls()
+        dataset = cls()
         for example in examples:
-            spool.add(example)
-        return spool
+            dataset.add(example)
+        return dataset
 
     def add(self, example: Example) -> None:
         """Put one more behind the others.
@@ -84,15 +84,15 @@ class TempDataset:
     def take(self, places: Iterable[int]) -> Mapping[int, Example]:
         """The examples at some places, counted from 0."""
         wanted = sorted(set(places))
-        found: dict[int, Example] = {}
+        by_place: dict[int, Example] = {}
         begin = 0
         for read, count in zip(self._stored(), self._counts, strict=True):
             here = [place for place in wanted if begin <= place < begin + count]
             if here:
                 examples = read()
-                found |= {place: examples[place - begin] for place in here}
+                by_place |= {place: examples[place - begin] for place in here}
             begin += count
-        return found
+        return by_place
 
     def close(self) -> None:
         """Give the temporary file back."""
@@ -136,9 +136,9 @@ class _Again(io.RawIOBase):
 def _packed(examples: Sequence[Example]) -> Any:
     columns = {
         # Nearly every conversation is one message of the user.
-        "prompt": [one.turns[0].content if _plain(one) else None for one in examples],
-        "turns": [None if _plain(one) else _written(one.turns) for one in examples],
-        **{name: [getattr(one, name) for one in examples] for name in _SCHEMA.names[2:]},
+        "prompt": [example.turns[0].content if _plain(example) else None for example in examples],
+        "turns": [None if _plain(example) else _written(example.turns) for example in examples],
+        **{name: [getattr(example, name) for example in examples] for name in _SCHEMA.names[2:]},
     }
     return pyarrow.RecordBatch.from_pydict(columns, schema=_SCHEMA)
 
@@ -154,13 +154,13 @@ def _written(turns: Sequence[Turn]) -> str:
 def _unpacked(batch: Any) -> list[Example]:
     prompts, turns, *rest = (batch.column(name).to_pylist() for name in _SCHEMA.names)
     return [
-        Example((Turn("user", prompt),) if told is None else _read(told), *others)
-        for prompt, told, *others in zip(prompts, turns, *rest, strict=True)
+        Example((Turn("user", prompt),) if written_turns is None else _read(written_turns), *others)
+        for prompt, written_turns, *others in zip(prompts, turns, *rest, strict=True)
     ]
 
 
-def _read(told: str) -> tuple[Turn, ...]:
-    return tuple(Turn(*parts) for parts in json.loads(told))
+def _read(written_turns: str) -> tuple[Turn, ...]:
+    return tuple(Turn(*parts) for parts in json.loads(written_turns))
 
 
 REJECTED = "rejected.jsonl"
@@ -215,39 +215,41 @@ class Ingest:
     ) -> tuple[TempDataset, Refusals]:
         """Put by the examples; gives them, and what could not be used. `hear` is told the number of rows,
         `seen` each example."""
-        spool, count = TempDataset(), 0
+        dataset, count = TempDataset(), 0
         first: list[tuple[int, str]] = []
         reasons: Counter[str] = Counter()
-        for number, one in enumerate(stream, start=1):
-            if isinstance(one, Example):
-                spool.add(one)
-                seen(one)
+        for number, row in enumerate(stream, start=1):
+            if isinstance(row, Example):
+                dataset.add(row)
+                seen(row)
             else:
                 count += 1
                 if len(first) < SHOWN:
-                    first.append((one.line, one.reason))
-                if one.reason in reasons or len(reasons) < _REASONS:
-                    reasons[one.reason] += 1
-                self._write(one, source)
+                    first.append((row.line, row.reason))
+                if row.reason in reasons or len(reasons) < _REASONS:
+                    reasons[row.reason] += 1
+                self._write(row, source)
             if number % _REPORTED == 0:
                 hear(number)
-        return spool, Refusals(count, tuple(first), dict(reasons.most_common()), most)
+        return dataset, Refusals(count, tuple(first), dict(reasons.most_common()), most)
 
-    def records_of(self, spool: TempDataset, refusals: Refusals, source: str) -> tuple[TempDataset, Refusals]:
+    def records_of(
+        self, dataset: TempDataset, refusals: Refusals, source: str
+    ) -> tuple[TempDataset, Refusals]:
         """The same without examples whose answers are no records, which join what could not be used."""
         kept, left_out = TempDataset(), list[Rejected]()
-        for batch in spool.batches():
+        for batch in dataset.batches():
             for example in batch:
                 if (bad := reject_non_record(example)) is None:
                     kept.add(example)
                 else:
                     left_out.append(bad)
                     self._write(bad, source)
-        spool.close()
-        first = sorted((*refusals.first, *((one.line, one.reason) for one in left_out)))[:SHOWN]
-        reasons = Counter(refusals.reasons) + Counter(one.reason for one in left_out)
-        told = dict(reasons.most_common(_REASONS))
-        return kept, Refusals(refusals.count + len(left_out), tuple(first), told, refusals.most)
+        dataset.close()
+        first = sorted((*refusals.first, *((row.line, row.reason) for row in left_out)))[:SHOWN]
+        reasons = Counter(refusals.reasons) + Counter(row.reason for row in left_out)
+        most_frequent = dict(reasons.most_common(_REASONS))
+        return kept, Refusals(refusals.count + len(left_out), tuple(first), most_frequent, refusals.most)
 
     def _write(self, row: Rejected, source: str) -> None:
         if self._folder is None:

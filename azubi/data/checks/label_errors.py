@@ -77,9 +77,9 @@ def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
     return normalize(TruncatedSVD(size, random_state=0).fit_transform(words))
 
 
-def label_error_findings(material: Dataset, features: Features = spelling_features) -> Iterator[Finding]:
+def label_error_findings(dataset: Dataset, features: Features = spelling_features) -> Iterator[Finding]:
     """Likely wrong labels; for records, likely wrong values of every field that looks like a label."""
-    examples = _sample(material)
+    examples = _sample(dataset)
     if len(examples) < FEWEST_EXAMPLES:
         return
     prompts = [example.prompt for example in examples]
@@ -88,22 +88,22 @@ def label_error_findings(material: Dataset, features: Features = spelling_featur
         return
     matrix = features(prompts)
     for field, (places, labels) in tasks.items():
-        found = _find(matrix[places], [prompts[place] for place in places], labels)
-        if found and len(found) <= BLIND * len(places):
-            yield _finding(field, found, [examples[place] for place in places])
+        errors = _find(matrix[places], [prompts[place] for place in places], labels)
+        if errors and len(errors) <= BLIND * len(places):
+            yield _finding(field, errors, [examples[place] for place in places])
 
 
-def _finding(field: str, found: Sequence[LabelError], examples: Sequence[Example]) -> Finding:
-    count, of = len(found), len(examples)
+def _finding(field: str, errors: Sequence[LabelError], examples: Sequence[Example]) -> Finding:
+    count, of = len(errors), len(examples)
     what = f"values of {field}" if field else "labels"
     rows = [
         {
-            "line": examples[one.place].line,
-            "given": one.given,
-            "suggested": one.suggested,
-            "odds": round(one.odds, 1),
+            "line": examples[error.place].line,
+            "given": error.given,
+            "suggested": error.suggested,
+            "odds": round(error.odds, 1),
         }
-        for one in found[:LISTED]
+        for error in errors[:LISTED]
     ]
     return Finding(
         kind="likely_wrong",
@@ -112,11 +112,11 @@ def _finding(field: str, found: Sequence[LabelError], examples: Sequence[Example
         count=count,
         cases=tuple(
             Case(
-                lines=(examples[one.place].line,),
-                text=f"{one.given}, but examples like it say {one.suggested} "
-                f"({_times(one.odds)} times likelier): {_start(examples[one.place].prompt)}",
+                lines=(examples[error.place].line,),
+                text=f"{error.given}, but examples like it say {error.suggested} "
+                f"({_times(error.odds)} times likelier): {_start(examples[error.place].prompt)}",
             )
-            for one in found[:SHOWN]
+            for error in errors[:SHOWN]
         ),
         why="A model learns wrong answers as well as right ones, and is measured by them.",
         remedy="Look at the first of them and correct what is wrong; rare cases may look wrong and be right.",
@@ -158,12 +158,12 @@ def _out_of_fold(matrix: Numbers, ids: npt.NDArray[np.int64], texts: Sequence[st
     folds = _folds(ids, texts)
     chances = np.zeros((len(ids), int(ids.max()) + 1))
     for fold in range(FOLDS):
-        held = folds == fold
-        if not held.any():
+        held_out = folds == fold
+        if not held_out.any():
             continue
         model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
-        model.fit(matrix[~held], ids[~held])
-        chances[np.ix_(held, model.classes_)] = model.predict_proba(matrix[held])
+        model.fit(matrix[~held_out], ids[~held_out])
+        chances[np.ix_(held_out, model.classes_)] = model.predict_proba(matrix[held_out])
     return chances
 
 
@@ -184,26 +184,26 @@ def _folds(ids: npt.NDArray[np.int64], texts: Sequence[str]) -> npt.NDArray[np.i
 
 def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list[str]]]:
     """What looks like labels: places and labels by field; the answers themselves under an empty name."""
-    records = [parse_record(one.answer) if "{" in one.answer else None for one in examples]
+    records = [parse_record(example.answer) if "{" in example.answer else None for example in examples]
     places = [at for at, record in enumerate(records) if record is not None]
     if len(places) > len(examples) / 2:
         columns = Columns([record for record in records if record is not None])
-        found = {}
+        fields = {}
         for name, codes in list(columns.categories.items())[:MOST_FIELDS]:
             there = np.flatnonzero(codes.ids >= 0)
-            found[name] = ([places[at] for at in there], [str(codes.values[codes.ids[at]]) for at in there])
-        return found
-    answers = [one.answer for one in examples]
-    short = all(len(one) <= 80 and "\n" not in one for one in answers)
+            fields[name] = ([places[at] for at in there], [str(codes.values[codes.ids[at]]) for at in there])
+        return fields
+    answers = [example.answer for example in examples]
+    short = all(len(answer) <= 80 and "\n" not in answer for answer in answers)
     if short and len(set(answers)) * 3 <= len(answers):
         return {"": (list(range(len(examples))), answers)}
     return {}
 
 
-def _sample(material: Dataset) -> list[Example]:
-    characters = sum(len(example.prompt) for batch in material.batches() for example in batch)
-    step = max(1, -(-len(material) // MOST), -(-characters // MOST_CHARACTERS))
-    rows = (example for batch in material.batches() for example in batch)
+def _sample(dataset: Dataset) -> list[Example]:
+    characters = sum(len(example.prompt) for batch in dataset.batches() for example in batch)
+    step = max(1, -(-len(dataset) // MOST), -(-characters // MOST_CHARACTERS))
+    rows = (example for batch in dataset.batches() for example in batch)
     return [example for number, example in enumerate(rows) if number % step == 0]
 
 

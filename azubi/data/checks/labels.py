@@ -32,14 +32,14 @@ _LISTED = 500
 """Labels whose counts are given."""
 
 
-def label_counts(subject: CheckInput) -> Iterator[Finding]:
+def label_counts(check_input: CheckInput) -> Iterator[Finding]:
     """How many examples each label has."""
-    if subject.kind != "labels":
+    if check_input.kind != "labels":
         return
-    counts = subject.tally.answers.most_common()
+    counts = check_input.tally.answers.most_common()
     if not counts:
         return
-    total = subject.tally.examples
+    total = check_input.tally.examples
     (most, often), (least, seldom) = counts[0], counts[-1]
     yield Finding(
         kind="label_counts",
@@ -50,26 +50,26 @@ def label_counts(subject: CheckInput) -> Iterator[Finding]:
         count=len(counts),
         why="A model learns what it sees often. What a label means for the score, its count decides.",
         remedy="See that the labels are those that you mean, and that none is missing.",
-        details={"labels": [list(one) for one in counts[:_LISTED]], "examples": total},
+        details={"labels": [list(pair) for pair in counts[:_LISTED]], "examples": total},
     )
 
 
-def rare_labels(subject: CheckInput) -> Iterator[Finding]:
+def rare_labels(check_input: CheckInput) -> Iterator[Finding]:
     """Labels (or values of a record's closed field) with fewer than five examples; no misspelt ones."""
-    if subject.kind == "labels":
-        yield from _rare(subject, subject.tally.answers)
-    elif subject.kind == "json":
-        for field, counts in closed_fields(subject).items():
-            yield from _rare(subject, counts, field)
+    if check_input.kind == "labels":
+        yield from _rare(check_input, check_input.tally.answers)
+    elif check_input.kind == "json":
+        for field, counts in closed_fields(check_input).items():
+            yield from _rare(check_input, counts, field)
 
 
-def _rare(subject: CheckInput, counts: Mapping[str, int], field: str = "") -> Iterator[Finding]:
+def _rare(check_input: CheckInput, counts: Mapping[str, int], field: str = "") -> Iterator[Finding]:
     misspelt = {name for name, _, _ in _spellings(counts)}
     rare = {name: count for name, count in counts.items() if count < FEWEST and name not in misspelt}
     if not rare:
         return
     shown = sorted(rare, key=lambda name: (rare[name], name))[:SHOWN]
-    lines = lines_of(subject, shown, field)
+    lines = lines_of(check_input, shown, field)
     what = f"value of {excerpt(field, 40)}" if field else "label"
     many = f"values of {excerpt(field, 40)}" if field else "labels"
     yield Finding(
@@ -86,17 +86,19 @@ def _rare(subject: CheckInput, counts: Mapping[str, int], field: str = "") -> It
         remedy=f"Bring more examples of them (at least {FEWEST}, better 20), or join them with a label like "
         "them.",
         details={
-            "labels": [list(one) for one in sorted(rare.items(), key=lambda one: (one[1], one[0]))[:_LISTED]]
+            "labels": [
+                list(pair) for pair in sorted(rare.items(), key=lambda pair: (pair[1], pair[0]))[:_LISTED]
+            ]
         },
     )
 
 
-def label_imbalance(subject: CheckInput) -> Iterator[Finding]:
+def label_imbalance(check_input: CheckInput) -> Iterator[Finding]:
     """One label that outweighs all others."""
-    counts = subject.tally.answers.most_common()
-    if subject.kind != "labels" or len(counts) < 2:
+    counts = check_input.tally.answers.most_common()
+    if check_input.kind != "labels" or len(counts) < 2:
         return
-    total = subject.tally.examples
+    total = check_input.tally.examples
     (name, often), middle = counts[0], counts[len(counts) // 2][1]
     if often < DOMINANT * total or often < TIMES * middle:
         return
@@ -113,22 +115,22 @@ def label_imbalance(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def label_variants(subject: CheckInput) -> Iterator[Finding]:
+def label_variants(check_input: CheckInput) -> Iterator[Finding]:
     """Labels, or values of a record's field, that are two spellings of one."""
-    if subject.kind == "labels":
-        yield from _variants(subject, subject.tally.answers, "")
-    elif subject.kind == "json":
-        for name, counts in closed_fields(subject).items():
-            yield from _variants(subject, counts, name)
+    if check_input.kind == "labels":
+        yield from _variants(check_input, check_input.tally.answers, "")
+    elif check_input.kind == "json":
+        for name, counts in closed_fields(check_input).items():
+            yield from _variants(check_input, counts, name)
 
 
-def _variants(subject: CheckInput, counts: Mapping[str, int], field: str) -> Iterator[Finding]:
+def _variants(check_input: CheckInput, counts: Mapping[str, int], field: str) -> Iterator[Finding]:
     pairs = _spellings(counts)
     if not pairs:
         return
     what = f"value of {excerpt(field, 40)}" if field else "label"
     many = f"values of {excerpt(field, 40)}" if field else "labels"
-    lines = lines_of(subject, [rare for rare, _, _ in pairs[:SHOWN]], field)
+    lines = lines_of(check_input, [rare for rare, _, _ in pairs[:SHOWN]], field)
     yield Finding(
         kind=f"label_variants:{field}" if field else "label_variants",
         level="warning",
@@ -154,11 +156,11 @@ def _spellings(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
     """The rarer of two spellings, the more frequent one, and how they differ; the most frequent first."""
     ranked = sorted(counts, key=lambda name: (-counts[name], name))
     seen: dict[str, str] = {}
-    found = []
+    variants = []
     for name in ranked:
         plain = _plain(name)
         if plain in seen:
-            found.append((name, seen[plain], "only case, spaces or hyphens differ"))
+            variants.append((name, seen[plain], "only case, spaces or hyphens differ"))
         else:
             seen[plain] = name
     plains = list(seen)[:_MOST_COMPARED]
@@ -167,7 +169,7 @@ def _spellings(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
         few = counts[seen[rare]] <= SLIP * counts[seen[often]]
         if few and rare not in slips and often not in slips and _one_slip(often, rare):
             slips[rare] = often
-    return found + [(seen[rare], seen[often], "one letter differs") for rare, often in slips.items()]
+    return variants + [(seen[rare], seen[often], "one letter differs") for rare, often in slips.items()]
 
 
 def _plain(label: str) -> str:
@@ -175,16 +177,17 @@ def _plain(label: str) -> str:
     return " ".join(re.split(r"[\s_\-\u2010-\u2015]+", folded.strip()))
 
 
-def _one_slip(one: str, other: str) -> bool:
+def _one_slip(first: str, second: str) -> bool:
     """Whether one letter was added, left out, mistaken or swapped with the next; figures are never slips."""
-    if min(len(one), len(other)) < _SHORTEST or abs(len(one) - len(other)) > 1:
+    if min(len(first), len(second)) < _SHORTEST or abs(len(first) - len(second)) > 1:
         return False
-    if re.sub(r"\D", "", one) != re.sub(r"\D", "", other):
+    if re.sub(r"\D", "", first) != re.sub(r"\D", "", second):
         return False
     begin = next(
-        (i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b),
+        min(len(first), len(second)),
     )
-    a, b = one[begin:], other[begin:]
+    a, b = first[begin:], second[begin:]
     if len(a) == len(b):
         return a[1:] == b[1:] or (a[:2] == b[1::-1] and a[2:] == b[2:])
     return a[1:] == b if len(a) > len(b) else a == b[1:]
@@ -192,15 +195,15 @@ def _one_slip(one: str, other: str) -> bool:
 
 def _visible(label: str) -> str:
     """The label with spaces at its ends and doubled ones made visible."""
-    marked = re.sub(r"^ +| +$|(?<= ) +", lambda found: "␣" * len(found[0]), label)
+    marked = re.sub(r"^ +| +$|(?<= ) +", lambda match: "␣" * len(match[0]), label)
     return f"“{marked[:60]}”"
 
 
-def closed_fields(subject: CheckInput) -> dict[str, Counter[str]]:
+def closed_fields(check_input: CheckInput) -> dict[str, Counter[str]]:
     """The record's fields that have labels as values, and how often each occurs."""
     counts: dict[str, Counter[str]] = {}
     open_fields: set[str] = set()
-    for example in subject.examples():
+    for example in check_input.examples():
         for name, value in (as_record(example.answer) or {}).items():
             if not isinstance(value, str) or name in open_fields:
                 continue
@@ -212,14 +215,14 @@ def closed_fields(subject: CheckInput) -> dict[str, Counter[str]]:
     return {name: known for name, known in counts.items() if len(known) * FEWEST_REPEATS <= known.total()}
 
 
-def lines_of(subject: CheckInput, labels: Collection[str], field: str = "") -> dict[str, list[int]]:
+def lines_of(check_input: CheckInput, labels: Collection[str], field: str = "") -> dict[str, list[int]]:
     """The first lines at which each of some labels stands."""
-    found: dict[str, list[int]] = {label: [] for label in labels}
-    for example in subject.examples():
-        told = (as_record(example.answer) or {}).get(field) if field else example.answer
-        if isinstance(told, str) and told in found and len(found[told]) < SHOWN:
-            found[told].append(example.line)
-    return found
+    lines: dict[str, list[int]] = {label: [] for label in labels}
+    for example in check_input.examples():
+        value = (as_record(example.answer) or {}).get(field) if field else example.answer
+        if isinstance(value, str) and value in lines and len(lines[value]) < SHOWN:
+            lines[value].append(example.line)
+    return lines
 
 
 _SEPARATORS = (";", "|", ",", "/", "+", "&", "\n")
@@ -270,22 +273,22 @@ class LabelLists:
         return moving and recurring >= _RECURRING * len(inside) and len(self.labels) < len(self.parts)
 
 
-def several_labels(subject: CheckInput) -> Iterator[Finding]:
+def several_labels(check_input: CheckInput) -> Iterator[Finding]:
     """Answers, or values of a record's field, that are lists of labels written as one text."""
-    if subject.kind == "json":
-        for name, counts in closed_fields(subject).items():
+    if check_input.kind == "json":
+        for name, counts in closed_fields(check_input).items():
             if parted := _split_labels(counts):
-                yield _list_finding(subject, parted, counts, name)
-    elif parted := _split_labels(subject.tally.answers):
-        yield _list_finding(subject, parted, subject.tally.answers)
+                yield _list_finding(check_input, parted, counts, name)
+    elif parted := _split_labels(check_input.tally.answers):
+        yield _list_finding(check_input, parted, check_input.tally.answers)
 
 
 def _split_labels(counts: Mapping[str, int]) -> LabelLists | None:
     for separator in _SEPARATORS:
         if any(separator in answer for answer in counts):
-            found = LabelLists(separator, {answer: _parts(answer, separator) for answer in counts})
-            if found.likely:
-                return found
+            lists = LabelLists(separator, {answer: _parts(answer, separator) for answer in counts})
+            if lists.likely:
+                return lists
     return None
 
 
@@ -294,11 +297,11 @@ def _parts(answer: str, separator: str) -> tuple[str, ...]:
 
 
 def _list_finding(
-    subject: CheckInput, parted: LabelLists, counts: Mapping[str, int], field: str = ""
+    check_input: CheckInput, parted: LabelLists, counts: Mapping[str, int], field: str = ""
 ) -> Finding:
     combined, same = parted.combined, parted.same
     shown = (same or [[answer] for answer in combined])[:SHOWN]
-    lines = lines_of(subject, [answer for group in shown for answer in group], field)
+    lines = lines_of(check_input, [answer for group in shown for answer in group], field)
     holds = some(sum(counts[answer] for answer in combined), "answer holds", "answers hold")
     where = f" in {excerpt(field, 40)}" if field else ""
     alike = f"; {some(len(same), 'differs', 'differ')} in order alone" if same else ""
@@ -317,14 +320,14 @@ def _list_finding(
         ),
         why="Each combination counts as an answer of its own: one that stands in no example can never be "
         "given, and the same labels in another order count as wrong.",
-        remedy=_list_remedy(subject, parted, field),
+        remedy=_list_remedy(check_input, parted, field),
         details={"separator": parted.separator, "labels": sorted(parted.labels)},
     )
 
 
-def _list_remedy(subject: CheckInput, parted: LabelLists, field: str) -> str:
+def _list_remedy(check_input: CheckInput, parted: LabelLists, field: str) -> str:
     """The setting that makes lists of the texts; where a record is no matter of columns, how to write it."""
-    answer = subject.answer
+    answer = check_input.answer
     if isinstance(answer, str) and field:
         return f"Write lists in the records, always in one order: {json.dumps(sorted(parted.labels)[:2])}."
     column = answer if isinstance(answer, str) else answer[field].column

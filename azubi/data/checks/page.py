@@ -37,8 +37,8 @@ def render(check: Check) -> str:
         amounts=amounts(check),
         answers=answers(check),
         blind_spots=blind_spots(),
-        found=[one for one in check.findings if not one.routine],
-        facts=[one for one in check.findings if one.routine],
+        findings=[finding for finding in check.findings if not finding.routine],
+        facts=[finding for finding in check.findings if finding.routine],
         marks=MARKS,
     )
 
@@ -65,7 +65,7 @@ def columns(finding: Finding) -> list[dict[str, Any]]:
             "width": round(step - 2, 1),
             # What is there is seen, however little it is.
             "height": round(max(1.5, _HEIGHT * count / most), 1) if count else 0,
-            "told": f"{begin:,} to {until - 1:,} {unit}: {some(count, 'example')}",
+            "label": f"{begin:,} to {until - 1:,} {unit}: {some(count, 'example')}",
         }
         for place, (begin, until, count) in enumerate(drawn)
     ]
@@ -107,25 +107,25 @@ def verdict(check: Check) -> str:
 def amounts(check: Check) -> str:
     """How much was read, and what the answers are."""
     counts = check.counts
-    told = some(counts["examples"], "example")
+    text = some(counts["examples"], "example")
     if counts["rejected"]:
-        told += f" in {counts['rows']:,} rows"
+        text += f" in {counts['rows']:,} rows"
     if "test_examples" in counts:
-        told += f", {some(counts['test_examples'], 'test example')}"
-    told += f"; the answers are {answers(check)}."
+        text += f", {some(counts['test_examples'], 'test example')}"
+    text += f"; the answers are {answers(check)}."
     if sizes := check.split:
-        told += (
+        text += (
             f" A run learns from {sizes['train']:,}, chooses the best epoch with {sizes['validation']:,} and "
             f"measures with {sizes['test']:,}."
         )
-    return told
+    return text
 
 
 def answers(check: Check) -> str:
     """What the answers are: 12 labels, JSON records, free text."""
     if check.task == "labels":
-        found = next((one for one in check.findings if one.kind == "label_counts"), None)
-        return some(found.count, "label") if found else "labels"
+        counted = next((finding for finding in check.findings if finding.kind == "label_counts"), None)
+        return some(counted.count, "label") if counted else "labels"
     return {"json": "JSON records", "text": "free text"}[check.task]
 
 

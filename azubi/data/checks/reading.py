@@ -8,11 +8,11 @@ from azubi.data.checks.ingest import Refusals
 from azubi.data.finding import SHOWN, Case, Finding, share, some
 
 
-def rejected_rows(subject: CheckInput) -> Iterator[Finding]:
+def rejected_rows(check_input: CheckInput) -> Iterator[Finding]:
     """Rows without a prompt or an answer, and what could not be read at all."""
-    yield from _rejected(subject.refusals, len(subject.data), "")
-    if subject.test is not None:
-        yield from _rejected(subject.test_refusals, len(subject.test), "test ")
+    yield from _rejected(check_input.refusals, len(check_input.data), "")
+    if check_input.test is not None:
+        yield from _rejected(check_input.test_refusals, len(check_input.test), "test ")
 
 
 def _rejected(bad: Refusals, good: int, side: str) -> Iterator[Finding]:

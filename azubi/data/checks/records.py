@@ -18,36 +18,38 @@ _LOOKED_THROUGH = 20_000
 Record = dict[str, Any]
 
 
-def schema_and_rules(subject: CheckInput) -> Iterator[Finding]:
+def schema_and_rules(check_input: CheckInput) -> Iterator[Finding]:
     """The schema of the records and each one that breaks it; rules that are given or hidden, and what
     contradicts them."""
-    if subject.kind != "json":
+    if check_input.kind != "json":
         return
     telling = schemas.SchemaInference()
-    for _, record in _records(subject):
+    for _, record in _records(check_input):
         telling.show(record)
-    schema = dict(subject.schema or telling.schema())
+    schema = dict(check_input.schema or telling.schema())
     contract = Contract(task="json", fields=telling.names, json_schema=schema)
-    if broken := schemas.finding(schema, _records(subject)):
+    if broken := schemas.finding(schema, _records(check_input)):
         yield broken
-    yield _followed(schema, given=bool(subject.schema))
-    yield from _rules(subject, contract)
+    yield _followed(schema, given=bool(check_input.schema))
+    yield from _rules(check_input, contract)
 
 
-def _rules(subject: CheckInput, contract: Contract) -> Iterator[Finding]:
-    given = contract.deriving(subject.derive)
-    if contradicted := derivation.finding(given, _records(subject)):
+def _rules(check_input: CheckInput, contract: Contract) -> Iterator[Finding]:
+    given = contract.deriving(check_input.derive)
+    if contradicted := derivation.finding(given, _records(check_input)):
         yield contradicted
-    drawn = [record for one in subject.drawn(_LOOKED_THROUGH) if (record := as_record(one.answer))]
-    proposals = proposing.propose(drawn, tuple(subject.derive))
-    proposed = contract.deriving({one.field: one.rule for one in proposals})
-    against = derivation.finding(proposed, _records(subject)) if proposals else None
+    drawn = [
+        record for example in check_input.drawn(_LOOKED_THROUGH) if (record := as_record(example.answer))
+    ]
+    proposals = proposing.propose(drawn, tuple(check_input.derive))
+    proposed = contract.deriving({proposal.field: proposal.rule for proposal in proposals})
+    against = derivation.finding(proposed, _records(check_input)) if proposals else None
     if hidden := proposing.finding(proposals, against):
         yield hidden
 
 
-def _records(subject: CheckInput) -> Iterator[tuple[int, Record]]:
-    for example in subject.examples():
+def _records(check_input: CheckInput) -> Iterator[tuple[int, Record]]:
+    for example in check_input.examples():
         if (record := as_record(example.answer)) is not None:
             yield example.line, record
 
@@ -65,7 +67,7 @@ def _followed(schema: Mapping[str, Any], *, given: bool) -> Finding:
         level="note",
         title=f"Records have {some(len(fields), 'field')} by the schema that {source}.",
         count=len(fields),
-        cases=tuple(Case(lines=(), text=one) for one in named),
+        cases=tuple(Case(lines=(), text=text) for text in named),
         why="It is kept with the specialist, and what reads its answers can rely on it.",
         remedy="Read it. If it is not what you meant, give your own: `schema: file.json`.",
         details={"schema": dict(schema)},

@@ -25,10 +25,10 @@ _WHY_SMALL = {
 }
 
 
-def small_splits(subject: CheckInput) -> Iterator[Finding]:
+def small_splits(check_input: CheckInput) -> Iterator[Finding]:
     """Sides of the split that are empty, hold a handful, or one label only."""
     try:
-        parts = subject.parts
+        parts = check_input.parts
     except UsageError as error:
         yield Finding(
             kind="split",
@@ -39,20 +39,20 @@ def small_splits(subject: CheckInput) -> Iterator[Finding]:
             remedy=error.remedy,
         )
         return
-    for side, why in _WHY_SMALL.items():
-        examples = getattr(parts, side)
-        lone = subject.kind == "labels" and len({one.answer for one in examples}) < 2
+    for name, why in _WHY_SMALL.items():
+        examples = getattr(parts, name)
+        lone = check_input.kind == "labels" and len({example.answer for example in examples}) < 2
         if len(examples) < HANDFUL or lone:
             yield Finding(
-                kind=f"small_{side}",
+                kind=f"small_{name}",
                 level="warning",
-                title=f"The {side} side of the split gets {some(len(examples), 'example')}"
+                title=f"The {name} side of the split gets {some(len(examples), 'example')}"
                 f"{', all with the same label' if lone else ''}.",
                 count=len(examples),
                 why=why,
-                remedy=f"Bring a larger file for the {side}."
-                if f"{side}_data" in subject.sources
-                else remedy(parts, subject.split, len(subject.data)),
+                remedy=f"Bring a larger file for the {name}."
+                if f"{name}_data" in check_input.sources
+                else remedy(parts, check_input.split, len(check_input.data)),
                 details={name: len(getattr(parts, name)) for name in SIDES},
             )
 
@@ -71,27 +71,27 @@ USUAL = 0.5
 _SIDES = {"sides": ["data", "test"]}
 
 
-def leaked_prompts(subject: CheckInput) -> Iterator[Finding]:
+def leaked_prompts(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts of the test that stand in the data too, or nearly."""
-    if subject.test is None:
+    if check_input.test is None:
         return
-    ledger = subject.ledger
-    first, second, alike = ledger.pairs
-    across = (first < ledger.border) & (second >= ledger.border)
+    pair_index = check_input.pair_index
+    first, second, alike = pair_index.pairs
+    across = (first < pair_index.border) & (second >= pair_index.border)
     first, second, alike = first[across], second[across], alike[across]
     equal, at = np.unique(second[alike == 1.0], return_index=True)
     if len(equal):
-        yield _prompts(subject, "same", first[alike == 1.0][at], equal)
+        yield _prompts(check_input, "same", first[alike == 1.0][at], equal)
     near = (alike < 1.0) & ~np.isin(second, equal)
     later, at = np.unique(second[near], return_index=True)
     if len(later):
-        yield _prompts(subject, "near", first[near][at], later)
+        yield _prompts(check_input, "near", first[near][at], later)
 
 
-def _prompts(subject: CheckInput, how: str, first: I64, second: I64) -> Finding:
-    tests, near = len(subject.test or ()), how == "near"
+def _prompts(check_input: CheckInput, how: str, first: I64, second: I64) -> Finding:
+    tests, near = len(check_input.test or ()), how == "near"
     pairs = list(zip(first[:SHOWN].tolist(), second[:SHOWN].tolist(), strict=True))
-    examples = subject.shown(place for pair in pairs for place in pair)
+    examples = check_input.shown(place for pair in pairs for place in pair)
     alike = "nearly the same" if near else "the same"
     return Finding(
         kind="leak_near_prompts" if near else "leak_prompts",
@@ -101,12 +101,12 @@ def _prompts(subject: CheckInput, how: str, first: I64, second: I64) -> Finding:
         count=len(second),
         cases=tuple(
             Case(
-                lines=(examples[one].line, examples[other].line),
-                text="\n".join(differing(examples[one].prompt, examples[other].prompt))
+                lines=(examples[earlier].line, examples[later].line),
+                text="\n".join(differing(examples[earlier].prompt, examples[later].prompt))
                 if near
-                else excerpt(examples[other].prompt),
+                else excerpt(examples[later].prompt),
             )
-            for one, other in pairs
+            for earlier, later in pairs
         ),
         why=f"What was learned is asked again with {alike} words: the test measures memory, and promises "
         "more than the specialist will hold.",
@@ -116,18 +116,18 @@ def _prompts(subject: CheckInput, how: str, first: I64, second: I64) -> Finding:
     )
 
 
-def leaked_groups(subject: CheckInput) -> Iterator[Finding]:
+def leaked_groups(check_input: CheckInput) -> Iterator[Finding]:
     """Groups (a policyholder's rows, say) of which some rows are learned and some tested."""
-    if subject.test is None:
-        yield from _groups_to_be_parted(subject)
+    if check_input.test is None:
+        yield from _groups_to_be_parted(check_input)
         return
     tested: dict[str, int] = {}
-    for batch in subject.test.batches():
+    for batch in check_input.test.batches():
         for example in batch:
             if example.group:
                 tested.setdefault(example.group, example.line)
     shared: dict[str, int] = {}
-    for example in subject.examples():
+    for example in check_input.examples():
         if example.group in tested:
             shared.setdefault(example.group, example.line)
     if not shared:
@@ -149,26 +149,28 @@ def leaked_groups(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def _groups_to_be_parted(subject: CheckInput) -> Iterator[Finding]:
-    if subject.split.by == "group":
+def _groups_to_be_parted(check_input: CheckInput) -> Iterator[Finding]:
+    if check_input.split.by == "group":
         return
-    counts = Counter(example.group for example in subject.examples() if example.group)
+    counts = Counter(example.group for example in check_input.examples() if example.group)
     parted = {group for group, count in counts.items() if count > 1}
     if not parted:
         return
     lines: dict[str, list[int]] = {}
-    for example in subject.examples():
+    for example in check_input.examples():
         if example.group in parted and (example.group in lines or len(lines) < SHOWN):
             lines.setdefault(example.group, []).append(example.line)
     yield Finding(
         kind="leak_groups",
         level="warning",
         title=f"{some(len(parted), 'group has', 'groups have')} several rows, and the split goes by "
-        f"{subject.split.by}: they would stand on both sides.",
+        f"{check_input.split.by}: they would stand on both sides.",
         count=len(parted),
         cases=tuple(
-            Case(lines=tuple(found[:SHOWN]), text=f"group {excerpt(group, 60)}: {some(counts[group], 'row')}")
-            for group, found in lines.items()
+            Case(
+                lines=tuple(numbers[:SHOWN]), text=f"group {excerpt(group, 60)}: {some(counts[group], 'row')}"
+            )
+            for group, numbers in lines.items()
         ),
         why="Rows of one group resemble each other. The specialist then knows part of the test's cases "
         "already, and will do worse on groups that it has never met.",
@@ -176,12 +178,12 @@ def _groups_to_be_parted(subject: CheckInput) -> Iterator[Finding]:
     )
 
 
-def answers_in_prompt(subject: CheckInput) -> Iterator[Finding]:
+def answers_in_prompt(check_input: CheckInput) -> Iterator[Finding]:
     """Answers that stand word for word in their own prompt."""
     count, codes, cases = 0, 0, list[Case]()
-    labels = subject.kind == "labels"
-    for example in subject.examples():
-        if not _stands_in_prompt(example.answer, subject.ledger.index.rest(example.prompt), labels):
+    labels = check_input.kind == "labels"
+    for example in check_input.examples():
+        if not _stands_in_prompt(example.answer, check_input.pair_index.index.rest(example.prompt), labels):
             continue
         count += 1
         codes += _is_code(example.answer)
@@ -189,7 +191,7 @@ def answers_in_prompt(subject: CheckInput) -> Iterator[Finding]:
             cases.append(Case(lines=(example.line,), text=_quoted(example)))
     if not count:
         return
-    part = count / len(subject.data)
+    part = count / len(check_input.data)
     yield Finding(
         kind="leak_answers",
         level=_level(labels, part, codes),
@@ -231,20 +233,20 @@ def _quoted(example: Example) -> str:
     return f"{excerpt(answer, 40)} in {excerpt(('…' if begin else '') + prompt[begin:], 100)}"
 
 
-def codes_in_prompt(subject: CheckInput) -> Iterator[Finding]:
+def codes_in_prompt(check_input: CheckInput) -> Iterator[Finding]:
     """Codes of records that stand in a few prompts: somebody has noted the decision there."""
-    if subject.kind != "json":
+    if check_input.kind != "json":
         return
-    yield from _codes(subject.data, "data")
-    if subject.test is not None:
-        yield from _codes(subject.test, "test")
+    yield from _codes(check_input.data, "data")
+    if check_input.test is not None:
+        yield from _codes(check_input.test, "test")
 
 
-def _codes(spool: TempDataset, side: str) -> Iterator[Finding]:
+def _codes(dataset: TempDataset, side: str) -> Iterator[Finding]:
     """Of one side; a field whose codes stand in most prompts is there to be copied."""
     asked, given = Counter[str](), Counter[str]()
     cases: dict[str, list[Case]] = {}
-    for batch in spool.batches():
+    for batch in dataset.batches():
         for example in batch:
             for field, value in (as_record(example.answer) or {}).items():
                 if not (isinstance(value, str) and _CODE.fullmatch(value)):
@@ -273,17 +275,17 @@ def _codes(spool: TempDataset, side: str) -> Iterator[Finding]:
     )
 
 
-def backward_time(subject: CheckInput) -> Iterator[Finding]:
+def backward_time(check_input: CheckInput) -> Iterator[Finding]:
     """Rows that are learned from although they are later than a row of the test; or, if those are fewer, the
     rows of the test that are that early."""
-    if subject.test is None:
+    if check_input.test is None:
         return
-    latest = max((one.time for one in subject.examples()), default="")
-    earliest = min((one.time for one in _timed(subject.test)), default="")
+    latest = max((example.time for example in check_input.examples()), default="")
+    earliest = min((example.time for example in _timed(check_input.test)), default="")
     if not latest or not earliest or latest <= earliest:
         return
-    late, later = _counted(subject.data, lambda time: time > earliest)
-    early, earlier = _counted(subject.test, lambda time: time < latest)
+    late, later = _counted(check_input.data, lambda time: time > earliest)
+    early, earlier = _counted(check_input.test, lambda time: time < latest)
     if late <= early:
         count, cases, side = late, later, "data"
         what = f"the data {'is' if late == 1 else 'are'} later than the test's earliest ({earliest})"
@@ -304,23 +306,25 @@ def backward_time(subject: CheckInput) -> Iterator[Finding]:
             "sides": [side],
             "earliest_test": earliest,
             "latest": latest,
-            "share": late / sum(1 for _ in _timed(subject.data)),
+            "share": late / sum(1 for _ in _timed(check_input.data)),
         },
     )
 
 
-def _counted(spool: TempDataset, fits: Callable[[str], bool]) -> tuple[int, tuple[Case, ...]]:
+def _counted(dataset: TempDataset, fits: Callable[[str], bool]) -> tuple[int, tuple[Case, ...]]:
     """How many examples have such a time, and the first of them."""
     count, first = 0, list[Case]()
-    for one in _timed(spool):
-        if fits(one.time):
+    for example in _timed(dataset):
+        if fits(example.time):
             count += 1
             if len(first) < SHOWN:
-                first.append(Case(lines=(one.line,), text=f"{one.time}: {excerpt(one.prompt, 80)}"))
+                first.append(
+                    Case(lines=(example.line,), text=f"{example.time}: {excerpt(example.prompt, 80)}")
+                )
     return count, tuple(first)
 
 
-def _timed(spool: TempDataset) -> Iterator[Example]:
+def _timed(dataset: TempDataset) -> Iterator[Example]:
     """The examples that tell their time."""
-    for batch in spool.batches():
-        yield from (one for one in batch if one.time)
+    for batch in dataset.batches():
+        yield from (example for example in batch if example.time)

@@ -59,11 +59,11 @@ class Fault(NamedTuple):
     """What it was; empty if that is lost."""
 
 
-def mojibake(subject: CheckInput) -> Iterator[Finding]:
+def mojibake(check_input: CheckInput) -> Iterator[Finding]:
     """Examples in which letters are what a wrong encoding makes of them."""
-    yield from _mojibake_in(subject.data, "")
-    if subject.test is not None:
-        yield from _mojibake_in(subject.test, "test ")
+    yield from _mojibake_in(check_input.data, "")
+    if check_input.test is not None:
+        yield from _mojibake_in(check_input.test, "test ")
 
 
 def _mojibake_in(data: TempDataset, side: str) -> Iterator[Finding]:
@@ -132,21 +132,21 @@ SEEN = 2
 """Prompts that must be in a language before it is named, unless there is no doubt about one of them."""
 
 
-def languages(subject: CheckInput) -> Iterator[Finding]:
+def languages(check_input: CheckInput) -> Iterator[Finding]:
     """The languages and their shares; the first prompts in the rarer ones."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     lines: dict[str, list[Case]] = {}
     looked_at, clear = 0, set[str]()
-    for example in subject.drawn(LANGUAGE_SAMPLE):
+    for example in check_input.drawn(LANGUAGE_SAMPLE):
         looked_at += 1
         code, certain = language(example.prompt)
         if code:
-            found[code] += 1
+            counts[code] += 1
             clear |= {code} if certain else set()
             case = Case(lines=(example.line,), text=f"{_language_name(code)}: {excerpt(example.prompt)}")
             lines.setdefault(code, []).append(case)
             del lines[code][SHOWN:]
-    known = [(code, count) for code, count in found.most_common() if count >= SEEN or code in clear]
+    known = [(code, count) for code, count in counts.most_common() if count >= SEEN or code in clear]
     if not known:
         return
     total = sum(count for _, count in known)
@@ -196,28 +196,34 @@ _CAUTION = 0.7
 """A text may have this share of the bytes per token that the densest of those drawn have, and is counted."""
 
 
-def lengths(subject: CheckInput) -> Iterator[Finding]:
+def lengths(check_input: CheckInput) -> Iterator[Finding]:
     """Lengths, and what exceeds the base."""
-    if not len(subject.data):
+    if not len(check_input.data):
         return
-    longest = heapq.nlargest(_LONGEST, subject.examples(), key=_characters)
-    drawn = list(subject.drawn(LENGTH_SAMPLE))
-    if subject.tokens is None:
+    longest = heapq.nlargest(_LONGEST, check_input.examples(), key=_characters)
+    drawn = list(check_input.drawn(LENGTH_SAMPLE))
+    if check_input.tokens is None:
         yield _lengths_finding(
-            [_characters(one) for one in drawn], _characters(longest[0]), "characters", None, subject
+            [_characters(example) for example in drawn],
+            _characters(longest[0]),
+            "characters",
+            None,
+            check_input,
         )
         return
-    counted = subject.tokens.count(drawn)
-    top = max(max(counted), *subject.tokens.count(longest))
-    yield _lengths_finding(counted, top, "tokens", subject.tokens, subject)
-    suspect = _suspicion(subject.tokens, drawn, counted)
-    yield from _too_long(subject.data, subject.refusals, subject.tokens, suspect)
-    if subject.test is not None:
-        yield from _too_long(subject.test, subject.test_refusals, subject.tokens, suspect, "test ")
+    counted = check_input.tokens.count(drawn)
+    top = max(max(counted), *check_input.tokens.count(longest))
+    yield _lengths_finding(counted, top, "tokens", check_input.tokens, check_input)
+    suspect = _suspicion(check_input.tokens, drawn, counted)
+    yield from _too_long(check_input.data, check_input.refusals, check_input.tokens, suspect)
+    if check_input.test is not None:
+        yield from _too_long(
+            check_input.test, check_input.test_refusals, check_input.tokens, suspect, "test "
+        )
 
 
 def _lengths_finding(
-    counted: Sequence[int], longest: int, unit: str, tokens: Tokens | None, subject: CheckInput
+    counted: Sequence[int], longest: int, unit: str, tokens: Tokens | None, check_input: CheckInput
 ) -> Finding:
     median, most = (int(np.quantile(counted, part, method="higher")) for part in (0.5, 0.95))
     base = f" (as {tokens.base} counts; it reads {tokens.longest:,})" if tokens else ""
@@ -226,7 +232,9 @@ def _lengths_finding(
     edges = np.unique(np.geomspace(shortest, max(longest, shortest) + 1, _BARS + 1).round().astype(int))
     heights, _ = np.histogram(np.maximum(counted, 1), edges)
     drawn = (
-        "" if len(counted) == len(subject.data) else f" Told from {len(counted):,} examples, evenly drawn."
+        ""
+        if len(counted) == len(check_input.data)
+        else f" Told from {len(counted):,} examples, evenly drawn."
     )
     return Finding(
         kind="lengths",
@@ -234,7 +242,7 @@ def _lengths_finding(
         routine=True,
         title=f"Half of the examples have at most {median:,} {unit}, 95 % at most {most:,}, the longest "
         f"{longest:,}{base}.",
-        count=len(subject.data),
+        count=len(check_input.data),
         why="Prompt and answer together. Time and memory grow with them; a few very long ones cost as much "
         f"as many short ones.{drawn}",
         remedy="Look at the longest: signatures, quoted mails and footers may be left out."
@@ -293,7 +301,9 @@ def _too_long(
 
 def _suspicion(tokens: Tokens, drawn: Sequence[Example], counted: Sequence[int]) -> Callable[[Example], bool]:
     """Whether an example may be too long, told by its bytes and by how many a token has at least, usually."""
-    dense = float(np.quantile([size(one) / max(1, n) for one, n in zip(drawn, counted, strict=True)], 0.01))
+    dense = float(
+        np.quantile([size(example) / max(1, n) for example, n in zip(drawn, counted, strict=True)], 0.01)
+    )
     fewest = max(1.0, _CAUTION * dense) * (tokens.longest - TEMPLATE_TOKENS)
     return lambda example: size(example) >= fewest
 

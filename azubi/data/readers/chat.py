@@ -61,7 +61,7 @@ def completion(values: Mapping[str, Any], every: bool, asked: bool = False) -> T
 
 def alpaca(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
     """`{"instruction", "output"}`, perhaps with `input`, `system` and `history`; `asked` needs no output."""
-    told = [text for name in ("instruction", "input") if (text := written(values.get(name))).strip()]
+    parts = [text for name in ("instruction", "input") if (text := written(values.get(name))).strip()]
     turns = _system(values)
     history = values.get("history") or []
     if not isinstance(history, list) or not all(
@@ -70,7 +70,7 @@ def alpaca(values: Mapping[str, Any], every: bool, asked: bool = False) -> Talk:
         raise Unusable("“history” is not a list of pairs of question and answer")
     for asked, answered in history:
         turns += [Turn("user", written(asked)), Turn("assistant", written(answered), learned=every)]
-    return (*turns, Turn("user", "\n\n".join(told))), written(values.get("output"))
+    return (*turns, Turn("user", "\n\n".join(parts))), written(values.get("output"))
 
 
 def is_talk(value: object) -> bool:
@@ -78,7 +78,7 @@ def is_talk(value: object) -> bool:
     return (
         isinstance(value, list)
         and bool(value)
-        and all(isinstance(one, Mapping) for one in value)
+        and all(isinstance(message, Mapping) for message in value)
         and ("role" in value[0])
     )
 
@@ -103,22 +103,22 @@ def _talk(
 
 
 def _system(values: Mapping[str, Any]) -> list[Turn]:
-    told = values.get("system")
-    return [Turn("system", told)] if isinstance(told, str) and told.strip() else []
+    system = values.get("system")
+    return [Turn("system", system)] if isinstance(system, str) and system.strip() else []
 
 
 def _turn(index: int, message: object, names: tuple[str, str], every: bool) -> Turn:
     if not isinstance(message, Mapping):
         raise Unusable(f"message {index} has the role null, since it is no object")
     mark, body = names if names[0] in message else ("role", "content")
-    told = message.get(mark)
-    if not isinstance(told, str) or told not in _ROLES:
-        shown = strict_json.write(told, default=str)[:60]
+    name = message.get(mark)
+    if not isinstance(name, str) or name not in _ROLES:
+        shown = strict_json.write(name, default=str)[:60]
         raise Unusable(
             f"message {index} has the role {shown}; it must be system, user or assistant, since tool "
             "messages cannot be learned from"
         )
-    role = _ROLES[told]
+    role = _ROLES[name]
     if message.get("tool_calls") or message.get("function_call"):
         raise Unusable(f"message {index} calls a tool, which cannot be learned from")
     learned = every and role == "assistant" and message.get("weight", 1) != 0

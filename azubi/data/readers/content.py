@@ -351,8 +351,8 @@ def pdf(data: bytes, most_pages: int, leave_out: LeaveOut) -> str:
         else:
             leave_out("picture", pictures)
         pages.append("\n".join([text, *filter(None, _annotations(page, fields))]))
-    if not any(value for _, value in fields) and (form := reader.xfa):
-        pages += list(_xfa(form, leave_out))
+    if not any(value for _, value in fields) and (xfa := reader.xfa):
+        pages += list(_xfa(xfa, leave_out))
     for name in reader.attachments:
         leave_out(f"attachment “{name}”", 1)
     return "\n\n".join(pages)
@@ -420,9 +420,9 @@ def _object(value: Any) -> Any:
     return value.get_object() if hasattr(value, "get_object") else value
 
 
-def _xfa(form: Mapping[str, Any], leave_out: LeaveOut) -> Iterator[str]:
+def _xfa(xfa: Mapping[str, Any], leave_out: LeaveOut) -> Iterator[str]:
     """The values of a form that has no other fields than Adobe's own."""
-    data = form.get("datasets", b"")
+    data = xfa.get("datasets", b"")
     try:
         if not data or re.search(rb"<!(?!--|\[CDATA)", data):
             raise ElementTree.ParseError("no data, or entities")

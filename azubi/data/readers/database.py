@@ -77,14 +77,14 @@ def _filled(url: str, secrets: list[str]) -> Any:
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    def value(found: re.Match[str]) -> str:
-        if (held := os.environ.get(found[1])) is None:
+    def value(match: re.Match[str]) -> str:
+        if (text := os.environ.get(match[1])) is None:
             raise SettingError(
-                f"The address of the database refers to {found[0]}, which is not set.",
-                f"export {found[1]}=…",
+                f"The address of the database refers to {match[0]}, which is not set.",
+                f"export {match[1]}=…",
             )
-        secrets.append(held)
-        return held
+        secrets.append(text)
+        return text
 
     try:
         parts = make_url(url)
@@ -92,17 +92,17 @@ def _filled(url: str, secrets: list[str]) -> Any:
         raise SettingError("The address of the database cannot be read.", _HOW) from None
     # Filled in part by part, so that a password may hold any character.
     filled: dict[str, Any] = {
-        name: _REFERENCE.sub(value, held)
+        name: _REFERENCE.sub(value, text)
         for name in ("username", "password", "host", "database")
-        if isinstance(held := getattr(parts, name), str)
+        if isinstance(text := getattr(parts, name), str)
     }
     query = {
-        name: _REFERENCE.sub(value, held) if isinstance(held, str) else held
-        for name, held in parts.query.items()
+        name: _REFERENCE.sub(value, text) if isinstance(text, str) else text
+        for name, text in parts.query.items()
     }
     filled_url = parts.set(**filled).set(query=query)
     shown = make_url(str(DatabaseUrl(url))).query
-    secrets += [str(held) for name, held in query.items() if shown.get(name) == "***"]
+    secrets += [str(text) for name, text in query.items() if shown.get(name) == "***"]
     secrets += [str(filled_url.password)] if filled_url.password else []
     if filled_url.password == "***":
         raise SettingError(
@@ -146,7 +146,7 @@ def _explained(url: DatabaseUrl, secrets: list[str], what: str) -> Iterator[None
 
 def _safe(error: BaseException, secrets: list[str]) -> str:
     """The first line of what a driver says, without anything secret in it."""
-    told = (str(error).strip() or type(error).__name__).splitlines()[0]
+    message = (str(error).strip() or type(error).__name__).splitlines()[0]
     for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
-        told = told.replace(secret, "***") if secret else told
-    return told[:300].rstrip(".")
+        message = message.replace(secret, "***") if secret else message
+    return message[:300].rstrip(".")

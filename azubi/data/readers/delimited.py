@@ -60,7 +60,7 @@ class Dialect:
             return line
         sign = re.escape(self.escape)
         followed = rf'{sign}(["{sign}{re.escape(self.delimiter)}\r\n]?)'
-        return re.sub(followed, lambda found: found[0] if found[1] else 2 * found[0], line)
+        return re.sub(followed, lambda match: match[0] if match[1] else 2 * match[0], line)
 
 
 def rows(
@@ -78,20 +78,20 @@ def rows(
         raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
     first = next(record for record in head if isinstance(record, Rejected) or any(record[1]))
     cells = [(number, cells) for number, cells, _ in named]
-    found = find_header(cells, lacks, recipe.header, text.name, notes) if named else None
-    if isinstance(first, Rejected) and (found is None or found.lacks is not None):
+    header = find_header(cells, lacks, recipe.header, text.name, notes) if named else None
+    if isinstance(first, Rejected) and (header is None or header.lacks is not None):
         raise DataError(
             f"{text.name}: the header in line {first.line:,} cannot be read: {first.reason}.",
             "Correct it, or name --encoding and --delimiter.",
         )
-    assert found is not None
+    assert header is not None
     for record in chain(head, records):
         if isinstance(record, Rejected):
-            if record.line > found.number:
+            if record.line > header.number:
                 yield record
-        elif record[0] > found.number and any(record[1]):
-            yield _row(found.names, *record)
-        elif record[0] > found.number and (record[1] or len(found.names) == 1):
+        elif record[0] > header.number and any(record[1]):
+            yield _row(header.names, *record)
+        elif record[0] > header.number and (record[1] or len(header.names) == 1):
             yield Rejected(record[0], EMPTY)
 
 
@@ -102,7 +102,7 @@ def dialect(text: Text, recipe: Recipe, lacks: MissingColumn) -> Dialect:
         SettingError: a sign that was given is not one character.
     """
     head = [f"{line}\n" for line in text.head(_LOOKED_AT)]
-    told = _SEP.fullmatch(head[0]) if head else None
+    sep_line = _SEP.fullmatch(head[0]) if head else None
     escape = _escape(recipe.escape)
     if recipe.delimiter is not None:
         sign = {"\\t": "\t", "tab": "\t"}.get(recipe.delimiter, recipe.delimiter)
@@ -111,9 +111,9 @@ def dialect(text: Text, recipe: Recipe, lacks: MissingColumn) -> Dialect:
                 f"The delimiter {recipe.delimiter!r} is not one character.",
                 "Common ones are , ; | and \\t for a tab.",
             )
-        return Dialect(sign, escape, told is not None)
-    if told:
-        return Dialect(told[1], escape, sep_line=True)
+        return Dialect(sign, escape, sep_line is not None)
+    if sep_line:
+        return Dialect(sep_line[1], escape, sep_line=True)
     guesses = (Dialect(sign, escape) for sign in _DELIMITERS)
     return max(guesses, key=lambda guess: _fit(head, guess, lacks))
 
@@ -139,7 +139,7 @@ def _fit(head: Sequence[str], guess: Dialect, lacks: MissingColumn) -> tuple[boo
     place = next((place for place, cells in looked if lacks(column_names(cells)) is None), None)
     widths = [len(record) for record in records[place or 0 :]]
     width = widths[0] if widths else 0
-    alike = sum(one == width for one in widths) / max(1, len(widths))
+    alike = sum(size == width for size in widths) / max(1, len(widths))
     return place is not None, width > 1, round(alike, 1), width
 
 
@@ -147,8 +147,8 @@ def _row(names: Sequence[str], line: int, cells: Sequence[str], raw: str) -> Row
     if len(cells) > len(names) and not any(cells[len(names) :]):
         cells = cells[: len(names)]
     if len(cells) != len(names):
-        told = f"has {len(cells):,} cell{'s' * (len(cells) != 1)}, but the header has {len(names):,}"
-        return Rejected(line, told + _likely(raw), shortened(raw))
+        fault = f"has {len(cells):,} cell{'s' * (len(cells) != 1)}, but the header has {len(names):,}"
+        return Rejected(line, fault + _likely(raw), shortened(raw))
     return Row(line, dict(zip(names, cells, strict=True)), raw)
 
 

@@ -203,23 +203,23 @@ class _Files:
         )
         return f"{self._folder} holds files of kinds that are not read: {kinds}." if kinds else ""
 
-    def named(self, told: str) -> Path:
+    def named(self, given: str) -> Path:
         """The document of that name; it is then no longer unnamed."""
-        name = _normal(told.strip().replace("\\", "/").removeprefix("./"))
+        name = _normal(given.strip().replace("\\", "/").removeprefix("./"))
         if not name:
             raise Unusable("names no document")
         if name.startswith(("/", "~")) or ".." in PurePosixPath(name).parts:
-            raise Unusable(f"the file name “{told[:100]}” leads out of the folder")
-        found = [name] if name in self._paths else self._names.get(name, [])
-        if len(found) != 1:
+            raise Unusable(f"the file name “{given[:100]}” leads out of the folder")
+        matches = [name] if name in self._paths else self._names.get(name, [])
+        if len(matches) != 1:
             file = PurePosixPath(name)
             if file.name in self._others.get(file.suffix.lower(), ()):
                 kinds = ", ".join(sorted(KINDS))
                 raise Unusable(f"“{file.name}” is of a kind that is not read (only {kinds} are)")
-            what = "there is no document" if not found else f"{len(found):,} documents are called"
-            raise Unusable(f"{what} “{told[:100]}”")
-        self.unnamed.pop(found[0], None)
-        return self._paths[found[0]]
+            what = "there is no document" if not matches else f"{len(matches):,} documents are called"
+            raise Unusable(f"{what} “{given[:100]}”")
+        self.unnamed.pop(matches[0], None)
+        return self._paths[matches[0]]
 
 
 def _normal(name: str) -> str:

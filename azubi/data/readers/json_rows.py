@@ -29,15 +29,15 @@ class Repairs:
 
     def mended(self, line: int, text: str) -> Any:
         """The value of a text that is nearly JSON; None if it is not, or if nothing is to be mended."""
-        found = strict_json.mended(text) if self._wanted else None
-        if found is None:
+        repair = strict_json.mended(text) if self._wanted else None
+        if repair is None:
             return None
         self._lines.add(line)
-        self._faults.update(found.faults)
+        self._faults.update(repair.faults)
         self._example = self._example or (
-            f"Line {line:,}: {_start(text)} was read as {_start(strict_json.write(found.value))}"
+            f"Line {line:,}: {_start(text)} was read as {_start(strict_json.write(repair.value))}"
         )
-        return found.value
+        return repair.value
 
     def empty(self, line: int, column: str) -> None:
         """Take note of a value that is not a number, in a column that is used."""
@@ -46,18 +46,18 @@ class Repairs:
 
     def notes(self, name: str) -> list[str]:
         """What was mended in the source of that name, in a sentence each."""
-        found = []
+        notes = []
         if self._lines:
             rows = "1 row was" if len(self._lines) == 1 else f"{len(self._lines):,} rows were"
             faults = "; ".join(f"{fault} ({count:,})" for fault, count in self._faults.most_common())
-            found.append(f"{name}: {rows} mended (--repair): {faults}. {self._example}.")
+            notes.append(f"{name}: {rows} mended (--repair): {faults}. {self._example}.")
         if self._empty:
             columns = ", ".join(f"“{column}” ({count:,})" for column, count in self._empty.items())
-            found.append(
+            notes.append(
                 f"{name}: values that are NaN (not a number) were read as empty, the first in line "
                 f"{self._first_empty:,}: {columns}."
             )
-        return found
+        return notes
 
 
 def _start(text: str) -> str:
@@ -125,7 +125,7 @@ class _Window:
         self._encoding = text.encoding.name.upper()
         self._most = most
         self._repairs = repairs
-        self._held = ""
+        self._text = ""
         self._place = 0
         self._line = 1
         # Lenient, since it only finds where an element ends; what it is, `jsonl.row` says.
@@ -135,17 +135,17 @@ class _Window:
     @property
     def ended(self) -> bool:
         """Whether nothing is left."""
-        return self._place >= len(self._held) and not self._grow()
+        return self._place >= len(self._text) and not self._grow()
 
     def at(self, sign: str) -> bool:
         """Whether `sign` stands here."""
-        return self._held.startswith(sign, self._place)
+        return self._text.startswith(sign, self._place)
 
     def skip(self, pattern: re.Pattern[str]) -> None:
         """Pass over what the pattern says, also where it goes on beyond what is held."""
-        while found := pattern.match(self._held, self._place):
-            self._pass(found.end())
-            if self._place < len(self._held) or not self._grow():
+        while match := pattern.match(self._text, self._place):
+            self._pass(match.end())
+            if self._place < len(self._text) or not self._grow():
                 return
 
     def enter(self) -> None:
@@ -156,27 +156,27 @@ class _Window:
         """The element that begins here."""
         line = self._line
         if self._place > _PASSED:
-            self._held, self._place = self._held[self._place :], 0
+            self._text, self._place = self._text[self._place :], 0
         while True:
             try:
-                _, end = self._decoder.raw_decode(self._held, self._place)
+                _, end = self._decoder.raw_decode(self._text, self._place)
             except RecursionError:
                 return self._broken(line, "it is nested too deeply")
             except json.JSONDecodeError as error:
                 # Either something is wrong here, or the element goes on in the next piece.
-                open_ = error.msg.startswith("Unterminated") or error.pos > len(self._held) - 16
-                if open_ and len(self._held) - self._place <= self._most and self._grow():
+                open_ = error.msg.startswith("Unterminated") or error.pos > len(self._text) - 16
+                if open_ and len(self._text) - self._place <= self._most and self._grow():
                     continue
-                near = strict_json.end(self._held, self._place, _NEARLY)
-                if near is not None and strict_json.mended(self._held[self._place : near]) is not None:
+                near = strict_json.end(self._text, self._place, _NEARLY)
+                if near is not None and strict_json.mended(self._text[self._place : near]) is not None:
                     return self._row(line, near)
                 return self._broken(line, f"{error.msg} in line {self._line_at(error.pos):,}")
-            if end == len(self._held) and self._grow():
+            if end == len(self._text) and self._grow():
                 continue  # a number may go on
             return self._row(line, end)
 
     def _row(self, line: int, end: int) -> Row | Rejected:
-        raw = self._held[self._place : end]
+        raw = self._text[self._place : end]
         self._pass(end)
         if len(raw) > self._most:
             return Rejected(
@@ -188,30 +188,30 @@ class _Window:
 
     def _broken(self, line: int, cause: str) -> Rejected:
         """Leave out what stands up to the next element; where none is found, to the end of what is held."""
-        raw = shortened(self._held[self._place : self._place + 1000])
-        while not (found := _AFTER_BROKEN.search(self._held, self._place + 1)):
+        raw = shortened(self._text[self._place : self._place + 1000])
+        while not (match := _AFTER_BROKEN.search(self._text, self._place + 1)):
             if not self._grow():
                 break
-            if len(self._held) - self._place > 2 * self._most:
-                self._pass(len(self._held) - self._most)
-        if found:
-            self._pass(found.end())
+            if len(self._text) - self._place > 2 * self._most:
+                self._pass(len(self._text) - self._most)
+        if match:
+            self._pass(match.end())
         else:
-            closing = len(self._held.rstrip().removesuffix("]"))
+            closing = len(self._text.rstrip().removesuffix("]"))
             self._pass(max(self._place + 1, closing))
         return Rejected(line, f"is not JSON: {cause}", raw)
 
     def _line_at(self, place: int) -> int:
-        return self._line + self._held.count("\n", self._place, place)
+        return self._line + self._text.count("\n", self._place, place)
 
     def _pass(self, end: int) -> None:
-        self._line += self._held.count("\n", self._place, end)
+        self._line += self._text.count("\n", self._place, end)
         self._place = end
 
     def _grow(self) -> bool:
         """Hold one more piece; False if there is none."""
         piece = next(self._pieces, "")
         if piece:
-            self._held = self._held[self._place :] + piece
+            self._text = self._text[self._place :] + piece
             self._place = 0
         return bool(piece)

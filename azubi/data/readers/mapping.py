@@ -54,7 +54,7 @@ class Columns:
             SettingError: the mapping contradicts itself.
         """
         standard = Recipe.model_fields
-        self._told = (
+        self._mapping_given = (
             recipe.prompt != standard["prompt"].default or recipe.answer != standard["answer"].default
         )
         untold = text if text is not None and recipe.prompt == standard["prompt"].default else None
@@ -151,14 +151,14 @@ class Columns:
         if self.asked or self.lacks(columns) is not None:
             return list(columns)
         wanted = {column for column, _ in self._needed(columns)}
-        if self._form(dict.fromkeys(columns).keys()) is not None:
+        if self._layout(dict.fromkeys(columns).keys()) is not None:
             wanted |= chat.COLUMNS
         return [column for column in columns if column in wanted]
 
     def _needed(self, columns: Sequence[str]) -> list[tuple[str, str]]:
         """Each column that a table has to have, and what for."""
         needed = [(column, what) for what, column in self._about.items()]
-        if self._form(dict.fromkeys(columns).keys()) is None:
+        if self._layout(dict.fromkeys(columns).keys()) is None:
             answers = ((column, "answer") for column in self._answers() if not self.asked)
             needed = [*((column, "prompt") for column in self._prompt.columns), *answers, *needed]
         return needed
@@ -189,7 +189,7 @@ class Columns:
                 self._repairs.empty(row.line, column)
         for needed, _ in _TALKS:
             for name in needed:
-                if isinstance(text := row.values.get(name), str) and self._form(row.values.keys()):
+                if isinstance(text := row.values.get(name), str) and self._layout(row.values.keys()):
                     return {**row.values, name: self._parsed(name, text, row.line)}
         return row.values
 
@@ -230,33 +230,33 @@ class Columns:
         )
 
     def _talk(self, values: Mapping[str, Any]) -> Talk:
-        form = self._form(values.keys())
-        if form is not None:
-            return form(values, self._every, self.asked)
+        layout = self._layout(values.keys())
+        if layout is not None:
+            return layout(values, self._every, self.asked)
         needed = self._prompt.columns if self.asked else (*self._prompt.columns, *self._answers())
-        if lacking := [one for one in needed if one not in values]:
+        if lacking := [name for name in needed if name not in values]:
             raise Unusable(_lacks(lacking[0], list(values)))
         answer = None if self.asked else self._answered(values)
         if (column := self._prompt.column) is not None and chat.is_talk(values[column]):
             return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
         return (Turn("user", self._prompt.fill(values)),), answer or ""
 
-    def _form(self, columns: KeysView[str]) -> Layout | None:
+    def _layout(self, columns: KeysView[str]) -> Layout | None:
         """A form that others publish; None if the columns are taken as the recipe names them."""
-        there = (self.asks if self.asked and self._told else self._named) <= columns
-        if self._told and there:
+        there = (self.asks if self.asked and self._mapping_given else self._named) <= columns
+        if self._mapping_given and there:
             return None
-        for needed, form in _TALKS:
+        for needed, layout in _TALKS:
             if needed <= columns:
-                return form
-        if self._told or there:
+                return layout
+        if self._mapping_given or there:
             return None
-        for asked, answered, form in _PAIRS:
+        for asked, answered, layout in _PAIRS:
             if asked in columns and answered in columns:
-                return form
+                return layout
         if not self.asked or self.asks <= columns:
             return None
-        return next((form for asked, _, form in _PAIRS if asked in columns), None)
+        return next((layout for asked, _, layout in _PAIRS if asked in columns), None)
 
     def _answers(self) -> list[str]:
         if isinstance(self._answer, str):
@@ -269,7 +269,7 @@ class Columns:
         record = {
             name: value.field(name, values[field.column], field) for name, field in self._answer.items()
         }
-        if all(one is None for one in record.values()):
+        if all(part is None for part in record.values()):
             return ""
         return strict_json.write(record)
 
@@ -341,14 +341,14 @@ class PromptTemplate:
             self._parts.append((text, True))
             self.columns = (text,)
             return
-        for found in _TEMPLATE_PART.finditer(text):
-            if found[0] in ("{", "}"):
+        for match in _TEMPLATE_PART.finditer(text):
+            if match[0] in ("{", "}"):
                 raise SettingError(
                     f"The prompt {text!r} has a brace without its partner.",
                     "Write {column} for a column, and {{ or }} for a brace.",
                 )
-            named = found[1] is not None
-            self._parts.append((found[1] if named else _BRACES.get(found[0], found[0]), named))
+            named = match[1] is not None
+            self._parts.append((match[1] if named else _BRACES.get(match[0], match[0]), named))
         self.columns = self._columns()
         if not self.columns:
             raise SettingError(

@@ -175,9 +175,9 @@ _OVERLAP = 64
 _ENTRIES = 20_000
 _DOCTYPE = re.compile(
     b"|".join(
-        re.escape(word.encode(form))
+        re.escape(word.encode(codec))
         for word in ("<!DOCTYPE", "<!ENTITY")
-        for form in ("ascii", "utf-16-le", "utf-16-be")
+        for codec in ("ascii", "utf-16-le", "utf-16-be")
     )
 )
 _DECLARED = re.compile(rb"<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([^\"']{1,40})[\"']")
@@ -238,12 +238,12 @@ def _check_entries(archive: zipfile.ZipFile, name: str, most: int, cells: int | 
 
 def _blocks(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, left: int) -> Iterator[tuple[int, bytes]]:
     """How much each block adds, and the block with the end of the one before."""
-    told: Any = copy.copy(entry)
+    unchecked: Any = copy.copy(entry)
     # Sizes and checksum in the directory are the sender's words: read to the end of what is there.
-    told.file_size = left + _ARCHIVE_BLOCK + 1
-    told.CRC = None
+    unchecked.file_size = left + _ARCHIVE_BLOCK + 1
+    unchecked.CRC = None
     before = b""
-    with archive.open(told) as stream:
+    with archive.open(unchecked) as stream:
         while block := stream.read(_ARCHIVE_BLOCK):
             yield len(block), before + block
             before = block[-_OVERLAP:]

@@ -77,11 +77,11 @@ def read_source(source: Source) -> Reading:
     """Read all examples of a source; see `read`."""
     examples: list[Example] = []
     rejected: list[Rejected] = []
-    for one in source.stream():
-        if isinstance(one, Rejected):
-            rejected.append(one)
+    for row in source.stream():
+        if isinstance(row, Rejected):
+            rejected.append(row)
         else:
-            examples.append(one)
+            examples.append(row)
     check_share(source, len(examples), len(rejected), rejected[:_NAMED])
     unread = filter(None, [documents.unread_parts(source.unread)])
     return Reading(tuple(examples), tuple(rejected), (*source.notes, *unread))
@@ -93,19 +93,21 @@ def reject_non_record(example: Example) -> Rejected | None:
     return Rejected(example.line, fault, shortened(example.answer)) if fault else None
 
 
-def reject_faulty(source: Source, found: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:
+def reject_faulty(source: Source, reading: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:
     """The same without examples that have a fault, which join the rows that cannot be used.
 
     Raises:
         DataError: too many rows cannot be used now.
     """
-    judged = [(one, fault(one)) for one in found.examples]
+    judged = [(example, fault(example)) for example in reading.examples]
     faulty = [bad for _, bad in judged if bad is not None]
     if not faulty:
-        return found
-    rejected = tuple(sorted((*found.rejected, *faulty), key=lambda one: one.line))
+        return reading
+    rejected = tuple(sorted((*reading.rejected, *faulty), key=lambda row: row.line))
     check_share(source, len(judged) - len(faulty), len(rejected), rejected[:_NAMED])
-    return replace(found, examples=tuple(one for one, bad in judged if bad is None), rejected=rejected)
+    return replace(
+        reading, examples=tuple(example for example, bad in judged if bad is None), rejected=rejected
+    )
 
 
 def read_asked(source: Source) -> tuple[Asked, ...]:
@@ -143,7 +145,7 @@ def check_share(source: Source, good: int, bad: int, first: Sequence[Rejected]) 
     if not rows:
         raise DataError(f"{source.name} has a header, but no rows.", "Bring a file with examples in it.")
     for reason, flag in ((NO_PROMPT, "--prompt"), (NO_ANSWER, "--answer")):
-        if not good and all(one.reason == reason for one in first):
+        if not good and all(row.reason == reason for row in first):
             raise DataError(
                 f"{source.name}: all {rows:,} rows have {reason}.", f"Name the right column with {flag}."
             )
@@ -153,13 +155,13 @@ def check_share(source: Source, good: int, bad: int, first: Sequence[Rejected]) 
 
 def _refusal(name: str, rows: int, bad: int, most: float, first: Sequence[Rejected]) -> str:
     share = f"{bad:,} of {rows:,} rows cannot be used, more than {100 * most:g} %"
-    told = first[0]
-    start = f"; it begins “{told.raw[:60]}”" if told.raw else ""
-    others = "; ".join(f"line {one.line:,}: {one.reason[:60]}" for one in first[1:_NAMED])
+    first_row = first[0]
+    start = f"; it begins “{first_row.raw[:60]}”" if first_row.raw else ""
+    others = "; ".join(f"line {row.line:,}: {row.reason[:60]}" for row in first[1:_NAMED])
     more = f"; and {bad - len(first):,} more" if bad > len(first) else ""
     also = f". Others: {others}{more}" if others else ""
-    verb = " " if told.reason.startswith(("is ", "has ", "holds ")) else ": "
-    return f"{name}: {share}: line {told.line:,}{verb}{told.reason}{start}{also}."
+    verb = " " if first_row.reason.startswith(("is ", "has ", "holds ")) else ": "
+    return f"{name}: {share}: line {first_row.line:,}{verb}{first_row.reason}{start}{also}."
 
 
 def _remedy(first: Sequence[Rejected]) -> str:

@@ -62,8 +62,8 @@ class Rejected:
 
     def as_json(self, **more: str) -> str:
         """Its line in rejected.jsonl, with whatever else is to be said."""
-        told = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
-        return strict_json.write(told)
+        record = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
+        return strict_json.write(record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +129,9 @@ def plain(value: object) -> Any:
     if isinstance(value, datetime | date | time):
         return value.isoformat()
     if isinstance(value, Mapping):
-        return {written(name): _inner(one) for name, one in value.items()}
+        return {written(name): _inner(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_inner(one) for one in value]
+        return [_inner(part) for part in value]
     return _rare(value)
 
 

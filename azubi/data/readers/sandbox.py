@@ -24,6 +24,8 @@ from azubi.settings import LimitSettings
 
 _START = 60.0
 """Seconds that the other process may take to get ready."""
+_SPARE = 5
+"""Seconds of processor time beyond the limit, after which the other process ends without being told to."""
 _SAMPLED = 1_000
 """Documents by which an encoding is guessed, about."""
 
@@ -147,8 +149,8 @@ class Extractor:
                 return None
             parts.append(block)
         line, _, self._ahead = b"".join(parts).partition(b"\n")
-        told = json.loads(line)
-        return told if isinstance(told, dict) else None
+        answer = json.loads(line)
+        return answer if isinstance(answer, dict) else None
 
 
 # What runs in the other process
@@ -163,12 +165,13 @@ def serve() -> None:
     _limit_memory(limits.memory)
     _say(answers, {"ready": True})
     for line in sys.stdin:
+        _limit_time(limits.seconds)
         _say(answers, extract(json.loads(line), limits))
 
 
-def _say(answers: Any, told: dict[str, Any]) -> None:
-    answers.write(json.dumps(told) + "\n")
-    answers.flush()
+def _say(output: Any, answer: dict[str, Any]) -> None:
+    output.write(json.dumps(answer) + "\n")
+    output.flush()
 
 
 def extract(question: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
@@ -205,6 +208,17 @@ def _import() -> None:
     import pypdf
 
     _ = bs4, markitdown, pypdf
+
+
+def _limit_time(seconds: int) -> None:
+    """Let the kernel end this process if a document takes that long and nobody is left to end it."""
+    import resource
+
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    soft = int(used.ru_utime + used.ru_stime) + seconds + _SPARE
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
 
 
 def _limit_memory(most: int) -> None:

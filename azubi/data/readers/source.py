@@ -103,13 +103,13 @@ class Source:
         """
         empty: list[Asked] = []
         for number, row in enumerate(self._checked(asked=True), start=1):
-            one = self._columns.question(row) if isinstance(row, Row) else unasked(row)
+            asked_row = self._columns.question(row) if isinstance(row, Row) else unasked(row)
             if self._listed:
-                one = replace(one, line=number)
+                asked_row = replace(asked_row, line=number)
             if isinstance(row, Rejected) and row.empty:
-                empty.append(one)  # counts only if a row follows that is not
+                empty.append(asked_row)  # counts only if a row follows that is not
                 continue
-            yield from (*empty, one)
+            yield from (*empty, asked_row)
             empty.clear()
         self.notes += self._repairs.notes(self.name)
         if self._columns.answered:
@@ -228,7 +228,7 @@ class Source:
 
     def _tell_unused(self, *settings: str) -> None:
         """Say which of some settings are given, though what is read has nothing of the kind."""
-        for setting in (one for one in settings if one not in self.usual):
+        for setting in (name for name in settings if name not in self.usual):
             documents_use_it = setting == "encoding" and self._joined
             if (value := getattr(self.recipe, setting)) is not None and not documents_use_it:
                 what = _FITTING[setting]
@@ -239,10 +239,10 @@ class Source:
             raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
         if notice := text.notice:
             self.notes.append(notice)
-        if (form := self._json(path, text)) is not None:
-            self._even, self._listed = False, form == "list"
+        if (layout := self._json(path, text)) is not None:
+            self._even, self._listed = False, layout == "list"
             self._tell_unused("header", "escape", "delimiter")
-            if form == "lines":
+            if layout == "lines":
                 yield from line_rows(text, self._repairs)
             else:
                 yield from list_rows(text, self.recipe.limits.row, self._repairs)
@@ -287,8 +287,10 @@ class Source:
             with explained(self.path):
                 return files.sha256(self.path)
         digest = sha256()
-        for one in examples or ():
-            digest.update(repr((one.id, one.key, one.group, one.time, one.weight)).encode())
+        for example in examples or ():
+            digest.update(
+                repr((example.id, example.key, example.group, example.time, example.weight)).encode()
+            )
         return digest.hexdigest()
 
 

@@ -18,22 +18,22 @@ _LONGEST = 400
 _HEAVIEST = 1_000_000
 
 
-def field(name: str, value: Any, told: RecordField) -> Any:
-    """A value as a field of a record; nothing and empty text are None, or what `told.empty` says.
+def field(name: str, value: Any, spec: RecordField) -> Any:
+    """A value as a field of a record; nothing and empty text are None, or what `spec.empty` says.
 
     Raises:
         Unusable: it is not of the type that was told.
     """
     value = plain(value)
     if is_empty(value):
-        return told.empty if told.type == "boolean" and isinstance(told.empty, bool) else None
+        return spec.empty if spec.type == "boolean" and isinstance(spec.empty, bool) else None
     if isinstance(value, float) and not math.isfinite(value):
         raise Unusable(f"the field “{name}” is {value}, which JSON cannot say")
-    if told.separator is not None:
-        return several(value, told.separator)
-    made = _made(value, told)
+    if spec.separator is not None:
+        return several(value, spec.separator)
+    made = _made(value, spec)
     if made is None:
-        kind = _NAMES[told.type] + _SIGNS.get(told.decimal if told.type == "number" else None, "")
+        kind = _NAMES[spec.type] + _SIGNS.get(spec.decimal if spec.type == "number" else None, "")
         raise Unusable(f"the field “{name}” is “{written(value)[:60]}”, which is not {kind}")
     return made
 
@@ -60,19 +60,19 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _made(value: Any, told: RecordField) -> Any:
-    match told.type:
+def _made(value: Any, spec: RecordField) -> Any:
+    match spec.type:
         case "string":
             return written(value).strip()
         case "number":
-            return number(value, told.decimal)
+            return number(value, spec.decimal)
         case "integer":
-            found = number(value, told.decimal)
+            parsed = number(value, spec.decimal)
             # Beyond that, a float has already lost the last digits.
-            whole = isinstance(found, int) or (
-                found is not None and found.is_integer() and abs(found) < 2**53
+            whole = isinstance(parsed, int) or (
+                parsed is not None and parsed.is_integer() and abs(parsed) < 2**53
             )
-            return int(found) if found is not None and whole else None
+            return int(parsed) if parsed is not None and whole else None
         case "boolean":
             return value if isinstance(value, bool) else WORDS.get(word(value), (None,))[0]
     return value.strip() if isinstance(value, str) else value
@@ -265,7 +265,7 @@ def weight(value: Any, decimal: DecimalSign | None = None) -> float:
     value = plain(value)
     if is_empty(value):
         return 1.0
-    found = number(value, decimal)
-    if found is None or not 0 <= found <= _HEAVIEST:
+    parsed = number(value, decimal)
+    if parsed is None or not 0 <= parsed <= _HEAVIEST:
         raise Unusable(f"the weight “{written(value)[:60]}” is no number from 0 to {_HEAVIEST:,}")
-    return float(found)
+    return float(parsed)

@@ -45,13 +45,13 @@ def rows(
         book = CalamineWorkbook.from_filelike(file)
         if usual and recipe.sheet not in book.sheet_names:
             recipe = recipe.model_copy(update={"sheet": None})
-        sheet, found = _chosen(book, name, recipe, lacks, notes)
-        _tell_merged(sheet, found, name, notes)
-        last = found.number
+        sheet, header = _chosen(book, name, recipe, lacks, notes)
+        _tell_merged(sheet, header, name, notes)
+        last = header.number
         for number, values in _cells(sheet):
             if number > last:
                 yield from (Rejected(blank, EMPTY) for blank in range(last + 1, number))
-                yield Row(number, dict(zip(found.names, values, strict=True)))
+                yield Row(number, dict(zip(header.names, values, strict=True)))
                 last = number
 
 
@@ -79,13 +79,15 @@ def _chosen(
     """The sheet to read and its header: as the recipe names it, or the one that has the columns."""
     from python_calamine import SheetTypeEnum
 
-    names = [one.name for one in book.sheets_metadata if one.typ == SheetTypeEnum.WorkSheet]
+    names = [entry.name for entry in book.sheets_metadata if entry.typ == SheetTypeEnum.WorkSheet]
     if recipe.sheet is not None and recipe.sheet not in names:
         raise DataError(
             f"{name} has no sheet “{recipe.sheet}”; it has {_quoted(names)}.",
             "Name the right one with --sheet.",
         )
-    sheets = [book.get_sheet_by_name(one) for one in ([recipe.sheet] if recipe.sheet else names)]
+    sheets = [
+        book.get_sheet_by_name(sheet_name) for sheet_name in ([recipe.sheet] if recipe.sheet else names)
+    ]
     filled = [sheet for sheet in sheets if next(_cells(sheet), None)]
     if not filled:
         raise DataError(f"{name} has no rows.", "Bring an Excel file with a sheet in it.")
@@ -94,7 +96,7 @@ def _chosen(
     if len(filled) == 1:
         return filled[0], _header(filled[0], name, recipe, lacks, notes)
     headers = [_header(sheet, name, recipe, lacks, []) for sheet in filled]
-    fitting = [sheet for sheet, found in zip(filled, headers, strict=True) if found.lacks is None]
+    fitting = [sheet for sheet, header in zip(filled, headers, strict=True) if header.lacks is None]
     if len(fitting) != 1:
         raise _unclear(name, filled, headers, fitting)
     notes.append(
@@ -119,10 +121,10 @@ def _unclear(
             "from several, put them into one.",
         )
     named = "; ".join(
-        f"“{sheet.name}” has {_quoted([one for one in found.names if one])}"
-        for sheet, found in zip(sheets[:20], headers, strict=False)
+        f"“{sheet.name}” has {_quoted([column for column in header.names if column])}"
+        for sheet, header in zip(sheets[:20], headers, strict=False)
     )
-    lacked = next(found.lacks for found in headers)
+    lacked = next(header.lacks for header in headers)
     return DataError(
         f"{name} has no sheet with the column “{lacked}”: {named}.",
         "Name the columns with --prompt and --answer, and the sheet with --sheet.",
@@ -168,11 +170,11 @@ def _merged(sheet: "CalamineSheet") -> list[tuple[int, int, int]]:
     return [(top + 1, column, bottom + 1) for (top, column), (bottom, _) in ranges if bottom > top]
 
 
-def _tell_merged(sheet: "CalamineSheet", found: Header, name: str, notes: list[str]) -> None:
+def _tell_merged(sheet: "CalamineSheet", header: Header, name: str, notes: list[str]) -> None:
     counts: dict[str, int] = {}
     for top, column, bottom in _merged(sheet):
-        if top > found.number and column < len(found.names):
-            counts[found.names[column]] = counts.get(found.names[column], 0) + bottom - top
+        if top > header.number and column < len(header.names):
+            counts[header.names[column]] = counts.get(header.names[column], 0) + bottom - top
     if counts:
         cells = ", ".join(f"{count:,} of “{column}”" for column, count in counts.items())
         notes.append(
@@ -183,7 +185,7 @@ def _tell_merged(sheet: "CalamineSheet", found: Header, name: str, notes: list[s
 
 def _quoted(names: Sequence[str]) -> str:
     more = f" and {len(names) - 20:,} more" if len(names) > 20 else ""
-    return ", ".join(f"“{one}”" for one in names[:20]) + more
+    return ", ".join(f"“{name}”" for name in names[:20]) + more
 
 
 def _value(cell: Any) -> Any:

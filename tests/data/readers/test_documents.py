@@ -2,10 +2,14 @@
 
 import io
 import os
+import subprocess
+import sys
+import time
 import zipfile
 from email.message import EmailMessage
 
 import docx
+import psutil
 import pytest
 
 from azubi.data.readers.reading import read
@@ -198,7 +202,9 @@ def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path):
     assert "characters of text; limits.row allows 50,000" in told["long.html"]
 
 
-def test_a_document_that_never_ends_or_eats_memory_costs_itself(file, tmp_path, monkeypatch):
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """Documents that say loop, eat or crash do so, also in processes that are started."""
     trap = tmp_path / "trap"
     trap.mkdir()
     (trap / "sitecustomize.py").write_text(
@@ -214,9 +220,39 @@ def test_a_document_that_never_ends_or_eats_memory_costs_itself(file, tmp_path, 
         "e.KINDS['.txt'] = plain\n"
     )
     monkeypatch.syspath_prepend(trap)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(trap), *filter(None, sys.path)]))
+
+
+def test_a_document_that_never_ends_or_eats_memory_costs_itself(file, tmp_path, trap):
     told = spoiled({"a.txt": "loop", "b.txt": "eat", "c.txt": "crash"}, file, tmp_path, seconds=2)
     assert "2 s of limits.seconds" in told["a.txt"]
     assert "memory" in told["b.txt"] and "memory" in told["c.txt"]
+
+
+def test_the_process_that_reads_ends_though_nobody_is_left_to_end_it(file, trap):
+    code = (
+        "import sys; from pathlib import Path; from azubi.data.readers.sandbox import Extractor\n"
+        "from azubi.settings import LimitSettings\n"
+        "reader = Extractor(LimitSettings(seconds=1))\n"
+        "reader._process = reader._started()\n"
+        "reader._answer(60)\n"
+        "reader._limits = LimitSettings(seconds=60)\n"
+        "print(reader._process.pid, flush=True)\n"
+        "reader.read(Path(sys.argv[1]))\n"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", code, str(file("loop", "loop.txt"))], stdout=subprocess.PIPE
+    )
+    assert asking.stdout is not None
+    sandbox = psutil.Process(int(asking.stdout.readline()))
+    time.sleep(1)  # the document is being read
+    asking.kill()
+    asking.communicate()
+    assert sandbox.is_running()
+    until = time.monotonic() + 60
+    while sandbox.is_running() and sandbox.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until
+        time.sleep(0.2)
 
 
 def test_too_many_pages(file, tmp_path):
