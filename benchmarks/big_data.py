@@ -106,7 +106,7 @@ def main() -> None:
 
     plan = TrainingConfig(1, 16, 1e-4, 0.1, 0.01, 1.0, 1, 1)
     stamps, resident = [time.monotonic()], []
-    for happened in train(specialist.tail, made, made[:16], read, plan, primed=False):
+    for happened in train(specialist.tail, made, made[:16], read, plan, has_instruction=False):
         assert isinstance(happened, Step)
         stamps.append(time.monotonic())
         resident.append(process.memory_info().rss)

@@ -101,7 +101,9 @@ def trained(
     prime = read_exact(()) if specialist.instruction_tokens else None
     hits = language_tail._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
     try:
-        for done in train(specialist.tail, lessons, held_out[:8], read, plan, primed=prime is not None):
+        for done in train(
+            specialist.tail, lessons, held_out[:8], read, plan, has_instruction=prime is not None
+        ):
             if isinstance(done, Epoch):
                 hits.right = hits.all = 0
                 found = measure(specialist.tail, held_out, read_exact, prime, plan)

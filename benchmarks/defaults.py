@@ -174,8 +174,8 @@ class Bench:
         plan = loop.plan_of(recipe.model_copy(update={"seed": seed}))
         taught = loop.as_taught(lessons[0], recipe)
         told: dict[str, Any] = {"epochs": 0}
-        primed = bool(own.instruction_tokens)
-        for happened in loop.train(own.tail, taught, lessons[1], read, plan, primed=primed):
+        has_instruction = bool(own.instruction_tokens)
+        for happened in loop.train(own.tail, taught, lessons[1], read, plan, has_instruction=has_instruction):
             if isinstance(happened, Epoch):
                 told["epochs"] = happened.epoch
             if isinstance(happened, Ended):

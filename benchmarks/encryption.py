@@ -70,7 +70,7 @@ def measured(
     read = specialist.activations.reader(caches["encrypted"])
     steps = 0
     begun = time.process_time()
-    for happened in train(specialist.tail, made, made[:batch], read, plan, primed=False):
+    for happened in train(specialist.tail, made, made[:batch], read, plan, has_instruction=False):
         if isinstance(happened, Step):
             steps += 1
             if steps == happened.steps // 2:  # the first epoch warms up

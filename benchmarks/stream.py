@@ -323,7 +323,7 @@ def tail(name, both, work, home):
         lessons[:BATCH],
         lambda _: states,
         plan,
-        primed=False,
+        has_instruction=False,
         checkpoints=Checkpoints(kept, ""),
     ):
         happened.append(one)

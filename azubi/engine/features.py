@@ -18,7 +18,7 @@ from azubi.engine.base.hardware import faster, use_threads
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
 from azubi.engine.model import attention
-from azubi.engine.model.trunk import NO_PRIME, Trunk
+from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.events.tell import Tell, silent
 
 Matrix = npt.NDArray[np.float32]
@@ -77,7 +77,7 @@ class _Reader:
             for row, text in enumerate(distinct[start : start + _TEXTS], start=start):
                 rows.setdefault(self._tokens(text), []).append(row)
             for batch in bucketed(list(rows), _BATCH_TOKENS):
-                states = self._trunk.states(batch, NO_PRIME)[self._base.layers]
+                states = self._trunk.states(batch, NO_INSTRUCTION)[self._base.layers]
                 for tokens, state in zip(batch, states, strict=True):
                     vector = torch.nn.functional.normalize(view(state, self._base.pooling)[0].float(), dim=0)
                     found[rows[tokens]] = vector.cpu().numpy()

@@ -29,11 +29,11 @@ from azubi.engine.inference.answering import (
 from azubi.engine.inference.generation import Classifier, Generator, averaged
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model.batch import EncodedExample, Reader
-from azubi.engine.model.inference_tail import FrozenLabels, FrozenLanguage
+from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.loading import count
-from azubi.engine.model.trunk import NO_PRIME
+from azubi.engine.model.trunk import NO_INSTRUCTION
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import SettingError
 
@@ -234,13 +234,17 @@ class _LanguagePart:
     def question_tokens(self, encoded: EncodedExample) -> int:
         """Up to the token that predicts the last answer's first; none of them sees what follows."""
         last = len(encoded.answers[-1])
-        return len(encoded.tokens) - last + 1 if encoded.places is None else encoded.places[-last] + 1
+        return (
+            len(encoded.tokens) - last + 1
+            if encoded.target_positions is None
+            else encoded.target_positions[-last] + 1
+        )
 
     def answering(
         self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
-        frozen = FrozenLanguage(tail, specialist.dtype)
+        frozen = InferenceLanguageTail(tail, specialist.dtype)
         generator = Generator(activations.trunk, frozen, activations.instruction, self._template.end_id)
         written = WrittenAnswers(
             generator,
@@ -270,7 +274,7 @@ class _LabelPart:
         names = [label.replace("_", " ").replace("-", " ") for label in specialist.contract.labels]
         texts = [encode_plain(tokenizer, (Turn("user", name),)) for name in names]
         with torch.inference_mode():
-            states = activations.trunk.states(texts, NO_PRIME)[activations.cut]
+            states = activations.trunk.states(texts, NO_INSTRUCTION)[activations.cut]
             padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
             tail.start_from(tail.pooled(padded, torch.tensor([len(each) for each in states])))
         return tail
@@ -291,7 +295,9 @@ class _LabelPart:
         self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
-        classifier = Classifier(activations.trunk, FrozenLabels(tail), activations.view(activations.cut))
+        classifier = Classifier(
+            activations.trunk, InferenceLabelTail(tail), activations.view(activations.cut)
+        )
         return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context)
 
     def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
@@ -363,7 +369,7 @@ def learn_scope(
     vectors = specialist.question_vectors(seen, read)
     likeness = scopes.fit(vectors, _class_numbers(seen) if task == "labels" else None)
     if specialist.model.streams and specialist.base.kind == "decoder":
-        encoded = [specialist.encode(each).final for each in validation]
+        encoded = [specialist.encode(each).last_answer_only for each in validation]
         return scopes.calibrated(likeness, specialist.question_vectors(encoded, read), None, recall)
     asked = spread(validation, most_asked(specialist, task))
     answers = in_order(specialist.answering(longest), [each.turns for each in asked])

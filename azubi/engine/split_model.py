@@ -25,7 +25,7 @@ from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.lazy import HEAD
 from azubi.engine.model.loading import count, last_layers, loaded
-from azubi.engine.model.trunk import NO_PRIME, Trunk
+from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.errors import SettingError
 
 _SHARE = 0.8
@@ -116,13 +116,13 @@ class Activations:
         self._model, self._base = model, model.base
         self.cut = model.base.layers - tail_layers
         self.trunk = model.trunk([self.cut])
-        self.instruction = NO_PRIME
+        self.instruction = NO_INSTRUCTION
         """What the trunk keeps of the instruction."""
 
     def after(self, instruction: Sequence[int]) -> "Activations":
         """The same trunk behind another instruction (token ids), which the trunk reads now."""
         other = copy.copy(self)
-        other.instruction = self.trunk.prime(instruction)
+        other.instruction = self.trunk.read_instruction(instruction)
         return other
 
     def view(self, cut: int) -> str:
@@ -151,7 +151,7 @@ class Activations:
         trunk, instruction = self.trunk, self.instruction
         if cuts != [self.cut]:
             trunk = self._model.trunk(cuts)
-            instruction = trunk.prime(instruction.tokens)
+            instruction = trunk.read_instruction(instruction.tokens)
         origins = {cut: self.origin(cache, cut) for cut in cuts}
         sequences, owners = [each.tokens for each in examples], [each.question for each in examples]
         return fill(trunk, cache, origins, instruction, sequences, owners)
@@ -196,7 +196,7 @@ class Activations:
             cut=cut,
             tokenizer=fast.to_str() if fast is not None else str(sorted(base.tokenizer.get_vocab().items())),
             template=template.fingerprint if template is not None else "plain 1",
-            prime=self.instruction.tokens,
+            instruction=self.instruction.tokens,
             dtype=str(dtype),
             software=software,
             view=self.view(cut),

@@ -81,7 +81,7 @@ def rehearse(
     if specialist.model.streams:
         return Timings()
     begun = time.monotonic()
-    taken, dice = weights.kept(specialist.tail), device.dice()
+    taken, dice = weights.kept(specialist.tail), device.rng_state()
     modes = [(module, module.training) for module in specialist.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
@@ -91,7 +91,7 @@ def rehearse(
         specialist.tail.zero_grad(set_to_none=True)
         for module, mode in modes:
             module.training = mode
-        device.set_dice(dice)  # dropout goes on as if nothing had been drawn
+        device.set_rng_state(dice)  # dropout goes on as if nothing had been drawn
         gc.collect()
         memory.tidy()
     return replace(found, seconds=time.monotonic() - begun)
@@ -177,9 +177,11 @@ class _Rehearsal:
     ) -> None:
         memory.forget_peak()
         plan = replace(loop.plan_of(self._recipe), epochs=_MANY, patience=_MANY)
-        primed = bool(self._specialist.instruction_tokens)
+        has_instruction = bool(self._specialist.instruction_tokens)
         begun, made, steps, looked = time.perf_counter(), 0, 0.0, False
-        happenings = loop.train(self._specialist.tail, sample, looks, read, plan, primed=primed)
+        happenings = loop.train(
+            self._specialist.tail, sample, looks, read, plan, has_instruction=has_instruction
+        )
         with closing(happenings):
             try:
                 for happened in happenings:

@@ -164,7 +164,7 @@ def load(
         prime=len(specialist.instruction_tokens),
         lessons=len(lessons),
         tokens=sum(one.length for one in lessons),
-        targets=sum(len(one.targets) - len(one.spared) for one in lessons),
+        targets=sum(len(one.targets) - len(one.masked_targets) for one in lessons),
         checks=len(checks),
         check_tokens=sum(one.length for one in checks),
         check_targets=sum(len(one.targets) for one in checks),

@@ -103,11 +103,11 @@ class TrialRunner:
         lessons, checks = self._taught(setting.prime, count)
         cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
         self._tail = cut.tail
-        primed = bool(cut.set_instruction(self.texts[setting.prime]))
+        has_instruction = bool(cut.set_instruction(self.texts[setting.prime]))
         read = cut.activations.reader(cache)
         cut.init_from_data(lessons, read)
         plan = loop.plan_of(setting.applied(self.recipe, None))
-        yield from loop.train(cut.tail, lessons, checks, read, plan, primed=primed)
+        yield from loop.train(cut.tail, lessons, checks, read, plan, has_instruction=has_instruction)
 
     def trained(self) -> State:
         """The weights of the trial that was trained last; views, not copies."""
@@ -121,7 +121,7 @@ class TrialRunner:
                 self._specialist.encode,
                 splitting.sample(self._split.train, count, self.recipe.seed),
             )
-            checks = [lesson(one).final for one in self._split.validation]
+            checks = [lesson(one).last_answer_only for one in self._split.validation]
             self._lessons[prime, count] = (
                 loop.as_taught([lesson(one) for one in train], self.recipe),
                 checks,

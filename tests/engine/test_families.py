@@ -19,11 +19,11 @@ from azubi.engine.model import attention, growing_kv_cache, prefix
 from azubi.engine.model.batch import EncodedExample, order
 from azubi.engine.model.cut import TailShell, TrunkShell, find_layers, to_dtype
 from azubi.engine.model.fused_lm_head import LanguageHead
-from azubi.engine.model.growing_kv_cache import roomy
-from azubi.engine.model.inference_tail import FrozenLabels, FrozenLanguage
+from azubi.engine.model.growing_kv_cache import growing
+from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.training.config import TrainingConfig
 from azubi.engine.training.loop import train
 from azubi.engine.training.state import rate_factor
@@ -33,8 +33,8 @@ from tests.engine.hints import Hints
 
 CUTS = (0, 1, 2, LAYERS - 1)
 CLOSE = 1e-5
-NOTHING = Primed((), None, {})
-PRIME = sequences((9,), seed=5)[0]
+NOTHING = InstructionState((), None, {})
+INSTRUCTION = sequences((9,), seed=5)[0]
 UNEQUAL = sequences((11, 7, 3, 12), seed=6)
 PLAN = TrainingConfig(
     epochs=1,
@@ -233,17 +233,17 @@ def test_only_bfloat16_takes_another_attention_than_transformers():
 @decoders
 @torch.no_grad()
 def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
-    """Token by token behind a prime, over several moves and a dropped row."""
+    """Token by token behind an instruction, over several moves and a dropped row."""
     if not family.shares:
         pytest.skip("keeps a running state")
     monkeypatch.setattr(growing_kv_cache, "_ROOM", 2)
     model = inner(family)
     ids = torch.tensor(sequences((9, 9, 9), seed=4))
     found = []
-    for change in (lambda cache: cache, roomy):
-        primed = prefix.fresh(model.config)
-        model(input_ids=torch.tensor([PRIME]), past_key_values=primed, use_cache=True)
-        cache = change(prefix.expand(primed, 3))
+    for change in (lambda cache: cache, growing):
+        instruction_state = prefix.fresh(model.config)
+        model(input_ids=torch.tensor([INSTRUCTION]), past_key_values=instruction_state, use_cache=True)
+        cache = change(prefix.expand(instruction_state, 3))
         seen = [model(input_ids=ids[:, :3], past_key_values=cache, use_cache=True).last_hidden_state]
         kept = torch.tensor([0, 2])
         cache.reorder_cache(kept)
@@ -251,7 +251,7 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
             step = model(input_ids=ids[kept, place : place + 1], past_key_values=cache, use_cache=True)
             seen.append(step.last_hidden_state)
         found.append(torch.cat([one[:2] if place else one[kept] for place, one in enumerate(seen)], 1))
-        assert primed.get_seq_length() == len(PRIME)
+        assert instruction_state.get_seq_length() == len(INSTRUCTION)
     assert torch.equal(*found) or (found[0] - found[1]).abs().max() < CLOSE
 
 
@@ -260,17 +260,19 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
 
 @decoders
 @cuts
-@pytest.mark.parametrize("primed", [False, True])
-def test_the_last_layer_gives_the_same_where_it_is_asked(family, cut, primed):
-    """Values and gradients, with and without a prime; the rest of it is not computed at all."""
+@pytest.mark.parametrize("instruction", [False, True])
+def test_the_last_layer_gives_the_same_where_it_is_asked(family, cut, instructed):
+    """Values and gradients, with and without an instruction; the rest of it is not computed at all."""
     trunk = trunk_of(family, cut)
-    prime = trunk.prime(PRIME) if primed else NOTHING
-    states = pad(trunk.states(UNEQUAL, prime)[cut]).detach()
+    instruction = trunk.read_instruction(INSTRUCTION) if instructed else NOTHING
+    states = pad(trunk.states(UNEQUAL, instruction)[cut]).detach()
     asked = torch.tensor([3, 9, 10, 12, 18, 24, 26, 47])
     found = []
     for rows in (None, asked):
         tail = LanguageTail(whole(family), LAYERS - cut, 0, 0)
-        hidden = tail._hidden(states, prime.states[cut] if primed else None, rows).flatten(0, 1)[asked]
+        hidden = tail._hidden(states, instruction.states[cut] if instructed else None, rows).flatten(0, 1)[
+            asked
+        ]
         hidden.square().sum().backward()
         found.append((hidden, [(name, weight.grad) for name, weight in tail.named_parameters()]))
     (want, slopes), (got, trimmed) = found
@@ -297,32 +299,32 @@ def test_less_is_computed_in_the_last_layer_of_every_family(family):
     assert spent[1] < 0.75 * spent[0], spent
 
 
-# The prime.
+# The instruction.
 
 
 @decoders
-def test_which_families_share_a_prime_is_known(family):
+def test_which_families_share_an_instruction_is_known(family):
     assert prefix.can_share(inner(family).config) is family.shares
 
 
 @decoders
 @cuts
 @torch.no_grad()
-def test_a_shared_prime_equals_a_repeated_one(family, cut):
+def test_a_shared_instruction_equals_a_repeated_one(family, cut):
     trunk = trunk_of(family, cut)
     assert trunk.shares or not family.shares
     tail = LanguageTail(whole(family), LAYERS - cut, 0, 0).eval()
     assert tail.shares or not family.shares
-    primed = trunk.prime(PRIME)
-    assert (primed.cache is not None) is trunk.shares
-    states = trunk.states(UNEQUAL, primed)[cut]
-    hidden = tail._hidden(pad(states), primed.states[cut])
+    instruction_state = trunk.read_instruction(INSTRUCTION)
+    assert (instruction_state.cache is not None) is trunk.shares
+    states = trunk.states(UNEQUAL, instruction_state)[cut]
+    hidden = tail._hidden(pad(states), instruction_state.states[cut])
     for row, one in enumerate(UNEQUAL):
-        inputs = plain_inputs(family, torch.tensor([[*PRIME, *one]]))
+        inputs = plain_inputs(family, torch.tensor([[*INSTRUCTION, *one]]))
         seen = TrunkShell(inner(family), [cut])(**inputs)[cut][0]
-        close(primed.states[cut], seen[: len(PRIME)])
-        close(states[row], seen[len(PRIME) :])
-        close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0, len(PRIME) :])
+        close(instruction_state.states[cut], seen[: len(INSTRUCTION)])
+        close(states[row], seen[len(INSTRUCTION) :])
+        close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0, len(INSTRUCTION) :])
 
 
 # Training.
@@ -339,12 +341,12 @@ def lessons_of(kind):
     ]
 
 
-def reader_of(family, trunk, cut, prime, lessons, home):
+def reader_of(family, trunk, cut, instruction, lessons, home):
     """The lessons' activations, through the cache on disk."""
     store = ActivationCache(home)
-    origin = Origin("weights", cut, "tokenizer", "template", prime, "float32", "torch")
-    primed = trunk.prime(prime) if prime else NOTHING
-    for _ in fill(trunk, store, {cut: origin}, primed, [one.tokens for one in lessons]):
+    origin = Origin("weights", cut, "tokenizer", "template", instruction, "float32", "torch")
+    instruction_state = trunk.read_instruction(instruction) if instruction else NOTHING
+    for _ in fill(trunk, store, {cut: origin}, instruction_state, [one.tokens for one in lessons]):
         pass
     return lambda tokens: store.read(origin.key(tokens))
 
@@ -419,22 +421,24 @@ def same_weights(tail, model, cut):
 
 
 @decoders
-@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
-def test_five_steps_from_the_cache_equal_five_through_the_whole_model(family, prime, tmp_path, soft_adam):
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_five_steps_from_the_cache_equal_five_through_the_whole_model(
+    family, instruction, tmp_path, soft_adam
+):
     cut = 2
     lessons = lessons_of("decoder")
     tail = LanguageTail(whole(family), LAYERS - cut, 0, 0)
-    read = reader_of(family, trunk_of(family, cut), cut, prime, lessons, tmp_path)
+    read = reader_of(family, trunk_of(family, cut), cut, instruction, lessons, tmp_path)
     start = fingerprint(tail)
-    for _ in train(tail, lessons, lessons, read, PLAN, primed=bool(prime)):
+    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=bool(instruction)):
         pass
     model = copy.deepcopy(whole(family))
 
     def loss_of(group):
-        ids = pad([torch.tensor([*prime, *one.tokens]) for one in group])
+        ids = pad([torch.tensor([*instruction, *one.tokens]) for one in group])
         scores = model(input_ids=ids, use_cache=False).logits
         chosen = [
-            scores[row, len(prime) + one.length - len(one.targets) : len(prime) + one.length]
+            scores[row, len(instruction) + one.length - len(one.targets) : len(instruction) + one.length]
             for row, one in enumerate(group)
         ]
         return nn.functional.cross_entropy(
@@ -456,7 +460,7 @@ def test_training_changes_the_tail_and_nothing_else(family, rank, tmp_path):
     tail = LanguageTail(whole(family), LAYERS - cut, rank, 3)
     start = fingerprint(tail)
     read = reader_of(family, trunk_of(family, cut), cut, (), lessons, tmp_path)
-    for _ in train(tail, lessons, lessons, read, PLAN, primed=False):
+    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=False):
         pass
     unchanged(whole(family), before)
     moved = {name for name, weight in tail.named_parameters() if not torch.equal(weight, start[name])}
@@ -483,7 +487,7 @@ def test_merged_factors_give_what_the_unmerged_ones_give(family):
     before = fingerprint(tail)
     (states,) = trunk_of(family, 2).states([UNEQUAL[0]], NOTHING)[2]
     want = tail.head(tail._hidden(states[None], None)[:, -1])
-    frozen = FrozenLanguage(tail, torch.float32)
+    frozen = InferenceLanguageTail(tail, torch.float32)
     close(frozen.scores(states[None], prefix.fresh(frozen.config)), want)
     unchanged(tail, before)
     assert not [name for name, _ in frozen._shell.named_parameters() if "lora" in name]
@@ -492,15 +496,18 @@ def test_merged_factors_give_what_the_unmerged_ones_give(family):
 
 
 @decoders
-def test_every_layer_can_be_trained_with_a_prime_straight_from_the_embeddings(family):
+def test_every_layer_can_be_trained_with_an_instruction_straight_from_the_embeddings(family):
     """Without a trunk nothing is cached: the trunk's own tensors reach the tail and must take gradients."""
     trunk = trunk_of(family, 0)
-    primed = trunk.prime(PRIME)
+    instruction_state = trunk.read_instruction(INSTRUCTION)
     lessons = lessons_of("decoder")[:4]
     tail = LanguageTail(whole(family), LAYERS, 0, 0)
     start = fingerprint(tail)
-    read = lambda tokens: trunk.states([tokens], primed)[0][0] if tokens else primed.states[0]  # noqa: E731
-    for _ in train(tail, lessons, lessons, read, PLAN, primed=True):
+
+    def read(tokens):
+        return trunk.states([tokens], instruction_state)[0][0] if tokens else instruction_state.states[0]
+
+    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=True):
         pass
     assert any(not torch.equal(weight, start[name]) for name, weight in tail.named_parameters())
 
@@ -514,16 +521,19 @@ def test_trunk_tail_and_head_work_in_bfloat16(family, rank):
     to_dtype(tail, torch.bfloat16)
     trunk = Trunk(family.base(model), model, [2], torch.bfloat16)
     tail.head.to_dtype(torch.bfloat16)
-    primed = trunk.prime(PRIME)
+    instruction_state = trunk.read_instruction(INSTRUCTION)
     lessons = lessons_of("decoder")[:4]
-    read = lambda tokens: trunk.states([tokens], primed)[2][0] if tokens else primed.states[2]  # noqa: E731
+
+    def read(tokens):
+        return trunk.states([tokens], instruction_state)[2][0] if tokens else instruction_state.states[2]
+
     assert read(UNEQUAL[0]).dtype == torch.bfloat16
     start = fingerprint(tail)
-    for _ in train(tail, lessons, lessons, read, PLAN, primed=True):
+    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=True):
         pass
     assert any(not torch.equal(weight, start[name]) for name, weight in tail.named_parameters())
     for one in (tail, LanguageTail(model, 2, 0, 0)):  # the trained tail and the untouched one
-        writer = Generator(trunk, FrozenLanguage(one, torch.bfloat16), PRIME, end=-1)
+        writer = Generator(trunk, InferenceLanguageTail(one, torch.bfloat16), INSTRUCTION, end=-1)
         assert [len(answer.tokens) for _, answer in writer.write(UNEQUAL, 2)] == [2, 2, 2, 2]
 
 
@@ -531,29 +541,29 @@ def test_trunk_tail_and_head_work_in_bfloat16(family, rank):
 
 
 @torch.no_grad()
-def greedy(family, prime, prompt, longest, end=-1):
+def greedy(family, instruction, prompt, longest, end=-1):
     """The whole model's likeliest answer, recomputed from the start for every token."""
-    tokens = [*prime, *prompt]
+    tokens = [*instruction, *prompt]
     for _ in range(longest):
         scores = whole(family)(input_ids=torch.tensor([tokens]), use_cache=False).logits[0, -1]
         token = int(scores.argmax())
         if token == end:
             break
         tokens.append(token)
-    return tuple(tokens[len(prime) + len(prompt) :])
+    return tuple(tokens[len(instruction) + len(prompt) :])
 
 
 @decoders
-@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
-def test_answers_are_those_of_the_whole_model(family, prime):
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_answers_are_those_of_the_whole_model(family, instruction):
     longest = 5
-    free = {one: greedy(family, prime, one, longest) for one in UNEQUAL}
+    free = {one: greedy(family, instruction, one, longest) for one in UNEQUAL}
     end = free[UNEQUAL[1]][2]  # ends one of them early; the others go on
     want = {one: answer[: answer.index(end)] if end in answer else answer for one, answer in free.items()}
     assert len({len(answer) for answer in want.values()}) > 1
     for cut in CUTS:
-        tail = FrozenLanguage(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
-        writer = Generator(trunk_of(family, cut), tail, prime, end)
+        tail = InferenceLanguageTail(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
+        writer = Generator(trunk_of(family, cut), tail, instruction, end)
         got = {UNEQUAL[number]: answer for number, answer in writer.write(UNEQUAL, longest)}
         assert {one: answer.tokens for one, answer in got.items()} == want
         assert {one: answer.ended for one, answer in got.items()} == {
@@ -562,14 +572,14 @@ def test_answers_are_those_of_the_whole_model(family, prime):
 
 
 @decoders
-@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
 @pytest.mark.parametrize("errors", [0, 1, 2, 3])
-def test_what_is_foreseen_changes_no_answer(family, prime, errors):
+def test_what_is_foreseen_changes_no_answer(family, instruction, errors):
     """Whether all of it comes true, nothing, or some."""
     longest = 7
     for cut in CUTS:
-        tail = FrozenLanguage(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
-        writer = Generator(trunk_of(family, cut), tail, prime, -1)
+        tail = InferenceLanguageTail(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
+        writer = Generator(trunk_of(family, cut), tail, instruction, -1)
         for prompt in UNEQUAL[:2]:
             ((_, plain),) = writer.write([prompt], longest)
             ((_, hinted),) = writer.write([prompt], longest, lambda: Hints(plain.tokens, errors))  # noqa: B023
@@ -620,7 +630,7 @@ def test_five_steps_of_a_label_tail_equal_five_through_the_whole_encoder(family,
     read = reader_of(family, trunk_of(family, cut), cut, (), lessons, tmp_path)
     tail.start_from_means(lessons, read, 4)
     model, head = copy.deepcopy(whole(family)), copy.deepcopy(tail.head)
-    for _ in train(tail, lessons, lessons, read, PLAN, primed=False):
+    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=False):
         pass
 
     def loss_of(group):
@@ -649,7 +659,7 @@ def test_merged_factors_give_what_the_unmerged_ones_give_in_an_encoder(family):
     trunk = trunk_of(family, 2)
     states = trunk.states(UNEQUAL, NOTHING)[2]
     want = tail.scores(pad(states), torch.tensor([len(one) for one in UNEQUAL])).softmax(-1)
-    frozen = FrozenLabels(tail)
+    frozen = InferenceLabelTail(tail)
     close(frozen.scores(states).softmax(-1), want)
     assert not [name for name, _ in frozen._tail.named_parameters() if "lora" in name]
     chosen = dict(Classifier(trunk, frozen).choose(UNEQUAL))

@@ -48,7 +48,7 @@ def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, 
     lessons = [cut.encode(one) for one in read(data, turns="all").examples[:6]]
     plain = [cut.encode(one) for one in read(data).examples[:6]]
     assert [one.tokens for one in lessons] == [one.tokens for one in plain]  # so one entry in the cache
-    assert [one.final for one in lessons] == plain
+    assert [one.last_answer_only for one in lessons] == plain
     first = cut.instruction_tokens
     states = cut.activations.trunk.states([one.tokens for one in lessons], cut.activations.instruction)[
         cut.activations.cut
@@ -62,7 +62,7 @@ def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, 
         for one in lessons:
             scores = model(torch.tensor([[*first, *one.tokens]])).logits[0, len(first) :]
             said = torch.nn.functional.cross_entropy(
-                scores[list(one.places)], torch.tensor(one.targets), reduction="none"
+                scores[list(one.target_positions)], torch.tensor(one.targets), reduction="none"
             )
             losses.append(said)
             texts = [base.tokenizer.decode(answer) for answer in one.answers]

@@ -55,7 +55,7 @@ def here(thing: Thing) -> Thing:
     return thing if where.type == "cpu" else thing.to(where)
 
 
-def dice() -> torch.Tensor:
+def rng_state() -> torch.Tensor:
     """The state of the random numbers that dropout draws there."""
     match torch.get_default_device().type:
         case "cuda":
@@ -66,8 +66,8 @@ def dice() -> torch.Tensor:
             return torch.get_rng_state()
 
 
-def set_dice(state: torch.Tensor) -> None:
-    """Go on drawing from a state that `dice` gave."""
+def set_rng_state(state: torch.Tensor) -> None:
+    """Go on drawing from a state that `rng_state` gave."""
     match torch.get_default_device().type:
         case "cuda":
             torch.cuda.set_rng_state(state)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from azubi.engine.cache import ActivationCache, Origin
-from azubi.engine.model.trunk import Batch, Primed, Trunk
+from azubi.engine.model.trunk import Batch, InstructionState, Trunk
 
 _BATCH_TOKENS = 2048
 """Tokens per forward pass: enough to fill the matmuls, small enough to stay in the processor's cache."""
@@ -18,7 +18,7 @@ _BATCH_TOKENS = 2048
 
 @dataclass(frozen=True)
 class Filled:
-    """How far the pass is, in examples and tokens (the prime's not counted)."""
+    """How far the pass is, in examples and tokens (the instruction's not counted)."""
 
     done: int
     total: int
@@ -33,7 +33,7 @@ def fill(
     trunk: Trunk,
     cache: ActivationCache,
     origins: dict[int, Origin],
-    primed: Primed,
+    instruction: InstructionState,
     sequences: Sequence[tuple[int, ...]],
     owners: Sequence[str] = (),
 ) -> Iterator[Filled]:
@@ -54,12 +54,12 @@ def fill(
     )
     wanted = list(dict.fromkeys(sequences))
     todo = _missing(cache, origins, wanted)
-    size = _write_prime(cache, origins, primed)
+    size = _write_instruction(cache, origins, instruction)
     before = len(wanted) - len(todo)
     tokens = 0
     yield Filled(before, len(wanted), before, tokens, size)
     lacking = _Lacking(cache, origins, _mixed(bucketed(todo, _BATCH_TOKENS)))
-    for passed in trunk.run(lacking, primed):
+    for passed in trunk.run(lacking, instruction):
         for batch, states in passed.ready:
             size += cache.write(
                 (origin.key(one), view(state, origin.view))
@@ -139,10 +139,12 @@ def _missing(
     return [one for one in wanted if one in lost]
 
 
-def _write_prime(cache: ActivationCache, origins: dict[int, Origin], primed: Primed) -> int:
+def _write_instruction(
+    cache: ActivationCache, origins: dict[int, Origin], instruction: InstructionState
+) -> int:
     entries = [
-        (origin.key(()), primed.states[cut])
+        (origin.key(()), instruction.states[cut])
         for cut, origin in origins.items()
-        if cut in primed.states and cache.missing([origin.key(())])
+        if cut in instruction.states and cache.missing([origin.key(())])
     ]
     return cache.write(entries) if entries else 0

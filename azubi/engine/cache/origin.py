@@ -17,8 +17,8 @@ class Origin:
     """Number of layers in the trunk."""
     tokenizer: str
     template: str
-    prime: tuple[int, ...]
-    """Token ids of the prime."""
+    instruction: tuple[int, ...]
+    """Token ids of the instruction."""
     dtype: str
     software: str
     """What computed it: versions, way of attention, kind of device; each can change the last digits."""
@@ -42,7 +42,7 @@ class Origin:
             str(self.cut),
             self.tokenizer,
             self.template,
-            ",".join(map(str, self.prime)),
+            ",".join(map(str, self.instruction)),
             self.dtype,
             self.software,
             self.view,

@@ -64,7 +64,7 @@ class WrittenAnswers:
         self,
         writer: Generator,
         template: Template,
-        prime: str,
+        instruction: str,
         contract: Contract,
         longest: int,
         context: int,
@@ -83,7 +83,7 @@ class WrittenAnswers:
         self.note = ""
         """Why records are not held to the whole of their schema; empty if they are, or need not be."""
         self._template = template
-        self._prime = prime
+        self._instruction = instruction
         self._longest = longest
         self._context = context
         self._begin: Callable[[], Constraint] | None = None
@@ -126,7 +126,7 @@ class WrittenAnswers:
         return self._begin
 
     def _tokens(self, question: Question) -> tuple[int, ...]:
-        encoded = self._template.encode(self._prime, question)
+        encoded = self._template.encode(self._instruction, question)
         check_fits(question, len(encoded) + self._longest, self._context)
         return encoded.prompt_ids
 

@@ -17,9 +17,9 @@ from transformers.cache_utils import DynamicCache
 
 from azubi.engine.cache.filling import view
 from azubi.engine.model import prefix
-from azubi.engine.model.growing_kv_cache import roomy
-from azubi.engine.model.inference_tail import FrozenLabels, FrozenLanguage
-from azubi.engine.model.trunk import NO_PRIME, Primed, Trunk
+from azubi.engine.model.growing_kv_cache import growing
+from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
+from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
@@ -64,25 +64,37 @@ class Completion:
     ended: bool
     """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
-    """Of the prompt without the prime, from the pass that answered it."""
+    """Of the prompt without the instruction, from the pass that answered it."""
 
 
 class Generator:
     """Writes answers token by token, the likeliest each time."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLanguage, prime: Sequence[int] | Primed, end: int) -> None:
-        """Compute the prime once, or take what was computed of it; `end` is the token that ends an answer."""
+    def __init__(
+        self,
+        trunk: Trunk,
+        tail: InferenceLanguageTail,
+        instruction: Sequence[int] | InstructionState,
+        end: int,
+    ) -> None:
+        """Read the instruction, or take what was computed of it; `end` is the token that ends an answer."""
         self._trunk = trunk
         self._tail = tail
         self._end = end
         (self._cut,) = trunk.shell.cuts
-        self._prime = prime.tokens if isinstance(prime, Primed) else tuple(prime)
-        self._shared = trunk.shares and tail.shares and bool(self._prime)
-        primed = NO_PRIME
+        self._instruction = (
+            instruction.tokens if isinstance(instruction, InstructionState) else tuple(instruction)
+        )
+        self._shared = trunk.shares and tail.shares and bool(self._instruction)
+        state = NO_INSTRUCTION
         if self._shared:
-            primed = prime if isinstance(prime, Primed) else trunk.prime(prime)
-        self._trunk_cache = primed.cache
-        self._tail_cache = tail.prime(primed.states[self._cut]) if self._shared else None
+            state = (
+                instruction
+                if isinstance(instruction, InstructionState)
+                else trunk.read_instruction(instruction)
+            )
+        self._trunk_cache = state.cache
+        self._tail_cache = tail.read_instruction(state.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._most_rows = None if trunk.streams else _ROWS
         self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
@@ -94,7 +106,7 @@ class Generator:
         longest: int,
         constraint: Callable[[], Constraint] | None = None,
     ) -> Iterator[tuple[int, Completion]]:
-        """Answer each of `prompts` (token ids behind the prime) with at most `longest` tokens.
+        """Answer each of `prompts` (token ids behind the instruction) with at most `longest` tokens.
 
         Yields (number of the prompt, answer) as they are done, not in order.
         """
@@ -109,11 +121,11 @@ class Generator:
         return int(self._tail.config.vocab_size)
 
     def room(self, tokens: int) -> int:
-        """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the prime."""
+        """Bytes of keys and values that one answer takes, of `tokens` with its prompt and the instruction."""
         return tokens * self._token_bytes
 
     def together(self, tokens: int) -> int:
-        """How many answers of `tokens` each, with prompt and prime, are written side by side at most."""
+        """The most answers written together, each of `tokens`, prompt and instruction included."""
         most = max(1, self._most_bytes // self.room(tokens))
         return most if self._most_rows is None else min(self._most_rows, most)
 
@@ -123,7 +135,7 @@ class Generator:
         group: list[int] = []
         for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
-            full = len(group) >= self.together(len(self._prime) + len(prompts[number]) + longest)
+            full = len(group) >= self.together(len(self._instruction) + len(prompts[number]) + longest)
             if group and (full or not same):
                 yield group
                 group = []
@@ -238,14 +250,14 @@ class _Flow:
         self._trunk = writer._trunk
         self._tail = writer._tail
         self._cut = writer._cut
-        whole = prompts if writer._shared else [(*writer._prime, *one) for one in prompts]
+        whole = prompts if writer._shared else [(*writer._instruction, *one) for one in prompts]
         width = max(map(len, whole))
         self._ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in whole])
-        before = len(writer._prime) if writer._shared else 0
+        before = len(writer._instruction) if writer._shared else 0
         gaps = torch.tensor([width - len(one) for one in whole])
         real = torch.arange(width)[None] >= gaps[:, None]
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
-        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(writer._prime) - before)
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(writer._instruction) - before)
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
         self._gapless = int(gaps.max()) == 0
@@ -300,10 +312,10 @@ def averaged(states: torch.Tensor) -> Vector:
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
-    return roomy(prefix.fresh(config) if cache is None else prefix.expand(cache, batch))
+    return growing(prefix.fresh(config) if cache is None else prefix.expand(cache, batch))
 
 
-def _token_bytes(half: Trunk | FrozenLanguage) -> int:
+def _token_bytes(half: Trunk | InferenceLanguageTail) -> int:
     """Bytes of one token's keys and values in all layers of trunk or tail."""
     config: Any = half.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
@@ -360,7 +372,7 @@ class Choice:
 class Classifier:
     """Chooses labels with a label head."""
 
-    def __init__(self, trunk: Trunk, tail: FrozenLabels, kept: str = "states") -> None:
+    def __init__(self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states") -> None:
         """Both halves of one specialist; `kept`: what the cache keeps of a text, see `trunk.filling.view`."""
         self._trunk = trunk
         self._tail = tail
@@ -373,7 +385,7 @@ class Classifier:
         order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
         numbers = iter(order)
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
-        for passed in self._trunk.run(batches, NO_PRIME):
+        for passed in self._trunk.run(batches, NO_INSTRUCTION):
             for batch, states in passed.ready:
                 scores = self._tail.scores(states[cut])
                 best, label = scores.softmax(-1).max(-1)

@@ -13,7 +13,7 @@ from azubi.engine.base.device import here
 
 Tokens = tuple[int, ...]
 Reader = Callable[[Tokens], torch.Tensor]
-"""Gives the activations [tokens, hidden] of a sequence; of the prime, for the empty sequence."""
+"""Gives the activations [tokens, hidden] of a sequence; of the instruction, for the empty sequence."""
 
 _WINDOW = 8
 """Batches whose examples are sorted by length together; more saves padding, fewer mixes better."""
@@ -27,11 +27,11 @@ class EncodedExample:
     """What the trunk read: prompt and answer without its last token, or the text to be labelled."""
     targets: Tokens
     """The answer's token ids with the end token, or one label's number; those of earlier answers before."""
-    spared: frozenset[int] = frozenset()
+    masked_targets: frozenset[int] = frozenset()
     """Places in `targets` that are left out of the loss (see `form`)."""
     weight: float = 1.0
     """How much it counts in the loss (see `balance`)."""
-    places: Tokens | None = None
+    target_positions: Tokens | None = None
     """Where in `tokens` each target is predicted; None if at the end, one after the other."""
     question: str = ""
     """Name of the question that it was made from, so that what is kept of it can be erased."""
@@ -39,18 +39,20 @@ class EncodedExample:
     @property
     def answers(self) -> list[Tokens]:
         """The targets of each answer: of one alone, unless earlier ones are learned too."""
-        if self.places is None:
+        if self.target_positions is None:
             return [self.targets]
         starts = [
-            at for at in range(len(self.places)) if not at or self.places[at] != self.places[at - 1] + 1
+            at
+            for at in range(len(self.target_positions))
+            if not at or self.target_positions[at] != self.target_positions[at - 1] + 1
         ]
-        ends = [*starts[1:], len(self.places)]
+        ends = [*starts[1:], len(self.target_positions)]
         return [self.targets[start:end] for start, end in zip(starts, ends, strict=True)]
 
     @property
-    def final(self) -> "EncodedExample":
+    def last_answer_only(self) -> "EncodedExample":
         """The last answer alone, counting once: what is measured, whatever is taught."""
-        if self.places is None and self.weight == 1.0:
+        if self.target_positions is None and self.weight == 1.0:
             return self
         return EncodedExample(self.tokens, self.answers[-1], question=self.question)
 
@@ -74,7 +76,7 @@ class Batch:
     """[targets]: token ids or label numbers."""
     owners: torch.Tensor
     """[targets]: which lesson of the batch a target belongs to."""
-    spared: int = 0
+    masked: int = 0
     """How many targets the lessons have beyond these, left out since nothing is to be learned from them."""
     weights: torch.Tensor | None = None
     """[targets]: how much each counts in the loss; None if all count the same."""
@@ -88,13 +90,13 @@ def collate(lessons: Sequence[EncodedExample], read: Reader) -> Batch:
     targets: list[int] = []
     owners: list[int] = []
     for number, (lesson, one) in enumerate(zip(lessons, states, strict=True)):
-        kept = [place for place in range(len(lesson.targets)) if place not in lesson.spared]
-        if lesson.places is None:
+        kept = [place for place in range(len(lesson.targets)) if place not in lesson.masked_targets]
+        if lesson.target_positions is None:
             # The last len(targets) positions predict them, each the next token.
             first = number * longest + len(one) - len(lesson.targets)
             rows.extend(first + place for place in kept)
         else:
-            rows.extend(number * longest + lesson.places[place] for place in kept)
+            rows.extend(number * longest + lesson.target_positions[place] for place in kept)
         targets.extend(lesson.targets[place] for place in kept)
         owners.extend([number] * len(kept))
     return Batch(
@@ -103,7 +105,7 @@ def collate(lessons: Sequence[EncodedExample], read: Reader) -> Batch:
         torch.tensor(rows),
         torch.tensor(targets),
         torch.tensor(owners),
-        sum(len(lesson.spared) for lesson in lessons),
+        sum(len(lesson.masked_targets) for lesson in lessons),
         _weights(lessons, owners),
     )
 

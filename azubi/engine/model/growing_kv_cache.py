@@ -14,22 +14,24 @@ _ROOM = 64
 """Tokens for which there is room after each move."""
 
 
-def roomy(cache: DynamicCache) -> DynamicCache:
+def growing(cache: DynamicCache) -> DynamicCache:
     """The same keys and values in layers that grow in place; layers of other kinds stay as they are."""
     wide = copy.copy(cache)
-    wide.layers = [_Roomy.of(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    wide.layers = [
+        _GrowingLayer.of(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
     if wide.layer_class_to_replicate is DynamicLayer:
-        wide.layer_class_to_replicate = _Roomy
+        wide.layer_class_to_replicate = _GrowingLayer
     return wide
 
 
-class _Roomy(DynamicLayer):
+class _GrowingLayer(DynamicLayer):
     """A layer's keys and values, [batch, heads, tokens, width], at the beginning of larger tensors."""
 
     _whole: tuple[torch.Tensor, torch.Tensor] | None = None
 
     @classmethod
-    def of(cls, layer: DynamicLayer) -> "_Roomy":
+    def of(cls, layer: DynamicLayer) -> "_GrowingLayer":
         """The keys and values of `layer`, which stays as it is."""
         new = cls()
         new.__dict__.update(layer.__dict__)

@@ -16,7 +16,7 @@ from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 
 
-class FrozenLanguage:
+class InferenceLanguageTail:
     """A decoder's tail that gives scores of the next token."""
 
     def __init__(self, tail: LanguageTail, dtype: torch.dtype) -> None:
@@ -28,8 +28,8 @@ class FrozenLanguage:
         self.shares = tail.shares
 
     @torch.inference_mode()
-    def prime(self, states: torch.Tensor) -> DynamicCache:
-        """Keys and values of the prime, from its activations [tokens, hidden]."""
+    def read_instruction(self, states: torch.Tensor) -> DynamicCache:
+        """Keys and values of the instruction, from its activations [tokens, hidden]."""
         cache = prefix.fresh(self.config)
         self._shell(states[None], past_key_values=cache, use_cache=True)
         return cache
@@ -47,7 +47,7 @@ class FrozenLanguage:
         return scores
 
 
-class FrozenLabels:
+class InferenceLabelTail:
     """A tail with a label head that gives the labels' scores."""
 
     def __init__(self, tail: LabelTail) -> None:

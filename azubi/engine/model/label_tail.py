@@ -40,9 +40,9 @@ class LabelTail(nn.Module):
         self.head = nn.Linear(model.config.get_text_config().hidden_size, labels)
         self.smoothing = 0.0
 
-    def forward(self, batch: Batch, prime: torch.Tensor | None = None) -> Outcome:
-        """Loss and counts of a batch; a label head takes no prime."""
-        assert prime is None, "a label head takes no prime"
+    def forward(self, batch: Batch, instruction: torch.Tensor | None = None) -> Outcome:
+        """Loss and counts of a batch; a label head takes no instruction."""
+        assert instruction is None, "a label head takes no instruction"
         scores = self.scores(batch.states, batch.lengths)
         losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
         taught = losses

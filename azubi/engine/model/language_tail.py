@@ -1,7 +1,7 @@
 """A tail with a language head: the last k layers of a decoder, trained to write answers.
 
 Loss, head and most of the last layer are computed at the positions that predict an answer token,
-nowhere else. The prime goes through the tail once per step, and gradients flow back into it.
+nowhere else. The instruction goes through the tail once per step, and gradients flow back into it.
 """
 
 import math
@@ -42,12 +42,12 @@ class LanguageTail(nn.Module):
         self.shares = prefix.can_share(self.shell.config)
         self.smoothing = 0.0
 
-    def forward(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
-        """Loss and counts of a batch; `prime` is its activations [tokens, hidden], or None.
+    def forward(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
+        """Loss and counts of a batch; `instruction` is its activations [tokens, hidden], or None.
 
         Computes in the number format of the tail's weights, which is that of the activations.
         """
-        hidden = self._hidden(batch.states, prime, batch.rows)
+        hidden = self._hidden(batch.states, instruction, batch.rows)
         asked = hidden.flatten(0, 1).index_select(0, batch.rows)
         smoothing = self.smoothing if self.training else 0.0
         loss, hits, each = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
@@ -56,24 +56,24 @@ class LanguageTail(nn.Module):
         wrong, losses = (
             torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, one) for one in (1.0 - hits, each)
         )
-        # A spared target counts as learned, with a loss of 0: the mean stays one over whole answers.
-        whole = len(batch.targets) + batch.spared
+        # A masked target counts as learned, with a loss of 0: the mean stays one over whole answers.
+        whole = len(batch.targets) + batch.masked
         right = int((wrong == 0).sum())
         return Outcome(loss * (len(batch.targets) / whole), whole, len(batch.lengths), right, losses)
 
     def _hidden(
-        self, states: torch.Tensor, prime: torch.Tensor | None, asked: torch.Tensor | None = None
+        self, states: torch.Tensor, instruction: torch.Tensor | None, asked: torch.Tensor | None = None
     ) -> torch.Tensor:
         """What the head reads, [batch, tokens, hidden]; if `asked`, right at those positions only."""
-        if prime is None:
+        if instruction is None:
             return self._run(states, asked, use_cache=False)
         if not self.shares:
-            repeated = prime.expand(len(states), -1, -1)
+            repeated = instruction.expand(len(states), -1, -1)
             if asked is not None:
-                asked = asked + len(prime) * (1 + asked // states.shape[1])
-            return self._run(torch.cat([repeated, states], 1), asked, use_cache=False)[:, len(prime) :]
+                asked = asked + len(instruction) * (1 + asked // states.shape[1])
+            return self._run(torch.cat([repeated, states], 1), asked, use_cache=False)[:, len(instruction) :]
         cache = prefix.fresh(self.shell.config)
-        self.shell(prime[None], past_key_values=cache, use_cache=True)
+        self.shell(instruction[None], past_key_values=cache, use_cache=True)
         shared = prefix.expand(cache, len(states))
         return self._run(states, asked, past_key_values=shared, use_cache=True)
 

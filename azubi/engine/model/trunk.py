@@ -1,6 +1,6 @@
 """The trunk: embeddings and the first layers of a base, frozen.
 
-Turns token ids into activations at one or several cuts. The prime goes through once; every
+Turns token ids into activations at one or several cuts. The instruction goes through once; every
 sequence then starts from its keys and values. Knows nothing of answers, losses or files.
 """
 
@@ -27,17 +27,17 @@ long as reading the layer, and their states at two layers are 130 MB for a base 
 
 
 @dataclass(frozen=True)
-class Primed:
-    """What the trunk keeps of the prime."""
+class InstructionState:
+    """What the trunk keeps of the instruction."""
 
     tokens: tuple[int, ...]
     cache: DynamicCache | None
-    """Keys and values, batch of one; None if there is no prime or the family cannot share one."""
+    """Keys and values, batch of one; None if there is no instruction or the family cannot share one."""
     states: dict[int, torch.Tensor]
-    """Activations of the prime at each cut, [tokens, hidden]."""
+    """Activations of the instruction at each cut, [tokens, hidden]."""
 
 
-NO_PRIME = Primed((), None, {})
+NO_INSTRUCTION = InstructionState((), None, {})
 """Where nothing stands before the sequences."""
 
 
@@ -72,52 +72,57 @@ class Trunk:
         """Whether the layers are read from disk one at a time."""
         self.shares = base.kind == "decoder" and prefix.can_share(self.config)
 
-    # Not inference_mode: training reads the prime's states, and the embeddings where no layer is frozen.
+    # Not inference_mode: training reads the instruction's states, and the embeddings if no layer is frozen.
     @torch.no_grad()
-    def prime(self, tokens: Sequence[int]) -> Primed:
+    def read_instruction(self, tokens: Sequence[int]) -> InstructionState:
         """Run what all sequences share, once."""
         if not tokens:
-            return NO_PRIME
+            return NO_INSTRUCTION
         cache = prefix.fresh(self.config) if self.shares else None
         ids = torch.tensor([list(tokens)])
         seen = self.shell(input_ids=ids, past_key_values=cache, use_cache=self.shares)
-        return Primed(tuple(tokens), cache, {cut: states[0] for cut, states in seen.items()})
+        return InstructionState(tuple(tokens), cache, {cut: states[0] for cut, states in seen.items()})
 
     @torch.no_grad()
-    def states(self, sequences: Sequence[Sequence[int]], primed: Primed) -> dict[int, list[torch.Tensor]]:
-        """Activations of several sequences at each cut, each [its tokens, hidden], without the prime's."""
-        return _parted(self.shell(**self._inputs(sequences, primed)), sequences, primed)
+    def states(
+        self, sequences: Sequence[Sequence[int]], instruction: InstructionState
+    ) -> dict[int, list[torch.Tensor]]:
+        """Activations of the sequences at each cut, each [its tokens, hidden], without the instruction's."""
+        return _parted(self.shell(**self._inputs(sequences, instruction)), sequences, instruction)
 
     @torch.no_grad()
-    def run(self, batches: Iterable[Batch], primed: Primed) -> Iterator[Passed]:
+    def run(self, batches: Iterable[Batch], instruction: InstructionState) -> Iterator[Passed]:
         """Activations of many batches; yields as it goes, batches in their order."""
         done = 0
         if not isinstance(self.shell, StreamedShell):
             for batch in batches:
                 done += len(batch)
-                yield Passed(done, [(batch, self.states(batch, primed))])
+                yield Passed(done, [(batch, self.states(batch, instruction))])
             return
-        for block in _blocks((batch, self._inputs(batch, primed)) for batch in batches):
+        for block in _blocks((batch, self._inputs(batch, instruction)) for batch in batches):
             size = sum(len(batch) for batch, _ in block)
             for layers, seen in enumerate(self.shell.block([inputs for _, inputs in block])):
                 ready = [
-                    (batch, _parted(states, batch, primed))
+                    (batch, _parted(states, batch, instruction))
                     for (batch, _), states in zip(block, seen, strict=False)
                 ]
                 yield Passed(done + size * layers / max(1, self.shell.cuts[-1]), ready)
             done += size
 
-    def _inputs(self, sequences: Sequence[Sequence[int]], primed: Primed) -> dict[str, Any]:
+    def _inputs(self, sequences: Sequence[Sequence[int]], instruction: InstructionState) -> dict[str, Any]:
         """What the shell is given for sequences; padding stands on the right."""
         if self.base.kind == "encoder":
             mask = padded([[1] * len(one) for one in sequences])
             return {"input_ids": padded(sequences), "attention_mask": mask}
         # A causal model's real positions never look at what stands right of them.
-        if primed.cache is None:
-            return {"input_ids": padded([[*primed.tokens, *one] for one in sequences]), "use_cache": False}
+        if instruction.cache is None:
+            return {
+                "input_ids": padded([[*instruction.tokens, *one] for one in sequences]),
+                "use_cache": False,
+            }
         ids = padded(sequences)
-        places = len(primed.tokens) + torch.arange(ids.shape[1])[None]
-        return self._going_on(ids, prefix.expand(primed.cache, len(sequences)), self.aids(places))
+        places = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
+        return self._going_on(ids, prefix.expand(instruction.cache, len(sequences)), self.aids(places))
 
     def go_on(
         self, ids: torch.Tensor, cache: DynamicCache, aids: dict[str, torch.Tensor]
@@ -143,10 +148,10 @@ class Trunk:
 
 
 def _parted(
-    seen: dict[int, torch.Tensor], sequences: Sequence[Sequence[int]], primed: Primed
+    seen: dict[int, torch.Tensor], sequences: Sequence[Sequence[int]], instruction: InstructionState
 ) -> dict[int, list[torch.Tensor]]:
-    """What the shell gave, sequence by sequence, without padding and a prime that was repeated."""
-    skipped = len(primed.tokens) if primed.cache is None else 0
+    """What the shell gave, sequence by sequence, without padding and an instruction that was repeated."""
+    skipped = len(instruction.tokens) if instruction.cache is None else 0
     return {
         cut: [states[row, skipped : skipped + len(one)] for row, one in enumerate(sequences)]
         for cut, states in seen.items()

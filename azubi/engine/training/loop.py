@@ -28,7 +28,7 @@ from azubi.settings import Recipe
 class Tail(Protocol):
     """What the loop asks of a tail."""
 
-    def __call__(self, batch: Batch, prime: torch.Tensor | None) -> Outcome:
+    def __call__(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
         """Loss and counts."""
 
     smoothing: float
@@ -149,7 +149,7 @@ def train(
     read: Reader,
     plan: TrainingConfig,
     *,
-    primed: bool,
+    has_instruction: bool,
     checkpoints: Checkpoints | None = None,
     late: Callable[[float], bool] | None = None,
 ) -> Generator[Happening, None, None]:
@@ -173,7 +173,7 @@ def train(
         SettingError: the plan's privacy cannot be kept to.
     """
     torch.manual_seed(plan.seed)  # dropout
-    prime = here(read(())) if primed else None
+    instruction = here(read(())) if has_instruction else None
     tail.smoothing = plan.smoothing  # type: ignore[assignment]
     course = TrainingState(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
     private = _private(tail, lessons, plan, course.steps)
@@ -186,12 +186,12 @@ def train(
                 begun, rate = time.monotonic(), course.rate
                 if private is not None:
                     group = private.draw()
-                    outcome = private.gradients(tail, group, read, prime)
+                    outcome = private.gradients(tail, group, read, instruction)
                     loss, sound = float(outcome.loss), course.move(float(outcome.loss), outcome.targets)
                     tokens, taught = sum(one.length for one in group), outcome.targets
                 else:
                     batch = collate(group, read)
-                    outcome = tail(batch, prime)
+                    outcome = tail(batch, instruction)
                     loss = float(outcome.loss.detach())
                     sound = course.healthy(loss) and _moved(course, outcome, loss)
                     tokens, taught = int(batch.lengths.sum()), len(batch.targets)
@@ -204,7 +204,7 @@ def train(
                     yield from _keep(course)
             else:
                 mean, number = course.mean_loss, course.epoch
-                measured = measure(tail, validation, read, prime, plan)
+                measured = measure(tail, validation, read, instruction, plan)
                 if not math.isfinite(measured.loss):
                     yield from _go_back(course, measured.loss)
                     continue
@@ -256,7 +256,7 @@ def measure(
     tail: nn.Module,
     lessons: Sequence[EncodedExample],
     read: Reader,
-    prime: torch.Tensor | None,
+    instruction: torch.Tensor | None,
     plan: TrainingConfig,
 ) -> Validation:
     """Mean loss per target, and the share of lessons answered wholly right."""
@@ -264,7 +264,7 @@ def measure(
     loss, targets, right = 0.0, 0, 0
     each: list[tuple[float, int]] = []
     for group in by_length(lessons, 2 * plan.batch):
-        outcome: Outcome = tail(collate(group, read), prime)
+        outcome: Outcome = tail(collate(group, read), instruction)
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right

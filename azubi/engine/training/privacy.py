@@ -7,10 +7,10 @@ adds normal noise to every number, and divides by how many examples were to be e
 noise keeps to epsilon over all steps, and how much was spent after some (Rényi accountant: Mironov, arXiv
 1702.07476).
 
-Each example goes through the tail alone, with a prime of its own, so its gradient is exactly what it would
-be without the others, whatever the tail is made of; that costs the batch's speed. Sampling and noise come
-from the system's randomness and never from the seed: whoever knows the recipe must not be able to take the
-noise out again. So two runs of the same recipe differ.
+Each example goes through the tail alone, with an instruction of its own, so its gradient is exactly what it
+would be without the others, whatever the tail is made of; that costs the batch's speed. Sampling and noise
+come from the system's randomness and never from the seed: whoever knows the recipe must not be able to take
+the noise out again. So two runs of the same recipe differ.
 
 The promise is for the tail's weights and for single training examples. It does not cover the validation
 examples that choose the epoch, the names of labels and fields, or a run's own figures such as its losses.
@@ -83,7 +83,7 @@ class PrivateSteps:
         return [self._lessons[place] for place in taken.nonzero().flatten().tolist()]
 
     def gradients(
-        self, tail: Any, lessons: Sequence[EncodedExample], read: Reader, prime: torch.Tensor | None
+        self, tail: Any, lessons: Sequence[EncodedExample], read: Reader, instruction: torch.Tensor | None
     ) -> Outcome:
         """Leave a private gradient on the weights; the outcome's loss has none of its own."""
         for weight in self._weights:
@@ -91,7 +91,7 @@ class PrivateSteps:
         sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in self._weights]
         loss, targets, right = 0.0, 0, 0
         for lesson in lessons:
-            outcome: Outcome = tail(collate([lesson], read), prime)
+            outcome: Outcome = tail(collate([lesson], read), instruction)
             outcome.loss.backward()
             self._take(sums)
             loss += float(outcome.loss.detach()) * outcome.targets

@@ -27,7 +27,7 @@ def spare(lessons: Sequence[EncodedExample]) -> list[EncodedExample]:
     """
     following = _following(lessons)
     return [
-        lesson if number % _TAUGHT == 0 else replace(lesson, spared=_spared(lesson, following))
+        lesson if number % _TAUGHT == 0 else replace(lesson, masked_targets=_masked(lesson, following))
         for number, lesson in enumerate(lessons)
     ]
 
@@ -44,15 +44,15 @@ def _following(lessons: Sequence[EncodedExample]) -> dict[Tokens, tuple[int, int
     return found
 
 
-def _spared(lesson: EncodedExample, following: dict[Tokens, tuple[int, int]]) -> frozenset[int]:
-    if lesson.places is None:
+def _masked(lesson: EncodedExample, following: dict[Tokens, tuple[int, int]]) -> frozenset[int]:
+    if lesson.target_positions is None:
         return _dictated(lesson.targets, following)
-    spared: set[int] = set()
+    masked: set[int] = set()
     first = 0
     for answer in lesson.answers:
-        spared |= {first + place for place in _dictated(answer, following)}
+        masked |= {first + place for place in _dictated(answer, following)}
         first += len(answer)
-    return frozenset(spared)
+    return frozenset(masked)
 
 
 def _dictated(targets: Tokens, following: dict[Tokens, tuple[int, int]]) -> frozenset[int]:

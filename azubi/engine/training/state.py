@@ -181,7 +181,7 @@ class TrainingState:
             update={"losses": tuple(self._pulse.losses), "seconds": self.epoch_seconds}
         )
         best = None if self._best is None else (self.best_epoch, self._best, self._kept)
-        state = self._optimiser.state() | {"random": device.dice()}
+        state = self._optimiser.state() | {"random": device.rng_state()}
         try:
             self._checkpoints.write(
                 point, state, safe=safe, best=best, setbacks=self.setbacks, seconds=self.seconds
@@ -238,7 +238,7 @@ class TrainingState:
         return self._point.safe and self._pulse.calm
 
     def _stand_at(self, point: Point, state: State) -> None:
-        device.set_dice(state.pop("random"))
+        device.set_rng_state(state.pop("random"))
         self._optimiser.restore(state)
         self._point, self._pulse = point, DivergenceDetector(point.losses)
         self._epoch_began = self._last_kept = time.monotonic()

@@ -102,9 +102,11 @@ def seconds(stages: Mapping[str, float]) -> float:
 
 
 def _ranked(specialist: Specialist, tail: object, canary: Canary, who: str, number: int) -> Prediction:
-    lessons = [specialist.encode(replace(canary.example, answer=one)).final for one in canary.candidates]
+    lessons = [
+        specialist.encode(replace(canary.example, answer=one)).last_answer_only for one in canary.candidates
+    ]
     read = specialist.activations.in_memory(one.tokens for one in lessons)
-    costs = losses(tail, lessons, read, primed=bool(specialist.instruction_tokens))
+    costs = losses(tail, lessons, read, has_instruction=bool(specialist.instruction_tokens))
     # Candidates that are as likely stand before it: what a model without any preference gives is 0 bits.
     rank = sum(cost <= costs[0] for cost in costs)
     return Prediction(

@@ -18,17 +18,19 @@ _BATCH = 16
 
 @torch.inference_mode()
 def losses(
-    tail: Any, lessons: Sequence[EncodedExample], read: Reader, *, primed: bool, tell: Tell = silent
+    tail: Any, lessons: Sequence[EncodedExample], read: Reader, *, has_instruction: bool, tell: Tell = silent
 ) -> list[float]:
-    """The loss of each of `lessons`, whatever its weight and whatever of it is spared, in their order.
+    """The loss of each of `lessons`, whatever its weight and whatever of it is masked, in their order.
 
     `tail` is as `Specialist.tail` or `Specialist.base_tail`; `read` gives the activations, of the prime
-    too if there is one (`primed`).
+    too if there is one (`has_instruction`).
     """
     tail.eval()
-    prime = here(read(())) if primed else None
+    prime = here(read(())) if has_instruction else None
     found: dict[int, float] = {}
-    plain = [EncodedExample(one.tokens, one.targets, places=one.places) for one in lessons]
+    plain = [
+        EncodedExample(one.tokens, one.targets, target_positions=one.target_positions) for one in lessons
+    ]
     places = {id(one): number for number, one in enumerate(plain)}
     for group in by_length(plain, _BATCH):
         outcome: Outcome = tail(collate(group, read), prime)

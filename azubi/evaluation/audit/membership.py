@@ -36,13 +36,13 @@ def membership(
     asked = [("member", one) for one in splitting.sample(members, count, seed)]
     asked += [("other", one) for one in splitting.sample(others, count, seed)]
     asked = [(truth, one) for truth, one in asked if specialist.can_answer(one.answer)]
-    lessons = [specialist.encode(one).final for _, one in asked]
-    read, primed = (
+    lessons = [specialist.encode(one).last_answer_only for _, one in asked]
+    read, has_instruction = (
         specialist.activations.in_memory(one.tokens for one in lessons),
         bool(specialist.instruction_tokens),
     )
     for turn, (who, tail) in enumerate(tails.items()):
-        costs = losses(tail, lessons, read, primed=primed)
+        costs = losses(tail, lessons, read, has_instruction=has_instruction)
         tell(turn + 1, len(tails))
         for number, ((truth, example), loss) in enumerate(zip(asked, costs, strict=True)):
             yield Prediction(

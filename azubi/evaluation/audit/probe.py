@@ -45,11 +45,14 @@ def probe(
         for item in items
         for choice in item.choices
     ]
-    read, primed = free.activations.in_memory(one.tokens for one in lessons), bool(free.instruction_tokens)
+    read, has_instruction = (
+        free.activations.in_memory(one.tokens for one in lessons),
+        bool(free.instruction_tokens),
+    )
     for turn, (who, tail) in enumerate(tails.items()):
         before = turn * len(lessons)
         telling = _part_of(tell, before, len(tails) * len(lessons))
-        costs = losses(tail, lessons, read, primed=primed, tell=telling)
+        costs = losses(tail, lessons, read, has_instruction=has_instruction, tell=telling)
         each = iter(zip(lessons, costs, strict=True))
         for number, item in enumerate(items):
             yield _judged(who, number, item, [next(each) for _ in item.choices])
@@ -68,12 +71,15 @@ def retained(
     if specialist.base.kind == "encoder":
         return
     free = specialist.without_instruction()
-    lessons = [free.encode(one).final for one in examples]
-    read, primed = free.activations.in_memory(one.tokens for one in lessons), bool(free.instruction_tokens)
+    lessons = [free.encode(one).last_answer_only for one in examples]
+    read, has_instruction = (
+        free.activations.in_memory(one.tokens for one in lessons),
+        bool(free.instruction_tokens),
+    )
     longest = max([_LONGEST, *(len(one.targets) for one in lessons)])
     longest = min(longest, free.base.context - max((free.count_tokens(one) for one in examples), default=0))
     for who, tail in tails.items():
-        costs = losses(tail, lessons, read, primed=primed)
+        costs = losses(tail, lessons, read, has_instruction=has_instruction)
         answers = in_order(free.with_tail(tail).answering(max(1, longest)), [one.turns for one in examples])
         for number, (example, answer, loss) in enumerate(zip(examples, answers, costs, strict=True)):
             right = answer.text.strip() == example.answer.strip()

@@ -39,9 +39,9 @@ class Retrainer:
         """
         recipe = self.recipe.model_copy(update={"seed": seed})
         both = self.specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), seed)
-        primed = bool(both.set_instruction(self.prime))
+        has_instruction = bool(both.set_instruction(self.prime))
         lessons = loop.as_taught([both.encode(one) for one in examples], recipe)
-        checks = [both.encode(one).final for one in self.validation]
+        checks = [both.encode(one).last_answer_only for one in self.validation]
         for _ in both.activations.fill(self.cache, [*lessons, *checks]):
             pass
         read = both.activations.reader(self.cache)
@@ -49,7 +49,9 @@ class Retrainer:
             both.init_without_data()
         else:
             both.init_from_data(lessons, read)
-        for happened in loop.train(both.tail, lessons, checks, read, loop.plan_of(recipe), primed=primed):
+        for happened in loop.train(
+            both.tail, lessons, checks, read, loop.plan_of(recipe), has_instruction=has_instruction
+        ):
             if isinstance(happened, loop.Step):
                 tell(happened.step, happened.steps)
         both.tail.eval()

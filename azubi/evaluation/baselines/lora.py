@@ -94,9 +94,9 @@ class Lora:
         # Every layer is trained, so there is nothing to cache but embeddings.
         read = self._both.activations.reader(None)
         self._both.init_from_data(lessons, read)
-        primed = bool(self._both.instruction_tokens)
+        has_instruction = bool(self._both.instruction_tokens)
         plan = loop.plan_of(self.recipe)
-        for one in loop.train(self._both.tail, lessons, checks, read, plan, primed=primed):
+        for one in loop.train(self._both.tail, lessons, checks, read, plan, has_instruction=has_instruction):
             if isinstance(one, loop.Step):
                 tell(one.step, one.steps)
         says = f"LoRA of rank {RANK} on all {self._both.base.layers} layers, {self.recipe.epochs} epochs"
@@ -116,5 +116,5 @@ class Lora:
         """As the specialist was taught and checked."""
         self._both.set_instruction(self._case.instruction)
         lessons = [self._both.encode(one) for one in self._case.taught]
-        checks = [self._both.encode(one).final for one in self._case.taught_checks]
+        checks = [self._both.encode(one).last_answer_only for one in self._case.taught_checks]
         return loop.as_taught(lessons, self.recipe), checks

@@ -53,7 +53,7 @@ def set_prime(
     tokens = cut.specialist.set_instruction(prime)
     _check_lengths(data, cut)
     train = loop.as_taught([cut.specialist.encode(one) for one in data.split.train], recipe)
-    validation = [cut.specialist.encode(one).final for one in data.split.validation]
+    validation = [cut.specialist.encode(one).last_answer_only for one in data.split.validation]
     longest = longest_answer(train)
     _check_room(data, cut, longest)
     forecast = expected(sitting, data, cut, searched, train, validation)

@@ -85,7 +85,7 @@ def teach(
         lessons.validation,
         read,
         plan,
-        primed=bool(cut.specialist.instruction_tokens),
+        has_instruction=bool(cut.specialist.instruction_tokens),
         checkpoints=checkpoints,
         late=searched.late if searched is not None else None,
     )
@@ -142,7 +142,10 @@ def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingCon
         sorted(software.versions().items()),
         data.contract.model_dump_json(),
         cut.specialist.instruction_tokens,
-        *((one.tokens, one.targets, one.places, one.weight) for one in (*lessons.train, *lessons.validation)),
+        *(
+            (one.tokens, one.targets, one.target_positions, one.weight)
+            for one in (*lessons.train, *lessons.validation)
+        ),
     ):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()

@@ -12,7 +12,7 @@ from azubi.engine.base import device
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.errors import SettingError
 
 
@@ -38,8 +38,8 @@ def test_a_decoder_is_computed_where_torch_computes(meta, rank):
     model = LlamaForCausalLM(LlamaConfig(**shape, **heads)).eval().requires_grad_(False)
     tail = LanguageTail(model, 2, rank, 0)
     trunk = Trunk(Base("decoder"), model, [2], torch.float32)
-    primed = trunk.prime([1, 2, 3])
-    states = trunk.states([[1, 2], [4, 5, 6]], primed)[2]
+    instruction_state = trunk.read_instruction([1, 2, 3])
+    states = trunk.states([[1, 2], [4, 5, 6]], instruction_state)[2]
     assert [one.device.type for one in states] == ["meta"] * 2
 
     lessons = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (6, 7))]
@@ -59,7 +59,7 @@ def test_an_encoder_is_computed_where_torch_computes(meta):
     model = BertModel(BertConfig(**shape, num_attention_heads=4)).eval().requires_grad_(False)
     tail = LabelTail(model, 1, 0, 0, 5, "mean")
     trunk = Trunk(Base("encoder"), model, [2], torch.float32)
-    states = trunk.states([[1, 2], [4, 5, 6]], Primed((), None, {}))[2]
+    states = trunk.states([[1, 2], [4, 5, 6]], InstructionState((), None, {}))[2]
     assert [one.device.type for one in states] == ["meta"] * 2
 
     lessons = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (1,))]
@@ -98,7 +98,7 @@ def test_a_device_that_is_not_here_is_refused(name, monkeypatch):
 
 
 def test_dropout_draws_the_same_again():
-    state = device.dice()
+    state = device.rng_state()
     first = torch.rand(3)
-    device.set_dice(state)
+    device.set_rng_state(state)
     assert torch.equal(torch.rand(3), first)

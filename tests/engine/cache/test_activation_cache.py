@@ -24,7 +24,7 @@ from azubi.engine.cache import ActivationCache, Origin, erase, erase_questions, 
 from azubi.engine.cache.filling import bucketed, fill
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.outcome import Outcome
-from azubi.engine.model.trunk import Passed, Primed
+from azubi.engine.model.trunk import InstructionState, Passed
 from azubi.engine.split_model import Activations, CachedReader
 from azubi.engine.training.loop import TrainingConfig, train
 from azubi.errors import StorageError
@@ -35,13 +35,13 @@ ORIGIN = Origin(
     cut=3,
     tokenizer="tokenizer",
     template="template",
-    prime=(1, 2),
+    instruction=(1, 2),
     dtype="torch.float32",
     software="torch 2.13",
     view="states",
 )
 TOKENS = (5, 6, 7)
-NOTHING = Primed((), None, {})
+NOTHING = InstructionState((), None, {})
 
 
 def tensor(rows=4, dtype=torch.float32, seed=0):
@@ -90,8 +90,8 @@ def test_other_tokens_miss(cache, tokens):
 def test_what_ends_one_ingredient_is_not_what_begins_the_next():
     moved = dataclasses.replace(ORIGIN, tokenizer="tokenizert", template="emplate")
     assert moved.key(TOKENS) != ORIGIN.key(TOKENS)
-    prime = dataclasses.replace(ORIGIN, prime=(1,))
-    assert prime.key((2, *TOKENS)) != ORIGIN.key(TOKENS)
+    instruction = dataclasses.replace(ORIGIN, instruction=(1,))
+    assert instruction.key((2, *TOKENS)) != ORIGIN.key(TOKENS)
 
 
 def test_the_same_ingredients_hit_in_another_process(cache):
@@ -608,7 +608,7 @@ class CountingTrunk:
     def __init__(self):
         self.asked = []
 
-    def run(self, batches, primed):
+    def run(self, batches, instruction_state):
         done = 0
         for batch in batches:
             self.asked.extend(batch)
@@ -620,8 +620,10 @@ def said(sequence, cut):
     return torch.tensor(sequence, dtype=torch.float32)[:, None].expand(-1, 8) + cut / 10
 
 
-def filled(trunk, cache, sequences, origins=None, primed=NOTHING):
-    return list(fill(trunk, cache, origins or {1: dataclasses.replace(ORIGIN, cut=1)}, primed, sequences))
+def filled(trunk, cache, sequences, origins=None, instruction_state=NOTHING):
+    return list(
+        fill(trunk, cache, origins or {1: dataclasses.replace(ORIGIN, cut=1)}, instruction_state, sequences)
+    )
 
 
 SEQUENCES = [(1, 2, 3), (4,), (5, 6), (4,)]
@@ -719,13 +721,13 @@ def test_two_runs_share_the_work(home):
     two.close()
 
 
-def test_the_prime_is_kept_once(cache):
-    primed = Primed((1, 2), None, {1: tensor(2)})
+def test_the_instruction_is_kept_once(cache):
+    instruction_state = InstructionState((1, 2), None, {1: tensor(2)})
     trunk = CountingTrunk()
     origin = dataclasses.replace(ORIGIN, cut=1)
-    assert filled(trunk, cache, [(3,)], primed=primed)[0].bytes > 0
+    assert filled(trunk, cache, [(3,)], instruction_state=instruction_state)[0].bytes > 0
     assert torch.equal(cache.read(origin.key(())), tensor(2))
-    assert filled(trunk, cache, [(3,)], primed=primed)[-1].bytes == 0
+    assert filled(trunk, cache, [(3,)], instruction_state=instruction_state)[-1].bytes == 0
 
 
 @pytest.mark.parametrize("kind, want", [("mean", [[2.1] * 8]), ("cls", [[1.1] * 8]), ("last", [[3.1] * 8])])
@@ -814,7 +816,7 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
         before, most = process.memory_info().rss, 0
         read = CachedReader(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
         plan = TrainingConfig(1, 2, 1e-3, 0.1, 0.0, 1.0, 1, 0)
-        for _ in train(Mean(), lessons[:count], lessons[:2], read, plan, primed=False):
+        for _ in train(Mean(), lessons[:count], lessons[:2], read, plan, has_instruction=False):
             most = max(most, process.memory_info().rss - before)
         return most
 
@@ -832,7 +834,7 @@ class Mean(torch.nn.Module):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.ones(()))
 
-    def forward(self, batch, prime):
+    def forward(self, batch, instruction):
         return Outcome((self.weight - batch.states.mean()) ** 2, len(batch.targets), len(batch.lengths), 0)
 
     def groups(self):

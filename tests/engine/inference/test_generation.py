@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from azubi.engine.inference.generation import Generator, LabelTrie
-from azubi.engine.model.inference_tail import FrozenLanguage
+from azubi.engine.model.inference_tail import InferenceLanguageTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.trunk import Trunk
 from tests.engine.families import DECODERS, LAYERS, sequences
@@ -28,7 +28,7 @@ def writer(model):
 
 
 def make_writer(model, prime=(), end=END, family=DECODERS[0]):
-    tail = FrozenLanguage(LanguageTail(model, 2, 0, 0), torch.float32)
+    tail = InferenceLanguageTail(LanguageTail(model, 2, 0, 0), torch.float32)
     return Generator(Trunk(family.base(model), model, [LAYERS - 2], torch.float32), tail, prime, end)
 
 

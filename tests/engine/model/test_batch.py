@@ -78,20 +78,20 @@ def test_targets_are_predicted_from_the_last_positions_of_each_lesson():
 
 
 def test_targets_may_lie_anywhere():
-    several = EncodedExample((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), places=(1, 2, 4, 5))
+    several = EncodedExample((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), target_positions=(1, 2, 4, 5))
     batch = collate([several, EncodedExample((8, 9), (10,))], states)
     assert batch.states.flatten(0, 1)[batch.rows][:, 0].tolist() == [2, 3, 5, 6, 9]
     assert batch.targets.tolist() == [3, 4, 7, 8, 10] and batch.owners.tolist() == [0, 0, 0, 0, 1]
-    spared = collate([replace(several, spared=frozenset({0, 2}))], states)
-    assert spared.states.flatten(0, 1)[spared.rows][:, 0].tolist() == [3, 6] and spared.spared == 2
+    masked = collate([replace(several, masked_targets=frozenset({0, 2}))], states)
+    assert masked.states.flatten(0, 1)[masked.rows][:, 0].tolist() == [3, 6] and masked.masked == 2
 
 
 def test_the_last_answer_alone_is_measured():
     several = EncodedExample((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), frozenset({1}), 3.0, (1, 2, 4, 5))
     assert several.answers == [(3, 4), (7, 8)]
-    assert several.final == EncodedExample((1, 2, 3, 4, 5, 6), (7, 8))
+    assert several.last_answer_only == EncodedExample((1, 2, 3, 4, 5, 6), (7, 8))
     one = EncodedExample((1, 2), (3,))
-    assert one.final is one and one.answers == [(3,)]
+    assert one.last_answer_only is one and one.answers == [(3,)]
 
 
 def test_a_label_belongs_to_one_kept_vector():

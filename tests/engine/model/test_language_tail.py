@@ -166,9 +166,9 @@ def test_the_loss_of_a_tail_is_that_of_its_scores(school):
     assert torch.allclose(got, want, atol=1e-5)
 
 
-def test_the_prime_takes_gradients(school):
-    """What the tail makes of the prime is learned too, through the shared keys and values."""
+def test_the_instruction_takes_gradients(school):
+    """What the tail makes of the instruction is learned too, through the shared keys and values."""
     tail = LanguageTail(school.model, 2, 0, 0)
-    prime = torch.randn(4, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    tail(collate(school.lessons[:3], school.read), prime).loss.backward()
-    assert prime.grad.abs().max() > 0
+    instruction = torch.randn(4, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    tail(collate(school.lessons[:3], school.read), instruction).loss.backward()
+    assert instruction.grad.abs().max() > 0

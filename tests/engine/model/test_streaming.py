@@ -17,11 +17,11 @@ from azubi.engine.inference import generation
 from azubi.engine.inference.generation import Classifier, Generator
 from azubi.engine.model import attention
 from azubi.engine.model import trunk as trunk_model
-from azubi.engine.model.inference_tail import FrozenLabels, FrozenLanguage
+from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.lazy import HEAD, WORDS, LazyModel
-from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.specialist import new_specialist
 from azubi.pipeline.run import resume, run
 from azubi.registry.store import Store
@@ -32,9 +32,9 @@ from tests.engine.hints import Hints
 
 ALL = DECODERS + ENCODERS
 CUTS = (0, 1, 2, 3, LAYERS)
-PRIME = sequences((9,), seed=5)[0]
+INSTRUCTION = sequences((9,), seed=5)[0]
 BATCHES = [sequences((11, 7, 3, 12), seed=6), sequences((5, 6), seed=9), sequences((8,), seed=10)]
-NOTHING = Primed((), None, {})
+NOTHING = InstructionState((), None, {})
 LIGHT = torch.device("meta")
 
 both = pytest.mark.parametrize("family", ALL, ids=lambda one: one.name)
@@ -88,20 +88,20 @@ def brought(lazy):
 
 
 @both
-@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
-def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, prime, trunks):
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instruction, trunks):
     """Batch by batch and in a block; with what is shared in front; all cuts in one pass."""
-    if prime and family.kind == "encoder":
-        pytest.skip("an encoder has no prime")
+    if instruction and family.kind == "encoder":
+        pytest.skip("an encoder has no instruction")
     plain, streamed = trunks(family, *CUTS)
-    primed, again = plain.prime(prime), streamed.prime(prime)
-    for cut, states in primed.states.items():
+    instruction_state, again = plain.read_instruction(instruction), streamed.read_instruction(instruction)
+    for cut, states in instruction_state.states.items():
         assert torch.equal(states, again.states[cut])
     passed = list(streamed.run(BATCHES, again))
     ready = [pair for one in passed for pair in one.ready]
     assert [batch for batch, _ in ready] == BATCHES
     for batch, states in ready:
-        want = plain.states(batch, primed)
+        want = plain.states(batch, instruction_state)
         same(states, want)
         same(streamed.states(batch, again), want)
 
@@ -185,8 +185,10 @@ def test_progress_is_told_within_a_block(published):
 
 
 @decoders
-@pytest.mark.parametrize("prime", [(), PRIME], ids=["", "primed"])
-def test_tail_head_and_answers_come_from_a_model_never_held_whole(family, prime, published, whole, trunks):
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_tail_head_and_answers_come_from_a_model_never_held_whole(
+    family, instruction, published, whole, trunks
+):
     cut = 2
     plain, streamed = trunks(family, cut)
     lazy = LazyModel(published(family), torch.float32)
@@ -200,7 +202,7 @@ def test_tail_head_and_answers_come_from_a_model_never_held_whole(family, prime,
         assert torch.equal(one, other)
     answers = []
     for trunk, half in ((plain, want), (streamed, tail)):
-        writer = Generator(trunk, FrozenLanguage(half, torch.float32), prime, end=-1)
+        writer = Generator(trunk, InferenceLanguageTail(half, torch.float32), instruction, end=-1)
         answers.append(dict(writer.write(BATCHES[0], 4)))
     for number, one in answers[0].items():
         assert answers[1][number].tokens == one.tokens
@@ -214,7 +216,7 @@ def test_tail_head_and_answers_come_from_a_model_never_held_whole(family, prime,
 
 def test_questions_to_a_streamed_trunk_go_together(trunks, whole, monkeypatch):
     """Each token written costs a pass over the disk, so only memory limits how many."""
-    tail = FrozenLanguage(LanguageTail(whole(DECODERS[0]), LAYERS - 2, 0, 0).eval(), torch.float32)
+    tail = InferenceLanguageTail(LanguageTail(whole(DECODERS[0]), LAYERS - 2, 0, 0).eval(), torch.float32)
     monkeypatch.setattr(generation, "_ROWS", 2)
     held, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
     assert [len(group) for group in held._groups(BATCHES[0], 4)] == [2, 2]
@@ -234,8 +236,8 @@ def test_labels_come_from_an_encoder_never_held_whole(family, published, whole, 
     torch.manual_seed(0)
     want = LabelTail(whole(family), LAYERS - 2, 0, 0, 3, "mean")
     texts = [one for batch in BATCHES for one in batch]
-    assert dict(Classifier(streamed, FrozenLabels(tail)).choose(texts)) == dict(
-        Classifier(plain, FrozenLabels(want)).choose(texts)
+    assert dict(Classifier(streamed, InferenceLabelTail(tail)).choose(texts)) == dict(
+        Classifier(plain, InferenceLabelTail(want)).choose(texts)
     )
 
 
@@ -260,12 +262,12 @@ def test_a_tied_head_is_the_words(published, whole):
 
 
 def test_the_cache_is_filled_with_the_same_activations(trunks, tmp_path):
-    origin = Origin("weights", 2, "tokenizer", "template", PRIME, "float32", "torch")
+    origin = Origin("weights", 2, "tokenizer", "template", INSTRUCTION, "float32", "torch")
     texts = [one for batch in BATCHES for one in batch]
     stores = []
     for number, trunk in enumerate(trunks(DECODERS[0], 2)):
         stores.append(ActivationCache(tmp_path / str(number)))
-        filled = list(fill(trunk, stores[-1], {2: origin}, trunk.prime(PRIME), texts))
+        filled = list(fill(trunk, stores[-1], {2: origin}, trunk.read_instruction(INSTRUCTION), texts))
         assert (filled[-1].done, filled[-1].total, filled[-1].tokens) == (7, 7, sum(map(len, texts)))
         assert [one.done for one in filled] == sorted(one.done for one in filled)
     for one in ((), *texts):

@@ -73,7 +73,7 @@ def read(tokens):
 
 def run(tail, plan=PLAN):
     weights, events = [], []
-    for event in train(tail, LESSONS, LESSONS, read, plan, primed=False):
+    for event in train(tail, LESSONS, LESSONS, read, plan, has_instruction=False):
         events.append(event)
         if isinstance(event, Epoch):
             weights.append(tail.weight.item())
@@ -111,7 +111,7 @@ def test_it_ends_at_an_epoch_when_the_time_is_up():
         asked.append(seconds)
         return len(asked) == 3
 
-    events = list(train(tail, LESSONS, LESSONS, read, PLAN, primed=False, late=late))
+    events = list(train(tail, LESSONS, LESSONS, read, PLAN, has_instruction=False, late=late))
     assert [event.epoch for event in events if isinstance(event, Epoch)] == [1, 2, 3]
     assert (events[-1].reason, events[-1].best_epoch) == ("the time is used up", 2)
     assert all(seconds > 0 for seconds in asked) and not tail.training
@@ -120,7 +120,15 @@ def test_it_ends_at_an_epoch_when_the_time_is_up():
 def test_after_the_last_epoch_nobody_asks_for_the_time():
     plan = replace(PLAN, epochs=1)
     events = list(
-        train(Scripted([(1, 0.9)]), LESSONS, LESSONS, read, plan, primed=False, late=lambda seconds: True)
+        train(
+            Scripted([(1, 0.9)]),
+            LESSONS,
+            LESSONS,
+            read,
+            plan,
+            has_instruction=False,
+            late=lambda seconds: True,
+        )
     )
     assert events[-1].reason == "all epochs done"
 
@@ -149,7 +157,9 @@ def test_a_loss_that_is_no_number_halves_the_rate_and_goes_on(loss):
 def test_going_back_undoes_what_came_after_the_best_epoch():
     tail = Scripted([(3, 0.1), (1, 0.5), (1, 0.5)], [1.0, 1.0, math.nan])
     weights = []
-    for event in train(tail, LESSONS, LESSONS, read, replace(PLAN, epochs=3, patience=9), primed=False):
+    for event in train(
+        tail, LESSONS, LESSONS, read, replace(PLAN, epochs=3, patience=9), has_instruction=False
+    ):
         if isinstance(event, Epoch):
             weights.append(tail.weight.item())
         if isinstance(event, RolledBack):
@@ -213,7 +223,7 @@ def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, p
         school.validation,
         school.read,
         plan,
-        primed=False,
+        has_instruction=False,
         checkpoints=Checkpoints(tmp_path, "b") if kept else None,
     )
     events = list(happened)
@@ -231,7 +241,7 @@ def test_what_is_told_adds_up():
     lessons = [EncodedExample(tuple(range(number)), (0,)) for number in (3, 4, 5)]
     tail = Scripted([(0, 0.5), (0, 0.25), (3, 0.1), (3, 0.2)], [1.0, 4.0])
     plan = replace(PLAN, batch=2, epochs=1)
-    events = list(train(tail, lessons, lessons, read, plan, primed=False))
+    events = list(train(tail, lessons, lessons, read, plan, has_instruction=False))
     steps = [event for event in events if isinstance(event, Step)]
     assert [(one.step, one.steps, one.epoch) for one in steps] == [(1, 2, 1), (2, 2, 1)]
     assert sum(one.tokens for one in steps) == 12
@@ -260,7 +270,9 @@ def test_measuring_weighs_targets_for_loss_and_lessons_for_accuracy():
 
 def trained(school, plan, rank=0):
     tail = LanguageTail(school.model, 2, rank, plan.seed)
-    return tail, list(train(tail, school.lessons, school.validation, school.read, plan, primed=False))
+    return tail, list(
+        train(tail, school.lessons, school.validation, school.read, plan, has_instruction=False)
+    )
 
 
 @pytest.mark.parametrize("rank", [0, 4])
@@ -279,7 +291,7 @@ def test_a_tail_learns_its_lessons_by_heart(school, plan, rank):
     tail = LanguageTail(school.model, 2, rank, plan.seed)
     lessons = school.lessons[:6]
     before = measure(tail, lessons, school.read, None, plan)
-    for _ in train(tail, lessons, lessons, school.read, plan, primed=False):
+    for _ in train(tail, lessons, lessons, school.read, plan, has_instruction=False):
         pass
     after = measure(tail, lessons, school.read, None, plan)
     assert before.accuracy < 0.5 and after.accuracy == 1.0

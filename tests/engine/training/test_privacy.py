@@ -132,7 +132,7 @@ def test_a_smaller_epsilon_needs_more_noise(school, tail, plan):
 
 def test_training_says_what_it_gave_away(school, tail, plan):
     before = weights.kept(tail)
-    events = list(train(tail, school.lessons, school.validation, school.read, plan, primed=False))
+    events = list(train(tail, school.lessons, school.validation, school.read, plan, has_instruction=False))
     (ended,) = (one for one in events if isinstance(one, Ended))
     steps = [one for one in events if isinstance(one, Step)]
     assert len(steps) == plan.epochs * math.ceil(len(school.lessons) / plan.batch)
@@ -140,13 +140,13 @@ def test_training_says_what_it_gave_away(school, tail, plan):
     after = weights.trained(tail)
     assert any(not torch.equal(before[name], after[name]) for name in after)
     two = replace(plan, patience=1, learning_rate=0.0)  # the second epoch cannot be better
-    events = list(train(tail, school.lessons, school.validation, school.read, two, primed=False))
+    events = list(train(tail, school.lessons, school.validation, school.read, two, has_instruction=False))
     assert 0 < events[-1].spent.epsilon < ended.spent.epsilon, "steps that were not made cost nothing"
 
 
 def test_without_privacy_nothing_is_said(school, tail, plan):
     open_ = replace(plan, epsilon=None)
-    *_, ended = train(tail, school.lessons, school.validation, school.read, open_, primed=False)
+    *_, ended = train(tail, school.lessons, school.validation, school.read, open_, has_instruction=False)
     assert ended.spent is None
 
 
@@ -155,16 +155,16 @@ def test_with_little_noise_it_learns(school, plan):
     lenient = replace(plan, epsilon=1e6, epochs=30, patience=99, learning_rate=1e-2, batch=6)
     events = [
         one
-        for one in train(tail, school.lessons, school.lessons, school.read, lenient, primed=False)
+        for one in train(tail, school.lessons, school.lessons, school.read, lenient, has_instruction=False)
         if type(one).__name__ == "Epoch"
     ]
     assert events[-1].validation_loss < 0.8 * events[0].validation_loss
 
 
 def test_weights_that_are_no_numbers_end_it(school, tail, plan, monkeypatch):
-    monkeypatch.setattr("azubi.engine.training.state.Course.move", lambda self, loss, targets: False)
+    monkeypatch.setattr("azubi.engine.training.state.TrainingState.move", lambda self, loss, targets: False)
     with pytest.raises(TrainingError, match="privacy"):
-        list(train(tail, school.lessons, school.validation, school.read, plan, primed=False))
+        list(train(tail, school.lessons, school.validation, school.read, plan, has_instruction=False))
 
 
 def test_opacus_is_asked_for_where_it_is_missing(monkeypatch):

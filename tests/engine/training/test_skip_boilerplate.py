@@ -18,24 +18,24 @@ def lessons(count, values):
 
 
 def test_the_form_is_spared_and_the_values_are_not():
-    spared = spare(lessons(2 * _OFTEN, (20, 21)))
-    assert {one.spared for one in spared[1::_TAUGHT]} == {frozenset({0, 1, 2, 3, 4, 6, 7})}
+    masked = spare(lessons(2 * _OFTEN, (20, 21)))
+    assert {one.masked_targets for one in masked[1::_TAUGHT]} == {frozenset({0, 1, 2, 3, 4, 6, 7})}
 
 
 def test_some_lessons_teach_the_whole_form():
-    spared = spare(lessons(2 * _OFTEN, (20, 21)))
-    assert all(not one.spared for one in spared[::_TAUGHT])
-    assert sum(not one.spared for one in spared) == len(spared) / _TAUGHT
+    masked = spare(lessons(2 * _OFTEN, (20, 21)))
+    assert all(not one.masked_targets for one in masked[::_TAUGHT])
+    assert sum(not one.masked_targets for one in masked) == len(masked) / _TAUGHT
 
 
 def test_nothing_is_spared_that_was_seen_too_seldom():
-    assert not any(one.spared for one in spare(lessons(_OFTEN - 1, (20,))))
+    assert not any(one.masked_targets for one in spare(lessons(_OFTEN - 1, (20,))))
 
 
 def test_a_token_that_is_once_another_is_never_spared():
     many = lessons(2 * _OFTEN, (20,))
     odd = EncodedExample((7, 8), (*FORM[:-1], 55, 20, 6, 7, END))
-    assert all(4 not in one.spared for one in spare([*many, odd]))
+    assert all(4 not in one.masked_targets for one in spare([*many, odd]))
 
 
 def test_only_the_tokens_just_before_are_looked_at():
@@ -44,12 +44,12 @@ def test_only_the_tokens_just_before_are_looked_at():
     tail = tuple(range(100, 100 + _LOOK_BACK + 2))
     longer = [EncodedExample(one.tokens, (*one.targets[:-1], *tail, END)) for one in many]
     last = len(longer[0].targets) - 2
-    assert last in spare(longer)[1].spared
+    assert last in spare(longer)[1].masked_targets
 
 
 def test_the_end_is_always_taught():
-    spared = spare(lessons(2 * _OFTEN, (20,)))
-    assert all(len(one.targets) - 1 not in one.spared for one in spared)
+    masked = spare(lessons(2 * _OFTEN, (20,)))
+    assert all(len(one.targets) - 1 not in one.masked_targets for one in masked)
 
 
 def test_lessons_stay_what_they_were():
@@ -60,12 +60,12 @@ def test_lessons_stay_what_they_were():
 def test_each_answer_of_a_lesson_has_a_form_and_an_end_of_its_own():
     one = (*FORM, 20, END)
     places = (*range(7), *range(10, 17))
-    several = [EncodedExample((7,) * 17, one + one, places=places) for _ in range(2 * _OFTEN)]
-    assert spare(several)[1].spared == frozenset({*range(6), *range(7, 13)})
+    several = [EncodedExample((7,) * 17, one + one, target_positions=places) for _ in range(2 * _OFTEN)]
+    assert spare(several)[1].masked_targets == frozenset({*range(6), *range(7, 13)})
 
 
 def test_a_label_is_never_spared():
-    assert not any(one.spared for one in spare([EncodedExample((7, 8), (3,))] * 3 * _OFTEN))
+    assert not any(one.masked_targets for one in spare([EncodedExample((7, 8), (3,))] * 3 * _OFTEN))
 
 
 def test_a_batch_holds_only_the_targets_that_are_taught():
@@ -74,7 +74,7 @@ def test_a_batch_holds_only_the_targets_that_are_taught():
     assert batch.targets.tolist() == [3, 5, 3, 5]
     assert batch.rows.tolist() == [2, 4, 7, 9]
     assert batch.owners.tolist() == [0, 0, 1, 1]
-    assert batch.spared == 2
+    assert batch.masked == 2
 
 
 def test_the_loss_is_that_of_whole_answers_whose_spared_targets_cost_nothing(school):

@@ -84,7 +84,7 @@ def test_what_was_planted_often_is_exposed(trained, school):
 
 
 def test_a_model_without_preference_exposes_nothing(trained, school, monkeypatch):
-    monkeypatch.setattr(planting, "losses", lambda tail, lessons, read, primed: [1.0] * len(lessons))
+    monkeypatch.setattr(planting, "losses", lambda tail, lessons, read, has_instruction: [1.0] * len(lessons))
     planted = plant(trained.card.contract, trained.split.train, repeats=(1,), each=1, most=16)
     monkeypatch.setattr(type(school), "train", lambda self, examples, seed, tell: self.specialist)
     assert {one.score for one in canaries(school, trained.split.train, planted, 0)} == {0.0}

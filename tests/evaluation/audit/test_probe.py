@@ -102,9 +102,12 @@ def test_what_is_written_to_the_letter_is_right(trained, monkeypatch):
 
 def test_losses_keep_the_order_whatever_the_lengths(trained):
     both = trained.specialist
-    lessons = [both.encode(one).final for one in (*trained.split.test, *trained.split.test[:2])]
-    read, primed = both.activations.in_memory(one.tokens for one in lessons), bool(both.instruction_tokens)
-    together = losses(both.tail, lessons, read, primed=primed)
-    alone = [losses(both.tail, [one], read, primed=primed)[0] for one in lessons]
+    lessons = [both.encode(one).last_answer_only for one in (*trained.split.test, *trained.split.test[:2])]
+    read, has_instruction = (
+        both.activations.in_memory(one.tokens for one in lessons),
+        bool(both.instruction_tokens),
+    )
+    together = losses(both.tail, lessons, read, has_instruction=has_instruction)
+    alone = [losses(both.tail, [one], read, has_instruction=has_instruction)[0] for one in lessons]
     assert together == pytest.approx(alone, rel=1e-3, abs=1e-5)
     assert together[:2] == pytest.approx(together[-2:])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from azubi.engine.model.batch import EncodedExample, Tokens
-from azubi.engine.model.trunk import Primed, Trunk
+from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.training.loop import TrainingConfig
 from tests.engine.families import DECODERS, LAYERS, Family, sequences
 
@@ -30,7 +30,8 @@ def school_of(name: str) -> Retrainer:
     texts = sequences(tuple(5 + number % 6 for number in range(16)), seed=3)
     lessons = [EncodedExample(one[:-1], one[-1 - number % 3 :]) for number, one in enumerate(texts)]
     known = {
-        one.tokens: trunk.states([one.tokens], Primed((), None, {}))[LAYERS - 2][0].clone() for one in lessons
+        one.tokens: trunk.states([one.tokens], InstructionState((), None, {}))[LAYERS - 2][0].clone()
+        for one in lessons
     }
     return Retrainer(family, model, lessons[:12], lessons[12:], known.__getitem__)
 
