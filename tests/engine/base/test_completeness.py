@@ -89,7 +89,7 @@ def from_catalog(folder, edit, home, monkeypatch):
     path = folder / "model.safetensors"
     entry = catalog.ENTRIES[0].model_copy(update={"name": "tiny", "sha256": files.sha256(path)})
     monkeypatch.setattr(catalog, "ENTRIES", (entry,))
-    monkeypatch.setattr(catalog.CatalogEntry, "path", property(lambda self: path))
+    monkeypatch.setattr(catalog.CatalogEntry, "path", lambda self, home: path)
     return open_base("tiny", home)
 
 
