@@ -224,7 +224,7 @@ class _LanguagePart:
             tokens[:-1],
             tuple(tokens[place] for place in places),
             weight=example.weight,
-            places=tuple(place - 1 for place in places),
+            target_positions=tuple(place - 1 for place in places),
             question=asked,
         )
 
