@@ -1,7 +1,7 @@
 """The charts of all reports, drawn as SVG text by altair and vl-convert, with no network.
 
 Colours are written as fixed hex values so that each drawing stands alone; the report's style sheet
-replaces them in dark mode by matching those values. Nothing is told by colour alone: the two
+replaces them in dark mode by matching those values. No meaning rests on colour alone: the two
 answerers differ in shape, the two curves in dashes. altair is imported when a chart is drawn.
 """
 

@@ -1,8 +1,8 @@
-"""What a question costs, what has to be paid before the first one, and when the one pays for the other.
+"""Cost of a question, cost up front, and the number of questions after which the specialist pays for itself.
 
 Cost is machine time at a price per hour, plus what a provider asks per question; no energy, no people.
-Where an endpoint answers, only its price counts: this machine does nothing but wait. Without any price all
-is told in seconds.
+Where an endpoint answers, only its price counts, since this machine just waits. Without any price, cost is in
+seconds.
 """
 
 from collections.abc import Mapping
@@ -76,7 +76,7 @@ def costs(
 
 
 def priceless(contenders: Mapping[str, Contender], settings: ProofSettings) -> bool:
-    """Whether nothing has a price, so that cost is told in seconds."""
+    """Whether nothing has a price, so that cost is in seconds."""
     return settings.price_per_hour == 0 and not any(
         contender.price_per_question for contender in contenders.values()
     )

@@ -1,6 +1,6 @@
-"""What a proof knows beside the answers: who was asked, what it cost up front, how often the test was seen.
+"""What a proof knows besides the answers: the baselines, their costs up front, the accesses to the test.
 
-Stands as `facts.json` beside `predictions.parquet`; both together are all that a proof is made from.
+Stored as `facts.json` beside `predictions.parquet`. A proof follows from these two files alone.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -67,12 +67,12 @@ class Facts(BaseModel):
     train: int
     validation: int
     test: int
-    """Examples on each side."""
+    """Examples of each split."""
     test_given: bool
     split_by: str
     data_version: str
     test_accesses: tuple[Look, ...] = ()
-    """Each time that these test examples were looked at, this proof included."""
+    """Each access to these test examples, this proof included."""
     settings: ProofSettings
     contenders: tuple[Contender, ...]
     curves: tuple[Curve, ...] = ()
@@ -92,4 +92,4 @@ class Facts(BaseModel):
     dtype: str
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
-    """What the reader has to know: parts that were left out, and why."""
+    """What the reader has to know: which parts were left out, and why."""

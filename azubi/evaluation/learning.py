@@ -6,7 +6,7 @@ follow by least squares over the mean scores of the sizes; the c with the least 
 uncertainty is a bootstrap over both sources of chance: the seeds of every size and the test examples,
 which all trainings share, are drawn again, and the curve is fitted anew.
 
-"Cannot be told" is an answer. It is given where there are fewer than three sizes, where the score did not
+"Unknown" is an answer. It is given where there are fewer than three sizes, where the score did not
 rise beyond chance from the smallest to the largest, or where the points lie off the fitted curve by more than
 chance explains (chi-square of the residuals, 1 %).
 """
@@ -62,7 +62,7 @@ class Learning(BaseModel):
     trainings: tuple[Training, ...]
     sizes: tuple[Size, ...]
     reason: Reason
-    """Why the rest cannot be told; empty if it can."""
+    """Why there is no forecast; empty if there is one."""
     ceiling: float | None = None
     """a: where the curve would end."""
     drop: float | None = None

@@ -1,10 +1,10 @@
 """What the specialist got wrong, in groups, each with the training examples that are most like it.
 
-A wrong answer is often a wrong example, so what stands near a mistake in training is shown beside it: near
-means in the trunk's activations, as part `neighbour` says. Mistakes of one kind stand together: the same
-label taken for the same other, or the same fields of a record wrong. Those left alone are grouped where
-they share a near example. The surest mistakes come first: nobody would have looked at them again. For text
-those with the lowest score do.
+A wrong answer is often a wrong example, so the page shows the nearest training examples beside a mistake.
+Part `neighbour` measures nearness in the trunk's activations. A group holds mistakes of one kind: the same
+label taken for the same other, or the same wrong fields of a record. Single mistakes form a group if they
+share a near example. The most confident mistakes come first, because nobody would have reviewed them; for
+text, those with the lowest score do.
 """
 
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""Two answerers on the same examples: is one better, or can it not be told? Knows numbers only.
+"""Paired tests of two answerers on the same examples. Knows numbers only.
 
 * Right or wrong: the exact test of McNemar (Psychometrika 12, 1947) on the examples where only one of
   the two is right, which is a binomial test of one half.

@@ -89,7 +89,7 @@ class Proof(BaseModel):
     slices: tuple[SliceScore, ...] = ()
     costs: tuple[Cost, ...] = ()
     in_seconds: bool = False
-    """Whether cost is told in seconds, since nothing has a price."""
+    """Whether cost is in seconds, since nothing has a price."""
     break_even: tuple[BreakEven, ...] = ()
     learning: Learning | None = None
     forgetting: tuple[Kept, ...] = ()

@@ -1,6 +1,6 @@
 """The report on one specialist: a single HTML file for the people who decide about it.
 
-`Report` holds what is told, `render` writes it with `report.html.jinja`. The file needs no network:
+`Report` holds the contents, `render` writes them with `report.html.jinja`. The file needs no network:
 style and charts stand in it. It is read in three minutes by a department head, and prints.
 
 Knows nothing of models, folders or runs; whoever fills the `Report` answers for its figures.
@@ -36,7 +36,7 @@ SMALL_TEST = 100
 
 
 class Report(BaseModel):
-    """Everything that the report tells."""
+    """The contents of the report."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -1,20 +1,20 @@
 """The verdict: rules with measured figures, and the one sentence's kind that follows from them.
 
-The rules, in the order in which they speak:
+The rules, in the order in which they apply:
 
 1. No test example stands in training. Else nothing that was measured counts.
 2. No baseline is better than the specialist, by the corrected paired test.
 3. The specialist is better than everything simpler: the untouched base, prompts, retrieval, classical.
-Where that is
-   not shown, a baseline *does as well* if a gain above the margin is excluded (the interval of the difference
-   lies below it) or the test was large enough to show one (80 % power); else the test is too small to tell.
+   Where that is not shown, a baseline *does as well* if a gain above the margin is excluded (the interval
+   of the difference lies below it) or the test was large enough to show one (80 % power); else the
+   test is too small to tell.
 4. It is right often enough to go without review: the lower end of its interval reaches `least`.
 5. Else there is a confidence above which it is: chosen on validation examples, confirmed on the test.
 
 A difference that is not shown is never taken for none, and one that is too small to matter is never taken
 for a reason to train. LoRA on all layers and an endpoint are not simpler, so they only count where they
 are better. The specialist with retrieval is ours as well, and never counts against it. Knows no language:
-`azubi.evaluation.locale` tells it.
+`azubi.evaluation.locale` has the texts.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ from azubi.events.score import Score
 from azubi.settings import ProofSettings
 
 OURS = ("specialist+retrieval",)
-"""Of our own make: told, but no reason against the specialist."""
+"""Ours as well: shown, but no reason against the specialist."""
 NOT_SIMPLER = ("lora", "generalist")
 """Baselines that take as much or more: they only count where they are better."""
 _REASON = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
