@@ -1,4 +1,4 @@
-"""What a check found: how many, where, why it matters, what to do.
+"""What a check found: how many, where, why it matters, what to do; and how findings quote and count.
 
 Knows nothing of how things are found or shown.
 """

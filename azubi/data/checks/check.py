@@ -61,7 +61,7 @@ from azubi.storage import files
 CheckFunction = Callable[[CheckInput], Iterator[Finding]]
 Splitter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
 _ANY_KEY = bytes(32)
-"""Of stand-ins, where placeholders alone are made."""
+"""Key of pseudonyms; not used, since only placeholders are made."""
 
 
 def likely_wrong_answers(check_input: CheckInput) -> Iterator[Finding]:

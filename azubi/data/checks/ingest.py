@@ -1,7 +1,7 @@
-"""Examples put by on disk while they are read, and read again in batches as often as checks want.
+"""Takes in what a source yields: usable examples go to a temporary file, the others to rejected.jsonl.
 
-An Arrow stream in a temporary file that has no name: it vanishes with the process, however that ends, since
-it holds the company's data. Knows nothing of where examples come from, nor what is looked for in them.
+The temporary file is an Arrow stream without a name: it vanishes with the process, since it holds the
+company's data. Checks read it again in batches. Knows nothing of sources and of what the checks look for.
 """
 
 import io
@@ -42,7 +42,7 @@ _SCHEMA = pyarrow.schema(
 
 
 class TempDataset:
-    """A data set on disk: a `Material`. Add examples, then read them; no more can be added after that."""
+    """A `Dataset` on disk: examples are added, then read; none can be added after the first reading."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="azubi-spool-")  # noqa: SIM115 - closed with the data set
@@ -54,7 +54,7 @@ class TempDataset:
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> "TempDataset":
-        """A spool that holds these."""
+        """A data set that holds these."""
         dataset = cls()
         for example in examples:
             dataset.add(example)

@@ -1,4 +1,4 @@
-"""The check as a page: one self-contained HTML file, in the style of the report on a specialist."""
+"""What a check says: its verdict in a sentence or two, shared with the terminal, and the page check.html."""
 
 from collections.abc import Sequence
 from datetime import date

@@ -1,6 +1,6 @@
-"""The text of one document, by its kind, and what of it is no text.
+"""The text of one document (text, HTML, Word, PDF, mail), and its parts that are not text.
 
-It runs in the process that `extract` starts, which bounds time and memory. Knows nothing of that process, nor
+Runs in the process that `sandbox` starts, which limits time and memory. Knows nothing of that process, nor
 of tables and examples.
 """
 

@@ -128,7 +128,7 @@ class _Window:
         self._text = ""
         self._place = 0
         self._line = 1
-        # Lenient, since it only finds where an element ends; what it is, `jsonl.row` says.
+        # Lenient: it only finds where an element ends; `json_row` parses it.
         self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
         self._grow()
 

@@ -1,6 +1,7 @@
-"""From a row to an example: which columns are asked, answered, and said about the row.
+"""From a row to an example: which columns are prompt, answer, and facts about the row.
 
-Knows nothing of files, and does not judge whether answers are right.
+A prompt template such as `{subject}: {body}` names columns and can do nothing else. Knows nothing of files,
+and does not judge whether answers are right.
 """
 
 import re

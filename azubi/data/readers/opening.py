@@ -1,7 +1,7 @@
-"""Opens what holds the bytes: a file, standard input, and .gz or .zst around either.
+"""Opens what holds the bytes: a file, standard input, .gz or .zst around either; and checks ZIP archives.
 
-What is packed is told by its first bytes, not by its name, and unpacked as it is read, up to a limit.
-Knows nothing of what the bytes mean.
+The first bytes say what is packed, not the name. Everything is unpacked up to a limit, and the size of a
+ZIP archive is measured, not read from its directory, which can lie. Knows nothing of what the bytes mean.
 """
 
 import contextlib

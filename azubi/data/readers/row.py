@@ -1,4 +1,4 @@
-"""A row of a source, before it is known what it means; and a row that cannot be used.
+"""A row of a source before its columns have a meaning, a row that cannot be used, and the header of a table.
 
 Knows nothing of files or of what columns mean.
 """

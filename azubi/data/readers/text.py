@@ -1,8 +1,8 @@
-"""Finds out in which encoding a text is written.
+"""Text lines out of bytes: finds the encoding, and yields one line at a time, none longer than the limit.
 
 Byte order marks are believed; what is UTF-8 is UTF-8. The rest is a guess that can be overridden: of all
-encodings the one in which the letters outside ASCII are those of one language, and stand where letters stand.
-A few lines in another encoding than the rest do not change what the rest is. Knows nothing of rows.
+encodings the one in which the letters outside ASCII belong to one language and stand where letters stand. A
+line that cannot be decoded comes with the reason; the next ones are not affected. Knows nothing of rows.
 """
 
 # ruff: noqa: RUF001 (the letters are meant)
