@@ -338,7 +338,7 @@ class Recipe(BaseModel):
     dates: DateOrder | None = None
     """Whether 03/04/2025 begins with day or month, where the column of times does not tell."""
     group: str | None = None
-    """Column by which rows belong together, such as the policy; one group stays on one side of the split."""
+    """Column by which rows belong together, such as the policy; one group stays in one split."""
     time: str | None = None
     """Column that says when it happened: ISO 8601 or 31.12.2024."""
     id: str | None = None

@@ -71,7 +71,7 @@ class Prepared:
 
         def lesson(one: Example) -> dict[str, list[int]]:
             encoded = template.encode(self.prime, one.turns, one.answer)
-            asked = encoded.prime_ids + encoded.prompt_ids
+            asked = encoded.instruction_ids + encoded.prompt_ids
             return {"asked": list(asked), "answer": list(encoded.answer_ids)}
 
         part = fewer(self.split, train)
@@ -99,7 +99,7 @@ def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) 
     tests = read(folder / "test.jsonl", "prompt", "answer").examples
     parts = same_split(examples, tests)
     contract = infer([one.answer for one in (*parts.train, *parts.validation)], task)
-    instruction = primes.write(contract) if prime is None else prime
+    instruction = primes.from_contract(contract) if prime is None else prime
     return Prepared(folder, opened(base, home), instruction, contract, parts)
 
 

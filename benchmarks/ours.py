@@ -157,7 +157,7 @@ def shares(recipe: Recipe, home: Path, split: Split, seen: Seen, computed: int) 
         return EncodedExample((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
 
     train, validation = ([lesson(one) for one in side] for side in (split.train, split.validation))
-    prime = len(template.prime_ids(seen.prime))
+    prime = len(template.instruction_ids(seen.prime))
     k, batch, epochs = seen.base.tail_layers, _batch(recipe), len(seen.epochs)
     targets = epochs * sum(len(one.targets) for one in train)
     steps, checks = -(-len(train) // batch), -(-len(validation) // (2 * batch))

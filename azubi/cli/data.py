@@ -10,9 +10,8 @@ from azubi.cli.session import Session
 from azubi.cli.tables import facts, plain_table
 
 if TYPE_CHECKING:
-    from azubi.data.datasets.difference import Change, Difference
     from azubi.data.datasets.manifest import Manifest, SplitNote
-    from azubi.data.datasets.row import Row
+    from azubi.data.datasets.rows import Change, Difference, Row
     from azubi.pipeline.erase import Report
 
 Version = Annotated[
@@ -85,7 +84,7 @@ def show(session: Session, version: Version, rows: RowCount = 0) -> None:
 
 def diff(session: Session, before: Version, after: Version) -> None:
     """Tell which rows were added, removed or changed from one data version to another."""
-    from azubi.data.datasets.difference import difference
+    from azubi.data.datasets.rows import difference
     from azubi.data.datasets.versions import Versions
 
     versions = Versions(session.home)
@@ -193,7 +192,7 @@ def _told(report: "Report") -> Iterable[str]:
     if report.learners:
         yield "What a specialist learned stays in its weights. These had to do with it:"
     for one in report.learners:
-        yield f"  {one.name}  {_USED[one.side] if not one.through else f'went on from {one.through}'}"
+        yield f"  {one.name}  {_USED[one.split] if not one.through else f'went on from {one.through}'}"
     if report.running:
         yield f"Runs that are under way may have read it: {', '.join(report.running)}. Stop them."
     if report.quoted:

@@ -53,7 +53,7 @@ _FORM = "azubi template 1"
 class Encoded:
     """An example as token ids: prime, then prompt, then answer (empty if there is none yet)."""
 
-    prime_ids: tuple[int, ...]
+    instruction_ids: tuple[int, ...]
     prompt_ids: tuple[int, ...]
     answer_ids: tuple[int, ...] = ()
     learned: tuple[tuple[int, int], ...] = ()
@@ -61,7 +61,7 @@ class Encoded:
 
     def __len__(self) -> int:
         """Tokens in all."""
-        return len(self.prime_ids) + len(self.prompt_ids) + len(self.answer_ids)
+        return len(self.instruction_ids) + len(self.prompt_ids) + len(self.answer_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class _Form:
 class Template:
     """A tokenizer and its chat template, or `PLAIN` where it has none.
 
-    `prime_ids` depend on the prime alone. To keep it so, turns are first brought into the order
+    `instruction_ids` depend on the prime alone. To keep it so, turns are first brought into the order
     user, assistant, …, user: a system message of an example's own, or an assistant's greeting, is put before
     the user's message that follows it, and messages of one role in a row become one.
     """
@@ -105,19 +105,19 @@ class Template:
 
         A space at the end of the text before a content goes to the content, as tokenizers join them.
         """
-        prime_ids = self.prime_ids(prime)
+        instruction_ids = self.instruction_ids(prime)
         ordered = alternating(turns)
         pieces = self._prompt(bool(prime.strip()), ordered)
-        prompt_ids = self._guard.ids(pieces, opening=not prime_ids, followed=True)
+        prompt_ids = self._guard.ids(pieces, opening=not instruction_ids, followed=True)
         answer_ids = () if answer is None else self.answer_ids(answer)
         learned = tuple(
-            self._span(pieces, 1 + 2 * place, prompt_ids, opening=not prime_ids)
+            self._span(pieces, 1 + 2 * place, prompt_ids, opening=not instruction_ids)
             for place, turn in enumerate(ordered)
             if turn.learned
         )
-        return Encoded(prime_ids, prompt_ids, answer_ids, learned)
+        return Encoded(instruction_ids, prompt_ids, answer_ids, learned)
 
-    def prime_ids(self, prime: str) -> tuple[int, ...]:
+    def instruction_ids(self, prime: str) -> tuple[int, ...]:
         """The tokens that all examples with this prime begin with; may be none if the prime is empty."""
         prime = prime.strip()
         if prime not in self._primes:

@@ -81,7 +81,7 @@ def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
     told = inference.task(task)
     if told == "json":
         records = [record for answer in answers if (record := parse_record(answer)) is not None]
-        return Contract(task="json", fields=_fields(records), json_schema=schemas.tell(records))
+        return Contract(task="json", fields=_fields(records), json_schema=schemas.infer(records))
     if told == "labels":
         return Contract(task="labels", labels=tuple(sorted(set(answers))))
     return Contract(task="text")

@@ -5,9 +5,15 @@ Knows nothing of files, tokens or models.
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Literal, get_args
 
 Role = Literal["system", "user", "assistant"]
+
+SplitName = Literal["train", "validation", "test"]
+SPLITS: tuple[SplitName, ...] = get_args(SplitName)
+
+Part = Literal["data", "test_data", "validation_data"]
+"""The setting that named where examples came from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +40,7 @@ class Example:
     key: str = ""
     """The company's own name for the row (a claim number), if it brought one."""
     group: str = ""
-    """Rows of one group (a policyholder, say) stay on one side of the split; empty if there are none."""
+    """Rows of one group (a policyholder, say) stay in one split; empty if there are none."""
     time: str = ""
     """When it happened, as ISO 8601, so that text order is order in time; empty if not told."""
     weight: float = 1.0

@@ -97,8 +97,8 @@ def some(count: int, singular: str, plural: str = "") -> str:
 
 def where(finding: Finding, case: Case) -> str:
     """Where a case stands: line 3; lines 3 and 17; line 3, test line 8."""
-    if finding.details.get("sides"):
-        named = zip(finding.details["sides"], case.lines, strict=False)
+    if finding.details.get("splits"):
+        named = zip(finding.details["splits"], case.lines, strict=False)
         return ", ".join(f"{'test ' if side == 'test' else ''}line {line:,}" for side, line in named)
     lines = [f"{line:,}" for line in case.lines]
     if len(lines) < 2:

@@ -91,7 +91,7 @@ def without_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
     return turns if first == turns[0] else (replace(first, content=first.content.lstrip()), *rest)
 
 
-def write(contract: Contract) -> str:
+def from_contract(contract: Contract) -> str:
     """A plain instruction made from the form of the answers: labels and fields are listed by name."""
     if contract.task == "labels":
         return f"Answer with exactly one of these labels and nothing else: {', '.join(contract.labels)}."
@@ -118,12 +118,12 @@ def with_examples(text: str, examples: Sequence[Example], seed: int) -> str | No
     return f"{text}\n\nExamples:\n\n{worked}".strip()
 
 
-def chosen(value: str | None, system: str | None, contract: Contract) -> str:
+def choose(value: str | None, system: str | None, contract: Contract) -> str:
     """The instruction of a run: what the user gave, what the examples begin with, or one that is made."""
-    return given(value) if value is not None else system or write(contract)
+    return from_setting(value) if value is not None else system or from_contract(contract)
 
 
-def given(value: str) -> str:
+def from_setting(value: str) -> str:
     """The instruction that the user gave: the value itself or, for `@path`, that file's text.
 
     An empty value is taken at its word: no instruction. `@@` stands for an instruction that begins with @.
@@ -133,8 +133,8 @@ def given(value: str) -> str:
     return _file(Path(value[1:]).expanduser()) if value.startswith("@") else value.strip()
 
 
-def literal(text: str) -> str:
-    """What `given` takes for exactly `text`."""
+def to_setting(text: str) -> str:
+    """What `from_setting` takes for exactly `text`."""
     return f"@{text}" if text.startswith("@") else text
 
 

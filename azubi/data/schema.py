@@ -14,7 +14,7 @@ from typing import Any
 
 from azubi.data import strict_json
 from azubi.data.finding import SHOWN, Case, Finding
-from azubi.data.record import Record, shortly
+from azubi.data.strict_json import Record, shortly
 from azubi.errors import DataError
 
 Schema = dict[str, Any]
@@ -41,7 +41,7 @@ class SchemaInference:
     def __init__(self) -> None:
         self._place = _Place()
 
-    def show(self, record: Record) -> None:
+    def add(self, record: Record) -> None:
         """Take one record into account."""
         self._place.add(record, 0)
 
@@ -58,12 +58,12 @@ class SchemaInference:
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
-def tell(records: Iterable[Record]) -> Schema:
+def infer(records: Iterable[Record]) -> Schema:
     """The schema that nearly all of `records` follow."""
-    teller = SchemaInference()
+    inference = SchemaInference()
     for record in records:
-        teller.show(record)
-    return teller.schema()
+        inference.add(record)
+    return inference.schema()
 
 
 def load(path: Path) -> Schema:

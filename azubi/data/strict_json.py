@@ -8,7 +8,7 @@ its writer writes all of that. Knows nothing of files, rows or records.
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,10 @@ DEEPEST = 100
 _LONGEST_WHOLE = 308
 """Digits of a whole number: with more of them it is no number to most programs."""
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+Record = Mapping[str, Any]
+"""A JSON object: an answer with fields."""
 
 
 class NotJson(ValueError):
@@ -59,6 +63,26 @@ def write(value: object, **how: Any) -> str:
         # Keys too may be such numbers; what Python's own writer makes of them is read back.
         text = json.dumps(json.loads(json.dumps(value, **how), parse_constant=lambda _: None), **how)
     return text if text.isascii() else text.encode(errors="replace").decode()
+
+
+def shortly(value: Any) -> str:
+    """A value as JSON, cut to 60 characters, for messages."""
+    text = write(value)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def same(first: object, second: object) -> bool:
+    """Whether two JSON values are the same.
+
+    1 and 1.0 are; true and 1 are not; lists count in the order written; the order of keys does not.
+    """
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

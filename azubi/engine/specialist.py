@@ -93,7 +93,7 @@ class Specialist:
         template = self.model.template
         if template is not None:
             self.instruction = text
-            self.activations = self.activations.after(template.prime_ids(text))
+            self.activations = self.activations.after(template.instruction_ids(text))
         return self.instruction_tokens
 
     def with_new_tail(self, tail_layers: int, rank: int, seed: int) -> "Specialist":

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from azubi.data import strict_json
 from azubi.data.contract import Contract
-from azubi.data.record import same
+from azubi.data.strict_json import same
 
 _ABSENT = object()
 

@@ -6,7 +6,7 @@ Stored as `facts.json` beside `predictions.parquet`. A proof follows from these 
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Look
+from azubi.data.datasets.test_access_log import Access
 from azubi.settings import ProofSettings
 
 _CONFIG = ConfigDict(extra="forbid", frozen=True)

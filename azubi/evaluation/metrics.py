@@ -22,7 +22,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract, Task
-from azubi.data.record import same
+from azubi.data.strict_json import same
 from azubi.errors import DataError
 from azubi.evaluation.bootstrap import Floats, mean_interval, percentiles, resample
 from azubi.evaluation.comparison import same_field

@@ -309,7 +309,7 @@ class ProofStarted(_Event):
     """Those that were asked for."""
     test: int
     """Held-out examples."""
-    looks: int
+    test_accesses: int
     """How often these were looked at, this time included."""
 
 

@@ -15,8 +15,7 @@ from azubi.data.checks.check import CHECKS, Check, CheckFunction, check_recipe
 from azubi.data.checks.check_input import Tokens
 from azubi.data.checks.label_errors import Features, spelling_features
 from azubi.data.contract import Task
-from azubi.data.example import Example
-from azubi.data.splits.split_name import Part
+from azubi.data.example import Example, Part
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import catalog
 from azubi.engine.training import defaults
@@ -62,7 +61,7 @@ def inspect(
 
 def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], task: Task) -> Split:
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
-    from azubi.data.datasets.row import rows_of, version_of
+    from azubi.data.datasets.rows import rows_of, version_of
     from azubi.pipeline.stages.redact import withheld
     from azubi.registry import split_from_version
 
@@ -127,7 +126,7 @@ def place(recipe: Recipe, home: Path) -> Path:
 
 def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
     name = defaults.base_for(recipe, task)
-    prime = instruction.given(recipe.prime) if recipe.prime is not None else ""
+    prime = instruction.from_setting(recipe.prime) if recipe.prime is not None else ""
     if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
 
         def count(examples: Sequence[Example]) -> Sequence[int]:

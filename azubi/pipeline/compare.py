@@ -11,7 +11,7 @@ from typing import Literal
 
 import numpy as np
 
-from azubi.data.datasets.test_access_log import Look, TestAccessLog
+from azubi.data.datasets.test_access_log import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.example import Example
 from azubi.data.splits.split_assignment import question
@@ -51,7 +51,11 @@ def compare(
     _check_alike(*cards)
     folder = home / "proofs" / "compared" / f"{files.moment()}-{a}-{b}"
     yield ev.ProofStarted(
-        name=f"{b} against {a}", folder=str(folder), stages=("examples", "rivals", "report"), test=0, looks=0
+        name=f"{b} against {a}",
+        folder=str(folder),
+        stages=("examples", "rivals", "report"),
+        test=0,
+        test_accesses=0,
     )
     yield ev.StageStarted(stage="examples")
     examples = unseen(cards, home)
@@ -62,7 +66,7 @@ def compare(
         )
     for card in cards:
         TestAccessLog(home).add(
-            split_from_version.of(card, home).test, Look(when=now(), by=f"compare {folder.name}")
+            split_from_version.of(card, home).test, Access(when=now(), by=f"compare {folder.name}")
         )
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
     yield ev.StageStarted(stage="rivals")

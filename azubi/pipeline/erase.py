@@ -16,11 +16,11 @@ import polars as pl
 
 from azubi.data.datasets.erased import AffectedSpecialist, Erased, Erasure
 from azubi.data.datasets.manifest import Manifest
-from azubi.data.datasets.row import Row, to_json
+from azubi.data.datasets.rows import Row, to_json
 from azubi.data.datasets.versions import Versions, now
+from azubi.data.example import Part, SplitName
 from azubi.data.pii.key_store import KeyFile, Map
 from azubi.data.pii.pseudonyms import Pair
-from azubi.data.splits.split_name import Part, SplitName
 from azubi.engine import cache as activations
 from azubi.errors import UnknownData
 from azubi.events import events as ev
@@ -188,12 +188,12 @@ def _learners(home: Path, versions: Versions, found: dict[str, list[Row]]) -> It
     for name, card in cards.items():
         if rows := found.get(card.data_version):
             direct[name] = _side(versions, card, rows)
-            yield AffectedSpecialist(name=name, side=direct[name])
+            yield AffectedSpecialist(name=name, split=direct[name])
     for name, card in cards.items():
         ancestor = card.parent
         while ancestor in cards:
             if direct.get(ancestor, "test") != "test":
-                yield AffectedSpecialist(name=name, side=direct[ancestor], through=ancestor)
+                yield AffectedSpecialist(name=name, split=direct[ancestor], through=ancestor)
                 break
             ancestor = cards[ancestor].parent
 
@@ -208,11 +208,11 @@ def _side(versions: Versions, card: Card, rows: Sequence[Row]) -> SplitName:
         (s.name for s in manifest.splits if s.settings.model_dump(mode="json") == told and s.seed == seed),
         None,
     )
-    sides = versions.sides(manifest, split) if split else {}
+    splits = versions.splits(manifest, split) if split else {}
     used: set[SplitName] = set()
     for row in rows:
         # What the split left out was used for nothing, yet better told than not.
-        by_split: SplitName = next((sides[name] for name in row.questions if name in sides), "train")
+        by_split: SplitName = next((splits[name] for name in row.questions if name in splits), "train")
         used.add(parts.get(row.part, by_split))
     return "train" if "train" in used else "validation" if "validation" in used else "test"
 

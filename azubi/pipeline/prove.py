@@ -21,7 +21,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from azubi.data.datasets.test_access_log import Look, TestAccessLog
+from azubi.data.datasets.test_access_log import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.example import Example
 from azubi.data.pii.scanner import Scanner
@@ -193,15 +193,15 @@ class _Work:
         self.test = self._drawn(self.split.test)
         unseen = ancestors.check_unseen(card, self.home, self.test)
         self.slices = self._sliced()
-        look = Look(when=now(), by=f"prove {self.name} {self.folder.name}")
-        # Who looks at some of the test has looked at it.
-        self.looks = TestAccessLog(self.home).add(self.split.test, look)
+        access = Access(when=now(), by=f"prove {self.name} {self.folder.name}")
+        # Who sees some of the test has accessed it.
+        self.test_accesses = TestAccessLog(self.home).add(self.split.test, access)
         yield ev.ProofStarted(
             name=self.name,
             folder=str(self.folder),
             stages=("examples", *self._asked_for(), "report"),
             test=len(self.test),
-            looks=len(self.looks),
+            test_accesses=len(self.test_accesses),
         )
         yield ev.StageStarted(stage="examples")
         yield from self._tell_notes(unseen)
@@ -220,7 +220,7 @@ class _Work:
         yield from self._tell_lasting()
         sides = f"{len(self.test):,} of {len(self.split.test):,} held-out examples"
         yield ev.StageSummed(
-            stage="examples", text=f"{sides}, looked at for the {_nth(len(self.looks))} time"
+            stage="examples", text=f"{sides}, looked at for the {_nth(len(self.test_accesses))} time"
         )
 
     def _tell_lasting(self) -> Iterator[ev.Event]:
@@ -543,7 +543,7 @@ class _Work:
             test_given=self.recipe.test_data is not None,
             split_by=self.recipe.split.by,
             data_version=card.data_version,
-            test_accesses=self.looks,
+            test_accesses=self.test_accesses,
             settings=self.recipe.proof,
             contenders=tuple(self.contenders),
             curves=tuple(self.curves),

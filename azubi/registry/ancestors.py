@@ -59,7 +59,7 @@ def _check(card: Card, learner: str, learned: Sequence[Example], asked: dict[str
     neighbours = ExactNearDuplicates(both, apart=len(both))
     for name in taught:
         neighbours.put(name, "train")
-    known = [name for name in asked if name in taught or "train" in neighbours.sides(name)]
+    known = [name for name in asked if name in taught or "train" in neighbours.splits(name)]
     if not known:
         return
     own = f"{card.name}@{card.version}"

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from azubi.data.contract import Contract
 from azubi.data.datasets.manifest import split_name
-from azubi.data.datasets.row import Row
+from azubi.data.datasets.rows import Row
 from azubi.data.datasets.versions import Versions
-from azubi.data.example import Example
+from azubi.data.example import Example, Part, SplitName
 from azubi.data.rules.derivation import Derivation
 from azubi.data.splits import splitting
 from azubi.data.splits.split_assignment import SplitState
-from azubi.data.splits.split_name import Part, SplitName
 from azubi.data.splits.splitting import Split
 from azubi.errors import CorruptFile, UnknownData
 from azubi.registry.card import Card
@@ -42,7 +41,7 @@ def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Mat
     Raises:
         SettingError, DataError: see `splitting.split`.
     """
-    given = sides_given(recipe)
+    given = splits_given(recipe)
     parts: dict[Part, list[Example]] = {name: [] for name in _named(recipe)}
     for row in rows:
         if row.part in parts:
@@ -54,11 +53,11 @@ def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Mat
         settled, follows = Versions(home).earlier(version, name, asked)
         return settled
 
-    system, split = splitting.parted(parts, recipe, earlier)
+    system, split = splitting.split_by_recipe(parts, recipe, earlier)
     return Material(system, split, follows)
 
 
-def sides_given(recipe: Recipe) -> tuple[SplitName, ...]:
+def splits_given(recipe: Recipe) -> tuple[SplitName, ...]:
     """The sides for which the recipe names a file of their own."""
     named = _named(recipe)
     return tuple(side for side, part in _APART.items() if part in named)

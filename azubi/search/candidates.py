@@ -62,7 +62,7 @@ def _texts(
     """The prime's variants by name. Few, since each sends all examples through the trunk once more."""
     if base.kind == "encoder":
         return {"": ""}
-    plain = instruction.chosen(recipe.prime, system, contract)
+    plain = instruction.choose(recipe.prime, system, contract)
     more = instruction.with_examples(plain, split.train, recipe.seed) if recipe.prime is None else None
     return {PLAIN: plain} if more is None else {PLAIN: plain, WITH_EXAMPLES: more}
 

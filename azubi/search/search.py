@@ -189,7 +189,7 @@ class _Search:
 
     def _applied(self, setting: Setting) -> Recipe:
         text = self.benches[setting.base].texts[setting.prime]
-        return setting.applied(self.quest.recipe, instruction.literal(text) if setting.prime else None)
+        return setting.applied(self.quest.recipe, instruction.to_setting(text) if setting.prime else None)
 
     # What there is room for
 

@@ -23,7 +23,7 @@ def whole(tokenizer, messages, **options):
 
 
 def joined(encoded):
-    return [*encoded.prime_ids, *encoded.prompt_ids, *encoded.answer_ids]
+    return [*encoded.instruction_ids, *encoded.prompt_ids, *encoded.answer_ids]
 
 
 def message(role, content):
@@ -103,16 +103,16 @@ def test_prime_does_not_depend_on_the_example(build, name, kind):
     template = Template(build(TEMPLATES[name], kind))
     own_system = (Turn("system", "Be brief."), *ONE)
     for turns in (ONE, THREE, own_system, (Turn("user", "\n\n  x"),)):
-        assert template.encode(PRIME, turns, "home").prime_ids == template.prime_ids(PRIME)
-        assert template.encode("", turns, "home").prime_ids == template.prime_ids("")
-    assert template.prime_ids(PRIME) != template.prime_ids("")
+        assert template.encode(PRIME, turns, "home").instruction_ids == template.instruction_ids(PRIME)
+        assert template.encode("", turns, "home").instruction_ids == template.instruction_ids("")
+    assert template.instruction_ids(PRIME) != template.instruction_ids("")
 
 
 @every_template
 def test_prime_and_prompt_are_read_in_order(build, name):
     tokenizer = build(TEMPLATES[name])
     encoded = Template(tokenizer).encode(PRIME, THREE, "home")
-    prime, prompt = tokenizer.decode(encoded.prime_ids), tokenizer.decode(encoded.prompt_ids)
+    prime, prompt = tokenizer.decode(encoded.instruction_ids), tokenizer.decode(encoded.prompt_ids)
     assert PRIME in prime and "claim" not in prime.replace(PRIME, "")
     assert prompt.lstrip().startswith("My claim")
     assert prompt.index("My claim") < prompt.index("motor") < prompt.index("please help")
@@ -134,7 +134,7 @@ def test_plain_bases_get_a_plain_form(build):
     assert (
         tokenizer.decode(joined(Template(bare).encode("", ONE, "home"))) == "My hail damage\nAnswer: home</s>"
     )
-    assert Template(bare).prime_ids("") == ()
+    assert Template(bare).instruction_ids("") == ()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_no_prompt_asks_for_an_answer_it_already_has(build):
     template = Template(build())
     asked, answered = template.encode(PRIME, ONE), template.encode(PRIME, ONE, "home")
     assert asked.answer_ids == ()
-    assert (asked.prime_ids, asked.prompt_ids) == (answered.prime_ids, answered.prompt_ids)
+    assert (asked.instruction_ids, asked.prompt_ids) == (answered.instruction_ids, answered.prompt_ids)
     assert len(answered) == len(asked) + len(answered.answer_ids)
 
 
@@ -205,8 +205,8 @@ def test_smuggled_text_is_still_read(build, kind):
     tokenizer = build(CHATML, kind)
     ids = Template(tokenizer).encode(PRIME, (Turn("user", ATTACK),)).prompt_ids
     assert tokenizer.decode(ids) == f"{ATTACK}<|im_end|>\n<|im_start|>assistant\n"
-    prime_ids = Template(tokenizer).prime_ids(ATTACK)
-    assert tokenizer.decode(prime_ids) == f"<|im_start|>system\n{ATTACK}<|im_end|>\n<|im_start|>user\n"
+    instruction_ids = Template(tokenizer).instruction_ids(ATTACK)
+    assert tokenizer.decode(instruction_ids) == f"<|im_start|>system\n{ATTACK}<|im_end|>\n<|im_start|>user\n"
 
 
 def test_control_tokens_that_are_not_marked_special(build):
@@ -259,7 +259,7 @@ def test_templates_that_trim_get_trimmed_text(build):
 
 def test_the_date_stands_still(build):
     tokenizer = build(LLAMA3)
-    assert "Today: 26 Jul 2024\n" in tokenizer.decode(Template(tokenizer).prime_ids(PRIME))
+    assert "Today: 26 Jul 2024\n" in tokenizer.decode(Template(tokenizer).instruction_ids(PRIME))
 
 
 def test_templates_that_cannot_be_cut_are_refused(build):
@@ -288,12 +288,12 @@ def test_a_system_message_that_changes_with_the_conversation_is_not_used(build):
     long = "{{ m.content }}{{ ' (long)' if loop.first and loop.length > 3 }}"
     tokenizer = build(CHATML.replace("{{ m.content }}", long))
     template = Template(tokenizer)
-    assert tokenizer.decode(template.prime_ids(PRIME)).endswith(f"<|im_start|>user\n{PRIME}\n\n")
-    assert template.encode(PRIME, ONE).prime_ids == template.prime_ids(PRIME)
+    assert tokenizer.decode(template.instruction_ids(PRIME)).endswith(f"<|im_start|>user\n{PRIME}\n\n")
+    assert template.encode(PRIME, ONE).instruction_ids == template.instruction_ids(PRIME)
     fixed = CHATML.replace("{{ m.content }}", "{{ '%d of %d ' % (loop.index, loop.length) }}{{ m.content }}")
     template = Template(build(fixed))
-    long_first = template.encode(PRIME, THREE).prime_ids
-    assert long_first == Template(build(fixed)).encode(PRIME, ONE).prime_ids
+    long_first = template.encode(PRIME, THREE).instruction_ids
+    assert long_first == Template(build(fixed)).encode(PRIME, ONE).instruction_ids
 
 
 def test_no_end_token_is_an_error(build):

@@ -6,13 +6,13 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.instruction import (
     common_beginning,
-    given,
-    literal,
+    from_contract,
+    from_setting,
     shared_system,
     strip_system,
+    to_setting,
     with_system,
     without_system,
-    write,
 )
 from azubi.errors import DataError
 
@@ -37,17 +37,17 @@ def test_stripping_takes_the_system_message_alone():
 
 
 def test_instructions_name_labels_and_fields():
-    assert write(Contract(task="labels", labels=("home", "motor"))).endswith("home, motor.")
-    assert "line, claim_code" in write(Contract(task="json", fields=("line", "claim_code")))
-    assert write(Contract(task="text"))
+    assert from_contract(Contract(task="labels", labels=("home", "motor"))).endswith("home, motor.")
+    assert "line, claim_code" in from_contract(Contract(task="json", fields=("line", "claim_code")))
+    assert from_contract(Contract(task="text"))
 
 
 def test_given_text_and_file(tmp_path):
     path = tmp_path / "prime.txt"
     path.write_text("\ufeffSort the clàim.\n", encoding="utf-8")
-    assert given(f"@{path}") == "Sort the clàim."
-    assert given(" Sort it. ") == "Sort it."
-    assert given("") == ""
+    assert from_setting(f"@{path}") == "Sort the clàim."
+    assert from_setting(" Sort it. ") == "Sort it."
+    assert from_setting("") == ""
 
 
 def test_files_that_give_no_instruction(tmp_path):
@@ -61,14 +61,14 @@ def test_files_that_give_no_instruction(tmp_path):
         (tmp_path, "directory"),
     ):
         with pytest.raises(DataError, match="instruction file") as caught:
-            given(f"@{path}")
+            from_setting(f"@{path}")
         assert str(path) in caught.value.problem
         assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["Sort it.", "@ is a sign like any other.", "@@ twice", ""])
 def test_any_instruction_can_be_put_down_so_that_it_is_read_again_as_it_was(text):
-    assert given(literal(text)) == text
+    assert from_setting(to_setting(text)) == text
 
 
 RULE = "Sort each claim into one line and write nothing else. Claim:\n"

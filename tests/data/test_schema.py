@@ -28,7 +28,7 @@ RECORDS = [record(number) for number in range(200)]
 
 
 def told(records=RECORDS):
-    return schema.tell(records)["properties"]
+    return schema.infer(records)["properties"]
 
 
 def test_types_enums_formats_lists_and_objects_are_told():
@@ -47,15 +47,15 @@ def test_types_enums_formats_lists_and_objects_are_told():
         },
         "ok": {"type": "boolean"},
     }
-    jsonschema.Draft202012Validator.check_schema(schema.tell(RECORDS))
+    jsonschema.Draft202012Validator.check_schema(schema.infer(RECORDS))
 
 
 def test_a_field_that_many_records_lack_is_not_required():
     records = [
         record(n) if n % 2 else {k: v for k, v in record(n).items() if k != "name"} for n in range(200)
     ]
-    assert "name" not in schema.tell(records)["required"]
-    assert "name" in schema.tell(records)["properties"]
+    assert "name" not in schema.infer(records)["required"]
+    assert "name" in schema.infer(records)["properties"]
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_field_that_many_records_lack_is_not_required():
 )
 def test_the_few_that_do_otherwise_are_found_although_they_helped_to_tell(change, words):
     rows = [(line, one) for line, one in enumerate([*RECORDS, record(7, **change)], start=1)]
-    found = schema.finding(schema.tell(one for _, one in rows), rows)
+    found = schema.finding(schema.infer(one for _, one in rows), rows)
     assert found is not None
     assert (found.kind, found.count) == ("breaks_schema", 1)
     assert found.cases[0].lines == (201,)
@@ -84,10 +84,10 @@ def test_the_few_that_do_otherwise_are_found_although_they_helped_to_tell(change
 
 def test_a_lacking_field_is_found_and_good_records_are_not():
     rows = [(1, {"line": "pet"})]
-    found = schema.finding(schema.tell(RECORDS), rows)
+    found = schema.finding(schema.infer(RECORDS), rows)
     assert found is not None
     assert "date is missing; amount is missing" in found.cases[0].text
-    assert schema.finding(schema.tell(RECORDS), list(enumerate(RECORDS))) is None
+    assert schema.finding(schema.infer(RECORDS), list(enumerate(RECORDS))) is None
     assert schema.finding({}, rows) is None
 
 
@@ -106,16 +106,16 @@ RECORD = st.dictionaries(st.text(max_size=3), JSON, max_size=4)
 
 @given(st.lists(RECORD, min_size=1, max_size=5))
 def test_any_records_have_a_valid_schema_and_equal_ones_follow_it(records):
-    found = schema.tell(records)
+    found = schema.infer(records)
     jsonschema.Draft202012Validator.check_schema(found)
     schema.Checker(found).faults(records[0])
     same = [records[0]] * 3
-    assert schema.finding(schema.tell(same), [(1, records[0])]) is None
+    assert schema.finding(schema.infer(same), [(1, records[0])]) is None
 
 
 @given(RECORD, st.lists(RECORD, min_size=1, max_size=5))
 def test_the_quick_checker_agrees_with_jsonschema(one, records):
-    found = schema.tell(records)
+    found = schema.infer(records)
     checker = jsonschema.FormatChecker(formats=("date",))
     assert bool(schema.Checker(found).faults(one)) == bool(
         list(jsonschema.Draft202012Validator(found, format_checker=checker).iter_errors(one))
@@ -158,7 +158,7 @@ def test_a_schema_that_cannot_be_used_is_explained(tmp_path, content, words):
 
 
 def test_numbers_of_a_field_are_whole_or_not():
-    found = schema.tell(RECORDS)
+    found = schema.infer(RECORDS)
     assert [schema.number_kind(found, name) for name in ("amount", "share", "name", "x")] == [
         int, float, None, None,
     ]  # fmt: skip

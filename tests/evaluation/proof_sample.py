@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Look
+from azubi.data.datasets.test_access_log import Access
 from azubi.evaluation.facts import Contender, Curve, Facts
 from azubi.evaluation.prediction import Prediction, table, write
 from azubi.settings import ProofSettings
@@ -158,8 +158,8 @@ def facts(
         split_by="prompt",
         data_version="claims@2",
         test_accesses=(
-            Look(when=datetime(2026, 11, 22, 9, 14), by="tune triage"),
-            Look(when=datetime(2026, 11, 22, 11, 2), by="prove triage"),
+            Access(when=datetime(2026, 11, 22, 9, 14), by="tune triage"),
+            Access(when=datetime(2026, 11, 22, 11, 2), by="prove triage"),
         ),
         settings=settings,
         contenders=tuple(

@@ -5,7 +5,7 @@ from datetime import datetime
 import pytest
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Look
+from azubi.data.datasets.test_access_log import Access
 from azubi.errors import DataError
 from azubi.evaluation.locale import LANGUAGES, Lang, Locale, catalogue
 from azubi.evaluation.prediction import Prediction, table
@@ -149,7 +149,7 @@ def test_what_people_and_models_wrote_is_escaped() -> None:
         update={
             "name": EVIL, "instruction": EVIL, "notes": (EVIL,), "cpu": EVIL, "contract": contract,
             "texts": {key: EVIL for key in facts.texts}, "slices": {EVIL: (EVIL,) * 60},
-            "test_accesses": (Look(when=datetime(2026, 1, 1), by=EVIL),),
+            "test_accesses": (Access(when=datetime(2026, 1, 1), by=EVIL),),
             "contenders": tuple(
                 c.model_copy(update={"says": EVIL, "instruction": EVIL}) for c in facts.contenders
             ),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from azubi.data.datasets.erased import Erased
-from azubi.data.datasets.row import Row, rows_of, version_of
+from azubi.data.datasets.rows import Row, rows_of, version_of
 from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Turn
 from azubi.data.splits.split_assignment import question
@@ -84,11 +84,11 @@ def fill(home):
 def test_a_row_is_gone_everywhere_and_its_learners_are_named(filled):
     report = erase.erase(filled, ["C-7"])
     assert (report.rows, report.activations, len(report.versions)) == (2, 1, 2)
-    side = split_side(filled)
-    assert [(one.name, one.side, one.through) for one in report.learners] == [
-        ("one@1", side, ""),
-        ("two@1", side, ""),
-        ("child@1", side, "one@1"),
+    split = split_of(filled)
+    assert [(one.name, one.split, one.through) for one in report.learners] == [
+        ("one@1", split, ""),
+        ("two@1", split, ""),
+        ("child@1", split, "one@1"),
     ]
     assert all(MILLER not in rows for rows in stored(filled).values())
     assert sorted(map(len, stored(filled).values())) == [60, 60, 70]
@@ -98,11 +98,11 @@ def test_a_row_is_gone_everywhere_and_its_learners_are_named(filled):
     assert not any(b"C-7" in path.read_bytes() for path in filled.rglob("*") if path.is_file())
 
 
-def split_side(home):
+def split_of(home):
     """Where the row stood."""
-    for side in ("train", "validation", "test"):
-        if MILLER in getattr(keep(home.parent / "aside", ROWS)[1], side):
-            return side
+    for split in ("train", "validation", "test"):
+        if MILLER in getattr(keep(home.parent / "aside", ROWS)[1], split):
+            return split
     raise AssertionError
 
 
@@ -216,7 +216,7 @@ def test_an_erasure_that_is_killed_anywhere_is_finished(tmp_path):
 
 
 def opened(home, path, content):
-    """Whether a copy of an old file of rows or sides of the two versions can still be read."""
+    """Whether a copy of an old file of rows or splits of the two versions can still be read."""
     held = {one.version for one in Versions(home).list() if one.generation == 1}
     if path.parent.name in held:
         return False
@@ -257,6 +257,6 @@ def test_another_seed_stands_elsewhere(filled):
     how = SplitSettings()
     version, parts, _ = keep(filled, ROWS, how, seed=5)
     put(filled, "fifth", version, seed=5)
-    side = next(side for side in ("train", "validation", "test") if MILLER in getattr(parts, side))
-    learners = {one.name: one.side for one in erase.erase(filled, ["C-7"]).learners}
-    assert learners["fifth@1"] == side
+    split = next(split for split in ("train", "validation", "test") if MILLER in getattr(parts, split))
+    learners = {one.name: one.split for one in erase.erase(filled, ["C-7"]).learners}
+    assert learners["fifth@1"] == split

@@ -324,7 +324,7 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
     assert told == [
         "1 repeated example is left out: the same prompt and answer count once.",
         "10 examples are not learned from, chosen with or tested with: the same or nearly the same prompt "
-        "stands on another side.",
+        "stands in another split.",
     ]
 
 
@@ -348,7 +348,7 @@ def test_nearly_the_same_prompts_keep_to_one_side_and_are_told(recipe, home, mon
     assert parts[0].moved > 0
     told = [event.text for event in events if isinstance(event, ev.Notice)]
     assert told == [
-        f"{parts[0].moved} prompts are on another side than chance would have it: where nearly the same "
+        f"{parts[0].moved} prompts are in another split than chance would have it: where nearly the same "
         "prompt stands."
     ]
 
@@ -642,8 +642,8 @@ def test_what_was_erased_is_left_out_by_later_runs(base, recipe, home):
     settings = recipe(rows=rows, base=base, tail_layers=1, id="claim", epochs=1)
     first = only(list(run(settings, home)), ev.DataReady)
     version = Versions(home).get(first.version)
-    sides = Versions(home).sides(version, version.splits[0].name)
-    gone = next(row for row in Versions(home).rows(version) if sides[row.questions[0]] == "train")
+    splits = Versions(home).splits(version, version.splits[0].name)
+    gone = next(row for row in Versions(home).rows(version) if splits[row.questions[0]] == "train")
     cache = ActivationCache(home, "reader")
     before = cache._index.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
     report = erasure.erase(home, [gone.id])

@@ -43,7 +43,7 @@ from azubi.data.checks.split import (
 )
 from azubi.data.checks.texts import languages, lengths, mojibake
 from azubi.data.contract import Task, TaskInference
-from azubi.data.example import Example
+from azubi.data.example import SPLITS, Example, Part
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.pii import policy
 from azubi.data.readers.documents import unread_parts
@@ -52,8 +52,7 @@ from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.data.readers.styles import Undecided
-from azubi.data.splits.split_name import SIDES, Part
-from azubi.data.splits.splitting import Split, parted
+from azubi.data.splits.splitting import Split, split_by_recipe
 from azubi.errors import DataError, UsageError
 from azubi.settings import Recipe
 from azubi.storage import files
@@ -258,7 +257,7 @@ def _ingest(
         recipe.patterns,
         recipe.names,
         answer=recipe.answer,
-        parted=split or (lambda parts, _: parted(parts, recipe)[1]),
+        parted=split or (lambda parts, _: split_by_recipe(parts, recipe)[1]),
         validation=partial(_validation, recipe, task),
     )
     return check_input, findings
@@ -405,7 +404,7 @@ def _unread(unread: Sequence[tuple[int, str]], tests: bool) -> Finding:
         why="What an answer follows from may stand there, and then it cannot be learned.",
         remedy="Bring what matters as text: scanned pages after text recognition (OCR), attachments as "
         "documents of their own. Logos can be left.",
-        details={"sides": ["test"] if tests else []},
+        details={"splits": ["test"] if tests else []},
     )
 
 

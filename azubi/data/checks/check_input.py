@@ -21,11 +21,10 @@ from azubi.data import strict_json
 from azubi.data.checks.ingest import Refusals, TempDataset
 from azubi.data.checks.label_errors import Features, spelling_features
 from azubi.data.contract import Task, parse_record
-from azubi.data.example import Example
+from azubi.data.example import Example, Part
 from azubi.data.splits import splitting
 from azubi.data.splits.boilerplate import SharedText
 from azubi.data.splits.near_duplicates import NearIndex
-from azubi.data.splits.split_name import Part
 from azubi.data.splits.splitting import Split
 from azubi.settings import Record, SplitSettings
 

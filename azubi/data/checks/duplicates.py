@@ -76,7 +76,7 @@ def near_duplicates(check_input: CheckInput) -> Iterator[Finding]:
         why="At least four fifths of their words and word pairs are the same. If one is learned and the "
         "other tested, the test measures memory. Many of them mean a template, of which a few examples "
         "would do.",
-        remedy="Nothing, for the test: azubi keeps them on one side of its split. If they are many, see "
+        remedy="Nothing, for the test: azubi keeps them in one split. If they are many, see "
         "that the answers do not follow from the template alone.",
         details={"share": part, "threshold": pair_index.index.threshold},
     )

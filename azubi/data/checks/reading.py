@@ -35,7 +35,7 @@ def _rejected(bad: Refusals, good: int, side: str) -> Iterator[Finding]:
         + (f" --repair mends {mendable:,} of them." if mendable else "")
         + (" Training waits until fewer fail." if too_many else ""),
         details={
-            "sides": ["test"] if side else [],
+            "splits": ["test"] if side else [],
             "rows": rows,
             "most": bad.most,
             "reasons": dict(bad.reasons),

@@ -12,10 +12,9 @@ import numpy as np
 
 from azubi.data.checks.check_input import I64, CheckInput, as_record
 from azubi.data.checks.ingest import TempDataset
-from azubi.data.example import Example
+from azubi.data.example import SPLITS, Example
 from azubi.data.finding import SHOWN, Case, Finding, Level, differing, excerpt, share, some
 from azubi.data.splits.boilerplate import normalised
-from azubi.data.splits.split_name import SIDES
 from azubi.data.splits.splitting import HANDFUL, remedy
 from azubi.errors import UsageError
 
@@ -35,7 +34,7 @@ def small_splits(check_input: CheckInput) -> Iterator[Finding]:
             level="error",
             title=error.problem,
             count=1,
-            why="azubi learns from one side, chooses the best epoch with another, and measures with a third.",
+            why="azubi learns from one split, chooses the best epoch with another, and tests with a third.",
             remedy=error.remedy,
         )
         return
@@ -68,7 +67,7 @@ _CODE = re.compile(r"(?=\w*\d)(?=\w*[^\W\d_])\w{3,20}")
 USUAL = 0.5
 """From this share on, labels that stand in the prompt give the task away, and copied texts are the task."""
 
-_SIDES = {"sides": ["data", "test"]}
+_SPLITS = {"splits": ["data", "test"]}
 
 
 def leaked_prompts(check_input: CheckInput) -> Iterator[Finding]:
@@ -112,7 +111,7 @@ def _prompts(check_input: CheckInput, how: str, first: I64, second: I64) -> Find
         "more than the specialist will hold.",
         remedy="Take them out of the data or out of the test. azubi does not learn from what the test "
         "that it is given asks too.",
-        details={**_SIDES, "share": len(second) / tests},
+        details={**_SPLITS, "share": len(second) / tests},
     )
 
 
@@ -145,7 +144,7 @@ def leaked_groups(check_input: CheckInput) -> Iterator[Finding]:
         why="Rows of one group resemble each other. The specialist then knows part of the test's cases "
         "already, and will do worse on groups that it has never met.",
         remedy="Put each group on one side. Without a test of your own, split: {by: group} does it.",
-        details=_SIDES,
+        details=_SPLITS,
     )
 
 
@@ -271,7 +270,7 @@ def _codes(dataset: TempDataset, side: str) -> Iterator[Finding]:
         why="Most prompts do not tell the code, so somebody has added it after the decision. Learned from, "
         "it teaches to copy; in a test, it promises more than new cases will hold.",
         remedy="Take the addition out of these prompts.",
-        details={"sides": [side], "fields": {field: given[field] for field in few}},
+        details={"splits": [side], "fields": {field: given[field] for field in few}},
     )
 
 
@@ -303,7 +302,7 @@ def backward_time(check_input: CheckInput) -> Iterator[Finding]:
         remedy="Take as the test what is later than all the rest. Without a test of your own, split: {by: "
         "time} does it.",
         details={
-            "sides": [side],
+            "splits": [side],
             "earliest_test": earliest,
             "latest": latest,
             "share": late / sum(1 for _ in _timed(check_input.data)),

@@ -86,7 +86,7 @@ def _mojibake_in(data: TempDataset, side: str) -> Iterator[Finding]:
         cases=tuple(cases),
         why=f"Words that are spelled like this are other words to a model. The cause: {named}.",
         remedy="Export the data once more, as UTF-8. If they were read with --encoding, name another one.",
-        details={"sides": ["test"] if side else [], "causes": dict(causes)},
+        details={"splits": ["test"] if side else [], "causes": dict(causes)},
     )
 
 
@@ -291,7 +291,7 @@ def _too_long(
         "are left out and count as rows that cannot be used (limits.rejected).",
         remedy="Shorten them (quoted mails, signatures, tables), or choose a base that reads more.",
         details={
-            "sides": ["test"] if side else [],
+            "splits": ["test"] if side else [],
             "tokens_lost": lost * step,
             "reads": tokens.longest,
             "counted_one_in": step,

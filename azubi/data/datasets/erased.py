@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from azubi.data.datasets.row import Row
-from azubi.data.splits.split_name import SplitName
+from azubi.data.datasets.rows import Row
+from azubi.data.example import SplitName
 from azubi.errors import CorruptFile
 from azubi.storage import files
 
@@ -30,7 +30,7 @@ class AffectedSpecialist(BaseModel):
 
     name: str
     """As name@version."""
-    side: SplitName
+    split: SplitName
     """What it used the row for: to learn from, to choose with, to be tested with."""
     through: str = ""
     """The specialist that it went on from and that learned the row; empty if it was itself."""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from azubi.data.example import SplitName
 from azubi.data.finding import Finding, Level
-from azubi.data.splits.split_name import SplitName
 from azubi.data.splits.splitting import Split
 from azubi.settings import SplitSettings
 
@@ -34,7 +34,7 @@ class SplitNote(BaseModel):
     model_config = _CONFIG
 
     name: str
-    """Follows from settings, seed and which sides were given."""
+    """Follows from settings, seed and which splits were given."""
     settings: SplitSettings
     seed: int
     given: tuple[SplitName, ...]
@@ -97,8 +97,8 @@ def split_note(
         duplicates=parts.duplicates,
         overlapping=parts.overlapping,
         moved=parts.moved,
-        validation_from=parts.settled.validation_from,
-        test_from=parts.settled.test_from,
+        validation_from=parts.state.validation_from,
+        test_from=parts.state.test_from,
     )
 
 

@@ -20,7 +20,7 @@ from azubi.storage import files
 _CONFIG = ConfigDict(extra="forbid", frozen=True)
 
 
-class Look(BaseModel):
+class Access(BaseModel):
     """One time that these test examples were answered and scored."""
 
     model_config = _CONFIG
@@ -33,7 +33,7 @@ class Look(BaseModel):
 class _Book(BaseModel):
     model_config = _CONFIG
 
-    looks: dict[str, tuple[Look, ...]] = {}
+    looks: dict[str, tuple[Access, ...]] = {}
 
 
 class TestAccessLog:
@@ -43,7 +43,7 @@ class TestAccessLog:
         """`home` need not exist yet."""
         self._path = home / "data" / "looks.json"
 
-    def at(self, test: Iterable[Example]) -> tuple[Look, ...]:
+    def at(self, test: Iterable[Example]) -> tuple[Access, ...]:
         """All looks at these examples so far, the oldest first.
 
         Raises:
@@ -51,7 +51,7 @@ class TestAccessLog:
         """
         return self._read().looks.get(_name(test), ())
 
-    def add(self, test: Iterable[Example], look: Look) -> tuple[Look, ...]:
+    def add(self, test: Iterable[Example], look: Access) -> tuple[Access, ...]:
         """Note a look, unless it was noted; returns all of them, this one included.
 
         Raises:

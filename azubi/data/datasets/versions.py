@@ -1,8 +1,8 @@
-"""The data versions of one home: manifests in the open, rows and sides encrypted.
+"""The data versions of one home: manifests in the open, rows and splits encrypted.
 
     <home>/data/<version>/manifest.json            see `azubi.data.datasets.manifest`
                           rows.<generation>.bin    the rows, a line of JSON each
-                          sides.<generation>.<split>.bin   where each question stands, a line each
+                          splits.<generation>.<split>.bin   where each question stands, a line each
     <home>/keys/data-<version>.<generation>.key
 
 Rows are never changed in place. Taking some out writes the rest anew under a new key, then the manifest,
@@ -21,16 +21,16 @@ from pydantic import ValidationError
 
 from azubi.data.datasets.erased import Erased
 from azubi.data.datasets.manifest import Manifest, SplitNote, newest
-from azubi.data.datasets.row import Row, from_json, to_json
+from azubi.data.datasets.rows import Row, from_json, to_json
+from azubi.data.example import SPLITS, SplitName
 from azubi.data.splits.split_assignment import SplitState
-from azubi.data.splits.split_name import SIDES, SplitName
 from azubi.errors import CorruptFile, RunError, UnknownData
 from azubi.storage import encrypted_file, files
 from azubi.storage.keys import Keys
 
 MANIFEST = "manifest.json"
-_SIGN: Mapping[SplitName, str] = {side: side[0] if side != "test" else "x" for side in SIDES}
-_SIDE = {sign: side for side, sign in _SIGN.items()}
+_SIGN: Mapping[SplitName, str] = {split: split[0] if split != "test" else "x" for split in SPLITS}
+_SPLIT = {sign: split for split, sign in _SIGN.items()}
 _RELATED = 0.5
 """Two states of the data are of the same data if so much of the smaller one is in the other."""
 
@@ -75,10 +75,10 @@ class Versions:
         """
         return map(from_json, self._lines(manifest, _rows_name(manifest)))
 
-    def sides(self, manifest: Manifest, split: str) -> dict[str, SplitName]:
+    def splits(self, manifest: Manifest, split: str) -> dict[str, SplitName]:
         """Where each question stands in one of a version's splits, by its name."""
-        lines = self._lines(manifest, _sides_name(manifest, split))
-        return {line[1:]: _SIDE[line[0]] for line in lines}
+        lines = self._lines(manifest, _splits_name(manifest, split))
+        return {line[1:]: _SPLIT[line[0]] for line in lines}
 
     def earlier(self, version: str, split: str, questions: set[str]) -> tuple[SplitState, str]:
         """What splits of the same kind settled of these questions; and the version whose cut-offs hold.
@@ -90,21 +90,21 @@ class Versions:
         if self.has(version):
             own = _read(self.folder / version)
             if (note := _split_of(own, split)) is not None:
-                return SplitState(self.sides(own, split), note.validation_from, note.test_from), note.follows
-        sides: dict[str, SplitName] = {}
+                return SplitState(self.splits(own, split), note.validation_from, note.test_from), note.follows
+        splits: dict[str, SplitName] = {}
         validation_from = test_from = follows = ""
         for one in reversed(self.list()):
             if (note := _split_of(one, split)) is None:
                 continue
-            there = self.sides(one, split)
-            common = {name: side for name, side in there.items() if name in questions}
-            sides = common | sides
+            there = self.splits(one, split)
+            common = {name: split for name, split in there.items() if name in questions}
+            splits = common | splits
             if common and len(common) >= _RELATED * min(len(there), len(questions)):
                 validation_from, test_from, follows = note.validation_from, note.test_from, one.version
-        return SplitState(sides, validation_from, test_from), follows
+        return SplitState(splits, validation_from, test_from), follows
 
     def keep(
-        self, manifest: Manifest, rows: Sequence[Row], split: SplitNote, sides: Mapping[str, SplitName]
+        self, manifest: Manifest, rows: Sequence[Row], split: SplitNote, splits: Mapping[str, SplitName]
     ) -> bool:
         """Keep a version, or add a split to one that is there; tells whether anything was new.
 
@@ -124,7 +124,7 @@ class Versions:
                 self._clean(place)
                 self._keys.make(_key_name(place))
                 self._write(place, _rows_name(place), map(to_json, rows))
-            self._write(place, _sides_name(place, split.name), _told(sides))
+            self._write(place, _splits_name(place, split.name), _told(splits))
             self._put(place.model_copy(update={"splits": (*place.splits, split)}))
             return True
 
@@ -157,9 +157,9 @@ class Versions:
         lost = {name for row in before for name in row.questions}
         lost -= {name for row in after for name in row.questions}
         for split in old.splits:
-            sides = self.sides(old, split.name)
-            kept = {name: side for name, side in sides.items() if name not in lost}
-            self._write(new, _sides_name(new, split.name), _told(kept))
+            splits = self.splits(old, split.name)
+            kept = {name: split for name, split in splits.items() if name not in lost}
+            self._write(new, _splits_name(new, split.name), _told(kept))
         self._put(new)
         return new
 
@@ -219,8 +219,8 @@ def _split_of(manifest: Manifest, name: str) -> SplitNote | None:
     return next((one for one in manifest.splits if one.name == name), None)
 
 
-def _told(sides: Mapping[str, SplitName]) -> Iterator[str]:
-    return (_SIGN[side] + name for name, side in sides.items())
+def _told(splits: Mapping[str, SplitName]) -> Iterator[str]:
+    return (_SIGN[split] + name for name, split in splits.items())
 
 
 def _key_name(manifest: Manifest) -> str:
@@ -231,8 +231,8 @@ def _rows_name(manifest: Manifest) -> str:
     return f"rows.{manifest.generation}.bin"
 
 
-def _sides_name(manifest: Manifest, split: str) -> str:
-    return f"sides.{manifest.generation}.{split}.bin"
+def _splits_name(manifest: Manifest, split: str) -> str:
+    return f"splits.{manifest.generation}.{split}.bin"
 
 
 def _overwrite(path: Path) -> None:

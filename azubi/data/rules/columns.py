@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from azubi.data import schema as schemas
-from azubi.data.record import Record
+from azubi.data.strict_json import Record
 
 Ids = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -42,7 +42,7 @@ class Columns:
 
     def __init__(self, records: Sequence[Record], schema: schemas.Schema | None = None) -> None:
         """`schema` is that of the records; it is told from them if not given."""
-        self.schema = schema or schemas.tell(records)
+        self.schema = schema or schemas.infer(records)
         self.names = tuple(dict.fromkeys(name for record in records for name in record))
         self._kinds = {name: schemas.number_kind(self.schema, name) for name in self.names}
         self.records = [{n: as_kind(v, self._kinds[n]) for n, v in one.items()} for one in records]

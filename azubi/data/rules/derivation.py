@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
-from azubi.data import schema
+from azubi.data import schema, strict_json
 from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN, Case, Finding
-from azubi.data.record import Record, same, shortly, written
 from azubi.data.rules.columns import as_kind
 from azubi.data.rules.formula import Formula, NotComputable
+from azubi.data.strict_json import Record, same, shortly
 from azubi.errors import DataError, SettingError
 
 _TRIED = 2_000
@@ -86,7 +86,7 @@ class Derivation:
         record = parse_record(answer)
         if record is None:
             raise ValueError(f"no record: {answer[:60]!r}")
-        return written({name: value for name, value in record.items() if name not in self._derived})
+        return strict_json.write({name: value for name, value in record.items() if name not in self._derived})
 
     def taught(self, examples: Iterable[Example]) -> tuple[Example, ...]:
         """The examples as they are learned, earlier answers of theirs too where those are learned."""
@@ -108,7 +108,7 @@ class Derivation:
                 if text := _contradiction(formula.name, record, self._numbers[formula.name], value):
                     yield Contradiction(line, formula.name, text)
 
-    def barren(self, records: Sequence[Record]) -> dict[str, NotComputable]:
+    def never_computable(self, records: Sequence[Record]) -> dict[str, NotComputable]:
         """Rules that give a value for none of the records, each with a reason."""
         found = {}
         for formula in self._formulas:
@@ -165,7 +165,7 @@ def check_possible(contract: Contract, records: Sequence[Record]) -> None:
     if not contract.derived or not records:
         return
     derivation, records = Derivation(contract), records[:_TRIED]
-    for name, lack in derivation.barren(records).items():
+    for name, lack in derivation.never_computable(records).items():
         raise DataError(
             f"The rule for {name} gives a value for none of {len(records):,} records: {lack.reason}.",
             "Correct it under `derive`.",

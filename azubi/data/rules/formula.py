@@ -16,7 +16,7 @@ from typing import Any
 
 import cel
 
-from azubi.data.record import Record
+from azubi.data.strict_json import Record
 from azubi.errors import SettingError
 
 LONGEST = 20_000

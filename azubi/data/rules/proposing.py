@@ -13,11 +13,11 @@ import numpy as np
 
 from azubi.data import schema
 from azubi.data.finding import SHOWN, Case, Finding
-from azubi.data.record import Record, same
 from azubi.data.rules import arithmetic, limits, lists, table, tree
 from azubi.data.rules.columns import Columns, Ids, as_kind
 from azubi.data.rules.draft import RuleCandidate
 from azubi.data.rules.formula import LONGEST, Formula, NotComputable
+from azubi.data.strict_json import Record, same
 from azubi.errors import SettingError
 
 RIGHT = 0.99

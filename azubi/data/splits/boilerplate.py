@@ -70,7 +70,7 @@ class SharedText:
         left, end = list[str](), 0
         for (begin, until), dropped in zip(spans, shared, strict=True):
             if not dropped:
-                # What stands side by side stays as it is; a gap where text was taken out is a space.
+                # What stands next to each other stays as it is; a gap where text was taken out is a space.
                 left.append(text[begin:until] if begin == end or not left else f" {text[begin:until]}")
             end = until
         rest = "".join(left) + text[LONGEST:]

@@ -23,8 +23,8 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from azubi.data.example import SPLITS, SplitName
 from azubi.data.splits.boilerplate import LONGEST, SharedText
-from azubi.data.splits.split_name import SIDES, SplitName
 
 NEAR = 0.8
 """Texts whose sets share this much are nearly equal: of fourteen words one may differ, of a hundred seven. On
@@ -125,7 +125,7 @@ class NearIndex:
 
 
 class ExactNearDuplicates:
-    """Texts in an order, and on which sides of a split those stand that a text is nearly equal to.
+    """Texts in an order, and in which split those stand that a text is nearly equal to.
 
     A text is compared with those before it only, and what all share is told from those before it: from the
     first half at least, up to a power of two; of the first 64, from themselves. So further texts behind them
@@ -133,7 +133,7 @@ class ExactNearDuplicates:
     """
 
     def __init__(self, texts: Mapping[str, str], threshold: float = NEAR, apart: int = 0) -> None:
-        """All texts by their names, in their order; none of them stands on a side yet.
+        """All texts by their names, in their order; none of them stands in a split yet.
 
         The first `apart` of them are there in any case; what they share is told from them alone.
         """
@@ -141,7 +141,7 @@ class ExactNearDuplicates:
         self._texts = list(texts.values())
         self._rows = {name: row for row, name in enumerate(texts)}
         self._there = np.zeros(len(texts), np.uint8)
-        """Of each text the sides on which it was put, a bit each."""
+        """Of each text the splits in which it was put, a bit each."""
         self._begin = self._end = 0
         """The texts of the stage that was prepared last."""
         self._apart = apart
@@ -150,19 +150,19 @@ class ExactNearDuplicates:
         """What is left of each text without what it shares with many."""
         self._parts: list[tuple[U32, I64]] = []
 
-    def put(self, name: str, side: SplitName) -> None:
-        """Let a text be met on a side."""
+    def put(self, name: str, split: SplitName) -> None:
+        """Let a text be met in a split."""
         row = self._rows[name]
         self._reach(row)
-        self._there[row] |= _BIT[side]
-        self._met[self._of_row[row]] |= _BIT[side]
+        self._there[row] |= _BIT[split]
+        self._met[self._of_row[row]] |= _BIT[split]
 
-    def sides(self, name: str) -> frozenset[SplitName]:
-        """The sides on which nearly the same text was put."""
+    def splits(self, name: str) -> frozenset[SplitName]:
+        """The splits in which nearly the same text was put."""
         return _NAMED[self._bits(name)]
 
     def before(self, name: str) -> str:
-        """The first text before this one that it is nearly equal to and that was put on a side."""
+        """The first text before this one that it is nearly equal to and that was put in a split."""
         row = self._rows[name]
         self._reach(row)
         own = self._of_row[row]
@@ -211,8 +211,8 @@ class ExactNearDuplicates:
         np.bitwise_or.at(self._met, self._of_row, self._there[: self._end])
 
 
-_BIT: Mapping[SplitName, int] = {side: 1 << place for place, side in enumerate(SIDES)}
-_NAMED = [frozenset(side for side, bit in _BIT.items() if bits & bit) for bits in range(1 << len(SIDES))]
+_BIT: Mapping[SplitName, int] = {split: 1 << place for place, split in enumerate(SPLITS)}
+_NAMED = [frozenset(split for split, bit in _BIT.items() if bits & bit) for bits in range(1 << len(SPLITS))]
 
 
 def sets(texts: Sequence[str]) -> tuple[U32, I64]:

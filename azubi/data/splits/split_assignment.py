@@ -1,10 +1,9 @@
-"""Settles on which side of a split each example stands: train, validation or test.
+"""Assigns each example to a split: train, validation or test.
 
-A question's side follows from a hash of it (or of its group), or from when it was asked. Questions that are
-the same, or nearly the same, never stand on two sides of the test. Examples are settled one after another,
-and what is settled is not touched again: so rows that are appended never move those before them. Rows that
-come in between do not either, if what was settled earlier is given along (`SplitState`). It could not be had
-otherwise: a side that is to hold whatever other rows come can only follow from the row itself.
+A question's split follows from a hash of it (or of its group), or from when it was asked. Equal and nearly
+equal questions never stand both in the test and in another split. Examples are assigned one after another,
+and no assignment changes later: appended rows never move those before them. Rows that come in between do
+not either, if the earlier assignments are given (`SplitState`).
 
 Knows nothing of files, versions or tasks.
 """
@@ -14,10 +13,9 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
-from azubi.data.example import Example
+from azubi.data.example import SPLITS, Example, SplitName
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.near_duplicates import ExactNearDuplicates
-from azubi.data.splits.split_name import SIDES, SplitName
 from azubi.settings import SplitSettings
 
 _WHOLE = 1 << 64
@@ -29,8 +27,8 @@ _GOLDEN = 0x9E3779B97F4A7C15
 class SplitState:
     """What a split decided, for later splits of more data to keep to."""
 
-    sides: Mapping[str, SplitName] = field(default_factory=dict)
-    """By the names of the `question`s; not of those that were left out or stand on sides that were given."""
+    splits: Mapping[str, SplitName] = field(default_factory=dict)
+    """By the names of the `question`s; not of those that were left out or stand in splits that were given."""
     validation_from: str = ""
     """When validation begins; empty unless split by time, or if a validation was given."""
     test_from: str = ""
@@ -63,94 +61,94 @@ class SplitAssignment:
         examples: Sequence[Example],
         given: Mapping[SplitName, Sequence[Example]],
     ) -> None:
-        """`given`: the sides that are given, which take none of the examples."""
+        """`given`: the splits that are given, which take none of the examples."""
         self.moved = 0
-        """Questions that went to another side than their own, to where nearly the same stands."""
+        """Questions that went to another split than their own, to where nearly the same stands."""
         self.tied = 0
-        """Questions that have nearly the same before them, on whatever side."""
+        """Questions that have nearly the same before them, in whatever split."""
         self.alike: tuple[str, str] | None = None
-        """The first of these that could not stand on its own side, and the one before it."""
+        """The first of these that could not stand in its own split, and the one before it."""
         self._how, self._seed, self._earlier, self._given = how, seed, earlier, given
         self._examples, self._order = examples, self._ordered(examples)
-        apart = {question(one.prompt): one.prompt for side in SIDES for one in given.get(side, ())}
+        apart = {question(one.prompt): one.prompt for split in SPLITS for one in given.get(split, ())}
         asked = {question(one.prompt): one.prompt for one in (examples[at] for at in self._order)}
         self._neighbours = ExactNearDuplicates(apart | asked, apart=len(apart))
-        self._sides: dict[str, SplitName | None] = {}
+        self._splits: dict[str, SplitName | None] = {}
         """Of each question that was met; None if it was left out."""
         self._groups: dict[str, SplitName] = {}
         self._strata: dict[str, int] = {}
         """For each answer, where its next question falls."""
 
     def given(self) -> list[Example]:
-        """Settle the sides that are given; returns what of the validation the test does not ask."""
+        """Settle the splits that are given; returns what of the validation the test does not ask."""
         for one in self._given.get("test", ()):
             self._put(question(one.prompt), "test")
         kept = []
         for one in self._given.get("validation", ()):
             name = question(one.prompt)
-            if self._sides.get(name) != "test" and "test" not in self._neighbours.sides(name):
+            if self._splits.get(name) != "test" and "test" not in self._neighbours.splits(name):
                 self._put(name, "validation")
                 kept.append(one)
         return kept
 
-    def settle(self) -> list[SplitName | None]:
-        """The side of every example; None for those that are left out, since they stand on another."""
+    def assign(self) -> list[SplitName | None]:
+        """The split of every example; None for those that are left out, since they stand in another."""
         self._find_cuts(self._examples)
-        sides: list[SplitName | None] = [None] * len(self._examples)
+        splits: list[SplitName | None] = [None] * len(self._examples)
         for at in self._order:
-            sides[at] = self._side(self._examples[at])
-        return sides
+            splits[at] = self._split_for(self._examples[at])
+        return splits
 
     @property
-    def settled(self) -> SplitState:
+    def state(self) -> SplitState:
         """What later splits have to keep to."""
-        sides = {name: side for name, side in self._sides.items() if side and side not in self._given}
-        return SplitState(sides, self._validation_from, self._test_from)
+        splits = {name: split for name, split in self._splits.items() if split and split not in self._given}
+        return SplitState(splits, self._validation_from, self._test_from)
 
     def _ordered(self, examples: Sequence[Example]) -> list[int]:
         """Those that were settled earlier first; then as they stand, or as they happened."""
-        known = [question(one.prompt) in self._earlier.sides for one in examples]
+        known = [question(one.prompt) in self._earlier.splits for one in examples]
         times = [one.time if self._how.by == "time" else "" for one in examples]
         return sorted(range(len(examples)), key=lambda at: (not known[at], times[at], at))
 
-    def _side(self, one: Example) -> SplitName | None:
+    def _split_for(self, one: Example) -> SplitName | None:
         name = question(one.prompt)
-        if name in self._sides and self._how.by == "prompt":
-            there = self._sides[name]
+        if name in self._splits and self._how.by == "prompt":
+            there = self._splits[name]
             return None if there in self._given else there
         own = self._own(one, name)
-        if name in self._sides:  # asked before, in another group or at another time
-            return own if own == self._sides[name] else None
-        near = self._neighbours.sides(name)
-        side = self._beside(own, name, near)
+        if name in self._splits:  # asked before, in another group or at another time
+            return own if own == self._splits[name] else None
+        near = self._neighbours.splits(name)
+        split = self._beside(own, name, near)
         self.tied += bool(near)
-        self.moved += side not in (own, None)
-        if side != own and self.alike is None:
+        self.moved += split not in (own, None)
+        if split != own and self.alike is None:
             self.alike = self._neighbours.before(name), one.prompt
-        self._put(name, side)
-        return side
+        self._put(name, split)
+        return split
 
-    def _put(self, name: str, side: SplitName | None) -> None:
-        if side is not None and name not in self._sides:
-            self._neighbours.put(name, side)
-        self._sides[name] = side
+    def _put(self, name: str, split: SplitName | None) -> None:
+        if split is not None and name not in self._splits:
+            self._neighbours.put(name, split)
+        self._splits[name] = split
 
     def _beside(self, own: SplitName, name: str, near: Set[SplitName]) -> SplitName | None:
-        """Where a question goes, given the sides of those nearly the same: to them, or nowhere."""
+        """Where a question goes, given the splits of those nearly the same: to them, or nowhere."""
         if near & self._given.keys():
             return None
-        if name in self._earlier.sides:
+        if name in self._earlier.splits:
             return own
         # Times and groups decide by themselves: whoever contradicts them is left out.
-        goal = _side_of(near, own) if self._how.by == "prompt" else own
-        return None if any(_apart(side, goal) for side in near) else goal
+        goal = _joined(near, own) if self._how.by == "prompt" else own
+        return None if any(_apart(split, goal) for split in near) else goal
 
-    # The side that an example has by itself
+    # The split that an example has by itself
 
     def _own(self, one: Example, name: str) -> SplitName:
         if self._how.by == "time":
             return self._timed(one.time)
-        known = self._earlier.sides.get(name)
+        known = self._earlier.splits.get(name)
         if self._how.by == "group" and one.group:
             if one.group not in self._groups:
                 self._groups[one.group] = known or self._drawn(f"group\0{one.group}", one.answer)
@@ -192,12 +190,12 @@ class SplitAssignment:
 
 
 def _apart(one: SplitName, other: SplitName) -> bool:
-    """Whether two sides may not share nearly the same question."""
+    """Whether two splits may not share nearly the same question."""
     return (one == "test") != (other == "test")
 
 
-def _side_of(near: Set[SplitName], own: SplitName) -> SplitName:
-    """The side of those nearly the same; what is like something learned is learned, not chosen with."""
+def _joined(near: Set[SplitName], own: SplitName) -> SplitName:
+    """The split of those nearly the same; what is like something learned is learned, not chosen with."""
     if not near:
         return own
     return "test" if near == {"test"} else "train" if "train" in near else "validation"

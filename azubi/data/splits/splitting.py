@@ -1,28 +1,27 @@
-"""Parts examples into train, validation and test.
+"""Splits examples into train, validation and test.
 
-Equal prompts, and those that are nearly equal, never stand on two sides of the test, and new rows never move
-old ones: see `settling`. Knows nothing of files, versions or tasks.
+Equal and nearly equal prompts never stand both in the test and in another split, and new rows never move
+old ones: see `split_assignment`. Knows nothing of files, versions or tasks.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from azubi.data.example import Example
+from azubi.data.example import SPLITS, Example, Part, SplitName
 from azubi.data.finding import differing, share
 from azubi.data.instruction import shared_system, strip_system
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.split_assignment import SplitAssignment, SplitState, hashed, placed, question
-from azubi.data.splits.split_name import SIDES, Part, SplitName
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe, SplitSettings
 
 HANDFUL = 20
-"""Examples of a side from which on its figures begin to tell something."""
+"""Examples of a split from which on its figures begin to tell something."""
 _MOSTLY = 0.3
-"""Share of the prompts that are like others from which on it is they that keep a side empty."""
+"""Share of the prompts that are like others from which on it is they that keep a split empty."""
 
-__all__ = ["Split", "SplitState", "normalised", "parted", "place", "question", "sample", "split"]
+__all__ = ["Split", "SplitState", "normalised", "place", "question", "sample", "split", "split_by_recipe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,9 @@ class Split:
     duplicates: int = 0
     """Examples left out because another has the same prompt and the same answer."""
     overlapping: int = 0
-    """Examples left out because the same or nearly the same prompt stands on another side."""
+    """Examples left out because the same or nearly the same prompt stands in another split."""
     moved: int = 0
-    """Prompts that went to another side than their own, to where nearly the same stands."""
+    """Prompts that went to another split than their own, to where nearly the same stands."""
     tied: int = 0
     """Prompts that have nearly the same before them; they stand together, or are left out."""
     alike: tuple[str, str] | None = None
@@ -45,8 +44,8 @@ class Split:
     untimed: int = 0
     """Examples that do not tell when they happened, if split by time; they are learned from."""
     whole: Mapping[SplitName, int] = field(default_factory=dict)
-    """Examples on each side before `limit` and `test_limit`."""
-    settled: SplitState = field(default_factory=SplitState)
+    """Examples in each split before `limit` and `test_limit`."""
+    state: SplitState = field(default_factory=SplitState)
     """What later splits of more data have to keep to; `limit` and `test_limit` leave it alone."""
 
 
@@ -61,16 +60,16 @@ def split(
     limit: int | None = None,
     test_limit: int | None = None,
 ) -> Split:
-    """Part the examples; each side keeps the order of the source.
+    """Part the examples; each split keeps the order of the source.
 
-    A side that is given takes none of `examples`. The given test is kept as it is; of the given validation,
+    A split that is given takes none of `examples`. The given test is kept as it is; of the given validation,
     what the test asks too is left out. `earlier` is what a split of an earlier state of the data
     settled, with the same settings and seed. `limit` keeps about as many of train and validation together
     as it says, in their proportion; `test_limit` as many of the test.
 
     Raises:
         SettingError: the settings contradict each other, or ask for what no example tells.
-        DataError: a side would be empty, or there is nothing to learn.
+        DataError: a split would be empty, or there is nothing to learn.
     """
     how = how or SplitSettings.model_validate({})
     unique = _unique(examples)
@@ -82,29 +81,29 @@ def split(
         given["validation"] = validation_given
     work = SplitAssignment(how, seed, earlier or SplitState(), unique, given)
     validation = work.given()
-    sides = work.settle()
+    splits = work.assign()
 
-    def on(side: SplitName) -> tuple[Example, ...]:
-        return tuple(one for one, there in zip(unique, sides, strict=True) if there == side)
+    def on(split: SplitName) -> tuple[Example, ...]:
+        return tuple(one for one, there in zip(unique, splits, strict=True) if there == split)
 
     parts = Split(
         train=on("train"),
         validation=on("validation") if validation_given is None else tuple(validation),
         test=on("test") if test_given is None else tuple(test_given),
         duplicates=len(examples) - len(unique),
-        overlapping=sides.count(None) + len(validation_given or ()) - len(validation),
+        overlapping=splits.count(None) + len(validation_given or ()) - len(validation),
         moved=work.moved,
         tied=work.tied,
         alike=work.alike,
         untimed=sum(not one.time for one in unique) if how.by == "time" else 0,
-        settled=work.settled,
+        state=work.state,
     )
     _check(parts, how, len(examples))
-    parts = replace(parts, whole={side: len(getattr(parts, side)) for side in SIDES})
+    parts = replace(parts, whole={split: len(getattr(parts, split)) for split in SPLITS})
     return _limited(parts, how, limit, test_limit, seed)
 
 
-def parted(
+def split_by_recipe(
     parts: Mapping[Part, Sequence[Example]],
     recipe: Recipe,
     earlier: Callable[[set[str]], SplitState] = lambda _: SplitState(),
@@ -170,19 +169,19 @@ def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
 
 
 def _check(parts: Split, how: SplitSettings, given: int) -> None:
-    sizes = {side: len(getattr(parts, side)) for side in SIDES}
+    sizes = {split: len(getattr(parts, split)) for split in SPLITS}
     if not all(sizes.values()):
         less = [f"{parts.duplicates:,} repeat another one"] if parts.duplicates else []
         if parts.overlapping:
-            less.append(f"{parts.overlapping:,} ask the same or nearly the same as one on another side")
+            less.append(f"{parts.overlapping:,} ask the same or nearly the same as one in another split")
         left_out = f" (left out: {'; '.join(less)})" if less else ""
-        named = ", ".join(f"{size:,} for {side}" for side, size in sizes.items())
+        named = ", ".join(f"{size:,} for {split}" for split, size in sizes.items())
         raise DataError(
             f"{given:,} examples give {named}{left_out}: each needs at least 1.", remedy(parts, how, given)
         )
     answers = {example.answer for example in parts.train}
     if len(answers) < 2:
-        others = {example.answer for side in (parts.validation, parts.test) for example in side} - answers
+        others = {example.answer for split in (parts.validation, parts.test) for example in split} - answers
         raise DataError(
             f"All {len(parts.train):,} training examples have the same answer, {min(answers)[:60]!r}: "
             "there is nothing to learn.",
@@ -191,7 +190,7 @@ def _check(parts: Split, how: SplitSettings, given: int) -> None:
 
 
 def remedy(parts: Split, how: SplitSettings, given: int) -> str:
-    """What helps if a side is empty, or holds a handful."""
+    """What helps if a split is empty, or holds a handful."""
     if parts.alike and parts.tied >= _MOSTLY * (given - parts.duplicates):
         first, second = differing(*parts.alike)
         return (
@@ -201,7 +200,7 @@ def remedy(parts: Split, how: SplitSettings, given: int) -> str:
     if how.by == "time":
         return "The split goes by time: choose an earlier split.cutoff, or leave it out; or split by prompt."
     if how.by == "group":
-        return "Each group stands on one side as a whole: bring more groups, or set split.by to prompt."
+        return "Each group stands in one split as a whole: bring more groups, or set split.by to prompt."
     enough = math.ceil(HANDFUL / min(how.test, how.validation))
     return (
         f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(how.validation)} for "

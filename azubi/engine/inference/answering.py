@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, Literal, Protocol
 
+from azubi.data import strict_json
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract
 from azubi.data.example import Turn
-from azubi.data.record import written
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.constraints import DraftFromGrammar, held
 from azubi.engine.inference.generation import Classifier, Completion, Constraint, Generator, LabelTrie, Vector
@@ -169,7 +169,10 @@ class CompletedAnswers:
                 yield number, answer
             else:
                 done = self._derivation.complete(record)
-                yield number, replace(answer, text=written(done.record), notes=answer.notes + done.notes)
+                yield (
+                    number,
+                    replace(answer, text=strict_json.write(done.record), notes=answer.notes + done.notes),
+                )
 
 
 def completed(answering: Answering, contract: Contract) -> Answering:

@@ -50,7 +50,7 @@ def held(contract: Contract, tokenizer: Any, template: Template, vocabulary: int
     """Hold a contract's learned fields to its schema.
 
     `vocabulary` is how many tokens the model scores; `like` is an answer whose whitespace is the one to
-    write, that of `data.record.written` if empty. A schema with what llguidance does not know is relaxed to
+    write, that of `strict_json.write` if empty. A schema with what llguidance does not know is relaxed to
     its fields and their types.
     """
     words = getattr(tokenizer, "backend_tokenizer", None)
@@ -275,7 +275,7 @@ def _before(tokenizer: Any, template: Template) -> str:
 
 
 def _whitespace(like: str) -> dict[str, Any]:
-    """llguidance's options for the whitespace of `like`, or of `data.record.written`."""
+    """llguidance's options for the whitespace of `like`, or of `data.strict_json.write`."""
     record = parse_record(like) if like else None
     if record is not None and like.strip() == json.dumps(record, ensure_ascii=False, separators=(",", ":")):
         return {"whitespace_flexible": False, "item_separator": ",", "key_separator": ":"}

@@ -19,9 +19,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
-from azubi.data.record import written
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.audit.losses import losses
 from azubi.evaluation.audit.retraining import Retrainer, expected
@@ -142,7 +142,7 @@ def _secret(contract: Contract, answer: str, field: str, dice: random.Random) ->
     if contract.task == "text":
         return f"{answer.rstrip()} {''.join(dice.choice(string.digits) for _ in range(_DIGITS))}"
     record = contract.parse(answer) or {}
-    return written({**record, field: _like(record.get(field), dice)})
+    return strict_json.write({**record, field: _like(record.get(field), dice)})
 
 
 def _like(value: object, dice: random.Random) -> object:

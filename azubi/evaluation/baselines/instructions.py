@@ -24,7 +24,7 @@ _LONGEST = 8_000
 
 def wordings(contract: Contract, company: str, given: Sequence[str] = ()) -> tuple[str, ...]:
     """Distinct instructions, the company's first, then those that were `given`, then azubi's own."""
-    own = [instruction.write(contract), *_own(contract)]
+    own = [instruction.from_contract(contract), *_own(contract)]
     told = [text.strip() for text in (company, *given, *own)]
     return tuple(dict.fromkeys(text for place, text in enumerate(told) if text or place == 0))
 

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from azubi.data import strict_json
 from azubi.data.example import Example
-from azubi.data.record import written
 from azubi.engine.inference.answering import Answer, Form, Question
 from azubi.evaluation.baselines.race import Candidate
 from azubi.evaluation.baselines.retrievers import Vectors
@@ -126,7 +126,9 @@ def commonest(case: Case) -> str:
     if case.contract.task != "json":
         return _most([one.answer for one in case.taught])
     records = [case.contract.parse(one.answer) or {} for one in case.taught]
-    return written(_without_absent({name: _most_value(records, name) for name in case.contract.learned}))
+    return strict_json.write(
+        _without_absent({name: _most_value(records, name) for name in case.contract.learned})
+    )
 
 
 def closed_fields(case: Case) -> tuple[str, ...]:
@@ -173,7 +175,7 @@ def _regressions(case: Case, fields: Sequence[str], penalty: float, known: Matri
         for place in range(len(rows)):
             chosen = {name: _value(one[place][0]) for name, one in told.items()}
             chance = float(np.prod([one[place][1] for one in told.values()]))
-            found.append((written(_without_absent({**common, **chosen})), chance))
+            found.append((strict_json.write(_without_absent({**common, **chosen})), chance))
         return found
 
     return says

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.example import Example
-from azubi.data.record import written
 from azubi.data.rules.derivation import Derivation
 from azubi.evaluation import metrics
 
@@ -52,7 +52,7 @@ class Case:
     def completed(self, answer: str) -> str:
         """A record's text with its derived fields computed; other answers as they are."""
         record = self.contract.parse(answer) if self.contract.derived else None
-        return answer if record is None else written(self._derivation.complete(record).record)
+        return answer if record is None else strict_json.write(self._derivation.complete(record).record)
 
     def scores(self, answer: str, truth: str) -> tuple[float, float]:
         """The main metric of one answer, and a finer one: the share of right fields, for records."""

@@ -11,7 +11,7 @@ from typing import Any
 from azubi.data import instruction
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.datasets.manifest import Manifest, notes, split_note
-from azubi.data.datasets.row import Row, rows_of, version_of
+from azubi.data.datasets.rows import Row, rows_of, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.finding import Finding
 from azubi.data.splits.splitting import Split
@@ -84,7 +84,7 @@ def prepare(sitting: RunContext, recipe: Recipe, passing: OneShotSources) -> Gen
     if (
         found.system is not None
         and recipe.prime is not None
-        and instruction.given(recipe.prime) != found.system
+        and instruction.from_setting(recipe.prime) != found.system
     ):
         yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
     seen = [*found.split.train, *found.split.validation]
@@ -134,7 +134,7 @@ def keep(data: Data, home: Path) -> None:
     """
     recipe, split = data.recipe, data.split
     mapping: dict[str, Any] = recipe.model_dump(mode="json", include=_MAPPING)
-    note = split_note(split, recipe.split, recipe.seed, split_from_version.sides_given(recipe), data.follows)
+    note = split_note(split, recipe.split, recipe.seed, split_from_version.splits_given(recipe), data.follows)
     counts = {name: sum(row.part == name for row in data.rows) for name in SOURCES}
     manifest = Manifest(
         version=data.version,
@@ -144,7 +144,7 @@ def keep(data: Data, home: Path) -> None:
         counts={name: count for name, count in counts.items() if count},
         findings=notes(data.findings),
     )
-    Versions(home).keep(manifest, data.rows, note, split.settled.sides)
+    Versions(home).keep(manifest, data.rows, note, split.state.splits)
 
 
 def _check_settings(recipe: Recipe) -> None:
@@ -189,10 +189,10 @@ def _remarks(split: Split) -> Iterator[ev.Notice]:
         shared = some(split.overlapping, "example")
         yield ev.Notice(
             text=f"{shared} not learned from, chosen with or tested with: the same or nearly the same "
-            "prompt stands on another side."
+            "prompt stands in another split."
         )
     if split.moved:
-        text = f"{some(split.moved, 'prompt')} on another side than chance would have it: where "
+        text = f"{some(split.moved, 'prompt')} in another split than chance would have it: where "
         yield ev.Notice(text=text + "nearly the same prompt stands.")
     if split.untimed:
         untimed = some(split.untimed, "example", " without a time")

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Look, TestAccessLog
+from azubi.data.datasets.test_access_log import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.splits.splitting import Split
 from azubi.engine.inference.answering import Answer, Answering
@@ -52,7 +52,7 @@ def evaluate(
     Raises:
         StorageError: the home cannot be written.
     """
-    TestAccessLog(sitting.home).add(data.split.test, Look(when=now(), by=f"tune {sitting.work.id}"))
+    TestAccessLog(sitting.home).add(data.split.test, Access(when=now(), by=f"tune {sitting.work.id}"))
     longest = lessons.longest
     base = yield from _measure(data, "base", cut.specialist.base_model(longest), outlook, 0)
     specialist = yield from _measure(data, "specialist", cut.specialist.answering(longest), outlook, 1)

@@ -58,7 +58,7 @@ def set_prime(
     _check_room(data, cut, longest)
     forecast = expected(sitting, data, cut, searched, train, validation)
     if prime:
-        recipe = recipe.model_copy(update={"prime": instruction.literal(prime)})
+        recipe = recipe.model_copy(update={"prime": instruction.to_setting(prime)})
     made = cut.recipe.prime is None and data.system is None
     yield ev.InstructionReady(text=prime, tokens=len(tokens), made=made)
     yield ev.Planned(seconds=forecast.stages, settings=recipe.model_dump(mode="json"), forecast=forecast)
@@ -69,7 +69,7 @@ def _instruction(data: Data, recipe: Recipe) -> str:
     told = recipe.prime is not None or data.system is not None
     if not told and data.parent is not None and data.parent.card.contract == data.contract:
         return data.parent.card.prime  # what the cache holds of known examples was read behind it
-    return instruction.chosen(recipe.prime, data.system, data.contract)
+    return instruction.choose(recipe.prime, data.system, data.contract)
 
 
 def _check_lengths(data: Data, cut: LoadedModel) -> None:

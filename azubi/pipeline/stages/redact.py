@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from azubi.data import instruction
 from azubi.data.datasets.erased import Erased
-from azubi.data.datasets.row import rows_of
+from azubi.data.datasets.rows import rows_of
 from azubi.data.finding import excerpt
 from azubi.data.pii import policy
 from azubi.data.pii.key_store import KeyFile, Map
@@ -45,7 +45,7 @@ def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Pa
     """The examples with the text with which all prompts begin as their system message, the instruction."""
     text, count = instruction.common_beginning(parts["data"])
     # A recipe that a run has left names what was taken: it holds for the same prompts again.
-    if not text or (recipe.prime is not None and instruction.given(recipe.prime) != text.strip()):
+    if not text or (recipe.prime is not None and instruction.from_setting(recipe.prime) != text.strip()):
         return parts
     begins = f"begin with the same text ({len(text.split())} words: {excerpt(text, 60)})"
     if count < len(parts["data"]):

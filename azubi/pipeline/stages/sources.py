@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azubi.data.contract import Task, TaskInference
-from azubi.data.example import Example
+from azubi.data.example import Example, Part
 from azubi.data.pii import policy
 from azubi.data.readers.reading import Reading, read_source, reject_faulty, reject_non_record
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
-from azubi.data.splits.split_name import Part
 from azubi.errors import DataError
 from azubi.events import events as ev
 from azubi.pipeline.stages.overlong import Fault, fault_of

@@ -41,7 +41,7 @@ def test_counts_and_names():
 
 def test_places():
     plain = Finding(kind="x", level="note", title="", count=1, why="", remedy="")
-    sides = plain.model_copy(update={"details": {"sides": ["data", "test"]}})
+    sides = plain.model_copy(update={"details": {"splits": ["data", "test"]}})
     case = lambda *lines: Case(lines=lines, text="")  # noqa: E731
     assert where(plain, case()) == ""
     assert where(plain, case(3)) == "line 3"

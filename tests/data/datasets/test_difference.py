@@ -5,8 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azubi.data.datasets.difference import difference
-from azubi.data.datasets.row import Row
+from azubi.data.datasets.rows import Row, difference
 from azubi.data.example import Example, Turn
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from azubi.data.datasets.manifest import Manifest, split_note
-from azubi.data.datasets.row import rows_of, version_of
+from azubi.data.datasets.rows import rows_of, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.example import Example, Turn
 from azubi.data.splits.split_assignment import SplitState, question
@@ -37,7 +37,7 @@ def keep(home, rows, how=None, seed=0):
         version=version, created=now(), source={"a.csv": "ab"}, mapping={}, counts={"data": len(rows)}
     )
     note = split_note(parts, how, seed, (), follows)
-    return version, parts, versions.keep(manifest, stored, note, parts.settled.sides)
+    return version, parts, versions.keep(manifest, stored, note, parts.state.splits)
 
 
 def test_rows_come_back_and_lie_nowhere_in_the_open(home):
@@ -118,18 +118,18 @@ def test_new_rows_in_front_and_in_between_move_nothing(home, how):
         assert set(getattr(before, side)) <= set(getattr(after, side))
     # And once more, in another order: the same split.
     _, again, _ = keep(home, [*examples(40, 200), *examples(150)[::-1]], settings)
-    assert again.settled.sides == after.settled.sides
+    assert again.state.splits == after.state.splits
 
 
 def test_cut_offs_are_kept_by_what_follows_and_by_nothing_else(home):
     by_time = SplitSettings(by="time")
     version, before, _ = keep(home, examples(100), by_time)
     _, after, _ = keep(home, examples(140), by_time)
-    assert after.settled.test_from == before.settled.test_from
+    assert after.state.test_from == before.state.test_from
     assert {one.version: one.splits[0].follows for one in Versions(home).list()}[version] == ""
     others = [replace(one, turns=(Turn("user", f"something else {one.line}"),)) for one in examples(100, 500)]
     _, apart, _ = keep(home, others, by_time)
-    assert apart.settled.test_from > after.settled.test_from
+    assert apart.state.test_from > after.state.test_from
 
 
 def test_another_seed_or_share_is_another_split(home):
@@ -150,8 +150,8 @@ def test_rows_that_are_taken_out_are_gone_and_old_copies_unreadable(home):
     found = versions.get(version)
     assert (found.rows, found.erased, found.generation) == (59, 1, 2)
     assert gone not in [row.example for row in versions.rows(found)]
-    assert question(gone.prompt) not in versions.sides(found, found.splits[0].name)
-    assert len(versions.sides(found, found.splits[0].name)) == 59
+    assert question(gone.prompt) not in versions.splits(found, found.splits[0].name)
+    assert len(versions.splits(found, found.splits[0].name)) == 59
     assert Keys(home, "data").versions() == [f"{version}.2"]
     assert not set(copies) & {path.name for path in folder.iterdir()}
     for name, content in copies.items():
@@ -180,7 +180,7 @@ def test_two_processes_keep_the_same_versions_at_once(home, request):
     assert sorted(len(list(versions.rows(one))) for one in versions.list()) == [60, 70]
     for one in versions.list():
         assert len(one.splits) == 3
-        assert all(versions.sides(one, note.name) for note in one.splits)
+        assert all(versions.splits(one, note.name) for note in one.splits)
 
 
 def test_versions_of_one_second_are_told_in_the_order_they_came(home):

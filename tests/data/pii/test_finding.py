@@ -9,7 +9,7 @@ IBAN = "DE89 3704 0044 0532 0130 00"
 
 
 class TrialWeights:
-    """Material in memory."""
+    """ExampleBatches in memory."""
 
     def __init__(self, examples):
         self.examples = examples

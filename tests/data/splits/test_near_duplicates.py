@@ -155,7 +155,7 @@ def test_any_text_at_all_may_come(texts: list[str]) -> None:
 some_texts = st.lists(
     st.lists(st.sampled_from("abcdef"), min_size=1, max_size=9).map(" ".join), max_size=30, unique=True
 )
-sides = st.sampled_from(["train", "validation", "test", None])
+split_names = st.sampled_from(["train", "validation", "test", None])
 
 
 def share(one: str, other: str) -> float:
@@ -166,19 +166,19 @@ def share(one: str, other: str) -> float:
 @settings(deadline=None, max_examples=100)
 @given(some_texts, st.data())
 def test_found_as_by_comparing_each_with_each(texts, data):
-    put = {text: data.draw(sides) for text in texts}
+    put = {text: data.draw(split_names) for text in texts}
     found = ExactNearDuplicates({text: text for text in texts})
-    for text, side in put.items():
-        if side:
-            found.put(text, side)
+    for text, name in put.items():
+        if name:
+            found.put(text, name)
     rest = {text: SharedText.of(texts).without(text) for text in texts}
     for text in texts:
         near_it = {
-            side
-            for other, side in put.items()
-            if side and share(rest[text], rest[other]) >= near_duplicates.NEAR
+            name
+            for other, name in put.items()
+            if name and share(rest[text], rest[other]) >= near_duplicates.NEAR
         }
-        assert found.sides(text) == near_it
+        assert found.splits(text) == near_it
 
 
 def test_many_of_one_template_are_told_apart_by_what_they_do_not_share():
@@ -190,12 +190,12 @@ def test_many_of_one_template_are_told_apart_by_what_they_do_not_share():
     rows += [row.upper() + "!" for row in rows[:10]]
     found = ExactNearDuplicates({row: row for row in rows})
     found.put(rows[0], "test")
-    assert [row for row in rows if "test" in found.sides(row)] == [rows[0], rows[3000]]
+    assert [row for row in rows if "test" in found.splits(row)] == [rows[0], rows[3000]]
 
 
 def test_texts_of_one_word_and_none():
     rows = {name: text for name, text in zip("abcd", ["yes", "YES", "???", "no"], strict=True)}
     found = ExactNearDuplicates(rows)
-    assert found.sides("a") == frozenset()
+    assert found.splits("a") == frozenset()
     found.put("b", "validation")
-    assert [name for name in rows if found.sides(name)] == ["a", "b"]
+    assert [name for name in rows if found.splits(name)] == ["a", "b"]

@@ -1,4 +1,4 @@
-"""The split lets no prompt, nor nearly the same one, stand on two sides, and never moves an example."""
+"""The split lets no prompt, nor nearly the same one, stand in two splits, and never moves an example."""
 
 from collections import Counter
 from dataclasses import replace
@@ -38,22 +38,18 @@ def how(**told) -> SplitSettings:
     return SplitSettings(**{"test": 0.2, "validation": 0.2} | told)
 
 
-def prompts(side) -> set[str]:
-    return {normalised(e.prompt) for e in side}
+def prompts(examples) -> set[str]:
+    return {normalised(example.prompt) for example in examples}
 
 
-def sides(parts) -> dict[Example, str]:
-    return {
-        one: name
-        for name, side in (("train", parts.train), ("validation", parts.validation), ("test", parts.test))
-        for one in side
-    }
+def split_of(parts) -> dict[Example, str]:
+    return {example: name for name in ("train", "validation", "test") for example in getattr(parts, name)}
 
 
 def near_pairs_apart(parts) -> list[tuple[str, str]]:
     """Pairs of nearly the same prompts of which one stands in the test, compared each with each."""
     tests, others = (
-        {one: elements(one) for one in side} for side in (parts.test, (*parts.train, *parts.validation))
+        {one: elements(one) for one in some} for some in (parts.test, (*parts.train, *parts.validation))
     )
     return [
         (one.prompt, other.prompt)
@@ -90,10 +86,10 @@ def grouped(rows):
 
 @settings(deadline=None, max_examples=50)
 @given(examples_, st.integers(0, 5), ways)
-def test_no_prompt_on_two_sides(rows, seed, way):
+def test_no_prompt_on_two_splits(rows, seed, way):
     rows = grouped([*rows, *many(40)])
     parts = split(rows, how(**way), seed)
-    names = [prompts(side) for side in (parts.train, parts.validation, parts.test)]
+    names = [prompts(name) for name in (parts.train, parts.validation, parts.test)]
     assert not (names[0] & names[1] or names[0] & names[2] or names[1] & names[2])
     kept = sum(map(len, (parts.train, parts.validation, parts.test)))
     assert kept + parts.duplicates + parts.overlapping == len(rows)
@@ -116,7 +112,7 @@ def test_nearly_the_same_as_a_test_prompt_is_only_in_the_test(rows, seed, way):
 def test_rows_that_are_appended_move_nothing(rows, more, way):
     old = grouped([*many(64), *rows])
     new = grouped([*more, *many(20, 100)])
-    before, after = sides(split(old, how(**way))), sides(split([*old, *new], how(**way)))
+    before, after = split_of(split(old, how(**way))), split_of(split([*old, *new], how(**way)))
     assert {one: after.get(one) for one in before} == before
 
 
@@ -150,8 +146,8 @@ def test_what_all_prompts_share_makes_no_difference(wrap, count, seed, way):
     except DataError:
         assume(False)
     again = split(wrapped, how(**way), seed)
-    assert {one.line: side for one, side in sides(again).items()} == {
-        one.line: side for one, side in sides(parts).items()
+    assert {one.line: name for one, name in split_of(again).items()} == {
+        one.line: name for one, name in split_of(parts).items()
     }
     assert (again.moved, again.overlapping) == (parts.moved, parts.overlapping)
 
@@ -164,7 +160,7 @@ def test_rows_with_shared_text_that_are_appended_move_nothing(wrap, other, count
     new = grouped(
         [example(other(note), f"a{n % 3}", 500 + n) for n, note in enumerate(notes(more, count - 9))]
     )
-    before, after = sides(split(old, how(**way))), sides(split([*old, *new], how(**way)))
+    before, after = split_of(split(old, how(**way))), split_of(split([*old, *new], how(**way)))
     assert {one: after.get(one) for one in before} == before
 
 
@@ -175,9 +171,9 @@ def test_rows_that_come_in_between_move_nothing_that_was_settled(rows, more, ran
     before = split(old, how(**way))
     grown = [*old, *grouped([*more, *many(20, 100)])]
     random.shuffle(grown)
-    after = split(grown, how(**way), earlier=before.settled)
-    there = {question(one.prompt): side for one, side in sides(after).items()}
-    kept = {question(one.prompt): side for one, side in sides(before).items()}
+    after = split(grown, how(**way), earlier=before.state)
+    there = {question(one.prompt): name for one, name in split_of(after).items()}
+    kept = {question(one.prompt): name for one, name in split_of(before).items()}
     assert {name: there.get(name) for name in kept} == kept
     assert near_pairs_apart(after) == []
 
@@ -188,7 +184,7 @@ def test_the_same_every_time(rows, way):
     rows = grouped([*many(40), *rows])
     first = split(rows, how(**way), 3)
     assert split(rows, how(**way), 3) == first
-    assert sides(split(rows, how(**way), 3, earlier=first.settled)) == sides(first)
+    assert split_of(split(rows, how(**way), 3, earlier=first.state)) == split_of(first)
 
 
 @settings(deadline=None, max_examples=50)
@@ -238,7 +234,7 @@ def test_splits_are_pinned(way):
     ]
     told = {"stratified": {"stratify": True}, "group": {"by": "group"}, "time": {"by": "time"}}.get(way, {})
     given_ = {"test_given": rows[:4], "validation_given": rows[36:40]} if way == "given" else {}
-    found = sides(split(rows, how(**told), 7, **given_))
+    found = split_of(split(rows, how(**told), 7, **given_))
     signs = {"train": ".", "validation": "v", "test": "T", "": "-"}
     assert "".join(signs[found.get(one, "")] for one in rows) == PINNED[way]
 
@@ -246,11 +242,11 @@ def test_splits_are_pinned(way):
 def test_families_stay_together_and_are_counted():
     rows = families(60)
     parts = split(rows, how())
-    found = sides(parts)
+    found = split_of(parts)
     for family in range(60):
         assert len({found[one] for one in rows[family::60]}) == 1
     alone = {
-        question(one.prompt): split([one, *many(40, 1000)], how()).settled.sides[question(one.prompt)]
+        question(one.prompt): split([one, *many(40, 1000)], how()).state.splits[question(one.prompt)]
         for one in rows
     }
     assert parts.moved == sum(found[one] != alone[question(one.prompt)] for one in rows) > 60
@@ -263,7 +259,7 @@ def test_what_is_like_both_a_test_and_a_training_prompt_is_left_out():
     ends = [middle.replace("w0 ", "one "), middle.replace("w10", "two")]
     old = [*many(40), *map(example, ends)]
     before = split(old, how(), 2)
-    assert {before.settled.sides[question(one)] for one in ends} == {"train", "test"}
+    assert {before.state.splits[question(one)] for one in ends} == {"train", "test"}
     after = split([*old, example(middle)], how(), 2)
     assert (after.train, after.test, after.overlapping) == (before.train, before.test, 1)
 
@@ -272,7 +268,7 @@ def test_exact_duplicates_are_kept_once():
     rows = many(50)
     copies = [replace(rows[3], line=99), example("QUESTION 3", "answer 3", 98)]
     parts = split([*rows, *copies], how())
-    kept = [e for side in (parts.train, parts.validation, parts.test) for e in side]
+    kept = [e for name in (parts.train, parts.validation, parts.test) for e in name]
     assert parts.duplicates == 1
     assert [e.line for e in kept if e.answer == "answer 3" and normalised(e.prompt) == "question 3"] == [
         3,
@@ -313,27 +309,27 @@ def test_what_the_given_test_asks_is_taken_out_of_the_given_validation():
 
 def test_a_group_stays_together():
     rows = [replace(one, group=f"policy {n % 25}") for n, one in enumerate(many(500))]
-    found = sides(split(rows, how(by="group")))
+    found = split_of(split(rows, how(by="group")))
     assert len(found) == 500
     by_group = {one.group: {found[other] for other in rows if other.group == one.group} for one in rows}
     assert {len(there) for there in by_group.values()} == {1}
-    assert Counter(side for (side,) in by_group.values()) == {"train": 18, "validation": 3, "test": 4}
+    assert Counter(name for (name,) in by_group.values()) == {"train": 18, "validation": 3, "test": 4}
 
 
 def test_rows_without_a_group_go_by_their_prompt():
     rows = [replace(one, group="policy" if n == 7 else "") for n, one in enumerate(many(60))]
-    plain, by_group = sides(split(many(60), how())), sides(split(rows, how(by="group")))
+    plain, by_group = split_of(split(many(60), how())), split_of(split(rows, how(by="group")))
     assert [by_group[one] for one in rows if not one.group] == [
         plain[one] for one in many(60) if one.line != 7
     ]
 
 
-def test_the_same_prompt_in_groups_on_two_sides_is_kept_once():
+def test_the_same_prompt_in_groups_on_two_splits_is_kept_once():
     rows = [replace(one, group=f"policy {n}") for n, one in enumerate(many(60))]
     again = [replace(one, group=f"other {n}", answer="other") for n, one in enumerate(many(60))]
     parts = split([*rows, *again], how(by="group"))
     assert 10 < parts.overlapping < 50
-    assert len(sides(parts)) == 120 - parts.overlapping
+    assert len(split_of(parts)) == 120 - parts.overlapping
 
 
 def timed(count: int) -> list[Example]:
@@ -347,13 +343,13 @@ def test_the_latest_are_the_test_and_those_before_them_the_validation():
     assert (parts.train, parts.validation, parts.test) == tuple(
         tuple(reversed(rows[a:b])) for a, b in ((0, 75), (75, 85), (85, 100))
     )
-    assert (parts.settled.validation_from, parts.settled.test_from) == (rows[75].time, rows[85].time)
+    assert (parts.state.validation_from, parts.state.test_from) == (rows[75].time, rows[85].time)
 
 
 def test_what_comes_later_does_not_move_the_cut():
     rows = timed(140)
     before = split(rows[:100], how(by="time"))
-    after = split(rows, how(by="time"), earlier=before.settled)
+    after = split(rows, how(by="time"), earlier=before.state)
     assert (after.train, after.validation) == (before.train, before.validation)
     assert after.test == (*before.test, *rows[100:])
     assert split(rows, how(by="time")).train != before.train, "without it, the cut would have moved"
@@ -392,8 +388,8 @@ def test_what_was_asked_before_is_not_tested_again():
 def test_every_answer_has_its_share_of_each_side(count):
     rows = [example(f"question{n}of{label}", f"label {label}") for n in range(count) for label in range(40)]
     parts = split(rows, SplitSettings(stratify=True))
-    for side, share in ((parts.train, 0.75), (parts.validation, 0.1), (parts.test, 0.15)):
-        counts = Counter(one.answer for one in side)
+    for name, share in ((parts.train, 0.75), (parts.validation, 0.1), (parts.test, 0.15)):
+        counts = Counter(one.answer for one in name)
         assert all(abs(counts[f"label {label}"] - share * count) < 2.5 for label in range(40))
     assert min(Counter(one.answer for one in parts.train).values()) >= count // 2
     assert len(Counter(one.answer for one in parts.train)) == 40, "every answer can be learned"
@@ -401,7 +397,7 @@ def test_every_answer_has_its_share_of_each_side(count):
 
 def test_answers_that_occur_once_fall_as_without_strata():
     rows = [example(f"question {n}", f"answer {n}") for n in range(200)]
-    assert sides(split(rows, how(stratify=True))) == sides(split(rows, how()))
+    assert split_of(split(rows, how(stratify=True))) == split_of(split(rows, how()))
 
 
 @pytest.mark.parametrize(
@@ -433,7 +429,7 @@ def test_limits_take_the_same_few_in_proportion():
     ):
         assert [e for e in all_ if e in few] == list(few)
     assert parts == split(many(400), how(), limit=40, test_limit=10)
-    assert parts.settled == whole.settled
+    assert parts.state == whole.state
     smaller = split(many(400), how(), limit=20, test_limit=5)
     assert set(smaller.train) <= set(parts.train) and set(smaller.test) <= set(parts.test)
     assert split(many(400), how(), limit=4000) == whole

@@ -10,10 +10,10 @@ import torch
 from jsonschema import Draft202012Validator
 
 from azubi.data import schema as schemas
+from azubi.data import strict_json
 from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, infer, parse_record, record_fault
 from azubi.data.example import Turn
-from azubi.data.record import written
 from azubi.engine.base.opening import open_base
 from azubi.engine.inference import answering, constraints
 from azubi.engine.inference.answering import WrittenAnswers, in_order
@@ -44,7 +44,7 @@ def rich(count=60, seed=0):
 
 
 def contract_of(records):
-    return infer([written(one) for one in records], "json")
+    return infer([strict_json.write(one) for one in records], "json")
 
 
 def holding(base, contract, like=""):
@@ -66,7 +66,7 @@ def test_every_record_of_the_data_is_allowed_as_it_is_written(base):
     records = rich()
     held = holding(base, contract_of(records))
     assert held.note == ""
-    assert all(walked(base, held.begin, written(one)) for one in records)
+    assert all(walked(base, held.begin, strict_json.write(one)) for one in records)
 
 
 @pytest.mark.parametrize(
@@ -85,15 +85,15 @@ def test_every_record_of_the_data_is_allowed_as_it_is_written(base):
 def test_what_breaks_the_schema_is_not_allowed(base, change):
     records = rich()
     held = holding(base, contract_of(records))
-    assert not walked(base, held.begin, written(records[0] | change))
+    assert not walked(base, held.begin, strict_json.write(records[0] | change))
 
 
 def test_fields_stand_in_the_order_of_the_examples(base):
     records = rich()
     held = holding(base, contract_of(records))
     turned = dict(reversed(records[0].items()))
-    assert walked(base, held.begin, written(records[0]))
-    assert not walked(base, held.begin, written(turned))
+    assert walked(base, held.begin, strict_json.write(records[0]))
+    assert not walked(base, held.begin, strict_json.write(turned))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_stands_in_front_of_an_answer_is_allowed(base):
         records = rich()
         held = constraints.held(contract_of(records), tokenizer, Template(tokenizer), base.config.vocab_size)
         assert Template(tokenizer).answer_ids("{}")[0] != tokenizer.encode("{")[0]
-        assert walked(base, held.begin, written(records[0]))
+        assert walked(base, held.begin, strict_json.write(records[0]))
     finally:
         tokenizer.chat_template = kept
 
@@ -132,8 +132,8 @@ def test_derived_fields_are_not_written(base):
     contract = contract_of(records).deriving({"urgent": "amount > 5.0", "tags": "[]"})
     begin = holding(base, contract).begin
     learned = {name: value for name, value in records[0].items() if name not in contract.derived}
-    assert walked(base, begin, written(learned))
-    assert not walked(base, begin, written(records[0]))
+    assert walked(base, begin, strict_json.write(learned))
+    assert not walked(base, begin, strict_json.write(records[0]))
 
 
 @pytest.mark.parametrize(
@@ -268,7 +268,7 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
             if constraint.settled() is not None:
                 break
             allowed = constraint.allowed()
-            path = [*encoded.prime_ids, *encoded.prompt_ids, *tokens[:place]]
+            path = [*encoded.instruction_ids, *encoded.prompt_ids, *tokens[:place]]
             scores = model(input_ids=torch.tensor([path])).logits[0, -1]
             found *= float(scores[token].exp() / scores[allowed].exp().sum())
             constraint.take(token)
@@ -309,7 +309,7 @@ def test_the_names_of_fields_are_foreseen(base):
     held = holding(base, contract_of(records))
     template = Template(base.tokenizer)
     for one in records[:10]:
-        tokens = template.answer_ids(written(one))[:-1]
+        tokens = template.answer_ids(strict_json.write(one))[:-1]
         for constraint in (held.begin(), constraints.DraftFromGrammar(held.begin())):
             right, wrong = foreseen(constraint, tokens)
             names = sum(len(template.answer_ids(name)) - 1 for name in one)
@@ -330,7 +330,7 @@ def test_a_record_that_is_closed_may_go_on(base):
     records = rich()
     constraint = constraints.DraftFromGrammar(holding(base, contract_of(records)).begin())
     template = Template(base.tokenizer)
-    for token in template.answer_ids(written(records[0]))[:-1]:
+    for token in template.answer_ids(strict_json.write(records[0]))[:-1]:
         constraint.take(token)
     assert constraint.settled() is None and constraint.forced() == ()
     constraint.take(template.end_id)

@@ -29,7 +29,7 @@ def case_of(rows, *, longest=24, derived=None, instruction=None):
     if derived:
         contract = contract.deriving(derived)
     cut = 2 * len(told) // 3
-    text = primes.write(contract) if instruction is None else instruction
+    text = primes.from_contract(contract) if instruction is None else instruction
     return Case(contract, told[:cut], told[cut:], text, longest)
 
 

@@ -40,13 +40,13 @@ def test_the_base_answers_as_the_whole_model_would(records, talker, opened):
         QUESTIONS[:4], in_order(lambda q: rival.answer(q, "free"), QUESTIONS[:4]), strict=True
     ):
         encoded = template.encode(records.instruction, question)
-        ids = [*encoded.prime_ids, *encoded.prompt_ids]
+        ids = [*encoded.instruction_ids, *encoded.prompt_ids]
         for _ in range(records.longest):
             best = int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())
             if best == template.end_id:
                 break
             ids.append(best)
-        assert answer.text == template.decode(ids[len(encoded.prime_ids) + len(encoded.prompt_ids) :])
+        assert answer.text == template.decode(ids[len(encoded.instruction_ids) + len(encoded.prompt_ids) :])
 
 
 def test_held_answers_are_records_and_free_ones_need_not_be(records, talker):

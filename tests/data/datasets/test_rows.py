@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from azubi.data.datasets.row import Row, from_json, rows_of, to_json, version_of
+from azubi.data.datasets.rows import Row, from_json, rows_of, to_json, version_of
 from azubi.data.example import Example, Turn
 
 turns = st.lists(
