@@ -13,10 +13,11 @@ import numpy as np
 
 from azubi.data import schema
 from azubi.data.finding import SHOWN, Case, Finding
-from azubi.data.rules import arithmetic, limits, lists, table, tree
 from azubi.data.rules.columns import Columns, Ids, as_kind
-from azubi.data.rules.draft import RuleCandidate
 from azubi.data.rules.formula import LONGEST, Formula, NotComputable
+from azubi.data.rules.formulas import RuleCandidate, fit_date, fit_list, fit_number, fit_same, fit_table
+from azubi.data.rules.thresholds import fit_thresholds
+from azubi.data.rules.tree import fit_tree
 from azubi.data.strict_json import Record, same
 from azubi.errors import SettingError
 
@@ -32,13 +33,13 @@ FOLDS = 5
 
 Fit = Callable[[Columns, str, Sequence[str], Ids], RuleCandidate | None]
 KINDS: Mapping[str, Fit] = {
-    "same": arithmetic.fit_same,
-    "sum": arithmetic.fit_number,
-    "days": arithmetic.fit_date,
-    "list": lists.fit,
-    "table": table.fit,
-    "limits": limits.fit,
-    "tree": tree.fit,
+    "same": fit_same,
+    "number": fit_number,
+    "date": fit_date,
+    "list": fit_list,
+    "table": fit_table,
+    "thresholds": fit_thresholds,
+    "tree": fit_tree,
 }
 
 
