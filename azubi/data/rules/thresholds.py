@@ -2,7 +2,8 @@
 
 Companies write such rules as a list of cases: below the deductible of the line the desk for small claims,
 from its large-loss limit on another team, else the peril's own. The search adds one case at a time, the one
-that makes the whole rule cheapest. Knows nothing of how well a rule does on records that it was not made from.
+that makes the whole rule cheapest. Knows nothing of how well a rule does on records that it was not made
+from.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
