@@ -88,7 +88,9 @@ def trained(
     base_name, k, numbers = KINDS[kind]
     contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
     specialist = new_specialist(open_base(base_name, home), contract, k, 0, seed, torch.float32)
-    specialist.set_instruction(instruction.write(contract) if specialist.base.kind == "decoder" else "")
+    specialist.set_instruction(
+        instruction.from_contract(contract) if specialist.base.kind == "decoder" else ""
+    )
     lessons, held_out = ([specialist.encode(one) for one in many] for many in (examples, tests))
     exact = ActivationCache(home / "float32", dtype="float32")
     cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
