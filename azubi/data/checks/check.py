@@ -43,7 +43,7 @@ from azubi.data.checks.split import (
 )
 from azubi.data.checks.texts import languages, lengths, mojibake
 from azubi.data.contract import Task, TaskInference
-from azubi.data.example import Example, Part
+from azubi.data.example import SPLITS, Example, Part
 from azubi.data.finding import SHOWN, Case, Finding, Level
 from azubi.data.pii import policy
 from azubi.data.readers.documents import unread_parts
@@ -424,7 +424,7 @@ def _mixed(error: DataError) -> Finding:
 
 def _sizes(check_input: CheckInput) -> dict[str, int]:
     try:
-        return {side: len(getattr(check_input.parts, side)) for side in SIDES}
+        return {side: len(getattr(check_input.parts, side)) for side in SPLITS}
     except UsageError:
         return {}
 

@@ -52,7 +52,7 @@ def small_splits(check_input: CheckInput) -> Iterator[Finding]:
                 remedy=f"Bring a larger file for the {name}."
                 if f"{name}_data" in check_input.sources
                 else remedy(parts, check_input.split, len(check_input.data)),
-                details={name: len(getattr(parts, name)) for name in SIDES},
+                details={name: len(getattr(parts, name)) for name in SPLITS},
             )
 
 
