@@ -71,7 +71,7 @@ class Facts(BaseModel):
     test_given: bool
     split_by: str
     data_version: str
-    test_accesses: tuple[Look, ...] = ()
+    test_accesses: tuple[Access, ...] = ()
     """Each access to these test examples, this proof included."""
     settings: ProofSettings
     contenders: tuple[Contender, ...]
