@@ -12,7 +12,7 @@ import numpy as np
 
 from azubi.data.checks.check_input import I64, CheckInput, as_record
 from azubi.data.checks.ingest import TempDataset
-from azubi.data.example import Example
+from azubi.data.example import SPLITS, Example
 from azubi.data.finding import SHOWN, Case, Finding, Level, differing, excerpt, share, some
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.splitting import HANDFUL, remedy
