@@ -25,7 +25,7 @@ def schema_and_rules(check_input: CheckInput) -> Iterator[Finding]:
         return
     telling = schemas.SchemaInference()
     for _, record in _records(check_input):
-        telling.show(record)
+        telling.add(record)
     schema = dict(check_input.schema or telling.schema())
     contract = Contract(task="json", fields=telling.names, json_schema=schema)
     if broken := schemas.finding(schema, _records(check_input)):
