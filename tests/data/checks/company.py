@@ -1,6 +1,7 @@
 """A made-up insurer's letters: a clean set of examples, in which tests plant one fault at a time."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 from azubi.data.checks.check import CHECKS, Check, CheckedSource, examine, likely_wrong_answers, personal_data
@@ -63,3 +64,28 @@ def checked(data: list[Any], test: list[Any] | None = None, **more: Any) -> Chec
 
 
 OWN = tuple(one for one in CHECKS if one not in (likely_wrong_answers, personal_data))
+
+
+def found(check, kind):
+    """The finding of a kind; there has to be exactly one."""
+    (one,) = [finding for finding in check.findings if finding.kind == kind]
+    return one
+
+
+def lines(finding):
+    return [case.lines for case in finding.cases]
+
+
+def kinds(check, *levels):
+    return {one.kind for one in check.findings if one.level in levels}
+
+
+def alone(check, kind):
+    """The finding of a kind, which is the only one that is more than a note."""
+    assert kinds(check, "error", "warning") == {kind}
+    return found(check, kind)
+
+
+def asking(row, text):
+    """The example with another prompt."""
+    return replace(row, turns=(Turn("user", text),))

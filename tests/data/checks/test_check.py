@@ -17,36 +17,23 @@ from azubi.data.readers.reading import read
 from azubi.data.readers.row import Rejected
 from azubi.errors import DataError
 from azubi.settings import Recipe
-from tests.data.checks.company import OWN, checked, clean, example, later, letter
+from tests.data.checks.company import (
+    OWN,
+    alone,
+    asking,
+    checked,
+    clean,
+    example,
+    found,
+    kinds,
+    later,
+    letter,
+    lines,
+)
 
 
 def rejected(line, reason="no answer", raw="…"):
     return Rejected(line, reason, raw)
-
-
-def found(check, kind):
-    """The finding of a kind; there has to be exactly one."""
-    (one,) = [finding for finding in check.findings if finding.kind == kind]
-    return one
-
-
-def lines(finding):
-    return [case.lines for case in finding.cases]
-
-
-def kinds(check, *levels):
-    return {one.kind for one in check.findings if one.level in levels}
-
-
-def alone(check, kind):
-    """The finding of a kind, which is the only one that is more than a note."""
-    assert kinds(check, "error", "warning") == {kind}
-    return found(check, kind)
-
-
-def asking(row, text):
-    """The example with another prompt."""
-    return replace(row, turns=(Turn("user", text),))
 
 
 def test_a_clean_set_raises_no_warning():
@@ -369,61 +356,6 @@ def test_languages():
     assert dict(one.details["languages"])["de"] == 2
     assert {(102,), (103,)} <= set(lines(one))
     assert kinds(check, "warning") == set()
-
-
-def test_test_prompts_that_stand_in_the_data():
-    data, test = clean(), later()
-    test[3] = asking(test[3], data[200].prompt)
-    one = alone(checked(data, test), "leak_prompts")
-    assert (one.count, lines(one)) == (1, [(202, 5)])
-
-
-def test_test_prompts_that_nearly_stand_in_the_data():
-    data, test = clean(), later()
-    test[4] = asking(test[4], data[201].prompt.replace("Dear all", "Hello"))
-    one = alone(checked(data, test), "leak_near_prompts")
-    assert (one.count, lines(one)) == (1, [(203, 6)])
-
-
-def test_groups_on_both_sides():
-    data, test = clean(), later()
-    test[5] = replace(test[5], group=data[300].group)
-    one = alone(checked(data, test), "leak_groups")
-    assert (one.count, lines(one)) == (1, [(302, 7)])
-
-
-def test_groups_that_the_split_would_part():
-    rows = clean()
-    rows[9] = replace(rows[9], group=rows[2].group)
-    one = alone(checked(rows), "leak_groups")
-    assert (one.count, lines(one)) == (1, [(4, 11)])
-    assert kinds(checked(rows, split={"by": "group"}), "warning") == set()
-
-
-def test_answers_that_stand_in_the_prompt():
-    rows = [replace(one, answer=f"line_{one.answer}") for one in clean()]
-    rows[110] = asking(rows[110], f"{rows[110].prompt} [Line_liability]")
-    assert rows[110].answer == "line_liability"
-    one = alone(checked(rows), "leak_answers")
-    assert (one.count, lines(one)) == (1, [(112,)])
-    assert "[Line_liability]" in one.cases[0].text
-
-
-def test_labels_that_people_say_themselves_are_a_note():
-    rows = clean()
-    rows[4] = asking(rows[4], f"{rows[4].prompt} It is about my motor.")
-    rows[8] = asking(rows[8], f"{rows[8].prompt} It is about motoring.")
-    one = found(check := checked(rows), "leak_answers")
-    assert (one.level, one.count, lines(one)) == ("note", 1, [(6,)])
-    assert kinds(check, "warning") == set()
-
-
-def test_time_that_runs_backwards():
-    data, test = clean(), later()
-    data[120] = replace(data[120], time="2025-03-01")
-    one = alone(checked(data, test), "leak_time")
-    assert (one.count, lines(one)) == (1, [(122,)])
-    assert one.details["earliest_test"] == min(row.time for row in test)
 
 
 def test_many_faults_are_shown_worst_first_and_five_cases_each():
