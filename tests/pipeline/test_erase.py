@@ -235,9 +235,9 @@ ERASE = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from azubi import erasure
+from azubi.pipeline import erase
 for one in sys.argv[3:]:
-    erasure.erase(Path(sys.argv[1]), [one])
+    erase.erase(Path(sys.argv[1]), [one])
 """
 
 

@@ -32,7 +32,7 @@ class Row:
 
     @property
     def plain(self) -> Example:
-        """The example without a system message, as the trunk sees it if all rows share one (see `prime`)."""
+        """The example without a system message, as the trunk sees it if all rows share one (see `instruction`)."""
         return strip_system([self.example])[0]
 
     @property
@@ -69,7 +69,7 @@ def to_json(row: Row) -> str:
 
 
 def from_json(line: str) -> Row:
-    """What `to_json` wrote; what an older azubi did not write is as it was then."""
+    """The row that `to_json` wrote."""
     told = json.loads(line)
     part: Part = told.pop("part")
     return Row(Example(**told | {"turns": tuple(Turn(**turn) for turn in told["turns"])}), part)
