@@ -32,7 +32,7 @@ class Row:
 
     @property
     def plain(self) -> Example:
-        """The example without a system message, as the trunk sees it if all rows share one (see `instruction`)."""
+        """The example without a system message, as the trunk sees it if all rows share one."""
         return strip_system([self.example])[0]
 
     @property
