@@ -260,7 +260,7 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
 
 @decoders
 @cuts
-@pytest.mark.parametrize("instruction", [False, True])
+@pytest.mark.parametrize("instructed", [False, True])
 def test_the_last_layer_gives_the_same_where_it_is_asked(family, cut, instructed):
     """Values and gradients, with and without an instruction; the rest of it is not computed at all."""
     trunk = trunk_of(family, cut)

@@ -18,7 +18,7 @@ from azubi.pipeline.stages.run_context import RunContext
 from azubi.registry.runs import unwritten
 from azubi.settings import Recipe
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
