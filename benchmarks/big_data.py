@@ -21,7 +21,8 @@ import torch
 
 from azubi.data.contract import Contract
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache, packing
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample, collate, order
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel

@@ -24,7 +24,8 @@ from azubi.data import instruction
 from azubi.data.contract import infer
 from azubi.data.readers.reading import read
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache, packing
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import language_tail
 from azubi.engine.specialist import new_specialist
 from azubi.engine.training.loop import Epoch, TrainingConfig, measure, train

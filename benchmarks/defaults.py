@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import torch
 
 from azubi.engine.base import hardware
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.specialist import Specialist, new_specialist

@@ -23,7 +23,7 @@ import torch
 from azubi.data.contract import Contract
 from azubi.engine import split_model
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import new_specialist
 from azubi.engine.training.loop import Step, TrainingConfig, train

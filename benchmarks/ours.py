@@ -20,7 +20,7 @@ from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache  # noqa: F401  (imported before the clock starts)
+from azubi.engine.cache.activation_cache import ActivationCache  # noqa: F401  (imported before the clock starts)
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.fused_lm_head import LanguageHead
 from azubi.events import events as ev

@@ -22,7 +22,7 @@ import numpy as np
 
 from azubi.cli.session import default_home
 from azubi.data.example import Turn
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import answering
 from azubi.engine.inference.scope import Scope
 from azubi.evaluation.detection import auroc, detect

@@ -285,7 +285,7 @@ def texts(count):
 
 def trunk(name, both, work, home):
     """Tokens through all layers but the tail's, into the cache."""
-    from azubi.engine.cache import ActivationCache
+    from azubi.engine.cache.activation_cache import ActivationCache
     from azubi.engine.model.batch import EncodedExample
 
     shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier sitting

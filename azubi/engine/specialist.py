@@ -32,7 +32,7 @@ from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.loading import count
+from azubi.engine.model.streaming import count
 from azubi.engine.model.trunk import NO_INSTRUCTION
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import SettingError

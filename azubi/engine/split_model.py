@@ -15,16 +15,16 @@ import azubi
 from azubi.data.chat_template import Template
 from azubi.engine.base import memory
 from azubi.engine.base.base import Base
-from azubi.engine.base.shards import Shards
-from azubi.engine.cache import ActivationCache, Origin, packing
-from azubi.engine.cache.filling import Filled, bucketed, fill, view
+from azubi.engine.base.folder import Shards
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.filling import Filled, Origin, bucketed, fill, view
 from azubi.engine.model import attention
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.lazy import HEAD
-from azubi.engine.model.loading import count, last_layers, loaded
+from azubi.engine.model.streaming import HEAD, count, last_layers, loaded
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.errors import SettingError
 

@@ -29,7 +29,7 @@ from azubi.data.readers.reading import read_asked, read_source
 from azubi.data.readers.source import Source
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import device, hardware, memory
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, Form, Question
 from azubi.engine.specialist import Specialist

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from azubi.engine.base import device, memory
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import largest
 from azubi.engine.inference.answering import CompletedAnswers, Question, WrittenAnswers
 from azubi.engine.inference.generation import Constraint

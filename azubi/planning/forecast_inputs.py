@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from azubi.data.contract import Task
 from azubi.data.splits.splitting import Split
-from azubi.engine.cache import SEAL, packing
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import SEAL
 from azubi.engine.inference import scope
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample

@@ -19,7 +19,7 @@ from azubi.data import instruction
 from azubi.data.contract import Contract
 from azubi.data.splits.splitting import Split
 from azubi.engine.base.hardware import Machine
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.weights import State as Weights
 from azubi.engine.training import loop
 from azubi.errors import RunError, StorageError, TrainingError, UsageError

@@ -12,7 +12,7 @@ from azubi.data.contract import Contract
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base.base import Base
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample

@@ -10,7 +10,7 @@ from azubi.data import contract
 from azubi.data.example import Example, Turn
 from azubi.engine import specialist as specialists
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import answering
 from azubi.engine.split_model import SplitModel
 from azubi.errors import SettingError

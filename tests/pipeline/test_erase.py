@@ -12,7 +12,7 @@ from azubi.data.datasets.rows import Row, rows_of, version_of
 from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Turn
 from azubi.data.splits.split_assignment import question
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.errors import CorruptFile, RunError, UnknownData
 from azubi.events import events as ev
 from azubi.pipeline import erase

@@ -19,7 +19,7 @@ from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Turn
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import place
-from azubi.engine.cache import ActivationCache, erase
+from azubi.engine.cache.activation_cache import ActivationCache, erase
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import Activations
 from azubi.errors import DataError, SettingError

@@ -13,7 +13,7 @@ from azubi.data.contract import infer
 from azubi.data.readers.reading import read
 from azubi.data.splits import splitting
 from azubi.engine.base import hardware
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled
 from azubi.engine.training import loop
 from azubi.errors import DiskFull, SettingError, TrainingError

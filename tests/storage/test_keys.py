@@ -6,7 +6,7 @@ import stat
 import pytest
 import torch
 
-from azubi.engine.cache import ActivationCache, erase
+from azubi.engine.cache.activation_cache import ActivationCache, erase
 from azubi.storage.keys import Keys
 
 ONE, TWO = "version-one", "version-two"

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from azubi.engine.base.base import quiet, refuse_faults
 from azubi.engine.base.catalog import UNPACKED
-from azubi.engine.base.completeness import refuse_faults
 from azubi.engine.base.folder import parts, refuse_stand_ins, some, unfinished
-from azubi.engine.base.quiet import quiet
 from azubi.errors import BaseModelError
 from azubi.storage import files
 

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from azubi.engine.base import catalog, gguf, licence
-from azubi.engine.base.base import Base
+from azubi.engine.base.base import Base, quiet, refuse_uncuttable
 from azubi.engine.base.catalog import CatalogEntry, Kind
-from azubi.engine.base.cuttable import refuse_uncuttable
 from azubi.engine.base.folder import refuse_file, refuse_parts, weight_files
-from azubi.engine.base.quiet import quiet
 from azubi.errors import BaseModelError
 from azubi.storage import files
 

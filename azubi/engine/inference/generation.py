@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache
 
 from azubi.engine.cache.filling import view
-from azubi.engine.model import prefix
-from azubi.engine.model.growing_kv_cache import growing
+from azubi.engine.model import kv_cache
 from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
+from azubi.engine.model.kv_cache import growing
 from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
@@ -98,7 +98,7 @@ class Generator:
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._most_rows = None if trunk.streams else _ROWS
         self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
-        self._pads = prefix.can_pad_left(trunk.config) and prefix.can_pad_left(tail.config)
+        self._pads = kv_cache.can_pad_left(trunk.config) and kv_cache.can_pad_left(tail.config)
 
     def write(
         self,
@@ -312,7 +312,7 @@ def averaged(states: torch.Tensor) -> Vector:
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
-    return growing(prefix.fresh(config) if cache is None else prefix.expand(cache, batch))
+    return growing(kv_cache.fresh(config) if cache is None else kv_cache.expand(cache, batch))
 
 
 def _token_bytes(half: Trunk | InferenceLanguageTail) -> int:

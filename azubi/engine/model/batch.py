@@ -1,4 +1,4 @@
-"""Examples as the tail reads them, and how they are put into batches.
+"""Examples as the tail reads them, how they are put into batches, and what a tail makes of a batch.
 
 Knows token ids and activations; nothing of text, caches on disk or models.
 """
@@ -138,3 +138,20 @@ def by_length(lessons: Sequence[EncodedExample], size: int) -> Iterator[list[Enc
 def _slices(lessons: Sequence[EncodedExample], size: int) -> Iterator[list[EncodedExample]]:
     for start in range(0, len(lessons), size):
         yield list(lessons[start : start + size])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Loss with its gradient, and plain counts."""
+
+    loss: torch.Tensor
+    """Mean cross-entropy in nats per target; a scalar that can be differentiated when training."""
+    targets: int
+    examples: int
+    right: int
+    """Examples whose every target was the likeliest, given the targets before it.
+
+    For a greedy decoder that is exactly the number of answers it would write without a mistake.
+    """
+    losses: torch.Tensor | None = None
+    """[examples]: each example's cross-entropy, summed over its targets, without gradient."""

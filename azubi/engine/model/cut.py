@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from azubi.engine.base.cuttable import refuse_uncuttable
+from azubi.engine.base.base import refuse_uncuttable
 from azubi.errors import BaseModelError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
-from azubi.engine.model import lora, prefix
+from azubi.engine.model import kv_cache, lora
 from azubi.engine.model.cut import TailShell, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
@@ -30,7 +30,7 @@ class InferenceLanguageTail:
     @torch.inference_mode()
     def read_instruction(self, states: torch.Tensor) -> DynamicCache:
         """Keys and values of the instruction, from its activations [tokens, hidden]."""
-        cache = prefix.fresh(self.config)
+        cache = kv_cache.fresh(self.config)
         self._shell(states[None], past_key_values=cache, use_cache=True)
         return cache
 

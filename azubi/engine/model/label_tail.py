@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from azubi.engine.model import lora
-from azubi.engine.model.batch import Batch, EncodedExample, Reader, by_length, collate
+from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate
 from azubi.engine.model.cut import TailShell
-from azubi.engine.model.outcome import Outcome
 
 SHARPNESS = 16.0
 """Length of the head's rows at the start: how decided the first probabilities are."""

@@ -5,17 +5,17 @@ nowhere else. The instruction goes through the tail once per step, and gradients
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from azubi.engine.model import lora, prefix, selected_positions
-from azubi.engine.model.batch import Batch
+from azubi.engine.model import kv_cache, lora
+from azubi.engine.model.batch import Batch, Outcome
 from azubi.engine.model.cut import TailShell
 from azubi.engine.model.fused_lm_head import LanguageHead
-from azubi.engine.model.outcome import Outcome
 
 _CHUNK = 256
 """Positions whose vocabulary scores exist at one time: 256 x 49,152 floats are 50 MB."""
@@ -39,7 +39,7 @@ class LanguageTail(nn.Module):
         if rank:
             self.shell.requires_grad_(False)
             lora.wrap(self.shell.layers, rank, seed)
-        self.shares = prefix.can_share(self.shell.config)
+        self.shares = kv_cache.can_share(self.shell.config)
         self.smoothing = 0.0
 
     def forward(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
@@ -72,15 +72,15 @@ class LanguageTail(nn.Module):
             if asked is not None:
                 asked = asked + len(instruction) * (1 + asked // states.shape[1])
             return self._run(torch.cat([repeated, states], 1), asked, use_cache=False)[:, len(instruction) :]
-        cache = prefix.fresh(self.shell.config)
+        cache = kv_cache.fresh(self.shell.config)
         self.shell(instruction[None], past_key_values=cache, use_cache=True)
-        shared = prefix.expand(cache, len(states))
+        shared = kv_cache.expand(cache, len(states))
         return self._run(states, asked, past_key_values=shared, use_cache=True)
 
     def _run(self, states: torch.Tensor, asked: torch.Tensor | None, **aids: Any) -> torch.Tensor:
         if asked is None:
             return self.shell(states, **aids)  # type: ignore[no-any-return]
-        with selected_positions.only(self.shell.layers[-1], asked, states.shape[:-1].numel()):
+        with _only_at(self.shell.layers[-1], asked, states.shape[:-1].numel()):
             return self.shell(states, **aids)  # type: ignore[no-any-return]
 
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
@@ -149,3 +149,55 @@ class _ChunkedLoss(torch.autograd.Function):
     def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (gradient,) = ctx.saved_tensors
         return gradient * outputs[0], None, None, None, None
+
+
+_BY_POSITION = frozenset(
+    (
+        *("q_proj", "o_proj", "out_proj", "dense", "c_proj"),
+        *("mlp", "feed_forward", "fc1", "fc2", "shared_mlp", "block_sparse_moe"),
+    )
+)
+"""Names of the parts of a layer that treat each position by itself: queries, the attention's output, the MLP.
+
+Keys and values are needed everywhere. A part with another name is computed everywhere, which is slower and
+just as right."""
+
+
+@contextmanager
+def _only_at(layer: nn.Module, rows: torch.Tensor, positions: int) -> Iterator[None]:
+    """Compute `layer` at `rows` only, as long as the context lasts.
+
+    `rows` are numbers of positions, counted through a flattened batch of `positions` in all. The layer's
+    output elsewhere means nothing.
+    """
+    parts: list[Any] = list(_parts(layer))
+    for part in parts:
+        part.forward = _selecting(part.forward, rows, positions)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del part.forward
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    for name, child in module.named_children():
+        if name in _BY_POSITION:
+            yield child
+        else:
+            yield from _parts(child)
+
+
+def _selecting(whole: Callable[..., Any], rows: torch.Tensor, positions: int) -> Callable[..., Any]:
+    def forward(states: torch.Tensor, *more: Any, **named: Any) -> Any:
+        before = states.shape[:-1]
+        if more or named or before.numel() != positions:
+            return whole(states, *more, **named)
+        output = whole(states.reshape(positions, -1).index_select(0, rows)[None])
+        # Mixtures of experts give their router's scores beside the states.
+        found, *beside = output if isinstance(output, tuple) else (output,)
+        spread = found.new_zeros(positions, found.shape[-1]).index_copy(0, rows, found[0])
+        spread = spread.reshape(*before, -1)
+        return (spread, *beside) if isinstance(output, tuple) else spread
+
+    return forward

@@ -12,10 +12,9 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from azubi.engine.base.base import Base
-from azubi.engine.model import prefix
+from azubi.engine.model import kv_cache
 from azubi.engine.model.cut import TrunkShell, text_config, to_dtype
-from azubi.engine.model.lazy import LazyModel
-from azubi.engine.model.streamed import StreamedShell
+from azubi.engine.model.streaming import LazyModel, StreamedShell
 
 Batch = list[tuple[int, ...]]
 """Several sequences of token ids that go through the trunk side by side."""
@@ -70,7 +69,7 @@ class Trunk:
         self.config = text_config(self.shell.model)
         self.streams = isinstance(self.shell, StreamedShell)
         """Whether the layers are read from disk one at a time."""
-        self.shares = base.kind == "decoder" and prefix.can_share(self.config)
+        self.shares = base.kind == "decoder" and kv_cache.can_share(self.config)
 
     # Not inference_mode: training reads the instruction's states, and the embeddings if no layer is frozen.
     @torch.no_grad()
@@ -78,7 +77,7 @@ class Trunk:
         """Run what all sequences share, once."""
         if not tokens:
             return NO_INSTRUCTION
-        cache = prefix.fresh(self.config) if self.shares else None
+        cache = kv_cache.fresh(self.config) if self.shares else None
         ids = torch.tensor([list(tokens)])
         seen = self.shell(input_ids=ids, past_key_values=cache, use_cache=self.shares)
         return InstructionState(tuple(tokens), cache, {cut: states[0] for cut, states in seen.items()})
@@ -122,7 +121,7 @@ class Trunk:
             }
         ids = padded(sequences)
         places = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
-        return self._going_on(ids, prefix.expand(instruction.cache, len(sequences)), self.aids(places))
+        return self._going_on(ids, kv_cache.expand(instruction.cache, len(sequences)), self.aids(places))
 
     def go_on(
         self, ids: torch.Tensor, cache: DynamicCache, aids: dict[str, torch.Tensor]

@@ -14,8 +14,7 @@ import torch
 from torch import nn
 
 from azubi.engine.base.device import here
-from azubi.engine.model.batch import Batch, EncodedExample, Reader, by_length, collate, order
-from azubi.engine.model.outcome import Outcome
+from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate, order
 from azubi.engine.training import class_weights, skip_boilerplate
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.config import TrainingConfig

@@ -26,8 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from azubi.engine.model.batch import EncodedExample, Reader, collate
-from azubi.engine.model.outcome import Outcome
+from azubi.engine.model.batch import EncodedExample, Outcome, Reader, collate
 from azubi.engine.training.config import TrainingConfig
 from azubi.errors import SettingError
 

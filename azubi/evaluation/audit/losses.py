@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from azubi.engine.base.device import here
-from azubi.engine.model.batch import EncodedExample, Reader, by_length, collate
-from azubi.engine.model.outcome import Outcome
+from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length, collate
 from azubi.events.tell import Tell, silent
 
 _BATCH = 16

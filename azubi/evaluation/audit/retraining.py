@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from azubi.data.example import Example
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
 from azubi.events.tell import Tell, silent

@@ -5,7 +5,7 @@ Knows settings and sizes; nothing of activations.
 
 from pathlib import Path
 
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.settings import CacheSettings
 
 _RESERVE = 64 << 20

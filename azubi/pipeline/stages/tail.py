@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from azubi.engine.base import memory
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import weights
 from azubi.engine.model.batch import Reader
 from azubi.engine.model.weights import State

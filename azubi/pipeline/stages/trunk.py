@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Generator
 
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.events import events as ev
 from azubi.pipeline.stages import open_cache
 from azubi.pipeline.stages.base import LoadedModel

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, BertForMaskedLM
 
 from azubi.engine.base import catalog
-from azubi.engine.base.completeness import understood
+from azubi.engine.base.base import understood
+from azubi.engine.base.folder import Shards
 from azubi.engine.base.opening import open_base
-from azubi.engine.base.shards import Shards
-from azubi.engine.model.lazy import HEAD, WORDS, LazyModel
+from azubi.engine.model.streaming import HEAD, WORDS, LazyModel
 from azubi.errors import BaseModelError
 from azubi.storage import files
 from tests.engine.base import gguf_files

@@ -4,7 +4,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from azubi.engine.base.shards import Shards
+from azubi.engine.base.folder import Shards
 from azubi.errors import BaseModelError
 
 ONE = "model-00001-of-00002.safetensors"

@@ -18,12 +18,12 @@ import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from azubi.engine import cache as activations
 from azubi.engine import split_model
-from azubi.engine.cache import ActivationCache, Origin, erase, erase_questions, packing
-from azubi.engine.cache.filling import bucketed, fill
-from azubi.engine.model.batch import EncodedExample
-from azubi.engine.model.outcome import Outcome
+from azubi.engine.cache import activation_cache as activations
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import ActivationCache, erase, erase_questions
+from azubi.engine.cache.filling import Origin, bucketed, fill
+from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.trunk import InstructionState, Passed
 from azubi.engine.split_model import Activations, CachedReader
 from azubi.engine.training.loop import TrainingConfig, train
@@ -95,7 +95,7 @@ def test_what_ends_one_ingredient_is_not_what_begins_the_next():
 
 
 def test_the_same_ingredients_hit_in_another_process(cache):
-    code = f"from azubi.engine.cache import Origin\nprint({ORIGIN!r}.key({TOKENS!r}))"
+    code = f"from azubi.engine.cache.filling import Origin\nprint({ORIGIN!r}.key({TOKENS!r}))"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == ORIGIN.key(TOKENS)
 
@@ -481,7 +481,7 @@ def test_more_shards_than_may_be_open(home, monkeypatch):
 KILLED = """
 import os, signal, sys, torch
 from pathlib import Path
-from azubi import activations
+from azubi.engine.cache import activation_cache as activations
 cache = activations.ActivationCache(Path(sys.argv[1]))
 cache.write([("whole", torch.ones(4, 8))])
 cache._tell = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
@@ -564,7 +564,7 @@ def test_an_error_in_the_trunk_leaves_no_entry(cache, home):
 WRITER = """
 import sys, torch
 from pathlib import Path
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 cache = ActivationCache(Path(sys.argv[1]))
 print("ready", flush=True)
 sys.stdin.readline()
@@ -845,7 +845,8 @@ LIMITED = """
 import resource, sys, torch
 from pathlib import Path
 import psutil
-from azubi.engine.cache import ActivationCache, Origin
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.filling import Origin
 from azubi.engine.split_model import CachedReader
 cache = ActivationCache(Path(sys.argv[1]))
 origin = Origin("w", 1, "t", "t", (), "torch.float32", "2")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from azubi.engine.model.lazy import HEAD, LazyModel
+from azubi.engine.model.streaming import HEAD, LazyModel
 from azubi.errors import BaseModelError
 from tests.engine.families import DECODERS, ENCODERS
 

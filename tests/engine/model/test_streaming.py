@@ -11,8 +11,8 @@ import torch
 from azubi.data.contract import Contract
 from azubi.engine.base import memory
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import ActivationCache, Origin
-from azubi.engine.cache.filling import fill
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.filling import Origin, fill
 from azubi.engine.inference import generation
 from azubi.engine.inference.generation import Classifier, Generator
 from azubi.engine.model import attention
@@ -20,7 +20,7 @@ from azubi.engine.model import trunk as trunk_model
 from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.lazy import HEAD, WORDS, LazyModel
+from azubi.engine.model.streaming import HEAD, WORDS, LazyModel
 from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.specialist import new_specialist
 from azubi.pipeline.run import resume, run

@@ -8,9 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from azubi.engine.model.batch import EncodedExample
+from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.outcome import Outcome
 from azubi.engine.training import loop
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.loop import Ended, Epoch, RolledBack, Step, measure, train

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from azubi.engine.cache import ActivationCache
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.evaluation.audit.retraining import Retrainer
 from azubi.pipeline import ask, run
 from azubi.registry import split_from_version

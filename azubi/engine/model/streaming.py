@@ -1,14 +1,15 @@
-"""A model whose weights come from disk when they are needed and go when they are not.
+"""A base whole in memory, or streamed: its layers are read from disk when a pass reaches them.
 
-The model is Transformers' own, built without weights. What is small and read by every pass (norms,
-positions, projections) is there from the start; each layer, the word embeddings and the head are pieces
-that are brought and released. Bringing one goes through Transformers' own loading, so that weights that are
-renamed or put together on the way (mixtures of experts) become what `from_pretrained` makes of them.
-Uses `transformers.core_model_loading`, which is not a public interface. Knows nothing of examples.
+A streamed model may be larger than the machine's memory. It is Transformers' own, built without weights. What
+is small and read by every pass (norms, positions, projections) is there from the start; each layer, the word
+embeddings and the head are pieces that are brought and released. Bringing a piece goes through Transformers'
+own loading, so that weights that are renamed or put together on the way (mixtures of experts) become what
+`from_pretrained` makes of them. Outputs are bit for bit those of `TrunkShell`. Uses
+`transformers.core_model_loading`, which is not a public interface. Knows nothing of examples.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -22,9 +23,9 @@ from transformers.core_model_loading import (
 )
 from transformers.modeling_utils import LoadStateDictConfig
 
-from azubi.engine.base.base import Base
-from azubi.engine.base.completeness import without_weights
-from azubi.engine.model.cut import find_layers, to_dtype
+from azubi.engine.base.base import Base, without_weights
+from azubi.engine.model import attention, kv_cache
+from azubi.engine.model.cut import LayerShell, TailShell, TrunkShell, find_layers, to_dtype
 from azubi.errors import BaseModelError
 
 Piece = int | str
@@ -210,3 +211,97 @@ class LazyModel:
             return False
         both = {name for name, weight in self._absent.items() if weight is self._words.weight}
         return not both <= set(self._places.values())
+
+
+States = dict[int, torch.Tensor]
+
+
+class StreamedShell:
+    """Embeddings and the layers below the highest cut, each brought from disk when it is its turn."""
+
+    def __init__(self, lazy: LazyModel, cuts: Sequence[int]) -> None:
+        """Cut `lazy` at `cuts`, which mean what they mean to `TrunkShell`."""
+        self._lazy = lazy
+        self._shell = TrunkShell(lazy.inner, cuts)
+        self._embeddings = TrunkShell(lazy.inner, [0])
+        self.cuts = self._shell.cuts
+        self.model = self._shell.model
+        self.takes_positions = self._shell.takes_positions
+
+    def __call__(self, **inputs: Any) -> States:
+        """One batch: layers come and go as the model's own forward pass reaches them."""
+        with self._lazy.passing(self.cuts[-1]):
+            return self._shell(**inputs)
+
+    def block(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[States]]:
+        """Many batches through each layer before the next layer is read from disk.
+
+        Each batch is what `__call__` takes. Yields after each layer; the last yield holds the states of
+        all batches at all cuts, those before it nothing.
+        """
+        seen: list[States] = [{} for _ in batches]
+        aids = [{name: one for name, one in inputs.items() if name != "input_ids"} for inputs in batches]
+        states = self._embedded(batches)
+        for number in range(self.cuts[-1]):
+            self._catch(seen, number, states)
+            yield []
+            with self._lazy.holding([number]):
+                self._lazy.fetch(number + 1 if number + 1 < self.cuts[-1] else WORDS)
+                self._through(number, states, aids)
+        self._catch(seen, self.cuts[-1], states)
+        yield seen
+
+    def _through(self, number: int, states: list[torch.Tensor], aids: Sequence[dict[str, Any]]) -> None:
+        """Replace all batches' states by what the layer makes of them."""
+        layer = self._layer(number)
+        for place, more in enumerate(aids):
+            states[place] = layer(states[place], **_of_layer(more, number, layer.config))
+
+    def _embedded(self, batches: Sequence[dict[str, Any]]) -> list[torch.Tensor]:
+        """What the first layer reads."""
+        with self._lazy.holding([WORDS]):
+            return [self._embeddings(**_without_cache(inputs))[0] for inputs in batches]
+
+    def _catch(self, seen: list[States], number: int, states: Sequence[torch.Tensor]) -> None:
+        if number in self.cuts:
+            for one, state in zip(seen, states, strict=True):
+                one[number] = state
+
+    def _layer(self, number: int) -> LayerShell | TailShell:
+        last = number + 1 == self._lazy.layers
+        return TailShell(self._lazy.inner, 1) if last else LayerShell(self._lazy.inner, number)
+
+
+def _of_layer(aids: dict[str, Any], number: int, config: Any) -> dict[str, Any]:
+    """What a forward pass is given beside hidden states, with the cache of one layer instead of all."""
+    cache = aids.get("past_key_values")
+    return aids if cache is None else aids | {"past_key_values": kv_cache.of_layer(cache, number, config)}
+
+
+def _without_cache(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Embeddings look at tokens and positions alone, and keep nothing."""
+    if inputs.get("past_key_values") is None:
+        return inputs
+    plain = {name: one for name, one in inputs.items() if name not in ("past_key_values", "attention_mask")}
+    return plain | {"use_cache": False}
+
+
+def loaded(base: Base, dtype: torch.dtype, stream: bool) -> tuple[Any, LazyModel | None]:
+    """The model whole; or, to be streamed, without its layers, and what brings those."""
+    implementation = attention.fitting(base.family, dtype)
+    if not stream:
+        return base.load(implementation, dtype), None
+    lazy = LazyModel(base, dtype, implementation)
+    return lazy.model, lazy
+
+
+def last_layers(lazy: LazyModel | None, depth: int) -> AbstractContextManager[None]:
+    """Have the last layers' weights in memory, from which a tail is copied."""
+    if lazy is None:
+        return nullcontext()
+    return lazy.holding(range(lazy.layers - depth, lazy.layers))
+
+
+def count(module: torch.nn.Module) -> int:
+    """How many parameters it has."""
+    return sum(weight.numel() for weight in module.parameters())
