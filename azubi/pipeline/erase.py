@@ -21,12 +21,7 @@ from azubi.data.datasets.versions import Versions, now
 from azubi.data.example import Part, SplitName
 from azubi.data.pii.key_store import KeyFile, Map
 from azubi.data.pii.pseudonyms import Pair
-<<<<<<< HEAD
-from azubi.engine import cache as activations
-=======
-from azubi.data.splits.split_name import Part, SplitName
 from azubi.engine.cache import activation_cache as activations
->>>>>>> b948c40 (Engine: nine files for base, twelve for model, four for the cache; nothing but their places changed)
 from azubi.errors import UnknownData
 from azubi.events import events as ev
 from azubi.registry.card import REPORT, Card
