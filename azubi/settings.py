@@ -205,7 +205,7 @@ class LimitSettings(BaseModel):
     """Most bytes of one row; longer ones are left out."""
     unpacked: ByteSize = ByteSize(50 * 10**9)
     """Most bytes that a .gz, .zst or standard input may unfold to."""
-    office: ByteSize = ByteSize(2 * 10**9)
+    unzipped_size: ByteSize = ByteSize(2 * 10**9)
     """Most bytes that an Excel or Word file may unfold to; they are read into memory."""
     cells: int = Field(50_000_000, ge=1)
     """Most cells of a sheet, empty ones too."""
@@ -252,7 +252,7 @@ class ScopeSettings(BaseModel):
 
     model_config = _CONFIG
 
-    outside: Literal["mark", "base", "caller"] = "mark"
+    out_of_scope: Literal["mark", "base", "caller"] = "mark"
     """A question out of scope: the specialist's answer, marked; the untouched base's; or none."""
     recall: float = Field(0.95, gt=0, lt=1)
     """Share of the job's own questions that have to count as in scope; sets the limit."""
@@ -284,9 +284,9 @@ class ProofSettings(BaseModel):
     """How much work there is, for the day when the effort up front has paid for itself."""
     instructions: tuple[str, ...] = ()
     """Instructions of your own that good prompting may choose from, beside those that azubi writes."""
-    margin: float = Field(0.02, ge=0, lt=1)
+    min_gain: float = Field(0.02, ge=0, lt=1)
     """A rival does as well if it is at most so much worse than the specialist (share of right answers)."""
-    least: float = Field(0.9, ge=0, le=1)
+    min_accuracy: float = Field(0.9, ge=0, le=1)
     """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)
     """Most wrong answers among those that go out without review."""
@@ -359,7 +359,7 @@ class Recipe(BaseModel):
     """The open model to start from: a name that `azubi bases` lists, a folder, a GGUF file, or a Hub name."""
     from_: str | None = Field(None, alias="from")
     """A specialist (NAME or NAME@VERSION) whose tail is trained on with these examples."""
-    prime: str | None = None
+    instruction: str | None = None
     """The instruction that all examples share, as text or @file; made from the data if not given."""
     split: SplitSettings = Field(default_factory=lambda: SplitSettings.model_validate({}))
     """How the examples are parted into train, validation and test."""
@@ -385,9 +385,9 @@ class Recipe(BaseModel):
     """Share of the steps in which the learning rate rises to its peak."""
     weight_decay: float = Field(0.01, ge=0)
     """AdamW's decoupled weight decay."""
-    clip: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(1.0, gt=0)
     """Gradients whose norm exceeds this are scaled down to it."""
-    smoothing: float = Field(0.0, ge=0, lt=1)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
     """Label smoothing: this share of the certainty is spread over all answers."""
     label_weights: Literal["none", "balanced"] = "none"
     """Balanced makes rare labels count as much in training as frequent ones."""

@@ -324,7 +324,7 @@ def review_of(table, ours, facts):
 
 def verdict(report, table, baselines, pairs, medians, leaked, facts):
     settings, main = facts["settings"], baselines[OURS].scores()[0]
-    margin, least = settings["margin"], settings["least"]
+    margin, least = settings["min_gain"], settings["min_accuracy"]
     rightness = facts["main"] != "chrf"
     review = review_of(table, baselines[OURS], facts)
     against = {who: one for who, one in pairs.items() if who != "specialist+retrieval"}
@@ -386,12 +386,12 @@ def verdict(report, table, baselines, pairs, medians, leaked, facts):
                 else stands[rule["baseline"]] != "worse"
             )
             figures = {key: one["difference"][key] for key in ("low", "high", "n")}
-            figures |= {"difference": one["difference"]["value"], "p": one["p_holm"], "margin": margin}
+            figures |= {"difference": one["difference"]["value"], "p": one["p_holm"], "min_gain": margin}
             if (count := to_tell(one, margin)) is not None:
                 figures["needed"] = count
-        elif name == "least":
+        elif name == "min_accuracy":
             holds = good if rightness else None
-            figures = {key: main[key] for key in ("value", "low", "high")} | {"least": least}
+            figures = {key: main[key] for key in ("value", "low", "high")} | {"min_accuracy": least}
         else:
             holds = fine if rightness else None
             figures = {key: settings[key] for key in ("review_error", "review_share")}

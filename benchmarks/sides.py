@@ -157,7 +157,7 @@ class Bench:
             "test_data": str(prepared.folder / "test.jsonl"),
             "task": prepared.contract.task,
             "base": data.place(cell.ours.base, self.home),
-            "prime": None if prepared.base.kind == "encoder" else prepared.prime,
+            "instruction": None if prepared.base.kind == "encoder" else prepared.prime,
             "learning_rate": rate,
             "epochs": cell.epochs,
             "seed": seed,

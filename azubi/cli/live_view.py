@@ -22,7 +22,7 @@ DOING: dict[Stage, str] = {
     "data": "reading, checking and splitting the examples",
     "search": "trying settings on the validation examples",
     "base": "loading the open model and measuring this machine",
-    "prime": "reading the instruction that all examples share",
+    "instruction": "reading the instruction that all examples share",
     "trunk": "running the frozen layers once over every example",
     "tail": "training the last layers",
     "evaluate": "asking both about examples that neither has seen",

@@ -62,13 +62,13 @@ def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") ->
     sides = ", ".join(f"{count(number)} {side}" for side, number in plan.examples.items())
     known = f"; {count(plan.known)} known to the cache" if plan.known else ""
     tokens = plan.tokens
-    prime = f"prime {count(tokens['prime'])} (once), " if tokens["prime"] else ""
+    instruction = f"instruction {count(tokens['instruction'])} (once), " if tokens["instruction"] else ""
     answers = f"answers {count(tokens['answers'])}, " if tokens["answers"] else ""
     depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
     found = {
         "Base": f"{clean(base.name)}, {depth}, {base.dtype}, threads {base.threads}",
         "Examples": f"{sides}{known}",
-        "Tokens": f"{prime}prompts {count(tokens['prompts'])}, {answers}test {count(tokens['test'])}",
+        "Tokens": f"{instruction}prompts {count(tokens['prompts'])}, {answers}test {count(tokens['test'])}",
         "Set-up": duration(plan.setup),
         "Trunk": duration(plan.trunk),
         "Training": f"{duration(plan.tail)}: at most {_epochs(plan.epochs)} of {duration(plan.epoch)} each",

@@ -26,18 +26,18 @@ Against = Annotated[
         "from AZUBI_AGAINST_KEY or OPENAI_API_KEY). Can be given several times.",
     ),
 ]
-Retain = Annotated[
+RegressionSet = Annotated[
     Path | None,
     typer.Option(
-        "--retain",
+        "--regression-set",
         metavar="PATH",
         help="Questions and answers it must not forget, in columns as its examples had or prompt, answer.",
     ),
 ]
-Outside = Annotated[
+OutOfScope = Annotated[
     Path | None,
     typer.Option(
-        "--outside",
+        "--out-of-scope",
         metavar="PATH",
         help="Questions that are not its job, in a column as its examples had or prompt.",
     ),
@@ -45,8 +45,9 @@ Outside = Annotated[
 Canaries = Annotated[
     bool, typer.Option("--canaries", help="Plant secrets, train with them, and try to get them out again.")
 ]
-Curve = Annotated[
-    bool, typer.Option("--curve", help="Train on parts of the examples: what would more of them bring?")
+LearningCurve = Annotated[
+    bool,
+    typer.Option("--learning-curve", help="Train on parts of the examples: what would more of them bring?"),
 ]
 Slice = Annotated[
     str | None,
@@ -85,10 +86,10 @@ def prove(
     session: Session,
     name: Name,
     against: Against = None,
-    retain: Retain = None,
-    outside: Outside = None,
+    regression_set: RegressionSet = None,
+    out_of_scope: OutOfScope = None,
     canaries: Canaries = False,
-    curve: Curve = False,
+    learning_curve: LearningCurve = False,
     slice: Slice = None,
     limit: Limit = None,
     budget: Budget = None,
@@ -114,10 +115,10 @@ def prove(
 
     wanted = Wanted(
         against=tuple(against or ()),
-        retain=retain,
-        outside=outside,
+        regression_set=regression_set,
+        out_of_scope=out_of_scope,
         canaries=canaries,
-        curve=curve,
+        learning_curve=learning_curve,
         slice=slice,
         limit=limit,
         seconds=_seconds(budget),

@@ -49,7 +49,9 @@ def proof_from(source: Path) -> ProofSettings:
     """
     settings = read_recipe(source)
     if "proof" not in settings:
-        raise SettingError(f"{source} has no `proof`.", "Write `proof: {least: 0.9}` with what shall hold.")
+        raise SettingError(
+            f"{source} has no `proof`.", "Write `proof: {min_accuracy: 0.9}` with what shall hold."
+        )
     return _checked({"proof": settings["proof"]}, frozenset(), source).proof
 
 
@@ -93,9 +95,9 @@ def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             settings[name] = folder / Path(settings[name]).expanduser()
     if isinstance(sql := settings.get("sql"), str):
         settings["sql"] = DatabaseUrl(sql).from_folder(folder) if "://" in sql else sql
-    prime, base = settings.get("prime"), settings.get("base")
+    prime, base = settings.get("instruction"), settings.get("base")
     if isinstance(prime, str) and prime.startswith("@"):
-        settings["prime"] = f"@{folder / Path(prime[1:]).expanduser()}"
+        settings["instruction"] = f"@{folder / Path(prime[1:]).expanduser()}"
     if isinstance(base, str) and base.startswith("."):
         settings["base"] = str(folder / base)
     return settings

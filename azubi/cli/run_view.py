@@ -144,7 +144,7 @@ class RunView:
             case ev.InstructionReady():
                 source = "made from the data" if event.made else "as given"
                 told = f"{formatting.count(event.tokens)} tokens, {source}" if event.text else "none"
-                self._sum_up("prime", told)
+                self._sum_up("instruction", told)
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():

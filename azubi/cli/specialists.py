@@ -62,7 +62,7 @@ def _facts(card: "Card") -> dict[str, str]:
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
         **({"Data": f"version {card.data_version}"} if card.data_version else {}),
-        "Prime": clean(shorten(" ".join((card.prime or "none").split()), 300)),
+        "Instruction": clean(shorten(" ".join((card.instruction or "none").split()), 300)),
         **{
             f"Derived {name}": clean(shorten(" ".join(rule.split()), 300))
             for name, rule in card.contract.derived.items()

@@ -147,7 +147,7 @@ def _stripped(example: Example) -> Example:
 
 
 def _file(path: Path) -> str:
-    remedy = "Check the path after the @ of --prime, or give the instruction itself."
+    remedy = "Check the path after the @ of --instruction, or give the instruction itself."
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
@@ -158,6 +158,6 @@ def _file(path: Path) -> str:
         ) from error
     if not text:
         raise DataError(
-            f"The instruction file {path} is empty.", 'Write into it, or give --prime "" for none.'
+            f"The instruction file {path} is empty.", 'Write into it, or give --instruction "" for none.'
         )
     return text

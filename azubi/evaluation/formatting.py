@@ -19,7 +19,7 @@ def setting(trial: Trial) -> str:
     parts = [trial.base, f"last {layers}" if trial.tail_layers else "head alone"]
     parts += [f"rank {trial.rank}"] if trial.rank else []
     parts += [f"rate {trial.learning_rate:.2g}", f"{trial.epochs} epoch{'s' if trial.epochs > 1 else ''}"]
-    return ", ".join([*parts, *([f"prime {trial.prime}"] if trial.prime else [])])
+    return ", ".join([*parts, *([f"instruction {trial.instruction}"] if trial.instruction else [])])
 
 
 def percent(value: float, n: int = 0) -> str:

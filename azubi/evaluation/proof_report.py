@@ -63,7 +63,7 @@ def sentence(proof: Proof, lang: Lang = "en") -> str:
     return locale.plain(
         f"verdict.{_sentence_key(verdict)}",
         achieved=achieved,
-        least=locale.percent(proof.facts.settings.least),
+        least=locale.percent(proof.facts.settings.min_accuracy),
         n=locale.count(verdict.n),
         needed=locale.about(verdict.needed) if verdict.needed else "",
         baseline=locale.who(verdict.baseline),
@@ -152,8 +152,8 @@ def _rule_text(rule: Rule, locale: Locale) -> str:
     figures = rule.figures
     if rule.name in ("baseline", "not worse"):
         return locale.plain(f"rule.{rule.name.replace(' ', '_')}", baseline=locale.who(rule.baseline))
-    if rule.name == "least":
-        return locale.plain("rule.least", least=locale.percent(figures["least"]))
+    if rule.name == "min_accuracy":
+        return locale.plain("rule.least", least=locale.percent(figures["min_accuracy"]))
     if rule.name == "review":
         return locale.plain(
             "rule.review",
@@ -168,7 +168,7 @@ def _measured(rule: Rule, locale: Locale) -> str:
     if rule.name == "unseen":
         leaked, n = int(figures["leaked"]), int(figures["n"])
         return locale.plain("rule.unseen.figures", leaked=locale.count(leaked), n=locale.count(n))
-    if rule.name == "least":
+    if rule.name == "min_accuracy":
         if rule.holds is None:
             return locale.plain("rule.least.text")
         span = locale.span(figures["low"], figures["high"])
@@ -192,7 +192,7 @@ def _standing(rule: Rule, locale: Locale) -> str:
         return locale.plain("says.cannot tell")
     return locale.plain(
         f"standing.{rule.standing}",
-        margin=locale.bare_points(rule.figures["margin"]),
+        margin=locale.bare_points(rule.figures["min_gain"]),
         needed=locale.about(needed),
     )
 

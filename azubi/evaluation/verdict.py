@@ -8,7 +8,7 @@ The rules, in the order in which they apply:
    Where that is not shown, a baseline *does as well* if a gain above the margin is excluded (the interval
    of the difference lies below it) or the test was large enough to show one (80 % power); else the
    test is too small to tell.
-4. It is right often enough to go without review: the lower end of its interval reaches `least`.
+4. It is right often enough to go without review: the lower end of its interval reaches `min_accuracy`.
 5. Else there is a confidence above which it is: chosen on validation examples, confirmed on the test.
 
 A difference that is not shown is never taken for none, and one that is too small to matter is never taken
@@ -57,7 +57,7 @@ baseline is better, a baseline does as well (base, prompt, retrieval, simpler), 
 examples to tell, nothing to compare with."""
 Standing = Literal["better", "as well", "worse", "too few"]
 """What is known of the specialist against a baseline."""
-Name = Literal["unseen", "baseline", "not worse", "least", "review"]
+Name = Literal["unseen", "baseline", "not worse", "min_accuracy", "review"]
 
 
 class Review(BaseModel):
@@ -134,7 +134,7 @@ def judge(
     """
     against = [paired for paired in comparisons if paired.who not in OURS]
     simpler = [paired for paired in against if paired.who not in NOT_SIMPLER]
-    standings = {paired.who: standing(paired, settings.margin) for paired in against}
+    standings = {paired.who: standing(paired, settings.min_gain) for paired in against}
     rules = (
         Rule(name="unseen", holds=leaked == 0, figures={"leaked": leaked, "n": main.n}),
         *(
@@ -165,19 +165,19 @@ def judge(
         best = _best(equal, scores)
         return verdict(_reason(best), best)
     reviewable = rules[-1].holds is True
-    if rightness and main.high < settings.least and not reviewable:
+    if rightness and main.high < settings.min_accuracy and not reviewable:
         return verdict("poor")
     if unsure := [paired for paired in simpler if standings[paired.who] == "too few"]:
-        hardest = max(unsure, key=lambda paired: examples_to_tell(paired, settings.margin) or 0)
-        return verdict("few", hardest.who, examples_to_tell(hardest, settings.margin))
+        hardest = max(unsure, key=lambda paired: examples_to_tell(paired, settings.min_gain) or 0)
+        return verdict("few", hardest.who, examples_to_tell(hardest, settings.min_gain))
     if not simpler:
         return verdict("unproven")
-    if not rightness or main.low >= settings.least:
+    if not rightness or main.low >= settings.min_accuracy:
         return verdict("deploy")
     if reviewable:
         return verdict("review")
-    if main.value > settings.least:
-        return verdict("few", needed=_examples_for_share(main.value, settings.least))
+    if main.value > settings.min_accuracy:
+        return verdict("few", needed=_examples_for_share(main.value, settings.min_accuracy))
     return verdict("poor")
 
 
@@ -233,10 +233,10 @@ def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, si
         "low": paired.difference.low,
         "high": paired.difference.high,
         "p": paired.p_holm,
-        "margin": settings.margin,
+        "min_gain": settings.min_gain,
         "n": paired.difference.n,
     }
-    if (needed := examples_to_tell(paired, settings.margin)) is not None:
+    if (needed := examples_to_tell(paired, settings.min_gain)) is not None:
         figures["needed"] = needed
     if simple:
         return Rule(
@@ -248,11 +248,11 @@ def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, si
 
 
 def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
-    holds = main.low >= settings.least if rightness else None
+    holds = main.low >= settings.min_accuracy if rightness else None
     return Rule(
-        name="least",
+        name="min_accuracy",
         holds=holds,
-        figures={"value": main.value, "low": main.low, "high": main.high, "least": settings.least},
+        figures={"value": main.value, "low": main.low, "high": main.high, "min_accuracy": settings.min_accuracy},
     )
 
 

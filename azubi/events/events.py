@@ -12,7 +12,7 @@ from azubi.events.forecast import Forecast
 from azubi.events.score import Score
 from azubi.events.trial import Trial
 
-Stage = Literal["data", "search", "base", "prime", "trunk", "tail", "evaluate", "package"]
+Stage = Literal["data", "search", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 ProofStage = Literal["examples", "rivals", "forgetting", "scope", "leaks", "curve", "report"]
 """Of a proof: what the specialist is measured by, one after the other."""
 Who = Literal["base", "specialist"]
@@ -152,7 +152,7 @@ class BaseReady(_Event):
 class InstructionReady(_Event):
     """The instruction that all examples share."""
 
-    kind: Literal["prime_ready"] = "prime_ready"
+    kind: Literal["instruction_ready"] = "instruction_ready"
     text: str
     tokens: int
     made: bool

@@ -15,7 +15,7 @@ class Forecast(BaseModel):
     examples: dict[str, int]
     """By side: train, validation, test."""
     tokens: dict[str, int]
-    """`prime`, once; `prompts` and `answers` of train and validation; `test` prompts."""
+    """`instruction`, once; `prompts` and `answers` of train and validation; `test` prompts."""
     known: int
     """Examples of train and validation whose activations are in the cache already."""
     setup: float

@@ -18,7 +18,7 @@ class Trial(BaseModel):
     number: int
     """Counted from 1."""
     base: str
-    prime: str
+    instruction: str
     """Name of the prime's variant; empty for a base that reads none."""
     tail_layers: int
     rank: int

@@ -49,7 +49,7 @@ from azubi.settings import ScopeSettings
 from azubi.storage import files
 
 Outside = Literal["mark", "base", "caller"]
-"""What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.outside`."""
+"""What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.out_of_scope`."""
 
 NO_RECORD = "The answer is no JSON record: a program that reads it will fail."
 
@@ -64,12 +64,12 @@ _USUAL = frozenset(("encoding", "delimiter", "escape", "sheet", "header"))
 
 
 def answer(
-    home: Path, name: str, prompts: Sequence[str | Asked], outside: Outside | None = None
+    home: Path, name: str, prompts: Sequence[str | Asked], out_of_scope: Outside | None = None
 ) -> list[Answer]:
     """Answer each of `prompts`, texts or rows of `source`, with the specialist `name` (or `name@version`).
 
-    What becomes of those out of scope its recipe says, unless `outside` does. A prompt that cannot be asked,
-    or is longer than the base reads, is answered by nobody, with a note that says why.
+    What becomes of those out of scope its recipe says, unless `out_of_scope` does. A prompt that cannot be
+    asked, or is longer than the base reads, is answered by nobody, with a note that says why.
 
     Raises:
         UnknownSpecialist: there is none of that name.
@@ -80,7 +80,7 @@ def answer(
     faults = [one.fault if isinstance(one, Asked) else "" for one in prompts]
     questions = [one.turns if isinstance(one, Asked) else (Turn("user", one),) for one in prompts]
     sound = [turns for turns, fault in zip(questions, faults, strict=True) if not fault]
-    answers = iter(answering.in_order(open_specialist(card, home, outside), sound) if sound else ())
+    answers = iter(answering.in_order(open_specialist(card, home, out_of_scope), sound) if sound else ())
     found = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
     told = [one.notes if isinstance(one, Asked) else () for one in prompts]
     return [replace(one, notes=(*notes, *one.notes)) for one, notes in zip(found, told, strict=True)]
@@ -106,16 +106,16 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def open_specialist(
-    card: Card, home: Path, outside: Outside | None = None, onto: SplitModel | None = None
+    card: Card, home: Path, out_of_scope: Outside | None = None, onto: SplitModel | None = None
 ) -> Answering:
     """Load a specialist, and give what answers; for `onto` see `loaded`, for what it raises `answer`."""
     specialist = loaded(card, home, onto)
     speak: Answering = _Fitting(specialist.answering(card.longest), specialist, card.longest)
     if specialist.scope is not None:
-        others = _elsewhere(specialist, outside or _outside(card), card.longest)
+        others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
         speak = ScopedAnswers(speak, specialist.scope, others)
     # What an older azubi trained has its system message in its instruction alone.
-    known = card.system or card.prime
+    known = card.system or card.instruction
     return _Discreet(speak, Questions(_rules(card)), card.task, card.system, known)
 
 
@@ -136,7 +136,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
         base = _base_of(card, home)
         specialist = new_specialist(base, card.contract, card.tail_layers, card.rank, 0, dtype)
     weights.restore(specialist.tail, weights.read(tail_file))
-    specialist.set_instruction(card.prime)
+    specialist.set_instruction(card.instruction)
     specialist.scope = scope_of(card)
     return specialist
 
@@ -172,16 +172,16 @@ def _check_packaged(path: Path, sha256: str) -> None:
         )
 
 
-def _outside(card: Card) -> Outside:
+def _out_of_scope(card: Card) -> Outside:
     told = card.recipe.get("scope")
-    return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).outside
+    return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).out_of_scope
 
 
-def _elsewhere(specialist: Specialist, outside: Outside, longest: int) -> Answering | None:
+def _elsewhere(specialist: Specialist, out_of_scope: Outside, longest: int) -> Answering | None:
     """Who answers what is out of scope; None if the specialist does. An encoder's base has nothing to say."""
-    if outside == "mark":
+    if out_of_scope == "mark":
         return None
-    if outside != "base" or specialist.base.kind == "encoder":
+    if out_of_scope != "base" or specialist.base.kind == "encoder":
         return NoAnswers()
     base, most = specialist.without_instruction(), max(longest, _AT_LARGE)
     return _Fitting(BaseAnswers(base.base_model(most)), base, most)

@@ -126,7 +126,7 @@ def place(recipe: Recipe, home: Path) -> Path:
 
 def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
     name = defaults.base_for(recipe, task)
-    prime = instruction.from_setting(recipe.prime) if recipe.prime is not None else ""
+    prime = instruction.from_setting(recipe.instruction) if recipe.instruction is not None else ""
     if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
 
         def count(examples: Sequence[Example]) -> Sequence[int]:

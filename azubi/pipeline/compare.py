@@ -131,7 +131,7 @@ def _answered(
         yield ev.Progress(
             stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
         )
-    case = Case(card.contract, (), (), card.prime, card.longest)
+    case = Case(card.contract, (), (), card.instruction, card.longest)
     rows = [
         asking.row(case, "test", SPECIALIST, number, one, answers[number])
         for number, one in enumerate(examples)

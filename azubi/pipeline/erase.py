@@ -227,7 +227,7 @@ def _merged(learners: Iterator[AffectedSpecialist]) -> tuple[AffectedSpecialist,
 def _in_a_prime(home: Path, rows: Sequence[Row]) -> bool:
     """Whether an instruction that activations were computed behind quotes a row as a worked example."""
     prompts = {row.plain.turns[-1].content.strip() for row in rows}
-    primes = {card.prime for card in Store(home).all()}
+    primes = {card.instruction for card in Store(home).all()}
     for run in Runs(home).all():
         for event in run.events(steps=False):
             if isinstance(event, ev.InstructionReady):

@@ -89,13 +89,13 @@ class Wanted:
 
     against: tuple[str, ...] = ()
     """lora, or addresses of OpenAI-compatible endpoints."""
-    retain: Path | None = None
+    regression_set: Path | None = None
     """A file of questions and answers that must not be forgotten."""
-    outside: Path | None = None
+    out_of_scope: Path | None = None
     """A file of questions that are not the specialist's job."""
     canaries: bool = False
     """Plant secrets, train with them, and try to get them out again."""
-    curve: bool = False
+    learning_curve: bool = False
     """Train on parts of the examples, to tell what more of them would bring."""
     slice: str | None = None
     """Also score by this: a field of the record, label, group or length."""
@@ -211,7 +211,7 @@ class _Work:
             contract=card.contract,
             train=self.split.train,
             validation=self.split.validation,
-            instruction=card.prime,
+            instruction=card.instruction,
             longest=card.longest,
             seed=self.recipe.seed,
         )
@@ -232,7 +232,7 @@ class _Work:
             yield _lasting("Training LoRA on all layers", self.training)
         if self.wanted.canaries:
             yield _lasting("Training with planted secrets", canaries.seconds(taken))
-        if self.wanted.curve:
+        if self.wanted.learning_curve:
             yield _lasting("Training on parts of the examples", curve.seconds(taken))
 
     def _drawn(self, test: Sequence[Example]) -> tuple[Example, ...]:
@@ -258,7 +258,7 @@ class _Work:
             "scope": self._scope,
             "leaks": self._leaks,
         }
-        return stages | ({"curve": self._curve} if self.wanted.curve else {})
+        return stages | ({"curve": self._curve} if self.wanted.learning_curve else {})
 
     def _planned(self) -> dict[str, float]:
         """Seconds that each stage will take: what has a budget takes about that, what trains was measured."""
@@ -347,7 +347,7 @@ class _Work:
 
     def _forgetting(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "forgetting"
-        self.both.set_instruction(self.card.prime)
+        self.both.set_instruction(self.card.instruction)
         self.tails = {SPECIALIST: self.both.tail, "base": self.both.base_tail()}
         if self.both.base.kind == "encoder":
             yield from self._tell_notes([probes.NOT_PROBED])
@@ -355,8 +355,8 @@ class _Work:
             return
         found = yield from self._gathered(stage, partial(probes.probe, self.both, self.tails, items.probe()))
         told = [f"{who} {_right(found, who)}" for who in self.tails]
-        if self.wanted.retain is not None:
-            own = _brought(self.card, self.wanted.retain, read_source).examples
+        if self.wanted.regression_set is not None:
+            own = _brought(self.card, self.wanted.regression_set, read_source).examples
             kept = yield from self._gathered(stage, partial(probes.retained, self.both, self.tails, own))
             told += [f"{who} {_right(kept, who)} of yours" for who in self.tails]
         yield ev.StageSummed(stage=stage, text=f"general questions: {', '.join(told)} right")
@@ -373,7 +373,7 @@ class _Work:
             yield ev.StageSummed(stage=stage, text="not known of this specialist")
             return
         self.limit = scope.limit
-        self.both.set_instruction(self.card.prime)
+        self.both.set_instruction(self.card.instruction)
         heard = [(number, one, self.heard.of(one)) for number, one in enumerate(self.test)]
         inside = [
             _inside(number, one, scope.score(answer.vector, answer.evidence), scope.limit)
@@ -381,11 +381,13 @@ class _Work:
             if answer is not None and answer.vector is not None
         ]
         others = {"probe": outside.asked(items.probe())}
-        if self.wanted.outside is not None:
-            rows = _brought(self.card, self.wanted.outside, read_asked)
+        if self.wanted.out_of_scope is not None:
+            rows = _brought(self.card, self.wanted.out_of_scope, read_asked)
             others["yours"] = [one.turns for one in rows if not one.fault]
             if faulty := len(rows) - len(others["yours"]):
-                yield from self._tell_notes([f"{faulty:,} rows of {self.wanted.outside} cannot be asked."])
+                yield from self._tell_notes(
+                    [f"{faulty:,} rows of {self.wanted.out_of_scope} cannot be asked."]
+                )
         speak = self.both.answering(self.card.longest)
 
         def work(tell: "Said") -> list[Prediction]:
@@ -402,7 +404,7 @@ class _Work:
 
     def _leaks(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "leaks"
-        self.both.set_instruction(self.card.prime)
+        self.both.set_instruction(self.card.instruction)
         train, others = self.case.taught, split_from_version.learned(self.test, self.card.contract)
         work: Rows = partial(membership.membership, self.both, self.tails, train, others, self.recipe.seed)
         yield from self._gathered(stage, work)
@@ -457,7 +459,7 @@ class _Work:
     def _school(self) -> Iterator[Retrainer]:
         with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
             checks = split_from_version.learned(self.split.validation, self.card.contract)
-            yield Retrainer(self.both, self.card.prime, self.recipe, cache, checks)
+            yield Retrainer(self.both, self.card.instruction, self.recipe, cache, checks)
 
     # Report
 
@@ -483,7 +485,7 @@ class _Work:
         wrong = [one for one in wrong if one.form == "contract"]
 
         def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
-            self.both.set_instruction(self.card.prime)
+            self.both.set_instruction(self.card.instruction)
             lessons = [self.both.encode(one) for one in self.case.taught]
             with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
                 read = self.both.activations.reader(cache)
@@ -536,7 +538,7 @@ class _Work:
             trained=card.trained,
             tail_layers=card.tail_layers,
             rank=card.rank,
-            instruction=card.prime,
+            instruction=card.instruction,
             train=len(self.split.train),
             validation=len(self.split.validation),
             test=len(self.test),

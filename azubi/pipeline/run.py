@@ -120,8 +120,13 @@ def _identity(recipe: Recipe, passing: OneShotSources) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
     told = recipe.model_dump(mode="json", exclude={"sink", "stream_trunk"})
-    prime = Path(recipe.prime[1:]) if recipe.prime and recipe.prime.startswith("@") else None
-    paths = {name: getattr(recipe, name) for name in SOURCES} | {"schema": recipe.schema_, "prime": prime}
+    prime = (
+        Path(recipe.instruction[1:]) if recipe.instruction and recipe.instruction.startswith("@") else None
+    )
+    paths = {name: getattr(recipe, name) for name in SOURCES} | {
+        "schema": recipe.schema_,
+        "instruction": prime,
+    }
     for name, path in paths.items():
         # What cannot be read is said by whoever reads it for its content.
         with contextlib.suppress(OSError):
@@ -172,7 +177,7 @@ def _prepared(
     if recipe.budget and not sitting.plan_only:
         searched = yield from meter.stage("search", search(sitting, data))
     cut = yield from meter.stage("base", cut_base(sitting, data, searched))
-    lessons = yield from meter.stage("prime", set_prime(sitting, data, cut, searched))
+    lessons = yield from meter.stage("instruction", set_prime(sitting, data, cut, searched))
     return _Prepared(data, searched, cut, lessons)
 
 

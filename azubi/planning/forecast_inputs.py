@@ -70,7 +70,7 @@ def foreseen(prospect: ForecastInputs, load: Workload, observed: Timings, setup:
             "test": questions,
         },
         tokens={
-            "prime": load.prime,
+            "instruction": load.prime,
             "prompts": round(load.question * load.examples),
             "answers": load.answers if load.writes else 0,
             "test": prospect.test_tokens,

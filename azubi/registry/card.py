@@ -71,7 +71,7 @@ class Card(BaseModel):
     parent_sha256: str = ""
     """Of the parent's `tail.safetensors`."""
     contract: Contract
-    prime: str
+    instruction: str
     system: str = ""
     """The system message with which every example began, and which was taken off them."""
     longest: int

@@ -70,7 +70,7 @@ class Against:
 
 
 ONE_EPOCH = "one epoch"
-_SET_UP = ("data", "base", "prime")
+_SET_UP = ("data", "base", "instruction")
 
 
 def against(told: History) -> list[Against]:

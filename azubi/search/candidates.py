@@ -62,8 +62,8 @@ def _texts(
     """The prime's variants by name. Few, since each sends all examples through the trunk once more."""
     if base.kind == "encoder":
         return {"": ""}
-    plain = instruction.choose(recipe.prime, system, contract)
-    more = instruction.with_examples(plain, split.train, recipe.seed) if recipe.prime is None else None
+    plain = instruction.choose(recipe.instruction, system, contract)
+    more = instruction.with_examples(plain, split.train, recipe.seed) if recipe.instruction is None else None
     return {PLAIN: plain} if more is None else {PLAIN: plain, WITH_EXAMPLES: more}
 
 

@@ -50,7 +50,7 @@ class Estimate:
 
     def trunk(self, setting: Setting) -> float:
         """The pass that keeps all depths, unless it was made already."""
-        if (setting.base, setting.prime) in self._filled:
+        if (setting.base, setting.instruction) in self._filled:
             return 0.0
         return self._expect("trunk", setting, self._pass(setting))
 
@@ -79,7 +79,7 @@ class Estimate:
         """The trunk pass was made, for `share` of its examples (the others were known)."""
         if share > 0:
             self._learn("trunk", setting, share * self._pass(setting), took)
-        self._filled.add((setting.base, setting.prime))
+        self._filled.add((setting.base, setting.instruction))
 
     def taught(self, setting: Setting, share: float, took: float) -> None:
         """A trial made `share` of its steps."""
@@ -122,9 +122,9 @@ class Estimate:
         return self._load(setting, self.count)
 
     def _load(self, setting: Setting, count: int) -> Workload:
-        key = (setting.base, setting.prime, count)
+        key = (setting.base, setting.instruction, count)
         if key not in self._loads:
-            self._loads[key] = self._benches[setting.base].load(setting.prime, self._speed, count)
+            self._loads[key] = self._benches[setting.base].load(setting.instruction, self._speed, count)
         return self._loads[key]
 
     def _expect(self, part: str, setting: Setting, planned: float) -> float:

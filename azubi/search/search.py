@@ -188,8 +188,8 @@ class _Search:
         return Found(self._applied(default), after=self.estimate.close(default), observed=observed)
 
     def _applied(self, setting: Setting) -> Recipe:
-        text = self.benches[setting.base].texts[setting.prime]
-        return setting.applied(self.quest.recipe, instruction.to_setting(text) if setting.prime else None)
+        text = self.benches[setting.base].texts[setting.instruction]
+        return setting.applied(self.quest.recipe, instruction.to_setting(text) if setting.instruction else None)
 
     # What there is room for
 
@@ -232,7 +232,7 @@ class _Search:
         bench = self.benches[default.base]
         if bench.base.kind == "decoder":
             begun = self.allowance.clock()
-            asked = bench.answer(default.prime, _QUESTIONS)
+            asked = bench.answer(default.instruction, _QUESTIONS)
             self.estimate.answered(default, asked, self.allowance.clock() - begun)
 
     def _invite(self, name: str) -> None:
@@ -372,7 +372,9 @@ class _Search:
         begun = self.allowance.clock()
         filled = None
         depths = self.estimate.depths[setting.base]
-        for filled in self.benches[setting.base].fill(self.cache, setting.prime, self.estimate.count, depths):
+        for filled in self.benches[setting.base].fill(
+            self.cache, setting.instruction, self.estimate.count, depths
+        ):
             note = f"the trunk of {setting.base}: {filled.done:,} of {filled.total:,} examples"
             yield self._progress(note)
         share = (filled.total - filled.reused) / filled.total if filled else 0.0
@@ -457,7 +459,7 @@ class _Search:
         trial = Trial(
             number=len(self.trials) + 1,
             base=setting.base,
-            prime=setting.prime,
+            instruction=setting.instruction,
             tail_layers=setting.tail_layers,
             rank=setting.rank,
             learning_rate=setting.learning_rate,
@@ -487,7 +489,9 @@ class _Search:
 
 
 def _setting(trial: Trial) -> Setting:
-    return Setting(trial.base, trial.prime, trial.tail_layers, trial.rank, trial.learning_rate, trial.epochs)
+    return Setting(
+        trial.base, trial.instruction, trial.tail_layers, trial.rank, trial.learning_rate, trial.epochs
+    )
 
 
 def _epoch(done: loop.Epoch) -> Epoch:

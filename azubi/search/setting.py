@@ -10,7 +10,7 @@ class Setting:
     """A choice of everything that is searched."""
 
     base: str
-    prime: str
+    instruction: str
     """Name of the prime's variant; empty for a base that reads none."""
     tail_layers: int
     rank: int
@@ -34,7 +34,7 @@ class Setting:
                 "rank": self.rank,
                 "learning_rate": self.learning_rate,
                 "epochs": self.epochs,
-                "prime": recipe.prime if prime is None else prime,
+                "instruction": recipe.instruction if prime is None else prime,
                 "budget": None,
             }
         )

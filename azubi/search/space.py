@@ -59,7 +59,7 @@ class Space:
             wanted = [(default.tail_layers, CONTROL), (0, 0)] if number == 0 else []
             found.append(default)
             found += [
-                _setting(one, default.prime, depth, rank, 1.0, default.epochs)
+                _setting(one, default.instruction, depth, rank, 1.0, default.epochs)
                 for depth, rank in [*wanted, (max(one.depths), CONTROL)]
                 if depth in one.depths and (rank in one.ranks or depth == 0)
             ]
@@ -83,7 +83,7 @@ class Space:
             f"tail_layers of {setting.base}": setting.tail_layers,
             "rank": setting.rank,
             "rate": setting.learning_rate / one.rate(setting.tail_layers, setting.rank),
-            f"prime of {setting.base}": setting.prime,
+            f"prime of {setting.base}": setting.instruction,
             f"epochs of {setting.base}": setting.epochs,
         }
 

@@ -100,10 +100,10 @@ class TrialRunner:
         Raises:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
-        lessons, checks = self._taught(setting.prime, count)
+        lessons, checks = self._taught(setting.instruction, count)
         cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
         self._tail = cut.tail
-        has_instruction = bool(cut.set_instruction(self.texts[setting.prime]))
+        has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
         cut.init_from_data(lessons, read)
         plan = loop.plan_of(setting.applied(self.recipe, None))
@@ -137,6 +137,6 @@ class TrialRunner:
         self._prime(name)
         examples = [*self._split.train, *self._split.validation]
         lengths = [self._specialist.count_tokens(one) for one in examples]
-        if name == self.default.prime:
+        if name == self.default.instruction:
             check_length(examples, lengths, self.base.context)
         return max(lengths) <= self.base.context

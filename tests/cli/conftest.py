@@ -51,7 +51,7 @@ def run_events(folder="/home/jana/.azubi", epochs=3, steps=40):
         name="smollm2-135m", licence="apache-2.0", layers=30, tail_layers=8, rank=0, parameters=134_515_008,
         trained=28_318_464, dtype="float32", threads=2, gflops=115.2,
     )  # fmt: skip
-    yield ev.StageStarted(stage="prime")
+    yield ev.StageStarted(stage="instruction")
     yield ev.InstructionReady(text="Read the claim note.", tokens=63, made=True)
     yield ev.StageStarted(stage="trunk")
     for done in range(0, 1021, 60):

@@ -43,7 +43,7 @@ class Card(BaseModel):
     }
     created: datetime = datetime(2026, 11, 22, 16, 0, tzinfo=UTC)
     bytes: int = 118_900
-    prime: str | None = None
+    instruction: str | None = None
     parent: str | None = None
     data_version: str = ""
     contract: Contract = Contract(task="labels")

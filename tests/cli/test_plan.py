@@ -13,7 +13,7 @@ from tests.cli.conftest import run_events
 
 FORECAST = Forecast(
     examples={"train": 900, "validation": 120, "test": 180},
-    tokens={"prime": 63, "prompts": 61_000, "answers": 30_000, "test": 11_000},
+    tokens={"instruction": 63, "prompts": 61_000, "answers": 30_000, "test": 11_000},
     known=0, setup=6.0, trunk=30.0, epoch=80.0, epochs=4, tail=330.0, evaluate=60.0, package=3.0,
     memory=2_000_000_000, cache=209_000_000, checkpoints=400_000_000, specialist=113_000_000, measured=5.0,
 )  # fmt: skip
@@ -46,7 +46,7 @@ def test_the_plan_of_a_data_file(notes, bases, home, capsys):
         "Memory", "Disk", "Measured",
     ]  # fmt: skip
     assert "train" in lines["Examples"] and "test" in lines["Examples"]
-    assert "prime" in lines["Tokens"] and "answers" in lines["Tokens"]
+    assert "instruction" in lines["Tokens"] and "answers" in lines["Tokens"]
     assert "at most 3 epochs" in lines["Training"] and "at most" in lines["Memory"]
     assert not (home / "runs").exists() and not (home / "specialists").exists()
 
@@ -137,7 +137,7 @@ def test_facts_leave_out_what_there_is_none_of():
     base = next(event for event in run_events() if isinstance(event, ev.BaseReady))
     data = next(event for event in run_events() if isinstance(event, ev.DataReady))
     alone = FORECAST.model_copy(
-        update={"tokens": {"prime": 0, "prompts": 9, "answers": 0, "test": 3}, "epochs": 1, "known": 5}
+        update={"tokens": {"instruction": 0, "prompts": 9, "answers": 0, "test": 3}, "epochs": 1, "known": 5}
     )
     facts = plan._facts(base, data, ev.Planned(seconds={}, forecast=alone))
     assert facts["Tokens"] == "prompts 9, test 3" and "1 epoch of" in facts["Training"]

@@ -61,13 +61,14 @@ def test_the_split_in_file_and_flags(tmp_path, runs):
 def test_paths_count_from_the_recipe(tmp_path):
     path = write(
         tmp_path,
-        "data: d.jsonl\ntest_data: /abs/t.jsonl\nvalidation_data: v.csv\nprime: '@p.txt'\nbase: ./model\n",
+        "data: d.jsonl\ntest_data: /abs/t.jsonl\nvalidation_data: v.csv\n"
+        "instruction: '@p.txt'\nbase: ./model\n",
     )
     recipe = recipe_from(path, {})
     assert recipe.data == tmp_path / "d.jsonl"
     assert recipe.test_data == Path("/abs/t.jsonl")
     assert recipe.validation_data == tmp_path / "v.csv"
-    assert recipe.prime == f"@{tmp_path / 'p.txt'}"
+    assert recipe.instruction == f"@{tmp_path / 'p.txt'}"
     assert recipe.base == str(tmp_path / "model")
 
 

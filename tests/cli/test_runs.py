@@ -13,7 +13,7 @@ from azubi.registry.history import history
 from azubi.registry.runs import Runs
 from tests.cli.conftest import run_events
 
-SETTINGS = {"name": "intake", "epochs": 3, "rank": 0, "prime": None}
+SETTINGS = {"name": "intake", "epochs": 3, "rank": 0, "instruction": None}
 
 
 def written(home, events, name="intake"):
@@ -77,7 +77,9 @@ def test_a_run_is_shown(home, done, capsys):
     trunk = next(line for line in out.splitlines() if line.startswith("trunk"))
     assert "30 s" in trunk and "20 s" in trunk
     assert lines["rank"].endswith("0")
-    assert not [line for line in out.splitlines() if line.startswith("prime")], "the setting was not given"
+    assert not [line for line in out.splitlines() if line.startswith("instruction")], (
+        "the setting was not given"
+    )
     assert any(line.startswith("set-up") for line in out.splitlines())
 
 

@@ -15,9 +15,9 @@ from azubi.events.trial import Trial
 
 def trial(number, **given):
     told = {
-        "number": number, "base": "smollm2-135m", "prime": "with examples", "tail_layers": 8, "rank": 16,
-        "learning_rate": 1e-3, "epochs": 4, "trained": 4, "state": "done", "score": 0.9, "error": 0.03,
-        "cost": 80.0, "seconds": 91.0,
+        "number": number, "base": "smollm2-135m", "instruction": "with examples", "tail_layers": 8,
+        "rank": 16, "state": "done", "learning_rate": 1e-3, "epochs": 4, "trained": 4, "score": 0.9,
+        "error": 0.03, "cost": 80.0, "seconds": 91.0,
     }  # fmt: skip
     return ev.TrialDone(trial=Trial(**told | given))
 

@@ -21,7 +21,7 @@ from azubi.pipeline.run import run
 from azubi.settings import Recipe
 from azubi.storage import files
 
-STAGES = ("trunk", "tail", "package", "tail", "evaluate", "tail", "trunk", "package", "prime", "tail")
+STAGES = ("trunk", "tail", "package", "tail", "evaluate", "tail", "trunk", "package", "instruction", "tail")
 
 
 def sitting(settings, home, stage=None, delay=None):

@@ -133,7 +133,7 @@ def test_a_base_that_cannot_be_used(spoil, words, bases, tmp_path, data, home, r
         (["--split-test", "0.7"], ["--split-test", '"0.7"', "below 0.5"]),
         (["--dtype", "float8"], ["--dtype", '"float8"', "float32"]),
         (["--tail-layers", "9"], ["tail_layers is 9", "3 layers", "up to 3"]),
-        (["--prime", "@nowhere.txt"], ["nowhere.txt", "No such file", "--prime"]),
+        (["--instruction", "@nowhere.txt"], ["nowhere.txt", "No such file", "--instruction"]),
         (["--task", "json"], ["line 1", "the answer is no JSON record", "--task text"]),
         (["--test-data", "nowhere.csv"], ["no file nowhere.csv", "Check the path"]),
         (["--epoch", "2"], ["--epoch", "--epochs"]),
@@ -141,7 +141,7 @@ def test_a_base_that_cannot_be_used(spoil, words, bases, tmp_path, data, home, r
     ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
 )
 def test_flags_that_cannot_be_used(flags, words, data, tune, refused):
-    refused(tune(data, *flags, base="decoder" if "--prime" in flags else "encoder"), 2, *words)
+    refused(tune(data, *flags, base="decoder" if "--instruction" in flags else "encoder"), 2, *words)
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def _report(
             "data": "claims.jsonl",
             "base": "smollm2-135m",
             "tail_layers": 8,
-            "prime": None,
+            "instruction": None,
         },
         "hashes": {"claims.jsonl": "9f2c" * 16, "base weights": "b179" * 16},
     }

@@ -96,18 +96,18 @@ def test_a_baseline_that_is_better_is_named() -> None:
 )
 def test_a_baseline_that_does_as_well_is_named(baseline: str, kind: str) -> None:
     levels = {"specialist": 0.95, "base": 0.1} | {baseline: 0.96}
-    result = proof(levels, n=2_000, margin=0.03)
+    result = proof(levels, n=2_000, min_gain=0.03)
     assert (result.verdict.kind, result.verdict.baseline) == (kind, baseline)
 
 
 def test_a_faster_classifier_is_called_faster() -> None:
-    verdict = proof({"specialist": 0.95, "classical": 0.96}, n=2_000, margin=0.03).verdict
+    verdict = proof({"specialist": 0.95, "classical": 0.96}, n=2_000, min_gain=0.03).verdict
     assert verdict.times is not None and 50 < verdict.times < 100
 
 
 def test_a_small_test_is_called_too_small_and_what_it_takes_is_enough() -> None:
     levels = {"specialist": 0.8, "base": 0.05, "prompted": 0.68}
-    verdict = proof(levels, n=31, seed=4, least=0.5).verdict
+    verdict = proof(levels, n=31, seed=4, min_accuracy=0.5).verdict
     assert verdict.kind == "few" and verdict.n == 31
     assert verdict.needed is not None and 31 < verdict.needed < 2_000
 

@@ -10,8 +10,8 @@ from azubi.events.trial import Trial, choose, undominated
 
 def trial(number, score, cost, error=0.02, state="done"):
     return Trial(
-        number=number, base="minilm", prime="", tail_layers=number, rank=0, learning_rate=1e-3, epochs=4,
-        trained=4, state=state, score=score, error=error, cost=cost, seconds=1.0,
+        number=number, base="minilm", instruction="", tail_layers=number, rank=0, learning_rate=1e-3,
+        epochs=4, trained=4, state=state, score=score, error=error, cost=cost, seconds=1.0,
     )  # fmt: skip
 
 

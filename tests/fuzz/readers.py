@@ -24,7 +24,7 @@ from azubi.data.readers.sandbox import extract
 from azubi.errors import AzubiError
 from azubi.settings import LimitSettings
 
-LIMITS = {"row": 20_000, "unpacked": 2_000_000, "office": 2_000_000, "cells": 100_000, "rows": 5_000}
+LIMITS = {"row": 20_000, "unpacked": 2_000_000, "unzipped_size": 2_000_000, "cells": 100_000, "rows": 5_000}
 """Small, so that what unfolds is soon refused."""
 
 _ROWS = [{"prompt": 'größe, "a"', "answer": "x"}, {"prompt": "b\nc", "answer": {"a": 1}}]

@@ -263,13 +263,13 @@ def test_an_unknown_specialist_is_no_traceback(name, writer, capsys):
     assert ("There are: tiny." in err) != ("It has: 1." in err)
 
 
-@pytest.mark.parametrize("outside", ["mark", "base"])
-def test_a_prompt_longer_than_the_base_reads_has_no_answer_and_keeps_none_from_theirs(made, outside):
+@pytest.mark.parametrize("out_of_scope", ["mark", "base"])
+def test_a_prompt_longer_than_the_base_reads_has_no_answer_and_keeps_none_from_theirs(made, out_of_scope):
     prompt = "Hail" + " hail" * tiny.CONTEXT
     first, long, last = ask.answer(
-        made.home, "tiny", [made.prompts[0], prompt, made.prompts[1]], outside=outside
+        made.home, "tiny", [made.prompts[0], prompt, made.prompts[1]], out_of_scope=out_of_scope
     )
-    if outside == "mark":
+    if out_of_scope == "mark":
         assert [one.text for one in (first, last)] == made.answers[:2]
     assert (long.text, long.by, long.in_scope) == ("", "nobody", None)
     (note,) = long.notes
@@ -380,12 +380,12 @@ def test_what_is_out_of_scope_is_marked(strict, capfd, tmp_path):
 
 def test_what_is_out_of_scope_can_go_back(strict, capfd):
     marked = ask.answer(strict.home, "tiny", strict.prompts)
-    found = ask.answer(strict.home, "tiny", strict.prompts, outside="caller")
+    found = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="caller")
     for one, mark in zip(found, marked, strict=True):
         assert (one.scope, one.in_scope, one.notes) == (mark.scope, mark.in_scope, mark.notes)
         assert (one.text, one.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
     path = Store(strict.home).get("tiny").folder / cards.CARD
-    change(path, {"recipe": {"scope": {"outside": "caller"}}})
+    change(path, {"recipe": {"scope": {"out_of_scope": "caller"}}})
     prompt = strict.prompts[[one.in_scope for one in marked].index(False)]
     assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
     shown = capfd.readouterr()
@@ -394,7 +394,7 @@ def test_what_is_out_of_scope_can_go_back(strict, capfd):
 
 def test_what_is_out_of_scope_can_go_to_the_base(strict):
     marked = ask.answer(strict.home, "tiny", strict.prompts)
-    found = ask.answer(strict.home, "tiny", strict.prompts, outside="base")
+    found = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="base")
     card = Store(strict.home).get("tiny")
     outside = [number for number, one in enumerate(marked) if not one.in_scope]
     if card.family == "bert":
@@ -438,7 +438,7 @@ def test_a_specialist_of_an_older_azubi_knows_no_scope(made, tmp_path):
     told = json.loads((folder / cards.CARD).read_text())
     del told["scope_sha256"], told["scope_limit"]
     (folder / cards.CARD).write_text(json.dumps(told))
-    found = ask.answer(home, "tiny", made.prompts, outside="caller")
+    found = ask.answer(home, "tiny", made.prompts, out_of_scope="caller")
     assert [one.text for one in found] == made.answers
     assert {(one.scope, one.in_scope) for one in found} == {(None, None)}
 

@@ -122,9 +122,9 @@ def test_what_is_asked_for_by_flag(specialist, home, tmp_path):
     wanted = {
         "against": ("lora",),
         "canaries": True,
-        "curve": True,
-        "retain": own,
-        "outside": own,
+        "learning_curve": True,
+        "regression_set": own,
+        "out_of_scope": own,
         "limit": 12,
     }
     events, _, table, facts = proved("tiny", home, **wanted)
@@ -191,14 +191,14 @@ def test_the_command_gates_and_tells_json(specialist, home, capsys):
 def test_other_rules_can_be_given_and_the_report_says_so(specialist, home, tmp_path, capsys):
     specialist("labels", "encoder")
     rules = tmp_path / "rules.yaml"
-    rules.write_text("data: nothing.csv\nproof: {least: 0.25, currency: CHF}\n")
+    rules.write_text("data: nothing.csv\nproof: {min_accuracy: 0.25, currency: CHF}\n")
     assert main(["prove", "tiny", "--threads", "1", "--json", "--quiet", "--recipe", str(rules)]) == 0
     facts = json.loads(capsys.readouterr().out)["proof"]["facts"]
-    assert facts["settings"]["least"] == 0.25 and facts["settings"]["currency"] == "CHF"
+    assert facts["settings"]["min_accuracy"] == 0.25 and facts["settings"]["currency"] == "CHF"
     assert any("given with --recipe, after training" in note for note in facts["notes"])
     rules.write_text("data: nothing.csv\n")
     assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
     assert "has no `proof`" in capsys.readouterr().err
-    rules.write_text("proof: {least: 2}\n")
+    rules.write_text("proof: {min_accuracy: 2}\n")
     assert main(["prove", "tiny", "--recipe", str(rules)]) == 2
-    assert "proof.least" in capsys.readouterr().err
+    assert "proof.min_accuracy" in capsys.readouterr().err

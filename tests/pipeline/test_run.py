@@ -32,7 +32,7 @@ from azubi.settings import CacheSettings, LimitSettings, Recipe
 from azubi.storage import files
 from tests import tiny
 
-STAGES = ["data", "base", "prime", "trunk", "tail", "evaluate", "package"]
+STAGES = ["data", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 FILES = ["recipe.yaml", "report.html", "scope.safetensors", "specialist.json", "tail.safetensors"]
 MAKERS = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 LINES = [
@@ -114,7 +114,16 @@ def line(request, bases, tmp_path_factory):
 def test_events_come_in_the_order_of_the_line(line):
     settings, _, events = line
     cached = [] if settings.tail_layers == "all" else ["trunk_done"]
-    expected = ["run_started", "data", "data_ready", "base", "base_ready", "prime", "prime_ready", "planned"]
+    expected = [
+        "run_started",
+        "data",
+        "data_ready",
+        "base",
+        "base_ready",
+        "instruction",
+        "instruction_ready",
+        "planned",
+    ]
     expected += ["trunk", *cached, "tail", "step_done", "epoch_done", "step_done", "epoch_done"]
     expected += ["training_ended", "evaluate", "measured", "compared", "package", "packaged", "run_ended"]
     assert order(events) == expected
@@ -460,23 +469,25 @@ def test_the_prime_is_made_from_the_data_given_or_found_in_it(recipe, home, tmp_
         ("Sort.", chats("Sort claims."), "Sort.", False),
     ]
     for given, rows, expected, made in cases:
-        settings = recipe(base="decoder", rows=rows, prime=given, tail_layers=1, epochs=1)
+        settings = recipe(base="decoder", rows=rows, instruction=given, tail_layers=1, epochs=1)
         events = list(run(settings, home))
         ready = only(events, ev.InstructionReady)
         assert (ready.text, ready.made) == (expected, made)
-        assert Store(home).get("tiny").prime == expected
-        assert Store(home).get("tiny").recipe["prime"] == expected
+        assert Store(home).get("tiny").instruction == expected
+        assert Store(home).get("tiny").recipe["instruction"] == expected
 
 
 def test_a_prime_that_replaces_the_examples_own_is_told(recipe, home):
-    events = list(run(recipe(base="decoder", rows=chats("Sort claims."), prime="Sort.", epochs=1), home))
+    events = list(
+        run(recipe(base="decoder", rows=chats("Sort claims."), instruction="Sort.", epochs=1), home)
+    )
     assert "replaces the system message" in only(events, ev.Notice).text
 
 
 def test_an_encoder_reads_no_prime_and_says_so(recipe, home):
-    events = list(run(recipe(prime="Sort."), home))
+    events = list(run(recipe(instruction="Sort."), home))
     assert "encoder and reads no instruction" in only(events, ev.Notice).text
-    assert only(events, ev.InstructionReady).text == Store(home).get("tiny").prime == ""
+    assert only(events, ev.InstructionReady).text == Store(home).get("tiny").instruction == ""
 
 
 @pytest.mark.parametrize("base", ["encoder", "decoder"])
@@ -528,7 +539,7 @@ def test_a_test_question_that_leaves_no_room_for_an_answer(recipe, home, tmp_pat
     tests = tiny.write(tmp_path / "test.jsonl", rows)
     told = r"line 5 has [\d,]+ tokens if its answer is as long as the longest one, but .* reads at most"
     with pytest.raises(DataError, match=told):
-        list(run(recipe("text", "decoder", test_data=tests, prime="Sort."), home))
+        list(run(recipe("text", "decoder", test_data=tests, instruction="Sort."), home))
     assert not (home / "cache").exists()
 
 
@@ -552,7 +563,7 @@ def test_the_papers_are_complete_json(line):
     document = json.loads((folder_of(line[2]) / "specialist.json").read_text(encoding="utf-8"))
     assert Path(document["base"]).is_absolute() and Path(document["recipe"]["base"]).is_absolute()
     assert document["recipe"]["tail_layers"] == document["tail_layers"]
-    assert set(document["seconds"]) == {"data", "base", "prime", "trunk", "tail", "evaluate"}
+    assert set(document["seconds"]) == {"data", "base", "instruction", "trunk", "tail", "evaluate"}
 
 
 # The cache
@@ -599,15 +610,15 @@ def test_smoothing_and_weights_change_training_but_not_how_it_is_measured(base, 
     plain, smooth, weighted, both = (
         list(run(recipe(base=base, rows=rows, epochs=1, **more), home))
         for more in (
-            {}, {"smoothing": 0.1}, {"label_weights": "balanced"},
-            {"smoothing": 0.1, "label_weights": "balanced"},
+            {}, {"label_smoothing": 0.1}, {"label_weights": "balanced"},
+            {"label_smoothing": 0.1, "label_weights": "balanced"},
         )
     )  # fmt: skip
     losses = [only(events, ev.EpochDone).loss for events in (plain, smooth, weighted, both)]
     assert len(set(losses)) == 4
     recipe_left = Path(only(both, ev.Packaged).folder) / "recipe.yaml"
     left = yaml.safe_load(recipe_left.read_text(encoding="utf-8"))
-    assert (left["smoothing"], left["label_weights"]) == (0.1, "balanced")
+    assert (left["label_smoothing"], left["label_weights"]) == (0.1, "balanced")
 
 
 def test_only_labels_are_weighted(recipe, home):

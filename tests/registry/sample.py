@@ -25,13 +25,13 @@ def made(**changes):
         "dtype": "float32",
         "tail_sha256": "",
         "contract": Contract(task="labels", labels=("a", "b")),
-        "prime": "",
+        "instruction": "",
         "longest": 5,
         "data": {},
         "counts": {"train": 30, "validation": 5, "test": 40},
         "scores": {"base": (score,), "specialist": (score,)},
         "seconds": {"tail": 1.5},
         "versions": {"azubi": "0"},
-        "recipe": {"name": "triage", "data": "/d.jsonl", "prime": "Sort:\n- größer\n"},
+        "recipe": {"name": "triage", "data": "/d.jsonl", "instruction": "Sort:\n- größer\n"},
     }
     return Card(**told | changes)

@@ -10,7 +10,7 @@ from tests.registry.sample import made
 
 
 def test_papers_come_back_as_they_were_written(tmp_path):
-    card = made(prime='Größe "x"\n', data={"notes.jsonl": "00"})
+    card = made(instruction='Größe "x"\n', data={"notes.jsonl": "00"})
     cards.write(card, tmp_path)
     assert cards.read(tmp_path) == card.model_copy(update={"folder": tmp_path})
 

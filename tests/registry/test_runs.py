@@ -123,11 +123,11 @@ def test_fresh_begins_anew(settings, home):
     assert not of(ev.TrainingResumed, again)
 
 
-@pytest.mark.parametrize("change", ["settings", "data", "prime"])
+@pytest.mark.parametrize("change", ["settings", "data", "instruction"])
 def test_another_recipe_or_other_data_is_another_run(change, settings, home, tmp_path):
     prime = tmp_path / "p.txt"
     prime.write_text("Sort.")
-    made = settings("decoder", prime=f"@{prime}")
+    made = settings("decoder", instruction=f"@{prime}")
     until(run(made, home), ("step_done", 3))
     if change == "settings":
         made = made.model_copy(update={"learning_rate": 1e-3})

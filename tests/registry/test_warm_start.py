@@ -79,7 +79,7 @@ def test_it_begins_with_the_parents_weights_and_only_new_examples_go_through_the
     card, parent = Store(home).get("tiny@2"), Store(home).get("tiny@1")
     assert (card.parent, card.parent_sha256) == ("tiny@1", parent.tail_sha256)
     assert (card.base, card.tail_layers, card.rank) == (parent.base, depth, rank)
-    assert (card.prime, card.contract) == (parent.prime, parent.contract)
+    assert (card.instruction, card.contract) == (parent.instruction, parent.contract)
     assert card.recipe["from"] == "tiny@1" and "from_" not in card.recipe
     assert parent.tail_sha256 in (card.folder / "report.html").read_text()
 
@@ -100,7 +100,7 @@ def test_labels_may_come_new_and_may_be_missing(base, go, home):
         fresh = now["head.weight"][2]
         assert float(fresh.norm()) == pytest.approx(16.0, rel=1e-3), "a new label begins at its mean"
     else:
-        assert "pets" in card.prime
+        assert "pets" in card.instruction
 
 
 @pytest.mark.parametrize(

@@ -61,4 +61,4 @@ def test_the_recipe_is_one_that_tune_reads(tmp_path):
     settings = made().recipe
     path.write_text(writing.recipe_yaml(settings), encoding="utf-8")
     assert yaml.safe_load(path.read_text(encoding="utf-8")) == settings
-    assert recipe_from(path, {}).prime == settings["prime"]
+    assert recipe_from(path, {}).instruction == settings["instruction"]

@@ -52,7 +52,9 @@ def test_draws_stay_among_the_options_and_follow_from_the_seed():
     assert drawn != asked(SPACE, 40, seed=1)
     for one in drawn:
         known = SPACE.options[one.base]
-        assert one.tail_layers in known.depths and one.epochs in known.epochs and one.prime in known.primes
+        assert (
+            one.tail_layers in known.depths and one.epochs in known.epochs and one.instruction in known.primes
+        )
         assert one.rank in known.ranks and (one.tail_layers or one.rank == 0)
         default = known.rate(one.tail_layers, one.rank)
         assert 0.19 < one.learning_rate / default < 5.1

@@ -16,7 +16,8 @@ READY = ev.BaseReady(
 
 def done(number):
     trial = Trial(
-        number=number, base="a", prime="", tail_layers=1, rank=0, learning_rate=1e-3, epochs=4, state="done",
+        number=number, base="a", instruction="", tail_layers=1, rank=0, learning_rate=1e-3, epochs=4,
+        state="done",
         cost=1.0,
     )  # fmt: skip
     return ev.TrialDone(trial=trial)

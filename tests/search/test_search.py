@@ -140,12 +140,12 @@ def test_what_is_given_is_not_searched(recipe, home):
 def test_primes_with_and_without_examples_are_tried(recipe, home, monkeypatch):
     monkeypatch.setattr(searching, "_MOST", 10)
     events, found = searched(recipe("json", "decoder"), home)
-    assert {one.prime for one in found.trials} == {"plain", "with examples"}
+    assert {one.instruction for one in found.trials} == {"plain", "with examples"}
     ((texts),) = events[0].primes.values()
     assert texts["with examples"].startswith(texts["plain"]) and "Answer: {" in texts["with examples"]
-    assert found.recipe.prime == texts[found.choice.chosen.prime]
-    _, found = searched(recipe("json", "decoder", prime="Do it."), home)
-    assert {one.prime for one in found.trials} == {"plain"} and found.recipe.prime == "Do it."
+    assert found.recipe.instruction == texts[found.choice.chosen.instruction]
+    _, found = searched(recipe("json", "decoder", instruction="Do it."), home)
+    assert {one.instruction for one in found.trials} == {"plain"} and found.recipe.instruction == "Do it."
 
 
 def test_several_bases_are_tried_and_what_does_not_fit_is_told(recipe, home):
@@ -355,7 +355,7 @@ class Pretence:
         return bench.load(prime, SPEED, count)
 
     def train(self, bench, setting, cache, count):
-        load, steps = self.load(bench, setting.prime, count), 5 * setting.epochs
+        load, steps = self.load(bench, setting.instruction, count), 5 * setting.epochs
         for epoch in range(1, setting.epochs + 1):
             for step in range(1, 6):
                 self.spend(load.teaching(setting.tail_layers, setting.rank, bench.recipe.batch) / 5)
@@ -375,7 +375,7 @@ class Pretence:
     def finish(self, bench, found, deadline):
         """What the run itself then does; it trains on only while there is time."""
         chosen, total = found.choice.chosen, len(bench._split.train)
-        load, batch = self.load(bench, chosen.prime, total), bench.recipe.batch
+        load, batch = self.load(bench, chosen.instruction, total), bench.recipe.batch
         if found.weights is None:
             self.spend(load.trunk(chosen.tail_layers))
             for _ in range(chosen.epochs):

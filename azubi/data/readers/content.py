@@ -159,7 +159,7 @@ def _docx(data: bytes, document: Document) -> str:
     from markitdown import StreamInfo
     from markitdown.converters import DocxConverter
 
-    check_archive(io.BytesIO(data), document.name, document.limits.office)
+    check_archive(io.BytesIO(data), document.name, document.limits.unzipped_size)
     converter: Any = DocxConverter  # its constructor has no types
     body = str(converter().convert(io.BytesIO(data), StreamInfo(extension=".docx")).markdown)
     around: dict[str, dict[str, None]] = {"header": {}, "document": {}, "footer": {}, "comments": {}}

@@ -67,7 +67,7 @@ def _check_size(table: Any, name: str, most: int, wanted: Sequence[str]) -> None
         if size > most:
             raise DataError(
                 f"{name}: row group {index + 1:,} unfolds to {size:,} bytes, more than {most:,}.",
-                "Write it with smaller row groups, or raise --limits-office if that is right.",
+                "Write it with smaller row groups, or raise --limits-unzipped-size if that is right.",
             )
 
 

@@ -201,7 +201,7 @@ class Source:
             if start.startswith(parquet.MAGIC):
                 self._tell_unused(*_FITTING)
                 with seekable(file, path) as whole:
-                    yield from parquet.rows(whole, name, limits.office, self._used, self.notes)
+                    yield from parquet.rows(whole, name, limits.unzipped_size, self._used, self.notes)
             elif start.startswith((ZIP_MAGIC, workbook.OLD)):
                 self._tell_unused("escape", "delimiter", "encoding")
                 with seekable(file, path) as whole:

@@ -38,7 +38,7 @@ def rows(
     Raises:
         DataError: it is no Excel file, is damaged, too large, or does not have one such sheet.
     """
-    check_archive(file, name, recipe.limits.office, recipe.limits.cells)
+    check_archive(file, name, recipe.limits.unzipped_size, recipe.limits.cells)
     with _explained(name):
         from python_calamine import CalamineWorkbook
 

@@ -56,10 +56,10 @@ def plan_of(recipe: Recipe) -> TrainingConfig:
         learning_rate=recipe.learning_rate,
         warmup=recipe.warmup,
         weight_decay=recipe.weight_decay,
-        clip=recipe.clip,
+        clip=recipe.max_grad_norm,
         patience=recipe.patience,
         seed=recipe.seed,
-        smoothing=recipe.smoothing,
+        smoothing=recipe.label_smoothing,
         epsilon=recipe.privacy.epsilon if recipe.privacy is not None else None,
         delta=recipe.privacy.delta if recipe.privacy is not None else None,
     )

@@ -18,8 +18,8 @@ def recipe(given: Recipe) -> Recipe:
     }
     if given.sql is not None:
         lasting["sql"] = given.sql.from_folder(Path())
-    if given.prime is not None and given.prime.startswith("@"):
-        lasting["prime"] = f"@{Path(given.prime[1:]).expanduser().absolute()}"
+    if given.instruction is not None and given.instruction.startswith("@"):
+        lasting["instruction"] = f"@{Path(given.instruction[1:]).expanduser().absolute()}"
     return given.model_copy(update=lasting | {"base": base(given.base)})
 
 

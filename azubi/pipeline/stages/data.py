@@ -83,8 +83,8 @@ def prepare(sitting: RunContext, recipe: Recipe, passing: OneShotSources) -> Gen
     found = split_from_version.parted(sitting.home, version, rows, recipe)
     if (
         found.system is not None
-        and recipe.prime is not None
-        and instruction.from_setting(recipe.prime) != found.system
+        and recipe.instruction is not None
+        and instruction.from_setting(recipe.instruction) != found.system
     ):
         yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
     seen = [*found.split.train, *found.split.validation]

@@ -48,7 +48,7 @@ def set_prime(
     recipe, prime = cut.recipe, ""
     if cut.base.kind == "decoder":
         prime = _instruction(data, recipe)
-    elif recipe.prime:
+    elif recipe.instruction:
         yield ev.Notice(text=f"{cut.base.name} is an encoder and reads no instruction: prime is not used.")
     tokens = cut.specialist.set_instruction(prime)
     _check_lengths(data, cut)
@@ -58,18 +58,18 @@ def set_prime(
     _check_room(data, cut, longest)
     forecast = expected(sitting, data, cut, searched, train, validation)
     if prime:
-        recipe = recipe.model_copy(update={"prime": instruction.to_setting(prime)})
-    made = cut.recipe.prime is None and data.system is None
+        recipe = recipe.model_copy(update={"instruction": instruction.to_setting(prime)})
+    made = cut.recipe.instruction is None and data.system is None
     yield ev.InstructionReady(text=prime, tokens=len(tokens), made=made)
     yield ev.Planned(seconds=forecast.stages, settings=recipe.model_dump(mode="json"), forecast=forecast)
     return EncodedData(recipe, prime, train, validation, longest, forecast)
 
 
 def _instruction(data: Data, recipe: Recipe) -> str:
-    told = recipe.prime is not None or data.system is not None
+    told = recipe.instruction is not None or data.system is not None
     if not told and data.parent is not None and data.parent.card.contract == data.contract:
-        return data.parent.card.prime  # what the cache holds of known examples was read behind it
-    return instruction.choose(recipe.prime, data.system, data.contract)
+        return data.parent.card.instruction  # what the cache holds of known examples was read behind it
+    return instruction.choose(recipe.instruction, data.system, data.contract)
 
 
 def _check_lengths(data: Data, cut: LoadedModel) -> None:

@@ -47,7 +47,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
         entry = catalog.find(defaults.base_for(recipe, contract.task))
         if entry is None or entry.kind == "encoder":
             return _SHORT
-        instruction = primes.choose(recipe.prime, primes.shared_system(examples), contract)
+        instruction = primes.choose(recipe.instruction, primes.shared_system(examples), contract)
         answer = max((len(one.answer.encode(errors="surrogatepass")) for one in examples), default=0)
         return max(_SHORT, entry.context - len(instruction.encode()) - answer - _FRAME)
 
@@ -99,7 +99,7 @@ def _limit(base: "Base", recipe: Recipe, contract: Contract, examples: Sequence[
     if base.kind == "encoder":
         return _Limit(base, lambda example, _: len(encode_plain(base.tokenizer, example.turns)))
     system, template = primes.shared_system(examples), Template(base.tokenizer)
-    instruction = primes.choose(recipe.prime, system, contract)
+    instruction = primes.choose(recipe.instruction, system, contract)
 
     def count(example: Example, answer: str) -> int:
         begins = system is not None and example.turns[0].role == "system"

@@ -45,18 +45,18 @@ def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Pa
     """The examples with the text with which all prompts begin as their system message, the instruction."""
     text, count = instruction.common_beginning(parts["data"])
     # A recipe that a run has left names what was taken: it holds for the same prompts again.
-    if not text or (recipe.prime is not None and instruction.from_setting(recipe.prime) != text.strip()):
+    if not text or (recipe.instruction is not None and instruction.from_setting(recipe.instruction) != text.strip()):
         return parts
     begins = f"begin with the same text ({len(text.split())} words: {excerpt(text, 60)})"
     if count < len(parts["data"]):
         yield ev.Notice(
             text=f"{count:,} of {len(parts['data']):,} prompts {begins}. If it is the instruction, take it "
-            "out of the prompts and give it with --prime."
+            "out of the prompts and give it with --instruction."
         )
         return parts
     yield ev.Notice(
         text=f"All prompts {begins}: it is taken as the instruction, for whatever is asked later, too. "
-        'With --prime (or --prime "", for none) the prompts stay as they are.'
+        'With --instruction (or --instruction "", for none) the prompts stay as they are.'
     )
     return {name: instruction.with_system(examples, text) for name, examples in parts.items()}
 

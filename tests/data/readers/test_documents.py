@@ -188,7 +188,7 @@ def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path):
         },
         file,
         tmp_path,
-        office=20_000_000,
+        unzipped_size=20_000_000,
         document=1_500_000,
         row=50_000,
     )

@@ -53,8 +53,13 @@ def test_columns_that_nobody_asks_for_cost_nothing(tmp_path):
         "broken": broken,
     }
     parquet.write_table(pyarrow.table(columns), path, use_dictionary=False)
-    assert pairs(read(path, limits={"office": 10_000})) == [("a", "x"), ("b", "y"), ("c", "x"), ("d", "y")]
-    assert "unfolds to" in refused(path, answer="scan", limits={"office": 10_000}).problem
+    assert pairs(read(path, limits={"unzipped_size": 10_000})) == [
+        ("a", "x"),
+        ("b", "y"),
+        ("c", "x"),
+        ("d", "y"),
+    ]
+    assert "unfolds to" in refused(path, answer="scan", limits={"unzipped_size": 10_000}).problem
     assert "cannot be read: 'utf-8' codec" in refused(path, answer="broken").problem
     assert "it has “prompt”, “answer”, “at”, “scan”, “broken”" in refused(path, answer="team").problem
 
@@ -161,4 +166,4 @@ def test_damaged(tmp_path):
 
 def test_too_large(tmp_path):
     path = write(tmp_path, prompt=["a" * 50_000] * 2, answer=["x", "y"])
-    assert "row group 1 unfolds to" in refused(path, limits={"office": 1_000}).problem
+    assert "row group 1 unfolds to" in refused(path, limits={"unzipped_size": 1_000}).problem

@@ -142,8 +142,10 @@ def test_a_zip_bomb(book):
 
     path = rewritten(book, bomb)
     assert path.stat().st_size < 1_000_000
-    error = refused(path, limits={"office": 100_000_000})
-    assert "unfolds to more than 100,000,000 bytes" in error.problem and "--limits-office" in error.remedy
+    error = refused(path, limits={"unzipped_size": 100_000_000})
+    assert (
+        "unfolds to more than 100,000,000 bytes" in error.problem and "--limits-unzipped-size" in error.remedy
+    )
 
 
 def test_a_zip_bomb_whose_directory_lies(book):
@@ -154,7 +156,9 @@ def test_a_zip_bomb_whose_directory_lies(book):
         data[at + 24 : at + 28] = struct.pack("<I", 100)
         at += 4
     path.write_bytes(data)
-    assert "unfolds to more than 1,000,000 bytes" in refused(path, limits={"office": 1_000_000}).problem
+    assert (
+        "unfolds to more than 1,000,000 bytes" in refused(path, limits={"unzipped_size": 1_000_000}).problem
+    )
 
 
 def test_cells_that_lie_far_apart(book):

@@ -65,7 +65,7 @@ def school(trained):
     with closing(ActivationCache(trained.home, trained.card.data_version)) as cache:
         yield Retrainer(
             trained.specialist,
-            trained.card.prime,
+            trained.card.instruction,
             Recipe.model_validate(trained.card.recipe),
             cache,
             trained.split.validation,
