@@ -248,7 +248,7 @@ def cell(name, kind, folder):
     from azubi.engine.base import hardware
     from azubi.engine.base.opening import open_base
     from azubi.engine.specialist import new_specialist
-    from azubi.planning.work import Work
+    from azubi.planning.cost_model import Work
 
     home, rank = folder / "home", RANK if kind == "lora" else 0
     probed = hardware.probe()

@@ -5,7 +5,7 @@ azubi leaves it out or not: padding, what a causal mask hides, the last layer's 
 no answer token is predicted, gradients of inputs that nobody trains, and gradients of answer tokens that
 were skipped. Knows decoders of the llama family. LoRA's factors are not counted: they are a few per cent.
 
-Not the count of `azubi.planning.work`, which plans for any family: that one knows numbers of parameters
+Not the count of `azubi.planning.cost_model`, which plans for any family: that one knows numbers of parameters
 alone, so it counts neither attention nor the last layer's keys and values. A share of the peak would be
 too small without.
 """

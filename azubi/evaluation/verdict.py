@@ -252,7 +252,12 @@ def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
     return Rule(
         name="min_accuracy",
         holds=holds,
-        figures={"value": main.value, "low": main.low, "high": main.high, "min_accuracy": settings.min_accuracy},
+        figures={
+            "value": main.value,
+            "low": main.low,
+            "high": main.high,
+            "min_accuracy": settings.min_accuracy,
+        },
     )
 
 

@@ -100,8 +100,8 @@ class SearchPlanned(_Event):
     """`tail_layers` to try, by base."""
     ranks: tuple[int, ...]
     epochs: dict[str, tuple[int, ...]]
-    primes: dict[str, dict[str, str]]
-    """Texts of the prime's variants, by base and name."""
+    instructions: dict[str, dict[str, str]]
+    """Texts of the instruction's variants, by base and name."""
     left_out: tuple[str, ...] = ()
     """What the time is too short for, or what does not fit, with the reason."""
     dtype: str

@@ -19,7 +19,7 @@ class Trial(BaseModel):
     """Counted from 1."""
     base: str
     instruction: str
-    """Name of the prime's variant; empty for a base that reads none."""
+    """Name of the instruction's variant; empty for a base that reads none."""
     tail_layers: int
     rank: int
     learning_rate: float

@@ -233,7 +233,7 @@ def _in_a_prime(home: Path, rows: Sequence[Row]) -> bool:
             if isinstance(event, ev.InstructionReady):
                 primes.add(event.text)
             elif isinstance(event, ev.SearchPlanned):
-                primes.update(text for texts in event.primes.values() for text in texts.values())
+                primes.update(text for texts in event.instructions.values() for text in texts.values())
     return any(f"Message: {prompt}\n" in prime for prompt in prompts for prime in primes)
 
 

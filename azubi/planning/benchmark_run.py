@@ -28,8 +28,7 @@ from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import room_for_activations
 from azubi.engine.training import loop
 from azubi.errors import RunError
-from azubi.planning.timings import Kind, Observation, Timings, writing_pace
-from azubi.planning.workload import Workload
+from azubi.planning.cost_model import Kind, Observation, Timings, Workload, writing_pace
 from azubi.settings import Recipe
 from azubi.storage import files
 
@@ -267,7 +266,7 @@ class _Rehearsal:
                 took = watch.moments[-1] - watch.moments[0]
                 timed.append((*self._load.written(len(asked), steps, steps), took))
         self._saw("reading", self._load.reading(len(asked)), read)
-        tokens = round(self._load.prime + self._load.question + longest)
+        tokens = round(self._load.instruction_tokens + self._load.question + longest)
         together = answering.writer.together(tokens)
         rows = min(together, len(questions))
         room = answering.writer.room

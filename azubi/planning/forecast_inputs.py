@@ -17,8 +17,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist, most_asked
 from azubi.engine.training.state import keepings
 from azubi.events.forecast import Forecast
-from azubi.planning.timings import Timings
-from azubi.planning.workload import Workload
+from azubi.planning.cost_model import Timings, Workload
 from azubi.settings import Recipe
 
 _PACKAGING = 1.0
@@ -70,7 +69,7 @@ def foreseen(prospect: ForecastInputs, load: Workload, observed: Timings, setup:
             "test": questions,
         },
         tokens={
-            "instruction": load.prime,
+            "instruction": load.instruction_tokens,
             "prompts": round(load.question * load.examples),
             "answers": load.answers if load.writes else 0,
             "test": prospect.test_tokens,
@@ -138,7 +137,7 @@ def _cached(prospect: ForecastInputs, load: Workload, depth: int) -> int:
     specialist = prospect.specialist
     alone = depth == 0  # a head alone reads one vector of each text
     rows = [1 if alone else one.length for one in {one.tokens: one for one in prospect.lacking}.values()]
-    if load.prime:
-        rows.append(load.prime)
+    if load.instruction_tokens:
+        rows.append(load.instruction_tokens)
     form = packing.form_of(prospect.recipe.cache.dtype, specialist.dtype)
     return sum(packing.size(one, specialist.base.hidden, form) + SEAL for one in rows)

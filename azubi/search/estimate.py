@@ -1,15 +1,29 @@
-"""How long trials, trunk passes and the rest of the run will take, as far as is known by now.
+"""How long trials, trunk passes and the rest of the run will take, and how much time the budget leaves.
 
-Knows benches, costs and the allowance; decides nothing.
+Knows trial runners, costs and the budget; decides nothing.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
-from azubi.planning.timings import Kind, Observation, Timings
-from azubi.planning.workload import Workload
-from azubi.search.setting import Setting
-from azubi.search.time_budget import TimeBudget
-from azubi.search.trial_runner import TrialRunner
+from azubi.planning.cost_model import Corrections, Kind, Observation, Timings, Workload
+from azubi.search.trial_runner import Setting, TrialRunner
+
+Clock = Callable[[], float]
+
+
+class TimeBudget:
+    """Time until a deadline."""
+
+    def __init__(self, deadline: float, clock: Clock = time.monotonic) -> None:
+        """`deadline` on the clock's own scale, in seconds."""
+        self.clock = clock
+        self._deadline = deadline
+
+    def left(self) -> float:
+        """Seconds until the deadline; below 0 behind it."""
+        return self._deadline - self.clock()
+
 
 _PACKAGING = 6.0
 """Seconds for intervals of scores, and for writing specialist and report."""
@@ -21,17 +35,18 @@ class Estimate:
     """Seconds, all of them."""
 
     def __init__(
-        self, benches: Mapping[str, TrialRunner], allowance: TimeBudget, speed: float, total: int, tests: int
+        self, runners: Mapping[str, TrialRunner], budget: TimeBudget, speed: float, total: int, tests: int
     ) -> None:
         """`speed` in floating-point operations per second; `total` lessons and `tests` questions."""
         self.count = total
         """Lessons that trials train with."""
         self.depths: dict[str, tuple[int, ...]] = {}
         """What one trunk pass keeps, by base; the default's depth where nothing is said."""
-        self._benches, self._allowance = benches, allowance
+        self._runners, self._budget = runners, budget
         self._speed, self._total, self._tests = speed, total, tests
         self._filled: set[tuple[str, str]] = set()
         self._opening: dict[str, float] = {}
+        self._corrections = Corrections()
         self._loads: dict[tuple[str, str, int], Workload] = {}
 
     @property
@@ -68,7 +83,7 @@ class Estimate:
     def close(self, setting: Setting) -> float:
         """What comes when the tail is trained: base and specialist answer, and all is written."""
         answers = self._expect("answers", setting, 2 * self._load(setting, self._total).answered(self._tests))
-        packaging = self._allowance.expect("packaging", _PACKAGING)
+        packaging = self._corrections.expect("packaging", _PACKAGING)
         return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
 
     def opened(self, base: str, took: float) -> None:
@@ -97,7 +112,7 @@ class Estimate:
         """How long things took with a base, for whoever plans on from here."""
         kinds: dict[Kind, str] = {"trunk": "trunk", "tail": "tail", "validation": "validation"}
         kinds |= {"reading": "answers", "writing": "answers"}
-        met = {kind: self._allowance.met(f"{part} of {base}") for kind, part in kinds.items()}
+        met = {kind: self._corrections.met(f"{part} of {base}") for kind, part in kinds.items()}
         return Timings(tuple(Observation(kind, *both) for kind, both in met.items() if both is not None))
 
     def _pass(self, setting: Setting) -> float:
@@ -112,7 +127,7 @@ class Estimate:
 
     def _epoch(self, setting: Setting, count: int) -> tuple[float, float]:
         """Teaching and validation of one epoch, as planned."""
-        batch = self._benches[setting.base].recipe.batch or 1
+        batch = self._runners[setting.base].recipe.batch or 1
         load = self._load(setting, count)
         depth = setting.tail_layers
         return load.teaching(depth, setting.rank, batch), load.checking(depth, batch)
@@ -124,11 +139,11 @@ class Estimate:
     def _load(self, setting: Setting, count: int) -> Workload:
         key = (setting.base, setting.instruction, count)
         if key not in self._loads:
-            self._loads[key] = self._benches[setting.base].load(setting.instruction, self._speed, count)
+            self._loads[key] = self._runners[setting.base].load(setting.instruction, self._speed, count)
         return self._loads[key]
 
     def _expect(self, part: str, setting: Setting, planned: float) -> float:
-        return self._allowance.expect(f"{part} of {setting.base}", planned)
+        return self._corrections.expect(f"{part} of {setting.base}", planned)
 
     def _learn(self, part: str, setting: Setting, planned: float, took: float) -> None:
-        self._allowance.learn(f"{part} of {setting.base}", planned, took)
+        self._corrections.learn(f"{part} of {setting.base}", planned, took)

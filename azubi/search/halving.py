@@ -11,15 +11,15 @@ nothing of training or time.
 from collections import defaultdict
 from dataclasses import dataclass
 
-from azubi.search.setting import Setting
-from azubi.search.space import Space
+from azubi.search.candidates import Space
+from azubi.search.trial_runner import Setting
 
 _STARTUP = 8
 """Trials before draws begin to follow what was seen."""
 
 
 @dataclass(frozen=True)
-class Mark:
+class TrialScore:
     """How a trial stood when it was judged."""
 
     score: float
@@ -44,7 +44,7 @@ class Halving:
         )
         for setting in space.first():
             self._study.enqueue_trial(space.parameters(setting))
-        self._marks: defaultdict[int, list[Mark]] = defaultdict(list)
+        self._scores: defaultdict[int, list[TrialScore]] = defaultdict(list)
 
     def ask(self) -> Setting:
         """The next setting; it may be one that was tried."""
@@ -52,7 +52,7 @@ class Halving:
         self._reached = 0
         return self._space.draw(self._trial)
 
-    def judge(self, share: float, mark: Mark) -> bool:
+    def judge(self, share: float, current: TrialScore) -> bool:
         """Whether a trial that has done `share` (above 0, at most 1) of its epochs should go on.
 
         It should if it is in the better half of those that came so far, or if it could still be chosen as the
@@ -62,12 +62,14 @@ class Halving:
         if quarter <= self._reached:
             return True
         self._reached = quarter
-        self._trial.report(mark.score, quarter)
-        leader = max(self._marks[quarter], key=lambda one: one.score, default=None)
-        self._marks[quarter].append(mark)
+        self._trial.report(current.score, quarter)
+        leader = max(self._scores[quarter], key=lambda scored: scored.score, default=None)
+        self._scores[quarter].append(current)
         if not self._trial.should_prune():
             return True
-        return leader is not None and mark.cost < leader.cost and mark.score >= leader.score - leader.error
+        return (
+            leader is not None and current.cost < leader.cost and current.score >= leader.score - leader.error
+        )
 
     def end(self, score: float | None) -> None:
         """The trial is over; without a score it is only remembered as no good."""

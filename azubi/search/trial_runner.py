@@ -1,9 +1,10 @@
-"""A base in memory with all that its trials share: primes, lessons, cached activations at every depth.
+"""A base in memory with all that its trials share: instructions, encoded examples, cached activations.
 
 Knows how a setting is trained; not which settings are worth it, nor how long anything may take.
 """
 
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -19,10 +20,44 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.weights import State
 from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
-from azubi.planning import workload
-from azubi.planning.workload import Workload
-from azubi.search.setting import Setting
+from azubi.planning import cost_model
+from azubi.planning.cost_model import Workload
 from azubi.settings import Recipe
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A choice of everything that is searched."""
+
+    base: str
+    instruction: str
+    """Name of the instruction's variant; empty for a base that reads none."""
+    tail_layers: int
+    rank: int
+    learning_rate: float
+    epochs: int
+
+    @property
+    def words(self) -> str:
+        """In a few words, for a person who waits."""
+        layers = "1 layer" if self.tail_layers == 1 else f"{self.tail_layers} layers"
+        depth = f"last {layers}" if self.tail_layers else "head alone"
+        rank = f", rank {self.rank}" if self.rank else ""
+        return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
+
+    def applied(self, recipe: Recipe, instruction: str | None) -> Recipe:
+        """The recipe that trains with this setting and searches no more; `instruction` is its text."""
+        return recipe.model_copy(
+            update={
+                "base": self.base,
+                "tail_layers": self.tail_layers,
+                "rank": self.rank,
+                "learning_rate": self.learning_rate,
+                "epochs": self.epochs,
+                "instruction": recipe.instruction if instruction is None else instruction,
+                "budget": None,
+            }
+        )
 
 
 class TrialRunner:
@@ -39,7 +74,7 @@ class TrialRunner:
     ) -> None:
         """Load the base.
 
-        `recipe` has every choice made; `texts` are the prime's variants by name, the default first.
+        `recipe` has every choice made; `texts` are the instruction's variants by name, the default first.
 
         Raises:
             SettingError: the base does not fit the task.
@@ -66,29 +101,31 @@ class TrialRunner:
             recipe.stream_trunk,
         )
         self._lessons: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
-        self._behind: str | None = None
+        self._current: str | None = None
         self._texts = texts
         self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
-        """Variants of the prime that leave room for the longest example."""
+        """Variants of the instruction that leave room for the longest example."""
 
-    def load(self, prime: str, speed: float, count: int) -> Workload:
+    def load(self, instruction: str, speed: float, count: int) -> Workload:
         """The work of training with `count` lessons; `speed` in floating-point operations per second."""
-        lessons, checks = self._taught(prime, count)
-        self._prime(prime)
-        return workload.load(self._specialist, speed, lessons, checks)
+        lessons, checks = self._taught(instruction, count)
+        self._set_instruction(instruction)
+        return cost_model.load(self._specialist, speed, lessons, checks)
 
-    def fill(self, cache: ActivationCache, prime: str, count: int, depths: Sequence[int]) -> Iterator[Filled]:
+    def fill(
+        self, cache: ActivationCache, instruction: str, count: int, depths: Sequence[int]
+    ) -> Iterator[Filled]:
         """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""
-        lessons, checks = self._taught(prime, count)
-        self._prime(prime)
+        lessons, checks = self._taught(instruction, count)
+        self._set_instruction(instruction)
         return self._specialist.activations.fill(cache, [*lessons, *checks], depths)
 
-    def answer(self, prime: str, count: int) -> int:
+    def answer(self, instruction: str, count: int) -> int:
         """Let the untouched base answer so many validation questions; gives how many there were."""
-        self._prime(prime)
+        self._set_instruction(instruction)
         checks = self._split.validation[:count]
-        longest = longest_answer([self._specialist.encode(one) for one in self._split.validation])
-        return sum(1 for _ in self._specialist.base_model(longest)([one.turns for one in checks]))
+        longest = longest_answer([self._specialist.encode(example) for example in self._split.validation])
+        return sum(1 for _ in self._specialist.base_model(longest)([example.turns for example in checks]))
 
     def train(
         self, setting: Setting, cache: ActivationCache, count: int
@@ -113,30 +150,30 @@ class TrialRunner:
         """The weights of the trial that was trained last; views, not copies."""
         return weights.trained(self._tail)
 
-    def _taught(self, prime: str, count: int) -> tuple[list[EncodedExample], list[EncodedExample]]:
-        """Lessons and validation lessons as they are read behind a prime."""
-        if (prime, count) not in self._lessons:
-            self._prime(prime)
+    def _taught(self, instruction: str, count: int) -> tuple[list[EncodedExample], list[EncodedExample]]:
+        """Lessons and validation lessons as they are read behind an instruction."""
+        if (instruction, count) not in self._lessons:
+            self._set_instruction(instruction)
             lesson, train = (
                 self._specialist.encode,
                 splitting.sample(self._split.train, count, self.recipe.seed),
             )
             checks = [lesson(one).last_answer_only for one in self._split.validation]
-            self._lessons[prime, count] = (
-                loop.as_taught([lesson(one) for one in train], self.recipe),
+            self._lessons[instruction, count] = (
+                loop.as_taught([lesson(example) for example in train], self.recipe),
                 checks,
             )
-        return self._lessons[prime, count]
+        return self._lessons[instruction, count]
 
-    def _prime(self, name: str) -> None:
-        if name != self._behind:
+    def _set_instruction(self, name: str) -> None:
+        if name != self._current:
             self._specialist.set_instruction(self._texts[name])
-            self._behind = name
+            self._current = name
 
     def _has_room(self, name: str) -> bool:
-        self._prime(name)
+        self._set_instruction(name)
         examples = [*self._split.train, *self._split.validation]
-        lengths = [self._specialist.count_tokens(one) for one in examples]
+        lengths = [self._specialist.count_tokens(example) for example in examples]
         if name == self.default.instruction:
             check_length(examples, lengths, self.base.context)
         return max(lengths) <= self.base.context

@@ -1,16 +1,19 @@
-"""Trained weights of a search's trials, kept until it is known which of them is chosen.
+"""What is left of the trials of a run: their weights on disk, and the search's events.
 
     <run>/trial-<number>.safetensors
 
-Knows weights and numbers; nothing of why a trial is worth keeping.
+Knows weights, numbers and events; nothing of why a trial is worth keeping.
 """
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
 from azubi.errors import CorruptFile
+from azubi.events import events as ev
+from azubi.events.trial import Trial
 
 
 class TrialWeights:
@@ -50,3 +53,30 @@ class TrialWeights:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"trial-{number}.safetensors"
+
+
+@dataclass
+class Replay:
+    """A search so far; empty if there was none."""
+
+    plan: ev.SearchPlanned | None = None
+    trials: list[Trial] = field(default_factory=list)
+    ended: ev.SearchEnded | None = None
+    skipped: bool = False
+    """Whether the run had gone on without a search, since there was nothing to find or no time."""
+
+
+def replay(events: Sequence[ev.Event]) -> Replay:
+    """Fold the events that a run gave before it was interrupted."""
+    earlier = Replay()
+    for event in events:
+        match event:
+            case ev.SearchPlanned():
+                earlier.plan, earlier.trials = event, list(event.earlier)
+            case ev.TrialDone():
+                earlier.trials.append(event.trial)
+            case ev.SearchEnded():
+                earlier.ended = event
+            case ev.BaseReady():
+                earlier.skipped = earlier.plan is None
+    return earlier

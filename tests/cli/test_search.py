@@ -35,7 +35,7 @@ def searched(events):
         yield ev.StageStarted(stage="search")
         yield ev.SearchPlanned(
             seconds=600.0, lessons=900, depths={"smollm2-135m": (1, 2, 4, 8)}, ranks=(0, 4, 16),
-            epochs={"smollm2-135m": (2, 4)}, primes={"smollm2-135m": {"plain": "Read."}},
+            epochs={"smollm2-135m": (2, 4)}, instructions={"smollm2-135m": {"plain": "Read."}},
             dtype="float32", threads=2, gflops=100.0,
         )  # fmt: skip
         yield ev.Progress(

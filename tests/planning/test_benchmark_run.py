@@ -15,7 +15,7 @@ from azubi.pipeline import run as recipe
 from azubi.pipeline.run import plan, run
 from azubi.pipeline.stages import forecast as stage
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.planning import benchmark_run, workload
+from azubi.planning import benchmark_run, cost_model
 from azubi.registry import runs
 from azubi.settings import CacheSettings, Recipe
 from azubi.storage import files
@@ -64,7 +64,7 @@ def prepared(recipe_, home):
     sitting = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
     found = returned(recipe._prepared(sitting, recipe_, {}, recipe._Meter()))
     specialist, lessons = found.cut.specialist, found.lessons
-    load = workload.load(specialist, 1e9, lessons.train, lessons.validation)
+    load = cost_model.load(specialist, 1e9, lessons.train, lessons.validation)
     questions = [one.turns for one in found.data.split.test]
     return specialist, lambda: benchmark_run.rehearse(
         specialist, lessons.recipe, load, lessons.train, lessons.validation, questions, home

@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.planning.timings import Observation, Timings, writing_pace
+from azubi.planning.cost_model import Observation, Timings, writing_pace
 
 
 def test_a_kind_is_corrected_by_all_its_pieces():

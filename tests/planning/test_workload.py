@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from azubi.planning.workload import Workload
+from azubi.planning.cost_model import Workload
 
 LOAD = Workload(
     speed=1e9, layers=30, hidden=500, layer_parameters=3_000_000, head_parameters=28_000_000,
-    parameters=134_000_000, writes=True, prime=50, lessons=800, tokens=48_000, targets=8_000, checks=100,
-    check_tokens=6_000, check_targets=1_000, longest=10, answers=9_000,
+    parameters=134_000_000, writes=True, instruction_tokens=50, lessons=800, tokens=48_000, targets=8_000,
+    checks=100, check_tokens=6_000, check_targets=1_000, longest=10, answers=9_000,
 )  # fmt: skip
 
 
@@ -21,7 +21,7 @@ def test_a_deeper_tail_costs_more_and_its_trunk_less():
 
 def test_low_rank_is_cheaper_and_a_prime_is_paid_at_every_step():
     assert LOAD.teaching(8, 16, 8) < LOAD.teaching(8, 0, 8)
-    long = replace(LOAD, prime=300)
+    long = replace(LOAD, instruction_tokens=300)
     # 100 steps; the last of 8 layers is not computed at the prime, and the first owes it no gradient.
     extra = 100 * 250 * (6 * 7 - 2) * 3_000_000 / 1e9 / 0.5
     assert long.teaching(8, 0, 8) - LOAD.teaching(8, 0, 8) == pytest.approx(extra)
@@ -64,10 +64,12 @@ def test_answers_that_are_written_together_share_the_weights():
     assert alone < together < 10 * alone
     assert LOAD.writing(100, 10, 10, together=10) > together, "in ten groups each weight is read ten times"
     assert LOAD.writing(100, 10, 20) > together, "one long answer holds up the others"
-    assert replace(LOAD, prime=2_000).writing(100, 10, 10) > 1.5 * together, "keys and values are read too"
+    assert replace(LOAD, instruction_tokens=2_000).writing(100, 10, 10) > 1.5 * together, (
+        "keys and values are read too"
+    )
 
 
 def test_what_a_label_head_begins_with_is_one_look_at_all_lessons():
     assert LOAD.beginning(8) == 0
-    encoder = replace(LOAD, writes=False, head_parameters=0, prime=0)
+    encoder = replace(LOAD, writes=False, head_parameters=0, instruction_tokens=0)
     assert encoder.beginning(2) == pytest.approx(encoder.looks(2, 1, 48_000, 8_000))

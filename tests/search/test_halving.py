@@ -2,16 +2,16 @@
 
 import pytest
 
-from azubi.search.halving import Halving, Mark
-from azubi.search.setting import Setting
-from azubi.search.space import Options, Space
+from azubi.search.candidates import Options, Space
+from azubi.search.halving import Halving, TrialScore
+from azubi.search.trial_runner import Setting
 
 DEFAULT = Setting("big", "plain", 8, 0, 1e-3, 4)
 
 
 def options(**given):
     told = {
-        "default": DEFAULT, "primes": ("plain", "with examples"), "depths": (1, 2, 4, 8, 30),
+        "default": DEFAULT, "instructions": ("plain", "with examples"), "depths": (1, 2, 4, 8, 30),
         "ranks": (0, 4, 16), "epochs": (2, 4, 8), "rate": lambda depth, rank: 1e-3,
     }  # fmt: skip
     return Options(**told | given)
@@ -19,7 +19,7 @@ def options(**given):
 
 def small(**given):
     default = Setting("small", "", 2, 0, 1e-4, 10)
-    told = {"default": default, "primes": ("",), "depths": (0, 1, 2, 6), "epochs": (5, 10)}
+    told = {"default": default, "instructions": ("",), "depths": (0, 1, 2, 6), "epochs": (5, 10)}
     return options(**told | {"rate": lambda depth, rank: 1e-3 if depth == 0 else 1e-4} | given)
 
 
@@ -53,7 +53,9 @@ def test_draws_stay_among_the_options_and_follow_from_the_seed():
     for one in drawn:
         known = SPACE.options[one.base]
         assert (
-            one.tail_layers in known.depths and one.epochs in known.epochs and one.instruction in known.primes
+            one.tail_layers in known.depths
+            and one.epochs in known.epochs
+            and one.instruction in known.instructions
         )
         assert one.rank in known.ranks and (one.tail_layers or one.rank == 0)
         default = known.rate(one.tail_layers, one.rank)
@@ -70,7 +72,9 @@ def test_what_is_given_is_not_searched():
     space = Space({"big": options(depths=(8,), ranks=(4,), steep=1.0)})
     assert {(one.tail_layers, one.rank, one.learning_rate) for one in asked(space, 20)[1:]} == {(8, 4, 1e-3)}
     assert not space.single
-    assert Space({"big": options(primes=("plain",), depths=(8,), ranks=(0,), epochs=(4,), steep=1.0)}).single
+    assert Space(
+        {"big": options(instructions=("plain",), depths=(8,), ranks=(0,), epochs=(4,), steep=1.0)}
+    ).single
 
 
 def race(*trials):
@@ -80,7 +84,7 @@ def race(*trials):
         halving.ask()
         told = []
         for share, score in zip((0.25, 0.5), scores, strict=False):
-            told.append(halving.judge(share, Mark(score, 0.02, cost)))
+            told.append(halving.judge(share, TrialScore(score, 0.02, cost)))
             if not told[-1]:
                 break
         halving.end(scores[-1]) if told[-1] else halving.stop()
@@ -111,11 +115,13 @@ def test_a_cheaper_trial_within_an_error_of_the_leader_goes_on():
 def test_it_is_judged_once_in_each_quarter(epochs, judged):
     halving = Halving(SPACE, 0)
     halving.ask()
-    halving.judge(1.0, Mark(1.0, 0.0, 1))  # a leader, so that a trial without a chance is always stopped
+    halving.judge(
+        1.0, TrialScore(1.0, 0.0, 1)
+    )  # a leader, so that a trial without a chance is always stopped
     halving.end(1.0)
     marks = []
     report = halving.ask() and halving._trial.report
     halving._trial.report = lambda score, quarter: (marks.append(epoch), report(score, quarter))
     for epoch in range(1, epochs):
-        halving.judge(epoch / epochs, Mark(0.5, 0.0, 1))
+        halving.judge(epoch / epochs, TrialScore(0.5, 0.0, 1))
     assert marks == judged

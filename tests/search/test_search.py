@@ -21,9 +21,9 @@ from azubi.events import events as ev
 from azubi.pipeline.run import resume, run
 from azubi.registry.history import history
 from azubi.search import search as searching
-from azubi.search import trial_runner as bench
+from azubi.search import trial_runner as runner
+from azubi.search.estimate import TimeBudget
 from azubi.search.search import SearchTask, search
-from azubi.search.time_budget import TimeBudget
 from azubi.search.trial_weights import TrialWeights
 from azubi.settings import Recipe, SplitSettings
 from azubi.storage import files
@@ -59,11 +59,11 @@ def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=
     split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
     contract = infer([one.answer for one in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)
-    quest = SearchTask(recipe, contract, split, None, machine, home)
+    task = SearchTask(recipe, contract, split, None, machine, home)
     folder, events = home / "run", []
     folder.mkdir(parents=True, exist_ok=True)
     with closing(ActivationCache(home, "of the test")) as cache:
-        going = search(quest, TimeBudget(deadline, clock), cache, folder, earlier)
+        going = search(task, TimeBudget(deadline, clock), cache, folder, earlier)
         while True:
             try:
                 events.append(next(going))
@@ -109,14 +109,14 @@ def test_the_same_seed_tries_and_chooses_the_same(recipe, home, tmp_path):
 
 def test_all_depths_come_from_one_trunk_pass(recipe, home, monkeypatch):
     passes = []
-    fill = bench.TrialRunner.fill
+    fill = runner.TrialRunner.fill
 
     def counted(self, *given):
         *_, last = done = list(fill(self, *given))
         passes.append((last.total, last.reused))
         return iter(done)
 
-    monkeypatch.setattr(bench.TrialRunner, "fill", counted)
+    monkeypatch.setattr(runner.TrialRunner, "fill", counted)
     events = list(run(recipe(), home))
     trials = [event.trial for event in events_of(events, ev.TrialDone)]
     assert {0, 2, 3} <= {one.tail_layers for one in trials}
@@ -141,7 +141,7 @@ def test_primes_with_and_without_examples_are_tried(recipe, home, monkeypatch):
     monkeypatch.setattr(searching, "_MOST", 10)
     events, found = searched(recipe("json", "decoder"), home)
     assert {one.instruction for one in found.trials} == {"plain", "with examples"}
-    ((texts),) = events[0].primes.values()
+    ((texts),) = events[0].instructions.values()
     assert texts["with examples"].startswith(texts["plain"]) and "Answer: {" in texts["with examples"]
     assert found.recipe.instruction == texts[found.choice.chosen.instruction]
     _, found = searched(recipe("json", "decoder", instruction="Do it."), home)
@@ -341,9 +341,9 @@ class Pretence:
 
     def __init__(self, monkeypatch, slowness):
         self.now, self.slowness = 0.0, slowness
-        monkeypatch.setattr(bench.TrialRunner, "train", lambda *given: self.train(*given))
-        monkeypatch.setattr(bench.TrialRunner, "fill", lambda *given: self.fill(*given))
-        monkeypatch.setattr(bench.TrialRunner, "trained", lambda bench: {"weight": torch.zeros(1)})
+        monkeypatch.setattr(runner.TrialRunner, "train", lambda *given: self.train(*given))
+        monkeypatch.setattr(runner.TrialRunner, "fill", lambda *given: self.fill(*given))
+        monkeypatch.setattr(runner.TrialRunner, "trained", lambda runner: {"weight": torch.zeros(1)})
 
     def clock(self):
         return self.now
@@ -351,31 +351,31 @@ class Pretence:
     def spend(self, planned):
         self.now += planned * self.slowness(self.now)
 
-    def load(self, bench, prime, count):
-        return bench.load(prime, SPEED, count)
+    def load(self, runner, prime, count):
+        return runner.load(prime, SPEED, count)
 
-    def train(self, bench, setting, cache, count):
-        load, steps = self.load(bench, setting.instruction, count), 5 * setting.epochs
+    def train(self, runner, setting, cache, count):
+        load, steps = self.load(runner, setting.instruction, count), 5 * setting.epochs
         for epoch in range(1, setting.epochs + 1):
             for step in range(1, 6):
-                self.spend(load.teaching(setting.tail_layers, setting.rank, bench.recipe.batch) / 5)
+                self.spend(load.teaching(setting.tail_layers, setting.rank, runner.recipe.batch) / 5)
                 yield loop.Step(5 * (epoch - 1) + step, steps, epoch, 1.0, 1e-3, 9, 9, 0.0)
-            self.spend(load.checking(setting.tail_layers, bench.recipe.batch))
+            self.spend(load.checking(setting.tail_layers, runner.recipe.batch))
             # The dearest setting is the best by far, so that little room is left for mistakes.
             right = epoch / 20 * (1 + setting.tail_layers) / (4 if setting.rank == 0 else 5)
             yield loop.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
         yield loop.Ended("all epochs done", setting.epochs, 0.0)
 
-    def fill(self, bench, cache, prime, count, depths):
-        planned = self.load(bench, prime, count).trunk(min(depths))
+    def fill(self, runner, cache, prime, count, depths):
+        planned = self.load(runner, prime, count).trunk(min(depths))
         for done in range(10):
             self.spend(planned / 10)
             yield Filled(done + 1, 10, 0, 0, 0)
 
-    def finish(self, bench, found, deadline):
+    def finish(self, runner, found, deadline):
         """What the run itself then does; it trains on only while there is time."""
-        chosen, total = found.choice.chosen, len(bench._split.train)
-        load, batch = self.load(bench, chosen.instruction, total), bench.recipe.batch
+        chosen, total = found.choice.chosen, len(runner._split.train)
+        load, batch = self.load(runner, chosen.instruction, total), runner.recipe.batch
         if found.weights is None:
             self.spend(load.trunk(chosen.tail_layers))
             for _ in range(chosen.epochs):
@@ -384,7 +384,7 @@ class Pretence:
                 self.spend(load.checking(chosen.tail_layers, batch))
                 if 2 * self.now - began + found.after > deadline:
                     break
-        self.spend(2 * load.answered(len(bench._split.test)) + 6)
+        self.spend(2 * load.answered(len(runner._split.test)) + 6)
 
 
 SPEED = 1e7
@@ -411,9 +411,9 @@ def test_search_and_training_end_with_the_budget_on_a_busy_machine(
     machine = hardware.Machine(torch.float32, 1, SPEED / 1e9)
     pretence = Pretence(monkeypatch, slowness)
     opened = []
-    make = bench.TrialRunner.__init__
+    make = runner.TrialRunner.__init__
     monkeypatch.setattr(
-        bench.TrialRunner, "__init__", lambda one, *given: (opened.append(one), make(one, *given))[0]
+        runner.TrialRunner, "__init__", lambda one, *given: (opened.append(one), make(one, *given))[0]
     )
     events, found = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
     assert sum(one.state == "done" for one in found.trials) >= 2

@@ -7,31 +7,32 @@ from azubi.search.trial_weights import TrialWeights
 
 
 @pytest.fixture
-def shelf(tmp_path):
-    shelf = TrialWeights(tmp_path)
+def trial_weights(tmp_path):
+    trial_weights = TrialWeights(tmp_path)
     for number in (1, 2, 10):
-        shelf.put(number, {"weight": torch.full((3,), float(number), dtype=torch.bfloat16)})
-    return shelf
+        trial_weights.put(number, {"weight": torch.full((3,), float(number), dtype=torch.bfloat16)})
+    return trial_weights
 
 
-def test_what_was_put_is_there(shelf):
+def test_what_was_put_is_there(trial_weights):
     assert (
-        shelf.get(10)["weight"].tolist() == [10, 10, 10] and shelf.get(10)["weight"].dtype == torch.bfloat16
+        trial_weights.get(10)["weight"].tolist() == [10, 10, 10]
+        and trial_weights.get(10)["weight"].dtype == torch.bfloat16
     )
-    assert shelf.get(3) is None
-    assert [shelf.holds(number) for number in (1, 3)] == [True, False]
+    assert trial_weights.get(3) is None
+    assert [trial_weights.holds(number) for number in (1, 3)] == [True, False]
 
 
-def test_what_is_damaged_is_not_there(shelf, tmp_path):
+def test_what_is_damaged_is_not_there(trial_weights, tmp_path):
     path = tmp_path / "trial-2.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    assert shelf.get(2) is None
+    assert trial_weights.get(2) is None
 
 
-def test_all_but_what_is_wanted_goes_and_nothing_else(shelf, tmp_path):
+def test_all_but_what_is_wanted_goes_and_nothing_else(trial_weights, tmp_path):
     (tmp_path / "events.jsonl").touch()
     (tmp_path / ".trial-3.safetensors.half").touch()
-    shelf.clear(but=(10,))
+    trial_weights.clear(but=(10,))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["events.jsonl", "trial-10.safetensors"]
-    shelf.clear()
+    trial_weights.clear()
     assert [path.name for path in tmp_path.iterdir()] == ["events.jsonl"]

@@ -223,7 +223,8 @@ def _check_entries(archive: zipfile.ZipFile, name: str, most: int, cells: int | 
             left -= size
             if left < 0:
                 raise DataError(
-                    f"{name} unfolds to more than {most:,} bytes.", "If that is right, raise --limits-unzipped-size."
+                    f"{name} unfolds to more than {most:,} bytes.",
+                    "If that is right, raise --limits-unzipped-size.",
                 )
             if xml:
                 _check_xml(window, name, entry.filename)

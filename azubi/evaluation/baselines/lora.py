@@ -17,7 +17,7 @@ from azubi.evaluation.baselines.task import Case
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
-from azubi.planning import workload
+from azubi.planning import cost_model
 from azubi.settings import Recipe
 
 RANK = 16
@@ -78,7 +78,7 @@ class Lora:
     def seconds(self, speed: float) -> float:
         """About how long `prepare` will take, at so many floating-point operations per second."""
         lessons, checks = self._lessons()
-        load = workload.load(self._both, speed, lessons, checks)
+        load = cost_model.load(self._both, speed, lessons, checks)
         depth, batch = self._both.base.layers, self.recipe.batch or 1
         epoch = load.teaching(depth, RANK, batch) + load.checking(depth, batch)
         return (self.recipe.epochs or 1) * epoch

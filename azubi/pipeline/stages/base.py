@@ -17,7 +17,7 @@ from azubi.events import events as ev
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
-from azubi.planning.work import Work
+from azubi.planning.cost_model import Work
 from azubi.settings import Recipe
 
 

@@ -16,11 +16,10 @@ from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
-from azubi.planning import workload
+from azubi.planning import cost_model
 from azubi.planning.benchmark_run import rehearse
+from azubi.planning.cost_model import Timings, Workload
 from azubi.planning.forecast_inputs import ForecastInputs, foreseen
-from azubi.planning.timings import Timings
-from azubi.planning.workload import Workload
 from azubi.settings import seconds
 
 _WORTH_REHEARSING = 5.0
@@ -46,7 +45,7 @@ def expected(
     for event in sitting.work.earlier:
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
-    load = workload.load(cut.specialist, cut.machine.gflops * 1e9, train, validation)
+    load = cost_model.load(cut.specialist, cut.machine.gflops * 1e9, train, validation)
     prospect = ForecastInputs(
         recipe=cut.recipe,
         specialist=cut.specialist,

@@ -14,8 +14,8 @@ from azubi.pipeline.stages import open_cache
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.search import search as searching
-from azubi.search.search import Found, SearchTask
-from azubi.search.time_budget import TimeBudget
+from azubi.search.estimate import TimeBudget
+from azubi.search.search import SearchOutcome, SearchTask
 from azubi.settings import seconds
 
 
@@ -23,7 +23,7 @@ from azubi.settings import seconds
 class SearchResult:
     """What a search has left."""
 
-    found: Found
+    found: SearchOutcome
     machine: Machine
     """As it was measured when the search began; it holds to the end of the run."""
     deadline: float

@@ -33,7 +33,7 @@ from azubi.pipeline.stages.progress import progress
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
 from azubi.planning.eta import Eta, Throughput
-from azubi.search.search import Found
+from azubi.search.search import SearchOutcome
 
 _HOUSEKEEPING = 5.0
 """Seconds between two looks at disk and memory."""
@@ -95,7 +95,7 @@ def teach(
     return TrainingResult(telling.epochs, telling.spent, telling.checkpoints)
 
 
-def _taken(cut: LoadedModel, found: Found, state: State) -> Generator[ev.Event, None, TrainingResult]:
+def _taken(cut: LoadedModel, found: SearchOutcome, state: State) -> Generator[ev.Event, None, TrainingResult]:
     """Take the weights of the chosen trial: training them again would give the very same."""
     assert found.choice is not None
     chosen = found.choice.chosen
