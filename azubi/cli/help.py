@@ -24,7 +24,7 @@ COMMON = {
         ),
         *("group", "time", "id", "task", "derive", "accept_rules", "split"),
     ),
-    "Model": ("base", "from", "prime", "tail_layers", "rank"),
+    "Model": ("base", "from", "instruction", "tail_layers", "rank"),
     "Training": ("budget", "epochs", "learning_rate", "limit", "test_limit", "threads", "seed"),
     "Privacy": ("personal_data", "patterns", "names", "personal_key"),
     "Output": ("name", "home", "json", "quiet"),
@@ -48,7 +48,7 @@ RARE = {
         "limits",
     ),
     "Training": (
-        *("batch", "warmup", "weight_decay", "clip", "smoothing", "label_weights", "patience"),
+        *("batch", "warmup", "weight_decay", "max_grad_norm", "label_smoothing", "label_weights", "patience"),
         *("dtype", "device", "stream_trunk", "cache", "fresh"),
     ),
     "Privacy": ("privacy",),
