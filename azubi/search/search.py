@@ -185,7 +185,9 @@ class _Search:
 
     def _applied(self, setting: Setting) -> Recipe:
         text = self.runners[setting.base].texts[setting.instruction]
-        return setting.applied(self.task.recipe, instruction.to_setting(text) if setting.instruction else None)
+        return setting.applied(
+            self.task.recipe, instruction.to_setting(text) if setting.instruction else None
+        )
 
     # What there is room for
 

@@ -45,7 +45,9 @@ def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Pa
     """The examples with the text with which all prompts begin as their system message, the instruction."""
     text, count = instruction.common_beginning(parts["data"])
     # A recipe that a run has left names what was taken: it holds for the same prompts again.
-    if not text or (recipe.instruction is not None and instruction.from_setting(recipe.instruction) != text.strip()):
+    if not text or (
+        recipe.instruction is not None and instruction.from_setting(recipe.instruction) != text.strip()
+    ):
         return parts
     begins = f"begin with the same text ({len(text.split())} words: {excerpt(text, 60)})"
     if count < len(parts["data"]):
