@@ -4,8 +4,8 @@
     state-<step>.safetensors     float32 weights and the optimiser's moments, random state
     best-<epoch>.safetensors     the trained weights of the best epoch
 
-Two points of the way are kept: the latest, from which a killed run goes on, and a safe one, to which a
-run goes back whose loss explodes. When the latest is written depends on the clock; the safe one
+Two points of the run are stored: the latest, from which a killed run resumes, and a safe one, to which a
+run rolls back when its loss explodes. When the latest is written depends on the clock; the safe one
 depends on the steps alone, so that a run comes out the same however long it took. No pickle.
 
 Knows tensors and figures; nothing of how training uses them.
@@ -39,7 +39,7 @@ class Point(BaseModel):
     seconds: float = 0.0
     """Spent on the running epoch so far."""
     losses: tuple[float, ...] = ()
-    """What the pulse remembers."""
+    """What the divergence detector remembers."""
     safe: bool = False
     """Whether a point to go back to is due, and waits for the loss to be calm."""
 
@@ -189,5 +189,5 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _saved(contents: Contents) -> list[Saved]:
-    held = (contents.latest, contents.safe, contents.best)
-    return [one[-1] for one in held if one is not None]
+    parts = (contents.latest, contents.safe, contents.best)
+    return [part[-1] for part in parts if part is not None]

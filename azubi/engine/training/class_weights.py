@@ -1,4 +1,4 @@
-"""How much each lesson counts: as its source says, and so that rare answers count as much as frequent ones.
+"""How much each example counts: as its source says, and so that rare answers count as much as frequent ones.
 
 Knows targets; nothing of what they mean.
 """
@@ -11,30 +11,32 @@ from azubi.engine.model.batch import EncodedExample, Tokens
 from azubi.errors import DataError
 
 
-def scaled(lessons: Sequence[EncodedExample]) -> list[EncodedExample]:
-    """The same lessons, without those that count nothing, weighted such that the mean weight is 1.
+def scaled(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The same examples, without those that count nothing, weighted such that the mean weight is 1.
 
     So weights say what counts more than what, and leave the learning rate as it is.
 
     Raises:
         DataError: none counts.
     """
-    counting = [lesson for lesson in lessons if lesson.weight > 0]
-    total = sum(lesson.weight for lesson in counting)
-    if lessons and not counting:
+    counting = [example for example in examples if example.weight > 0]
+    total = sum(example.weight for example in counting)
+    if examples and not counting:
         raise DataError(
-            f"The weight of all {len(lessons):,} training examples is 0: there is nothing to learn from.",
+            f"The weight of all {len(examples):,} training examples is 0: there is nothing to learn from.",
             "Correct the column that --weight names, or leave it out.",
         )
-    if all(lesson.weight == 1.0 for lesson in counting):
+    if all(example.weight == 1.0 for example in counting):
         return counting
-    return [replace(lesson, weight=lesson.weight * len(counting) / total) for lesson in counting]
+    return [replace(example, weight=example.weight * len(counting) / total) for example in counting]
 
 
-def balanced(lessons: Sequence[EncodedExample]) -> list[EncodedExample]:
-    """The same lessons, weighted so that each answer counts the same in all; the mean weight stays."""
-    often: defaultdict[Tokens, float] = defaultdict(float)
-    for lesson in lessons:
-        often[lesson.answers[-1]] += lesson.weight
-    share = sum(lesson.weight for lesson in lessons) / len(often)
-    return [replace(lesson, weight=lesson.weight * share / often[lesson.answers[-1]]) for lesson in lessons]
+def balanced(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The same examples, weighted so that each answer counts the same in all; the mean weight stays."""
+    totals: defaultdict[Tokens, float] = defaultdict(float)
+    for example in examples:
+        totals[example.answers[-1]] += example.weight
+    share = sum(example.weight for example in examples) / len(totals)
+    return [
+        replace(example, weight=example.weight * share / totals[example.answers[-1]]) for example in examples
+    ]

@@ -17,6 +17,6 @@ class TrainingConfig:
     seed: int
     smoothing: float = 0.0
     epsilon: float | None = None
-    """What training may give away of one example; None without differential privacy (see `private`)."""
+    """What training may reveal of one example; None without differential privacy (see `private`)."""
     delta: float | None = None
-    """Chance that the promise does not hold; told from the examples if None."""
+    """Chance that the guarantee does not hold; derived from the number of examples if None."""

@@ -36,7 +36,7 @@ class DivergenceDetector:
         """The first losses and the latest ones."""
         return [*self._first, *self._recent]
 
-    def beat(self, loss: float) -> bool:
+    def is_healthy(self, loss: float) -> bool:
         """Take in a step's loss; says whether training can go on from it."""
         if not math.isfinite(loss):
             return False

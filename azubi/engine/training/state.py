@@ -54,7 +54,7 @@ class TrainingState:
         self._per_epoch = per_epoch
         self.steps = per_epoch * plan.epochs
         self._point = Point()
-        self._pulse = DivergenceDetector()
+        self._detector = DivergenceDetector()
         self._optimiser = self._fresh_optimiser()
         self._kept = weights.kept(tail)
         self._best: Validation | None = None
@@ -125,7 +125,7 @@ class TrainingState:
 
     def healthy(self, loss: float) -> bool:
         """Take in the loss of the step that is being made; whether to go on with it."""
-        return self._pulse.beat(loss)
+        return self._detector.is_healthy(loss)
 
     def move(self, loss: float, targets: int) -> bool:
         """Move the weights by their gradients; False, and nothing moved, if those are not finite."""
@@ -178,7 +178,7 @@ class TrainingState:
         if safe := self._safe:
             self._point = self._point.model_copy(update={"safe": False})
         point = self._point.model_copy(
-            update={"losses": tuple(self._pulse.losses), "seconds": self.epoch_seconds}
+            update={"losses": tuple(self._detector.losses), "seconds": self.epoch_seconds}
         )
         best = None if self._best is None else (self.best_epoch, self._best, self._kept)
         state = self._optimiser.state() | {"random": device.rng_state()}
@@ -235,19 +235,19 @@ class TrainingState:
     @property
     def _safe(self) -> bool:
         """Whether a safe point is due; it waits while the loss looks suspicious."""
-        return self._point.safe and self._pulse.calm
+        return self._point.safe and self._detector.calm
 
     def _stand_at(self, point: Point, state: State) -> None:
         device.set_rng_state(state.pop("random"))
         self._optimiser.restore(state)
-        self._point, self._pulse = point, DivergenceDetector(point.losses)
+        self._point, self._detector = point, DivergenceDetector(point.losses)
         self._epoch_began = self._last_kept = time.monotonic()
 
     def _stand_at_best(self) -> None:
         weights.restore(self._tail, self._kept)
         self._optimiser = self._fresh_optimiser()
         self._point = Point(epoch=self.best_epoch, step=self.best_epoch * self._per_epoch)
-        self._pulse = DivergenceDetector()
+        self._detector = DivergenceDetector()
         self._epoch_began = time.monotonic()
 
     def _fresh_optimiser(self) -> Optimiser:

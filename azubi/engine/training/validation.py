@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Validation:
-    """How well the tail does on lessons it is not trained on."""
+    """How well the tail does on examples that it is not trained on."""
 
     loss: float
     accuracy: float

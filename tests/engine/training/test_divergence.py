@@ -10,8 +10,8 @@ from azubi.engine.training.divergence import DivergenceDetector
 
 def noticed(losses):
     """The step at which going on is refused, or None."""
-    pulse = DivergenceDetector()
-    return next((step for step, loss in enumerate(losses) if not pulse.beat(loss)), None)
+    detector = DivergenceDetector()
+    return next((step for step, loss in enumerate(losses) if not detector.is_healthy(loss)), None)
 
 
 def learning(steps, spread, dice, start=2.5, end=0.02):
@@ -63,23 +63,23 @@ def test_what_is_no_number_is_noticed_at_once(loss, before):
 
 
 def test_while_the_loss_is_suspicious_it_is_not_calm():
-    pulse = DivergenceDetector()
+    detector = DivergenceDetector()
     for loss in learning(200, 0.1, random.Random(0)):
-        assert pulse.beat(loss) and pulse.calm
-    assert pulse.beat(9.0)
-    assert not pulse.calm
-    assert pulse.beat(0.02)
-    assert pulse.calm
+        assert detector.is_healthy(loss) and detector.calm
+    assert detector.is_healthy(9.0)
+    assert not detector.calm
+    assert detector.is_healthy(0.02)
+    assert detector.calm
 
 
 def test_it_goes_on_from_what_it_remembered():
     dice = random.Random(3)
     losses = [*learning(150, 0.3, dice), *[8.0] * 20]
     for cut in (0, 5, 16, 17, 90, 155):
-        pulse = DivergenceDetector()
+        detector = DivergenceDetector()
         for loss in losses[:cut]:
-            pulse.beat(loss)
-        rest = DivergenceDetector(pulse.losses)
-        told = [rest.beat(loss) for loss in losses[cut:]]
-        assert cut + told.index(False) == noticed(losses)
-        assert len(pulse.losses) <= 96
+            detector.is_healthy(loss)
+        rest = DivergenceDetector(detector.losses)
+        healthy = [rest.is_healthy(loss) for loss in losses[cut:]]
+        assert cut + healthy.index(False) == noticed(losses)
+        assert len(detector.losses) <= 96
