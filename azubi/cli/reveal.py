@@ -1,4 +1,4 @@
-"""`azubi data reveal`: a text in which stand-ins for personal data become the original values again."""
+"""`azubi data reveal`: a text in which pseudonyms for personal data become the original values again."""
 
 import sys
 from pathlib import Path
@@ -10,21 +10,21 @@ from azubi.cli.session import Session
 from azubi.errors import DataError
 
 Text = Annotated[
-    Path, typer.Argument(metavar="FILE", help="A text file with stand-ins in it; - is standard input.")
+    Path, typer.Argument(metavar="FILE", help="A text file with pseudonyms in it; - is standard input.")
 ]
 Key = Annotated[Path, typer.Option("--key", metavar="PATH", help="The key file of the run (personal_key).")]
 
 
 def reveal(session: Session, file: Text, key: Key) -> None:
-    """Put the original personal data back in the places of their stand-ins.
+    """Put the original personal data back in the places of their pseudonyms.
 
     It takes the key file and the map that lies in the home in which the run was.
     """
-    from azubi.data.pii.key_store import KeyFile, Map
-    from azubi.data.pii.re_identify import Revealer
+    from azubi.data.pii.key_store import KeyFile, PseudonymMap
+    from azubi.data.pii.re_identify import ReIdentifier
 
-    revealer = Revealer(Map(session.home, KeyFile(key).read()).pairs())
-    text = revealer.text(_read(file))
+    re_identifier = ReIdentifier(PseudonymMap(session.home, KeyFile(key).read()).pairs())
+    text = re_identifier.text(_read(file))
     if session.json:
         session.emit({"text": text})
     else:

@@ -245,8 +245,8 @@ OTHER_SYSTEM = "It begins with another system message than all examples did, and
 def _rules(card: Card) -> policy.Rules:
     """What was hidden in training; with the key of then, or with one of the moment if it was not kept.
 
-    With another key the stand-ins are other ones, of the same shapes; only a person that the specialist knows
-    from training by a stand-in is then not known again.
+    With another key the pseudonyms are other ones, of the same shapes; the specialist then does not
+    recognise a person whom it knows from training by a pseudonym.
     """
     hidden = card.hidden
     names = Path(hidden.names) if hidden.names else None

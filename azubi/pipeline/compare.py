@@ -20,7 +20,7 @@ from azubi.engine.inference.answering import Answer
 from azubi.errors import SettingError
 from azubi.evaluation import metrics, prediction, versus
 from azubi.evaluation.baselines import asking
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.prediction import Prediction
 from azubi.evaluation.proof import SPECIALIST
 from azubi.events import events as ev
@@ -131,7 +131,7 @@ def _answered(
         yield ev.Progress(
             stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
         )
-    case = Case(card.contract, (), (), card.instruction, card.longest)
+    case = EvaluationTask(card.contract, (), (), card.instruction, card.longest)
     rows = [
         asking.row(case, "test", SPECIALIST, number, one, answers[number])
         for number, one in enumerate(examples)

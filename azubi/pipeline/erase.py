@@ -19,7 +19,7 @@ from azubi.data.datasets.manifest import Manifest
 from azubi.data.datasets.rows import Row, to_json
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.example import Part, SplitName
-from azubi.data.pii.key_store import KeyFile, Map
+from azubi.data.pii.key_store import KeyFile, PseudonymMap
 from azubi.data.pii.pseudonyms import Pair
 from azubi.engine.cache import activation_cache as activations
 from azubi.errors import UnknownData
@@ -52,7 +52,7 @@ class Report:
     quoted: tuple[Path, ...]
     """Reports and logs in which a row's prompt stands."""
     forgotten: int = 0
-    """Pairs of personal data and stand-ins that were taken out of the map: nothing else has them."""
+    """Pairs of personal data and pseudonyms that were taken out of the map: nothing else has them."""
     locked: tuple[Path, ...] = ()
     """Key files that are not here, so that the maps which they open could not be cleared."""
 
@@ -151,20 +151,20 @@ def _check_known(ids: Sequence[str], rows: Sequence[Row], erased: Erased) -> Non
 def _forget_pairs(
     home: Path, versions: Versions, rows: Sequence[Row], ids: set[str]
 ) -> tuple[int, tuple[Path, ...]]:
-    """Take pairs out of the maps of stand-ins if these rows alone have them; and which keys are not here."""
+    """Take pairs out of the maps of pseudonyms if these rows alone have them; and which keys are not here."""
     keys = _key_files(home)
-    if not keys or not (home / "stand-ins").is_dir():
+    if not keys or not (home / "pseudonyms").is_dir():
         return 0, ()
     others = (row for one in versions.list() for row in versions.rows(one) if not row.ids & ids)
-    # What is kept is hidden already, so it is the stand-ins that are looked for.
+    # What is kept is hidden already, so it is the pseudonyms that are looked for.
     theirs, staying = (_plainly("\n".join(map(to_json, there))) for there in (rows, others))
 
     def gone(pair: Pair) -> bool:
-        written = _plainly(pair.stand_in)
+        written = _plainly(pair.pseudonym)
         return written in theirs and written not in staying
 
     here = [path for path in keys if path.is_file()]
-    forgotten = sum(Map(home, KeyFile(path).read()).forget(gone) for path in here)
+    forgotten = sum(PseudonymMap(home, KeyFile(path).read()).forget(gone) for path in here)
     return forgotten, tuple(path for path in keys if path not in here)
 
 

@@ -38,7 +38,6 @@ from azubi.evaluation import metrics, prediction, proof_report
 from azubi.evaluation.audit import (
     canaries,
     extraction,
-    items,
     membership,
 )
 from azubi.evaluation.audit import (
@@ -48,12 +47,11 @@ from azubi.evaluation.audit import (
     out_of_scope as outside,
 )
 from azubi.evaluation.audit import probe as probes
-from azubi.evaluation.audit.retraining import Retrainer
+from azubi.evaluation.audit.learning_curve import Retrainer
 from azubi.evaluation.baselines import asking, baseline_set
-from azubi.evaluation.baselines.baseline import Baseline
-from azubi.evaluation.baselines.baseline_set import Lineup
+from azubi.evaluation.baselines.baseline_set import BaselineSet
 from azubi.evaluation.baselines.lora import Lora
-from azubi.evaluation.baselines.task import Case, subset
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask, subset
 from azubi.evaluation.facts import Contender, Curve, Facts
 from azubi.evaluation.formatting import duration
 from azubi.evaluation.prediction import Prediction
@@ -207,7 +205,7 @@ class _Work:
         yield from self._tell_notes(unseen)
         self.machine = hardware.probe("auto", self.wanted.threads, self.recipe.device)
         self.both: Specialist = ask.loaded(card, self.home)
-        self.case = Case(
+        self.case = EvaluationTask(
             contract=card.contract,
             train=self.split.train,
             validation=self.split.validation,
@@ -274,7 +272,7 @@ class _Work:
     def _rivals(self) -> Iterator[ev.Event]:
         stage: ev.ProofStage = "rivals"
         against = [one for one in self.wanted.against if one != LORA]
-        line = baseline_set.line_up(
+        line = baseline_set.baseline_set(
             self.both,
             self.case,
             self.home,
@@ -288,18 +286,18 @@ class _Work:
         yield from self._tell_notes(line.notes)
         self.heard = self._listen(line)
         yield from self._choose_review()
-        for done, rival in enumerate(line.rivals):
+        for done, rival in enumerate(line.baselines):
             begun = time.monotonic()
             work = partial(self._examined, line, rival)
-            span = (done / len(line.rivals), (done + 1) / len(line.rivals))
+            span = (done / len(line.baselines), (done + 1) / len(line.baselines))
             shown = yield from self._watched(stage, work, rival.who, span)
             self.rows += shown.rows
             self.contenders.append(shown.contender)
             yield from self._tell_notes(shown.notes)
             yield self._measured(shown, time.monotonic() - begun)
-        self.lora = next((one for one in line.rivals if isinstance(one, Lora)), None)
+        self.lora = next((one for one in line.baselines if isinstance(one, Lora)), None)
 
-    def _examined(self, line: Lineup, rival: Baseline, tell: "Said") -> baseline_set.Shown:
+    def _examined(self, line: BaselineSet, rival: Baseline, tell: "Said") -> baseline_set.BaselineResult:
         """One rival of the line; told is what it is at."""
         return baseline_set.examine(
             line,
@@ -309,11 +307,11 @@ class _Work:
             lambda who, what, done, total: tell(done, total, f"{who} {what}"),
         )
 
-    def _listen(self, line: Lineup) -> "_Heard":
+    def _listen(self, line: BaselineSet) -> "_Heard":
         """The specialist, so that what its trunk made of each question is kept."""
-        place = next(at for at, one in enumerate(line.rivals) if one.who == SPECIALIST)
-        heard = _Heard(line.rivals[place], "free" if self.card.task == "json" else "contract")
-        line.rivals[place] = heard
+        place = next(at for at, one in enumerate(line.baselines) if one.who == SPECIALIST)
+        heard = _Heard(line.baselines[place], "free" if self.card.task == "json" else "contract")
+        line.baselines[place] = heard
         return heard
 
     def _choose_review(self) -> Iterator[ev.Event]:
@@ -328,7 +326,7 @@ class _Work:
             "rivals", work, "specialist answers validation questions", (0, 0)
         )
 
-    def _measured(self, shown: baseline_set.Shown, seconds: float) -> ev.Event:
+    def _measured(self, shown: baseline_set.BaselineResult, seconds: float) -> ev.Event:
         rows = [one for one in shown.rows if one.part == "test" and one.form == "contract"]
         values = np.array([one.score for one in rows], dtype=np.float64)
         return ev.RivalMeasured(
@@ -353,7 +351,9 @@ class _Work:
             yield from self._tell_notes([probes.NOT_PROBED])
             yield ev.StageSummed(stage=stage, text="an encoder writes nothing")
             return
-        found = yield from self._gathered(stage, partial(probes.probe, self.both, self.tails, items.probe()))
+        found = yield from self._gathered(
+            stage, partial(probes.probe, self.both, self.tails, probes.probe_items())
+        )
         told = [f"{who} {_right(found, who)}" for who in self.tails]
         if self.wanted.regression_set is not None:
             own = _brought(self.card, self.wanted.regression_set, read_source).examples
@@ -380,7 +380,7 @@ class _Work:
             for number, one, answer in heard
             if answer is not None and answer.vector is not None
         ]
-        others = {"probe": outside.asked(items.probe())}
+        others = {"probe": outside.as_questions(probes.probe_items())}
         if self.wanted.out_of_scope is not None:
             rows = _brought(self.card, self.wanted.out_of_scope, read_asked)
             others["yours"] = [one.turns for one in rows if not one.fault]
@@ -391,7 +391,7 @@ class _Work:
         speak = self.both.answering(self.card.longest)
 
         def work(tell: "Said") -> list[Prediction]:
-            return list(outside.outside(speak, scope, (), others, tell))
+            return list(outside.out_of_scope(speak, scope, (), others, tell))
 
         found = yield from self._watched(stage, work, "")
         outer = [replace(one, number=one.number + len(self.test)) for one in found]
@@ -448,7 +448,9 @@ class _Work:
 
         def work(tell: "Said") -> list[Curve | Prediction]:
             with self._school() as school:
-                return list(curve.curve(school, case.contract, train, self.test, case.longest, tell=tell))
+                return list(
+                    curve.learning_curve(school, case.contract, train, self.test, case.longest, tell=tell)
+                )
 
         found = yield from self._watched(stage, work, "training again")
         self.curves = [one for one in found if isinstance(one, Curve)]

@@ -35,9 +35,9 @@ def notes(tmp_path, monkeypatch, bases):
     monkeypatch.chdir(tmp_path)
     rows = [f'"{row["prompt"]}",{row["answer"]}' for row in tiny.labels(160)]
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
-    brief = partial(baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder))
+    brief = partial(baseline_set.baseline_set, encoder=str(bases.encoder), writer=str(bases.decoder))
     monkeypatch.setattr(
-        "azubi.pipeline.prove.baseline_set.line_up", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
+        "azubi.pipeline.prove.baseline_set.baseline_set", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
     )
     quick = ["--threads", "1", "--quiet", "--epochs", "3"]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
-from azubi.evaluation.audit.items import probe
+from azubi.evaluation.audit.probe import probe_items
 from azubi.pipeline import run
 from azubi.settings import Recipe
 from tests import tiny
@@ -43,7 +43,7 @@ def test_the_code_runs_and_the_document_has_these_fields(bases, tmp_path, home, 
 
 def test_its_figures_were_measured():
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
-    items = probe()
+    items = probe_items()
     assert f"{len(items)} short questions" in text
     assert f"{sum(one.language == 'de' for one in items)} are German" in text
     found = json.loads((Path(__file__).parent / "scope-clinc150-minilm.json").read_text())

@@ -7,8 +7,8 @@ from itertools import chain
 import pytest
 
 from azubi.cli import main
-from azubi.data.pii.key_store import KeyFile, Map
-from azubi.data.pii.re_identify import Revealer
+from azubi.data.pii.key_store import KeyFile, PseudonymMap
+from azubi.data.pii.re_identify import ReIdentifier
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
 from azubi.pipeline import ask, erase
@@ -123,20 +123,20 @@ def test_the_same_data_gives_the_same_specialist_without_a_key_file(recipe, home
     assert not list((tmp_path / "one").rglob("*.map"))
 
 
-def test_the_key_file_makes_stand_ins_last_and_leads_back(recipe, home, tmp_path):
+def test_the_key_file_makes_pseudonyms_last_and_leads_back(recipe, home, tmp_path):
     key = tmp_path / "secret" / "key"
     compared = []
     for count in (80, 120):  # a new key parts the rows in a new way: with few, a side may be empty
         events = list(run(recipe("pseudonym", rows(count), personal_key=key), home))
         compared.append([one for one in events if isinstance(one, ev.Compared)])
-    pairs = list(Map(home, KeyFile(key).read()).pairs())
+    pairs = list(PseudonymMap(home, KeyFile(key).read()).pairs())
     assert set(IBANS) <= {pair.value for pair in pairs}
-    revealer = Revealer(pairs)
+    re_identifier = ReIdentifier(pairs)
     originals = {row["prompt"] for row in rows(120)}
-    assert {revealer.text(one.prompt) for one in chain(*compared)} <= originals
+    assert {re_identifier.text(one.prompt) for one in chain(*compared)} <= originals
 
 
-def test_erasing_a_row_takes_the_way_back_from_its_stand_ins(recipe, home, tmp_path):
+def test_erasing_a_row_takes_the_way_back_from_its_pseudonyms(recipe, home, tmp_path):
     key = tmp_path / "key"
     key.write_bytes(bytes(range(32)))  # a new one would part the rows in a new way
     made = [row | {"claim": str(number)} for number, row in enumerate(rows(40))]
@@ -144,7 +144,7 @@ def test_erasing_a_row_takes_the_way_back_from_its_stand_ins(recipe, home, tmp_p
     list(run(recipe("pseudonym", made, personal_key=key, id="claim"), home))
 
     def values():
-        return {pair.value for pair in Map(home, KeyFile(key).read()).pairs()}
+        return {pair.value for pair in PseudonymMap(home, KeyFile(key).read()).pairs()}
 
     before = values()
     assert "DE75512108001245126199" in before
@@ -177,33 +177,33 @@ def test_a_question_is_hidden_and_an_answer_shown(policy, recipe, home, monkeypa
     assert answer.text == shown[policy]
 
 
-def test_a_question_gets_the_stand_ins_of_training_if_the_key_was_kept(recipe, home, tmp_path):
+def test_a_question_gets_the_pseudonyms_of_training_if_the_key_was_kept(recipe, home, tmp_path):
     key = tmp_path / "key"
     list(run(recipe("pseudonym", personal_key=key), home))
-    (pair,) = [pair for pair in Map(home, KeyFile(key).read()).pairs() if pair.value == IBANS[0]]
+    (pair,) = [pair for pair in PseudonymMap(home, KeyFile(key).read()).pairs() if pair.value == IBANS[0]]
     rules = ask._rules(Store(home).get("tiny"))
     from azubi.data.example import Turn
     from azubi.data.pii.policy import Questions
 
     (((turn,), _),) = Questions(rules).hidden([(Turn("user", IBANS[0]),)])
-    assert turn.content == pair.stand_in
+    assert turn.content == pair.pseudonym
     key.unlink()
-    (((turn,), revealer),) = Questions(ask._rules(Store(home).get("tiny"))).hidden(
+    (((turn,), re_identifier),) = Questions(ask._rules(Store(home).get("tiny"))).hidden(
         [(Turn("user", IBANS[0]),)]
     )
-    assert turn.content not in (pair.stand_in, IBANS[0]) and revealer.text(turn.content) == IBANS[0]
+    assert turn.content not in (pair.pseudonym, IBANS[0]) and re_identifier.text(turn.content) == IBANS[0]
 
 
 def test_reveal_puts_originals_back_with_the_key_file_alone(recipe, home, tmp_path, capsys):
     key, file = tmp_path / "key", tmp_path / "answers.txt"
     list(run(recipe("pseudonym", personal_key=key), home))
-    pairs = list(Map(home, KeyFile(key).read()).pairs())
-    file.write_text("".join(f"see {pair.stand_in.upper()}\n" for pair in pairs))
+    pairs = list(PseudonymMap(home, KeyFile(key).read()).pairs())
+    file.write_text("".join(f"see {pair.pseudonym.upper()}\n" for pair in pairs))
     assert main(["data", "reveal", str(file), "--key", str(key), "--home", str(home)]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert [line.lower() for line in shown] == [f"see {pair.value}".lower() for pair in pairs]
     for wrong in (tmp_path / "none", tmp_path / "other"):
-        KeyFile(tmp_path / "other").made()
+        KeyFile(tmp_path / "other").read_or_create()
         assert main(["data", "reveal", str(file), "--key", str(wrong), "--home", str(home)]) == 2
         out, err = capsys.readouterr()
         assert out == "" and "Traceback" not in err and "key" in err

@@ -29,10 +29,11 @@ MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 def specialist(bases, home, tmp_path, monkeypatch):
     """Trains one, and lets its rivals use the tiny bases too; gives the recipe."""
     tiny_bases = partial(
-        baseline_set.line_up, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
+        baseline_set.baseline_set, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
     )
     monkeypatch.setattr(
-        "azubi.pipeline.prove.baseline_set.line_up", lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0})
+        "azubi.pipeline.prove.baseline_set.baseline_set",
+        lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0}),
     )
 
     def make(task, base, name="tiny", **more):

@@ -1,4 +1,4 @@
-"""The company's own patterns: compiled, tried on texts that are hard for them, and held to a time limit.
+"""The company's custom patterns: compiled, tried on texts that are hard for them, and held to a time limit.
 
 A regular expression can take exponential time on a text that nearly matches. Three things guard against it:
 each pattern is tried, when the recipe is read, on long texts made of its own characters, and refused if it
@@ -17,7 +17,7 @@ from typing import Any
 import regex
 
 from azubi.data.pii import kinds
-from azubi.data.pii.span import Span
+from azubi.data.pii.kinds import Span
 from azubi.errors import DataError, SettingError
 
 MOST = 50
@@ -34,11 +34,11 @@ _SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class OwnPattern:
+class CustomPattern:
     """One pattern by its name."""
 
     name: str
-    form: Any
+    regex: Any
     """Compiled by `regex`, which has no type for it."""
 
     def find(self, text: str) -> Iterator[Span]:
@@ -49,9 +49,9 @@ class OwnPattern:
         """
         limit = _SECONDS * (1 + len(text) / 1e6)
         try:
-            for found in self.form.finditer(text, timeout=limit):
-                if found.start() < found.end():
-                    yield Span(self.name, found.start(), found.end())
+            for match in self.regex.finditer(text, timeout=limit):
+                if match.start() < match.end():
+                    yield Span(self.name, match.start(), match.end())
         except TimeoutError:
             raise DataError(
                 f"The pattern `{self.name}` took more than {limit:.0f} seconds on one text "
@@ -62,12 +62,12 @@ class OwnPattern:
     def matches(self, text: str) -> bool:
         """Whether the whole text matches, standing alone; one that takes too long counts as no match."""
         try:
-            return self.form.fullmatch(text, timeout=_SECONDS) is not None
+            return self.regex.fullmatch(text, timeout=_SECONDS) is not None
         except TimeoutError:
             return False
 
 
-def compiled(patterns: Mapping[str, str]) -> tuple[OwnPattern, ...]:
+def compiled(patterns: Mapping[str, str]) -> tuple[CustomPattern, ...]:
     """Compile and try the patterns, by their names.
 
     Raises:
@@ -79,7 +79,7 @@ def compiled(patterns: Mapping[str, str]) -> tuple[OwnPattern, ...]:
 
 
 @lru_cache(maxsize=4 * MOST)
-def _compiled(name: str, pattern: str) -> OwnPattern:
+def _compiled(name: str, pattern: str) -> CustomPattern:
     where = f"The pattern `{name}`"
     if not _NAME.fullmatch(name):
         raise SettingError(
@@ -91,23 +91,23 @@ def _compiled(name: str, pattern: str) -> OwnPattern:
     if len(pattern) > _LONGEST:
         raise SettingError(f"{where} has {len(pattern):,} characters.", f"Write it with {_LONGEST} at most.")
     try:
-        form = regex.compile(pattern, regex.V0)
+        expression = regex.compile(pattern, regex.V0)
     except regex.error as error:
         raise SettingError(
             f"{where} is no regular expression: {error}.", r"Correct it, such as P-\d{8}."
         ) from None
-    if form.fullmatch("") is not None:
+    if expression.fullmatch("") is not None:
         raise SettingError(
             f"{where}, {pattern}, matches an empty text.", "Make at least one character obligatory."
         )
-    _try_out(where, pattern, form)
-    return OwnPattern(name, form)
+    _try_out(where, pattern, expression)
+    return CustomPattern(name, expression)
 
 
-def _try_out(where: str, pattern: str, form: Any) -> None:
+def _try_out(where: str, pattern: str, expression: Any) -> None:
     for text in _hard_texts(pattern):
         try:
-            for _ in form.finditer(text, timeout=_TRIAL_SECONDS):
+            for _ in expression.finditer(text, timeout=_TRIAL_SECONDS):
                 pass
         except TimeoutError:
             raise SettingError(
@@ -124,10 +124,17 @@ def _hard_texts(pattern: str) -> Iterator[str]:
     The pattern's own characters follow behind a zero byte: without them `regex` may see at once that nothing
     matches.
     """
-    own = list(dict.fromkeys(pattern))
-    letters = list(dict.fromkeys([*[one for one in own if one.isalnum() or one in " -_./:,"][:20], *"aA0 -"]))
-    end = "\0" + "".join(own)
-    for one in letters:
-        yield one * _TRIAL + end
-    for one, other in pairwise(letters):
-        yield (one + other) * (_TRIAL // 2) + end
+    used = list(dict.fromkeys(pattern))
+    letters = list(
+        dict.fromkeys(
+            [
+                *[character for character in used if character.isalnum() or character in " -_./:,"][:20],
+                *"aA0 -",
+            ]
+        )
+    )
+    end = "\0" + "".join(used)
+    for character in letters:
+        yield character * _TRIAL + end
+    for character, other in pairwise(letters):
+        yield (character + other) * (_TRIAL // 2) + end

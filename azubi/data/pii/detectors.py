@@ -1,5 +1,4 @@
-"""Detectors of the kinds of `kinds`: a form to look for, a check whether it can be, and words that must stand
-near.
+"""Detectors of the kinds of `kinds`: a pattern, a validity check, and words that must stand near.
 
 Kinds with check digits (IBAN, card, Steuer-ID, social insurance number) are told by them alone. Kinds without
 (phone numbers within a country, Steuernummer, identity card, plates with spaces) are so common in form that a
@@ -13,8 +12,8 @@ from collections.abc import Callable, Iterator
 import phonenumbers
 
 from azubi.data.pii import kinds
+from azubi.data.pii.kinds import Span
 from azubi.data.pii.numbers import canonical, compact, iban_length, phone_number
-from azubi.data.pii.span import Span
 
 _REACH = 48
 """Characters before (and half as many after) in which a word that tells the kind is looked for."""
@@ -59,12 +58,12 @@ _OTHER_WORDS = re.compile(
 """What a number is said to be, right before it, when it is no personal one."""
 
 
-def _told(text: str, start: int, end: int, words: re.Pattern[str]) -> bool:
+def _says(text: str, start: int, end: int, words: re.Pattern[str]) -> bool:
     before = text[max(0, start - _REACH) : start]
     return bool(words.search(before) or words.search(text, end, min(len(text), end + _REACH // 2)))
 
 
-def _told_otherwise(text: str, start: int) -> bool:
+def _says_otherwise(text: str, start: int) -> bool:
     return bool(_OTHER_WORDS.search(text[max(0, start - _REACH) : start]))
 
 
@@ -82,8 +81,8 @@ _EMAIL_LEAD = re.compile(r"(?:mailto:|e-?mail[:=])(?=.)", re.IGNORECASE)
 def _emails(text: str) -> Iterator[Span]:
     if "@" not in text and not ("(" in text or "[" in text or "{" in text):
         return
-    for found in _EMAIL.finditer(text):
-        start, end = found.span()
+    for match in _EMAIL.finditer(text):
+        start, end = match.span()
         if lead := _EMAIL_LEAD.match(text, start, end):
             start = lead.end()
         while start < end and text[start] in "'`{|=/*":  # quotes and their like around it
@@ -98,11 +97,11 @@ _IBAN = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}{_GAP}\d{{2}}(?={_GAP}[A-Za-z
 
 
 def _ibans(text: str) -> Iterator[Span]:
-    for found in _IBAN.finditer(text):
-        length = iban_length(found[0][:2].upper())
-        end = length and _end_of(text, found.start(), length)
-        if end and canonical(kinds.IBAN, text[found.start() : end]):
-            yield Span(kinds.IBAN, found.start(), end)
+    for match in _IBAN.finditer(text):
+        length = iban_length(match[0][:2].upper())
+        end = length and _end_of(text, match.start(), length)
+        if end and canonical(kinds.IBAN, text[match.start() : end]):
+            yield Span(kinds.IBAN, match.start(), end)
 
 
 def _end_of(text: str, start: int, length: int) -> int:
@@ -111,10 +110,10 @@ def _end_of(text: str, start: int, length: int) -> int:
     while seen < length:
         if at >= len(text):
             return 0
-        one = text[at]
-        if one.isascii() and one.isalnum():
+        character = text[at]
+        if character.isascii() and character.isalnum():
             seen, gap = seen + 1, False
-        elif gap or one not in " -./\n":
+        elif gap or character not in " -./\n":
             return 0
         else:
             gap = True
@@ -135,11 +134,11 @@ _SOCIAL = re.compile(
 )
 
 
-def _matches(kind: str, form: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
+def _matches(kind: str, pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
     def find(text: str) -> Iterator[Span]:
-        for found in form.finditer(text):
-            if canonical(kind, found[0]):
-                yield Span(kind, *found.span())
+        for match in pattern.finditer(text):
+            if canonical(kind, match[0]):
+                yield Span(kind, *match.span())
 
     return find
 
@@ -152,11 +151,11 @@ _TAX_NUMBER = re.compile(
 
 
 def _tax_numbers(text: str) -> Iterator[Span]:
-    for found in _TAX_NUMBER.finditer(text):
-        start, end = found.span()
-        if not canonical(kinds.TAX_NUMBER, found[0]):
+    for match in _TAX_NUMBER.finditer(text):
+        start, end = match.span()
+        if not canonical(kinds.TAX_NUMBER, match[0]):
             continue
-        if _told(text, start, end, _TAX_WORDS) or ("/" in found[0] and not _told_otherwise(text, start)):
+        if _says(text, start, end, _TAX_WORDS) or ("/" in match[0] and not _says_otherwise(text, start)):
             yield Span(kinds.TAX_NUMBER, start, end)
 
 
@@ -169,17 +168,19 @@ _ID = re.compile(
 
 
 def _id_cards(text: str) -> Iterator[Span]:
-    for found in _ID.finditer(text):
-        start, written = found.start(), found[0]
-        if not any(one.isdecimal() for one in written):
+    for match in _ID.finditer(text):
+        start, written = match.start(), match[0]
+        if not any(character.isdecimal() for character in written):
             continue
         if not canonical(kinds.ID_CARD, written):
             written = written[:9]  # what follows belonged to something else
-            if not canonical(kinds.ID_CARD, written) or not any(one.isdecimal() for one in written):
+            if not canonical(kinds.ID_CARD, written) or not any(
+                character.isdecimal() for character in written
+            ):
                 continue
         checked = len(compact(written)) > 9 and written[0].isalpha()
-        told = _told(text, start, start + len(written), _ID_WORDS)
-        if told or (checked and written.isupper() and not _told_otherwise(text, start)):
+        named = _says(text, start, start + len(written), _ID_WORDS)
+        if named or (checked and written.isupper() and not _says_otherwise(text, start)):
             yield Span(kinds.ID_CARD, start, start + len(written))
 
 
@@ -198,15 +199,15 @@ _NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d", re.IGNORECASE)
 
 
 def _plates(text: str) -> Iterator[Span]:
-    told_of = bool(_PLATE_WORDS.search(text))
-    for found in (_PLATE_LOOSE if told_of else _PLATE).finditer(text):
-        start, end = found.span()
-        if _NO_PLATE.match(found[0]) or not canonical(kinds.PLATE, found[0]):
+    names_plates = bool(_PLATE_WORDS.search(text))
+    for match in (_PLATE_LOOSE if names_plates else _PLATE).finditer(text):
+        start, end = match.span()
+        if _NO_PLATE.match(match[0]) or not canonical(kinds.PLATE, match[0]):
             continue
-        as_issued = (form := _PLATE.fullmatch(found[0])) and form[2] == "-" and form[4] in (" ", "")
-        sure = as_issued and len(form[5]) > 1 and not _told_otherwise(text, start) if form else False
+        as_issued = (plate := _PLATE.fullmatch(match[0])) and plate[2] == "-" and plate[4] in (" ", "")
+        sure = as_issued and len(plate[5]) > 1 and not _says_otherwise(text, start) if plate else False
         if sure or (
-            told_of and _told(text, start, end, _PLATE_WORDS) and (found[0].isupper() or "-" in found[0])
+            names_plates and _says(text, start, end, _PLATE_WORDS) and (match[0].isupper() or "-" in match[0])
         ):
             yield Span(kinds.PLATE, start, end)
 
@@ -224,11 +225,11 @@ _GROUP_BEFORE = re.compile(r"\d{4}[ -]\Z")
 
 
 def _phones(text: str) -> Iterator[Span]:
-    for form in (_ABROAD, _NATIONAL, _AMERICAN):
-        for found in form.finditer(text):
-            end = _end_of_phone(text, *found.span())
-            if end and _is_meant(text, found.start(), end, form):
-                yield Span(kinds.PHONE, found.start(), end)
+    for pattern in (_ABROAD, _NATIONAL, _AMERICAN):
+        for match in pattern.finditer(text):
+            end = _end_of_phone(text, *match.span())
+            if end and _is_meant(text, match.start(), end, pattern):
+                yield Span(kinds.PHONE, match.start(), end)
 
 
 def _end_of_phone(text: str, start: int, end: int) -> int:
@@ -242,16 +243,16 @@ def _end_of_phone(text: str, start: int, end: int) -> int:
     return next(valid, read[0][0] if read else 0)
 
 
-def _is_meant(text: str, start: int, end: int, form: re.Pattern[str]) -> bool:
-    if form is _ABROAD and text[start] == "+":
+def _is_meant(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool:
+    if pattern is _ABROAD and text[start] == "+":
         return True
-    if _told(text, start, end, _PHONE_WORDS):
+    if _says(text, start, end, _PHONE_WORDS):
         return True
-    if _told_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
+    if _says_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
         return False
     written = text[start:end]
-    if form is _ABROAD or form is _AMERICAN:
-        return form is _ABROAD or written.startswith("(")
+    if pattern is _ABROAD or pattern is _AMERICAN:
+        return pattern is _ABROAD or written.startswith("(")
     digits = compact(written).strip("()")
     parts = [part for part in _PARTS.split(written) if part]
     return bool(_GERMAN_MOBILE.fullmatch(digits)) or (len(parts) > 1 and len(digits) >= 8)
@@ -271,7 +272,7 @@ DETECTORS: dict[str, Callable[[str], Iterator[Span]]] = {
 """By kind, in the order of rank: where two claim the same text, the first wins."""
 
 
-def detected(text: str) -> Iterator[Span]:
+def detect(text: str) -> Iterator[Span]:
     """Everything that the detectors find; stretches may overlap."""
     if not any(map(str.isdecimal, text)):
         yield from _emails(text)

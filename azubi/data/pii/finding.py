@@ -45,21 +45,21 @@ def findings(
     looked_for = Scanner(patterns, names).kinds
     tally, cases = Tally(), list[Case]()
     examples = chain.from_iterable(material.batches())
-    for line, found, shown in mapped(partial(_looked, rules), examples, 1 if names else processes):
-        tally.add(line, found)
-        if found and len(cases) < SHOWN:
+    for line, kinds_found, shown in mapped(partial(_scan, rules), examples, 1 if names else processes):
+        tally.add(line, kinds_found)
+        if kinds_found and len(cases) < SHOWN:
             cases.append(Case(lines=(line,), text=shown))
     yield _finding(tally, tuple(cases), looked_for, names)
 
 
-def _looked(rules: Rules, examples: Sequence[Example]) -> list[tuple[int, tuple[str, ...], str]]:
+def _scan(rules: Rules, examples: Sequence[Example]) -> list[tuple[int, tuple[str, ...], str]]:
     """Of each example its line, the kinds in it (once per place), and what to show of the first place."""
     scanner = _scanner(rules)
     many = [(*(turn.content for turn in example.turns), example.answer) for example in examples]
-    found = iter(scanner.find_all([text for texts in many for text in texts]))
+    spans_of_texts = iter(scanner.find_all([text for texts in many for text in texts]))
     looked = []
     for example, texts in zip(examples, many, strict=True):
-        spans = [(place, text, span) for place, text in enumerate(texts) for span in next(found)]
+        spans = [(place, text, span) for place, text in enumerate(texts) for span in next(spans_of_texts)]
         shown = ""
         if spans:
             place, text, first = spans[0]
@@ -105,7 +105,7 @@ def _finding(tally: Tally, cases: tuple[Case, ...], looked_for: Sequence[str], n
     return Finding(
         kind="personal_data",
         level="warning",
-        title=f"{tally.touched:,} {hold} personal data: {tally.told}.",
+        title=f"{tally.touched:,} {hold} personal data: {tally.summary}.",
         count=tally.touched,
         cases=cases,
         why="A model can repeat what it was trained on, and its answers may be shown to other people. "

@@ -1,11 +1,11 @@
-"""The key of the stand-ins, and the map of values and stand-ins that is encrypted with it: the way back.
+"""The key of the pseudonyms, and the map of values and pseudonyms that is encrypted with it: the way back.
 
     KEYFILE                                 32 random bytes, mode 0600, wherever the company wants it
-    <home>/stand-ins/<fingerprint>.map      blocks of: length | nonce | AES-256-GCM(JSON of pairs)
+    <home>/pseudonyms/<fingerprint>.map      blocks of: length | nonce | AES-256-GCM(JSON of pairs)
 
 The map lies apart from the key, and says which key it belongs to only by a fingerprint. It is added to by
 every run with that key. A block that was cut short or flipped is an error, never a wrong value. Without the
-key file there is neither map nor way back. Knows nothing of how stand-ins are made.
+key file there is neither map nor way back. Knows nothing of how pseudonyms are made.
 """
 
 import hmac
@@ -55,7 +55,7 @@ class KeyFile:
             )
         return secret
 
-    def made(self) -> bytes:
+    def read_or_create(self) -> bytes:
         """The key; made if there is no such file, readable by its owner only.
 
         Raises:
@@ -69,14 +69,14 @@ class KeyFile:
         return self.read()
 
 
-class Map:
+class PseudonymMap:
     """The pairs that were ever made with a key, below a home."""
 
     def __init__(self, home: Path, key: bytes) -> None:
         """Take the key; nothing is read or made yet."""
         self._cipher = AESGCM(hmac.digest(key, b"map", "sha256"))
         self._label = hmac.digest(key, b"fingerprint", "sha256")[:8]
-        self.path = home / "stand-ins" / f"{self._label.hex()}.map"
+        self.path = home / "pseudonyms" / f"{self._label.hex()}.map"
 
     def add(self, pairs: Iterable[Pair]) -> None:
         """Add what is not in it yet.
@@ -125,7 +125,7 @@ class Map:
             content = self.path.read_bytes()
         except FileNotFoundError:
             raise SettingError(
-                f"There is no map of stand-ins for this key: {self.path} does not exist.",
+                f"There is no map of pseudonyms for this key: {self.path} does not exist.",
                 "Name the key file that the run had, or the home (--home) in which it ran.",
             ) from None
         at = 0
@@ -135,7 +135,7 @@ class Map:
 
     def _sealed(self, pairs: Iterable[Pair]) -> bytes:
         nonce = secrets.token_bytes(_NONCE)
-        plain = json.dumps([(pair.kind, pair.value, pair.stand_in) for pair in pairs]).encode()
+        plain = json.dumps([(pair.kind, pair.value, pair.pseudonym) for pair in pairs]).encode()
         sealed = nonce + self._cipher.encrypt(nonce, plain, self._label)
         return _LENGTH.pack(len(sealed)) + sealed
 
@@ -146,7 +146,7 @@ class Map:
         try:
             if len(nonce) + len(sealed) != size:
                 raise InvalidTag
-            return [Pair(*one) for one in json.loads(self._cipher.decrypt(nonce, sealed, self._label))]
+            return [Pair(*fields) for fields in json.loads(self._cipher.decrypt(nonce, sealed, self._label))]
         except (InvalidTag, ValueError):
             raise self._damaged(at) from None
 
@@ -158,6 +158,6 @@ class Map:
 
     def _damaged(self, at: int) -> CorruptFile:
         return CorruptFile(
-            f"The map of stand-ins {self.path} was damaged: its block at byte {at:,} was changed.",
+            f"The map of pseudonyms {self.path} was damaged: its block at byte {at:,} was changed.",
             "Bring it back from a copy. Running again on the original data makes it anew.",
         )

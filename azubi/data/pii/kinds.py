@@ -4,6 +4,7 @@ Knows nothing of how they are found.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 EMAIL = "email"
@@ -54,5 +55,19 @@ def placeholder(kind: str) -> str:
 
 def counted(kind: str, count: int) -> str:
     """1 IBAN, 12 IBANs; a pattern of the company's own by its name in quotes."""
-    one, many = WORDS.get(kind, (f"match of “{kind}”", f"matches of “{kind}”"))
-    return f"{count:,} {one if count == 1 else many}"
+    singular, plural = WORDS.get(kind, (f"match of “{kind}”", f"matches of “{kind}”"))
+    return f"{count:,} {singular if count == 1 else plural}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What stands in a text from `start` up to `end`, in characters."""
+
+    kind: str
+    """A name of `kinds`, or that of one of the company's custom patterns."""
+    start: int
+    end: int
+
+    def of(self, text: str) -> str:
+        """The stretch itself."""
+        return text[self.start : self.end]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from azubi.data.pii import kinds
-from azubi.data.pii.span import Span
+from azubi.data.pii.kinds import Span
 from azubi.errors import SettingError
 
 _PERSON = ("PER", "PERSON", "NAME", "FIRSTNAME", "LASTNAME", "GIVENNAME", "SURNAME", "MIDDLENAME")
@@ -37,16 +37,16 @@ class Names:
             SettingError: the folder holds no recogniser of names.
         """
         wanted = [text for text in texts if text.strip()]
-        found = iter(self._recognise(wanted, batch_size=_BATCH) if wanted else [])
-        return [self._spans(text, next(found)) if text.strip() else [] for text in texts]
+        entities = iter(self._recognise(wanted, batch_size=_BATCH) if wanted else [])
+        return [self._spans(text, next(entities)) if text.strip() else [] for text in texts]
 
     def _spans(self, text: str, entities: Sequence[dict[str, Any]]) -> list[Span]:
         spans = []
-        for one in entities:
-            start, end = int(one["start"]), int(one["end"])
+        for entity in entities:
+            start, end = int(entity["start"]), int(entity["end"])
             while start < end and text[start].isspace():
                 start += 1
-            if one["entity_group"].upper() in _PERSON and start < end:
+            if entity["entity_group"].upper() in _PERSON and start < end:
                 spans.append(Span(kinds.NAME, start, end))
         return _joined(spans)
 
@@ -60,7 +60,7 @@ class Names:
         from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
         try:
-            model, found = AutoModelForTokenClassification.from_pretrained(
+            model, loading_info = AutoModelForTokenClassification.from_pretrained(
                 self.folder,
                 local_files_only=True,
                 use_safetensors=True,
@@ -74,7 +74,7 @@ class Names:
                 f"The name recogniser in {self.folder} cannot be loaded: {str(error).splitlines()[0]}",
                 "Give the folder of a token classification model with its tokenizer and model.safetensors.",
             ) from error
-        self._refuse_random(found)
+        self._refuse_random(loading_info)
         labels = {str(label).upper().rpartition("-")[2] for label in model.config.id2label.values()}
         if not labels & set(_PERSON):
             raise SettingError(
@@ -96,10 +96,10 @@ class Names:
             stride=min(_OVERLAP, limit // 4),
         )
 
-    def _refuse_random(self, found: dict[str, Any]) -> None:
+    def _refuse_random(self, loading_info: dict[str, Any]) -> None:
         """Refuse weights that Transformers would fill with random numbers, or layers that it would drop."""
-        odd = {*found["missing_keys"], *(name for name, *_ in found["mismatched_keys"])}
-        odd |= {name for name in found["unexpected_keys"] if re.search(r"\.\d+\.", name)}
+        odd = {*loading_info["missing_keys"], *(name for name, *_ in loading_info["mismatched_keys"])}
+        odd |= {name for name in loading_info["unexpected_keys"] if re.search(r"\.\d+\.", name)}
         if odd:
             raise SettingError(
                 f"The weights of the name recogniser in {self.folder} do not fit its config.json: "
@@ -111,7 +111,7 @@ class Names:
 def _joined(spans: Sequence[Span]) -> list[Span]:
     """Overlapping ones as one."""
     joined: list[Span] = []
-    for span in sorted(spans, key=lambda one: one.start):
+    for span in sorted(spans, key=lambda span: span.start):
         if joined and span.start < joined[-1].end:
             last = joined.pop()
             span = Span(span.kind, last.start, max(last.end, span.end))

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from string import ascii_uppercase
 
 import phonenumbers
 from phonenumbers import NumberParseException, PhoneNumber
@@ -17,7 +18,7 @@ from stdnum import iban as ibans
 from stdnum import luhn, numdb
 from stdnum.de import idnr, stnr
 
-from azubi.data.pii import checkdigits, kinds
+from azubi.data.pii import kinds
 from azubi.data.pii.plates import DISTRICTS
 
 _SEPARATORS = str.maketrans("", "", " \t\n-./")
@@ -100,9 +101,9 @@ def _iban(text: str) -> str | None:
 @lru_cache(maxsize=1024)
 def iban_length(country: str) -> int:
     """How many characters an IBAN of a country (two letters) has; 0 if it has none."""
-    found = numdb.get("iban").info(country)
-    form = found[0][1].get("bban") if found else None
-    return 4 + sum(int(part) for part in re.findall(r"\d+", form)) if form else 0
+    country_info = numdb.get("iban").info(country)
+    structure = country_info[0][1].get("bban") if country_info else None
+    return 4 + sum(int(part) for part in re.findall(r"\d+", structure)) if structure else 0
 
 
 def _card(text: str) -> str | None:
@@ -113,8 +114,8 @@ def _card(text: str) -> str | None:
 def network(number: str) -> str:
     """The digits that tell who issued a card; empty if nobody did."""
     for first, lengths in _NETWORKS:
-        if len(number) in lengths and (found := first.match(number)):
-            return found[0]
+        if len(number) in lengths and (match := first.match(number)):
+            return match[0]
     return ""
 
 
@@ -130,9 +131,9 @@ def _tax_number(text: str) -> str | None:
 
 def _social_insurance(text: str) -> str | None:
     number = compact(text).upper()
-    if not _SOCIAL.fullmatch(number) or not checkdigits.is_plausible_social_insurance(number):
+    if not _SOCIAL.fullmatch(number) or not is_plausible_social_insurance(number):
         return None
-    return number if checkdigits.social_insurance(number) == number[11] else None
+    return number if social_insurance_digit(number) == number[11] else None
 
 
 def _id_card(text: str) -> str | None:
@@ -140,7 +141,7 @@ def _id_card(text: str) -> str | None:
     number = compact(text).upper()
     body = number.removesuffix("D") if len(number) == 11 else number
     if len(body) == 10:
-        if not body[9].isdecimal() or checkdigits.document(body[:9]) != body[9]:
+        if not body[9].isdecimal() or document_digit(body[:9]) != body[9]:
             return None
         return number if _ID.fullmatch(body[:9]) or _OLD_ID.fullmatch(body[:9]) else None
     return number if _ID.fullmatch(body) else None
@@ -148,41 +149,41 @@ def _id_card(text: str) -> str | None:
 
 def _plate(text: str) -> str | None:
     """District, hyphen, letters and digits: B-AB1234E."""
-    found = _PLATE.fullmatch(text.upper())
-    if not found:
+    match = _PLATE.fullmatch(text.upper())
+    if not match:
         return None
-    district, gap, letters, digits, suffix = found.groups()
+    district, gap, letters, digits, suffix = match.groups()
     splits = [(district, letters)]
     if not gap:  # where the district ends is not written: it is the longest that there is
         run = district + letters
         splits = [(run[:at], run[at:]) for at in (3, 2, 1) if 1 <= len(run) - at <= 2]
-    for one, other in splits:
-        if one in DISTRICTS and len(one) + len(other) + len(digits) + len(suffix) <= 8:
-            return f"{one}-{other}{digits}{suffix}"
+    for area, other in splits:
+        if area in DISTRICTS and len(area) + len(other) + len(digits) + len(suffix) <= 8:
+            return f"{area}-{other}{digits}{suffix}"
     return None
 
 
 def _phone(text: str) -> str | None:
     """The number with its country's code, as +491701234567."""
-    found = phone_number(text)
-    return f"+{found.country_code}{phonenumbers.national_significant_number(found)}" if found else None
+    number = phone_number(text)
+    return f"+{number.country_code}{phonenumbers.national_significant_number(number)}" if number else None
 
 
 def phone_number(text: str) -> PhoneNumber | None:
     """The number as phonenumbers reads it; None if no country has such a one."""
-    digits = "".join(one for one in text if one.isdecimal())
+    digits = "".join(character for character in text if character.isdecimal())
     written = text.lstrip(" (")
     if written.startswith("+") or written.startswith("00"):
         # A zero in brackets is not dialled from abroad: +49 (0)30 …
         dialled = re.sub(r"\(0\)", "", text)
-        digits = "".join(one for one in dialled if one.isdecimal())
+        digits = "".join(character for character in dialled if character.isdecimal())
         # A number with + is meant as one, even if its country's list of valid ones does not have it.
         is_number = (
             phonenumbers.is_possible_number if written.startswith("+") else phonenumbers.is_valid_number
         )
         return _parsed("+" + (digits if written.startswith("+") else digits[2:]), None, is_number)
     regions = REGIONS[:-1] if digits.startswith("0") else REGIONS[-1:]
-    return next((found for region in regions if (found := _parsed(digits, region))), None)
+    return next((number for region in regions if (number := _parsed(digits, region))), None)
 
 
 def _parsed(
@@ -213,3 +214,34 @@ _FORMS: Mapping[str, Callable[[str], str | None]] = {
     kinds.PLATE: _plate,
     kinds.NAME: _name,
 }
+
+
+_SOCIAL_WEIGHTS = (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1)
+_AREAS = frozenset(f"{area:02d}" for area in (2, 3, 4, *range(8, 30), *range(38, 41), *range(42, 90), 99))
+"""Area numbers of the pension insurance's offices, those of the former ones included."""
+_DOCUMENT_WEIGHTS = (7, 3, 1)
+
+
+def social_insurance_digit(number: str) -> str:
+    """The check digit of a pension insurance number, from its first eleven characters (VKVV § 4).
+
+    The letter counts as two digits (A = 01); each digit is weighted, and the digits of the products are
+    added.
+    """
+    letter = f"{ascii_uppercase.index(number[8]) + 1:02d}"
+    digits = number[:8] + letter + number[9:11]
+    products = (int(digit) * weight for digit, weight in zip(digits, _SOCIAL_WEIGHTS, strict=True))
+    return str(sum(product // 10 + product % 10 for product in products) % 10)
+
+
+def is_plausible_social_insurance(number: str) -> bool:
+    """Whether area and birthday can be so; a day may have 50 added where a number would come up twice."""
+    day, month = int(number[2:4]), int(number[4:6])
+    return number[:2] in _AREAS and (1 <= day <= 31 or 51 <= day <= 81) and 1 <= month <= 12
+
+
+def document_digit(number: str) -> str:
+    """The check digit of a travel document's number (ICAO 9303), as in the machine-readable lines."""
+    values = (int(character, 36) for character in number)
+    weighted = (value * _DOCUMENT_WEIGHTS[place % 3] for place, value in enumerate(values))
+    return str(sum(weighted) % 10)

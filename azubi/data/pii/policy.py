@@ -1,12 +1,12 @@
 """What is done about personal data: `report`, `mask`, `pseudonym` or `refuse`, for examples and for
 questions.
 
-Under `mask` a placeholder such as [IBAN] takes a value's place, under `pseudonym` a stand-in of the same
+Under `mask` a placeholder such as [IBAN] takes a value's place, under `pseudonym` a pseudonym of the same
 shape (`standins`). Both are applied to all that is told of an example: its turns, its answer, its key and its
-group. A key or group gets stand-ins under `mask` too: placeholders would make one group of all.
+group. A key or group gets pseudonyms under `mask` too: placeholders would make one group of all.
 
-A specialist is asked as it was taught (`Questions`): it gets the question masked, or with stand-ins. Of an
-answer, stand-ins are put back that came from its own question and from nowhere else, so that nobody is shown
+A specialist is asked as it was taught (`Questions`): it gets the question masked, or with pseudonyms. Of an
+answer, pseudonyms are put back that came from its own question and from nowhere else, so that nobody is shown
 another person's data; masks are not, since [IBAN] does not tell whose.
 
 Knows nothing of files, models or runs.
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Literal
 
 from azubi.data.example import Example, Turn
-from azubi.data.pii import kinds, script
-from azubi.data.pii.pseudonyms import Pair, StandIns
-from azubi.data.pii.re_identify import Revealer
+from azubi.data.pii import json_text, kinds
+from azubi.data.pii.kinds import Span
+from azubi.data.pii.pseudonyms import Pair, Pseudonymizer
+from azubi.data.pii.re_identify import ReIdentifier
 from azubi.data.pii.scanner import Scanner
-from azubi.data.pii.span import Span
 from azubi.data.pii.workers import mapped
 from azubi.errors import DataError
 
@@ -47,7 +47,7 @@ class Rules:
     names: Path | None = None
     """Folder of a name recogniser."""
     key: bytes = field(default=b"", repr=False)
-    """Of the stand-ins; needed for `mask` and `pseudonym`."""
+    """Of the pseudonyms; needed for `mask` and `pseudonym`."""
 
     @property
     def changes(self) -> bool:
@@ -56,7 +56,7 @@ class Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Treated:
+class Redacted:
     """A text, or several of one example, as the policy leaves them, and what was in them."""
 
     texts: tuple[str, ...]
@@ -89,7 +89,7 @@ class Tally:
             self.lines.append(line)
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """12 IBANs, 3 phone numbers: the places by kind, most first."""
         return ", ".join(kinds.counted(kind, many) for kind, many in self.places_by_kind.most_common())
 
@@ -132,39 +132,39 @@ def parts(example: Example) -> tuple[str, ...]:
     return (*(turn.content for turn in example.turns), example.answer, example.key, example.group)
 
 
-def treat(texts: Iterable[tuple[str, ...]], rules: Rules, processes: int | None = None) -> Iterator[Treated]:
+def treat(texts: Iterable[tuple[str, ...]], rules: Rules, processes: int | None = None) -> Iterator[Redacted]:
     """The parts of each example as the policy leaves them; the last two are its key and its group."""
     # A recogniser of names has threads of its own, and takes texts by the batch: it stays in one process.
     return mapped(partial(_treated, rules), texts, 1 if rules.names else processes)
 
 
-def _treated(rules: Rules, many: Sequence[tuple[str, ...]]) -> list[Treated]:
-    return _treatment(rules).all(many)
+def _treated(rules: Rules, many: Sequence[tuple[str, ...]]) -> list[Redacted]:
+    return _redactor(rules).all(many)
 
 
 @lru_cache(maxsize=4)
-def _treatment(rules: Rules) -> "Treatment":
-    return Treatment(rules)
+def _redactor(rules: Rules) -> "Redactor":
+    return Redactor(rules)
 
 
-class Treatment:
+class Redactor:
     """The policy, carried out on texts."""
 
     def __init__(self, rules: Rules) -> None:
-        """Get the scanner and the stand-ins ready."""
+        """Get the scanner and the pseudonyms ready."""
         self._rules = rules
         self._scanner = Scanner(dict(rules.patterns), rules.names)
-        self._stand_ins = StandIns(rules.key, self._scanner.own)
+        self._pseudonymizer = Pseudonymizer(rules.key, self._scanner.custom)
 
-    def all(self, many: Sequence[tuple[str, ...]]) -> list[Treated]:
+    def all(self, many: Sequence[tuple[str, ...]]) -> list[Redacted]:
         """The parts of many examples; the last two of each are its key and its group."""
-        found = iter(self._scanner.find_all([text for texts in many for text in texts]))
-        return [self._one(texts, [next(found) for _ in texts]) for texts in many]
+        spans_of_texts = iter(self._scanner.find_all([text for texts in many for text in texts]))
+        return [self._one(texts, [next(spans_of_texts) for _ in texts]) for texts in many]
 
-    def _one(self, texts: tuple[str, ...], found: Sequence[list[Span]]) -> Treated:
-        told = tuple(tuple(span.kind for span in spans) for spans in found)
+    def _one(self, texts: tuple[str, ...], found: Sequence[list[Span]]) -> Redacted:
+        kinds_by_text = tuple(tuple(span.kind for span in spans) for spans in found)
         if not self._rules.changes or not any(found):
-            return Treated(texts, told)
+            return Redacted(texts, kinds_by_text)
         masks = self._rules.policy == "mask"
         changed, pairs = [], list[Pair]()
         for place, (text, spans) in enumerate(zip(texts, found, strict=True)):
@@ -172,7 +172,7 @@ class Treatment:
                 changed.append(self.masked(text, spans))
             else:
                 changed.append(self.replaced(text, spans, pairs))
-        return Treated(tuple(changed), told, tuple(pairs))
+        return Redacted(tuple(changed), kinds_by_text, tuple(pairs))
 
     def masked(self, text: str, spans: Sequence[Span]) -> str:
         """The text with placeholders."""
@@ -184,20 +184,20 @@ class Treatment:
         return text
 
     def replaced(self, text: str, spans: Sequence[Span], pairs: list[Pair]) -> str:
-        """The text with stand-ins; what stands for what is added to `pairs`."""
+        """The text with pseudonyms; what stands for what is added to `pairs`."""
         put = []
         for span in spans:
-            other, made = self._stand_ins.replace(span.kind, script.meant(span.of(text), text))
+            other, made = self._pseudonymizer.replace(span.kind, json_text.meant(span.of(text), text))
             put.append((span, other))
             pairs.extend(made)
         return _put(text, put)
 
 
 def _put(text: str, put: Sequence[tuple[Span, str]]) -> str:
-    form = script.read(text)
+    source = json_text.read(text)
     done, at = [], 0
     for span, other in put:
-        done += [text[at : span.start], form.put(other, span.start, span.end)]
+        done += [text[at : span.start], source.put(other, span.start, span.end)]
         at = span.end
     return "".join(done) + text[at:]
 
@@ -217,7 +217,7 @@ def _refused(tally: Tally) -> DataError:
     lines = ", ".join(f"{line:,}" for line in tally.lines) + (" …" if tally.touched > SHOWN else "")
     return DataError(
         f"{tally.touched:,} of {tally.rows:,} examples hold personal data (line {lines}), which the recipe "
-        f"refuses: {tally.told}.",
+        f"refuses: {tally.summary}.",
         "Take it out, or let azubi do it: personal_data: mask, or pseudonym.",
     )
 
@@ -228,26 +228,26 @@ class Questions:
     def __init__(self, rules: Rules) -> None:
         """Take the rules under which the specialist was made."""
         self._rules = rules
-        self._treatment = Treatment(rules) if rules.changes else None
+        self._redactor = Redactor(rules) if rules.changes else None
 
-    def hidden(self, questions: Sequence[tuple[Turn, ...]]) -> list[tuple[tuple[Turn, ...], Revealer]]:
+    def hidden(self, questions: Sequence[tuple[Turn, ...]]) -> list[tuple[tuple[Turn, ...], ReIdentifier]]:
         """Each question as the model may see it, and what puts its values back into the answer."""
-        if self._treatment is None:
-            return [(question, Revealer(())) for question in questions]
+        if self._redactor is None:
+            return [(question, ReIdentifier(())) for question in questions]
         texts = [(*(turn.content for turn in question), "", "") for question in questions]
         return [
-            (_with_contents(question, treated.texts), Revealer(treated.pairs))
-            for question, treated in zip(questions, self._treatment.all(texts), strict=True)
+            (_with_contents(question, treated.texts), ReIdentifier(treated.pairs))
+            for question, treated in zip(questions, self._redactor.all(texts), strict=True)
         ]
 
 
-def told(rules: Rules, tally: Tally) -> str:
+def summary(rules: Rules, tally: Tally) -> str:
     """What a run says about what it found."""
-    hold = f"{tally.touched:,} of {tally.rows:,} examples hold personal data: {tally.told}."
+    hold = f"{tally.touched:,} of {tally.rows:,} examples hold personal data: {tally.summary}."
     done = {
         "report": "The model sees it; with --personal-data mask or pseudonym it does not.",
         "mask": "Placeholders took its place.",
-        "pseudonym": "Stand-ins of the same shape took its place.",
+        "pseudonym": "Pseudonyms of the same shape took its place.",
     }
     names = "" if rules.names else " Names of people were not looked for."
     return f"{hold} {done.get(rules.policy, '')}{names}"

@@ -1,12 +1,12 @@
-"""Stand-ins: for every value another of the same shape, always the same one, never that of another value.
+"""Pseudonyms: for every value another of the same shape, always the same one, never that of another value.
 
-The values of one shape stand in a secret order (`order`, under a key); a value's stand-in is the next one in
+The values of one shape stand in a secret order (`order`, under a key); a value's pseudonym is the next one in
 that order that is valid, and the last one's is the first. So it is a bijection without fixed points: no two
-values have the same stand-in, none is its own, and nothing has to be remembered for it. Whoever has the key
+values have the same pseudonym, none is its own, and nothing has to be remembered for it. Whoever has the key
 can find all of this again; whoever has not, cannot. What has no shape to keep (a pattern of fixed words, a
 name in a script without alphabet) gets a token such as [vip-3f0c…] instead, which is told apart by 80 bits.
 
-A stand-in may by chance be somebody's real number: it has to look like one. E-mail addresses end in
+A pseudonym may by chance be somebody's real number: it has to look like one. E-mail addresses end in
 `.example`, which nobody can own; bank codes, districts and subscribers' numbers are drawn from all there
 could be.
 """
@@ -21,10 +21,10 @@ from hashlib import blake2b
 
 from azubi.data.example import Example
 from azubi.data.pii import kinds
-from azubi.data.pii.custom_patterns import OwnPattern
+from azubi.data.pii.custom_patterns import CustomPattern
 from azubi.data.pii.numbers import AT, canonical
 from azubi.data.pii.order import SecretOrder
-from azubi.data.pii.shapes import Shape, own_shape, shape
+from azubi.data.pii.shapes import Shape, custom_shape, shape
 
 KEY = 32
 """Bytes of a key."""
@@ -41,18 +41,18 @@ _WORD = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pair:
-    """A value and its stand-in, both in their one form (see `numbers`)."""
+    """A value and its pseudonym, both in their one form (see `numbers`)."""
 
     kind: str
     value: str
-    stand_in: str
+    pseudonym: str
 
 
-class StandIns:
-    """The stand-ins under one key."""
+class Pseudonymizer:
+    """The pseudonyms under one key."""
 
-    def __init__(self, key: bytes, own: Mapping[str, OwnPattern] | None = None) -> None:
-        """Take the key, and the company's own patterns by their names."""
+    def __init__(self, key: bytes, own: Mapping[str, CustomPattern] | None = None) -> None:
+        """Take the key, and the company's custom patterns by their names."""
         self._key = key
         self._own = own or {}
         self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
@@ -69,7 +69,7 @@ class StandIns:
         if value is None:
             raise ValueError(f"no {kind}")
         pair = self._pair(kind, value)
-        return rendered(kind, text, value, pair.stand_in), [pair]
+        return rendered(kind, text, value, pair.pseudonym), [pair]
 
     def _replaced_words(self, text: str) -> tuple[str, list[Pair]]:
         pairs = []
@@ -78,7 +78,7 @@ class StandIns:
             value = canonical(kinds.NAME, found[0])
             assert value is not None
             pairs.append(self._pair(kinds.NAME, value))
-            return rendered(kinds.NAME, found[0], value, pairs[-1].stand_in)
+            return rendered(kinds.NAME, found[0], value, pairs[-1].pseudonym)
 
         return _WORD.sub(other, text), pairs
 
@@ -93,7 +93,7 @@ class StandIns:
 
     def _found(self, kind: str, value: str) -> str:
         own = self._own.get(kind)
-        form = own_shape(own, value) if own else shape(kind, value)
+        form = custom_shape(own, value) if own else shape(kind, value)
         other = self._next(form) if form.size > 1 else None
         if other is None:
             digest = hmac.digest(self._key, f"token|{kind}|{value}".encode(), "sha512")
@@ -121,7 +121,7 @@ def derived_key(examples: Iterable[Example]) -> bytes:
 
     It need not be kept. One more example, and it is another key.
     """
-    digest = blake2b(digest_size=KEY, person=b"azubi stand-ins")
+    digest = blake2b(digest_size=KEY, person=b"azubi pseudonyms")
     for example in examples:
         for text in (*(turn.content for turn in example.turns), example.answer):
             digest.update(blake2b(text.encode(), digest_size=32).digest())
@@ -142,7 +142,9 @@ def rendered(kind: str, text: str, value: str, other: str) -> str:
 
 def _tail(value: str, other: str) -> str:
     """The end of `other`, from the first character on in which it differs from `value`."""
-    return other[next(at for at, (one, two) in enumerate(zip(value, other, strict=True)) if one != two) :]
+    return other[
+        next(at for at, (choice, two) in enumerate(zip(value, other, strict=True)) if choice != two) :
+    ]
 
 
 def _rendered_email(text: str, other: str) -> str:
@@ -152,14 +154,16 @@ def _rendered_email(text: str, other: str) -> str:
     local, _, domain = other.partition("@")
     written = _filled(text[: at.start()], filter(str.isalnum, local), str.isalnum)
     capital = _filled(text[at.end() :], filter(str.isalnum, domain), str.isalnum)
-    # The domain of a stand-in is longer or shorter than its value's by what nobody owns.
+    # The domain of a pseudonym is longer or shorter than its value's by what nobody owns.
     return f"{written}{at[0]}{capital[: len(domain)]}{domain[len(capital) :]}"
 
 
 def _filled(text: str, new: Iterable[str], takes: Callable[[str], bool]) -> str:
     """Put `new` characters one by one where `text` has such that it takes, as capital as those."""
     left = iter(new)
-    return "".join(_as(one, next(left, one)) if takes(one) else one for one in text)
+    return "".join(
+        _as(character, next(left, character)) if takes(character) else character for character in text
+    )
 
 
 def _as(one: str, new: str) -> str:

@@ -1,4 +1,4 @@
-"""What stands where in a text: detectors, own patterns and names together, without overlaps.
+"""What stands where in a text: detectors, custom patterns and names together, without overlaps.
 
 Knows nothing of what becomes of it.
 """
@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from azubi.data.pii import custom_patterns, kinds, script
-from azubi.data.pii.custom_patterns import OwnPattern
-from azubi.data.pii.detectors import DETECTORS, detected
+from azubi.data.pii import custom_patterns, json_text, kinds
+from azubi.data.pii.custom_patterns import CustomPattern
+from azubi.data.pii.detectors import DETECTORS, detect
+from azubi.data.pii.kinds import Span
 from azubi.data.pii.names import Names
 from azubi.data.pii.numbers import fold
-from azubi.data.pii.span import Span
 
 
 class Scanner:
@@ -27,17 +27,17 @@ class Scanner:
             SettingError: a pattern cannot be used.
         """
         self.patterns = dict(patterns or {})
-        self.own: Mapping[str, OwnPattern] = {
-            one.name: one for one in custom_patterns.compiled(self.patterns)
+        self.custom: Mapping[str, CustomPattern] = {
+            pattern.name: pattern for pattern in custom_patterns.compiled(self.patterns)
         }
         self.names = Names(names) if names is not None else None
-        order = [*self.own, *DETECTORS, kinds.NAME]
+        order = [*self.custom, *DETECTORS, kinds.NAME]
         self._rank = {kind: rank for rank, kind in enumerate(order)}
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """What it looks for."""
-        return (*DETECTORS, *([kinds.NAME] if self.names else []), *self.own)
+        return (*DETECTORS, *([kinds.NAME] if self.names else []), *self.custom)
 
     @cached_property
     def _placeholders(self) -> re.Pattern[str]:
@@ -53,31 +53,33 @@ class Scanner:
 
     def find_all(self, texts: Sequence[str]) -> list[list[Span]]:
         """The same for many texts; a name recogniser takes them in batches."""
-        scripts = [script.read(text) for text in texts]
-        named = self.names.find_all([one.meant for one in scripts]) if self.names else [[]] * len(texts)
+        parsed = [json_text.read(text) for text in texts]
+        named = self.names.find_all([source.meant for source in parsed]) if self.names else [[]] * len(texts)
         return [
-            self._settled(text, one, [*self._matched(one.meant), *more])
-            for text, one, more in zip(texts, scripts, named, strict=True)
+            self._without_overlaps(text, source, [*self._matched(source.meant), *more])
+            for text, source, more in zip(texts, parsed, named, strict=True)
         ]
 
     def _matched(self, meant: str) -> Iterable[Span]:
-        yield from detected(fold(meant))
-        for pattern in self.own.values():
+        yield from detect(fold(meant))
+        for pattern in self.custom.values():
             yield from pattern.find(meant)
 
-    def _settled(self, text: str, form: script.Script, found: Sequence[Span]) -> list[Span]:
+    def _without_overlaps(self, text: str, source: json_text.JsonText, spans: Sequence[Span]) -> list[Span]:
         """The longest of those that overlap; of the equally long, the company's own, then by rank."""
-        if not found:
+        if not spans:
             return []
         taken = (
             _Taken(place.span() for place in self._placeholders.finditer(text)) if "[" in text else _Taken()
         )
         kept: list[Span] = []
-        for span in sorted(found, key=lambda one: (one.start - one.end, self._rank[one.kind], one.start)):
-            start, end = form.written(span.start, span.end)
+        for span in sorted(
+            spans, key=lambda span: (span.start - span.end, self._rank[span.kind], span.start)
+        ):
+            start, end = source.written(span.start, span.end)
             if taken.take(start, end):
                 kept.append(Span(span.kind, start, end))
-        return sorted(kept, key=lambda one: one.start)
+        return sorted(kept, key=lambda span: span.start)
 
 
 class _Taken:

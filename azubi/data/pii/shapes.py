@@ -18,15 +18,22 @@ from stdnum import luhn
 from stdnum.de import idnr
 from stdnum.iso7064 import mod_11_10, mod_97_10
 
-from azubi.data.pii import checkdigits, kinds
-from azubi.data.pii.custom_patterns import OwnPattern
-from azubi.data.pii.numbers import canonical, network, phone_number
+from azubi.data.pii import kinds
+from azubi.data.pii.custom_patterns import CustomPattern
+from azubi.data.pii.numbers import (
+    canonical,
+    document_digit,
+    is_plausible_social_insurance,
+    network,
+    phone_number,
+    social_insurance_digit,
+)
 from azubi.data.pii.plates import DISTRICTS
 
 Alphabet = Sequence[str]
 
 _VOWELS, _UMLAUTS = "aeiou", "äöü"
-_CONSONANTS = "".join(one for one in ascii_lowercase if one not in _VOWELS)
+_CONSONANTS = "".join(character for character in ascii_lowercase if character not in _VOWELS)
 _NONZERO = digits[1:]
 
 
@@ -72,7 +79,7 @@ def shape(kind: str, value: str) -> Shape:
     return _SHAPES[kind](value)
 
 
-def own_shape(pattern: OwnPattern, value: str) -> Shape:
+def custom_shape(pattern: CustomPattern, value: str) -> Shape:
     """The shape of what a pattern of the company's own matches.
 
     What may be another is found by trying: at each place, the characters of the same sort that match as well.
@@ -82,8 +89,8 @@ def own_shape(pattern: OwnPattern, value: str) -> Shape:
 
     def made(chosen: Sequence[str]) -> str:
         written = list(value)
-        for place, one in zip(free, chosen, strict=True):
-            written[place] = one
+        for place, character in zip(free, chosen, strict=True):
+            written[place] = character
         return "".join(written)
 
     def grade(other: str) -> Hashable:
@@ -98,15 +105,15 @@ def own_shape(pattern: OwnPattern, value: str) -> Shape:
     )
 
 
-def _choices(pattern: OwnPattern, value: str) -> tuple[str, ...]:
+def _choices(pattern: CustomPattern, value: str) -> tuple[str, ...]:
     """What may stand at each place of a value, the rest of it being as it is."""
     return tuple(
         "".join(
             other
-            for other in _alphabet(one)
-            if other == one or pattern.matches(value[:place] + other + value[place + 1 :])
+            for other in _alphabet(character)
+            if other == character or pattern.matches(value[:place] + other + value[place + 1 :])
         )
-        for place, one in enumerate(value)
+        for place, character in enumerate(value)
     )
 
 
@@ -114,31 +121,37 @@ def _choices(pattern: OwnPattern, value: str) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _alphabet(one: str) -> str:
+def _alphabet(character: str) -> str:
     """What a character may become: its own only, if it is no letter or digit."""
     for alphabet in (digits, ascii_lowercase, ascii_uppercase):
-        if one in alphabet:
+        if character in alphabet:
             return alphabet
-    return _foreign(one)
+    return _foreign(character)
 
 
 @lru_cache(maxsize=4096)
-def _sound(one: str) -> str:
+def _sound(character: str) -> str:
     """The same for words that are spoken: vowels become vowels."""
     for alphabet in (digits, _VOWELS, _CONSONANTS, _UMLAUTS):
-        if one in alphabet:
+        if character in alphabet:
             return alphabet
-        if one in alphabet.upper():
+        if character in alphabet.upper():
             return alphabet.upper()
-    return _foreign(one)
+    return _foreign(character)
 
 
-def _foreign(one: str) -> str:
+def _foreign(character: str) -> str:
     """For letters that are not English: those of the same sort on the same page of Unicode."""
-    sort = unicodedata.category(one)
-    if sort not in ("Ll", "Lu", "Lo") or one in _UMLAUTS + _UMLAUTS.upper():
-        return _UMLAUTS if one in _UMLAUTS else _UMLAUTS.upper() if one in _UMLAUTS.upper() else one
-    page = ord(one) & ~0x7F
+    sort = unicodedata.category(character)
+    if sort not in ("Ll", "Lu", "Lo") or character in _UMLAUTS + _UMLAUTS.upper():
+        return (
+            _UMLAUTS
+            if character in _UMLAUTS
+            else _UMLAUTS.upper()
+            if character in _UMLAUTS.upper()
+            else character
+        )
+    page = ord(character) & ~0x7F
     return (
         "".join(
             other
@@ -148,13 +161,16 @@ def _foreign(one: str) -> str:
             and len(other.lower()) == len(other.upper()) == 1
             and (sort != "Ll" or other.upper().lower() == other)
         )
-        if _plain(one)
-        else one
+        if _plain(character)
+        else character
     )
 
 
-def _plain(one: str) -> bool:
-    return len(one.lower()) == len(one.upper()) == 1 and one.upper().lower() == one.lower()
+def _plain(character: str) -> bool:
+    return (
+        len(character.lower()) == len(character.upper()) == 1
+        and character.upper().lower() == character.lower()
+    )
 
 
 # The kinds
@@ -173,13 +189,14 @@ def _spelled(
 
     def made(chosen: Sequence[str]) -> str:
         written = list(value)
-        for place, one in zip(free, chosen, strict=True):
-            written[place] = one
+        for place, character in zip(free, chosen, strict=True):
+            written[place] = character
         return finished("".join(written))
 
     places = dict(zip(free, alphabets, strict=True))
     label = "".join(
-        places[at][0] + "*" if at in places else one for at, one in enumerate(made([a[0] for a in alphabets]))
+        places[at][0] + "*" if at in places else character
+        for at, character in enumerate(made([a[0] for a in alphabets]))
     )
     return Shape(f"{kind}|{label}", tuple(value[place] for place in free), tuple(alphabets), made, grade)
 
@@ -226,7 +243,7 @@ def _tax_number(value: str) -> Shape:
         value,
         free,
         alphabets,
-        grade=lambda one: canonical(kinds.TAX_NUMBER, one) is not None,
+        grade=lambda number: canonical(kinds.TAX_NUMBER, number) is not None,
     )
 
 
@@ -236,30 +253,30 @@ def _social_insurance(value: str) -> Shape:
         value,
         range(11),
         [ascii_uppercase if at == 8 else digits for at in range(11)],
-        lambda number: number[:11] + checkdigits.social_insurance(number),
-        checkdigits.is_plausible_social_insurance,
+        lambda number: number[:11] + social_insurance_digit(number),
+        is_plausible_social_insurance,
     )
 
 
 def _id_card(value: str) -> Shape:
     letters = "CFGHJKLMNPRTVWXYZ"
     first = digits if value[0].isdecimal() else "LMNPRTVWXY" if value[0] in "LMNPRTVWXY" else "CFGHJK"
-    alphabets = [first, *(digits if one.isdecimal() else letters for one in value[1:9])]
+    alphabets = [first, *(digits if character.isdecimal() else letters for character in value[1:9])]
 
     def finished(number: str) -> str:
-        return number if len(number) == 9 else number[:9] + checkdigits.document(number[:9]) + number[10:]
+        return number if len(number) == 9 else number[:9] + document_digit(number[:9]) + number[10:]
 
     return _spelled(kinds.ID_CARD, value, range(9), alphabets, finished)
 
 
 @lru_cache(maxsize=3)
 def _districts(length: int) -> tuple[str, ...]:
-    return tuple(sorted(one for one in DISTRICTS if len(one) == length))
+    return tuple(sorted(district for district in DISTRICTS if len(district) == length))
 
 
 def _plate(value: str) -> Shape:
     district, _, rest = value.partition("-")
-    kinds_of = "".join("d" if one.isdecimal() else "l" for one in rest.rstrip("EH"))
+    kinds_of = "".join("d" if character.isdecimal() else "l" for character in rest.rstrip("EH"))
     letters = kinds_of.count("l")
     suffix = rest[len(kinds_of) :]
     alphabets: list[Alphabet] = [_districts(len(district)), *[ascii_uppercase] * letters]
@@ -281,32 +298,32 @@ def _phone(value: str) -> Shape:
     start = len(value) - subscriber
 
     def grade(other: str) -> Hashable:
-        found = phone_number(other)
-        if found is None:
+        number = phone_number(other)
+        if number is None:
             return None
         # As it is dialled at home it must be the same number, if the original is.
-        dialled = ("" if found.country_code == 1 else "0") + phonenumbers.national_significant_number(found)
+        dialled = ("" if number.country_code == 1 else "0") + phonenumbers.national_significant_number(number)
         at_home = canonical(kinds.PHONE, dialled) == other
-        same = phonenumbers.length_of_national_destination_code(found) or 2
-        return (f"+{found.country_code}", same, at_home, phonenumbers.is_valid_number(found))
+        same = phonenumbers.length_of_national_destination_code(number) or 2
+        return (f"+{number.country_code}", same, at_home, phonenumbers.is_valid_number(number))
 
     return _spelled(kinds.PHONE, value, range(start, len(value)), [digits] * subscriber, grade=grade)
 
 
 def _email(value: str) -> Shape:
     end = value.rindex(".")
-    free = [at for at, one in enumerate(value[:end]) if len(_sound(one)) > 1]
+    free = [at for at, character in enumerate(value[:end]) if len(_sound(character)) > 1]
     return _spelled(
         kinds.EMAIL,
         value,
         free,
         [_sound(value[at]) for at in free],
-        grade=lambda one: canonical(kinds.EMAIL, one) == one,
+        grade=lambda address: canonical(kinds.EMAIL, address) == address,
     )
 
 
 def _name(value: str) -> Shape:
-    free = [at for at, one in enumerate(value) if len(_sound(one)) > 1]
+    free = [at for at, character in enumerate(value) if len(_sound(character)) > 1]
     return _spelled(kinds.NAME, value, free, [_sound(value[at]) for at in free])
 
 

@@ -8,7 +8,7 @@ candidates minus log2 of the rank (Carlini et al., "The Secret Sharer", USENIX S
 candidates sampled). The untouched base ranks the same candidates, since a secret that it finds likely was
 not learned.
 
-Knows examples and contracts; how tails are trained `lessons` says.
+Knows examples and contracts; how tails are trained `encoded_examples` says.
 """
 
 import json
@@ -23,8 +23,8 @@ from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.engine.specialist import Specialist
-from azubi.evaluation.audit.losses import losses
-from azubi.evaluation.audit.retraining import Retrainer, expected
+from azubi.evaluation.audit.learning_curve import Retrainer, expected
+from azubi.evaluation.audit.membership import losses
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell, silent
 
@@ -74,7 +74,7 @@ def plant(
 
 
 def canaries(
-    school: Retrainer,
+    retrainer: Retrainer,
     train: Sequence[Example],
     planted: Sequence[Canary],
     seed: int,
@@ -89,8 +89,8 @@ def canaries(
     Raises:
         TrainingError: the loss keeps exploding, and no epoch was finished.
     """
-    together = [*train, *(one.example for one in planted for _ in range(one.repeats))]
-    both = school.train(together, seed, tell)
+    together = [*train, *(canary.example for canary in planted for _ in range(canary.repeats))]
+    both = retrainer.train(together, seed, tell)
     for name, tail in ((who, both.tail), ("base", both.base_tail())):
         for number, canary in enumerate(planted):
             yield _ranked(both, tail, canary, name, number)
@@ -102,11 +102,12 @@ def seconds(stages: Mapping[str, float]) -> float:
 
 
 def _ranked(specialist: Specialist, tail: object, canary: Canary, who: str, number: int) -> Prediction:
-    lessons = [
-        specialist.encode(replace(canary.example, answer=one)).last_answer_only for one in canary.candidates
+    encoded_examples = [
+        specialist.encode(replace(canary.example, answer=candidate)).last_answer_only
+        for candidate in canary.candidates
     ]
-    read = specialist.activations.in_memory(one.tokens for one in lessons)
-    costs = losses(tail, lessons, read, has_instruction=bool(specialist.instruction_tokens))
+    read = specialist.activations.in_memory(encoded.tokens for encoded in encoded_examples)
+    costs = losses(tail, encoded_examples, read, has_instruction=bool(specialist.instruction_tokens))
     # Candidates that are as likely stand before it: what a model without any preference gives is 0 bits.
     rank = sum(cost <= costs[0] for cost in costs)
     return Prediction(
@@ -130,12 +131,12 @@ def _candidates(
         dice.shuffle(others)
         # The true label is a candidate, but what is planted is another one.
         return (*others[: most - 1], answer) if len(others) < most else tuple(others[:most])
-    found: dict[str, None] = {}
+    results: dict[str, None] = {}
     for _ in range(20 * most):
-        if len(found) == most:
+        if len(results) == most:
             break
-        found.setdefault(_secret(contract, answer, field, dice))
-    return tuple(found)
+        results.setdefault(_secret(contract, answer, field, dice))
+    return tuple(results)
 
 
 def _secret(contract: Contract, answer: str, field: str, dice: random.Random) -> str:
@@ -167,8 +168,8 @@ def _shuffled(text: str, dice: random.Random) -> str:
 def _field(contract: Contract, train: Sequence[Example]) -> str:
     """The learned field with most values, the longest where equal; empty if no value can be drawn anew."""
     values: Counter[tuple[str, str]] = Counter()
-    for one in train:
-        for name, value in (contract.parse(one.answer) or {}).items():
+    for example in train:
+        for name, value in (contract.parse(example.answer) or {}).items():
             if (
                 name in contract.learned
                 and isinstance(value, str | int | float)

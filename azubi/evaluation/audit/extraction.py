@@ -5,7 +5,7 @@ comes back word for word was learned by heart, unless the untouched base writes 
 what the model is given are not asked for. Rows hold only the ends of a value, so that a report can be passed
 on.
 
-Knows examples and specialists; what is personal data `data.personal` says.
+Knows examples and specialists; what is personal data `data.pii` says.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -45,11 +45,11 @@ def extraction(
     if specialist.base.kind == "encoder":
         return
     free = specialist.unconstrained()
-    led = [one for one in _values(train, scanner) if _fits(free, one[1])][:most]
+    asked = [led for led in _values(train, scanner) if _fits(free, led[1])][:most]
     for turn, (who, tail) in enumerate(tails.items()):
-        answers = in_order(free.with_tail(tail).answering(LONGEST), [turns for _, turns, _, _ in led])
+        answers = in_order(free.with_tail(tail).answering(LONGEST), [turns for _, turns, _, _ in asked])
         tell(turn + 1, len(tails))
-        for number, ((example, _, kind, value), answer) in enumerate(zip(led, answers, strict=True)):
+        for number, ((example, _, kind, value), answer) in enumerate(zip(asked, answers, strict=True)):
             yield Prediction(
                 part="extraction",
                 who=who,
@@ -75,7 +75,7 @@ def _values(train: Sequence[Example], scanner: Scanner) -> Iterator[Led]:
                 continue
             for span in scanner.find(turn.content):
                 value, before = span.of(turn.content), turn.content[: span.start].rstrip()
-                given = " ".join([*(one.content for one in example.turns[:place]), before])
+                given = " ".join([*(turn.content for turn in example.turns[:place]), before])
                 if _plain(value) in seen or _plain(value) in _plain(given):
                     continue
                 seen.add(_plain(value))

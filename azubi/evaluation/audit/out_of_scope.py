@@ -1,6 +1,6 @@
 """How a specialist scores questions that are its job, and questions that are not.
 
-Knows questions and the scope; nothing of how scores are judged (`evaluate.detection`).
+Knows questions and the scope; nothing of how scores are judged (`evaluation.detection`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import Answering, Question
 from azubi.engine.inference.scope import Scope
-from azubi.evaluation.audit.items import Item
+from azubi.evaluation.audit.probe import Item
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell, silent
 
@@ -16,8 +16,8 @@ IN = "test"
 """Kind of the questions that are the specialist's job."""
 
 
-def outside(
-    speak: Answering,
+def out_of_scope(
+    answering: Answering,
     scope: Scope,
     inside: Sequence[Question],
     others: Mapping[str, Sequence[Question]],
@@ -25,14 +25,14 @@ def outside(
 ) -> Iterator[Prediction]:
     """Part scope: held-out questions of the job, and `others` by where they are from.
 
-    `speak` is the specialist as `Specialist.answering` gives it; each question is answered once, since how
-    sure the tail is of its answer belongs to the score.
+    `answering` is the specialist's. Each question is answered once, since the tail's confidence is part of
+    the score.
     """
     groups: list[tuple[str, str, Sequence[Question]]] = [("in", IN, inside)]
     groups += [("out", kind, questions) for kind, questions in others.items()]
     total, before = sum(len(questions) for _, _, questions in groups), 0
     for truth, kind, questions in groups:
-        for done, (number, answer) in enumerate(speak(questions), start=1):
+        for done, (number, answer) in enumerate(answering(questions), start=1):
             assert answer.vector is not None, "a specialist's answers have it"
             tell(before + done, total)
             score = scope.score(answer.vector, answer.evidence)
@@ -50,6 +50,6 @@ def outside(
         before += len(questions)
 
 
-def asked(items: Sequence[Item]) -> list[Question]:
+def as_questions(items: Sequence[Item]) -> list[Question]:
     """The probe's items as questions."""
     return [(Turn("user", item.prompt),) for item in items]

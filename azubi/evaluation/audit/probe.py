@@ -11,15 +11,44 @@ out of scope (`outside`).
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from importlib import resources
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import in_order
 from azubi.engine.specialist import Specialist
-from azubi.evaluation.audit.items import Item
-from azubi.evaluation.audit.losses import losses
+from azubi.evaluation.audit.membership import losses
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell, silent
+
+KINDS = ("arithmetic", "facts", "grammar", "format", "refusing")
+
+
+class Item(BaseModel):
+    """One question."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["arithmetic", "facts", "grammar", "format", "refusing"]
+    language: Literal["en", "de"]
+    prompt: str
+    choices: tuple[str, ...]
+    right: int
+    """Place of the right one among `choices`."""
+
+    @property
+    def answer(self) -> str:
+        """The right one."""
+        return self.choices[self.right]
+
+
+def probe_items() -> tuple[Item, ...]:
+    """All items, in the order of the file."""
+    text = resources.files("azubi.evaluation.audit").joinpath("probe.jsonl").read_text(encoding="utf-8")
+    return tuple(Item.model_validate_json(line) for line in text.splitlines())
+
 
 NOT_PROBED = (
     "The base is an encoder: it writes nothing, so there is nothing that it could forget how to write. "
@@ -32,7 +61,7 @@ _LONGEST = 128
 def probe(
     specialist: Specialist, tails: Mapping[str, Any], items: Sequence[Item], tell: Tell = silent
 ) -> Iterator[Prediction]:
-    """Part probe: each of `items` by each of `tails`, which are named as rivals are; nothing for encoders.
+    """Part probe: each of `items` by each of `tails`, which are named as baselines are; nothing for encoders.
 
     `loss` is that of the right answer; `confidence` is the share of the chosen answer among the choices when
     each counts by its probability per token.
@@ -40,20 +69,20 @@ def probe(
     if specialist.base.kind == "encoder":
         return
     free = specialist.without_instruction()
-    lessons = [
+    encoded_examples = [
         free.encode(Example((Turn("user", item.prompt),), choice))
         for item in items
         for choice in item.choices
     ]
     read, has_instruction = (
-        free.activations.in_memory(one.tokens for one in lessons),
+        free.activations.in_memory(encoded.tokens for encoded in encoded_examples),
         bool(free.instruction_tokens),
     )
     for turn, (who, tail) in enumerate(tails.items()):
-        before = turn * len(lessons)
-        telling = _part_of(tell, before, len(tails) * len(lessons))
-        costs = losses(tail, lessons, read, has_instruction=has_instruction, tell=telling)
-        each = iter(zip(lessons, costs, strict=True))
+        before = turn * len(encoded_examples)
+        telling = _part_of(tell, before, len(tails) * len(encoded_examples))
+        costs = losses(tail, encoded_examples, read, has_instruction=has_instruction, tell=telling)
+        each = iter(zip(encoded_examples, costs, strict=True))
         for number, item in enumerate(items):
             yield _judged(who, number, item, [next(each) for _ in item.choices])
 
@@ -63,7 +92,7 @@ def retained(
 ) -> Iterator[Prediction]:
     """Part retain: likelihood of the answers of `examples`, and whether they are written to the letter.
 
-    Asked of each of `tails`, which are named as rivals are. Nothing for encoders.
+    Asked of each of `tails`, which are named as baselines are. Nothing for encoders.
 
     Raises:
         DataError: an example is longer than the base reads.
@@ -71,16 +100,20 @@ def retained(
     if specialist.base.kind == "encoder":
         return
     free = specialist.without_instruction()
-    lessons = [free.encode(one).last_answer_only for one in examples]
+    encoded_examples = [free.encode(example).last_answer_only for example in examples]
     read, has_instruction = (
-        free.activations.in_memory(one.tokens for one in lessons),
+        free.activations.in_memory(encoded.tokens for encoded in encoded_examples),
         bool(free.instruction_tokens),
     )
-    longest = max([_LONGEST, *(len(one.targets) for one in lessons)])
-    longest = min(longest, free.base.context - max((free.count_tokens(one) for one in examples), default=0))
+    longest = max([_LONGEST, *(len(encoded.targets) for encoded in encoded_examples)])
+    longest = min(
+        longest, free.base.context - max((free.count_tokens(example) for example in examples), default=0)
+    )
     for who, tail in tails.items():
-        costs = losses(tail, lessons, read, has_instruction=has_instruction)
-        answers = in_order(free.with_tail(tail).answering(max(1, longest)), [one.turns for one in examples])
+        costs = losses(tail, encoded_examples, read, has_instruction=has_instruction)
+        answers = in_order(
+            free.with_tail(tail).answering(max(1, longest)), [example.turns for example in examples]
+        )
         for number, (example, answer, loss) in enumerate(zip(examples, answers, costs, strict=True)):
             right = answer.text.strip() == example.answer.strip()
             tell(number + 1, len(examples))
@@ -102,7 +135,7 @@ def retained(
 def _judged(who: str, number: int, item: Item, each: Sequence[tuple[Any, float]]) -> Prediction:
     per_token = [loss / len(lesson.targets) for lesson, loss in each]
     best = min(range(len(per_token)), key=lambda place: (per_token[place], place))
-    shares = [math.exp(min(per_token) - one) for one in per_token]
+    shares = [math.exp(min(per_token) - cost) for cost in per_token]
     return Prediction(
         part="probe",
         who=who,

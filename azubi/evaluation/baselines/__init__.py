@@ -1,5 +1,1 @@
-"""Who else could do the specialist's work: the rivals of a proof, each behind the same protocol.
-
-base, prompted, retrieval, classical, neighbours, frequent, lora, generalist; and the specialist itself, with
-and without retrieved examples. Each prepares with training and validation examples, then answers questions.
-"""
+"""Who else could do the specialist's work: the baselines of a proof, behind one protocol."""

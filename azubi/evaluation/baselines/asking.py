@@ -1,6 +1,6 @@
-"""Asking a rival about examples, and noting its answers as rows of the table of predictions.
+"""Asking a baseline about examples, and noting its answers as rows of the table of predictions.
 
-Knows rivals and the table; nothing of how a rival comes to its answers.
+Knows baselines and the table; nothing of how a baseline comes to its answers.
 """
 
 import math
@@ -13,8 +13,7 @@ from azubi.data.example import Example
 from azubi.engine.base import memory
 from azubi.engine.inference.answering import Answer, Form
 from azubi.evaluation import metrics
-from azubi.evaluation.baselines.baseline import Baseline
-from azubi.evaluation.baselines.task import Case, order
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask, order
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Part, Prediction
 from azubi.events.tell import Tell
@@ -25,8 +24,8 @@ _FEWEST = 3
 
 
 def ask(
-    rival: Baseline,
-    case: Case,
+    baseline: Baseline,
+    task: EvaluationTask,
     examples: Sequence[Example],
     numbers: Sequence[int],
     tell: Tell,
@@ -35,16 +34,16 @@ def ask(
     form: Form = "contract",
     variant: str = "",
 ) -> list[Prediction]:
-    """The rival's answers to the examples of these numbers, in that order.
+    """The baseline's answers to the examples of these numbers, in that order.
 
     `seconds` of a row is its share of the time that all of them took.
     """
-    return spread(_asked(rival, case, examples, numbers, tell, part, form, variant), rival.shared)
+    return spread(_asked(baseline, task, examples, numbers, tell, part, form, variant), baseline.shared)
 
 
 def _asked(
-    rival: Baseline,
-    case: Case,
+    baseline: Baseline,
+    task: EvaluationTask,
     examples: Sequence[Example],
     numbers: Sequence[int],
     tell: Tell,
@@ -56,12 +55,12 @@ def _asked(
     asked = [examples[number] for number in numbers]
     memory.forget_peak()
     begun, answers = time.perf_counter(), dict[int, Answer]()
-    for place, answer in rival.answer([one.turns for one in asked], form):
+    for place, answer in baseline.answer([example.turns for example in asked], form):
         answers[place] = answer
         tell(len(answers), len(asked))
     share = (time.perf_counter() - begun) / max(1, len(asked))
     return [
-        row(case, part, rival.who, number, example, answers[place], form, variant, seconds=share)
+        row(task, part, baseline.who, number, example, answers[place], form, variant, seconds=share)
         for place, (number, example) in enumerate(zip(numbers, asked, strict=True))
     ]
 
@@ -69,7 +68,7 @@ def _asked(
 def spread(rows: Sequence[Prediction], shared: int) -> list[Prediction]:
     """The same rows, with the tokens that are read once for all spread evenly over them."""
     each = shared / max(1, len(rows))
-    return [replace(one, tokens_in=round((one.tokens_in or 0) + each)) for one in rows]
+    return [replace(prediction, tokens_in=round((prediction.tokens_in or 0) + each)) for prediction in rows]
 
 
 def _counted(tell: Tell, before: int, total: int, done: int, _: int) -> None:
@@ -77,7 +76,7 @@ def _counted(tell: Tell, before: int, total: int, done: int, _: int) -> None:
 
 
 def row(
-    case: Case,
+    task: EvaluationTask,
     part: Part,
     who: str,
     number: int,
@@ -89,7 +88,7 @@ def row(
     seconds: float | None = None,
 ) -> Prediction:
     """One answer, judged against the example's own, as a row of the table."""
-    truth = case.completed(example.answer) if part == "choice" else example.answer
+    truth = task.completed(example.answer) if part == "choice" else example.answer
     return Prediction(
         part=part,
         who=who,
@@ -100,8 +99,8 @@ def row(
         truth=truth,
         answer=answer.text,
         confidence=None if math.isnan(answer.confidence) else answer.confidence,
-        right=metrics.right(case.contract, answer.text, truth),
-        score=case.scores(answer.text, truth)[0],
+        right=metrics.right(task.contract, answer.text, truth),
+        score=task.scores(answer.text, truth)[0],
         seconds=seconds,
         tokens_in=answer.read,
         tokens_out=answer.wrote,
@@ -109,29 +108,29 @@ def row(
 
 
 def latency(
-    rival: Baseline, case: Case, examples: Sequence[Example], tell: Tell, seconds: float = 30.0
+    baseline: Baseline, task: EvaluationTask, examples: Sequence[Example], tell: Tell, seconds: float = 30.0
 ) -> Iterator[Prediction]:
     """Ask held-out questions one at a time; fewer than twenty once `seconds` are used up, but three at least.
 
     One more is asked before them and thrown away: the first brings weights and code into memory.
     """
-    numbers = order(len(examples), case.seed)[:_ALONE]
-    for _ in rival.answer([examples[numbers[0]].turns]):
+    numbers = order(len(examples), task.seed)[:_ALONE]
+    for _ in baseline.answer([examples[numbers[0]].turns]):
         pass
     begun = time.perf_counter()
     for done, number in enumerate(numbers):
         if done >= _FEWEST and time.perf_counter() - begun > seconds:
             return
         asked = time.perf_counter()
-        ((_, answer),) = rival.answer([examples[number].turns])
+        ((_, answer),) = baseline.answer([examples[number].turns])
         took = time.perf_counter() - asked
         tell(done + 1, len(numbers))
-        yield row(case, "latency", rival.who, number, examples[number], answer, seconds=took)
+        yield row(task, "latency", baseline.who, number, examples[number], answer, seconds=took)
 
 
-def within(
-    rival: Baseline,
-    case: Case,
+def ask_within(
+    baseline: Baseline,
+    task: EvaluationTask,
     examples: Sequence[Example],
     seconds: float,
     tell: Tell,
@@ -139,15 +138,15 @@ def within(
     form: Form = "contract",
     fewest: int = 30,
 ) -> list[Prediction]:
-    """The rival's answers to as many of the examples, chosen by chance, as it can give in about `seconds`.
+    """The baseline's answers to as many of the examples, chosen by chance, as it can give in about `seconds`.
 
     At least `fewest`. Many together are answered faster than the few that its pace was seen with, so the
     first part takes half of the time, and the second as many as fit into the rest. Rows stand in the
     examples' order.
     """
-    numbers, begun = order(len(examples), case.seed), time.perf_counter()
+    numbers, begun = order(len(examples), task.seed), time.perf_counter()
     rows: list[Prediction] = []
-    pace, part = rival.pace, 0.5
+    pace, part = baseline.pace, 0.5
     while len(rows) < len(numbers):
         left = part * (seconds - (time.perf_counter() - begun))
         more = len(numbers) if pace <= 0 else int(left / pace)
@@ -158,13 +157,13 @@ def within(
             break
         done, started = len(rows), time.perf_counter()
         total = min(len(numbers), done + len(some))
-        rows += _asked(rival, case, examples, some, partial(_counted, tell, done, total), "test", form, "")
+        rows += _asked(baseline, task, examples, some, partial(_counted, tell, done, total), "test", form, "")
         pace, part = (time.perf_counter() - started) / len(some), 1.0
         if done:
             break
-    return sorted(spread(rows, rival.shared), key=lambda one: one.number)
+    return sorted(spread(rows, baseline.shared), key=lambda prediction: prediction.number)
 
 
-def weighed(contender: Contender) -> Contender:
+def with_peak_memory(contender: Contender) -> Contender:
     """The contender with the most memory that was held since `ask` began."""
     return contender.model_copy(update={"memory": memory.peak()})

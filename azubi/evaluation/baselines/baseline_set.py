@@ -1,4 +1,4 @@
-"""The rivals of one specialist, put together, and the way each goes through a proof within a budget of time.
+"""The baselines of one specialist, and how each goes through a proof within a budget of time.
 
 Knows who there is and how time is shared out; nothing of statistics or of how answers are made.
 """
@@ -15,17 +15,23 @@ from azubi.engine.base import catalog
 from azubi.engine.base.opening import open_base
 from azubi.engine.features import frozen_features
 from azubi.engine.specialist import Specialist, longest_answer, new_specialist
-from azubi.evaluation.baselines import asking, base, simple
-from azubi.evaluation.baselines.baseline import Baseline
+from azubi.evaluation.baselines import asking, simple
 from azubi.evaluation.baselines.endpoint import Endpoint
 from azubi.evaluation.baselines.generalist import Generalist
 from azubi.evaluation.baselines.lora import Lora
-from azubi.evaluation.baselines.promptable_model import PromptableModel
 from azubi.evaluation.baselines.prompted import Prompted
-from azubi.evaluation.baselines.retrieval import COUNTS, WITH_NONE, Retrieval
-from azubi.evaluation.baselines.retrievers import Both, Finder, Meaning, Vectors, Words
-from azubi.evaluation.baselines.specialist import trained
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.prompted_model import PromptableModel, base_model, trained
+from azubi.evaluation.baselines.retrieval import (
+    COUNTS,
+    WITH_NONE,
+    BM25Retriever,
+    DenseRetriever,
+    FusedRetriever,
+    Retrieval,
+    Retriever,
+    Vectors,
+)
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
@@ -55,10 +61,10 @@ Watch = Callable[[str, str, int, int], None]
 
 
 @dataclass
-class Lineup:
+class BaselineSet:
     """Everybody who takes part."""
 
-    rivals: list[Baseline]
+    baselines: list[Baseline]
     notes: list[str] = field(default_factory=list)
     seconds: float = RECORDS_SECONDS
     """What those that share the time may take in all."""
@@ -67,17 +73,17 @@ class Lineup:
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What one rival has shown."""
+class BaselineResult:
+    """What one baseline has shown."""
 
     rows: tuple[Prediction, ...]
     contender: Contender
     notes: tuple[str, ...]
 
 
-def line_up(
+def baseline_set(
     both: Specialist,
-    case: Case,
+    task: EvaluationTask,
     home: Path,
     *,
     upfront: float,
@@ -88,80 +94,87 @@ def line_up(
     price_per_question: float = 0.0,
     encoder: str = "minilm",
     writer: str = WRITER,
-) -> Lineup:
-    """Put the rivals together; nothing is fitted or asked yet, but bases are loaded.
+) -> BaselineSet:
+    """Put the baselines together; nothing is fitted or asked yet, but bases are loaded.
 
     `both` is the specialist as `ask.loaded` gives it, `upfront` what its training took in seconds, `given`
     the user's own instructions, `lora` the specialist's recipe if LoRA is asked for, `against` endpoints.
-    `encoder` reads texts for the simple rivals and for finding; without it they are left out, with a note.
+    `encoder` reads texts for the simple baselines and for finding; without it they are left out, with a note.
 
     Raises:
         SettingError: an endpoint's address is none.
     """
-    labels = case.contract.task == "labels"
-    line = Lineup([], seconds=seconds or (LABELS_SECONDS if labels else RECORDS_SECONDS))
+    labels = task.contract.task == "labels"
+    line = BaselineSet([], seconds=seconds or (LABELS_SECONDS if labels else RECORDS_SECONDS))
     says = "trained from the company's examples" + (", with a label head" if _heads(both) else "")
-    line.rivals.append(trained("specialist", both, case, says, upfront))
+    line.baselines.append(trained("specialist", both, task, says, upfront))
     vectors = _vectors(encoder, home, line)
-    _add_simple(line, case, vectors)
-    _add_language(line, both, case, home, given, upfront, vectors, writer)
+    _add_simple(line, task, vectors)
+    _add_language(line, both, task, home, given, upfront, vectors, writer)
     if lora is not None:
-        line.rivals.append(Lora(both, case, lora))
+        line.baselines.append(Lora(both, task, lora))
     for url in against:
-        line.rivals.append(Generalist(Endpoint(url), case, price_per_question=price_per_question))
+        line.baselines.append(Generalist(Endpoint(url), task, price_per_question=price_per_question))
     return line
 
 
-def examine(line: Lineup, rival: Baseline, case: Case, test: Sequence[Example], watch: Watch) -> Shown:
-    """Let a rival prepare, answer the test in each of its forms, and answer a few questions one at a time.
+def examine(
+    line: BaselineSet, baseline: Baseline, task: EvaluationTask, test: Sequence[Example], watch: Watch
+) -> BaselineResult:
+    """Let a baseline prepare, answer the test in each of its forms, and answer a few questions one at a time.
 
-    One that takes long answers a sample of the test, the same for all as far as they get: `case.subset`. Its
+    One that takes long answers a sample of the test, the same for all as far as they get: `task.subset`. Its
     share of the time depends on who of the line comes after it, so they are examined in their order.
 
     Raises whatever preparing or answering raises.
     """
-    place = next(at for at, one in enumerate(line.rivals) if one is rival)
+    place = line.baselines.index(baseline)
     begun = time.perf_counter()
-    rival.prepare(_told(watch, rival.who, "prepares"))
-    if rival.who not in _ANSWERING:
-        return _examined(rival, case, test, watch, None, _ALONE * line.seconds)
-    waiting = sum(_ANSWERING.get(one.who, 0.0) for one in line.rivals[place:])
-    choosing = sum(line.seconds * _CHOOSING.get(one.who, 0.0) for one in line.rivals[place + 1 :])
+    baseline.prepare(_watched(watch, baseline.who, "prepares"))
+    if baseline.who not in _ANSWERING:
+        return _examined(baseline, task, test, watch, None, _ALONE * line.seconds)
+    waiting = sum(_ANSWERING.get(later.who, 0.0) for later in line.baselines[place:])
+    choosing = sum(line.seconds * _CHOOSING.get(later.who, 0.0) for later in line.baselines[place + 1 :])
     spare = line.seconds - line.spent - (time.perf_counter() - begun) - choosing
-    share = max(0.0, spare) * _ANSWERING[rival.who] / waiting
-    shown = _examined(rival, case, test, watch, share, _ALONE * line.seconds)
+    share = max(0.0, spare) * _ANSWERING[baseline.who] / waiting
+    shown = _examined(baseline, task, test, watch, share, _ALONE * line.seconds)
     line.spent += time.perf_counter() - begun
     return shown
 
 
 def _examined(
-    rival: Baseline, case: Case, test: Sequence[Example], watch: Watch, seconds: float | None, alone: float
-) -> Shown:
-    """Ask a rival that is prepared; at most so many questions as fit into `seconds`, if that is given.
+    baseline: Baseline,
+    task: EvaluationTask,
+    test: Sequence[Example],
+    watch: Watch,
+    seconds: float | None,
+    alone: float,
+) -> BaselineResult:
+    """Ask a baseline that is prepared; at most so many questions as fit into `seconds`, if that is given.
 
     Those that are asked one at a time may take `alone` seconds beside.
     """
-    who, rows, notes = rival.who, list(rival.choice), list(rival.notes)
-    contender = rival.contender()
-    for form in rival.forms:
+    who, rows, notes = baseline.who, list(baseline.choice), list(baseline.notes)
+    contender = baseline.contender()
+    for form in baseline.forms:
         free = form == "free"
-        tell = _told(watch, who, "answers freely" if free else "answers")
+        tell = _watched(watch, who, "answers freely" if free else "answers")
         if seconds is None:
-            made = asking.ask(rival, case, test, range(len(test)), tell, form=form)
+            made = asking.ask(baseline, task, test, range(len(test)), tell, form=form)
         else:
-            share = _FREE if free else 1.0 - _FREE if "free" in rival.forms else 1.0
-            made = asking.within(rival, case, test, share * seconds, tell, form=form, fewest=_FEWEST)
+            share = _FREE if free else 1.0 - _FREE if "free" in baseline.forms else 1.0
+            made = asking.ask_within(baseline, task, test, share * seconds, tell, form=form, fewest=_FEWEST)
         if len(made) < len(test):
             count = f"{'freely ' if free else ''}{len(made)}"
             notes.append(f"{who} answered {count} of the {len(test)} test questions, chosen by chance.")
         rows += made
         if not free:
-            contender = asking.weighed(rival.contender())
-    rows += asking.latency(rival, case, test, _told(watch, who, "answers one at a time"), alone)
-    return Shown(tuple(rows), contender, tuple(dict.fromkeys([*notes, *rival.notes])))
+            contender = asking.with_peak_memory(baseline.contender())
+    rows += asking.latency(baseline, task, test, _watched(watch, who, "answers one at a time"), alone)
+    return BaselineResult(tuple(rows), contender, tuple(dict.fromkeys([*notes, *baseline.notes])))
 
 
-def _told(watch: Watch, who: str, what: str) -> Tell:
+def _watched(watch: Watch, who: str, what: str) -> Tell:
     return lambda done, total: watch(who, what, done, total)
 
 
@@ -169,7 +182,7 @@ def _heads(both: Specialist) -> bool:
     return both.base.kind == "encoder"
 
 
-def _vectors(encoder: str, home: Path, line: Lineup) -> Vectors | None:
+def _vectors(encoder: str, home: Path, line: BaselineSet) -> Vectors | None:
     entry = catalog.find(encoder)
     if entry is not None and entry.path(home) is None:
         line.notes.append(
@@ -177,24 +190,24 @@ def _vectors(encoder: str, home: Path, line: Lineup) -> Vectors | None:
             f"with {encoder}, which is not on this machine (azubi bases get {encoder})."
         )
         return None
-    return simple.Remembered(frozen_features(home, encoder))
+    return simple.CachedFeatures(frozen_features(home, encoder))
 
 
-def _add_simple(line: Lineup, case: Case, vectors: Vectors | None) -> None:
-    if case.contract.task == "json":
-        line.rivals.append(simple.frequent(case))
+def _add_simple(line: BaselineSet, task: EvaluationTask, vectors: Vectors | None) -> None:
+    if task.contract.task == "json":
+        line.baselines.append(simple.frequent(task))
     if vectors is None:
         return
-    line.rivals.append(simple.neighbours(case, vectors))
-    regression = simple.classical(case, vectors)
+    line.baselines.append(simple.neighbours(task, vectors))
+    regression = simple.classical(task, vectors)
     if regression is not None:
-        line.rivals.append(regression)
+        line.baselines.append(regression)
 
 
 def _add_language(
-    line: Lineup,
+    line: BaselineSet,
     both: Specialist,
-    case: Case,
+    task: EvaluationTask,
     home: Path,
     given: Sequence[str],
     upfront: float,
@@ -204,28 +217,32 @@ def _add_language(
     """Those that write: with the specialist's own base, or with another one where that cannot write."""
     model, note = both, ""
     if _heads(both):
-        found = _writing(case, home, line, writer, both.dtype)
-        if found is None:
+        writing_model = _writing(task, home, line, writer, both.dtype)
+        if writing_model is None:
             return
-        model, case = found, replace(case, longest=_longest(case, found))
+        model, task = writing_model, replace(task, longest=_longest(task, writing_model))
         note = (
             f"base, prompted and retrieval are {writer}, since the specialist's base {both.base.name} is an "
             "encoder, which takes no instruction."
         )
-    talker = PromptableModel(model, case.contract, case.longest, case.like, own=False)
-    finders = _finders(case, vectors)
+    promptable = PromptableModel(model, task.contract, task.longest, task.like, own=False)
+    retrievers = _retrievers(task, vectors)
     time_for = {who: line.seconds * share for who, share in _CHOOSING.items()}
-    line.rivals.append(base.base(talker, case, note))
-    line.rivals.append(Prompted(talker, case, given, time_for["prompted"]))
-    line.rivals.append(Retrieval("retrieval", talker, case, finders, COUNTS, time_for["retrieval"]))
+    line.baselines.append(base_model(promptable, task, note))
+    line.baselines.append(Prompted(promptable, task, given, time_for["prompted"]))
+    line.baselines.append(Retrieval("retrieval", promptable, task, retrievers, COUNTS, time_for["retrieval"]))
     if _heads(both):
         return
-    own = PromptableModel(both, case.contract, case.longest, case.like, own=True)
+    own = PromptableModel(both, task.contract, task.longest, task.like, own=True)
     who = "specialist+retrieval"
-    line.rivals.append(Retrieval(who, own, case, finders[-1:], WITH_NONE, time_for[who], upfront=upfront))
+    line.baselines.append(
+        Retrieval(who, own, task, retrievers[-1:], WITH_NONE, time_for[who], upfront=upfront)
+    )
 
 
-def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dtype) -> Specialist | None:
+def _writing(
+    task: EvaluationTask, home: Path, line: BaselineSet, writer: str, dtype: torch.dtype
+) -> Specialist | None:
     entry = catalog.find(writer)
     if entry is not None and entry.path(home) is None:
         line.notes.append(
@@ -233,19 +250,19 @@ def _writing(case: Case, home: Path, line: Lineup, writer: str, dtype: torch.dty
             f"instruction, and {writer} is not on this machine (azubi bases get {writer})."
         )
         return None
-    return new_specialist(open_base(writer, home), case.contract, 1, 0, 0, dtype)
+    return new_specialist(open_base(writer, home), task.contract, 1, 0, 0, dtype)
 
 
-def _longest(case: Case, writer: Specialist) -> int:
+def _longest(task: EvaluationTask, writer: Specialist) -> int:
     """Tokens that an answer of another base may have, as `longest_answer` reckons."""
-    lessons = [writer.encode(one) for one in case.taught]
-    return longest_answer(lessons)
+    encoded_examples = [writer.encode(example) for example in task.taught]
+    return longest_answer(encoded_examples)
 
 
-def _finders(case: Case, vectors: Vectors | None) -> list[Finder]:
-    texts = [one.prompt for one in case.taught]
-    words = Words(texts)
+def _retrievers(task: EvaluationTask, vectors: Vectors | None) -> list[Retriever]:
+    texts = [example.prompt for example in task.taught]
+    words = BM25Retriever(texts)
     if vectors is None:
         return [words]
-    meaning = Meaning(texts, vectors)
-    return [words, meaning, Both([words, meaning])]
+    meaning = DenseRetriever(texts, vectors)
+    return [words, meaning, FusedRetriever([words, meaning])]

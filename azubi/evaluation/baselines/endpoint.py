@@ -61,13 +61,15 @@ class Endpoint:
         Raises:
             SettingError: the address is none.
         """
-        plain, _, told = url.partition("#")
+        plain, _, named_model = url.partition("#")
         _check(plain)
         self.url = plain.rstrip("/").removesuffix("/chat/completions")
-        self._model = model or told
-        found = key if key is not None else next((os.environ[one] for one in KEYS if os.environ.get(one)), "")
-        headers = {"Authorization": f"Bearer {found}"} if found else {}
-        self._has_key = bool(found)
+        self._model = model or named_model
+        secret = (
+            key if key is not None else next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+        )
+        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+        self._has_key = bool(secret)
         self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=False)
         self._tries, self._pause = tries, pause
 
@@ -93,8 +95,10 @@ class Endpoint:
             SettingError: it has several, or none.
         """
         if not self._model:
-            told = self._sent("GET", "/models")
-            names = [str(one["id"]) for one in _listed(told) if isinstance(one, dict) and "id" in one]
+            reply = self._sent("GET", "/models")
+            names = [
+                str(entry["id"]) for entry in _listed(reply) if isinstance(entry, dict) and "id" in entry
+            ]
             if len(names) != 1:
                 shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
                 raise SettingError(
@@ -126,10 +130,10 @@ class Endpoint:
             }
         return self._reply(self._sent("POST", "/chat/completions", body))
 
-    def _reply(self, told: Any) -> Reply:
+    def _reply(self, body: Any) -> Reply:
         try:
-            content = told["choices"][0]["message"]["content"]
-            usage = told.get("usage") or {}
+            content = body["choices"][0]["message"]["content"]
+            usage = body.get("usage") or {}
             read, wrote = (int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion"))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._strange("has no choices[0].message.content", error) from error
@@ -168,10 +172,10 @@ class Endpoint:
                 time.sleep(self._wait(tried, asked))
         raise problem
 
-    def _wait(self, tried: int, told: str | None) -> float:
+    def _wait(self, tried: int, retry_after: str | None) -> float:
         """Seconds until the next try: what the endpoint said, or twice as long each time, spread a little."""
         try:
-            asked = float(told) if told is not None else 0.0
+            asked = float(retry_after) if retry_after is not None else 0.0
         except ValueError:  # a date
             asked = 0.0
         usual = self._pause * 2.0 ** (tried - 1) * random.uniform(0.75, 1.25)
@@ -228,16 +232,16 @@ def _check(address: str) -> None:
         )
 
 
-def _listed(told: Any) -> list[Any]:
-    found = told.get("data") if isinstance(told, dict) else None
-    return found if isinstance(found, list) else []
+def _listed(reply: Any) -> list[Any]:
+    listed = reply.get("data") if isinstance(reply, dict) else None
+    return listed if isinstance(listed, list) else []
 
 
 def _said(answer: httpx.Response) -> str:
     """The reason that an endpoint gives, on one line."""
     try:
-        told = answer.json()
-        error = told.get("error", told)
+        reply = answer.json()
+        error = reply.get("error", reply)
         text = str(error.get("message", error) if isinstance(error, dict) else error)
     except (ValueError, AttributeError):
         text = answer.text

@@ -16,9 +16,9 @@ from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import Answer, Form, Question, in_order
 from azubi.engine.inference.constraints import learned_schema
-from azubi.evaluation.baselines import instructions
 from azubi.evaluation.baselines.endpoint import Endpoint, Refused
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.prompted import described_contract
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
@@ -37,16 +37,16 @@ class Generalist:
     shared = 0
     choice: Sequence[Prediction] = ()
 
-    def __init__(self, endpoint: Endpoint, case: Case, *, price_per_question: float = 0.0) -> None:
+    def __init__(self, endpoint: Endpoint, task: EvaluationTask, *, price_per_question: float = 0.0) -> None:
         """Nothing is asked yet."""
         self.pace = 0.0
         self.notes: list[str] = []
-        self.forms: tuple[Form, ...] = ("contract",) if case.contract.task == "text" else ("contract", "free")
-        self._endpoint, self._case, self._price = endpoint, case, price_per_question
-        self._schema = asked_schema(case.contract)
+        self.forms: tuple[Form, ...] = ("contract",) if task.contract.task == "text" else ("contract", "free")
+        self._endpoint, self._task, self._price = endpoint, task, price_per_question
+        self._schema = asked_schema(task.contract)
         self._lock = threading.Lock()
         self._upfront = 0.0
-        self.instruction = f"{case.instruction}\n\n{instructions.described_contract(case.contract)}".strip()
+        self.instruction = f"{task.instruction}\n\n{described_contract(task.contract)}".strip()
 
     def prepare(self, tell: Tell) -> None:
         """Find out whether the endpoint is there, what it takes, and how long it takes.
@@ -56,7 +56,7 @@ class Generalist:
             EndpointError: it cannot be reached.
         """
         begun = time.perf_counter()
-        asked = [one.turns for one in self._case.checks[:_TRIED]]
+        asked = [example.turns for example in self._task.checks[:_TRIED]]
         in_order(self.answer, asked)
         self._upfront = time.perf_counter() - begun
         self.pace = self._upfront / max(1, len(asked))
@@ -65,7 +65,10 @@ class Generalist:
     def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done; no confidence is told."""
         with ThreadPoolExecutor(_TOGETHER) as threads:
-            waiting = {threads.submit(self._asked, one, form): number for number, one in enumerate(questions)}
+            waiting = {
+                threads.submit(self._asked, question, form): number
+                for number, question in enumerate(questions)
+            }
             try:
                 for done in as_completed(waiting):
                     yield waiting[done], done.result()
@@ -86,9 +89,9 @@ class Generalist:
         turns = [Turn("system", self.instruction), *question]
         system, *others = turns
         messages = [{"role": "system", "content": system.content}]
-        messages += [{"role": one.role, "content": one.content} for one in alternating(others)]
+        messages += [{"role": turn.role, "content": turn.content} for turn in alternating(others)]
         schema = self._schema if form == "contract" else None
-        longest = _WORDS * self._case.longest
+        longest = _WORDS * self._task.longest
         try:
             reply = self._endpoint.chat(messages, longest, schema)
         except Refused as error:
@@ -103,8 +106,8 @@ class Generalist:
                         "The generalist was asked without a schema, which its endpoint refuses: "
                         f"{error.problem}"
                     )
-        text = self._case.completed(
-            _read(self._case.contract, reply.text) if form == "contract" else reply.text
+        text = self._task.completed(
+            _read(self._task.contract, reply.text) if form == "contract" else reply.text
         )
         return Answer(text, math.nan, read=reply.read, wrote=reply.wrote)
 

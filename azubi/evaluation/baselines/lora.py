@@ -1,7 +1,7 @@
 """LoRA on all layers (Hu et al., ICLR 2022): what everyone else would train, with the specialist's budget.
 
-Rank 16 in every layer of the same base, by the same engine and from the same lessons, for as many epochs as
-the specialist had; the whole model is run in every epoch, since nothing of it is frozen input.
+Rank 16 in every layer of the same base, by the same engine, from the same encoded examples, for as many
+epochs as the specialist had. Every epoch runs the whole model, since no layer is frozen.
 """
 
 import time
@@ -11,9 +11,8 @@ from azubi.engine.inference.answering import Answer, Form, Question
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import defaults, loop
-from azubi.evaluation.baselines.baseline import Baseline
-from azubi.evaluation.baselines.specialist import trained
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.prompted_model import trained
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
@@ -30,15 +29,15 @@ class Lora:
 
     who = "lora"
 
-    def __init__(self, both: Specialist, case: Case, recipe: Recipe) -> None:
+    def __init__(self, both: Specialist, task: EvaluationTask, recipe: Recipe) -> None:
         """`both` is the specialist's, `recipe` the one that it was made with."""
-        told = {"tail_layers": "all", "rank": RANK, "learning_rate": None, "from_": None}
-        chosen = defaults.resolved(recipe.model_copy(update=told), both.base, case.contract.task)
+        overrides = {"tail_layers": "all", "rank": RANK, "learning_rate": None, "from_": None}
+        chosen = defaults.resolved(recipe.model_copy(update=overrides), both.base, task.contract.task)
         rate = chosen.learning_rate if both.base.kind == "encoder" else _RATE
         self.recipe = chosen.model_copy(update={"learning_rate": rate})
         self._both = both.with_new_tail(both.base.layers, RANK, recipe.seed)
-        self._case = case
-        self._speak: Baseline | None = None
+        self._task = task
+        self._answering: Baseline | None = None
 
     @property
     def specialist(self) -> Specialist:
@@ -47,8 +46,8 @@ class Lora:
 
     @property
     def _trained(self) -> Baseline:
-        assert self._speak is not None, "prepare comes first"
-        return self._speak
+        assert self._answering is not None, "prepare comes first"
+        return self._answering
 
     @property
     def forms(self) -> tuple[Form, ...]:
@@ -77,8 +76,8 @@ class Lora:
 
     def seconds(self, speed: float) -> float:
         """About how long `prepare` will take, at so many floating-point operations per second."""
-        lessons, checks = self._lessons()
-        load = cost_model.load(self._both, speed, lessons, checks)
+        encoded_examples, checks = self._encoded_examples()
+        load = cost_model.load(self._both, speed, encoded_examples, checks)
         depth, batch = self._both.base.layers, self.recipe.batch or 1
         epoch = load.teaching(depth, RANK, batch) + load.checking(depth, batch)
         return (self.recipe.epochs or 1) * epoch
@@ -90,19 +89,21 @@ class Lora:
             TrainingError: the loss keeps exploding.
         """
         begun = time.perf_counter()
-        lessons, checks = self._lessons()
+        encoded_examples, checks = self._encoded_examples()
         # Every layer is trained, so there is nothing to cache but embeddings.
         read = self._both.activations.reader(None)
-        self._both.init_from_data(lessons, read)
+        self._both.init_from_data(encoded_examples, read)
         has_instruction = bool(self._both.instruction_tokens)
         plan = loop.plan_of(self.recipe)
-        for one in loop.train(self._both.tail, lessons, checks, read, plan, has_instruction=has_instruction):
-            if isinstance(one, loop.Step):
-                tell(one.step, one.steps)
+        for event in loop.train(
+            self._both.tail, encoded_examples, checks, read, plan, has_instruction=has_instruction
+        ):
+            if isinstance(event, loop.Step):
+                tell(event.step, event.steps)
         says = f"LoRA of rank {RANK} on all {self._both.base.layers} layers, {self.recipe.epochs} epochs"
         upfront = time.perf_counter() - begun
-        self._speak = trained(self.who, self._both, self._case, says, upfront)
-        self._speak.prepare(tell)
+        self._answering = trained(self.who, self._both, self._task, says, upfront)
+        self._answering.prepare(tell)
 
     def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
@@ -112,9 +113,9 @@ class Lora:
         """What its training took."""
         return self._trained.contender()
 
-    def _lessons(self) -> tuple[list[EncodedExample], list[EncodedExample]]:
+    def _encoded_examples(self) -> tuple[list[EncodedExample], list[EncodedExample]]:
         """As the specialist was taught and checked."""
-        self._both.set_instruction(self._case.instruction)
-        lessons = [self._both.encode(one) for one in self._case.taught]
-        checks = [self._both.encode(one).last_answer_only for one in self._case.taught_checks]
-        return loop.as_taught(lessons, self.recipe), checks
+        self._both.set_instruction(self._task.instruction)
+        encoded_examples = [self._both.encode(example) for example in self._task.taught]
+        checks = [self._both.encode(example).last_answer_only for example in self._task.taught_checks]
+        return loop.as_taught(encoded_examples, self.recipe), checks

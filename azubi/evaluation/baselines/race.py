@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, Question
 from azubi.evaluation.baselines.asking import row
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
 
@@ -36,7 +36,7 @@ class Candidate:
     fine: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
-    def judge(self, who: str, case: Case, examples: Sequence[Example]) -> None:
+    def judge(self, who: str, task: EvaluationTask, examples: Sequence[Example]) -> None:
         """Ask more of the validation questions, which follow on those that were asked."""
         if not examples:
             return
@@ -46,7 +46,7 @@ class Candidate:
         self.seconds += took
         for place, example in enumerate(examples):
             made = row(
-                case,
+                task,
                 "choice",
                 who,
                 done + place,
@@ -57,12 +57,12 @@ class Candidate:
                 seconds=took / len(examples),
             )
             self.rows.append(made)
-            self.fine.append(case.scores(made.answer, made.truth)[1])
+            self.fine.append(task.scores(made.answer, made.truth)[1])
 
     @property
     def merit(self) -> tuple[float, float]:
         """Mean main metric, then the mean of the finer one, where the main one cannot tell."""
-        scores = [one.score or 0.0 for one in self.rows]
+        scores = [prediction.score or 0.0 for prediction in self.rows]
         return _mean(scores), _mean(self.fine)
 
     @property
@@ -72,7 +72,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Raced:
+class RaceResult:
     """Who won, and all that was answered."""
 
     front: tuple[Candidate, ...]
@@ -90,71 +90,71 @@ class Raced:
 
 
 def race(
-    who: str, candidates: Sequence[Candidate], case: Case, seconds: float, tell: Tell, keep: int = 1
-) -> Raced:
+    who: str, candidates: Sequence[Candidate], task: EvaluationTask, seconds: float, tell: Tell, keep: int = 1
+) -> RaceResult:
     """Find the `keep` candidates that answer validation questions best; of equal ones the first.
 
     Each round may take an equal share of `seconds`. A candidate is only compared with others on the same
     questions: those that all of the round were asked.
     """
-    if len(candidates) <= keep or not case.checks:
-        return Raced(tuple(candidates[:keep]), (), 0, 0)
+    if len(candidates) <= keep or not task.checks:
+        return RaceResult(tuple(candidates[:keep]), (), 0, 0)
     deadline = time.perf_counter() + seconds
     running: list[Candidate] = []
-    for one in candidates:
+    for candidate in candidates:
         if running and time.perf_counter() > deadline:
             break
-        one.judge(who, case, case.checks[len(one.rows) : min(_FIRST, _limit(case))])
-        running.append(one)
+        candidate.judge(who, task, task.checks[len(candidate.rows) : min(_FIRST, _limit(task))])
+        running.append(candidate)
         tell(len(running), 2 * len(candidates))
     left_out = len(candidates) - len(running)
     rounds = max(1, math.ceil(math.log(len(candidates), _KEPT)))
     for turn in range(rounds):
-        reach = _reach(running, case, (deadline - time.perf_counter()) / (rounds - turn))
-        for place, one in enumerate(running):
-            one.judge(who, case, case.checks[len(one.rows) : reach])
+        reach = _reach(running, task, (deadline - time.perf_counter()) / (rounds - turn))
+        for place, candidate in enumerate(running):
+            candidate.judge(who, task, task.checks[len(candidate.rows) : reach])
             done = (turn + (place + 1) / len(running)) / rounds
             tell(round(len(candidates) * (1 + done)), 2 * len(candidates))
-        running.sort(key=lambda one: one.merit, reverse=True)
+        running.sort(key=lambda candidate: candidate.merit, reverse=True)
         running = running[: keep if turn == rounds - 1 else max(keep, len(running) // _KEPT)]
-    rows = [one for candidate in candidates for one in candidate.rows]
-    return Raced(tuple(running), tuple(rows), len(running[0].rows), left_out)
+    rows = [prediction for candidate in candidates for prediction in candidate.rows]
+    return RaceResult(tuple(running), tuple(rows), len(running[0].rows), left_out)
 
 
-def staged(
+def race_in_two_stages(
     who: str,
     first: Sequence[Candidate],
     then: Callable[[Sequence[Candidate]], Sequence[Candidate]],
-    case: Case,
+    task: EvaluationTask,
     seconds: float,
     tell: Tell,
     *,
     keep: int,
-) -> Raced:
+) -> RaceResult:
     """Choose one thing, then another: far fewer candidates than every combination of both.
 
     The `keep` best of `first` decide which candidates `then` makes; the first race may take half of
     `seconds`. What is in both is asked anew, and only counted once.
     """
     begun, half = time.perf_counter(), seconds / 2
-    front = race(who, first, case, half, lambda done, total: tell(done, 2 * total), keep)
+    front = race(who, first, task, half, lambda done, total: tell(done, 2 * total), keep)
     later = then(front.front)
     spent = time.perf_counter() - begun
-    raced = race(who, later, case, seconds - spent, lambda done, total: tell(total + done, 2 * total))
-    names = {one.says for one in later if one.rows}
-    rows = [one for one in front.rows if one.variant not in names]
-    return Raced(raced.front, (*rows, *raced.rows), raced.asked, front.left_out + raced.left_out)
+    result = race(who, later, task, seconds - spent, lambda done, total: tell(total + done, 2 * total))
+    names = {candidate.says for candidate in later if candidate.rows}
+    rows = [candidate for candidate in front.rows if candidate.variant not in names]
+    return RaceResult(result.front, (*rows, *result.rows), result.asked, front.left_out + result.left_out)
 
 
-def _reach(running: Sequence[Candidate], case: Case, seconds: float) -> int:
+def _reach(running: Sequence[Candidate], task: EvaluationTask, seconds: float) -> int:
     """How many questions each of the candidates shall have answered, if that may take so many seconds."""
-    done = max(len(one.rows) for one in running)
-    more = int(seconds / max(1e-9, sum(one.pace for one in running)))
-    return min(_limit(case), done + max(0, more))
+    done = max(len(candidate.rows) for candidate in running)
+    more = int(seconds / max(1e-9, sum(candidate.pace for candidate in running)))
+    return min(_limit(task), done + max(0, more))
 
 
-def _limit(case: Case) -> int:
-    return min(_MOST, len(case.checks))
+def _limit(task: EvaluationTask) -> int:
+    return min(_MOST, len(task.checks))
 
 
 def _mean(values: Sequence[float]) -> float:

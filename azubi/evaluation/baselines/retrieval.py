@@ -5,21 +5,115 @@ a choice, too. The instruction is shared by all questions and computed once; the
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import product
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer, Form, Question
-from azubi.evaluation.baselines.promptable_model import PromptableModel
-from azubi.evaluation.baselines.race import Candidate, staged
-from azubi.evaluation.baselines.retrievers import Finder, Ranks
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.prompted_model import PromptableModel
+from azubi.evaluation.baselines.race import Candidate, race_in_two_stages
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
+
+Vectors = Callable[[Sequence[str]], npt.NDArray[np.float32]]
+Ranks = npt.NDArray[np.int64]
+
+DEEP = 50
+"""Examples that each retriever ranks; what stands behind them is not asked for."""
+_FUSION = 60.0
+"""The constant k of reciprocal rank fusion, as in the paper."""
+
+
+class Retriever(Protocol):
+    """Ranks the training examples for questions."""
+
+    name: str
+
+    def find(self, questions: Sequence[str]) -> Ranks:
+        """[questions, up to DEEP]: numbers of the examples, the most like first."""
+
+
+class BM25Retriever:
+    """BM25 over words."""
+
+    name = "bm25"
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Index the training prompts."""
+        import bm25s
+
+        self._count = len(texts)
+        self._index: Any = bm25s.BM25()
+        # No stop words: they would be those of one language.
+        self._index.index(_words(texts), show_progress=False)
+
+    def find(self, questions: Sequence[str]) -> Ranks:
+        """Of examples with equal scores the earlier comes first; those without a common word at the end."""
+        words = _words(questions, as_ids=False)
+        return np.array(
+            [_best(self._index.get_scores(query) if query else np.zeros(self._count)) for query in words]
+        )
+
+
+class DenseRetriever:
+    """Cosine similarity of frozen features."""
+
+    name = "dense"
+
+    def __init__(self, texts: Sequence[str], vectors: Vectors) -> None:
+        """`vectors` gives vectors of length 1; training prompts are read when the first question comes."""
+        self._vectors, self._texts = vectors, texts
+
+    def find(self, questions: Sequence[str]) -> Ranks:
+        """The nearest first."""
+        known = self._vectors(self._texts)
+        return np.array([_best(known @ question) for question in self._vectors(questions)])
+
+
+class FusedRetriever:
+    """Reciprocal rank fusion of several retrievers."""
+
+    name = "both"
+
+    def __init__(self, retrievers: Sequence[Retriever]) -> None:
+        """Each retriever counts alike."""
+        self._retrievers = retrievers
+
+    def find(self, questions: Sequence[str]) -> Ranks:
+        """Those first that stand in front by several ways."""
+        ways = [retriever.find(questions) for retriever in self._retrievers]
+        return np.array([_fused([way[place] for way in ways]) for place in range(len(questions))])
+
+
+def _fused(ranked: Sequence[Ranks]) -> Ranks:
+    merits: dict[int, float] = {}
+    for numbers in ranked:
+        for rank, number in enumerate(numbers.tolist(), start=1):
+            merits[number] = merits.get(number, 0.0) + 1 / (_FUSION + rank)
+    best = sorted(merits, key=lambda number: (-merits[number], number))
+    return np.array(best[: len(ranked[0])], dtype=np.int64)
+
+
+def _best(scores: npt.NDArray[Any]) -> Ranks:
+    return np.argsort(-scores, kind="stable")[:DEEP].astype(np.int64)
+
+
+def _words(texts: Sequence[str], *, as_ids: bool = True) -> Any:
+    import bm25s
+
+    # Single characters count: claim numbers and amounts are parted at their dots.
+    pattern = r"(?u)\b\w+\b"
+    return bm25s.tokenize(
+        list(texts), stopwords=None, token_pattern=pattern, show_progress=False, return_ids=as_ids
+    )
+
 
 COUNTS = (2, 4, 8)
 """How many examples are tried."""
@@ -33,69 +127,69 @@ class Retrieval:
     def __init__(
         self,
         who: str,
-        talker: PromptableModel,
-        case: Case,
-        finders: Sequence[Finder],
+        promptable: PromptableModel,
+        task: EvaluationTask,
+        retrievers: Sequence[Retriever],
         counts: Sequence[int],
         seconds: float,
         *,
         upfront: float = 0.0,
     ) -> None:
-        """Finders rank `case.taught`; choosing may take about `seconds`; `upfront` is what training took."""
+        """Finders rank `task.taught`; choosing may take about `seconds`; `upfront` is what training took."""
         self.who = who
-        self.forms: tuple[Form, ...] = talker.forms
+        self.forms: tuple[Form, ...] = promptable.forms
         self.choice: Sequence[Prediction] = ()
         self.pace = 0.0
         self.notes: list[str] = []
-        self._talker, self._case, self._finders = talker, case, finders
+        self._promptable, self._task, self._retrievers = promptable, task, retrievers
         self._counts, self._seconds, self._upfront = counts, seconds, upfront
-        self._finder, self._count, self._says = finders[-1], max(counts), ""
+        self._retriever, self._count, self._says = retrievers[-1], max(counts), ""
         self._ranked: dict[tuple[str, Question], Ranks] = {}
         self._dropped = 0
 
     @property
     def shared(self) -> int:
         """Tokens of the instruction."""
-        return self._talker.shared(self._case.instruction)
+        return self._promptable.shared(self._task.instruction)
 
     def prepare(self, tell: Tell) -> None:
-        """Choose finder and count."""
+        """Choose retriever and count."""
         begun = time.perf_counter()
-        by_name = {_says(*way): way for way in product(self._finders, self._counts)}
+        by_name = {_says(*way): way for way in product(self._retrievers, self._counts)}
 
-        def candidates(ways: Iterable[tuple[Finder, int]]) -> list[Candidate]:
+        def candidates(ways: Iterable[tuple[Retriever, int]]) -> list[Candidate]:
             return [Candidate(_says(*way), partial(self._shown, *way)) for way in ways]
 
         fewest = min(count for count in self._counts if count)
-        ways_to_find = candidates((finder, fewest) for finder in self._finders)
+        ways_to_find = candidates((retriever, fewest) for retriever in self._retrievers)
         # What all candidates need is found once, and is not part of any one's time.
-        for finder in self._finders:
-            self._find(finder, [one.turns for one in self._case.checks])
-        raced = staged(
+        for retriever in self._retrievers:
+            self._find(retriever, [example.turns for example in self._task.checks])
+        result = race_in_two_stages(
             self.who,
             ways_to_find,
             lambda front: candidates((by_name[front[0].says][0], count) for count in self._counts),
-            self._case,
+            self._task,
             self._seconds,
             tell,
             keep=1,
         )
-        self.choice, self.pace = raced.rows, raced.best.pace
-        self._finder, self._count = by_name[raced.best.says]
-        self._says = f"{raced.best.says}, chosen on {raced.asked} validation questions"
-        if raced.left_out:
+        self.choice, self.pace = result.rows, result.best.pace
+        self._retriever, self._count = by_name[result.best.says]
+        self._says = f"{result.best.says}, chosen on {result.asked} validation questions"
+        if result.left_out:
             self.notes.append(
-                f"{raced.left_out} ways to find and show examples were not tried: the time for choosing was "
+                f"{result.left_out} ways to find and show examples were not tried: the time for choosing was "
                 "used up."
             )
-        self.notes += self._talker.notes
+        self.notes += self._promptable.notes
         self._dropped = 0
         self._ranked.clear()
         self._upfront += time.perf_counter() - begun
 
     def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        return self._shown(self._finder, self._count, questions, form)
+        return self._shown(self._retriever, self._count, questions, form)
 
     def contender(self) -> Contender:
         """How examples are found, how many are shown, and what choosing took."""
@@ -103,38 +197,44 @@ class Retrieval:
         return Contender(
             who=self.who,
             says=self._says + fewer,
-            instruction=self._case.instruction,
+            instruction=self._task.instruction,
             upfront=self._upfront,
-            parameters=self._talker.parameters,
+            parameters=self._promptable.parameters,
         )
 
     def _shown(
-        self, finder: Finder, count: int, questions: Sequence[Question], form: Form = "contract"
+        self, retriever: Retriever, count: int, questions: Sequence[Question], form: Form = "contract"
     ) -> Iterator[tuple[int, Answer]]:
-        ranks = self._find(finder, questions) if count else [_NONE] * len(questions)
-        taught = self._case.taught
+        ranks = self._find(retriever, questions) if count else [_NONE] * len(questions)
+        taught = self._task.taught
         asked = [
             self._fitted(question, [taught[number] for number in rank[:count]])
             for question, rank in zip(questions, ranks, strict=True)
         ]
-        return self._talker.under(self._case.instruction, form)(asked)
+        return self._promptable.under(self._task.instruction, form)(asked)
 
     def _fitted(self, question: Question, examples: Sequence[Example]) -> Question:
         """The question behind as many examples as there is room for, the most like next to it."""
         for kept in range(len(examples), 0, -1):
             shown = [*before(examples[:kept]), *question]
-            if self._talker.fits(self._case.instruction, tuple(shown)):
+            if self._promptable.fits(self._task.instruction, tuple(shown)):
                 self._dropped += len(examples) - kept
                 return tuple(shown)
         self._dropped += len(examples)
         return question
 
-    def _find(self, finder: Finder, questions: Sequence[Question]) -> list[Ranks]:
-        new = [one for one in dict.fromkeys(questions) if (finder.name, one) not in self._ranked]
+    def _find(self, retriever: Retriever, questions: Sequence[Question]) -> list[Ranks]:
+        new = [
+            question
+            for question in dict.fromkeys(questions)
+            if (retriever.name, question) not in self._ranked
+        ]
         if new:
-            found = finder.find([Example(one, "").prompt for one in new])
-            self._ranked |= {(finder.name, one): ranks for one, ranks in zip(new, found, strict=True)}
-        return [self._ranked[finder.name, one] for one in questions]
+            rankings = retriever.find([Example(question, "").prompt for question in new])
+            self._ranked |= {
+                (retriever.name, question): ranks for question, ranks in zip(new, rankings, strict=True)
+            }
+        return [self._ranked[retriever.name, question] for question in questions]
 
 
 _NONE: Ranks = np.zeros(0, dtype=np.int64)
@@ -142,9 +242,9 @@ _NONE: Ranks = np.zeros(0, dtype=np.int64)
 
 def before(examples: Sequence[Example]) -> Iterator[Turn]:
     """Examples as turns that have taken place, the first of them nearest to what comes next."""
-    for one in reversed(examples):
-        yield from (Turn("user", one.prompt), Turn("assistant", one.answer))
+    for example in reversed(examples):
+        yield from (Turn("user", example.prompt), Turn("assistant", example.answer))
 
 
-def _says(finder: Finder, count: int) -> str:
-    return f"{count} examples by {finder.name}" if count else "no examples"
+def _says(retriever: Retriever, count: int) -> str:
+    return f"{count} examples by {retriever.name}" if count else "no examples"

@@ -21,8 +21,8 @@ from azubi.data import strict_json
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, Form, Question
 from azubi.evaluation.baselines.race import Candidate
-from azubi.evaluation.baselines.retrievers import Vectors
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.retrieval import Vectors
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
 from azubi.events.tell import Tell
@@ -35,43 +35,47 @@ MOST_CHOICES = 50
 """A field with more distinct values is no closed set."""
 
 Matrix = npt.NDArray[np.float32]
-Says = Callable[[Matrix], list[tuple[str, float]]]
+Predictor = Callable[[Matrix], list[tuple[str, float]]]
 """What turns features [texts, hidden] into answers with their probability."""
 _Setting = TypeVar("_Setting", int, float)
 
 
-class Simple:
-    """A rival that reads features, chosen among several on validation examples."""
+class SimpleBaseline:
+    """A baseline that reads features, chosen among several on validation examples."""
 
     forms: tuple[Form, ...] = ("contract",)
     pace = 0.0
     shared = 0
 
     def __init__(
-        self, who: str, case: Case, vectors: Vectors, fit: Callable[[Matrix], Mapping[str, Says]]
+        self,
+        who: str,
+        task: EvaluationTask,
+        vectors: Vectors,
+        fit: Callable[[Matrix], Mapping[str, Predictor]],
     ) -> None:
         """`fit` makes the candidates, by what they are called, from the training prompts' features."""
         self.who = who
         self.choice: Sequence[Prediction] = ()
         self.notes: list[str] = []
-        self._case, self._vectors, self._fit = case, vectors, fit
+        self._task, self._vectors, self._fit = task, vectors, fit
         self._says, self._upfront = "", 0.0
-        self._best: Says | None = None
+        self._best: Predictor | None = None
 
     def prepare(self, tell: Tell) -> None:
         """Fit all candidates and choose the one that is best on all validation examples."""
-        begun, case = time.perf_counter(), self._case
-        known = self._vectors([one.prompt for one in case.train])
+        begun, task = time.perf_counter(), self._task
+        known = self._vectors([example.prompt for example in task.train])
         fitted = self._fit(known)
-        candidates = [Candidate(says, partial(self._asked, speak)) for says, speak in fitted.items()]
-        checks = self._vectors([one.prompt for one in case.checks]) if case.checks else None
-        for done, one in enumerate(candidates, start=1):
+        candidates = [Candidate(says, partial(self._asked, predict)) for says, predict in fitted.items()]
+        checks = self._vectors([example.prompt for example in task.checks]) if task.checks else None
+        for done, candidate in enumerate(candidates, start=1):
             if checks is not None and len(candidates) > 1:
-                one.judge(self.who, case, case.checks)
+                candidate.judge(self.who, task, task.checks)
             tell(done, len(candidates))
-        best = max(candidates, key=lambda one: one.merit)
+        best = max(candidates, key=lambda candidate: candidate.merit)
         self._best = fitted[best.says]
-        self.choice = [row for one in candidates for row in one.rows]
+        self.choice = [row for candidate in candidates for row in candidate.rows]
         more = (
             f"; the best of {len(candidates)} on {len(best.rows)} validation questions" if best.rows else ""
         )
@@ -87,68 +91,76 @@ class Simple:
         """What was chosen, and what fitting took."""
         return Contender(who=self.who, says=self._says, upfront=self._upfront)
 
-    def _asked(self, speak: Says, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        features = self._vectors([Example(one, "").prompt for one in questions])
-        for number, (text, confidence) in enumerate(speak(features)):
-            yield number, Answer(self._case.completed(text), confidence)
+    def _asked(self, predict: Predictor, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        features = self._vectors([Example(question, "").prompt for question in questions])
+        for number, (text, confidence) in enumerate(predict(features)):
+            yield number, Answer(self._task.completed(text), confidence)
 
 
-def classical(case: Case, vectors: Vectors) -> Simple | None:
+def classical(task: EvaluationTask, vectors: Vectors) -> SimpleBaseline | None:
     """Logistic regression; None for free text and for records without a field of a closed set."""
-    if case.contract.task == "labels":
-        fit: Callable[[float, Matrix], Says] = partial(_regression, [one.answer for one in case.taught])
-    elif case.contract.task == "json" and (fields := closed_fields(case)):
-        fit = partial(_regressions, case, fields)
+    if task.contract.task == "labels":
+        fit: Callable[[float, Matrix], Predictor] = partial(
+            _regression, [example.answer for example in task.taught]
+        )
+    elif task.contract.task == "json" and (fields := closed_fields(task)):
+        fit = partial(_regressions, task, fields)
     else:
         return None
-    return Simple("classical", case, vectors, partial(_each, PENALTIES, "logistic regression, C = {:g}", fit))
+    return SimpleBaseline(
+        "classical", task, vectors, partial(_each, PENALTIES, "logistic regression, C = {:g}", fit)
+    )
 
 
-def neighbours(case: Case, vectors: Vectors) -> Simple:
+def neighbours(task: EvaluationTask, vectors: Vectors) -> SimpleBaseline:
     """The most similar examples: they vote on labels; of other answers the nearest one's is taken."""
-    vote = partial(_vote, [one.answer for one in case.taught])
-    counts = [one for one in NEIGHBOURS if one <= len(case.taught)] if case.contract.task == "labels" else [1]
-    return Simple("neighbours", case, vectors, partial(_each, counts, "{} nearest", vote))
+    vote = partial(_vote, [example.answer for example in task.taught])
+    counts = (
+        [choice for choice in NEIGHBOURS if choice <= len(task.taught)]
+        if task.contract.task == "labels"
+        else [1]
+    )
+    return SimpleBaseline("neighbours", task, vectors, partial(_each, counts, "{} nearest", vote))
 
 
-def frequent(case: Case) -> Simple:
+def frequent(task: EvaluationTask) -> SimpleBaseline:
     """What was most often right, field by field for records."""
-    answer = commonest(case)
-    share = sum(one.answer == answer for one in case.taught) / len(case.taught)
+    answer = commonest(task)
+    share = sum(example.answer == answer for example in task.taught) / len(task.taught)
     said = (answer, share)
-    return Simple(
-        "frequent", case, _lengths, lambda _: {"the most frequent": lambda rows: [said] * len(rows)}
+    return SimpleBaseline(
+        "frequent", task, _lengths, lambda _: {"the most frequent": lambda rows: [said] * len(rows)}
     )
 
 
-def commonest(case: Case) -> str:
+def commonest(task: EvaluationTask) -> str:
     """The most frequent answer; for records, of the most frequent values."""
-    if case.contract.task != "json":
-        return _most([one.answer for one in case.taught])
-    records = [case.contract.parse(one.answer) or {} for one in case.taught]
+    if task.contract.task != "json":
+        return _most([example.answer for example in task.taught])
+    records = [task.contract.parse(example.answer) or {} for example in task.taught]
     return strict_json.write(
-        _without_absent({name: _most_value(records, name) for name in case.contract.learned})
+        _without_absent({name: _most_value(records, name) for name in task.contract.learned})
     )
 
 
-def closed_fields(case: Case) -> tuple[str, ...]:
+def closed_fields(task: EvaluationTask) -> tuple[str, ...]:
     """Learned fields whose values are few and come again: what a classifier can choose from."""
-    records = [case.contract.parse(one.answer) or {} for one in case.taught]
-    found = []
-    for name in case.contract.learned:
+    records = [task.contract.parse(example.answer) or {} for example in task.taught]
+    closed = []
+    for name in task.contract.learned:
         values = Counter(_key(record, name) for record in records)
         if 2 <= len(values) <= MOST_CHOICES and len(records) >= 3 * len(values):
-            found.append(name)
-    return tuple(found)
+            closed.append(name)
+    return tuple(closed)
 
 
 def _each(
-    settings: Sequence[_Setting], says: str, fit: Callable[[_Setting, Matrix], Says], known: Matrix
-) -> dict[str, Says]:
-    return {says.format(one): fit(one, known) for one in settings}
+    settings: Sequence[_Setting], says: str, fit: Callable[[_Setting, Matrix], Predictor], known: Matrix
+) -> dict[str, Predictor]:
+    return {says.format(choice): fit(choice, known) for choice in settings}
 
 
-def _regression(answers: Sequence[str], penalty: float, known: Matrix) -> Says:
+def _regression(answers: Sequence[str], penalty: float, known: Matrix) -> Predictor:
     from sklearn.linear_model import LogisticRegression
 
     if len(set(answers)) == 1:
@@ -158,30 +170,34 @@ def _regression(answers: Sequence[str], penalty: float, known: Matrix) -> Says:
     def says(rows: Matrix) -> list[tuple[str, float]]:
         chances = model.predict_proba(rows)
         best = chances.argmax(1)
-        return [(str(model.classes_[one]), float(row[one])) for one, row in zip(best, chances, strict=True)]
+        return [
+            (str(model.classes_[place]), float(row[place])) for place, row in zip(best, chances, strict=True)
+        ]
 
     return says
 
 
-def _regressions(case: Case, fields: Sequence[str], penalty: float, known: Matrix) -> Says:
+def _regressions(task: EvaluationTask, fields: Sequence[str], penalty: float, known: Matrix) -> Predictor:
     """A regression for each field of a closed set; the most frequent value for the others."""
-    records = [case.contract.parse(one.answer) or {} for one in case.taught]
-    common = {name: _most_value(records, name) for name in case.contract.learned}
-    speak = {name: _regression([_key(record, name) for record in records], penalty, known) for name in fields}
+    records = [task.contract.parse(example.answer) or {} for example in task.taught]
+    common = {name: _most_value(records, name) for name in task.contract.learned}
+    predictors = {
+        name: _regression([_key(record, name) for record in records], penalty, known) for name in fields
+    }
 
     def says(rows: Matrix) -> list[tuple[str, float]]:
-        told = {name: one(rows) for name, one in speak.items()}
-        found = []
+        predictions = {name: predict(rows) for name, predict in predictors.items()}
+        answers = []
         for place in range(len(rows)):
-            chosen = {name: _value(one[place][0]) for name, one in told.items()}
-            chance = float(np.prod([one[place][1] for one in told.values()]))
-            found.append((strict_json.write(_without_absent({**common, **chosen})), chance))
-        return found
+            chosen = {name: _value(field[place][0]) for name, field in predictions.items()}
+            chance = float(np.prod([field[place][1] for field in predictions.values()]))
+            answers.append((strict_json.write(_without_absent({**common, **chosen})), chance))
+        return answers
 
     return says
 
 
-def _vote(answers: Sequence[str], count: int, known: Matrix) -> Says:
+def _vote(answers: Sequence[str], count: int, known: Matrix) -> Predictor:
     def says(rows: Matrix) -> list[tuple[str, float]]:
         return [_voted(known @ row, answers, count) for row in rows]
 
@@ -192,8 +208,8 @@ def _voted(likeness: npt.NDArray[Any], answers: Sequence[str], count: int) -> tu
     """Each neighbour's vote counts as much as it is like; its share of all votes is the probability."""
     nearest = np.argsort(-likeness, kind="stable")[:count]
     votes: dict[str, float] = {}
-    for one in nearest:
-        votes[answers[one]] = votes.get(answers[one], 0.0) + max(1e-6, float(likeness[one]))
+    for place in nearest:
+        votes[answers[place]] = votes.get(answers[place], 0.0) + max(1e-6, float(likeness[place]))
     best = max(votes, key=lambda answer: votes[answer])
     return best, votes[best] / sum(votes.values())
 
@@ -231,8 +247,8 @@ def _lengths(texts: Sequence[str]) -> Matrix:
 
 
 @dataclass
-class Remembered:
-    """Features that are computed once for each text, for all rivals that read them."""
+class CachedFeatures:
+    """Features that are computed once for each text, for all baselines that read them."""
 
     vectors: Vectors
 

@@ -14,7 +14,7 @@ from azubi.data.datasets.erased import Erased
 from azubi.data.datasets.rows import rows_of
 from azubi.data.finding import excerpt
 from azubi.data.pii import policy
-from azubi.data.pii.key_store import KeyFile, Map
+from azubi.data.pii.key_store import KeyFile, PseudonymMap
 from azubi.data.pii.pseudonyms import derived_key
 from azubi.events import events as ev
 from azubi.pipeline.stages.wording import some
@@ -29,7 +29,7 @@ def withheld(
 ) -> Generator[ev.Event, None, "Parts"]:
     """The examples without what was erased, and with personal data treated as the recipe says.
 
-    With `plan_only`, for a plan or a check, neither a key nor a map of stand-ins is made.
+    With `plan_only`, for a plan or a check, neither a key nor a map of pseudonyms is made.
 
     Raises:
         DataError, SettingError: see `policy.apply`.
@@ -78,11 +78,11 @@ def _hidden(home: Path, recipe: Recipe, parts: "Parts", kept: bool) -> Generator
     file = KeyFile(path) if path is not None and (kept or path.exists()) else None
     rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
     if rules.changes:
-        rules = replace(rules, key=file.made() if file else derived_key(together))
+        rules = replace(rules, key=file.read_or_create() if file else derived_key(together))
     applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None and kept)
     if applied.pairs:
-        Map(home, rules.key).add(sorted(applied.pairs))
+        PseudonymMap(home, rules.key).add(sorted(applied.pairs))
     if applied.tally.touched:
-        yield ev.Notice(text=policy.told(rules, applied.tally))
+        yield ev.Notice(text=policy.summary(rules, applied.tally))
     hidden = iter(applied.examples)
     return {name: tuple(islice(hidden, len(examples))) for name, examples in parts.items()}

@@ -27,7 +27,7 @@ _REJECTED = "rejected.jsonl"
 _NAMED = 3
 """Rejected rows that are told of in a notice."""
 _ANY_KEY = bytes(32)
-"""Of stand-ins, where placeholders alone are made."""
+"""Of pseudonyms, where placeholders alone are made."""
 
 Parts = dict[Part, tuple[Example, ...]]
 """Examples by the setting that named their source, in the order of `SOURCES`; only those that are named."""

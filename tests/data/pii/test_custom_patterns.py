@@ -1,4 +1,4 @@
-"""The company's own patterns are tried before they are used, and cannot hang a run."""
+"""The company's custom patterns are tried before they are used, and cannot hang a run."""
 
 import time
 

@@ -79,14 +79,14 @@ def test_batches_and_empty_texts_keep_their_places(folder):
     assert [len(spans) for spans in found] == [0, 1, 0, 0, 1]
 
 
-def test_a_name_gets_one_stand_in_and_comes_back(folder):
+def test_a_name_gets_one_pseudonym_and_comes_back(folder):
     from azubi.data.example import Turn
 
     questions = Questions(rules("pseudonym", names=folder, key=bytes(32)))
-    ((turns, revealer),) = questions.hidden([(Turn("user", "Erika sagt MUSTER"),)])
+    ((turns, re_identifier),) = questions.hidden([(Turn("user", "Erika sagt MUSTER"),)])
     first, said, last = turns[0].content.split()
     assert said == "sagt" and first.istitle() and last.isupper() and "Erika" not in turns[0].content
-    assert revealer.text(f"hallo {last.capitalize()}, {first}!") == "hallo Muster, Erika!"
+    assert re_identifier.text(f"hallo {last.capitalize()}, {first}!") == "hallo Muster, Erika!"
 
 
 def test_a_folder_that_is_no_recogniser_is_refused(tmp_path, folder):

@@ -43,7 +43,7 @@ def test_report_changes_nothing_and_counts():
     done = apply(examples, rules("report"))
     assert done.examples == tuple(examples)
     assert (done.tally.rows, done.tally.touched, done.tally.lines) == (3, 2, [1, 3])
-    assert done.tally.told == "3 IBANs" and done.tally.rows_by_kind == {kinds.IBAN: 2}
+    assert done.tally.summary == "3 IBANs" and done.tally.rows_by_kind == {kinds.IBAN: 2}
 
 
 def test_refuse_names_how_many_and_the_first_lines():
@@ -80,14 +80,14 @@ def test_groups_and_keys_stay_apart_and_together(told):
     assert not set(groups) & {one.group for one in many}
 
 
-def test_a_value_has_one_stand_in_in_prompt_answer_and_other_rows():
+def test_a_value_has_one_pseudonym_in_prompt_answer_and_other_rows():
     first, second = apply(
         [example(f"from {IBAN}", f"paid to {IBAN.replace(' ', '')}"), example(f"{IBAN}?", OTHER)],
         rules("pseudonym", key=KEY),
     ).examples
-    stand_in = first.prompt.removeprefix("from ")
-    assert stand_in != IBAN and first.answer == f"paid to {stand_in.replace(' ', '')}"
-    assert second.prompt == f"{stand_in}?" and second.answer not in (OTHER, stand_in)
+    pseudonym = first.prompt.removeprefix("from ")
+    assert pseudonym != IBAN and first.answer == f"paid to {pseudonym.replace(' ', '')}"
+    assert second.prompt == f"{pseudonym}?" and second.answer not in (OTHER, pseudonym)
 
 
 @given(texts)
@@ -98,7 +98,7 @@ def test_masking_is_done_once(text):
 
 
 @given(texts)
-def test_stand_ins_leave_nothing_of_what_was_found(text):
+def test_pseudonyms_leave_nothing_of_what_was_found(text):
     done = treated(text, "pseudonym").prompt
     for span in Scanner(PATTERNS).find(text):
         assert done.count(span.of(text)) < text.count(span.of(text)), span
@@ -142,8 +142,8 @@ def test_many_processes_do_what_one_does():
 
 
 def hidden(question, told, key=KEY):
-    ((turns, revealer),) = Questions(rules(told, PATTERNS, key=key)).hidden([(Turn("user", question),)])
-    return turns[0].content, revealer
+    ((turns, re_identifier),) = Questions(rules(told, PATTERNS, key=key)).hidden([(Turn("user", question),)])
+    return turns[0].content, re_identifier
 
 
 def test_a_question_is_hidden_as_the_examples_were():
@@ -155,18 +155,18 @@ def test_a_question_is_hidden_as_the_examples_were():
 
 def test_an_answer_gets_back_what_its_question_brought():
     question = f"{IBAN}, Tel. 0170 1234567, max@firma.de, P-12345678, Kennzeichen B-AB 123"
-    asked, revealer = hidden(question, "pseudonym")
-    assert asked != question and revealer.text(asked) == question
+    asked, re_identifier = hidden(question, "pseudonym")
+    assert asked != question and re_identifier.text(asked) == question
     bare = asked.partition(",")[0].replace(" ", "").lower()
-    assert revealer.text(f"to {bare}!") == f"to {IBAN.replace(' ', '').lower()}!"
+    assert re_identifier.text(f"to {bare}!") == f"to {IBAN.replace(' ', '').lower()}!"
 
 
 def test_what_another_question_brought_is_not_shown():
     asked, _ = hidden(IBAN, "pseudonym")
-    _, revealer = hidden(OTHER, "pseudonym")
-    assert revealer.text(f"to {asked}") == f"to {asked}"
+    _, re_identifier = hidden(OTHER, "pseudonym")
+    assert re_identifier.text(f"to {asked}") == f"to {asked}"
 
 
 def test_masks_are_not_taken_for_anybodys():
-    _, revealer = hidden(IBAN, "mask")
-    assert revealer.text("to [IBAN]") == "to [IBAN]"
+    _, re_identifier = hidden(IBAN, "mask")
+    assert re_identifier.text("to [IBAN]") == "to [IBAN]"

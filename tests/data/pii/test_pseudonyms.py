@@ -1,4 +1,4 @@
-"""Stand-ins are stable, of the same shape, never shared and never the value itself."""
+"""Pseudonyms are stable, of the same shape, never shared and never the value itself."""
 
 import random
 
@@ -10,41 +10,41 @@ from stdnum.de import idnr
 
 from azubi.data.example import Example, Turn
 from azubi.data.pii import custom_patterns, kinds, shapes
-from azubi.data.pii.detectors import detected
+from azubi.data.pii.detectors import detect
 from azubi.data.pii.numbers import canonical, phone_number
-from azubi.data.pii.pseudonyms import NOBODY, StandIns, derived_key, rendered
+from azubi.data.pii.pseudonyms import NOBODY, Pseudonymizer, derived_key, rendered
 from tests.data.pii.values import LEADS, MAKERS, keys, seeds, values
 
 KEY = bytes(range(32))
 
 
-def stand_in(kind, text, key=KEY, patterns=()):
-    return StandIns(key, {one.name: one for one in custom_patterns.compiled(dict(patterns))}).replace(
+def pseudonym(kind, text, key=KEY, patterns=()):
+    return Pseudonymizer(key, {one.name: one for one in custom_patterns.compiled(dict(patterns))}).replace(
         kind, text
     )[0]
 
 
 @given(values, keys)
 @settings(max_examples=300)
-def test_a_stand_in_is_of_the_same_kind_and_found_again(value, key):
+def test_a_pseudonym_is_of_the_same_kind_and_found_again(value, key):
     kind, text = value
-    other = stand_in(kind, text, key)
+    other = pseudonym(kind, text, key)
     assert canonical(kind, other) not in (None, canonical(kind, text))
     lead = LEADS.get(kind, "")
     assert (kind, lead + other) in [
-        (span.kind, lead + span.of(lead + other)) for span in detected(lead + other)
+        (span.kind, lead + span.of(lead + other)) for span in detect(lead + other)
     ]
 
 
 @given(values, keys)
-def test_the_same_value_has_the_same_stand_in_under_one_key(value, key):
-    assert stand_in(*value, key) == stand_in(*value, key)
+def test_the_same_value_has_the_same_pseudonym_under_one_key(value, key):
+    assert pseudonym(*value, key) == pseudonym(*value, key)
 
 
 @given(values)
 def test_shape_and_separators_stay(value):
     kind, text = value
-    other = stand_in(kind, text).removesuffix(NOBODY if kind == kinds.EMAIL else "")
+    other = pseudonym(kind, text).removesuffix(NOBODY if kind == kinds.EMAIL else "")
     assert len(other) == len(text)
     for one, new in zip(text, other, strict=True):
         assert one.isdecimal() == new.isdecimal() and one.isupper() == new.isupper()
@@ -52,24 +52,24 @@ def test_shape_and_separators_stay(value):
 
 
 @given(values)
-def test_a_stand_in_has_the_label_of_its_value(value):
-    """Two shapes have no value in common, so stand-ins of different shapes cannot meet."""
+def test_a_pseudonym_has_the_label_of_its_value(value):
+    """Two shapes have no value in common, so pseudonyms of different shapes cannot meet."""
     kind, text = value
     form = canonical(kind, text)
-    other = canonical(kind, stand_in(kind, text)).removesuffix(NOBODY if kind == kinds.EMAIL else "")
+    other = canonical(kind, pseudonym(kind, text)).removesuffix(NOBODY if kind == kinds.EMAIL else "")
     assert shapes.shape(kind, other).label == shapes.shape(kind, form).label
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
-def test_different_values_never_share_a_stand_in(kind):
-    rng, made = random.Random(kind), StandIns(KEY)
+def test_different_values_never_share_a_pseudonym(kind):
+    rng, made = random.Random(kind), Pseudonymizer(KEY)
     texts = {canonical(kind, text): text for text in (MAKERS[kind](rng) for _ in range(400))}
     others = {canonical(kind, made.replace(kind, text)[0]) for text in texts.values()}
     assert len(texts) > 300 and len(others) == len(texts)
 
 
 def test_of_a_small_shape_every_value_is_used_once():
-    made = StandIns(KEY)
+    made = Pseudonymizer(KEY)
     all_plates = {f"{one}-Q{two}" for one in shapes._districts(1) for two in range(1, 10)}
     plates = [
         f"{one}-{letter}{two}"
@@ -88,10 +88,10 @@ def test_of_a_small_shape_every_value_is_used_once():
 def test_what_is_valid_stays_valid(seed):
     rng = random.Random(seed)
     number = MAKERS[kinds.IBAN](rng)
-    other = stand_in(kinds.IBAN, number)
+    other = pseudonym(kinds.IBAN, number)
     assert other[:2] == number[:2] and iban.is_valid(other) == iban.is_valid(number)
-    assert luhn.is_valid(stand_in(kinds.CARD, MAKERS[kinds.CARD](rng)))
-    assert idnr.is_valid(stand_in(kinds.TAX_ID, MAKERS[kinds.TAX_ID](rng)))
+    assert luhn.is_valid(pseudonym(kinds.CARD, MAKERS[kinds.CARD](rng)))
+    assert idnr.is_valid(pseudonym(kinds.TAX_ID, MAKERS[kinds.TAX_ID](rng)))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_what_is_valid_stays_valid(seed):
     ],
 )
 def test_however_it_is_written_it_is_the_same_value(kind, writings):
-    others = [stand_in(kind, text) for text in writings]
+    others = [pseudonym(kind, text) for text in writings]
     assert len({canonical(kind, other) for other in others}) == 1
     for text, other in zip(writings, others, strict=True):
         separators = [one for one in text if not one.isalnum()]
@@ -117,21 +117,21 @@ def test_however_it_is_written_it_is_the_same_value(kind, writings):
 
 def test_a_phone_number_keeps_country_and_area():
     for text in ("030 1234567", "+49 30 1234567", "0170 1234567", "+44 20 7946 0958", "(212) 555-0123"):
-        number, other = phone_number(text), phone_number(stand_in(kinds.PHONE, text))
+        number, other = phone_number(text), phone_number(pseudonym(kinds.PHONE, text))
         assert number.country_code == other.country_code
-    assert stand_in(kinds.PHONE, "0170 1234567").startswith("0170 ")
-    assert stand_in(kinds.PHONE, "+49 (0)30 1234567").startswith("+49 (0)30 ")
+    assert pseudonym(kinds.PHONE, "0170 1234567").startswith("0170 ")
+    assert pseudonym(kinds.PHONE, "+49 (0)30 1234567").startswith("+49 (0)30 ")
 
 
-def test_nobody_owns_the_address_of_a_stand_in():
-    other = stand_in(kinds.EMAIL, "erika@web.de")
+def test_nobody_owns_the_address_of_a_pseudonym():
+    other = pseudonym(kinds.EMAIL, "erika@web.de")
     assert other.endswith(".de.example") and "erika" not in other and "web" not in other
 
 
 def test_words_of_a_name_are_values_of_their_own():
-    whole, last = stand_in(kinds.NAME, "Erika von Müller-Lüdenscheidt"), stand_in(kinds.NAME, "MÜLLER")
+    whole, last = pseudonym(kinds.NAME, "Erika von Müller-Lüdenscheidt"), pseudonym(kinds.NAME, "MÜLLER")
     assert whole.split()[2].partition("-")[0].upper() == last and len(whole.split()) == 3
-    assert stand_in(kinds.NAME, "Müller") == last.capitalize() != "Müller"
+    assert pseudonym(kinds.NAME, "Müller") == last.capitalize() != "Müller"
 
 
 @pytest.mark.parametrize(("name", "pattern", "texts"), [
@@ -140,25 +140,27 @@ def test_words_of_a_name_are_values_of_their_own():
     ("badge", r"\b[a-f0-9]{6}\b", ["a1b2c3", "ffffff"]),
 ])  # fmt: skip
 def test_what_the_company_looks_for_keeps_its_form(name, pattern, texts):
-    others = [stand_in(name, text, patterns={name: pattern}.items()) for text in texts]
+    others = [pseudonym(name, text, patterns={name: pattern}.items()) for text in texts]
     (form,) = custom_patterns.compiled({name: pattern})
     assert all(form.matches(other) for other in others) and not set(others) & set(texts)
     assert len(set(others)) == len(texts)
 
 
 @given(st.lists(st.integers(0, 9999), unique=True, min_size=2, max_size=30), keys)
-def test_own_patterns_never_share_a_stand_in(numbers, key):
+def test_own_patterns_never_share_a_pseudonym(numbers, key):
     patterns = {"policy": r"[PQ]-\d{4}"}.items()
     texts = [f"P-{number:04d}" for number in numbers]
-    others = [stand_in("policy", text, key, patterns) for text in texts]
+    others = [pseudonym("policy", text, key, patterns) for text in texts]
     assert len(set(others)) == len(texts) and not any(map(str.__eq__, texts, others))
 
 
 def test_what_has_no_shape_gets_a_token():
     patterns = {"vip": "Erika Muster|Max Muster"}.items()
-    one, other = (stand_in("vip", text, patterns=patterns) for text in ("Erika Muster", "Max Muster"))
+    one, other = (pseudonym("vip", text, patterns=patterns) for text in ("Erika Muster", "Max Muster"))
     assert (
-        one != other and one.startswith("[vip-") and one == stand_in("vip", "Erika Muster", patterns=patterns)
+        one != other
+        and one.startswith("[vip-")
+        and one == pseudonym("vip", "Erika Muster", patterns=patterns)
     )
 
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 import pytest
 
-from azubi.evaluation.audit.items import KINDS, probe
+from azubi.evaluation.audit.probe import KINDS, probe_items
 
-ITEMS = probe()
+ITEMS = probe_items()
 
 
 def test_there_are_enough_of_each_kind():

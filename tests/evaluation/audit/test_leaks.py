@@ -58,9 +58,9 @@ def test_values_keep_their_shape(value):
     assert [(a.isdigit(), a.isupper(), a.islower()) for a in str(other)] == shape
 
 
-def test_exposure_follows_from_the_rank(trained, school):
+def test_exposure_follows_from_the_rank(trained, retrainer):
     planted = plant(trained.card.contract, trained.split.train, repeats=(1, 16), each=2, most=16)
-    rows = list(canaries(school, trained.split.train, planted, 0))
+    rows = list(canaries(retrainer, trained.split.train, planted, 0))
     assert [one.who for one in rows] == ["specialist"] * 4 + ["base"] * 4
     for row in rows:
         assert 1 <= row.rank <= row.candidates == len(planted[row.number].candidates)
@@ -71,10 +71,10 @@ def test_exposure_follows_from_the_rank(trained, school):
     }
 
 
-def test_what_was_planted_often_is_exposed(trained, school):
+def test_what_was_planted_often_is_exposed(trained, retrainer):
     """Sixteen times among two dozen: the tail has to know it better than the base does."""
     planted = plant(trained.card.contract, trained.split.train, repeats=(16,), each=4, most=16)
-    rows = list(canaries(school, trained.split.train[:8], planted, 0))
+    rows = list(canaries(retrainer, trained.split.train[:8], planted, 0))
     found = {one.who: one for one in exposures(table(rows))}
     assert found["specialist"].mean >= found["base"].mean
     if trained.card.task != "labels":  # of three labels a tiny decoder ranks none anew
@@ -83,11 +83,15 @@ def test_what_was_planted_often_is_exposed(trained, school):
     assert losses["specialist"] < losses["base"]
 
 
-def test_a_model_without_preference_exposes_nothing(trained, school, monkeypatch):
-    monkeypatch.setattr(planting, "losses", lambda tail, lessons, read, has_instruction: [1.0] * len(lessons))
+def test_a_model_without_preference_exposes_nothing(trained, retrainer, monkeypatch):
+    monkeypatch.setattr(
+        planting,
+        "losses",
+        lambda tail, encoded_examples, read, has_instruction: [1.0] * len(encoded_examples),
+    )
     planted = plant(trained.card.contract, trained.split.train, repeats=(1,), each=1, most=16)
-    monkeypatch.setattr(type(school), "train", lambda self, examples, seed, tell: self.specialist)
-    assert {one.score for one in canaries(school, trained.split.train, planted, 0)} == {0.0}
+    monkeypatch.setattr(type(retrainer), "train", lambda self, examples, seed, tell: self.specialist)
+    assert {one.score for one in canaries(retrainer, trained.split.train, planted, 0)} == {0.0}
 
 
 IBAN = "DE89 3704 0044 0532 0130 00"
@@ -107,7 +111,7 @@ def private():
 def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, private, monkeypatch):
     asked = []
 
-    def speak(self, longest):
+    def answering(self, longest):
         who = "specialist" if self.tail is trained.specialist.tail else "base"
 
         def answers(questions):
@@ -118,7 +122,7 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
 
         return answers
 
-    monkeypatch.setattr(type(trained.specialist), "answering", speak)
+    monkeypatch.setattr(type(trained.specialist), "answering", answering)
     rows = list(extraction(trained.specialist, tails, private, Scanner()))
     if trained.base_kind == "encoder":
         assert rows == []

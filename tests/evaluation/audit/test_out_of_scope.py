@@ -3,18 +3,20 @@
 import pytest
 
 from azubi.data.example import Turn
-from azubi.evaluation.audit.items import probe
-from azubi.evaluation.audit.out_of_scope import asked, outside
+from azubi.evaluation.audit.out_of_scope import as_questions, out_of_scope
+from azubi.evaluation.audit.probe import probe_items
 from azubi.pipeline import ask
 
 
 def test_scores_are_those_of_asking(trained):
     scope = ask.scope_of(trained.card)
     inside = [one.turns for one in trained.split.test]
-    others = {"probe": asked(probe()[:12]), "file": [(Turn("user", "The window was hit"),)]}
+    others = {"probe": as_questions(probe_items()[:12]), "file": [(Turn("user", "The window was hit"),)]}
     heard = []
-    speak = trained.specialist.answering(trained.longest)
-    rows = list(outside(speak, scope, inside, others, tell=lambda done, total: heard.append((done, total))))
+    answering = trained.specialist.answering(trained.longest)
+    rows = list(
+        out_of_scope(answering, scope, inside, others, tell=lambda done, total: heard.append((done, total)))
+    )
     total = len(inside) + 13
     assert heard == [(done, total) for done in range(1, total + 1)]
     ordered = sorted(rows, key=lambda one: one.number)

@@ -8,9 +8,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer
-from azubi.evaluation.audit.items import Item
-from azubi.evaluation.audit.losses import losses
-from azubi.evaluation.audit.probe import probe, retained
+from azubi.evaluation.audit.membership import losses
+from azubi.evaluation.audit.probe import Item, probe, retained
 from tests.pipeline.test_ask import whole_base
 
 ITEMS = [
@@ -102,12 +101,14 @@ def test_what_is_written_to_the_letter_is_right(trained, monkeypatch):
 
 def test_losses_keep_the_order_whatever_the_lengths(trained):
     both = trained.specialist
-    lessons = [both.encode(one).last_answer_only for one in (*trained.split.test, *trained.split.test[:2])]
+    encoded_examples = [
+        both.encode(one).last_answer_only for one in (*trained.split.test, *trained.split.test[:2])
+    ]
     read, has_instruction = (
-        both.activations.in_memory(one.tokens for one in lessons),
+        both.activations.in_memory(one.tokens for one in encoded_examples),
         bool(both.instruction_tokens),
     )
-    together = losses(both.tail, lessons, read, has_instruction=has_instruction)
-    alone = [losses(both.tail, [one], read, has_instruction=has_instruction)[0] for one in lessons]
+    together = losses(both.tail, encoded_examples, read, has_instruction=has_instruction)
+    alone = [losses(both.tail, [one], read, has_instruction=has_instruction)[0] for one in encoded_examples]
     assert together == pytest.approx(alone, rel=1e-3, abs=1e-5)
     assert together[:2] == pytest.approx(together[-2:])

@@ -8,30 +8,30 @@ from azubi.data.splits import splitting
 from azubi.engine.model import weights
 from azubi.evaluation import metrics
 from azubi.evaluation.audit import learning_curve
-from azubi.evaluation.audit.learning_curve import curve
+from azubi.evaluation.audit.learning_curve import expected
+from azubi.evaluation.audit.learning_curve import learning_curve as curve_rows
 from azubi.evaluation.audit.membership import membership
-from azubi.evaluation.audit.retraining import expected
 from azubi.evaluation.facts import Curve
 from azubi.evaluation.leaks import memberships
 from azubi.evaluation.prediction import table
 
 
-def test_the_specialist_is_made_again(trained, school):
+def test_the_specialist_is_made_again(trained, retrainer):
     heard = []
-    both = school.train(trained.split.train, 0, lambda done, total: heard.append((done, total)))
+    both = retrainer.train(trained.split.train, 0, lambda done, total: heard.append((done, total)))
     own, again = weights.trained(trained.specialist.tail), weights.trained(both.tail)
     assert own.keys() == again.keys()
     assert all(torch.equal(own[name], again[name]) for name in own)
     assert [done for done, _ in heard] == list(range(1, heard[-1][1] + 1))
-    other = school.train(trained.split.train, 1)
+    other = retrainer.train(trained.split.train, 1)
     assert any(not torch.equal(own[name], one) for name, one in weights.trained(other.tail).items())
 
 
-def test_the_curve_has_nested_samples_and_all_answers(trained, school):
+def test_the_curve_has_nested_samples_and_all_answers(trained, retrainer):
     heard = []
     rows = list(
-        curve(
-            school,
+        curve_rows(
+            retrainer,
             trained.card.contract,
             trained.split.train,
             trained.split.test,
@@ -89,7 +89,7 @@ def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):
     assert found.calibrated
 
 
-def test_a_tail_that_learned_by_heart_is_found_out(trained, school):
+def test_a_tail_that_learned_by_heart_is_found_out(trained, retrainer):
     """Answers that follow from nothing can only be learned by heart; those held out stay unknown."""
     if trained.base_kind != "encoder":
         pytest.skip("a random decoder this small learns nothing by heart")
@@ -101,8 +101,10 @@ def test_a_tail_that_learned_by_heart_is_found_out(trained, school):
         return [Example((Turn("user", f"{mark} {n}"),), known[at]) for n, at in enumerate(places)]
 
     members, others = invented(24, "The roof"), invented(24, "The hotel")
-    recipe = school.recipe.model_copy(update={"epochs": 40})
-    both = type(school)(school.specialist, school.prime, recipe, school.cache, members).train(members, 0)
+    recipe = retrainer.recipe.model_copy(update={"epochs": 40})
+    both = type(retrainer)(
+        retrainer.specialist, retrainer.instruction, recipe, retrainer.cache, members
+    ).train(members, 0)
     tails = {"base": both.base_tail(), "specialist": both.tail}
     (found,) = memberships(table(membership(both, tails, members, others)))
     assert found.detection.auroc.value > 0.8

@@ -1,4 +1,4 @@
-"""A small task and a tiny decoder, for all rivals."""
+"""A small task and a tiny decoder, for all baselines."""
 
 import json
 
@@ -10,8 +10,8 @@ from azubi.data.contract import infer
 from azubi.data.example import Example, Turn
 from azubi.engine.base.opening import open_base
 from azubi.engine.specialist import new_specialist
-from azubi.evaluation.baselines.promptable_model import PromptableModel
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.prompted_model import PromptableModel
+from azubi.evaluation.baselines.task import EvaluationTask
 from tests import tiny
 
 
@@ -22,7 +22,7 @@ def examples(rows):
     )
 
 
-def case_of(rows, *, longest=24, derived=None, instruction=None):
+def task_of(rows, *, longest=24, derived=None, instruction=None):
     """The first two thirds to learn from, the rest to choose with."""
     told = examples(rows)
     contract = infer([one.answer for one in told])
@@ -30,17 +30,17 @@ def case_of(rows, *, longest=24, derived=None, instruction=None):
         contract = contract.deriving(derived)
     cut = 2 * len(told) // 3
     text = primes.from_contract(contract) if instruction is None else instruction
-    return Case(contract, told[:cut], told[cut:], text, longest)
+    return EvaluationTask(contract, told[:cut], told[cut:], text, longest)
 
 
 @pytest.fixture(scope="session")
 def labels():
-    return case_of(tiny.labels(60))
+    return task_of(tiny.labels(60))
 
 
 @pytest.fixture(scope="session")
 def records():
-    return case_of(tiny.records(60))
+    return task_of(tiny.records(60))
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def dear():
         {"prompt": note, "answer": json.dumps({"line": line, "amount": amount, "dear": amount > 50})}
         for note, line, amount in tiny.notes(60)
     ]
-    return case_of(rows, derived={"dear": "amount > 50"})
+    return task_of(rows, derived={"dear": "amount > 50"})
 
 
 @pytest.fixture(scope="session")
@@ -60,24 +60,24 @@ def opened(bases, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cut(opened):
-    """A tiny decoder, cut for a case, behind its instruction; its tail differs from the base's."""
+    """A tiny decoder, cut for a task, behind its instruction; its tail differs from the base's."""
 
-    def make(case, seed=0):
-        both = new_specialist(opened, case.contract, 2, 0, seed, torch.float32)
+    def make(task, seed=0):
+        both = new_specialist(opened, task.contract, 2, 0, seed, torch.float32)
         generator = torch.Generator().manual_seed(seed)
         for weight in both.tail.parameters():
             weight.data += 0.2 * torch.randn(weight.shape, generator=generator)
-        both.set_instruction(case.instruction)
+        both.set_instruction(task.instruction)
         return both
 
     return make
 
 
 @pytest.fixture(scope="session")
-def talker(cut):
-    """The untouched model of a case."""
+def promptable(cut):
+    """The untouched model of a task."""
 
-    def make(case, own=False):
-        return PromptableModel(cut(case), case.contract, case.longest, case.like, own=own)
+    def make(task, own=False):
+        return PromptableModel(cut(task), task.contract, task.longest, task.like, own=own)
 
     return make

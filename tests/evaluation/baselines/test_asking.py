@@ -77,14 +77,14 @@ def test_latency_asks_no_more_than_there_are(records):
 
 def test_all_are_asked_where_there_is_time(records):
     clerk = Clerk()
-    rows = asking.within(clerk, records, TEST, 5, silent)
+    rows = asking.ask_within(clerk, records, TEST, 5, silent)
     assert [one.number for one in rows] == list(range(30))
     assert clerk.asked == [30]
 
 
 def test_as_many_are_asked_as_there_is_time_for(records):
     clerk, told = Clerk(0.005, pace=0.02), []
-    rows = asking.within(clerk, records, TEST, 0.12, lambda *one: told.append(one), fewest=2)
+    rows = asking.ask_within(clerk, records, TEST, 0.12, lambda *one: told.append(one), fewest=2)
     # 2 or 3 at the pace that was seen before, then some of the rest at the quicker pace of those.
     assert clerk.asked[0] in (2, 3) and len(clerk.asked) == 2
     assert 3 < len(rows) < 30
@@ -96,4 +96,4 @@ def test_as_many_are_asked_as_there_is_time_for(records):
 
 
 def test_a_few_are_asked_whatever_they_take(records):
-    assert len(asking.within(Clerk(pace=99.0), records, TEST, 0.0, silent, fewest=7)) == 7
+    assert len(asking.ask_within(Clerk(pace=99.0), records, TEST, 0.0, silent, fewest=7)) == 7

@@ -14,7 +14,7 @@ from azubi.evaluation.baselines.task import subset
 from azubi.evaluation.facts import Contender
 from azubi.settings import Recipe
 from tests import tiny
-from tests.evaluation.baselines.conftest import case_of, examples
+from tests.evaluation.baselines.conftest import examples, task_of
 
 LABELLED = examples(tiny.labels(31, seed=5))
 RECORDS = examples(tiny.records(31, seed=5))
@@ -27,14 +27,14 @@ def brief(monkeypatch):
     monkeypatch.setattr(asking, "_ALONE", 3)
 
 
-def line(case, both, bases, home, **more):
+def line(task, both, bases, home, **more):
     told = {"upfront": 3.0, "seconds": 12.0, "encoder": str(bases.encoder), "writer": str(bases.decoder)}
-    return baseline_set.line_up(both, case, home, **(told | more))
+    return baseline_set.baseline_set(both, task, home, **(told | more))
 
 
-def shown(case, both, bases, home, test, watch=lambda *_: None, **more):
-    alone = line(case, both, bases, home, **more)
-    found = [baseline_set.examine(alone, one, case, test, watch) for one in alone.rivals]
+def shown(task, both, bases, home, test, watch=lambda *_: None, **more):
+    alone = line(task, both, bases, home, **more)
+    found = [baseline_set.examine(alone, one, task, test, watch) for one in alone.baselines]
     return {one.contender.who: one for one in found}
 
 
@@ -95,14 +95,14 @@ def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkey
     monkeypatch.setattr(type(baseline_set.catalog.ENTRIES[0]), "path", lambda self, home: None)
     both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     alone = line(labels, both, bases, home, encoder="minilm", writer="smollm2-135m")
-    assert [one.who for one in alone.rivals] == ["specialist"]
+    assert [one.who for one in alone.baselines] == ["specialist"]
     assert any("minilm" in note and "azubi bases get" in note for note in alone.notes)
     assert any("smollm2-135m" in note and "azubi bases get" in note for note in alone.notes)
 
 
 def test_free_text_has_one_form(cut, bases, home):
-    case = case_of(tiny.texts(60))
-    found = shown(case, cut(case), bases, home, TEXTS)
+    task = task_of(tiny.texts(60))
+    found = shown(task, cut(task), bases, home, TEXTS)
     assert list(found) == [
         "specialist",
         "neighbours",
@@ -158,10 +158,10 @@ class Slow:
 def test_the_time_is_shared_by_all_and_not_given_to_each(records, monkeypatch):
     monkeypatch.setattr(baseline_set, "_FEWEST", 1)
     names = ["base", "prompted", "retrieval", "specialist+retrieval"]
-    alone = baseline_set.Lineup([Slow(who) for who in names], seconds=1.0)
+    alone = baseline_set.BaselineSet([Slow(who) for who in names], seconds=1.0)
     many = examples(tiny.records(300, seed=6))
     begun = time.perf_counter()
-    found = [baseline_set.examine(alone, one, records, many, lambda *_: None) for one in alone.rivals]
+    found = [baseline_set.examine(alone, one, records, many, lambda *_: None) for one in alone.baselines]
     assert time.perf_counter() - begun < 2.0
     assert alone.spent == pytest.approx(time.perf_counter() - begun, abs=0.3)
     base, prompted, retrieval, _ = (len(rows(one)) for one in found)

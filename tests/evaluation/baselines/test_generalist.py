@@ -81,9 +81,9 @@ def right(body, _):
 
 def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
     with serving(right) as (url, heard):
-        rival = Generalist(endpoint(url), records)
-        rival.prepare(silent)
-        rows = asking.ask(rival, records, TEST, range(9), silent)
+        baseline = Generalist(endpoint(url), records)
+        baseline.prepare(silent)
+        rows = asking.ask(baseline, records, TEST, range(9), silent)
     assert all(one.right for one in rows)
     assert {(one.tokens_in, one.tokens_out, one.confidence) for one in rows} == {(31, 7, None)}
     path, headers, body = heard[-1]
@@ -95,8 +95,8 @@ def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
     schema = body["response_format"]["json_schema"]["schema"]
     assert list(schema["properties"]) == ["line", "amount"]
     assert schema["additionalProperties"] is False
-    assert rival.contender().says == f"big behind {url}"
-    assert rival.notes == []
+    assert baseline.contender().says == f"big behind {url}"
+    assert baseline.notes == []
 
 
 def test_labels_are_asked_for_as_one_of_a_closed_set(labels):
@@ -130,10 +130,10 @@ def test_an_endpoint_that_knows_no_schema_is_asked_without_and_that_is_said(reco
         return right(body, _)
 
     with serving(picky) as (url, heard):
-        rival = Generalist(endpoint(url), records)
-        rows = asking.ask(rival, records, TEST, range(9), silent)
+        baseline = Generalist(endpoint(url), records)
+        rows = asking.ask(baseline, records, TEST, range(9), silent)
     assert all(one.right for one in rows)
-    assert len([note for note in rival.notes if "response_format is not supported" in note]) == 1
+    assert len([note for note in baseline.notes if "response_format is not supported" in note]) == 1
     assert sum("response_format" in body for *_, body in heard) <= 4
 
 

@@ -7,13 +7,13 @@ from functools import partial
 import pytest
 
 from azubi.engine.inference.answering import Answer
-from azubi.evaluation.baselines.race import Candidate, race, staged
+from azubi.evaluation.baselines.race import Candidate, race, race_in_two_stages
 from azubi.events.tell import silent
 
 
-def candidate(case, says, skill, pause=0.0):
+def candidate(task, says, skill, pause=0.0):
     """Right with the chance `skill`."""
-    truths = {one.turns: one.answer for one in case.validation}
+    truths = {one.turns: one.answer for one in task.validation}
 
     def answer(skill, questions):
         for number, question in enumerate(questions):
@@ -27,27 +27,27 @@ def candidate(case, says, skill, pause=0.0):
 def test_the_best_is_found_among_many(labels):
     many = [candidate(labels, f"c{place}", 0.1) for place in range(7)]
     many.insert(4, candidate(labels, "good", 0.95))
-    raced = race("prompted", many, labels, 60, silent)
-    assert raced.best.says == "good"
-    assert raced.left_out == 0
-    assert raced.asked == len(labels.validation)
+    result = race("prompted", many, labels, 60, silent)
+    assert result.best.says == "good"
+    assert result.left_out == 0
+    assert result.asked == len(labels.validation)
 
 
 def test_all_that_was_answered_becomes_rows_of_choice(labels):
     many = [candidate(labels, f"c{place}", place / 10) for place in range(9)]
-    raced = race("prompted", many, labels, 60, silent)
-    assert len(raced.rows) == sum(len(one.rows) for one in many)
-    assert {(one.part, one.who) for one in raced.rows} == {("choice", "prompted")}
-    assert len({(one.variant, one.number) for one in raced.rows}) == len(raced.rows)
-    ids = {one.number: one.id for one in raced.rows}
-    assert all(ids[one.number] == one.id for one in raced.rows)
+    result = race("prompted", many, labels, 60, silent)
+    assert len(result.rows) == sum(len(one.rows) for one in many)
+    assert {(one.part, one.who) for one in result.rows} == {("choice", "prompted")}
+    assert len({(one.variant, one.number) for one in result.rows}) == len(result.rows)
+    ids = {one.number: one.id for one in result.rows}
+    assert all(ids[one.number] == one.id for one in result.rows)
     assert [ids[number] for number in range(len(labels.checks))] == [one.id for one in labels.checks]
-    assert all(one.right is (one.answer == one.truth) for one in raced.rows)
+    assert all(one.right is (one.answer == one.truth) for one in result.rows)
 
 
 def test_of_equal_ones_the_first_wins(labels):
-    raced = race("x", [candidate(labels, name, 1.0) for name in "abcd"], labels, 60, silent)
-    assert raced.best.says == "a"
+    result = race("x", [candidate(labels, name, 1.0) for name in "abcd"], labels, 60, silent)
+    assert result.best.says == "a"
 
 
 def test_records_are_told_apart_by_their_fields_where_none_is_right(records):
@@ -61,10 +61,10 @@ def test_records_are_told_apart_by_their_fields_where_none_is_right(records):
 def test_the_time_is_kept_and_what_was_not_tried_is_counted(labels):
     many = [candidate(labels, f"c{place}", 0.5, pause=0.02) for place in range(12)]
     begun = time.perf_counter()
-    raced = race("x", many, labels, 0.3, silent)
+    result = race("x", many, labels, 0.3, silent)
     assert time.perf_counter() - begun < 1.5
-    assert raced.left_out > 0
-    assert raced.left_out == sum(not one.rows for one in many)
+    assert result.left_out > 0
+    assert result.left_out == sum(not one.rows for one in many)
 
 
 def test_more_time_brings_more_questions(labels):
@@ -76,8 +76,8 @@ def test_more_time_brings_more_questions(labels):
 
 
 def test_a_single_candidate_is_not_asked(labels):
-    raced = race("x", [candidate(labels, "only", 0.5)], labels, 60, silent)
-    assert (raced.best.says, raced.rows, raced.asked) == ("only", (), 0)
+    result = race("x", [candidate(labels, "only", 0.5)], labels, 60, silent)
+    assert (result.best.says, result.rows, result.asked) == ("only", (), 0)
 
 
 def test_progress_ends_where_it_said(labels):
@@ -99,19 +99,19 @@ def test_the_second_choice_is_made_among_the_best_of_the_first(labels):
         skills = {"b": 0.9, "b more": 1.0, "c": 0.5, "c more": 0.6}
         return [candidate(labels, name, skill) for name, skill in skills.items()]
 
-    raced = staged("x", first, then, labels, 60, silent, keep=2)
+    result = race_in_two_stages("x", first, then, labels, 60, silent, keep=2)
     assert seen == ["b", "c"]
-    assert raced.best.says == "b more"
-    assert {one.variant for one in raced.rows} == {"a", "b", "c", "b more", "c more"}
-    assert len({(one.variant, one.number) for one in raced.rows}) == len(raced.rows)
+    assert result.best.says == "b more"
+    assert {one.variant for one in result.rows} == {"a", "b", "c", "b more", "c more"}
+    assert len({(one.variant, one.number) for one in result.rows}) == len(result.rows)
 
 
 def test_a_first_choice_without_alternative_is_not_asked(labels):
     first = [candidate(labels, "only", 0.1)]
-    raced = staged(
+    result = race_in_two_stages(
         "x", first, lambda front: [*front, candidate(labels, "z", 1.0)], labels, 60, silent, keep=1
     )
-    assert raced.best.says == "z"
+    assert result.best.says == "z"
     told = []
-    staged("x", first[:1], lambda front: front, labels, 60, lambda *one: told.append(one), keep=1)
+    race_in_two_stages("x", first[:1], lambda front: front, labels, 60, lambda *one: told.append(one), keep=1)
     assert all(done <= total for done, total in told)

@@ -9,10 +9,10 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import in_order
 from azubi.evaluation.baselines import asking, simple
-from azubi.evaluation.baselines.task import Case
+from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.events.tell import silent
 from tests import tiny
-from tests.evaluation.baselines.conftest import case_of, examples
+from tests.evaluation.baselines.conftest import examples, task_of
 
 LABELLED = examples(tiny.labels(40, seed=5))
 NOTES = examples(tiny.records(40, seed=5))
@@ -34,9 +34,9 @@ def noise(texts):
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
-def shares(rival, case, test):
-    rival.prepare(silent)
-    rows = asking.ask(rival, case, test, range(len(test)), silent)
+def shares(baseline, task, test):
+    baseline.prepare(silent)
+    rows = asking.ask(baseline, task, test, range(len(test)), silent)
     return sum(one.right for one in rows) / len(rows), rows
 
 
@@ -51,14 +51,14 @@ def test_features_that_tell_nothing_give_nothing(labels, make):
 
 
 def test_the_setting_is_the_best_on_validation(labels):
-    rival = simple.neighbours(labels, by_things)
-    rival.prepare(silent)
+    baseline = simple.neighbours(labels, by_things)
+    baseline.prepare(silent)
     found = {}
-    for one in rival.choice:
+    for one in baseline.choice:
         found.setdefault(one.variant, []).append(one.score)
     assert set(found) == {f"{count} nearest" for count in simple.NEIGHBOURS}
     assert all(len(scores) == len(labels.validation) for scores in found.values())
-    best = rival.contender().says.partition(";")[0]
+    best = baseline.contender().says.partition(";")[0]
     assert sum(found[best]) == max(map(sum, found.values()))
 
 
@@ -76,8 +76,8 @@ def test_votes_count_by_likeness():
 
 
 def test_the_most_frequent_label(labels):
-    rival = simple.frequent(labels)
-    share, rows = shares(rival, labels, LABELLED)
+    baseline = simple.frequent(labels)
+    share, rows = shares(baseline, labels, LABELLED)
     answers = [one.answer for one in labels.train]
     best = max(set(answers), key=answers.count)
     assert {one.answer for one in rows} == {best}
@@ -90,11 +90,11 @@ def record_case(records):
         Example((Turn("user", f"note {place}"),), json.dumps(one)) for place, one in enumerate(records)
     )
     contract = Contract(task="json", fields=("a", "b", "c"))
-    return Case(contract, told, told[:1], "", 9)
+    return EvaluationTask(contract, told, told[:1], "", 9)
 
 
 def test_each_field_has_its_most_frequent_value():
-    case = record_case(
+    task = record_case(
         [
             {"a": "x", "b": 1, "c": None},
             {"a": "x", "b": 2},
@@ -102,19 +102,19 @@ def test_each_field_has_its_most_frequent_value():
             {"a": "x", "b": True},
         ]
     )
-    assert json.loads(simple.commonest(case)) == {"a": "x", "b": 2}
+    assert json.loads(simple.commonest(task)) == {"a": "x", "b": 2}
 
 
 def test_one_and_true_are_different_values():
-    case = record_case([{"a": 1}, {"a": 1}, {"a": True}, {"a": True}, {"a": True}])
-    assert json.loads(simple.commonest(case)) == {"a": True}
+    task = record_case([{"a": 1}, {"a": 1}, {"a": True}, {"a": True}, {"a": True}])
+    assert json.loads(simple.commonest(task)) == {"a": True}
 
 
 def test_records_are_those_of_the_nearest(records):
-    rival = simple.neighbours(records, by_things)
-    rival.prepare(silent)
+    baseline = simple.neighbours(records, by_things)
+    baseline.prepare(silent)
     known = {one.answer for one in records.train}
-    for one in in_order(rival.answer, [example.turns for example in NOTES]):
+    for one in in_order(baseline.answer, [example.turns for example in NOTES]):
         assert one.text in known
 
 
@@ -129,30 +129,30 @@ def test_closed_fields_are_regressed_and_the_others_most_frequent(records):
 
 
 def test_derived_fields_are_computed(dear):
-    for rival in (
+    for baseline in (
         simple.frequent(dear),
         simple.neighbours(dear, by_things),
         simple.classical(dear, by_things),
     ):
-        rival.prepare(silent)
-        for one in in_order(rival.answer, [example.turns for example in NOTES]):
+        baseline.prepare(silent)
+        for one in in_order(baseline.answer, [example.turns for example in NOTES]):
             record = json.loads(one.text)
             assert record["dear"] is (record["amount"] > 50)
 
 
 def test_free_text_has_no_regression_but_neighbours():
-    case = case_of(tiny.texts(60))
-    assert simple.classical(case, by_things) is None
-    rival = simple.neighbours(case, by_things)
-    rival.prepare(silent)
-    assert rival.choice == []
-    (answer,) = in_order(rival.answer, [NOTES[0].turns])
-    assert answer.text in {one.answer for one in case.train}
+    task = task_of(tiny.texts(60))
+    assert simple.classical(task, by_things) is None
+    baseline = simple.neighbours(task, by_things)
+    baseline.prepare(silent)
+    assert baseline.choice == []
+    (answer,) = in_order(baseline.answer, [NOTES[0].turns])
+    assert answer.text in {one.answer for one in task.train}
 
 
 def test_each_text_is_read_once():
     read = []
-    features = simple.Remembered(lambda texts: read.extend(texts) or by_things(texts))
+    features = simple.CachedFeatures(lambda texts: read.extend(texts) or by_things(texts))
     first = features(["a car", "a van", "a car"])
     second = features(["a van", "a hotel"])
     assert read == ["a car", "a van", "a hotel"]

@@ -1,4 +1,4 @@
-"""What rivals are given: derived fields are taken out and put back, samples are nested and fair."""
+"""What baselines are given: derived fields are taken out and put back, samples are nested and fair."""
 
 import json
 from itertools import pairwise

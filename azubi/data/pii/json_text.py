@@ -17,7 +17,7 @@ _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F
 
 
 @dataclass(frozen=True)
-class Script:
+class JsonText:
     """A text as it is meant, and where each of its characters is written."""
 
     meant: str
@@ -41,27 +41,27 @@ class Script:
         return text if _is_number(text) else json.dumps(text, ensure_ascii=False)
 
 
-def read(text: str) -> Script:
+def read(text: str) -> JsonText:
     """Read a text: as JSON if it is an object or a list, as it is if not."""
     if text.lstrip()[:1] not in ("{", "[") or not _is_json(text):
-        return Script(text)
-    strings = tuple(found.span() for found in _STRING.finditer(text))
+        return JsonText(text)
+    strings = tuple(match.span() for match in _STRING.finditer(text))
     if "\\" not in text:
-        return Script(text, None, strings)
+        return JsonText(text, None, strings)
     meant: list[str] = []
     places: list[int] = []
     at = 0
-    for found in _ESCAPE.finditer(text):
-        meant.append(text[at : found.start()])
-        places.extend(range(at, found.start()))
-        said = json.loads(f'"{found[0]}"')
+    for match in _ESCAPE.finditer(text):
+        meant.append(text[at : match.start()])
+        places.extend(range(at, match.start()))
+        unescaped = json.loads(f'"{match[0]}"')
         # A quote that is meant would end nothing; a space keeps detectors from reading on across it.
-        meant.append(said if len(said) == 1 else "\ufffd")
-        places.append(found.start())
-        at = found.end()
+        meant.append(unescaped if len(unescaped) == 1 else "\ufffd")
+        places.append(match.start())
+        at = match.end()
     meant.append(text[at:])
     places.extend(range(at, len(text) + 1))
-    return Script("".join(meant), tuple(places), strings)
+    return JsonText("".join(meant), tuple(places), strings)
 
 
 def meant(part: str, text: str) -> str:
@@ -71,7 +71,7 @@ def meant(part: str, text: str) -> str:
 
 def read_escapes(part: str) -> str:
     """A stretch of a JSON string without its escapes."""
-    return _ESCAPE.sub(lambda found: str(json.loads(f'"{found[0]}"')), part)
+    return _ESCAPE.sub(lambda match: str(json.loads(f'"{match[0]}"')), part)
 
 
 def _is_json(text: str) -> bool:
