@@ -15,7 +15,7 @@ from azubi.storage import files
 HOLD = """
 import sys
 from pathlib import Path
-from azubi import files
+from azubi.storage import files
 with files.locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
