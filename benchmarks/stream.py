@@ -267,7 +267,7 @@ def cell(name, kind, folder):
         "parameters": both.parameters,
         "dtype": probed.dtype_name,
         "peak_gflops": probed.gflops,
-        "bytes_asked": both._lazy.shards.bytes_read,
+        "bytes_asked": both.model._lazy.shards.bytes_read,
         "bytes_from_disk": read_from_disk() - disk,
         "memory": memory.ended(),
         "load": machine.load(),

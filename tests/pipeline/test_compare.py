@@ -70,7 +70,7 @@ def test_only_what_neither_has_learned_is_asked(made, home):
     made("new", rows, seed=5)
     cards = [Store(home).get(name) for name in ("old", "new")]
     asked = {one.prompt for one in compare.unseen(cards, home)}
-    both = [{one.prompt for one in compare.material.of(card, home).test} for card in cards]
+    both = [{one.prompt for one in compare.split_from_version.of(card, home).test} for card in cards]
     assert asked == both[0] & both[1] and asked < both[0]
 
 

@@ -661,7 +661,7 @@ def test_what_was_erased_is_left_out_by_later_runs(base, recipe, home):
     after = cache._index.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
     cache.close()
     assert (before - after, report.activations) == (1, 1)
-    assert [(one.name, one.side) for one in report.learners] == [("tiny@1", "train")]
+    assert [(one.name, one.split) for one in report.learners] == [("tiny@1", "train")]
     events = list(run(settings, home, fresh=True))
     second = only(events, ev.DataReady)
     assert (second.train, second.validation, second.test) == (first.train - 1, first.validation, first.test)
