@@ -285,7 +285,7 @@ class ProofSettings(BaseModel):
     instructions: tuple[str, ...] = ()
     """Instructions of your own that good prompting may choose from, beside those that azubi writes."""
     min_gain: float = Field(0.02, ge=0, lt=1)
-    """A rival does as well if it is at most so much worse than the specialist (share of right answers)."""
+    """A baseline does as well if it is at most so much worse than the specialist (share of right answers)."""
     min_accuracy: float = Field(0.9, ge=0, le=1)
     """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)

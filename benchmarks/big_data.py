@@ -32,7 +32,7 @@ LENGTH, ANSWER, WIDTH = 128, 40, 576
 CHUNK = 512
 
 
-def lessons(count: int) -> list[EncodedExample]:
+def encoded(count: int) -> list[EncodedExample]:
     """Examples of random tokens: prompts and answers."""
     dice = random.Random(0)
     made = []
@@ -51,7 +51,7 @@ def make_up(cache: ActivationCache, specialist: Specialist, made: list[EncodedEx
     dice = random.Random(1)
     missing = cache.missing(
         origin.key(one.tokens) for one in made
-    )  # an earlier sitting may have written some
+    )  # an earlier context may have written some
     for start in range(0, len(missing), CHUNK):
         cache.write(
             (key, pool[(place := dice.randrange(3 * LENGTH)) : place + LENGTH])
@@ -74,7 +74,7 @@ def main() -> None:
 
     process = psutil.Process()
     bare = process.memory_info().rss
-    made = lessons(given.tokens // LENGTH)
+    made = encoded(given.tokens // LENGTH)
     of_lessons = process.memory_info().rss - bare
     base = open_base("smollm2-135m", given.folder)
     model = SplitModel(base, getattr(torch, given.dtype))

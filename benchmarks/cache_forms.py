@@ -92,20 +92,20 @@ def trained(
     specialist.set_instruction(
         instruction.from_contract(contract) if specialist.base.kind == "decoder" else ""
     )
-    lessons, held_out = ([specialist.encode(one) for one in many] for many in (examples, tests))
+    encoded, held_out = ([specialist.encode(one) for one in many] for many in (examples, tests))
     exact = ActivationCache(home / "float32", dtype="float32")
     cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
-    for one, many in ((cache, lessons), (exact, held_out)):
+    for one, many in ((cache, encoded), (exact, held_out)):
         for _ in specialist.activations.fill(one, many):
             pass
     read, read_exact = specialist.activations.reader(cache), specialist.activations.reader(exact)
-    specialist.init_from_data(lessons, read)
+    specialist.init_from_data(encoded, read)
     plan = TrainingConfig(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
     prime = read_exact(()) if specialist.instruction_tokens else None
     hits = language_tail._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
     try:
         for done in train(
-            specialist.tail, lessons, held_out[:8], read, plan, has_instruction=prime is not None
+            specialist.tail, encoded, held_out[:8], read, plan, has_instruction=prime is not None
         ):
             if isinstance(done, Epoch):
                 hits.right = hits.all = 0

@@ -1,4 +1,4 @@
-"""What is measured: which data, which method of azubi beside which rival, and what is hoped for."""
+"""What is measured: which data, which method of azubi beside which baseline, and what is hoped for."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -43,13 +43,13 @@ class Cell:
     test: int
     epochs: int
     ours: Method
-    rival: Method
+    baseline: Method
     faster: float | None = None
     """How many times faster azubi is to be."""
     better: bool = False
     """Whether the score has to be higher, as opposed to not lower by more than a point."""
     trials: int = 0
-    """For a search: how many trials azubi makes; the rival makes three, scaled."""
+    """For a search: how many trials azubi makes; the baseline makes three, scaled."""
     minutes: float = 0
     """How long it took on two cores of an AMD EPYC with AVX-512, where its choices were made already."""
 
@@ -60,7 +60,7 @@ MIXED = MODES[:3]
 
 SEARCH_DEPTHS = (1, 2, 4, 8)
 SEARCH_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 4e-3)
-RIVAL_TRIALS = 3
+BASELINE_TRIALS = 3
 
 
 def cells(form: Form) -> tuple[Cell, ...]:

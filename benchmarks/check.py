@@ -8,7 +8,7 @@
 The rows are made up: words of a vocabulary that are as unevenly frequent as words are (Zipf), put together to
 sentences, these to letters; one in fifty is a copy of an earlier one, one in fifty nearly so, and so it is
 known what has to be found. Each side runs in a process of its own, one after the other, on what processors it
-may use. The rival does what azubi's search does, with its library's usual means: the set of words of each
+may use. The baseline does what azubi's search does, with its library's usual means: the set of words of each
 text, 128 permutations, LSH for a Jaccard similarity of 0.8, each text asked for and put in; candidates are
 not verified. Memory is the most that was resident at any time: of the process itself as the system keeps
 count of it (`ru_maxrss`), and of it with those that it starts, sampled four times a second (PSS, so that what
@@ -48,13 +48,13 @@ def main() -> None:
         file = Path(folder) / "letters.csv"
         write(file, rows, given.characters)
         print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB, {machine_words()}", flush=True)
-        sides = ("rival", "azubi") if given.what == "time" else ("azubi",)
+        sides = ("baseline", "azubi") if given.what == "time" else ("azubi",)
         told = {side: measured(side, file) for side in sides}
     for side, one in told.items():
         memory = f"{one['peak'] / 1e6:,.0f} MB, with its children {one['all'] / 1e6:,.0f} MB"
         print(f"{side:6} {one['seconds']:8.1f} s   {memory}   {json.dumps(one['found'])}", flush=True)
     if given.what == "time":
-        ratio = told["azubi"]["seconds"] / told["rival"]["seconds"]
+        ratio = told["azubi"]["seconds"] / told["baseline"]["seconds"]
         print(f"ratio  {ratio:8.2f}     (aim: at most {AIMS['time']:g})")
     else:
         print(f"aim    below {AIMS['memory'] / 1e6:,.0f} MB")
@@ -145,7 +145,7 @@ def _told(begun: float, found: dict[str, object]) -> None:
     print(json.dumps({"seconds": seconds, "peak": peak, "found": found}))
 
 
-def rival(file: Path) -> None:
+def baseline(file: Path) -> None:
     """Read with polars, search with datasketch."""
     begun = time.perf_counter()
     import polars
@@ -172,7 +172,7 @@ def azubi(file: Path) -> None:
     _told(begun, found | {"seconds": {name: round(took, 1) for name, took in done.seconds.items()}})
 
 
-SIDES = {"rival": rival, "azubi": azubi}
+SIDES = {"baseline": baseline, "azubi": azubi}
 
 
 if __name__ == "__main__":

@@ -127,84 +127,84 @@ class Bench:
         depths = sorted({int(self._settings(change).tail_layers) for change in changes})
         specialist = self._cut()
         sides = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
-        lessons = [[specialist.encode(one) for one in side] for side in sides]
-        for side in lessons:
+        encoded = [[specialist.encode(one) for one in side] for side in sides]
+        for side in encoded:
             for _ in specialist.activations.fill(self.cache, side, depths):
                 pass
         if only in (None, OWN):
             for group in range(0, self.set.own, GROUP):
-                yield from self._group(specialist, lessons, range(group, group + GROUP))
+                yield from self._group(specialist, encoded, range(group, group + GROUP))
         for variant, change in self.set.variants.items():
             for seed in range(self.set.each) if only in (None, variant) else ():
                 if not self._path(variant, seed).is_file():
-                    found, _ = self._trained(specialist, change, lessons, seed)
+                    found, _ = self._trained(specialist, change, encoded, seed)
                     yield self._keep(variant, seed, found)
 
     # Runs
 
     def _group(
-        self, specialist: Specialist, lessons: Sequence[Sequence[EncodedExample]], seeds: range
+        self, specialist: Specialist, encoded: Sequence[Sequence[EncodedExample]], seeds: range
     ) -> Iterator[dict[str, object]]:
         """Tails with the defaults from one start, and what can be made of the three of them."""
         if self._path("average of three", seeds[0]).is_file():
             return
         runs = []
         for seed in seeds:
-            found, state = self._trained(specialist, {}, lessons, seed)
+            found, state = self._trained(specialist, {}, encoded, seed)
             runs.append((found, state))
             yield self._keep(OWN, seed, found)
         best = max((found for found, _ in runs), key=lambda one: (one["validation"], -one["validation_loss"]))
         spent = sum(found["seconds"] for found, _ in runs)
         yield self._keep("best of three", seeds[0], best | {"seconds": spent})
         mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
-        own, read, recipe = self._begun(specialist, {}, lessons[0])
+        own, read, recipe = self._begun(specialist, {}, encoded[0])
         weights.restore(own.tail, mean)  # type: ignore[arg-type]
-        told = self._scored(own, read, recipe, lessons)
+        told = self._scored(own, read, recipe, encoded)
         yield self._keep("average of three", seeds[0], told | {"seconds": spent})
 
     def _trained(
         self,
         specialist: Specialist,
         change: Mapping[str, Any],
-        lessons: Sequence[Sequence[EncodedExample]],
+        encoded: Sequence[Sequence[EncodedExample]],
         seed: int,
     ) -> tuple[dict[str, Any], weights.State]:
         begun = time.perf_counter()
-        own, read, recipe = self._begun(specialist, change, lessons[0])
-        plan = loop.plan_of(recipe.model_copy(update={"seed": seed}))
-        taught = loop.as_taught(lessons[0], recipe)
+        own, read, recipe = self._begun(specialist, change, encoded[0])
+        plan = loop.config_from(recipe.model_copy(update={"seed": seed}))
+        taught = loop.as_trained(encoded[0], recipe)
         told: dict[str, Any] = {"epochs": 0}
         has_instruction = bool(own.instruction_tokens)
-        for happened in loop.train(own.tail, taught, lessons[1], read, plan, has_instruction=has_instruction):
+        for happened in loop.train(own.tail, taught, encoded[1], read, plan, has_instruction=has_instruction):
             if isinstance(happened, Epoch):
                 told["epochs"] = happened.epoch
             if isinstance(happened, Ended):
                 told["best_epoch"] = happened.best_epoch
         told["seconds"] = round(time.perf_counter() - begun, 1)
-        return told | self._scored(own, read, recipe, lessons), weights.kept(own.tail)
+        return told | self._scored(own, read, recipe, encoded), weights.kept(own.tail)
 
     def _begun(
-        self, specialist: Specialist, change: Mapping[str, Any], lessons: Sequence[EncodedExample]
+        self, specialist: Specialist, change: Mapping[str, Any], encoded: Sequence[EncodedExample]
     ) -> tuple[Specialist, Reader, Recipe]:
         """A tail at its start, which is the same for every order of examples."""
         recipe = self._settings(change)
         own = specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), 0)
         own.set_instruction(self.ready.prime)
         read = own.activations.reader(self.cache)
-        own.init_from_data(lessons, read)
+        own.init_from_data(encoded, read)
         return own, read, recipe
 
     def _scored(
-        self, own: Specialist, read: Reader, recipe: Recipe, lessons: Sequence[Sequence[EncodedExample]]
+        self, own: Specialist, read: Reader, recipe: Recipe, encoded: Sequence[Sequence[EncodedExample]]
     ) -> dict[str, Any]:
-        plan, prime = loop.plan_of(recipe), read(()) if own.instruction_tokens else None
-        checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in lessons[1:])
+        plan, prime = loop.config_from(recipe), read(()) if own.instruction_tokens else None
+        checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in encoded[1:])
         return {
             "validation": checked.accuracy,
             "validation_loss": checked.loss,
             "right": tested.accuracy,
             "loss": tested.loss,
-            "n": len(lessons[2]),
+            "n": len(encoded[2]),
         }
 
     # What they run with

@@ -100,9 +100,9 @@ def measured(home: Path, parts: dict[str, Any]) -> dict[str, Any]:
     speak = both.answering(card.longest)
     asked = {part: answered(speak, parts[part]) for part in ("val", "test", "oos_test")}
     train = split_from_version.of(card, home).train
-    lessons = [both.lesson(one) for one in train]
+    encoded = [both.lesson(one) for one in train]
     with closing(ActivationCache(home, card.data_version)) as cache:
-        known = both.vectors(lessons, both.reader(cache))
+        known = both.vectors(encoded, both.reader(cache))
     others = Others(known, np.array([one.answer for one in train]))
     held, inside, outside = (asked[part] for part in ("val", "test", "oos_test"))
     scores = {name: (score(held), score(inside), score(outside)) for name, score in all_of(scope, others)}

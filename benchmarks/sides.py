@@ -13,7 +13,7 @@ from typing import Any
 
 from azubi.engine.base import hardware
 from benchmarks import data, machine, scoring
-from benchmarks.cells import RIVAL_TRIALS, SEARCH_DEPTHS, SEARCH_RATES, Cell, Method
+from benchmarks.cells import BASELINE_TRIALS, SEARCH_DEPTHS, SEARCH_RATES, Cell, Method
 from benchmarks.data import Prepared
 from benchmarks.store import Result, Store
 
@@ -60,21 +60,21 @@ class Bench:
             "mode": mode,
         }
         if cell.trials:
-            ours, rival = self._search(cell, mode)
+            ours, baseline = self._search(cell, mode)
         else:
             ours = [
                 self._ours(cell, rates[cell.ours.name], seed, until="scores")
                 for seed in range(cell.ours.seeds)
             ]
-            rival = [self._peer(cell, rates[cell.rival.name], mode, save=bool(cell.rival.modes))]
-        return result | {"ours": ours, "rival": rival, "ended": machine.now()}
+            baseline = [self._peer(cell, rates[cell.baseline.name], mode, save=bool(cell.baseline.modes))]
+        return result | {"ours": ours, "baseline": baseline, "ended": machine.now()}
 
     # Choices
 
     def choose(self, cell: Cell) -> tuple[dict[str, float], str]:
-        """Each side's rate, and the rival's number format. In nobody's time; kept, so done once."""
-        mode = self._mode(cell) if cell.rival.modes else ""
-        return {side.name: self._rate(cell, side) for side in (cell.rival, cell.ours)}, mode
+        """Each side's rate, and the baseline's number format. In nobody's time; kept, so done once."""
+        mode = self._mode(cell) if cell.baseline.modes else ""
+        return {side.name: self._rate(cell, side) for side in (cell.baseline, cell.ours)}, mode
 
     def _rate(self, cell: Cell, method: Method) -> float:
         """The best of three rates, one epoch on a third of the examples; in short the middle one."""
@@ -109,7 +109,7 @@ class Bench:
 
     def _mode(self, cell: Cell) -> str:
         """The number format and attention in which a peer is fastest, by a few steps in each."""
-        method = cell.rival
+        method = cell.baseline
         if len(method.modes) == 1 or not hardware.has_bfloat16(self.threads):
             return method.modes[0]
         basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
@@ -129,15 +129,15 @@ class Bench:
     # Runs
 
     def _search(self, cell: Cell, mode: str) -> tuple[list[Result], list[Result]]:
-        """Trials over depth and rate from one cache, and the rival's over its rates."""
+        """Trials over depth and rate from one cache, and the baseline's over its rates."""
         wanted = [(depth, rate) for depth in SEARCH_DEPTHS for rate in SEARCH_RATES][: cell.trials]
         home = self._fresh_home("search", cell.ours.base)
         ours = [
             self._ours(cell, rate, 0, until="training", home=home, tail_layers=depth)
             for depth, rate in wanted
         ]
-        rival = [self._peer(cell, rate, mode) for rate in cell.rival.rates[:RIVAL_TRIALS]]
-        return ours, rival
+        baseline = [self._peer(cell, rate, mode) for rate in cell.baseline.rates[:BASELINE_TRIALS]]
+        return ours, baseline
 
     def _ours(
         self,
@@ -187,7 +187,7 @@ class Bench:
         steps: int | None = None,
         save: bool = False,
     ) -> Result:
-        method = cell.rival
+        method = cell.baseline
         prepared = self._prepared(cell, method)
         model = self.work / "model"
         shutil.rmtree(model, ignore_errors=True)

@@ -86,19 +86,19 @@ class Store:
 def check_fair(result: Result) -> None:
     """Raise ValueError if the two sides of a cell cannot be compared.
 
-    Nothing may lie between its runs (all of azubi's, then all of the rival's, each with the times when it
+    Nothing may lie between its runs (all of azubi's, then all of the baseline's, each with the times when it
     began and ended), and torch and the threads must be the same.
     """
-    ours, rival = result["ours"], result["rival"]
-    if not (ours and rival):
+    ours, baseline = result["ours"], result["baseline"]
+    if not (ours and baseline):
         raise ValueError("A ratio needs both sides.")
-    for before, after in itertools.pairwise([*ours, *rival]):
+    for before, after in itertools.pairwise([*ours, *baseline]):
         gap = datetime.fromisoformat(after["began"]) - datetime.fromisoformat(before["ended"])
         if not 0 <= gap.total_seconds() <= LONGEST_GAP:
             raise ValueError(f"{gap} lies between two runs of a cell; they must run back to back.")
     for what, found in (
-        ("torch", {str(one["versions"]["torch"]) for one in (*ours, *rival)}),
-        ("threads", {str(one["threads"]) for one in (*ours, *rival)}),
+        ("torch", {str(one["versions"]["torch"]) for one in (*ours, *baseline)}),
+        ("threads", {str(one["threads"]) for one in (*ours, *baseline)}),
     ):
         if len(found) > 1:
             raise ValueError(f"The two sides had different {what}: {' and '.join(sorted(found))}.")

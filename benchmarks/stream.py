@@ -8,7 +8,7 @@
 Weights are random, in the shapes of well-known models, in bfloat16, one file per layer; they are written
 layer by layer, and deleted when the base's cells are all stored. Each cell runs in a process of its own, so
 that its peak of memory is its own, and each result is stored, so that the table can be made in several
-sittings; `--again` measures what is stored already.
+sessions; `--again` measures what is stored already.
 
     trunk   2,048 to 8,192 tokens through all layers but two, into the activation cache
     lora    training steps of the last two layers, factors of rank 16, from activations, with a checkpoint
@@ -288,15 +288,15 @@ def trunk(name, both, work, home):
     from azubi.engine.cache.activation_cache import ActivationCache
     from azubi.engine.model.batch import EncodedExample
 
-    shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier sitting
-    lessons = [EncodedExample(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
+    shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier context
+    encoded = [EncodedExample(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
     cache = ActivationCache(home)
     begun = time.perf_counter()
-    *_, filled = both.activations.fill(cache, lessons)
+    *_, filled = both.activations.fill(cache, encoded)
     seconds = time.perf_counter() - begun
     assert not (filled.reused or filled.without), filled
     read = both.activations.reader(cache)
-    assert all(read(one.tokens).isfinite().all() for one in lessons)
+    assert all(read(one.tokens).isfinite().all() for one in encoded)
     return {"tokens": filled.tokens, "seconds": seconds, "flops": work.trunk(filled.tokens)}
 
 
@@ -308,7 +308,7 @@ def tail(name, both, work, home):
     from azubi.engine.training import loop
     from azubi.engine.training.checkpoint import Checkpoints
 
-    lessons = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
+    encoded = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)
     states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
     plan = loop.TrainingConfig(
@@ -319,8 +319,8 @@ def tail(name, both, work, home):
     happened, begun = [], time.perf_counter()
     for one in loop.train(
         both.tail,
-        lessons,
-        lessons[:BATCH],
+        encoded,
+        encoded[:BATCH],
         lambda _: states,
         plan,
         has_instruction=False,
@@ -370,7 +370,7 @@ def run(name, folder, cells, again):
         print(f"{name} {kind}: {'to be measured' if kind in todo else 'stored'}", flush=True)
     if not todo:
         return True
-    for scratch in folder.glob(f".{name}.*"):  # half a base, of a sitting that was killed
+    for scratch in folder.glob(f".{name}.*"):  # half a base, of a context that was killed
         shutil.rmtree(scratch)
     if missing := shortage(name, folder, todo):
         print(missing, file=sys.stderr)

@@ -20,25 +20,25 @@ class Figures:
     """What a cell comes to."""
 
     ours_seconds: float
-    rival_seconds: float
+    baseline_seconds: float
     ours_score: float | None
-    rival_score: float | None
+    baseline_score: float | None
     noise: float
-    """Standard error of the rival's score."""
+    """Standard error of the baseline's score."""
     memory: float
-    """Azubi's peak over the rival's."""
+    """Azubi's peak over the baseline's."""
 
     @property
     def faster(self) -> float:
         """How many times."""
-        return self.rival_seconds / self.ours_seconds
+        return self.baseline_seconds / self.ours_seconds
 
     @property
     def gain(self) -> float | None:
         """Difference of the scores; azubi's is the mean over its seeds."""
-        if self.ours_score is None or self.rival_score is None:
+        if self.ours_score is None or self.baseline_score is None:
             return None
-        return self.ours_score - self.rival_score
+        return self.ours_score - self.baseline_score
 
 
 def figures(cell: Cell, result: Result) -> Figures:
@@ -48,19 +48,19 @@ def figures(cell: Cell, result: Result) -> Figures:
         ValueError: its sides cannot be compared.
     """
     check_fair(result)
-    ours, rival = result["ours"], result["rival"]
+    ours, baseline = result["ours"], result["baseline"]
     if cell.trials:
-        seconds = sum(one["seconds"] for one in ours), mean(one["seconds"] for one in rival) * cell.trials
+        seconds = sum(one["seconds"] for one in ours), mean(one["seconds"] for one in baseline) * cell.trials
     else:
-        seconds = median(_to_best(ours)), median(_to_best(rival))
-    said, theirs = _score(ours), _score(rival)
+        seconds = median(_to_best(ours)), median(_to_best(baseline))
+    said, theirs = _score(ours), _score(baseline)
     tests = cell.test
     return Figures(
         *seconds,
         said,
         theirs,
         0.0 if theirs is None else (theirs * (1 - theirs) / tests) ** 0.5,
-        max(one["peak_bytes"] for one in ours) / max(one["peak_bytes"] for one in rival),
+        max(one["peak_bytes"] for one in ours) / max(one["peak_bytes"] for one in baseline),
     )
 
 
@@ -94,7 +94,7 @@ def _rows(done: Sequence[tuple[Cell, Result]]) -> str:
     if not done:
         return ""
     head = (
-        "| measured, data, examples | against | azubi | rival | faster | aim | score (test) | memory |\n"
+        "| measured, data, examples | against | azubi | baseline | faster | aim | score (test) | memory |\n"
         "|---|---|---|---|---|---|---|---|\n"
     )
     return head + "\n".join(_row(cell, figures(cell, result), result) for cell, result in done)
@@ -105,11 +105,11 @@ def _row(cell: Cell, found: Figures, result: Result) -> str:
     ours = "" if cell.ours.name == "azubi" else f" ({cell.ours.name})"
     aim = f"≥ {cell.faster:g}× {_met(found.faster >= cell.faster)}" if cell.faster else "–"
     memory = f"{found.memory:.2f}"
-    if cell.rival.script == "trl_lora":
+    if cell.baseline.script == "trl_lora":
         memory += f" {_met(found.memory <= MEMORY_AIM)}"
     return (
-        f"| {cell.measured}{ours}, {cell.data}, {cell.train} | {cell.rival.name}{mode} | "
-        f"{found.ours_seconds:,.0f} s{_spread(cell, result)} | {found.rival_seconds:,.0f} s | "
+        f"| {cell.measured}{ours}, {cell.data}, {cell.train} | {cell.baseline.name}{mode} | "
+        f"{found.ours_seconds:,.0f} s{_spread(cell, result)} | {found.baseline_seconds:,.0f} s | "
         f"{found.faster:.1f}× | {aim} | {_scores(cell, found)} | {memory} |"
     )
 
@@ -123,11 +123,11 @@ def _spread(cell: Cell, result: Result) -> str:
 
 
 def _scores(cell: Cell, found: Figures) -> str:
-    if found.gain is None or found.ours_score is None or found.rival_score is None:
+    if found.gain is None or found.ours_score is None or found.baseline_score is None:
         return "–"
     met = found.gain > 0 if cell.better else found.gain >= -POINT
     return (
-        f"{100 * found.ours_score:.1f} against {100 * found.rival_score:.1f} % "
+        f"{100 * found.ours_score:.1f} against {100 * found.baseline_score:.1f} % "
         f"(± {100 * found.noise:.1f}, {cell.test}) {_met(met)}"
     )
 
@@ -189,7 +189,7 @@ def _machines(results: Iterable[Result]) -> str:
 
 def _versions(result: Result) -> str:
     found: dict[str, Any] = {}
-    for run in (*result["ours"], *result["rival"]):
+    for run in (*result["ours"], *result["baseline"]):
         found |= run["versions"]
     return ", ".join(f"{name} {version}" for name, version in found.items() if name != "azubi")
 

@@ -2,7 +2,7 @@
 
     python benchmarks/train.py [--short] [--only WORD ...] [--again] [--choose] [--list] [--table]
 
-Cells that are done are not run again, so the table can be finished in several sittings. Ctrl-C keeps what is
+Cells that are done are not run again, so the table can be finished in several sessions. Ctrl-C keeps what is
 done; the cell that was running begins anew the next time.
 """
 
@@ -43,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(text)
         return 0
     if not PEERS.is_file():
-        print(f"The rivals' libraries are not here ({PEERS.parent.parent.name}). Run: make bench-setup")
+        print(f"The baselines' libraries are not here ({PEERS.parent.parent.name}). Run: make bench-setup")
         return 2
     return _run(chosen, store, given)
 
@@ -62,7 +62,9 @@ def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int
     failed = False
     try:
         for number, cell in enumerate(chosen, start=1):
-            clock.tell(f"[{number} of {len(chosen)}] {cell.name}: {cell.measured}, against {cell.rival.name}")
+            clock.tell(
+                f"[{number} of {len(chosen)}] {cell.name}: {cell.measured}, against {cell.baseline.name}"
+            )
             failed |= not _measured(cell, bench, again=given.again, only_choose=given.choose)
     except KeyboardInterrupt:
         clock.tell("stopped; finished cells are kept, and the same command goes on with the rest")
@@ -117,7 +119,7 @@ def _list(chosen: Sequence[Cell], store: Store) -> None:
     for cell in chosen:
         lacking = data.SOURCES[cell.data].lacking
         state = "done" if store.read(cell) else f"skipped: {lacking}" if lacking else "to do"
-        print(f"{cell.name:20} {cell.train:5} examples of {cell.data}, against {cell.rival.name}: {state}")
+        print(f"{cell.name:20} {cell.train:5} examples of {cell.data}, against {cell.baseline.name}: {state}")
 
 
 class _Clock:

@@ -74,9 +74,9 @@ def trunk(shape: Shape, layers: int, prime: int, lengths: Sequence[int]) -> floa
     return layers * (2.0 * tokens * shape.layer + 4.0 * looks * shape.query)
 
 
-def tail_forward(shape: Shape, k: int, prime: int, lessons: Sequence[EncodedExample], batches: int) -> float:
+def tail_forward(shape: Shape, k: int, prime: int, encoded: Sequence[EncodedExample], batches: int) -> float:
     """Reading lessons with the last `k` layers and the head, the prime once per batch."""
-    layers, last, head = _parts(shape, prime, lessons, batches)
+    layers, last, head = _parts(shape, prime, encoded, batches)
     return (k - 1) * (layers.products + layers.attention) + last.products + last.attention + head
 
 
@@ -84,7 +84,7 @@ def tail_training(
     shape: Shape,
     k: int,
     prime: int,
-    lessons: Sequence[EncodedExample],
+    encoded: Sequence[EncodedExample],
     batches: int,
     unmastered: float,
     full: bool,
@@ -94,7 +94,7 @@ def tail_training(
     `unmastered` is the share of answer tokens whose gradient was computed; `full` says whether full
     weights are trained (each then has a gradient) or LoRA factors.
     """
-    layers, last, head = _parts(shape, prime, lessons, batches)
+    layers, last, head = _parts(shape, prime, encoded, batches)
     forward = (k - 1) * (layers.products + layers.attention) + last.products + last.attention + head
     # Backward, each product has one gradient for its input and one for its weights; attention has four
     # products for the two of its forward pass. Behind the first layer's norm an input has a gradient only
@@ -117,14 +117,14 @@ class _Layer:
 
 
 def _parts(
-    shape: Shape, prime: int, lessons: Sequence[EncodedExample], batches: int
+    shape: Shape, prime: int, encoded: Sequence[EncodedExample], batches: int
 ) -> tuple[_Layer, _Layer, float]:
     """Forward work of a layer, of the last layer, and of the head."""
-    tokens = prime * batches + sum(one.length for one in lessons)
-    targets = sum(len(one.targets) for one in lessons)
-    looks = batches * _pairs(0, prime) + sum(_pairs(prime, one.length) for one in lessons)
+    tokens = prime * batches + sum(one.length for one in encoded)
+    targets = sum(len(one.targets) for one in encoded)
+    looks = batches * _pairs(0, prime) + sum(_pairs(prime, one.length) for one in encoded)
     asked = sum(
-        _pairs(prime + one.length - len(one.targets), len(one.targets)) for one in lessons
+        _pairs(prime + one.length - len(one.targets), len(one.targets)) for one in encoded
     )  # an answer stands at the end
     reading, asking = 2.0 * shape.reading, 2.0 * shape.asking
     every = _Layer(2.0 * tokens * shape.layer, 4.0 * looks * shape.query, tokens * (reading + asking))

@@ -55,7 +55,7 @@ def check(
 
     # What libraries print must not end up in the result on standard output.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:
-        found = inspect(recipe, session.home, folder=out, hear=lambda told: status.update(f"{told} …"))
+        found = inspect(recipe, session.home, folder=out, handle=lambda told: status.update(f"{told} …"))
     if session.json:
         session.emit(found.model_dump(mode="json"))
     else:

@@ -44,7 +44,7 @@ def compare(
 
     events = comparing.compare(first, second, session.home, language, threads)
     ended = follow(events, session.err(), quiet=quiet).ended
-    assert isinstance(ended, ev.SetSideBySide)
+    assert isinstance(ended, ev.ComparisonEnded)
     told = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
     if session.json:
         session.emit(

@@ -13,7 +13,7 @@ class Countdown:
         self._end: float | None = None
         self._heard = 0.0
 
-    def hear(self, left: float | None, now: float) -> None:
+    def handle(self, left: float | None, now: float) -> None:
         """Take in an estimate, the more readily the longer ago the last one was."""
         if left is None:
             return

@@ -25,7 +25,7 @@ def doctor(session: Session) -> None:
         session.emit(found.model_dump(mode="json"))
     else:
         print("\n".join([*facts(_facts(found)), "", *_advice(found)]))
-    if any(one.stops for one in found.hindrances):
+    if any(one.stops for one in found.issues):
         raise typer.Exit(1)
 
 
@@ -64,8 +64,8 @@ def _cores(number: int) -> str:
 
 
 def _advice(found: "Checkup") -> Iterator[str]:
-    if not found.hindrances:
+    if not found.issues:
         yield "Nothing stands in the way."
-    for one in found.hindrances:
+    for one in found.issues:
         yield f"{'To mend' if one.stops else 'Mind'}: {one.problem}"
         yield f"  {one.remedy}"

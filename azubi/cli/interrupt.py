@@ -24,7 +24,7 @@ def patient(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether Ctrl-C was pressed while `busy`; pressed again, it acts at once."""
     asked = False
 
-    def hear(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked or not busy():
             raise KeyboardInterrupt
@@ -36,7 +36,7 @@ def patient(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
     if threading.current_thread() is not threading.main_thread() or usual != signal.default_int_handler:
         yield lambda: False
         return
-    signal.signal(signal.SIGINT, hear)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield lambda: asked
     finally:

@@ -28,11 +28,11 @@ DOING: dict[Stage, str] = {
     "evaluate": "asking both about examples that neither has seen",
     "package": "writing the specialist and its report",
     "examples": "finding the held-out examples and the specialist",
-    "rivals": "asking everyone the same held-out questions",
+    "baselines": "asking everyone the same held-out questions",
     "forgetting": "asking what it could do before",
     "scope": "asking what is not its job",
     "leaks": "trying to get its examples out of it",
-    "curve": "training again on parts of the examples",
+    "learning-curve": "training again on parts of the examples",
     "report": "working out the verdict and writing the report",
 }
 MARKS = {"waiting": "·", "done": "✓", "stopped": "✗"}
@@ -58,7 +58,7 @@ class LiveView:
     ) -> None:
         self._live.stop()
 
-    def hear(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         """Notes stay on the screen; all else is drawn from the story."""
         if told := note(event):
             self._console.print(Text(f"Note: {told}", style="yellow"))

@@ -59,7 +59,7 @@ def show(story: RunView, console: Console, home: Path) -> None:
 
 
 def _told(story: RunView) -> History | None:
-    """All that the run told, over all its sittings, if it is done and was planned."""
+    """All that the run told, over all its sessions, if it is done and was planned."""
     folder = Path(story.folder)
     if story.ended is None or not story.folder or not (folder / "run.json").is_file():
         return None

@@ -35,7 +35,7 @@ class PlainOutput:
     ) -> None:
         pass
 
-    def hear(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         """Say what is worth a line."""
         match event:
             case ev.StageStarted():
@@ -48,10 +48,10 @@ class PlainOutput:
                 self._say(f"tail: {_epoch(event)}")
             case ev.TrialDone() if event.trial.state != "no time":  # those are counted at the end
                 self._say(f"search: {_trial(event.trial)}")
-            case ev.RivalMeasured():
+            case ev.BaselineMeasured():
                 who = f"{event.who} ({event.says})" if event.says else event.who
-                self._say(f"rivals: {clean(who)}: {interval(event.score)}")
-            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
+                self._say(f"baselines: {clean(who)}: {interval(event.score)}")
+            case ev.RunEnded() | ev.Proved() | ev.ComparisonEnded():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
             case _ if told := note(event):

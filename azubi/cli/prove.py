@@ -60,7 +60,9 @@ Limit = Annotated[
 ]
 Budget = Annotated[
     str | None,
-    typer.Option("--budget", metavar="TIME", help="About how long the rivals may take together: 10m, 90s."),
+    typer.Option(
+        "--budget", metavar="TIME", help="About how long the baselines may take together: 10m, 90s."
+    ),
 ]
 Rules = Annotated[
     Path | None,

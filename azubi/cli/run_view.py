@@ -50,8 +50,8 @@ class RunView:
         self.compared: list[ev.Compared] = []
         self.packaged: ev.Packaged | None = None
         self.proof: ev.ProofStarted | None = None
-        self.rivals: list[ev.RivalMeasured] = []
-        self.ended: ev.RunEnded | ev.Proved | ev.SetSideBySide | None = None
+        self.baselines: list[ev.BaselineMeasured] = []
+        self.ended: ev.RunEnded | ev.Proved | ev.ComparisonEnded | None = None
         self.stopped = False
 
     @property
@@ -75,7 +75,7 @@ class RunView:
         """Whether a step is being made: then it should not be cut off in the middle."""
         return self.current is not None and self.current.stage == "tail"
 
-    def hear(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         """Take in one event."""
         match event:
             case ev.RunStarted():
@@ -84,7 +84,7 @@ class RunView:
                 self._begin(event.stage)
             case ev.Progress():
                 self.progress = event
-                self.countdown.hear(event.left, self.clock())
+                self.countdown.handle(event.left, self.clock())
             case ev.StepDone():
                 self.step = event
             case ev.EpochDone():
@@ -96,15 +96,15 @@ class RunView:
             case ev.ProofStarted():
                 self.proof, self.name, self.folder = event, event.name, event.folder
                 self.chapters = {stage: StageView(stage) for stage in event.stages}
-            case ev.RivalMeasured():
-                self.rivals.append(event)
+            case ev.BaselineMeasured():
+                self.baselines.append(event)
                 self._sum_up(
-                    "rivals",
-                    ", ".join(f"{one.who} {formatting.percent(one.score.value)}" for one in self.rivals),
+                    "baselines",
+                    ", ".join(f"{one.who} {formatting.percent(one.score.value)}" for one in self.baselines),
                 )
             case ev.StageSummed():
                 self._sum_up(event.stage, event.text)
-            case ev.RunEnded() | ev.Proved() | ev.SetSideBySide():
+            case ev.RunEnded() | ev.Proved() | ev.ComparisonEnded():
                 self.ended = event
                 self._close("done")
             case _:
@@ -174,7 +174,7 @@ def _data(event: ev.DataReady) -> str:
 
 def _plan(event: ev.SearchPlanned) -> str:
     bases = ", ".join(event.depths)
-    examples, seconds = formatting.count(event.lessons), formatting.duration(event.seconds)
+    examples, seconds = formatting.count(event.encoded), formatting.duration(event.seconds)
     return f"trials with {examples} examples for {seconds}: {bases}"
 
 

@@ -68,13 +68,13 @@ def _facts(run: "Run", glance: "Summary", told: "History") -> dict[str, str]:
         "Run": run.id,
         "State": glance.state + (f": {clean(told.stopped.problem)}" if told.stopped else ""),
         "Begun": f"{glance.when.astimezone():%Y-%m-%d %H:%M}",
-        "Time": duration(glance.seconds) + (f", in {told.sittings} sittings" if told.sittings > 1 else ""),
+        "Time": duration(glance.seconds) + (f", in {told.sessions} sessions" if told.sessions > 1 else ""),
         "Specialist": f"{made.name}@{made.version}" if made else "none yet",
     }
     if glance.score is not None:
         found["Score"] = interval(glance.score)
-    if told.setbacks:
-        found["Setbacks"] = f"{len(told.setbacks)}: the loss exploded, and the learning rate was halved"
+    if told.rollbacks:
+        found["Setbacks"] = f"{len(told.rollbacks)}: the loss exploded, and the learning rate was halved"
     return found
 
 
@@ -136,10 +136,10 @@ def _document(run: "Run", glance: "Summary", told: "History") -> dict[str, objec
         "settings": _settings(run, told),
         "specialist": told.packaged.model_dump(mode="json") if told.packaged else None,
         "stopped": told.stopped.model_dump(mode="json") if told.stopped else None,
-        "sittings": told.sittings,
+        "sessions": told.sessions,
         "steps": [one.model_dump(mode="json", exclude={"kind"}) for one in told.steps],
         "epochs": [one.model_dump(mode="json", exclude={"kind"}) for one in told.epochs],
-        "setbacks": [one.model_dump(mode="json", exclude={"kind"}) for one in told.setbacks],
+        "rollbacks": [one.model_dump(mode="json", exclude={"kind"}) for one in told.rollbacks],
         "stages": {
             stage: {"planned": told.planned.get(stage), "took": took} for stage, took in told.seconds.items()
         },

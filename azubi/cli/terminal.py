@@ -29,8 +29,8 @@ def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) ->
     with contextlib.redirect_stdout(sys.stderr), view, patient(lambda: story.training) as asked_to_stop:
         try:
             for event in events:
-                story.hear(event)
-                view.hear(event)
+                story.handle(event)
+                view.handle(event)
                 if asked_to_stop():
                     raise Stopped
         except KeyboardInterrupt:
@@ -55,7 +55,7 @@ class Silence:
     ) -> None:
         pass
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Say nothing."""
 
 

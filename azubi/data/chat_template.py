@@ -136,9 +136,9 @@ class Template:
         text = self._tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return str(text).removeprefix(self._gap)
 
-    def _prompt(self, primed: bool, turns: Sequence[Turn]) -> list[Piece]:
-        texts = self._frame(primed, len(turns))
-        before, *after = texts[1:] if primed else texts
+    def _prompt(self, instructed: bool, turns: Sequence[Turn]) -> list[Piece]:
+        texts = self._frame(instructed, len(turns))
+        before, *after = texts[1:] if instructed else texts
         after[-1] = (after[-1] + self._form.lead).rstrip(" ")
         pieces = [Piece(_spaces_at_end(before), True)]
         for turn, text in zip(turns, after, strict=True):
@@ -170,11 +170,11 @@ class Template:
 
     # Finding out what the template does
 
-    def _frame(self, primed: bool, turns: int) -> tuple[str, ...]:
+    def _frame(self, instructed: bool, turns: int) -> tuple[str, ...]:
         """The template's own text around the prime (if any) and around so many turns."""
-        key = (primed, turns)
+        key = (instructed, turns)
         if key not in self._frames:
-            frame = self._marked(primed, turns, self._form.system)
+            frame = self._marked(instructed, turns, self._form.system)
             if frame is None:
                 raise BaseModelError(
                     f"The base's chat template cannot write a conversation of {turns} messages.",
@@ -183,12 +183,12 @@ class Template:
             self._frames[key] = frame
         return self._frames[key]
 
-    def _marked(self, primed: bool, turns: int, system: bool) -> tuple[str, ...] | None:
+    def _marked(self, instructed: bool, turns: int, system: bool) -> tuple[str, ...] | None:
         """Render marks and part the text at them; None if the template refuses, drops or reorders them."""
         marks = [f"AzubiMark{index}End" for index in range(turns)]
-        messages = _messages(marks, _PRIME_MARK if primed else "", system)
+        messages = _messages(marks, _PRIME_MARK if instructed else "", system)
         text = self._render(messages)
-        return None if text is None else _parted(text, [_PRIME_MARK, *marks] if primed else marks)
+        return None if text is None else _parted(text, [_PRIME_MARK, *marks] if instructed else marks)
 
     def _render(self, messages: list[dict[str, str]]) -> str | None:
         try:

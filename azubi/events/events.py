@@ -13,7 +13,7 @@ from azubi.events.score import Score
 from azubi.events.trial import Trial
 
 Stage = Literal["data", "search", "base", "instruction", "trunk", "tail", "evaluate", "package"]
-ProofStage = Literal["examples", "rivals", "forgetting", "scope", "leaks", "curve", "report"]
+ProofStage = Literal["examples", "baselines", "forgetting", "scope", "leaks", "learning-curve", "report"]
 """Of a proof: what the specialist is measured by, one after the other."""
 Who = Literal["base", "specialist"]
 Ending = Literal["the time is used up", "nothing new to try", "enough was tried"]
@@ -94,7 +94,7 @@ class SearchPlanned(_Event):
     kind: Literal["search_planned"] = "search_planned"
     seconds: float
     """For trials; what comes before and after is taken off."""
-    lessons: int
+    encoded: int
     """Trials train with so many of the training examples."""
     depths: dict[str, tuple[int, ...]]
     """`tail_layers` to try, by base."""
@@ -293,9 +293,9 @@ class RunEnded(_Event):
     kind: Literal["run_ended"] = "run_ended"
     seconds: float
     memory: dict[str, int] = {}
-    """Most bytes of memory that the process held in each stage of its last sitting."""
+    """Most bytes of memory that the process held in each stage of its last context."""
     checkpoints: int = 0
-    """Most bytes that checkpoints took on disk, in the last sitting."""
+    """Most bytes that checkpoints took on disk, in the last context."""
 
 
 class ProofStarted(_Event):
@@ -313,10 +313,10 @@ class ProofStarted(_Event):
     """How often these were looked at, this time included."""
 
 
-class RivalMeasured(_Event):
-    """A rival, or the specialist, has answered the held-out examples."""
+class BaselineMeasured(_Event):
+    """A baseline, or the specialist, has answered the held-out examples."""
 
-    kind: Literal["rival_measured"] = "rival_measured"
+    kind: Literal["baseline_measured"] = "baseline_measured"
     who: str
     says: str
     """How it was set up, in a few words."""
@@ -349,7 +349,7 @@ class Proved(_Event):
     seconds: float
 
 
-class SetSideBySide(_Event):
+class ComparisonEnded(_Event):
     """The last event of comparing two specialists."""
 
     kind: Literal["set_side_by_side"] = "set_side_by_side"
@@ -392,10 +392,10 @@ Event = Annotated[
     | Packaged
     | RunEnded
     | ProofStarted
-    | RivalMeasured
+    | BaselineMeasured
     | StageSummed
     | Proved
-    | SetSideBySide
+    | ComparisonEnded
     | RunStopped,
     Field(discriminator="kind"),
 ]

@@ -36,7 +36,7 @@ def inspect(
     *,
     folder: Path | None = None,
     checks: Sequence[CheckFunction] = CHECKS,
-    hear: Callable[[str], None] = lambda _: None,
+    handle: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
 
@@ -53,9 +53,9 @@ def inspect(
         folder=folder or place(recipe, home),
         tokens_for=lambda task: _tokens(recipe, task, home),
         checks=checks,
-        features=_features(recipe, home, hear),
+        features=_features(recipe, home, handle),
         split=lambda parts, task: _split(recipe, home, parts, task),
-        hear=hear,
+        handle=handle,
     )
 
 
@@ -99,11 +99,11 @@ def _readable(
         return dict(parts)
 
 
-def _features(recipe: Recipe, home: Path, hear: Callable[[str], None]) -> Features:
+def _features(recipe: Recipe, home: Path, handle: Callable[[str], None]) -> Features:
     """Vectors of the small encoder that comes with azubi; of the spelling where it is not here."""
 
     def tell(done: int, texts: int) -> None:
-        hear(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
+        handle(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
 
     def features(texts: Sequence[str]) -> Any:
         with importing():

@@ -53,7 +53,7 @@ def compare(
     yield ev.ProofStarted(
         name=f"{b} against {a}",
         folder=str(folder),
-        stages=("examples", "rivals", "report"),
+        stages=("examples", "baselines", "report"),
         test=0,
         test_accesses=0,
     )
@@ -69,14 +69,14 @@ def compare(
             split_from_version.of(card, home).test, Access(when=now(), by=f"compare {folder.name}")
         )
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
-    yield ev.StageStarted(stage="rivals")
+    yield ev.StageStarted(stage="baselines")
     hardware.probe("auto", threads)
     outlook = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip((a, b), cards, strict=True)})
     tables = []
     for card, name in zip(cards, (a, b), strict=True):
         rows = yield from _answered(card, name, home, examples, outlook)
         tables.append(prediction.table(rows))
-        memory.tidy()
+        memory.release_memory()
     yield ev.StageStarted(stage="report")
     texts = {one.name: one.prompt for one in examples}
     told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)
@@ -87,7 +87,7 @@ def compare(
         files.write_text(scratch / REPORT, versus.render(told, lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
-    yield ev.SetSideBySide(
+    yield ev.ComparisonEnded(
         sentence=versus.sentence(told, lang),
         folder=str(folder),
         report=str(folder / REPORT),
@@ -102,7 +102,7 @@ def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
     for card in cards:
         for one in split_from_version.of(card, home).test:
             tests.setdefault(one.name, one)
-        for forebear in ancestors.forebears(card, home):
+        for forebear in ancestors.ancestors_of(card, home):
             split = split_from_version.of(forebear, home)
             learned |= {question(one.prompt) for one in (*split.train, *split.validation)}
     return tuple(one for one in tests.values() if question(one.prompt) not in learned)
@@ -129,7 +129,12 @@ def _answered(
         done = len(answers)
         left = outlook.left(name, done / len(examples))
         yield ev.Progress(
-            stage="rivals", done=done, total=len(examples), unit="answers", left=left, note=f"{name} answers"
+            stage="baselines",
+            done=done,
+            total=len(examples),
+            unit="answers",
+            left=left,
+            note=f"{name} answers",
         )
     case = EvaluationTask(card.contract, (), (), card.instruction, card.longest)
     rows = [
@@ -137,5 +142,5 @@ def _answered(
         for number, one in enumerate(examples)
     ]
     main = metrics.mean_score(metrics.MAIN[card.task], np.array([one.score for one in rows], np.float64))
-    yield ev.RivalMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
+    yield ev.BaselineMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
     return asking.spread(rows, len(both.instruction_tokens))

@@ -62,7 +62,7 @@ class Checkup(BaseModel):
     bases: dict[str, bool]
     """Those that azubi knows by name, and whether their files are here and whole."""
     versions: dict[str, str]
-    hindrances: tuple[Issue, ...]
+    issues: tuple[Issue, ...]
 
 
 def look(home: Path) -> Checkup:
@@ -90,7 +90,7 @@ def look(home: Path) -> Checkup:
         bases=bases,
         versions={"azubi": azubi.__version__}
         | {name: metadata.version(name) for name in ("torch", "transformers")},
-        hindrances=(
+        issues=(
             *_of_home(home, disk),
             *_of_memory(free),
             *_of_bases(bases),

@@ -84,7 +84,7 @@ def erase(home: Path, ids: Sequence[str]) -> Report:
             versions=tuple(version for version, there in found.items() if there),
             questions=tuple(sorted({name for row in rows for name in row.questions})),
             learners=tuple(_learners(home, versions, found)),
-            primed=_in_a_prime(home, rows),
+            instructed=_in_a_prime(home, rows),
         )
         quoted = tuple(_quoting(home, rows))
         _note(home, erasure)
@@ -118,7 +118,7 @@ def finish(home: Path) -> int:
         for one in versions.list():
             versions.take_out(one.version, erased.holds)
         entries += activations.erase_questions(home, erasure.questions)
-        if erasure.primed:
+        if erasure.instructed:
             activations.erase_all(home)
         with files.locked(home / "data"):
             Erased(home).end(erasure)

@@ -1,6 +1,6 @@
-"""The one way to a proof: a specialist in, its rivals asked the same held-out questions, a verdict out.
+"""The one way to a proof: a specialist in, its baselines asked the same held-out questions, a verdict out.
 
-    examples -> rivals -> forgetting -> scope -> leaks -> (curve) -> report
+    examples -> baselines -> forgetting -> scope -> leaks -> (curve) -> report
 
 `prove` yields what happens as events, as `recipe.run` does, and leaves a folder with every answer
 (`predictions.parquet`), all else that the numbers follow from (`facts.json`), and those numbers
@@ -100,7 +100,7 @@ class Wanted:
     limit: int | None = None
     """Ask at most so many of the test examples."""
     seconds: float | None = None
-    """About how long the rivals may take together."""
+    """About how long the baselines may take together."""
     settings: ProofSettings | None = None
     """Other rules of the verdict than those that the specialist was trained with."""
     lang: Literal["en", "de"] = "en"
@@ -166,7 +166,7 @@ class _Work:
         for stage, work in self._asked_for().items():
             yield ev.StageStarted(stage=stage)
             yield from work()
-            memory.tidy()
+            memory.release_memory()
         yield ev.StageStarted(stage="report")
         proof = yield from self._report(folder)
         yield ev.Proved(
@@ -251,26 +251,26 @@ class _Work:
     def _asked_for(self) -> dict[ev.ProofStage, Callable[[], Iterator[ev.Event]]]:
         """The stages between the examples and the report."""
         stages: dict[ev.ProofStage, Callable[[], Iterator[ev.Event]]] = {
-            "rivals": self._rivals,
+            "baselines": self._baselines,
             "forgetting": self._forgetting,
             "scope": self._scope,
             "leaks": self._leaks,
         }
-        return stages | ({"curve": self._curve} if self.wanted.learning_curve else {})
+        return stages | ({"learning-curve": self._curve} if self.wanted.learning_curve else {})
 
     def _planned(self) -> dict[str, float]:
         """Seconds that each stage will take: what has a budget takes about that, what trains was measured."""
         budget = baseline_set.LABELS_SECONDS if self.card.task == "labels" else baseline_set.RECORDS_SECONDS
-        rivals = 1.2 * (self.wanted.seconds or budget) + self.training
+        baselines = 1.2 * (self.wanted.seconds or budget) + self.training
         taken = self.card.seconds
         secrets = canaries.seconds(taken) if self.wanted.canaries else 0.0
-        roughly = {"rivals": rivals, "forgetting": 30.0, "scope": 20.0, "leaks": 40.0 + secrets}
+        roughly = {"baselines": baselines, "forgetting": 30.0, "scope": 20.0, "leaks": 40.0 + secrets}
         return {stage: roughly.get(stage, curve.seconds(taken)) for stage in self._asked_for()}
 
-    # Rivals
+    # Baselines
 
-    def _rivals(self) -> Iterator[ev.Event]:
-        stage: ev.ProofStage = "rivals"
+    def _baselines(self) -> Iterator[ev.Event]:
+        stage: ev.ProofStage = "baselines"
         against = [one for one in self.wanted.against if one != LORA]
         line = baseline_set.baseline_set(
             self.both,
@@ -286,22 +286,22 @@ class _Work:
         yield from self._tell_notes(line.notes)
         self.heard = self._listen(line)
         yield from self._choose_review()
-        for done, rival in enumerate(line.baselines):
+        for done, baseline in enumerate(line.baselines):
             begun = time.monotonic()
-            work = partial(self._examined, line, rival)
+            work = partial(self._examined, line, baseline)
             span = (done / len(line.baselines), (done + 1) / len(line.baselines))
-            shown = yield from self._watched(stage, work, rival.who, span)
+            shown = yield from self._watched(stage, work, baseline.who, span)
             self.rows += shown.rows
             self.contenders.append(shown.contender)
             yield from self._tell_notes(shown.notes)
             yield self._measured(shown, time.monotonic() - begun)
         self.lora = next((one for one in line.baselines if isinstance(one, Lora)), None)
 
-    def _examined(self, line: BaselineSet, rival: Baseline, tell: "Said") -> baseline_set.BaselineResult:
-        """One rival of the line; told is what it is at."""
+    def _examined(self, line: BaselineSet, baseline: Baseline, tell: "Said") -> baseline_set.BaselineResult:
+        """One baseline of the line; told is what it is at."""
         return baseline_set.examine(
             line,
-            rival,
+            baseline,
             self.case,
             self.test,
             lambda who, what, done, total: tell(done, total, f"{who} {what}"),
@@ -323,13 +323,13 @@ class _Work:
             return asking.ask(self.heard, self.case, checks, numbers, tell, part="choice")
 
         self.rows += yield from self._watched(
-            "rivals", work, "specialist answers validation questions", (0, 0)
+            "baselines", work, "specialist answers validation questions", (0, 0)
         )
 
     def _measured(self, shown: baseline_set.BaselineResult, seconds: float) -> ev.Event:
         rows = [one for one in shown.rows if one.part == "test" and one.form == "contract"]
         values = np.array([one.score for one in rows], dtype=np.float64)
-        return ev.RivalMeasured(
+        return ev.BaselineMeasured(
             who=shown.contender.who,
             says=shown.contender.says,
             score=metrics.mean_score(self.main, values),
@@ -443,7 +443,7 @@ class _Work:
     # Curve
 
     def _curve(self) -> Iterator[ev.Event]:
-        stage: ev.ProofStage = "curve"
+        stage: ev.ProofStage = "learning-curve"
         train, case = self.case.taught, self.case
 
         def work(tell: "Said") -> list[Curve | Prediction]:
@@ -488,13 +488,13 @@ class _Work:
 
         def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
             self.both.set_instruction(self.card.instruction)
-            lessons = [self.both.encode(one) for one in self.case.taught]
+            encoded = [self.both.encode(one) for one in self.case.taught]
             with contextlib.closing(ActivationCache(self.home, self.card.data_version)) as cache:
                 read = self.both.activations.reader(cache)
                 found = []
-                for start in range(0, len(lessons), 64):
-                    found.append(self.both.question_vectors(lessons[start : start + 64], read))
-                    tell(min(start + 64, len(lessons)), len(lessons))
+                for start in range(0, len(encoded), 64):
+                    found.append(self.both.question_vectors(encoded[start : start + 64], read))
+                    tell(min(start + 64, len(encoded)), len(encoded))
             return np.concatenate(found)
 
         answers = {one.number: self.heard.of(self.test[one.number]) for one in wrong}
@@ -634,19 +634,19 @@ class _Stopped(Exception):
 
 
 class _Heard:
-    """The specialist as a rival, whose answers are kept with what the trunk made of the questions."""
+    """The specialist as a baseline, whose answers are kept with what the trunk made of the questions."""
 
-    def __init__(self, rival: Baseline, form: Form) -> None:
-        self._rival = rival
+    def __init__(self, baseline: Baseline, form: Form) -> None:
+        self._baseline = baseline
         self._form = form
         self._answers: dict[Question, Answer] = {}
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._rival, name)
+        return getattr(self._baseline, name)
 
     def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        for number, answer in self._rival.answer(questions, form):
+        for number, answer in self._baseline.answer(questions, form):
             if form == self._form or questions[number] not in self._answers:
                 self._answers[questions[number]] = answer
             yield number, answer

@@ -33,16 +33,16 @@ from azubi.events import events as ev
 from azubi.pipeline import erase
 from azubi.pipeline.sinks import sink as sinks
 from azubi.pipeline.stages import absolute_paths
-from azubi.pipeline.stages.base import LoadedModel, cut_base
+from azubi.pipeline.stages.base import LoadedModel, load_model
 from azubi.pipeline.stages.build_card import Results
 from azubi.pipeline.stages.data import Data, prepare
 from azubi.pipeline.stages.evaluation import evaluate
-from azubi.pipeline.stages.instruction import EncodedData, set_prime
+from azubi.pipeline.stages.instruction import EncodedData, encode_data
 from azubi.pipeline.stages.packaging import package
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult, search
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_passing
-from azubi.pipeline.stages.tail import teach
+from azubi.pipeline.stages.tail import train_tail
 from azubi.pipeline.stages.trunk import fill_cache
 from azubi.planning.eta import Eta
 from azubi.registry import runs
@@ -86,8 +86,8 @@ def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
     # What a run would write on its way to the trunk, such as the rows that it leaves out, is written there.
     with _memory_explained(), tempfile.TemporaryDirectory() as folder:
         work, passing = runs.unwritten(recipe.name, Path(folder)), read_passing(recipe)
-        sitting = RunContext(home, work, time.monotonic(), plan_only=True)
-        yield from _prepared(sitting, recipe, passing, _Meter())
+        context = RunContext(home, work, time.monotonic(), plan_only=True)
+        yield from _prepared(context, recipe, passing, _Meter())
 
 
 def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
@@ -153,7 +153,7 @@ class _Meter:
         yield ev.StageStarted(stage=name)
         left = yield from events
         self.memory[name] = memory.peak()
-        memory.tidy()
+        memory.release_memory()
         self.seconds[name] = round(time.monotonic() - begun, 2)
         return left
 
@@ -165,48 +165,48 @@ class _Prepared:
     data: Data
     searched: SearchResult | None
     cut: LoadedModel
-    lessons: EncodedData
+    encoded: EncodedData
 
 
 def _prepared(
-    sitting: RunContext, recipe: Recipe, passing: OneShotSources, meter: _Meter
+    context: RunContext, recipe: Recipe, passing: OneShotSources, meter: _Meter
 ) -> Generator[ev.Event, None, _Prepared]:
     """The stages before the trunk; a plan ends with them, and searches nothing."""
-    data = yield from meter.stage("data", prepare(sitting, recipe, passing))
+    data = yield from meter.stage("data", prepare(context, recipe, passing))
     searched = None
-    if recipe.budget and not sitting.plan_only:
-        searched = yield from meter.stage("search", search(sitting, data))
-    cut = yield from meter.stage("base", cut_base(sitting, data, searched))
-    lessons = yield from meter.stage("instruction", set_prime(sitting, data, cut, searched))
-    return _Prepared(data, searched, cut, lessons)
+    if recipe.budget and not context.plan_only:
+        searched = yield from meter.stage("search", search(context, data))
+    cut = yield from meter.stage("base", load_model(context, data, searched))
+    encoded = yield from meter.stage("instruction", encode_data(context, data, cut, searched))
+    return _Prepared(data, searched, cut, encoded)
 
 
 def _stages(
     recipe: Recipe, home: Path, work: Run, passing: OneShotSources
 ) -> Generator[ev.Event, None, None]:
     """The whole way, from the first event to the last."""
-    sitting, meter = RunContext(home, work, time.monotonic()), _Meter()
+    context, meter = RunContext(home, work, time.monotonic()), _Meter()
     yield ev.RunStarted(
         name=recipe.name,
         folder=str(work.folder),
         settings=recipe.model_dump(mode="json"),
         again=bool(work.earlier),
     )
-    before = yield from _prepared(sitting, recipe, passing, meter)
-    data, searched, cut, lessons = before.data, before.searched, before.cut, before.lessons
-    outlook = Eta(lessons.forecast.parts)
+    before = yield from _prepared(context, recipe, passing, meter)
+    data, searched, cut, encoded = before.data, before.searched, before.cut, before.encoded
+    outlook = Eta(encoded.forecast.parts)
     with contextlib.ExitStack() as until_taught:
-        filling = fill_cache(sitting, data, cut, lessons, outlook, until_taught)
+        filling = fill_cache(context, data, cut, encoded, outlook, until_taught)
         cache = yield from meter.stage("trunk", filling)
-        teaching = teach(sitting, data, cut, lessons, cache, outlook, searched)
+        teaching = train_tail(context, data, cut, encoded, cache, outlook, searched)
         taught = yield from meter.stage("tail", teaching)
-    evaluating = evaluate(sitting, data, cut, lessons, outlook)
+    evaluating = evaluate(context, data, cut, encoded, outlook)
     evaluation = yield from meter.stage("evaluate", evaluating)
-    results = Results(data, searched, cut, lessons, taught, evaluation, meter.seconds)
-    yield from meter.stage("package", package(sitting, results, outlook))
+    results = Results(data, searched, cut, encoded, taught, evaluation, meter.seconds)
+    yield from meter.stage("package", package(context, results, outlook))
     _clear(work.folder)
     yield ev.RunEnded(
-        seconds=time.monotonic() - sitting.begun, memory=meter.memory, checkpoints=taught.checkpoints
+        seconds=time.monotonic() - context.begun, memory=meter.memory, checkpoints=taught.checkpoints
     )
 
 
@@ -228,7 +228,7 @@ def _work_on(recipe: Recipe, home: Path, work: Run, passing: OneShotSources) -> 
                 elapsed = before + time.monotonic() - begun
                 stamped = event.model_copy(update={"at": time.time(), "elapsed": elapsed})
                 work.log(stamped)
-                sink.hear(stamped)
+                sink.handle(stamped)
                 yield stamped
     except BaseException as error:
         _stopped(work, error, before + time.monotonic() - begun, under_way)

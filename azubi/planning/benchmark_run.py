@@ -58,11 +58,11 @@ _MANY = 99
 """Epochs over the few lessons; time ends them."""
 
 
-def rehearse(
+def run_benchmark(
     specialist: Specialist,
     recipe: Recipe,
     load: Workload,
-    lessons: Sequence[EncodedExample],
+    encoded: Sequence[EncodedExample],
     checks: Sequence[EncodedExample],
     questions: Sequence[Question],
     home: Path,
@@ -84,7 +84,7 @@ def rehearse(
     modes = [(module, module.training) for module in specialist.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
-            found = _Rehearsal(specialist, recipe, load, scratch, share).through(lessons, checks, questions)
+            found = _Rehearsal(specialist, recipe, load, scratch, share).through(encoded, checks, questions)
     finally:
         weights.restore(specialist.tail, taken)
         specialist.tail.zero_grad(set_to_none=True)
@@ -92,7 +92,7 @@ def rehearse(
             module.training = mode
         device.set_rng_state(dice)  # dropout goes on as if nothing had been drawn
         gc.collect()
-        memory.tidy()
+        memory.release_memory()
     return replace(found, seconds=time.monotonic() - begun)
 
 
@@ -117,25 +117,25 @@ class _Rehearsal:
 
     def through(
         self,
-        lessons: Sequence[EncodedExample],
+        encoded: Sequence[EncodedExample],
         checks: Sequence[EncodedExample],
         questions: Sequence[Question],
     ) -> Timings:
         """Trunk, tail, checkpoint and answers."""
-        plan = loop.plan_of(self._recipe)
-        sample, looks = self._sample(lessons, plan.batch), list(checks[: max(1, plan.batch // 2)])
+        plan = loop.config_from(self._recipe)
+        sample, looks = self._sample(encoded, plan.batch), list(checks[: max(1, plan.batch // 2)])
         with closing(ActivationCache(self._scratch, dtype=self._recipe.cache.dtype)) as cache:
-            self._trunk(cache, sample, looks, [*lessons, *checks])
+            self._trunk(cache, sample, looks, [*encoded, *checks])
             read = self._specialist.activations.reader(cache)
             self._specialist.init_from_data(sample, read)
-            self._tail(sample, looks, read, [*lessons, *checks])
+            self._tail(sample, looks, read, [*encoded, *checks])
         self._keep()
         answers = self._answers(questions)
         return replace(answers, pieces=tuple(self._pieces), peaks=dict(self._peaks))
 
-    def _sample(self, lessons: Sequence[EncodedExample], batch: int) -> list[EncodedExample]:
+    def _sample(self, encoded: Sequence[EncodedExample], batch: int) -> list[EncodedExample]:
         """The longest batch, which needs most memory, and some from all over the rest."""
-        ordered = [group for group in by_length(lessons, batch) if len(group) == batch] or [list(lessons)]
+        ordered = [group for group in by_length(encoded, batch) if len(group) == batch] or [list(encoded)]
         each = self._load.trunk(self._depth) * batch / self._load.examples
         some = max(2, min(_BATCHES, round(self._share * _TRUNK_SECONDS / max(each, 1e-9)), len(ordered)))
         # From the middle of as many equal parts: what is learned of them holds for all.
@@ -175,9 +175,9 @@ class _Rehearsal:
         all_: Sequence[EncodedExample],
     ) -> None:
         memory.forget_peak()
-        plan = replace(loop.plan_of(self._recipe), epochs=_MANY, patience=_MANY)
+        plan = replace(loop.config_from(self._recipe), epochs=_MANY, patience=_MANY)
         has_instruction = bool(self._specialist.instruction_tokens)
-        begun, made, steps, looked = time.perf_counter(), 0, 0.0, False
+        begun, made, steps, accessed = time.perf_counter(), 0, 0.0, False
         happenings = loop.train(
             self._specialist.tail, sample, looks, read, plan, has_instruction=has_instruction
         )
@@ -191,12 +191,12 @@ class _Rehearsal:
                             step = self._load.steps(self._depth, self._rank, 1, tokens, targets, fresh=True)
                             self._saw("tail", step, happened.seconds)
                         made += 1
-                        if looked and made > _TIMED and self._enough(made, begun):
+                        if accessed and made > _TIMED and self._enough(made, begun):
                             break
                     if isinstance(happened, loop.Epoch):
                         look = self._load.looks(self._depth, 1, *_counts(looks))
                         self._saw("validation", look, max(0.0, happened.seconds - steps))
-                        steps, looked = 0.0, True
+                        steps, accessed = 0.0, True
             except RunError:  # a loss that explodes says nothing about time
                 pass
         # Beside what is there now: activations of all other lessons. The best weights lie in memory twice for
@@ -340,6 +340,6 @@ def _spread(questions: Sequence[Question], count: int) -> list[Question]:
     return list(questions[:: max(1, len(questions) // count)])[:count]
 
 
-def _counts(lessons: Sequence[EncodedExample]) -> tuple[int, int]:
+def _counts(encoded: Sequence[EncodedExample]) -> tuple[int, int]:
     """Tokens and targets."""
-    return sum(one.length for one in lessons), sum(len(one.targets) for one in lessons)
+    return sum(one.length for one in encoded), sum(len(one.targets) for one in encoded)

@@ -90,7 +90,7 @@ class Workload:
     """Whether answers are written token by token, as opposed to chosen."""
     instruction_tokens: int
     """Tokens of the instruction."""
-    lessons: int
+    encoded: int
     tokens: int
     targets: int
     """Those that are taught."""
@@ -106,7 +106,7 @@ class Workload:
     @property
     def examples(self) -> int:
         """Lessons and checks."""
-        return self.lessons + self.checks
+        return self.encoded + self.checks
 
     @property
     def answer(self) -> float:
@@ -132,7 +132,7 @@ class Workload:
 
     def teaching(self, tail_layers: int, rank: int, batch: int) -> float:
         """The steps of one epoch."""
-        return self.steps(tail_layers, rank, math.ceil(self.lessons / batch), self.tokens, self.targets)
+        return self.steps(tail_layers, rank, math.ceil(self.encoded / batch), self.tokens, self.targets)
 
     def steps(
         self, tail_layers: int, rank: int, steps: int, tokens: int, targets: int, *, fresh: bool = False
@@ -197,7 +197,7 @@ class Workload:
 
 
 def load(
-    specialist: Specialist, speed: float, lessons: Sequence[EncodedExample], checks: Sequence[EncodedExample]
+    specialist: Specialist, speed: float, encoded: Sequence[EncodedExample], checks: Sequence[EncodedExample]
 ) -> Workload:
     """Count the work of a base, cut and primed."""
     return Workload(
@@ -209,14 +209,14 @@ def load(
         parameters=specialist.parameters,
         writes=specialist.base.kind == "decoder",
         instruction_tokens=len(specialist.instruction_tokens),
-        lessons=len(lessons),
-        tokens=sum(example.length for example in lessons),
-        targets=sum(len(example.targets) - len(example.masked_targets) for example in lessons),
+        encoded=len(encoded),
+        tokens=sum(example.length for example in encoded),
+        targets=sum(len(example.targets) - len(example.masked_targets) for example in encoded),
         checks=len(checks),
         check_tokens=sum(example.length for example in checks),
         check_targets=sum(len(example.targets) for example in checks),
-        longest=longest_answer(lessons),
-        answers=sum(len(example.targets) for example in (*lessons, *checks)),
+        longest=longest_answer(encoded),
+        answers=sum(len(example.targets) for example in (*encoded, *checks)),
     )
 
 

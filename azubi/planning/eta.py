@@ -52,7 +52,7 @@ class Eta:
         self._factor = 1.0
 
     def begin(self, stage: str, share: float = 0.0) -> None:
-        """A stage begins, or goes on where `share` of it was done in an earlier sitting."""
+        """A stage begins, or goes on where `share` of it was done in an earlier context."""
         self._running[stage] = _Running(time.monotonic(), share)
         self._planned[stage] = self._planned.get(stage, 0.0) * (1 - share)
 

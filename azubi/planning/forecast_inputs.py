@@ -15,7 +15,7 @@ from azubi.engine.inference import scope
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist, most_asked
-from azubi.engine.training.state import keepings
+from azubi.engine.training.state import saved_state
 from azubi.events.forecast import Forecast
 from azubi.planning.cost_model import Timings, Workload
 from azubi.settings import Recipe
@@ -52,8 +52,8 @@ def foreseen(prospect: ForecastInputs, load: Workload, observed: Timings, setup:
     teaching = load.teaching(depth, rank, batch) * factor("tail")
     checking = load.checking(depth, batch) * factor("validation")
     point = 4 * trained * _MOMENTS
-    steps = epochs * math.ceil(load.lessons / batch)
-    times, held = keepings(epochs, steps, epochs * (teaching + checking))
+    steps = epochs * math.ceil(load.encoded / batch)
+    times, held = saved_state(epochs, steps, epochs * (teaching + checking))
     keeping = load.keeping(times * point + epochs * tail) * factor("keeping")
     epoch = teaching + checking + keeping / epochs
     questions = len(split.test)

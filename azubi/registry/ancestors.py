@@ -15,7 +15,7 @@ from azubi.registry.card import Card
 from azubi.registry.store import Store
 
 
-def forebears(card: Card, home: Path) -> Iterator[Card]:
+def ancestors_of(card: Card, home: Path) -> Iterator[Card]:
     """The specialist itself, the one that it went on from, and so on.
 
     Raises:
@@ -38,7 +38,7 @@ def check_unseen(card: Card, home: Path, test: Sequence[Example]) -> tuple[str, 
     asked = {question(one.prompt): one.prompt for one in test}
     notes = []
     try:
-        for one in forebears(card, home):
+        for one in ancestors_of(card, home):
             name = f"{one.name}@{one.version}"
             try:
                 split = split_from_version.of(one, home)

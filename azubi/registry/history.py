@@ -25,7 +25,7 @@ class History:
     """Why it was stopped, if that was the last that happened."""
     steps: list[ev.StepDone] = field(default_factory=list)
     epochs: list[ev.EpochDone] = field(default_factory=list)
-    setbacks: list[ev.RolledBack] = field(default_factory=list)
+    rollbacks: list[ev.RolledBack] = field(default_factory=list)
     measured: dict[ev.Who, ev.Measured] = field(default_factory=dict)
     forecast: Forecast | None = None
     """What was expected of the whole run when it began."""
@@ -36,8 +36,8 @@ class History:
     settings: dict[str, object] = field(default_factory=dict)
     """The recipe with every choice made; empty before that."""
     seconds: dict[str, float] = field(default_factory=dict)
-    """Seconds that each stage took, over all sittings."""
-    sittings: int = 0
+    """Seconds that each stage took, over all sessions."""
+    sessions: int = 0
     """How often it was begun or gone on with."""
     work: float = 0.0
     """Floating-point operations that trunk, trials and tail could not avoid, undone steps included."""
@@ -126,7 +126,7 @@ def history(events: Iterable[ev.Event]) -> History:
     stage, since, last = "", 0.0, 0.0
     for event in events:
         if isinstance(event, ev.StageStarted | ev.RunStarted | ev.RunEnded | ev.RunStopped):
-            # A killed sitting ends with the last that it told.
+            # A killed context ends with the last that it told.
             end = last if isinstance(event, ev.RunStarted) else event.elapsed
             if stage:
                 told.seconds[stage] = told.seconds.get(stage, 0.0) + end - since
@@ -134,7 +134,7 @@ def history(events: Iterable[ev.Event]) -> History:
             since = event.elapsed
         last = event.elapsed
         if isinstance(event, ev.RunStarted):
-            told.sittings += 1
+            told.sessions += 1
         told.stopped = event if isinstance(event, ev.RunStopped) else None
         _take(told, event)
     if stage:
@@ -167,7 +167,7 @@ def _take(told: History, event: ev.Event) -> None:
         case ev.TrainingResumed():
             told.steps = [step for step in told.steps if step.step <= event.step]
         case ev.RolledBack():
-            told.setbacks.append(event)
+            told.rollbacks.append(event)
             told.steps = [step for step in told.steps if step.step <= event.back_to]
         case ev.StepDone():
             told.work += event.work

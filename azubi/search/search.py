@@ -207,7 +207,7 @@ class _Search:
 
     def _go_on(self, plan: ev.SearchPlanned) -> None:
         """Keep to what was planned when the search began; only the time that is left is another."""
-        self.window, self.estimate.count = plan.seconds, plan.lessons
+        self.window, self.estimate.count = plan.seconds, plan.encoded
         self.left_out, self.trials = list(plan.left_out), list(self.earlier.trials)
         for name in plan.depths:
             if name not in self.runners:
@@ -269,7 +269,7 @@ class _Search:
         machine = self.task.machine
         return ev.SearchPlanned(
             seconds=self.window,
-            lessons=self.estimate.count,
+            encoded=self.estimate.count,
             depths={base: options.depths for base, options in space.options.items()},
             ranks=next(iter(space.options.values())).ranks,
             epochs={base: options.epochs for base, options in space.options.items()},

@@ -108,17 +108,17 @@ class TrialRunner:
 
     def load(self, instruction: str, speed: float, count: int) -> Workload:
         """The work of training with `count` lessons; `speed` in floating-point operations per second."""
-        lessons, checks = self._taught(instruction, count)
+        encoded, checks = self._taught(instruction, count)
         self._set_instruction(instruction)
-        return cost_model.load(self._specialist, speed, lessons, checks)
+        return cost_model.load(self._specialist, speed, encoded, checks)
 
     def fill(
         self, cache: ActivationCache, instruction: str, count: int, depths: Sequence[int]
     ) -> Iterator[Filled]:
         """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""
-        lessons, checks = self._taught(instruction, count)
+        encoded, checks = self._taught(instruction, count)
         self._set_instruction(instruction)
-        return self._specialist.activations.fill(cache, [*lessons, *checks], depths)
+        return self._specialist.activations.fill(cache, [*encoded, *checks], depths)
 
     def answer(self, instruction: str, count: int) -> int:
         """Let the untouched base answer so many validation questions; gives how many there were."""
@@ -129,7 +129,7 @@ class TrialRunner:
 
     def train(
         self, setting: Setting, cache: ActivationCache, count: int
-    ) -> Generator[loop.Happening, None, None]:
+    ) -> Generator[loop.TrainingEvent, None, None]:
         """Train a new tail as `setting` says, with `count` of the lessons.
 
         With all of them this is, step for step, what the run itself will do with this setting.
@@ -137,14 +137,14 @@ class TrialRunner:
         Raises:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
-        lessons, checks = self._taught(setting.instruction, count)
+        encoded, checks = self._taught(setting.instruction, count)
         cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
-        cut.init_from_data(lessons, read)
-        plan = loop.plan_of(setting.applied(self.recipe, None))
-        yield from loop.train(cut.tail, lessons, checks, read, plan, has_instruction=has_instruction)
+        cut.init_from_data(encoded, read)
+        plan = loop.config_from(setting.applied(self.recipe, None))
+        yield from loop.train(cut.tail, encoded, checks, read, plan, has_instruction=has_instruction)
 
     def trained(self) -> State:
         """The weights of the trial that was trained last; views, not copies."""
@@ -160,7 +160,7 @@ class TrialRunner:
             )
             checks = [lesson(one).last_answer_only for one in self._split.validation]
             self._lessons[instruction, count] = (
-                loop.as_taught([lesson(example) for example in train], self.recipe),
+                loop.as_trained([lesson(example) for example in train], self.recipe),
                 checks,
             )
         return self._lessons[instruction, count]

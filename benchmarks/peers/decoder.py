@@ -90,12 +90,12 @@ def settings(job, mixed, scratch):
     )
 
 
-def columns(lessons):
+def columns(encoded):
     """Token ids as SFTTrainer takes them ready made; the mask says which belong to the answer."""
     return Dataset.from_dict(
         {
-            "input_ids": [one["asked"] + one["answer"] for one in lessons],
-            "completion_mask": [[0] * len(one["asked"]) + [1] * len(one["answer"]) for one in lessons],
+            "input_ids": [one["asked"] + one["answer"] for one in encoded],
+            "completion_mask": [[0] * len(one["asked"]) + [1] * len(one["answer"]) for one in encoded],
         }
     )
 

@@ -15,9 +15,9 @@ class Progress(TrainerCallback):
             say(f"step {state.global_step} of {state.max_steps}")
 
 
-def table(lessons):
+def table(encoded):
     return Dataset.from_dict(
-        {"text": [one["text"] for one in lessons], "label": [one["label"] for one in lessons]}
+        {"text": [one["text"] for one in encoded], "label": [one["label"] for one in encoded]}
     )
 
 
@@ -62,9 +62,9 @@ def told(model, texts):
     return [str(one) for one in model.predict(texts, batch_size=64)] if texts else []
 
 
-def right(model, lessons):
-    answers = told(model, [one["text"] for one in lessons])
-    return sum(said == one["label"] for said, one in zip(answers, lessons, strict=True)) / len(lessons)
+def right(model, encoded):
+    answers = told(model, [one["text"] for one in encoded])
+    return sum(said == one["label"] for said, one in zip(answers, encoded, strict=True)) / len(encoded)
 
 
 main()

@@ -32,7 +32,7 @@ TASKS = {
 }
 
 BUDGETS = {"triage": "60s", "intake": "3m"}
-"""What the rivals of a proof may take together."""
+"""What the baselines of a proof may take together."""
 
 
 def main() -> int:
@@ -54,7 +54,9 @@ def main() -> int:
             return code
         print()
     for task, budget in BUDGETS.items():
-        console.print(Rule(f"Is {task} worth it? In short: its rivals have {budget} together", align="left"))
+        console.print(
+            Rule(f"Is {task} worth it? In short: its baselines have {budget} together", align="left")
+        )
         if code := azubi(["prove", task, "--budget", budget]):
             return code
         print()
@@ -78,7 +80,7 @@ def check_inbox(console: Console, folder: Path) -> None:
     given = {"data": str(folder / OLD), "test_data": str(folder / NEW)}
     with console.status("Reading …") as status:
         recipe = recipe_from(RECIPES / "inbox.yaml", given)
-        check = inspect(recipe, Session().home, hear=lambda told: status.update(f"{told} …"))
+        check = inspect(recipe, Session().home, handle=lambda told: status.update(f"{told} …"))
     show(check, Session().out(), brief=True)
     found = outcomes(planted, check)
     missed = [one for one in found if one.finding is None]

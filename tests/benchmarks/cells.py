@@ -3,8 +3,8 @@
 from benchmarks.cells import Cell, Method
 
 OURS = Method("azubi", "", "tiny", (1e-3,), (("batch", 8),), seeds=2)
-RIVAL = Method("a rival", "trl_lora", "tiny", (1e-4, 1e-3, 1e-2), modes=("float32",))
-CELL = Cell("tiny-lora", "set-up", "tiny", 40, 20, 2, OURS, RIVAL, faster=5)
+BASELINE = Method("a baseline", "trl_lora", "tiny", (1e-4, 1e-3, 1e-2), modes=("float32",))
+CELL = Cell("tiny-lora", "set-up", "tiny", 40, 20, 2, OURS, BASELINE, faster=5)
 
 
 def run(began, ended, seconds=10.0, score=0.8, **more):
@@ -26,12 +26,12 @@ HERE = {"cpu": "a processor", "cores": 2, "threads": 1, "memory_gib": 8, "system
 """What `machine.identity` says where these results were made."""
 
 
-def result(ours=None, rival=None):
-    """A cell's result: two runs of ours, one of the rival's."""
+def result(ours=None, baseline=None):
+    """A cell's result: two runs of ours, one of the baseline's."""
     return {
         "machine": HERE | {"python": "3.11"},
         "began": "2026-01-01T10:00:00+00:00",
         "mode": "float32",
         "ours": ours or [run(0, 1, 10.0, 0.8), run(1, 2, 14.0, 0.9)],
-        "rival": rival or [run(3, 9, 120.0, 0.8, peak_bytes=4000)],
+        "baseline": baseline or [run(3, 9, 120.0, 0.8, peak_bytes=4000)],
     }

@@ -14,7 +14,7 @@ def test_a_cell_is_read_back(tmp_path):
     store.write(CELL, result())
     found = Store(tmp_path, HERE).read(CELL)
     assert found is not None
-    assert found["rival"] == result()["rival"]
+    assert found["baseline"] == result()["baseline"]
 
 
 def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):
@@ -24,7 +24,7 @@ def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ours", "rival", "complaint"),
+    ("ours", "baseline", "complaint"),
     [
         ([run(0, 1)], [run(9, 10)], "back to back"),
         ([run(5, 6)], [run(0, 1)], "back to back"),
@@ -33,16 +33,16 @@ def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):
         ([run(0, 1)], [run(1, 2, threads=4)], "different threads"),
     ],
 )
-def test_sides_that_cannot_be_compared_are_refused(tmp_path, ours, rival, complaint):
+def test_sides_that_cannot_be_compared_are_refused(tmp_path, ours, baseline, complaint):
     store = Store(tmp_path, HERE)
     with pytest.raises(ValueError, match=complaint):
-        store.write(CELL, result(ours, rival))
+        store.write(CELL, result(ours, baseline))
     assert store.read(CELL) is None
 
 
 def test_a_side_that_is_missing_is_refused(tmp_path):
     with pytest.raises(ValueError, match="both sides"):
-        Store(tmp_path, HERE).write(CELL, result() | {"rival": []})
+        Store(tmp_path, HERE).write(CELL, result() | {"baseline": []})
 
 
 def test_a_choice_holds_on_its_own_basis_only(tmp_path):

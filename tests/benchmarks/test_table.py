@@ -16,7 +16,7 @@ def tiny_source(monkeypatch):
 
 def test_figures_are_those_of_the_middle_seed_and_the_mean_score():
     found = table.figures(CELL, result())
-    assert (found.ours_seconds, found.rival_seconds) == (12, 120)
+    assert (found.ours_seconds, found.baseline_seconds) == (12, 120)
     assert found.faster == pytest.approx(10)
     assert found.gain == pytest.approx(0.05)
     assert found.memory == pytest.approx(0.25)
@@ -26,21 +26,21 @@ def test_a_search_counts_all_of_ours_and_scales_the_rival():
     cell = replace(CELL, trials=20)
     found = table.figures(cell, result([run(0, 1)] * 1 + [run(1, 2)] * 1, [run(2, 3, 100), run(3, 4, 200)]))
     assert found.ours_seconds == 22
-    assert found.rival_seconds == 151 * 20
+    assert found.baseline_seconds == 151 * 20
 
 
 def test_a_result_whose_sides_ran_apart_gives_no_ratio():
     with pytest.raises(ValueError, match="back to back"):
-        table.figures(CELL, result(rival=[run(40, 50)]))
+        table.figures(CELL, result(baseline=[run(40, 50)]))
 
 
 def test_the_table_tells_what_is_met_and_what_is_not(tmp_path):
     store = Store(tmp_path, HERE)
     slow = replace(CELL, name="slow")
     store.write(CELL, result())
-    store.write(slow, result(rival=[run(3, 4, 24.0, 0.99, peak_bytes=1500)]))
+    store.write(slow, result(baseline=[run(3, 4, 24.0, 0.99, peak_bytes=1500)]))
     text = table.render([CELL, slow], store)
-    met, missed = [line for line in text.splitlines() if "a rival" in line]
+    met, missed = [line for line in text.splitlines() if "a baseline" in line]
     assert "10.0× | ≥ 5× ✓ | 85.0 against 80.0 %" in met
     assert "0.25 ✓" in met
     assert "2.0× | ≥ 5× ✗ | 85.0 against 99.0 %" in missed

@@ -1,4 +1,4 @@
-"""The whole plumbing on a tiny base, with a rival that does nothing but answer."""
+"""The whole plumbing on a tiny base, with a baseline that does nothing but answer."""
 
 import sys
 from dataclasses import replace
@@ -12,7 +12,7 @@ from benchmarks.store import Store
 from tests import tiny
 from tests.benchmarks.cells import HERE, result
 
-RIVAL = """
+BASELINE = """
 import json, shutil, sys, time
 from importlib.metadata import version
 job = json.load(open(sys.argv[1]))
@@ -50,9 +50,9 @@ json.dump(outcome, open(sys.argv[2], "w"))
 
 @pytest.fixture
 def cell(bases, monkeypatch, tmp_path):
-    """A cell on a tiny decoder; its rival is a script of this test."""
-    script = tmp_path / "rival.py"
-    script.write_text(RIVAL)
+    """A cell on a tiny decoder; its baseline is a script of this test."""
+    script = tmp_path / "baseline.py"
+    script.write_text(BASELINE)
     monkeypatch.setattr(sides, "peer", lambda _: [sys.executable, str(script)])
     monkeypatch.setattr(train, "PEERS", script)
     source = data.Source(
@@ -60,8 +60,10 @@ def cell(bases, monkeypatch, tmp_path):
     )
     monkeypatch.setitem(data.SOURCES, "tiny", source)
     ours = Method("azubi", "", str(bases.decoder), (1e-3, 3e-3, 1e-2), (("batch", 8), ("tail_layers", 2)), 2)
-    rival = Method("a rival", "rival", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed"))
-    return Cell("tiny-rival", "set-up", "tiny", 40, 12, 2, ours, rival, 5)
+    baseline = Method(
+        "a baseline", "baseline", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed")
+    )
+    return Cell("tiny-baseline", "set-up", "tiny", 40, 12, 2, ours, baseline, 5)
 
 
 @pytest.fixture
@@ -96,18 +98,18 @@ def test_a_cell_is_measured_on_both_sides(cell, bench):
         assert 0 < run["trunk_share"] < 1
         assert 0 < run["tail_share"] < 1
         assert run["scores"][0]["name"] == "accuracy"
-    (rival,) = result["rival"]
-    # The rival's model is the untouched base; that too is scored on every test example.
-    assert rival["scores"][0]["n"] == 12
-    assert rival["examples"] == first["examples"]
+    (baseline,) = result["baseline"]
+    # The baseline's model is the untouched base; that too is scored on every test example.
+    assert baseline["scores"][0]["n"] == 12
+    assert baseline["examples"] == first["examples"]
     assert "  half done" in bench.told
 
 
 def test_the_long_form_chooses_rates_on_a_third_of_the_examples_and_remembers_them(cell, bench, quick):
     long = replace(bench, short=False)
     result = long.measure(cell)
-    # Ours claims a loss that rises with the rate, the rival one that falls.
-    assert result["rates"] == {"azubi": 1e-3, "a rival": 5e-3}
+    # Ours claims a loss that rises with the rate, the baseline one that falls.
+    assert result["rates"] == {"azubi": 1e-3, "a baseline": 5e-3}
     asked = sum("which rate" in line for line in bench.told)
     assert asked == 2
     long.measure(cell)
@@ -119,7 +121,7 @@ def test_a_search_has_one_home_for_all_trials(cell, bench, quick):
     # Five rates for each depth: the trunk is needed when a depth comes for the first time.
     assert [run["trunk_computed"] for run in found["ours"]] == [True, *[False] * 4, True]
     assert {run["until"] for run in found["ours"]} == {"training"}
-    assert [run["rate"] for run in found["rival"]] == [1e-3, 2e-3, 5e-3]
+    assert [run["rate"] for run in found["baseline"]] == [1e-3, 2e-3, 5e-3]
 
 
 def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
@@ -142,7 +144,7 @@ def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypat
 
 
 def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
-    broken = replace(cell, rival=replace(cell.rival, rates=(2.0, 2.0, 2.0)))
+    broken = replace(cell, baseline=replace(cell.baseline, rates=(2.0, 2.0, 2.0)))
     with pytest.raises(SideError, match="the rate is absurd"):
         bench.measure(broken)
 
@@ -200,8 +202,8 @@ def test_a_cell_that_fails_does_not_stop_the_others(command, monkeypatch, capsys
     monkeypatch.setattr(Bench, "measure", fake([SideError("broken"), result()]))
     assert command() == 1
     told = capsys.readouterr().out
-    assert "tiny-rival failed: broken" in told
-    assert "tiny-rival: not measured yet" in told
+    assert "tiny-baseline failed: broken" in told
+    assert "tiny-baseline: not measured yet" in told
 
 
 def test_data_that_is_not_here_is_skipped_and_said(command, monkeypatch, capsys):
@@ -220,7 +222,7 @@ def test_without_the_rivals_libraries_it_says_how_to_get_them(command, monkeypat
 
 def test_an_unknown_name_is_answered_with_the_known_ones(command, capsys):
     assert command("--only", "nonsense") == 2
-    assert "tiny-rival" in capsys.readouterr().out
+    assert "tiny-baseline" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

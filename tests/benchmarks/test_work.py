@@ -38,10 +38,10 @@ def test_the_trunk_is_what_the_layers_compute(model, form):
 
 
 def test_a_prime_is_counted_once_but_looked_at_by_all(form):
-    primed = work.trunk(form, 1, 10, [5, 5])
+    instructed = work.trunk(form, 1, 10, [5, 5])
     apart = work.trunk(form, 1, 0, [15, 15])
     once = work.trunk(form, 1, 0, [10])
-    assert primed == pytest.approx(apart - once)
+    assert instructed == pytest.approx(apart - once)
 
 
 def test_a_tail_that_answers_everywhere_is_a_whole_model(model, form):
@@ -85,10 +85,10 @@ def test_only_answers_ask_in_the_last_layer(form):
 
 
 def test_low_rank_and_mastered_tokens_count_for_less(form):
-    lessons = [EncodedExample((1,) * 30, (1,) * 5)]
-    full = work.tail_training(form, 2, 4, lessons, 1, 1.0, True)
-    assert work.tail_training(form, 2, 4, lessons, 1, 0.0, True) < full
-    assert work.tail_training(form, 2, 4, lessons, 1, 1.0, False) < full
+    encoded = [EncodedExample((1,) * 30, (1,) * 5)]
+    full = work.tail_training(form, 2, 4, encoded, 1, 1.0, True)
+    assert work.tail_training(form, 2, 4, encoded, 1, 0.0, True) < full
+    assert work.tail_training(form, 2, 4, encoded, 1, 1.0, False) < full
 
 
 def test_other_families_are_not_guessed(bases):

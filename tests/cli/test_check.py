@@ -45,8 +45,8 @@ def inspected(stub):
     calls = []
 
     def put(check):
-        def inspect(recipe, home, *, folder=None, hear=lambda told: None):
-            hear("Comparing prompts")
+        def inspect(recipe, home, *, folder=None, handle=lambda told: None):
+            handle("Comparing prompts")
             print("library chatter")
             calls.append((recipe, home, folder))
             return check

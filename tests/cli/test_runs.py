@@ -125,7 +125,7 @@ def test_undone_steps_are_left_out_but_their_work_counts():
         ]
     )
     assert [(one.step, one.loss) for one in told.steps] == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 3.0)]
-    assert told.work == 60.0 and told.sittings == 2 and told.seconds == {"tail": 7.0}
+    assert told.work == 60.0 and told.sessions == 2 and told.seconds == {"tail": 7.0}
 
 
 @pytest.mark.parametrize(

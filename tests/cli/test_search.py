@@ -34,7 +34,7 @@ def searched(events):
                 break
         yield ev.StageStarted(stage="search")
         yield ev.SearchPlanned(
-            seconds=600.0, lessons=900, depths={"smollm2-135m": (1, 2, 4, 8)}, ranks=(0, 4, 16),
+            seconds=600.0, encoded=900, depths={"smollm2-135m": (1, 2, 4, 8)}, ranks=(0, 4, 16),
             epochs={"smollm2-135m": (2, 4)}, instructions={"smollm2-135m": {"plain": "Read."}},
             dtype="float32", threads=2, gflops=100.0,
         )  # fmt: skip
@@ -54,7 +54,7 @@ def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
     story = RunView()
     view = LiveView(story, Console(file=io.StringIO(), width=80))
     for event in searched():
-        story.hear(event)
+        story.handle(event)
         console = Console(file=io.StringIO(), width=80)
         console.print(view.picture())
         picture = console.file.getvalue()
@@ -67,7 +67,7 @@ def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
 def test_a_run_without_a_search_does_not_speak_of_one(events):
     story = RunView()
     for event in events():
-        story.hear(event)
+        story.handle(event)
     assert "search" not in {chapter.stage for chapter in story.told}
     assert outcome.document(story)["search"] is None
 
@@ -76,8 +76,8 @@ def test_plain_lines_and_the_closing_table(searched, tmp_path):
     story, lines, out = RunView(), io.StringIO(), io.StringIO()
     view = PlainOutput(story, Console(file=lines))
     for event in searched():
-        story.hear(event)
-        view.hear(event)
+        story.handle(event)
+        view.handle(event)
     assert "search: number 2, smollm2-135m, last 1 layer, rate 0.001" in lines.getvalue()
     assert "number 3" not in lines.getvalue()  # there may be many that there is no time for
     outcome.show(story, Console(file=out, width=120), tmp_path)

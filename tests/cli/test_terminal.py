@@ -34,7 +34,7 @@ def drawn(renderable, width):
 def told(events, upto=None):
     story = RunView(Clock())
     for event in events():
-        story.hear(event)
+        story.handle(event)
         if event.kind == upto:
             break
     return story
@@ -62,8 +62,8 @@ def test_plain_lines_tell_progress_about_every_ten_seconds(events):
     view = PlainOutput(story, Console(file=lines))
     for event in events():
         clock.now += 2.0
-        story.hear(event)
-        view.hear(event)
+        story.handle(event)
+        view.handle(event)
     progress = [line for line in lines.getvalue().splitlines() if "trunk: " in line and " left" in line]
     assert 2 <= len(progress) <= 4
     assert "about 7 min left" in progress[0]
@@ -74,7 +74,7 @@ def test_the_live_picture_always_shows_the_time_left(events, width):
     story, clock = RunView(Clock()), None
     view = LiveView(story, Console(file=io.StringIO(), width=width))
     for event in events():
-        story.hear(event)
+        story.handle(event)
         picture = drawn(view.picture(), width)
         clock = picture.rstrip().splitlines()[-1]
         assert " left" in clock or "Done in 6 min 11 s" in clock
@@ -185,12 +185,12 @@ def test_what_a_library_prints_stays_out_of_the_document(stub, events, capsys):
 def test_the_countdown_runs_evenly():
     countdown = Countdown()
     assert countdown.left(0.0) is None
-    countdown.hear(100.0, 0.0)
+    countdown.handle(100.0, 0.0)
     assert countdown.left(10.0) == 90.0
-    countdown.hear(200.0, 10.0)
+    countdown.handle(200.0, 10.0)
     assert 90 < countdown.left(10.0) < 190
     before = countdown.left(10.0)
-    countdown.hear(50.0, 10.01)
+    countdown.handle(50.0, 10.01)
     assert abs(countdown.left(10.01) - before) < 1
     assert countdown.left(10_000.0) == 0
 

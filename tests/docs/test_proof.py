@@ -31,7 +31,7 @@ IN_WORDS = {("proof", "instructions"), ("proof", "slice"), ("privacy", "delta")}
 
 @pytest.fixture
 def notes(tmp_path, monkeypatch, bases):
-    """`notes.csv` where the examples are run, and rivals that use the tiny bases, briefly."""
+    """`notes.csv` where the examples are run, and baselines that use the tiny bases, briefly."""
     monkeypatch.chdir(tmp_path)
     rows = [f'"{row["prompt"]}",{row["answer"]}' for row in tiny.labels(160)]
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
@@ -48,7 +48,7 @@ def notes(tmp_path, monkeypatch, bases):
 
 
 def rows(text):
-    """What the lines of a table and of facts begin with: rivals, versions, Test, Report, Took."""
+    """What the lines of a table and of facts begin with: baselines, versions, Test, Report, Took."""
     known = {*ORDER, "triage@1", "triage@2", "Test", "Report", "Took"}
     return [first for line in text.splitlines() if (first := (line.split() or [""])[0]) in known]
 

@@ -2,7 +2,7 @@
 
     python -m tests.end_to_end.killed HOME DATA BASE TRIALS SEED
 
-Each sitting is a child process, forked after the libraries were imported, killed from outside at a random
+Each context is a child process, forked after the libraries were imported, killed from outside at a random
 moment of a stage (the stages in turn). Prints one JSON document: of the uninterrupted run and of each
 trial the weights' hash, the versions that exist, and where it was killed.
 """
@@ -24,7 +24,7 @@ from azubi.storage import files
 STAGES = ("trunk", "tail", "package", "tail", "evaluate", "tail", "trunk", "package", "instruction", "tail")
 
 
-def sitting(settings, home, stage=None, delay=None):
+def context(settings, home, stage=None, delay=None):
     """One child at work, killed `delay` seconds after `stage` began.
 
     Gives the seconds that each stage took, and whether the run came to its end.
@@ -83,7 +83,7 @@ def main(home, data, base, trials, seed):
     importlib.import_module("altair")
     importlib.import_module("vl_convert")
     open_base(base, home / "warm").load()
-    seconds, ended = sitting(settings, home / "whole")
+    seconds, ended = context(settings, home / "whole")
     assert ended
     (whole,), _ = made(home / "whole")
     found = []
@@ -93,9 +93,9 @@ def main(home, data, base, trials, seed):
         killed = []
         for _ in range(1 + trial % 3):  # some are killed again while they go on
             delay = dice.random() * seconds[stage]
-            _, ended = sitting(settings, place, stage, delay)
+            _, ended = context(settings, place, stage, delay)
             killed.append({"stage": stage, "after": delay, "ended": ended})
-        _, ended = sitting(settings, place)
+        _, ended = context(settings, place)
         hashes, odd = made(place)
         runs = sorted((place / "runs").iterdir())
         left = sorted(path.name for path in runs[0].iterdir())

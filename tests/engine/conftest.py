@@ -18,7 +18,7 @@ class Retrainer:
 
     family: Family
     model: object
-    lessons: list[EncodedExample]
+    encoded: list[EncodedExample]
     validation: list[EncodedExample]
     read: Callable[[Tokens], torch.Tensor]
 
@@ -28,12 +28,12 @@ def school_of(name: str) -> Retrainer:
     model = family.build()
     trunk = Trunk(family.base(model), model, [LAYERS - 2], torch.float32)
     texts = sequences(tuple(5 + number % 6 for number in range(16)), seed=3)
-    lessons = [EncodedExample(one[:-1], one[-1 - number % 3 :]) for number, one in enumerate(texts)]
+    encoded = [EncodedExample(one[:-1], one[-1 - number % 3 :]) for number, one in enumerate(texts)]
     known = {
         one.tokens: trunk.states([one.tokens], InstructionState((), None, {}))[LAYERS - 2][0].clone()
-        for one in lessons
+        for one in encoded
     }
-    return Retrainer(family, model, lessons[:12], lessons[12:], known.__getitem__)
+    return Retrainer(family, model, encoded[:12], encoded[12:], known.__getitem__)
 
 
 @pytest.fixture(scope="module")

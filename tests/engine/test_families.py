@@ -341,12 +341,12 @@ def lessons_of(kind):
     ]
 
 
-def reader_of(family, trunk, cut, instruction, lessons, home):
+def reader_of(family, trunk, cut, instruction, encoded, home):
     """The lessons' activations, through the cache on disk."""
     store = ActivationCache(home)
     origin = Origin("weights", cut, "tokenizer", "template", instruction, "float32", "torch")
     instruction_state = trunk.read_instruction(instruction) if instruction else NOTHING
-    for _ in fill(trunk, store, {cut: origin}, instruction_state, [one.tokens for one in lessons]):
+    for _ in fill(trunk, store, {cut: origin}, instruction_state, [one.tokens for one in encoded]):
         pass
     return lambda tokens: store.read(origin.key(tokens))
 
@@ -426,11 +426,11 @@ def test_five_steps_from_the_cache_equal_five_through_the_whole_model(
     family, instruction, tmp_path, soft_adam
 ):
     cut = 2
-    lessons = lessons_of("decoder")
+    encoded = lessons_of("decoder")
     tail = LanguageTail(whole(family), LAYERS - cut, 0, 0)
-    read = reader_of(family, trunk_of(family, cut), cut, instruction, lessons, tmp_path)
+    read = reader_of(family, trunk_of(family, cut), cut, instruction, encoded, tmp_path)
     start = fingerprint(tail)
-    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=bool(instruction)):
+    for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=bool(instruction)):
         pass
     model = copy.deepcopy(whole(family))
 
@@ -445,7 +445,7 @@ def test_five_steps_from_the_cache_equal_five_through_the_whole_model(
             torch.cat(chosen), torch.tensor([t for one in group for t in one.targets])
         )
 
-    train_whole(model, cut, loss_of, order(lessons, PLAN.batch, PLAN.seed, 1))
+    train_whole(model, cut, loss_of, order(encoded, PLAN.batch, PLAN.seed, 1))
     same_weights(tail, model, cut)
     moved = max((now - start[name]).abs().max().item() for name, now in tail.named_parameters())
     assert moved > 1e-3
@@ -456,11 +456,11 @@ def test_five_steps_from_the_cache_equal_five_through_the_whole_model(
 def test_training_changes_the_tail_and_nothing_else(family, rank, tmp_path):
     cut = 1
     before = fingerprint(whole(family))
-    lessons = lessons_of("decoder")[:4]
+    encoded = lessons_of("decoder")[:4]
     tail = LanguageTail(whole(family), LAYERS - cut, rank, 3)
     start = fingerprint(tail)
-    read = reader_of(family, trunk_of(family, cut), cut, (), lessons, tmp_path)
-    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=False):
+    read = reader_of(family, trunk_of(family, cut), cut, (), encoded, tmp_path)
+    for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=False):
         pass
     unchanged(whole(family), before)
     moved = {name for name, weight in tail.named_parameters() if not torch.equal(weight, start[name])}
@@ -500,14 +500,14 @@ def test_every_layer_can_be_trained_with_an_instruction_straight_from_the_embedd
     """Without a trunk nothing is cached: the trunk's own tensors reach the tail and must take gradients."""
     trunk = trunk_of(family, 0)
     instruction_state = trunk.read_instruction(INSTRUCTION)
-    lessons = lessons_of("decoder")[:4]
+    encoded = lessons_of("decoder")[:4]
     tail = LanguageTail(whole(family), LAYERS, 0, 0)
     start = fingerprint(tail)
 
     def read(tokens):
         return trunk.states([tokens], instruction_state)[0][0] if tokens else instruction_state.states[0]
 
-    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=True):
+    for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=True):
         pass
     assert any(not torch.equal(weight, start[name]) for name, weight in tail.named_parameters())
 
@@ -522,14 +522,14 @@ def test_trunk_tail_and_head_work_in_bfloat16(family, rank):
     trunk = Trunk(family.base(model), model, [2], torch.bfloat16)
     tail.head.to_dtype(torch.bfloat16)
     instruction_state = trunk.read_instruction(INSTRUCTION)
-    lessons = lessons_of("decoder")[:4]
+    encoded = lessons_of("decoder")[:4]
 
     def read(tokens):
         return trunk.states([tokens], instruction_state)[2][0] if tokens else instruction_state.states[2]
 
     assert read(UNEQUAL[0]).dtype == torch.bfloat16
     start = fingerprint(tail)
-    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=True):
+    for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=True):
         pass
     assert any(not torch.equal(weight, start[name]) for name, weight in tail.named_parameters())
     for one in (tail, LanguageTail(model, 2, 0, 0)):  # the trained tail and the untouched one
@@ -624,13 +624,13 @@ def test_a_head_alone_may_read_one_vector_per_text(family, pooling):
 @encoders
 def test_five_steps_of_a_label_tail_equal_five_through_the_whole_encoder(family, tmp_path, soft_adam):
     cut = 2
-    lessons = lessons_of("encoder")
+    encoded = lessons_of("encoder")
     torch.manual_seed(4)
     tail = LabelTail(whole(family), LAYERS - cut, 0, 0, 3, "mean")
-    read = reader_of(family, trunk_of(family, cut), cut, (), lessons, tmp_path)
-    tail.start_from_means(lessons, read, 4)
+    read = reader_of(family, trunk_of(family, cut), cut, (), encoded, tmp_path)
+    tail.start_from_means(encoded, read, 4)
     model, head = copy.deepcopy(whole(family)), copy.deepcopy(tail.head)
-    for _ in train(tail, lessons, lessons, read, PLAN, has_instruction=False):
+    for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=False):
         pass
 
     def loss_of(group):
@@ -640,7 +640,7 @@ def test_five_steps_of_a_label_tail_equal_five_through_the_whole_encoder(family,
         scores = head(nn.functional.normalize(sums / mask.sum(1, keepdim=True), dim=-1))
         return nn.functional.cross_entropy(scores, torch.tensor([one.targets[0] for one in group]))
 
-    train_whole(model, cut, loss_of, order(lessons, PLAN.batch, PLAN.seed, 1), extra=head.parameters())
+    train_whole(model, cut, loss_of, order(encoded, PLAN.batch, PLAN.seed, 1), extra=head.parameters())
     same_weights(tail, model, cut)
     close(tail.head.weight.detach(), head.weight.detach())
     close(tail.head.bias.detach(), head.bias.detach())

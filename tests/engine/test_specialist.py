@@ -42,18 +42,18 @@ def case(request, bases, home):
         open_base(str(getattr(bases, kind)), home), told, depth, 0, 0, torch.float32
     )
     both.set_instruction("Answer." if kind == "decoder" else "")
-    lessons = [both.encode(one) for one in given]
+    encoded = [both.encode(one) for one in given]
     with closing(ActivationCache(home)) as cache:
-        for _ in both.activations.fill(cache, lessons):
+        for _ in both.activations.fill(cache, encoded):
             pass
         read = both.activations.reader(cache)
-        both.init_from_data(lessons, read)
-        yield both, read, lessons, given, told
+        both.init_from_data(encoded, read)
+        yield both, read, encoded, given, told
 
 
 def test_vectors_are_the_same_in_training_and_in_answers(case):
-    both, read, lessons, given, _ = case
-    learned = both.question_vectors(lessons, read)
+    both, read, encoded, given, _ = case
+    learned = both.question_vectors(encoded, read)
     answers = answering.in_order(both.answering(6), [one.turns for one in given])
     seen = np.stack([one.vector for one in answers])
     assert learned.shape == (24, 32)
@@ -62,18 +62,18 @@ def test_vectors_are_the_same_in_training_and_in_answers(case):
 
 
 def test_vectors_of_a_prime_that_cannot_be_shared(case, monkeypatch):
-    both, read, lessons, given, _ = case
+    both, read, encoded, given, _ = case
     if both.base.kind == "encoder":
         pytest.skip("encoders have no prime")
-    learned = both.question_vectors(lessons, read)
+    learned = both.question_vectors(encoded, read)
     both.activations.trunk.shares = False
     answers = answering.in_order(both.answering(6), [one.turns for one in given])
     np.testing.assert_allclose(np.stack([one.vector for one in answers]), learned, rtol=1e-4, atol=1e-5)
 
 
 def test_a_scope_is_learned_and_used(case):
-    both, read, lessons, given, _ = case
-    found = specialists.learn_scope(both, read, lessons, given, 6, 0.9)
+    both, read, encoded, given, _ = case
+    found = specialists.learn_scope(both, read, encoded, given, 6, 0.9)
     speak = answering.ScopedAnswers(both.answering(6), found)
     marked = answering.in_order(speak, [one.turns for one in given])
     inside = [one.in_scope for one in marked]
@@ -84,12 +84,12 @@ def test_a_scope_is_learned_and_used(case):
 
 
 def test_a_streamed_decoder_is_not_asked(case, monkeypatch):
-    both, read, lessons, given, _ = case
+    both, read, encoded, given, _ = case
     if both.base.kind == "encoder":
         pytest.skip("an encoder is asked in one pass")
     both.model.streams = True
     monkeypatch.setattr(both, "answering", lambda longest: pytest.fail("it is asked"))
-    found = specialists.learn_scope(both, read, lessons, given, 6, 0.9)
+    found = specialists.learn_scope(both, read, encoded, given, 6, 0.9)
     assert found.evidence_scale is None and found.questions == 24
 
 

@@ -39,7 +39,7 @@ def made(bases, home, tmp_path):
 
 def compared(home, a, b):
     *events, last = compare.compare(a, b, home, threads=1)
-    assert isinstance(last, ev.SetSideBySide)
+    assert isinstance(last, ev.ComparisonEnded)
     folder = Path(last.folder)
     told = Versus.model_validate_json((folder / compare.NUMBERS).read_bytes())
     return events, folder, told
@@ -59,7 +59,7 @@ def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     assert {case.id for case in told.of("lost")} == set(lost)
     assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
     assert "claims@2" in (folder / compare.REPORT).read_text()
-    assert [one.who for one in events if isinstance(one, ev.RivalMeasured)] == ["claims@1", "claims@2"]
+    assert [one.who for one in events if isinstance(one, ev.BaselineMeasured)] == ["claims@1", "claims@2"]
     test = split_from_version.of(Store(home).get("claims@1"), home).test
     assert any(one.by.startswith("compare ") for one in TestAccessLog(home).at(test))
 

@@ -27,7 +27,7 @@ MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 
 @pytest.fixture
 def specialist(bases, home, tmp_path, monkeypatch):
-    """Trains one, and lets its rivals use the tiny bases too; gives the recipe."""
+    """Trains one, and lets its baselines use the tiny bases too; gives the recipe."""
     tiny_bases = partial(
         baseline_set.baseline_set, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
     )
@@ -96,8 +96,8 @@ def test_everyone_is_asked_and_every_number_follows(task, base, who, specialist,
     page = (folder / REPORT).read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "</html>" in page
     stages = [one.stage for one in events if isinstance(one, ev.StageStarted)]
-    assert stages == ["examples", "rivals", "forgetting", "scope", "leaks", "report"]
-    assert {one.who for one in events if isinstance(one, ev.RivalMeasured)} == asked
+    assert stages == ["examples", "baselines", "forgetting", "scope", "leaks", "report"]
+    assert {one.who for one in events if isinstance(one, ev.BaselineMeasured)} == asked
     assert (folder / PREDICTIONS).stat().st_mode & 0o777 == 0o600
 
 
@@ -169,7 +169,7 @@ def test_a_proof_that_is_given_up_leaves_nothing(specialist, home):
     specialist("labels", "encoder")
     line = prove("tiny", home, Wanted(threads=1))
     for event in line:
-        if isinstance(event, ev.RivalMeasured):
+        if isinstance(event, ev.BaselineMeasured):
             break
     line.close()
     assert not [one for one in home.glob("proofs/*/*/*") if not one.name.startswith(".")]

@@ -325,7 +325,7 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
     read = []
     fill = Activations.fill
     monkeypatch.setattr(
-        Activations, "fill", lambda self, cache, lessons: read.extend(lessons) or fill(self, cache, lessons)
+        Activations, "fill", lambda self, cache, encoded: read.extend(encoded) or fill(self, cache, encoded)
     )
     events = list(run(recipe(rows=[*shared, shared[20]], test_data=tests), home))
     assert len(read) == 38

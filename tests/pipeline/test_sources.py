@@ -77,6 +77,6 @@ def test_notices_do_not_quote_what_is_hidden(tmp_path, policy, shown):
     (folder / "P-12345678.html").write_text("<p>A stone has hit the car.<img src=a>")
     (folder / "answers.csv").write_text("file,answer\nP-12345678.html,motor\n")
     recipe = Recipe(data=folder, personal_data=policy, patterns={"policy": r"P-\d{8}"})
-    sitting = RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic())
-    (event,) = read(sitting, recipe, read_passing(recipe))
+    context = RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic())
+    (event,) = read(context, recipe, read_passing(recipe))
     assert f"1 document has parts that were not read: {shown}: 1 picture." in event.text

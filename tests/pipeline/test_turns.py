@@ -45,21 +45,21 @@ def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, 
     base = open_base(str(bases.decoder), home)
     cut = new_specialist(base, Contract(task="text"), 2, 0, 0, torch.float32)
     cut.set_instruction(prime)
-    lessons = [cut.encode(one) for one in read(data, turns="all").examples[:6]]
+    encoded = [cut.encode(one) for one in read(data, turns="all").examples[:6]]
     plain = [cut.encode(one) for one in read(data).examples[:6]]
-    assert [one.tokens for one in lessons] == [one.tokens for one in plain]  # so one entry in the cache
-    assert [one.last_answer_only for one in lessons] == plain
+    assert [one.tokens for one in encoded] == [one.tokens for one in plain]  # so one entry in the cache
+    assert [one.last_answer_only for one in encoded] == plain
     first = cut.instruction_tokens
-    states = cut.activations.trunk.states([one.tokens for one in lessons], cut.activations.instruction)[
+    states = cut.activations.trunk.states([one.tokens for one in encoded], cut.activations.instruction)[
         cut.activations.cut
     ]
-    known = {one.tokens: state for one, state in zip(lessons, states, strict=True)}
+    known = {one.tokens: state for one, state in zip(encoded, states, strict=True)}
     known[()] = cut.activations.instruction.states[cut.activations.cut] if first else None
     with torch.no_grad():
-        got = cut.tail.eval()(collate(lessons, known.get), known[()]).loss
+        got = cut.tail.eval()(collate(encoded, known.get), known[()]).loss
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()
         losses = []
-        for one in lessons:
+        for one in encoded:
             scores = model(torch.tensor([[*first, *one.tokens]])).logits[0, len(first) :]
             said = torch.nn.functional.cross_entropy(
                 scores[list(one.target_positions)], torch.tensor(one.targets), reduction="none"

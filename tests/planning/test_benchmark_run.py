@@ -8,7 +8,7 @@ import torch
 
 from azubi.engine.model import weights
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.training.state import keepings
+from azubi.engine.training.state import saved_state
 from azubi.errors import TrainingError
 from azubi.events import events as ev
 from azubi.pipeline import run as recipe
@@ -61,13 +61,13 @@ def forecast(recipe, home):
 
 def prepared(recipe_, home):
     """A run that stands before its trunk."""
-    sitting = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
-    found = returned(recipe._prepared(sitting, recipe_, {}, recipe._Meter()))
-    specialist, lessons = found.cut.specialist, found.lessons
-    load = cost_model.load(specialist, 1e9, lessons.train, lessons.validation)
+    context = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
+    found = returned(recipe._prepared(context, recipe_, {}, recipe._Meter()))
+    specialist, encoded = found.cut.specialist, found.encoded
+    load = cost_model.load(specialist, 1e9, encoded.train, encoded.validation)
     questions = [one.turns for one in found.data.split.test]
-    return specialist, lambda: benchmark_run.rehearse(
-        specialist, lessons.recipe, load, lessons.train, lessons.validation, questions, home
+    return specialist, lambda: benchmark_run.run_benchmark(
+        specialist, encoded.recipe, load, encoded.train, encoded.validation, questions, home
     )
 
 
@@ -135,7 +135,7 @@ def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
     shares = []
     monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
     monkeypatch.setattr(
-        stage, "rehearse", lambda *given: shares.append(given[-1]) or benchmark_run.rehearse(*given)
+        stage, "run_benchmark", lambda *given: shares.append(given[-1]) or benchmark_run.run_benchmark(*given)
     )
     forecast(made(), home)
     events = list(run(made(), home))
@@ -145,9 +145,9 @@ def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
 
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
 def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, made, home):
-    specialist, rehearse = prepared(made(base, task, depth), home)
+    specialist, run_benchmark = prepared(made(base, task, depth), home)
     before = weights.kept(specialist.tail)
-    seen = rehearse()
+    seen = run_benchmark()
     after = weights.trained(specialist.tail)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(one.grad is None for one in specialist.tail.parameters())
@@ -207,7 +207,7 @@ def test_a_run_that_is_gone_on_with_keeps_its_plan(made, home, monkeypatch):
     first = next(event for event in going if isinstance(event, ev.Planned)).forecast
     next(event for event in going if isinstance(event, ev.StepDone))
     going.close()
-    monkeypatch.setattr(stage, "rehearse", lambda *_: pytest.fail("it was rehearsed already"))
+    monkeypatch.setattr(stage, "run_benchmark", lambda *_: pytest.fail("it was rehearsed already"))
     assert only(list(run(made("decoder", "json"), home)), ev.Planned).forecast == first
 
 
@@ -225,8 +225,8 @@ def test_answers_are_watched_for_a_few_tokens():
 
 def test_how_often_a_checkpoint_is_written():
     # 80 steps: every tenth is a safe point, and the ends of 4 epochs are among them.
-    assert keepings(4, 80, 60.0) == (8, 1)
+    assert saved_state(4, 80, 60.0) == (8, 1)
     # The ends of 3 epochs are not: 27, 54 and 81 beside 11, 22 … 77.
-    assert keepings(3, 81, 60.0) == (10, 1)
+    assert saved_state(3, 81, 60.0) == (10, 1)
     # With two minutes between them the clock asks for two more each time; the latest is not the safe one.
-    assert keepings(4, 80, 8 * 120.0) == (24, 2)
+    assert saved_state(4, 80, 8 * 120.0) == (24, 2)

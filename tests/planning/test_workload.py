@@ -8,7 +8,7 @@ from azubi.planning.cost_model import Workload
 
 LOAD = Workload(
     speed=1e9, layers=30, hidden=500, layer_parameters=3_000_000, head_parameters=28_000_000,
-    parameters=134_000_000, writes=True, instruction_tokens=50, lessons=800, tokens=48_000, targets=8_000,
+    parameters=134_000_000, writes=True, instruction_tokens=50, encoded=800, tokens=48_000, targets=8_000,
     checks=100, check_tokens=6_000, check_targets=1_000, longest=10, answers=9_000,
 )  # fmt: skip
 

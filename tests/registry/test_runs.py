@@ -92,7 +92,7 @@ def test_the_same_command_goes_on(base, stop, settings, home, tmp_path):
     names = sorted(path.name for path in Path(first[0].folder).iterdir())
     assert names == [".lock", "events.jsonl", "run.json"]
     told = history(Runs(home).get(Path(first[0].folder).name).events())
-    assert [one.epoch for one in told.epochs] == [1, 2, 3] and told.sittings == 2
+    assert [one.epoch for one in told.epochs] == [1, 2, 3] and told.sessions == 2
     assert [one.loss for one in told.steps] == [one.loss for one in of(ev.StepDone, whole)]
 
 
@@ -199,8 +199,8 @@ def test_a_run_that_would_fail_again_is_not_gone_on_with(settings, home):
     (found,) = Runs(home).all()
     assert state(found) == "failed" and not list(found.folder.glob("*.safetensors"))
     told = history(found.events())
-    assert len(told.setbacks) == 3 and "The loss became" in told.stopped.problem
-    assert all(one.loss is None or one.loss > 0 for one in told.setbacks)
+    assert len(told.rollbacks) == 3 and "The loss became" in told.stopped.problem
+    assert all(one.loss is None or one.loss > 0 for one in told.rollbacks)
     with pytest.raises(SettingError, match="is failed"):
         resume(home, found.id)
 
@@ -277,7 +277,7 @@ def test_memory_that_is_used_up_is_an_error_with_a_remedy(settings, home, monkey
 
 
 def test_nothing_depends_on_the_wall_clock(settings, home, monkeypatch, tmp_path):
-    """The clock is set back again and again, and once by ten years between two sittings."""
+    """The clock is set back again and again, and once by ten years between two sessions."""
     list(run(settings(), tmp_path / "whole"))
     now = itertools.count(2e9, -3600.0)
     monkeypatch.setattr(time, "time", lambda: next(now))

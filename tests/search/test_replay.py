@@ -5,7 +5,7 @@ from azubi.events.trial import Trial
 from azubi.search.trial_weights import replay
 
 PLAN = ev.SearchPlanned(
-    seconds=60.0, lessons=29, depths={"a": (1,)}, ranks=(0,), epochs={"a": (4,)},
+    seconds=60.0, encoded=29, depths={"a": (1,)}, ranks=(0,), epochs={"a": (4,)},
     instructions={"a": {"": ""}}, dtype="float32", threads=1, gflops=10.0,
 )  # fmt: skip
 READY = ev.BaseReady(

@@ -218,10 +218,10 @@ def test_a_trial_that_takes_far_too_long_is_stopped(recipe, home):
 def test_a_trial_that_does_not_learn_is_no_end(recipe, home, monkeypatch):
     train = loop.train
 
-    def fragile(tail, lessons, validation, read, plan, **given):
+    def fragile(tail, encoded, validation, read, plan, **given):
         if plan.learning_rate == 1e-4:
             raise TrainingError("The loss became nan.", "")
-        yield from train(tail, lessons, validation, read, plan, **given)
+        yield from train(tail, encoded, validation, read, plan, **given)
 
     monkeypatch.setattr(loop, "train", fragile)
     _, found = searched(recipe(), home)
@@ -326,10 +326,10 @@ def test_a_full_disk_costs_only_the_winners_weights(recipe, home, tmp_path, monk
 def test_a_trial_whose_loss_explodes_has_failed(recipe, home, monkeypatch):
     train = loop.train
 
-    def shaky(tail, lessons, validation, read, plan, **given):
+    def shaky(tail, encoded, validation, read, plan, **given):
         if plan.learning_rate == 1e-4:
             yield loop.RolledBack(1, 3, math.nan, 0, 5e-5)
-        yield from train(tail, lessons, validation, read, plan, **given)
+        yield from train(tail, encoded, validation, read, plan, **given)
 
     monkeypatch.setattr(loop, "train", shaky)
     _, found = searched(recipe(), home)
@@ -418,17 +418,17 @@ def test_search_and_training_end_with_the_budget_on_a_busy_machine(
     events, found = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
     assert sum(one.state == "done" for one in found.trials) >= 2
     assert (found.weights is not None) == (
-        events_of(events, ev.SearchPlanned)[0].lessons == len(opened[0]._split.train)
+        events_of(events, ev.SearchPlanned)[0].encoded == len(opened[0]._split.train)
     )
     pretence.finish(opened[0], found, 1200)
     assert 0.5 * 1200 < pretence.now < 1200
 
 
 def test_trials_with_a_share_of_the_lessons_where_time_is_short(recipe, home, monkeypatch):
-    whole = searched(recipe(), home)[0][0].lessons
+    whole = searched(recipe(), home)[0][0].encoded
     monkeypatch.setattr(searching, "_FEW", 5)
     monkeypatch.setattr(searching, "_ROOM", 1e9)
     events, found = searched(recipe(), home)
     (planned,) = events_of(events, ev.SearchPlanned)
-    assert planned.lessons == round(0.2 * whole) >= 5
+    assert planned.encoded == round(0.2 * whole) >= 5
     assert found.choice is not None

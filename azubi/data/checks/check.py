@@ -171,7 +171,7 @@ def examine(
     features: Features = spelling_features,
     checks: Sequence[CheckFunction] = CHECKS,
     split: Splitter | None = None,
-    hear: Callable[[str], None] = lambda _: None,
+    handle: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
 
@@ -183,9 +183,9 @@ def examine(
     """
     start, seconds, recipe = time.monotonic(), dict[str, float](), recipe or Recipe.model_validate({})
     with Ingest(folder) as ingest:
-        check_input, findings = _ingest(ingest, data, test, recipe, tokens_for, features, split, hear)
+        check_input, findings = _ingest(ingest, data, test, recipe, tokens_for, features, split, handle)
     seconds["reading"] = time.monotonic() - start
-    findings += _run_checks(check_input, checks, seconds, hear)
+    findings += _run_checks(check_input, checks, seconds, handle)
     if recipe.personal_data in ("mask", "pseudonym"):
         findings = list(_masked(findings, recipe))
     check = Check(
@@ -216,13 +216,15 @@ def _ingest(
     tokens_for: Callable[[Task], Tokens | None],
     features: Features,
     split: Splitter | None,
-    hear: Callable[[str], None],
+    handle: Callable[[str], None],
 ) -> tuple[CheckInput, list[Finding]]:
     """Read data and test, and say what the answers are, as a run does; with what there is to say of that."""
     inference, most = TaskInference(), recipe.limits.rejected
 
     def take(source: CheckedSource, seen: Callable[[Example], None]) -> tuple[TempDataset, Refusals]:
-        return ingest.take(source.rows, source.name, most, partial(_report_reading, hear, source.name), seen)
+        return ingest.take(
+            source.rows, source.name, most, partial(_report_reading, handle, source.name), seen
+        )
 
     dataset, refusals = take(data, lambda example: inference.add(example.answer, example.line))
     tested, refused = take(test, lambda _: None) if test is not None else (None, Refusals())
@@ -300,7 +302,7 @@ def check_recipe(
     features: Features = spelling_features,
     checks: Sequence[CheckFunction] = CHECKS,
     split: Splitter | None = None,
-    hear: Callable[[str], None] = lambda _: None,
+    handle: Callable[[str], None] = lambda _: None,
 ) -> Check:
     """Look through the data that a recipe names, as the recipe reads and splits them; see `check`."""
     data = Source.of(recipe)
@@ -314,7 +316,7 @@ def check_recipe(
         features=features,
         checks=checks,
         split=split,
-        hear=hear,
+        handle=handle,
     )
 
 
@@ -342,26 +344,26 @@ def _ambiguous(question: Undecided, name: str) -> Finding:
     )
 
 
-def _report_reading(hear: Callable[[str], None], name: str, rows: int) -> None:
-    hear(f"Reading {name}: {rows:,} rows")
+def _report_reading(handle: Callable[[str], None], name: str, rows: int) -> None:
+    handle(f"Reading {name}: {rows:,} rows")
 
 
 def _run_checks(
     check_input: CheckInput,
     checks: Sequence[CheckFunction],
     seconds: dict[str, float],
-    hear: Callable[[str], None],
+    handle: Callable[[str], None],
 ) -> Iterator[Finding]:
     if not len(check_input.data):
         yield from rejected_rows(check_input)
         return
     start = time.monotonic()
-    hear("Comparing prompts")
+    handle("Comparing prompts")
     _ = check_input.pair_index.pairs
     seconds["comparing"] = time.monotonic() - start
     for run_check in checks:
         start, name = time.monotonic(), run_check.__name__.replace("_", " ")
-        hear(f"Looking for: {name}")
+        handle(f"Looking for: {name}")
         yield from run_check(check_input)
         seconds[name] = time.monotonic() - start
 

@@ -210,7 +210,7 @@ class Ingest:
         stream: Iterable[Example | Rejected],
         source: str,
         most: float,
-        hear: Callable[[int], None] = lambda _: None,
+        handle: Callable[[int], None] = lambda _: None,
         seen: Callable[[Example], None] = lambda _: None,
     ) -> tuple[TempDataset, Refusals]:
         """Put by the examples; gives them, and what could not be used. `hear` is told the number of rows,
@@ -230,7 +230,7 @@ class Ingest:
                     reasons[row.reason] += 1
                 self._write(row, source)
             if number % _REPORTED == 0:
-                hear(number)
+                handle(number)
         return dataset, Refusals(count, tuple(first), dict(reasons.most_common()), most)
 
     def records_of(

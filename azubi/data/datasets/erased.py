@@ -49,7 +49,7 @@ class Erasure(BaseModel):
     versions: tuple[str, ...]
     questions: tuple[str, ...]
     """Names of what the rows ask, as the trunk saw it; emptied when it is done."""
-    primed: bool = False
+    instructed: bool = False
     """Whether an instruction quotes a row: then all activations go, since they were computed behind it."""
     learners: tuple[AffectedSpecialist, ...]
     done: bool = False

@@ -57,7 +57,7 @@ def _scan(rules: Rules, examples: Sequence[Example]) -> list[tuple[int, tuple[st
     scanner = _scanner(rules)
     many = [(*(turn.content for turn in example.turns), example.answer) for example in examples]
     spans_of_texts = iter(scanner.find_all([text for texts in many for text in texts]))
-    looked = []
+    accessed = []
     for example, texts in zip(examples, many, strict=True):
         spans = [(place, text, span) for place, text in enumerate(texts) for span in next(spans_of_texts)]
         shown = ""
@@ -65,8 +65,8 @@ def _scan(rules: Rules, examples: Sequence[Example]) -> list[tuple[int, tuple[st
             place, text, first = spans[0]
             where = "the answer" if place == len(texts) - 1 else "the prompt"
             shown = f"{kinds.counted(first.kind, 1)[2:]} {shortened(first.of(text))} in {where}"
-        looked.append((example.line, tuple(span.kind for _, _, span in spans), shown))
-    return looked
+        accessed.append((example.line, tuple(span.kind for _, _, span in spans), shown))
+    return accessed
 
 
 @lru_cache(maxsize=4)

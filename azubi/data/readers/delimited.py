@@ -135,8 +135,8 @@ def _fit(head: Sequence[str], guess: Dialect, lacks: MissingColumn) -> tuple[boo
     records: list[list[str]] = []
     with contextlib.suppress(csv.Error):
         records += filter(None, guess.reader(map(guess.prepared, head), strict=False))
-    looked = enumerate(records[:HEADER_ROWS])
-    place = next((place for place, cells in looked if lacks(column_names(cells)) is None), None)
+    accessed = enumerate(records[:HEADER_ROWS])
+    place = next((place for place, cells in accessed if lacks(column_names(cells)) is None), None)
     widths = [len(record) for record in records[place or 0 :]]
     width = widths[0] if widths else 0
     alike = sum(size == width for size in widths) / max(1, len(widths))

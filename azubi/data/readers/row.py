@@ -221,9 +221,9 @@ def find_header(
     if fitting is None:
         return next((row for row in rows if _width(row) > 1), rows[0])
     above = rows[: rows.index(fitting)]
-    if rival := next((row for row in above if _width(row) >= _width(fitting)), None):
+    if other := next((row for row in above if _width(row) >= _width(fitting)), None):
         raise DataError(
-            f"{name} has the columns that are asked for in row {fitting.number:,}, but row {rival.number:,} "
+            f"{name} has the columns that are asked for in row {fitting.number:,}, but row {other.number:,} "
             "above it has as many cells and may be the header, too.",
             f"Say which it is: --header {fitting.number}. Rows above the header are not read.",
         )

@@ -49,7 +49,7 @@ def forget_peak() -> None:
         _FORGET.write_text("5")
 
 
-def tidy() -> None:
+def release_memory() -> None:
     """Give back what the C library holds though nothing uses it.
 
     Batches have many shapes, and the gaps that they leave grow to hundreds of megabytes in a few minutes.
@@ -86,8 +86,8 @@ def _left(root: Path, path: str, limit: str, usage: str, cached: str) -> Iterato
     folder = root / path.strip("/")
     for group in (folder, *(one for one in folder.parents if one.is_relative_to(root))):
         with suppress(OSError, ValueError):  # no limit reads "max"
-            spare = int((group / limit).read_text()) - int((group / usage).read_text())
-            yield spare + _counted(group / "memory.stat", cached)
+            mask_boilerplate = int((group / limit).read_text()) - int((group / usage).read_text())
+            yield mask_boilerplate + _counted(group / "memory.stat", cached)
 
 
 def _counted(file: Path, name: str) -> int:

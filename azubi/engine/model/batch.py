@@ -82,14 +82,14 @@ class Batch:
     """[targets]: how much each counts in the loss; None if all count the same."""
 
 
-def collate(lessons: Sequence[EncodedExample], read: Reader) -> Batch:
+def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
     """Read the lessons' activations and put them side by side."""
-    states = [read(lesson.tokens) for lesson in lessons]
+    states = [read(lesson.tokens) for lesson in encoded]
     longest = max(len(one) for one in states)
     rows: list[int] = []
     targets: list[int] = []
     owners: list[int] = []
-    for number, (lesson, one) in enumerate(zip(lessons, states, strict=True)):
+    for number, (lesson, one) in enumerate(zip(encoded, states, strict=True)):
         kept = [place for place in range(len(lesson.targets)) if place not in lesson.masked_targets]
         if lesson.target_positions is None:
             # The last len(targets) positions predict them, each the next token.
@@ -105,21 +105,21 @@ def collate(lessons: Sequence[EncodedExample], read: Reader) -> Batch:
         torch.tensor(rows),
         torch.tensor(targets),
         torch.tensor(owners),
-        sum(len(lesson.masked_targets) for lesson in lessons),
-        _weights(lessons, owners),
+        sum(len(lesson.masked_targets) for lesson in encoded),
+        _weights(encoded, owners),
     )
 
 
-def _weights(lessons: Sequence[EncodedExample], owners: Sequence[int]) -> torch.Tensor | None:
-    if all(lesson.weight == 1.0 for lesson in lessons):
+def _weights(encoded: Sequence[EncodedExample], owners: Sequence[int]) -> torch.Tensor | None:
+    if all(lesson.weight == 1.0 for lesson in encoded):
         return None
-    return torch.tensor([lessons[owner].weight for owner in owners])
+    return torch.tensor([encoded[owner].weight for owner in owners])
 
 
-def order(lessons: Sequence[EncodedExample], size: int, seed: int, epoch: int) -> list[list[EncodedExample]]:
+def order(encoded: Sequence[EncodedExample], size: int, seed: int, epoch: int) -> list[list[EncodedExample]]:
     """The batches of one epoch: shuffled, yet with neighbours of like length. Follows from the arguments."""
     dice = random.Random(f"{seed}/{epoch}")
-    mixed = list(lessons)
+    mixed = list(encoded)
     dice.shuffle(mixed)
     window = size * _WINDOW
     groups: list[list[EncodedExample]] = []
@@ -130,14 +130,14 @@ def order(lessons: Sequence[EncodedExample], size: int, seed: int, epoch: int) -
     return groups
 
 
-def by_length(lessons: Sequence[EncodedExample], size: int) -> Iterator[list[EncodedExample]]:
+def by_length(encoded: Sequence[EncodedExample], size: int) -> Iterator[list[EncodedExample]]:
     """Batches in the order of length, for measuring."""
-    return _slices(sorted(lessons, key=lambda lesson: lesson.length), size)
+    return _slices(sorted(encoded, key=lambda lesson: lesson.length), size)
 
 
-def _slices(lessons: Sequence[EncodedExample], size: int) -> Iterator[list[EncodedExample]]:
-    for start in range(0, len(lessons), size):
-        yield list(lessons[start : start + size])
+def _slices(encoded: Sequence[EncodedExample], size: int) -> Iterator[list[EncodedExample]]:
+    for start in range(0, len(encoded), size):
+        yield list(encoded[start : start + size])
 
 
 @dataclass(frozen=True)

@@ -66,10 +66,10 @@ class LabelTail(nn.Module):
         return nn.functional.normalize(pool(states, mask, self.pooling), dim=-1)
 
     @torch.no_grad()
-    def start_from_means(self, lessons: Sequence[EncodedExample], read: Reader, batch: int) -> None:
+    def start_from_means(self, encoded: Sequence[EncodedExample], read: Reader, batch: int) -> None:
         """Set the head's rows to the direction of each label's mean, its biases to 0."""
         sums = torch.zeros_like(self.head.weight)
-        for group in by_length(lessons, batch):
+        for group in by_length(encoded, batch):
             one = collate(group, read)
             sums.index_add_(0, one.targets, self.pooled(one.states, one.lengths).to(sums.dtype))
         self.start_from(sums)

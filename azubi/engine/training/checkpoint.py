@@ -65,7 +65,7 @@ class Contents(BaseModel):
     safe: tuple[Point, Saved] | None = None
     best: tuple[int, Validation, Saved] | None = None
     """The best epoch, how good it was, and its weights."""
-    setbacks: int = 0
+    rollbacks: int = 0
     seconds: float = 0.0
     """Spent on training so far."""
 
@@ -100,7 +100,7 @@ class Checkpoints:
         *,
         safe: bool,
         best: tuple[int, Validation, State] | None,
-        setbacks: int,
+        rollbacks: int,
         seconds: float,
     ) -> None:
         """Keep a point as the latest, and if `safe` also as the one to go back to.
@@ -109,7 +109,7 @@ class Checkpoints:
             StorageError: the disk is full or read-only; what was kept before still counts.
         """
         try:
-            self._contents = self._write_all(point, state, safe, best, setbacks, seconds)
+            self._contents = self._write_all(point, state, safe, best, rollbacks, seconds)
         finally:
             # Also after a failure: a full disk needs the room of what was half done.
             self._tidy()
@@ -120,20 +120,20 @@ class Checkpoints:
         state: State,
         safe: bool,
         best: tuple[int, Validation, State] | None,
-        setbacks: int,
+        rollbacks: int,
         seconds: float,
     ) -> Contents:
         before = self._contents
-        latest = (point, self._write(f"state-{point.step}-{setbacks}.safetensors", state))
+        latest = (point, self._write(f"state-{point.step}-{rollbacks}.safetensors", state))
         kept = before.best if before is not None else None
         if best is not None and (kept is None or kept[:2] != best[:2]):
-            kept = (best[0], best[1], self._write(f"best-{best[0]}-{setbacks}.safetensors", best[2]))
+            kept = (best[0], best[1], self._write(f"best-{best[0]}-{rollbacks}.safetensors", best[2]))
         contents = Contents(
             basis=self._basis,
             latest=latest,
             safe=latest if safe else before.safe if before is not None else None,
             best=kept,
-            setbacks=setbacks,
+            rollbacks=rollbacks,
             seconds=seconds,
         )
         files.write_text(self._folder / _NAME, contents.model_dump_json(indent=1))

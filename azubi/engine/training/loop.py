@@ -47,7 +47,7 @@ class Resumed:
     """Steps that are done."""
 
 
-def plan_of(recipe: Recipe) -> TrainingConfig:
+def config_from(recipe: Recipe) -> TrainingConfig:
     """The plan of a recipe that has every choice made."""
     assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
     return TrainingConfig(
@@ -65,14 +65,14 @@ def plan_of(recipe: Recipe) -> TrainingConfig:
     )
 
 
-def as_taught(lessons: Sequence[EncodedExample], recipe: Recipe) -> list[EncodedExample]:
+def as_trained(encoded: Sequence[EncodedExample], recipe: Recipe) -> list[EncodedExample]:
     """Training lessons without what need not be taught, weighted as the recipe says.
 
     With differential privacy as they are: what to leave out is told from all examples together.
     """
     if recipe.privacy is not None:
-        return list(lessons)
-    taught = class_weights.scaled(skip_boilerplate.spare(lessons))
+        return list(encoded)
+    taught = class_weights.scaled(skip_boilerplate.mask_boilerplate(encoded))
     return class_weights.balanced(taught) if recipe.label_weights == "balanced" else taught
 
 
@@ -138,12 +138,12 @@ class Ended:
     """What it gave away at most, if it was trained with differential privacy."""
 
 
-Happening = Resumed | Step | RolledBack | CheckpointFailed | Epoch | Ended
+TrainingEvent = Resumed | Step | RolledBack | CheckpointFailed | Epoch | Ended
 
 
 def train(
     tail: nn.Module,
-    lessons: Sequence[EncodedExample],
+    encoded: Sequence[EncodedExample],
     validation: Sequence[EncodedExample],
     read: Reader,
     plan: TrainingConfig,
@@ -151,7 +151,7 @@ def train(
     has_instruction: bool,
     checkpoints: Checkpoints | None = None,
     late: Callable[[float], bool] | None = None,
-) -> Generator[Happening, None, None]:
+) -> Generator[TrainingEvent, None, None]:
     """Train `tail` in place and leave it with the weights of its best epoch.
 
     An epoch is better than the best so far if its validation loss is lower and its share of right
@@ -174,14 +174,14 @@ def train(
     torch.manual_seed(plan.seed)  # dropout
     instruction = here(read(())) if has_instruction else None
     tail.smoothing = plan.smoothing  # type: ignore[assignment]
-    course = TrainingState(tail, _groups(tail), plan, math.ceil(len(lessons) / plan.batch), checkpoints)
-    private = _private(tail, lessons, plan, course.steps)
+    course = TrainingState(tail, _groups(tail), plan, math.ceil(len(encoded) / plan.batch), checkpoints)
+    private = _private(tail, encoded, plan, course.steps)
     if course.resume():
         yield Resumed(course.epoch, course.step)
     try:
         while not course.over:
             tail.train()
-            for group in course.rest_of(order(lessons, plan.batch, plan.seed, course.epoch)):
+            for group in course.rest_of(order(encoded, plan.batch, plan.seed, course.epoch)):
                 begun, rate = time.monotonic(), course.rate
                 if private is not None:
                     group = private.draw()
@@ -224,11 +224,11 @@ def train(
 
 
 def _private(
-    tail: nn.Module, lessons: Sequence[EncodedExample], plan: TrainingConfig, steps: int
+    tail: nn.Module, encoded: Sequence[EncodedExample], plan: TrainingConfig, steps: int
 ) -> PrivateSteps | None:
     if plan.epsilon is None:
         return None
-    return PrivateSteps([weight for weight, _ in _groups(tail)], lessons, plan, steps)
+    return PrivateSteps([weight for weight, _ in _groups(tail)], encoded, plan, steps)
 
 
 def _moved(course: TrainingState, outcome: Outcome, loss: float) -> bool:
@@ -236,7 +236,7 @@ def _moved(course: TrainingState, outcome: Outcome, loss: float) -> bool:
     return course.move(loss, outcome.targets)
 
 
-def _go_back(course: TrainingState, loss: float) -> Iterator[Happening]:
+def _go_back(course: TrainingState, loss: float) -> Iterator[TrainingEvent]:
     epoch, step = course.epoch, course.step + 1
     course.go_back(loss)
     if not course.over:
@@ -253,7 +253,7 @@ def _keep(course: TrainingState) -> Iterator[CheckpointFailed]:
 @torch.inference_mode()
 def measure(
     tail: nn.Module,
-    lessons: Sequence[EncodedExample],
+    encoded: Sequence[EncodedExample],
     read: Reader,
     instruction: torch.Tensor | None,
     plan: TrainingConfig,
@@ -262,14 +262,14 @@ def measure(
     tail.eval()
     loss, targets, right = 0.0, 0, 0
     each: list[tuple[float, int]] = []
-    for group in by_length(lessons, 2 * plan.batch):
+    for group in by_length(encoded, 2 * plan.batch):
         outcome: Outcome = tail(collate(group, read), instruction)
         loss += float(outcome.loss) * outcome.targets
         targets += outcome.targets
         right += outcome.right
         if outcome.losses is not None:
             each += zip(outcome.losses.tolist(), (len(one.targets) for one in group), strict=True)
-    return Validation(loss / targets, right / len(lessons), len(lessons), _error(each, loss / targets))
+    return Validation(loss / targets, right / len(encoded), len(encoded), _error(each, loss / targets))
 
 
 def _error(each: Sequence[tuple[float, int]], mean: float) -> float:

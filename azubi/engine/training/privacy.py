@@ -56,7 +56,7 @@ class PrivateSteps:
     def __init__(
         self,
         weights: Sequence[nn.Parameter],
-        lessons: Sequence[EncodedExample],
+        encoded: Sequence[EncodedExample],
         plan: TrainingConfig,
         steps: int,
     ) -> None:
@@ -67,11 +67,11 @@ class PrivateSteps:
         """
         assert plan.epsilon is not None, "the plan is private"
         check_available()
-        self._weights, self._lessons = list(weights), list(lessons)
+        self._weights, self._lessons = list(weights), list(encoded)
         self._clip = plan.clip
-        self._expected = min(plan.batch, len(lessons))
-        self._rate = self._expected / len(lessons)
-        self.delta = plan.delta if plan.delta is not None else default_delta(len(lessons))
+        self._expected = min(plan.batch, len(encoded))
+        self._rate = self._expected / len(encoded)
+        self.delta = plan.delta if plan.delta is not None else default_delta(len(encoded))
         self.noise = _noise(plan.epsilon, self.delta, self._rate, steps)
         """Standard deviation of the noise, in units of `clip`."""
         self._dice = torch.Generator(device="cpu").manual_seed(secrets.randbits(63))
@@ -82,14 +82,14 @@ class PrivateSteps:
         return [self._lessons[place] for place in taken.nonzero().flatten().tolist()]
 
     def gradients(
-        self, tail: Any, lessons: Sequence[EncodedExample], read: Reader, instruction: torch.Tensor | None
+        self, tail: Any, encoded: Sequence[EncodedExample], read: Reader, instruction: torch.Tensor | None
     ) -> Outcome:
         """Leave a private gradient on the weights; the outcome's loss has none of its own."""
         for weight in self._weights:
             weight.grad = None  # what is left there is of other examples
         sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in self._weights]
         loss, targets, right = 0.0, 0, 0
-        for lesson in lessons:
+        for lesson in encoded:
             outcome: Outcome = tail(collate([lesson], read), instruction)
             outcome.loss.backward()
             self._take(sums)
@@ -99,7 +99,7 @@ class PrivateSteps:
             noise = torch.randn(total.shape, generator=self._dice, device="cpu").to(total.device)
             private = total.add_(noise, alpha=self.noise * self._clip).div_(self._expected)
             weight.grad = private.to(weight.dtype)
-        return Outcome(torch.tensor(loss / max(1, targets)), targets, len(lessons), right)
+        return Outcome(torch.tensor(loss / max(1, targets)), targets, len(encoded), right)
 
     def spent(self, steps: int) -> Spent:
         """What so many steps gave away at most."""

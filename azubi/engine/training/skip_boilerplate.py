@@ -19,23 +19,23 @@ _TAUGHT = 4
 """One lesson in so many teaches the form."""
 
 
-def spare(lessons: Sequence[EncodedExample]) -> list[EncodedExample]:
+def mask_boilerplate(encoded: Sequence[EncodedExample]) -> list[EncodedExample]:
     """The same lessons, most of them without the targets that the form dictates.
 
     A target is dictated if the `_LOOK_BACK` answer tokens before it were, wherever they occur in
     `lessons`, followed by it. Which lessons teach the form follows from their order alone.
     """
-    following = _following(lessons)
+    following = _following(encoded)
     return [
         lesson if number % _TAUGHT == 0 else replace(lesson, masked_targets=_masked(lesson, following))
-        for number, lesson in enumerate(lessons)
+        for number, lesson in enumerate(encoded)
     ]
 
 
-def _following(lessons: Sequence[EncodedExample]) -> dict[Tokens, tuple[int, int]]:
+def _following(encoded: Sequence[EncodedExample]) -> dict[Tokens, tuple[int, int]]:
     """For each context its one next token and how often it was seen; -1 where there are several."""
     found: dict[Tokens, tuple[int, int]] = {}
-    for lesson in lessons:
+    for lesson in encoded:
         for answer in lesson.answers:
             for place, token in enumerate(answer):
                 context = _context(answer, place)

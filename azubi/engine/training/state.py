@@ -59,7 +59,7 @@ class TrainingState:
         self._kept = weights.kept(tail)
         self._best: Validation | None = None
         self.best_epoch = 0
-        self.setbacks = 0
+        self.rollbacks = 0
         self._given_up: Reason | None = None
         self._before = 0.0
         self._began = self._epoch_began = self._last_kept = time.monotonic()
@@ -100,7 +100,7 @@ class TrainingState:
     @property
     def peak_rate(self) -> float:
         """The highest learning rate of the plan, halved by each setback."""
-        return self._plan.learning_rate * 0.5**self.setbacks
+        return self._plan.learning_rate * 0.5**self.rollbacks
 
     @property
     def mean_loss(self) -> float:
@@ -184,7 +184,7 @@ class TrainingState:
         state = self._optimiser.state() | {"random": device.rng_state()}
         try:
             self._checkpoints.write(
-                point, state, safe=safe, best=best, setbacks=self.setbacks, seconds=self.seconds
+                point, state, safe=safe, best=best, rollbacks=self.rollbacks, seconds=self.seconds
             )
         except (StorageError, OSError) as error:
             return error
@@ -199,7 +199,7 @@ class TrainingState:
         if found.best is not None:
             self.best_epoch, self._best, saved = found.best
             self._kept = self._checkpoints.tensors(saved)
-        self.setbacks, self._before = found.setbacks, found.seconds
+        self.rollbacks, self._before = found.rollbacks, found.seconds
         self._stand_at(found.latest[0], self._checkpoints.tensors(found.latest[1]))
         return True
 
@@ -212,7 +212,7 @@ class TrainingState:
         Raises:
             TrainingError: and there is no epoch worth keeping.
         """
-        if self.setbacks >= CHANCES:
+        if self.rollbacks >= CHANCES:
             if self._best is not None:
                 self._given_up = "the loss kept exploding"
                 return
@@ -224,7 +224,7 @@ class TrainingState:
         if self._plan.epsilon is not None:
             # Steps that were undone would have been paid for, and a loss would have decided.
             raise TrainingError("The weights became numbers that are not finite, under privacy.", ADVICE)
-        self.setbacks += 1
+        self.rollbacks += 1
         found: Contents | None = self._checkpoints.read() if self._checkpoints is not None else None
         if found is not None and found.safe is not None:
             assert self._checkpoints is not None
@@ -266,7 +266,7 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
     return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def keepings(epochs: int, steps: int, seconds: float) -> tuple[int, int]:
+def saved_state(epochs: int, steps: int, seconds: float) -> tuple[int, int]:
     """How often a checkpoint is written over so many epochs, steps in all, and `seconds` of training; and how
     many points of the way lie on disk at a time: the latest is a safe one, unless those are far apart."""
     every = math.ceil(steps / _SAFE_POINTS)

@@ -47,7 +47,7 @@ class Retrainer:
         recipe = self.recipe.model_copy(update={"seed": seed})
         both = self.specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), seed)
         has_instruction = bool(both.set_instruction(self.instruction))
-        encoded_examples = loop.as_taught([both.encode(example) for example in examples], recipe)
+        encoded_examples = loop.as_trained([both.encode(example) for example in examples], recipe)
         checks = [both.encode(example).last_answer_only for example in self.validation]
         for _ in both.activations.fill(self.cache, [*encoded_examples, *checks]):
             pass
@@ -57,7 +57,12 @@ class Retrainer:
         else:
             both.init_from_data(encoded_examples, read)
         for happened in loop.train(
-            both.tail, encoded_examples, checks, read, loop.plan_of(recipe), has_instruction=has_instruction
+            both.tail,
+            encoded_examples,
+            checks,
+            read,
+            loop.config_from(recipe),
+            has_instruction=has_instruction,
         ):
             if isinstance(happened, loop.Step):
                 tell(happened.step, happened.steps)

@@ -135,8 +135,8 @@ def examine(
         return _examined(baseline, task, test, watch, None, _ALONE * line.seconds)
     waiting = sum(_ANSWERING.get(later.who, 0.0) for later in line.baselines[place:])
     choosing = sum(line.seconds * _CHOOSING.get(later.who, 0.0) for later in line.baselines[place + 1 :])
-    spare = line.seconds - line.spent - (time.perf_counter() - begun) - choosing
-    share = max(0.0, spare) * _ANSWERING[baseline.who] / waiting
+    mask_boilerplate = line.seconds - line.spent - (time.perf_counter() - begun) - choosing
+    share = max(0.0, mask_boilerplate) * _ANSWERING[baseline.who] / waiting
     shown = _examined(baseline, task, test, watch, share, _ALONE * line.seconds)
     line.spent += time.perf_counter() - begun
     return shown

@@ -94,7 +94,7 @@ class Lora:
         read = self._both.activations.reader(None)
         self._both.init_from_data(encoded_examples, read)
         has_instruction = bool(self._both.instruction_tokens)
-        plan = loop.plan_of(self.recipe)
+        plan = loop.config_from(self.recipe)
         for event in loop.train(
             self._both.tail, encoded_examples, checks, read, plan, has_instruction=has_instruction
         ):
@@ -118,4 +118,4 @@ class Lora:
         self._both.set_instruction(self._task.instruction)
         encoded_examples = [self._both.encode(example) for example in self._task.taught]
         checks = [self._both.encode(example).last_answer_only for example in self._task.taught_checks]
-        return loop.as_taught(encoded_examples, self.recipe), checks
+        return loop.as_trained(encoded_examples, self.recipe), checks

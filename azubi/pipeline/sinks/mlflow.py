@@ -26,7 +26,7 @@ class MLflow:
         experiment = known.experiment_id if known is not None else self._client.create_experiment(EXPERIMENT)
         self._run = self._client.create_run(experiment, run_name=name).info.run_id
 
-    def hear(self, event: ev.Event) -> None:
+    def handle(self, event: ev.Event) -> None:
         """Tell the settings once they are all chosen, and numbers as they come."""
         if isinstance(event, ev.Planned):
             for name, value in event.settings.items():

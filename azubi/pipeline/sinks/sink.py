@@ -15,7 +15,7 @@ Kind = Literal["tensorboard", "mlflow"]
 class Sink(Protocol):
     """Takes a run's events as they come."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take in one event."""
 
     def close(self, *, well: bool) -> None:
@@ -25,7 +25,7 @@ class Sink(Protocol):
 class Silence:
     """The sink that nobody asked for."""
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take in one event."""
 
     def close(self, *, well: bool) -> None:
@@ -39,9 +39,9 @@ class _Forgiving:
         self._inner = inner
         self._warned = False
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Take in one event."""
-        self._try(lambda: self._inner.hear(event))
+        self._try(lambda: self._inner.handle(event))
 
     def close(self, *, well: bool) -> None:
         """Let go."""

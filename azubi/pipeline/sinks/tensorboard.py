@@ -15,7 +15,7 @@ class TensorBoard:
         """Begin a file in `folder`; after an interruption a new one stands beside the old."""
         self._writer = Generator(str(folder))
 
-    def hear(self, event: Event) -> None:
+    def handle(self, event: Event) -> None:
         """Write what numbers the event brings."""
         for name, value, step in scalars(event):
             self._writer.add_scalar(name, value, step, wall_time=event.at or None)

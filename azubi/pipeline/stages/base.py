@@ -58,8 +58,8 @@ class LoadedModel:
         )
 
 
-def cut_base(
-    sitting: RunContext, data: Data, searched: SearchResult | None
+def load_model(
+    context: RunContext, data: Data, searched: SearchResult | None
 ) -> Generator[ev.Event, None, LoadedModel]:
     """Open the base that the recipe names, or that fits the task, and cut it.
 
@@ -68,14 +68,14 @@ def cut_base(
     """
     begun = time.monotonic()
     recipe, contract = searched.found.recipe if searched is not None else data.recipe, data.contract
-    base, once = open_base(defaults.base_for(recipe, contract.task), sitting.home), 0.0
-    if sitting.plan_only:
+    base, once = open_base(defaults.base_for(recipe, contract.task), context.home), 0.0
+    if context.plan_only:
         once = time.monotonic() - begun
-        base = open_base(defaults.base_for(recipe, contract.task), sitting.home)
+        base = open_base(defaults.base_for(recipe, contract.task), context.home)
     if data.parent is not None:
         data.parent.check_base(base.sha256)
     recipe = defaults.resolved(recipe, base, contract.task)
-    machine = searched.machine if searched is not None else sitting.machine(recipe)
+    machine = searched.machine if searched is not None else context.machine(recipe)
     both = new_specialist(
         base,
         contract,

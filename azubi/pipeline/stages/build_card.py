@@ -26,7 +26,7 @@ class Results:
     data: Data
     searched: SearchResult | None
     cut: LoadedModel
-    lessons: EncodedData
+    encoded: EncodedData
     taught: TrainingResult
     evaluation: Evaluation
     seconds: dict[str, float]
@@ -35,7 +35,7 @@ class Results:
 
 def card(results: Results, version: int) -> Card:
     """The specialist's card; hash and size of what is packaged are not known yet."""
-    data, cut, recipe = results.data, results.cut, results.lessons.recipe
+    data, cut, recipe = results.data, results.cut, results.encoded.recipe
     base, parent, spent = cut.base, data.parent, results.taught.spent
     return Card(
         name=recipe.name,
@@ -57,9 +57,9 @@ def card(results: Results, version: int) -> Card:
         parent=parent.name if parent is not None else "",
         parent_sha256=parent.card.tail_sha256 if parent is not None else "",
         contract=data.contract,
-        instruction=results.lessons.prime,
+        instruction=results.encoded.prime,
         system=data.system or "",
-        longest=results.lessons.longest,
+        longest=results.encoded.longest,
         data=data.hashes,
         data_version=data.version,
         counts=data.counts,
@@ -79,7 +79,7 @@ def card(results: Results, version: int) -> Card:
 def report(results: Results, card: Card) -> Report:
     """The report, with the card's figures wherever both tell the same."""
     found = results.searched.found if results.searched is not None else None
-    evaluation, epochs, recipe = results.evaluation, results.taught.epochs, results.lessons.recipe
+    evaluation, epochs, recipe = results.evaluation, results.taught.epochs, results.encoded.recipe
     truths = [one.answer for one in results.data.split.test]
     answers = evaluation.specialist.answers
     return Report(

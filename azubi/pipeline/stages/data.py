@@ -66,21 +66,21 @@ class Data:
         return {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
 
 
-def prepare(sitting: RunContext, recipe: Recipe, passing: OneShotSources) -> Generator[ev.Event, None, Data]:
+def prepare(context: RunContext, recipe: Recipe, passing: OneShotSources) -> Generator[ev.Event, None, Data]:
     """Read the examples and settle all that follows from them alone; `passing` is emptied.
 
     Raises:
         UsageError: settings, examples or parent cannot be used, or do not fit each other.
     """
     _check_settings(recipe)
-    parent = warm_start.find(recipe.from_, sitting.home) if recipe.from_ is not None else None
+    parent = warm_start.find(recipe.from_, context.home) if recipe.from_ is not None else None
     based = parent.based(recipe) if parent is not None else recipe
-    brought = yield from read(sitting, based, passing, _task(recipe, parent))
+    brought = yield from read(context, based, passing, _task(recipe, parent))
     recipe = brought.recipe
-    parts = yield from withheld(sitting.home, recipe, brought.parts, plan_only=sitting.plan_only)
+    parts = yield from withheld(context.home, recipe, brought.parts, plan_only=context.plan_only)
     rows = rows_of(parts)
     version = version_of(rows)
-    found = split_from_version.parted(sitting.home, version, rows, recipe)
+    found = split_from_version.parted(context.home, version, rows, recipe)
     if (
         found.system is not None
         and recipe.instruction is not None

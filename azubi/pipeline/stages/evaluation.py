@@ -45,15 +45,15 @@ class Evaluation:
 
 
 def evaluate(
-    sitting: RunContext, data: Data, cut: LoadedModel, lessons: EncodedData, outlook: Eta
+    context: RunContext, data: Data, cut: LoadedModel, encoded: EncodedData, outlook: Eta
 ) -> Generator[ev.Event, None, Evaluation]:
     """Let both answer; that the test was looked at is noted before the first answer.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    TestAccessLog(sitting.home).add(data.split.test, Access(when=now(), by=f"tune {sitting.work.id}"))
-    longest = lessons.longest
+    TestAccessLog(context.home).add(data.split.test, Access(when=now(), by=f"tune {context.work.id}"))
+    longest = encoded.longest
     base = yield from _measure(data, "base", cut.specialist.base_model(longest), outlook, 0)
     specialist = yield from _measure(data, "specialist", cut.specialist.answering(longest), outlook, 1)
     comparisons = _compared(data.contract, data.split, base, specialist)

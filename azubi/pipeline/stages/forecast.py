@@ -17,7 +17,7 @@ from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
 from azubi.planning import cost_model
-from azubi.planning.benchmark_run import rehearse
+from azubi.planning.benchmark_run import run_benchmark
 from azubi.planning.cost_model import Timings, Workload
 from azubi.planning.forecast_inputs import ForecastInputs, foreseen
 from azubi.settings import seconds
@@ -30,7 +30,7 @@ _WHOLE = 60.0
 
 
 def expected(
-    sitting: RunContext,
+    context: RunContext,
     data: Data,
     cut: LoadedModel,
     searched: SearchResult | None,
@@ -42,7 +42,7 @@ def expected(
     Raises:
         StorageError: the home cannot be written for a rehearsal.
     """
-    for event in sitting.work.earlier:
+    for event in context.work.earlier:
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
     load = cost_model.load(cut.specialist, cut.machine.gflops * 1e9, train, validation)
@@ -51,25 +51,25 @@ def expected(
         specialist=cut.specialist,
         task=data.contract.task,
         split=data.split,
-        lacking=_lacking(sitting, data, cut, [*train, *validation]),
+        lacking=_lacking(context, data, cut, [*train, *validation]),
         test_tokens=sum(cut.specialist.count_tokens(replace(one, answer="")) for one in data.split.test),
     )
     if searched is not None:
         observed = searched.found.observed
     else:
         roughly = foreseen(prospect, load, Timings(), 0.0).total
-        observed = _rehearsed(sitting, data, cut, load, roughly, train, validation)
+        observed = _rehearsed(context, data, cut, load, roughly, train, validation)
     # Seconds so far that are not the run's set-up.
     spared = cut.once + (searched.seconds if searched is not None else 0.0)
-    found = foreseen(prospect, load, observed, time.monotonic() - sitting.begun - spared)
+    found = foreseen(prospect, load, observed, time.monotonic() - context.begun - spared)
     if not cut.recipe.budget:
         return found
-    assert sitting.plan_only, "a search leaves a recipe without a budget"
+    assert context.plan_only, "a search leaves a recipe without a budget"
     return found.model_copy(update={"search": max(0.0, seconds(cut.recipe.budget) - found.total)})
 
 
 def _rehearsed(
-    sitting: RunContext,
+    context: RunContext,
     data: Data,
     cut: LoadedModel,
     load: Workload,
@@ -78,19 +78,19 @@ def _rehearsed(
     validation: Sequence[EncodedExample],
 ) -> Timings:
     """What a rehearsal shows, if the run is worth one."""
-    if not sitting.plan_only and roughly < _WORTH_REHEARSING:
+    if not context.plan_only and roughly < _WORTH_REHEARSING:
         return Timings()
     questions = [one.turns for one in data.split.test]
-    share = 1.0 if sitting.plan_only else min(1.0, roughly / _WHOLE)
-    return rehearse(cut.specialist, cut.recipe, load, train, validation, questions, sitting.home, share)
+    share = 1.0 if context.plan_only else min(1.0, roughly / _WHOLE)
+    return run_benchmark(cut.specialist, cut.recipe, load, train, validation, questions, context.home, share)
 
 
 def _lacking(
-    sitting: RunContext, data: Data, cut: LoadedModel, lessons: Sequence[EncodedExample]
+    context: RunContext, data: Data, cut: LoadedModel, encoded: Sequence[EncodedExample]
 ) -> Sequence[EncodedExample]:
     """What the trunk has yet to read. Without a cache that is all; none is begun for the question."""
-    if not (sitting.home / "cache" / "index.sqlite").is_file():
-        return lessons
-    opened = open_cache.opened(sitting.home, data.version, cut.recipe.cache, cut.trained)
+    if not (context.home / "cache" / "index.sqlite").is_file():
+        return encoded
+    opened = open_cache.opened(context.home, data.version, cut.recipe.cache, cut.trained)
     with contextlib.closing(opened) as cache:
-        return cut.specialist.activations.missing(cache, lessons)
+        return cut.specialist.activations.missing(cache, encoded)

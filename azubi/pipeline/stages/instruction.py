@@ -37,8 +37,8 @@ class EncodedData:
     forecast: Forecast
 
 
-def set_prime(
-    sitting: RunContext, data: Data, cut: LoadedModel, searched: SearchResult | None
+def encode_data(
+    context: RunContext, data: Data, cut: LoadedModel, searched: SearchResult | None
 ) -> Generator[ev.Event, None, EncodedData]:
     """Set the prime, make the lessons and the plan.
 
@@ -52,11 +52,11 @@ def set_prime(
         yield ev.Notice(text=f"{cut.base.name} is an encoder and reads no instruction: prime is not used.")
     tokens = cut.specialist.set_instruction(prime)
     _check_lengths(data, cut)
-    train = loop.as_taught([cut.specialist.encode(one) for one in data.split.train], recipe)
+    train = loop.as_trained([cut.specialist.encode(one) for one in data.split.train], recipe)
     validation = [cut.specialist.encode(one).last_answer_only for one in data.split.validation]
     longest = longest_answer(train)
     _check_room(data, cut, longest)
-    forecast = expected(sitting, data, cut, searched, train, validation)
+    forecast = expected(context, data, cut, searched, train, validation)
     if prime:
         recipe = recipe.model_copy(update={"instruction": instruction.to_setting(prime)})
     made = cut.recipe.instruction is None and data.system is None

@@ -23,19 +23,19 @@ from azubi.registry.card import Card
 from azubi.registry.store import Store
 
 
-def package(sitting: RunContext, results: Results, outlook: Eta) -> Generator[ev.Event, None, None]:
+def package(context: RunContext, results: Results, outlook: Eta) -> Generator[ev.Event, None, None]:
     """Write the specialist, whole or not at all.
 
     Raises:
         StorageError: the home cannot be written.
     """
     yield progress(outlook, "package", 0, 1, "folders")
-    if results.lessons.recipe.privacy is not None:
+    if results.encoded.recipe.privacy is not None:
         yield ev.Notice(
             text="What is out of scope is not learned: it would be told from single examples, which "
             "privacy does not let out."
         )
-    card = _written(sitting, results)
+    card = _written(context, results)
     yield progress(outlook, "package", 1, 1, "folders")
     yield ev.Packaged(
         name=card.name,
@@ -48,36 +48,36 @@ def package(sitting: RunContext, results: Results, outlook: Eta) -> Generator[ev
     )
 
 
-def _written(sitting: RunContext, results: Results) -> Card:
+def _written(context: RunContext, results: Results) -> Card:
     """The specialist in its folder; written once, however often the run was killed meanwhile."""
-    store, name = Store(sitting.home), results.lessons.recipe.name
-    version = sitting.work.paper.version
+    store, name = Store(context.home), results.encoded.recipe.name
+    version = context.work.paper.version
     if version is None:
         version, _ = store.reserve(name)
-        sitting.work.reserve(version)
+        context.work.reserve(version)
     elif (known := store.place(name, version)).is_dir():
         return cards.read(known)
     folder = store.place(name, version)
-    # The version is this run's alone, so what is half written of it was left by a killed sitting.
+    # The version is this run's alone, so what is half written of it was left by a killed context.
     for left in folder.parent.glob(f".{version}.*"):
         shutil.rmtree(left, ignore_errors=True)
-    card, scope = build_card.card(results, version), _scope(sitting, results)
+    card, scope = build_card.card(results, version), _scope(context, results)
     report = render(build_card.report(results, card))
     return writing.write(card, weights.trained(results.cut.specialist.tail), report, folder, scope)
 
 
-def _scope(sitting: RunContext, results: Results) -> Scope | None:
+def _scope(context: RunContext, results: Results) -> Scope | None:
     """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
-    data, specialist, lessons = results.data, results.cut.specialist, results.lessons
-    if lessons.recipe.privacy is not None:
+    data, specialist, encoded = results.data, results.cut.specialist, results.encoded
+    if encoded.recipe.privacy is not None:
         return None
-    opened = open_cache.opened(sitting.home, data.version, lessons.recipe.cache)
+    opened = open_cache.opened(context.home, data.version, encoded.recipe.cache)
     with contextlib.closing(opened) as cache:
         return learn_scope(
             specialist,
             specialist.activations.reader(cache),
-            lessons.train,
+            encoded.train,
             data.split.validation,
-            lessons.longest,
-            lessons.recipe.scope.recall,
+            encoded.longest,
+            encoded.recipe.scope.recall,
         )

@@ -1,4 +1,4 @@
-"""One sitting at a run: a process that begins it, or goes on with it.
+"""One context at a run: a process that begins it, or goes on with it.
 
 Knows the run's folder, its clock and the machine; nothing of stages.
 """

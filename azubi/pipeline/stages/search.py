@@ -36,7 +36,7 @@ class SearchResult:
         return time.monotonic() + epoch + self.found.after > self.deadline
 
 
-def search(sitting: RunContext, data: Data) -> Generator[ev.Event, None, SearchResult]:
+def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchResult]:
     """Find what the recipe leaves open, within its budget.
 
     Raises:
@@ -45,12 +45,12 @@ def search(sitting: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
     """
     recipe, begun = data.recipe, time.monotonic()
     assert recipe.budget is not None
-    keep(data, sitting.home)
-    earlier = sitting.work.earlier
+    keep(data, context.home)
+    earlier = context.work.earlier
     spent = earlier[-1].elapsed if earlier else 0.0
-    deadline = sitting.begun + seconds(recipe.budget) - spent
-    machine = sitting.machine(recipe)
-    quest = SearchTask(recipe, data.contract, data.split, data.system, machine, sitting.home)
-    with contextlib.closing(open_cache.opened(sitting.home, data.version, recipe.cache)) as cache:
-        found = yield from searching.search(quest, TimeBudget(deadline), cache, sitting.work.folder, earlier)
+    deadline = context.begun + seconds(recipe.budget) - spent
+    machine = context.machine(recipe)
+    quest = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home)
+    with contextlib.closing(open_cache.opened(context.home, data.version, recipe.cache)) as cache:
+        found = yield from searching.search(quest, TimeBudget(deadline), cache, context.work.folder, earlier)
     return SearchResult(found, machine, deadline, time.monotonic() - begun)

@@ -58,7 +58,7 @@ def read_passing(recipe: Recipe) -> OneShotSources:
 
 
 def read(
-    sitting: RunContext, recipe: Recipe, passing: OneShotSources, declared: Task | None = None
+    context: RunContext, recipe: Recipe, passing: OneShotSources, declared: Task | None = None
 ) -> Generator[ev.Event, None, LoadedSources]:
     """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
 
@@ -90,16 +90,16 @@ def read(
             notes += inference.notes(task)
         if task == "json":
             found = reject_faulty(source, found, reject_non_record)
-        fault = fault or fault_of(recipe, task, sitting.home, found.examples)
+        fault = fault or fault_of(recipe, task, context.home, found.examples)
         found = reject_faulty(source, found, fault)
         for note in _hidden(notes, recipe):
             yield ev.Notice(text=note)
         if found.rejected:
             left_out = _discreet(found.rejected, recipe)
             rejected += [one.as_json(source=source.name) for one in left_out]
-            path = sitting.work.folder / _REJECTED
+            path = context.work.folder / _REJECTED
             files.write_text(path, "".join(f"{line}\n" for line in rejected))
-            yield ev.Notice(text=_told(name, left_out, None if sitting.plan_only else path))
+            yield ev.Notice(text=_told(name, left_out, None if context.plan_only else path))
         parts[setting] = found.examples
     assert task is not None  # the data come first
     return LoadedSources(parts, hashes, recipe, task)

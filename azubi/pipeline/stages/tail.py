@@ -51,11 +51,11 @@ class TrainingResult:
     """Most bytes that checkpoints took on disk."""
 
 
-def teach(
-    sitting: RunContext,
+def train_tail(
+    context: RunContext,
     data: Data,
     cut: LoadedModel,
-    lessons: EncodedData,
+    encoded: EncodedData,
     cache: ActivationCache,
     outlook: Eta,
     searched: SearchResult | None,
@@ -68,12 +68,12 @@ def teach(
     """
     if searched is not None and searched.found.weights is not None:
         return (yield from _taken(cut, searched.found, searched.found.weights))
-    read, plan = cut.specialist.activations.reader(cache), loop.plan_of(lessons.recipe)
+    read, plan = cut.specialist.activations.reader(cache), loop.config_from(encoded.recipe)
     outlook.begin("tail")
-    _begin(data, cut, lessons, read)
-    pace, epochs = Throughput(cut.machine.gflops), _epochs(sitting.work.earlier)
-    telling = _Telling(sitting.work.folder, cut, plan, lessons.forecast, outlook, pace, epochs)
-    checkpoints = Checkpoints(sitting.work.folder, _basis(data, cut, lessons, plan))
+    _begin(data, cut, encoded, read)
+    pace, epochs = Throughput(cut.machine.gflops), _epochs(context.work.earlier)
+    telling = _Telling(context.work.folder, cut, plan, encoded.forecast, outlook, pace, epochs)
+    checkpoints = Checkpoints(context.work.folder, _basis(data, cut, encoded, plan))
     if checkpoints.unfit:
         yield ev.Notice(
             text="The checkpoint is damaged, or was made with other libraries or another base: training "
@@ -81,8 +81,8 @@ def teach(
         )
     happenings = loop.train(
         cut.specialist.tail,
-        lessons.train,
-        lessons.validation,
+        encoded.train,
+        encoded.validation,
         read,
         plan,
         has_instruction=bool(cut.specialist.instruction_tokens),
@@ -115,19 +115,19 @@ def _taken(cut: LoadedModel, found: SearchOutcome, state: State) -> Generator[ev
     return TrainingResult({one.epoch: one for one in chosen.curve})
 
 
-def _begin(data: Data, cut: LoadedModel, lessons: EncodedData, read: Reader) -> None:
+def _begin(data: Data, cut: LoadedModel, encoded: EncodedData, read: Reader) -> None:
     """Give the tail its start: the parent's weights where there is one, else the best that its kind knows."""
     if data.parent is not None:
         data.parent.put_layers(cut.specialist.tail)
-    if lessons.recipe.privacy is not None:
+    if encoded.recipe.privacy is not None:
         cut.specialist.init_without_data()
     else:
-        cut.specialist.init_from_data(lessons.train, read)
+        cut.specialist.init_from_data(encoded.train, read)
     if data.parent is not None:
         data.parent.put_head(cut.specialist.tail, data.contract.labels)
 
 
-def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingConfig) -> str:
+def _basis(data: Data, cut: LoadedModel, encoded: EncodedData, plan: TrainingConfig) -> str:
     """Hash of all that training depends on."""
     digest = sha256()
     for part in (
@@ -135,7 +135,7 @@ def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingCon
         data.parent.card.tail_sha256 if data.parent is not None else "",
         cut.depth,
         cut.rank,
-        lessons.recipe.label_weights,
+        encoded.recipe.label_weights,
         asdict(plan),
         cut.machine.dtype,
         cut.machine.threads,
@@ -144,7 +144,7 @@ def _basis(data: Data, cut: LoadedModel, lessons: EncodedData, plan: TrainingCon
         cut.specialist.instruction_tokens,
         *(
             (one.tokens, one.targets, one.target_positions, one.weight)
-            for one in (*lessons.train, *lessons.validation)
+            for one in (*encoded.train, *encoded.validation)
         ),
     ):
         digest.update(repr(part).encode() + b"\0")
@@ -167,12 +167,12 @@ class _Telling:
     checkpoints: int = 0
     """Most bytes that they took on disk."""
     resumed: bool = False
-    """Whether the next step is the first of this sitting, and not of the training."""
-    looked: float = 0.0
+    """Whether the next step is the first of this context, and not of the training."""
+    accessed: float = 0.0
     """When house was last kept."""
     told_not_kept: bool = False
 
-    def told(self, happened: loop.Happening) -> Iterator[ev.Event]:
+    def told(self, happened: loop.TrainingEvent) -> Iterator[ev.Event]:
         """What there is to say about it."""
         match happened:
             case loop.Resumed():
@@ -194,9 +194,9 @@ class _Telling:
 
     def _keep_house(self) -> None:
         """Weigh the checkpoint and tidy memory, every few seconds: both take milliseconds."""
-        if time.monotonic() - self.looked > _HOUSEKEEPING:
-            self.looked = time.monotonic()
-            memory.tidy()
+        if time.monotonic() - self.accessed > _HOUSEKEEPING:
+            self.accessed = time.monotonic()
+            memory.release_memory()
             self.checkpoints = max(self.checkpoints, checkpoint.size(self.folder))
 
     def _step(self, done: loop.Step) -> ev.StepDone:
@@ -235,7 +235,7 @@ class _Telling:
         return told
 
     def _ended(self, ended: loop.Ended) -> Iterator[ev.Event]:
-        self.looked = 0.0
+        self.accessed = 0.0
         self._keep_house()
         if ended.reason == "all epochs done":
             self.outlook.left("tail", 1.0)

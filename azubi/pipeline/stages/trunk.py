@@ -20,10 +20,10 @@ from azubi.planning.eta import Eta, Throughput
 
 
 def fill_cache(
-    sitting: RunContext,
+    context: RunContext,
     data: Data,
     cut: LoadedModel,
-    lessons: EncodedData,
+    encoded: EncodedData,
     outlook: Eta,
     until: contextlib.ExitStack,
 ) -> Generator[ev.Event, None, ActivationCache]:
@@ -33,12 +33,12 @@ def fill_cache(
         StorageError: the home cannot be written.
     """
     begun = last = time.monotonic()
-    keep(data, sitting.home)
-    opened = open_cache.opened(sitting.home, data.version, lessons.recipe.cache, cut.trained)
+    keep(data, context.home)
+    opened = open_cache.opened(context.home, data.version, encoded.recipe.cache, cut.trained)
     cache = until.enter_context(contextlib.closing(opened))
     work, tokens, pace = cut.work, 0, Throughput(cut.machine.gflops)
     filled = None
-    for filled in cut.specialist.activations.fill(cache, [*lessons.train, *lessons.validation]):
+    for filled in cut.specialist.activations.fill(cache, [*encoded.train, *encoded.validation]):
         now, new = time.monotonic(), filled.tokens - tokens
         pace.add(new, work.trunk(new), now - last)
         last, tokens = now, filled.tokens

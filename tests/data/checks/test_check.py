@@ -430,7 +430,7 @@ def test_a_source_that_fails_halfway_leaves_nothing_half_written(tmp_path):
 
 def test_it_says_what_it_is_doing():
     told = []
-    examine(CheckedSource("x", clean(40)), hear=told.append, checks=OWN)
+    examine(CheckedSource("x", clean(40)), handle=told.append, checks=OWN)
     assert told[0] == "Comparing prompts"
     assert "Looking for: near duplicates" in told
 

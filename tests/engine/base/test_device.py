@@ -42,10 +42,10 @@ def test_a_decoder_is_computed_where_torch_computes(meta, rank):
     states = trunk.states([[1, 2], [4, 5, 6]], instruction_state)[2]
     assert [one.device.type for one in states] == ["meta"] * 2
 
-    lessons = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (6, 7))]
+    encoded = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (6, 7))]
     # As the cache gives them: on the processor.
-    kept = {one.tokens: torch.zeros(one.length, 32, device="cpu") for one in lessons}
-    batch = collate(lessons, kept.__getitem__)
+    kept = {one.tokens: torch.zeros(one.length, 32, device="cpu") for one in encoded}
+    batch = collate(encoded, kept.__getitem__)
     hidden = tail._hidden(batch.states, device.here(torch.zeros(3, 32, device="cpu")), batch.rows)
     asked = hidden.flatten(0, 1).index_select(0, batch.rows)
     assert tail.head(asked).shape == (3, 64) and asked.device.type == "meta"
@@ -62,9 +62,9 @@ def test_an_encoder_is_computed_where_torch_computes(meta):
     states = trunk.states([[1, 2], [4, 5, 6]], InstructionState((), None, {}))[2]
     assert [one.device.type for one in states] == ["meta"] * 2
 
-    lessons = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (1,))]
-    kept = {one.tokens: torch.zeros(one.length, 32, device="cpu") for one in lessons}
-    batch = collate(lessons, kept.__getitem__)
+    encoded = [EncodedExample((1, 2), (2,)), EncodedExample((4, 5, 6), (1,))]
+    kept = {one.tokens: torch.zeros(one.length, 32, device="cpu") for one in encoded}
+    batch = collate(encoded, kept.__getitem__)
     scores = tail.scores(batch.states, batch.lengths)
     assert scores.shape == (2, 5) and scores.device.type == "meta"
     scores.sum().backward()

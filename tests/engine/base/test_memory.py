@@ -97,5 +97,5 @@ def test_what_nothing_uses_is_given_back():
     kept = many[1::2]  # gaps below the top of the heap, which would not be given back by themselves
     del many
     before = memory.used()
-    memory.tidy()
+    memory.release_memory()
     assert memory.used() < before - (20 << 20) and len(kept) == 1_000

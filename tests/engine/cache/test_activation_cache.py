@@ -803,10 +803,10 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
     def lesson(number):
         return EncodedExample((number,) * 100, (1,))
 
-    lessons = [lesson(number) for number in range(180)]
+    encoded = [lesson(number) for number in range(180)]
     origin = dataclasses.replace(ORIGIN, cut=1)
     cache = ActivationCache(home)
-    for one in lessons:  # 1.6 MB each, 288 MB in all
+    for one in encoded:  # 1.6 MB each, 288 MB in all
         cache.write([(origin.key(one.tokens), torch.full((100, 4096), float(one.tokens[0])))])
 
     def peak(count):
@@ -816,7 +816,7 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
         before, most = process.memory_info().rss, 0
         read = CachedReader(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
         plan = TrainingConfig(1, 2, 1e-3, 0.1, 0.0, 1.0, 1, 0)
-        for _ in train(Mean(), lessons[:count], lessons[:2], read, plan, has_instruction=False):
+        for _ in train(Mean(), encoded[:count], encoded[:2], read, plan, has_instruction=False):
             most = max(most, process.memory_info().rss - before)
         return most
 

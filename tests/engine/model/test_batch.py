@@ -40,13 +40,13 @@ def test_the_order_in_which_lessons_come_is_kept_out_of_the_epoch():
 
 
 def test_neighbours_are_of_like_length():
-    lessons = [EncodedExample(tuple(range(1 + number % 20)), (0,)) for number in range(320)]
+    encoded = [EncodedExample(tuple(range(1 + number % 20)), (0,)) for number in range(320)]
 
     def padding(batches):
         return sum(max(one.length for one in batch) - two.length for batch in batches for two in batch)
 
-    unsorted = [lessons[start : start + 8] for start in range(0, 320, 8)]
-    assert padding(order(lessons, 8, 1, 1)) < padding(unsorted) / 2
+    unsorted = [encoded[start : start + 8] for start in range(0, 320, 8)]
+    assert padding(order(encoded, 8, 1, 1)) < padding(unsorted) / 2
 
 
 def test_for_measuring_lessons_come_by_length():

@@ -130,7 +130,7 @@ def test_no_gradient_is_made_where_none_is_asked():
 
 def test_a_lesson_is_right_when_every_one_of_its_targets_is(school):
     tail = LanguageTail(school.model, 2, 0, 0).eval()
-    group = school.lessons[:6]
+    group = school.encoded[:6]
     with torch.no_grad():
         outcome = tail(collate(group, school.read), None)
         likeliest = [
@@ -153,7 +153,7 @@ def test_a_lesson_is_right_when_every_one_of_its_targets_is(school):
 
 def test_the_loss_of_a_tail_is_that_of_its_scores(school):
     tail = LanguageTail(school.model, 2, 0, 0).eval()
-    group = school.lessons[:5]
+    group = school.encoded[:5]
     with torch.no_grad():
         got = tail(collate(group, school.read), None).loss
         scores = torch.cat(
@@ -170,5 +170,5 @@ def test_the_instruction_takes_gradients(school):
     """What the tail makes of the instruction is learned too, through the shared keys and values."""
     tail = LanguageTail(school.model, 2, 0, 0)
     instruction = torch.randn(4, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    tail(collate(school.lessons[:3], school.read), instruction).loss.backward()
+    tail(collate(school.encoded[:3], school.read), instruction).loss.backward()
     assert instruction.grad.abs().max() > 0

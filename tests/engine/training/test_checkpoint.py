@@ -33,9 +33,9 @@ def studied(school, plan, rank, folder, stop=None, dtype=torch.float32):
     tail = LanguageTail(school.model, 2, rank, plan.seed)
     to_dtype(tail, dtype)
     read = lambda tokens: school.read(tokens).to(dtype)  # noqa: E731
-    lessons = train(
+    encoded = train(
         tail,
-        school.lessons,
+        school.encoded,
         school.validation,
         read,
         plan,
@@ -43,10 +43,10 @@ def studied(school, plan, rank, folder, stop=None, dtype=torch.float32):
         checkpoints=Checkpoints(folder, "b"),
     )
     events = []
-    for event in lessons:
+    for event in encoded:
         events.append(event)
         if len(events) == stop:
-            lessons.close()
+            encoded.close()
     return tail, events
 
 
@@ -90,7 +90,7 @@ def test_dropout_goes_on_where_it_was(school, plan, tmp_path):
         tail, places = Dropping(), Checkpoints(folder, "b")
         events = train(
             tail,
-            school.lessons,
+            school.encoded,
             school.validation,
             school.read,
             plan,
@@ -142,7 +142,7 @@ def test_little_is_kept_at_a_time_and_nothing_after_clear(school, plan, tmp_path
     tail = LanguageTail(school.model, 2, 0, plan.seed)
     places = Checkpoints(tmp_path, "b")
     for event in train(
-        tail, school.lessons, school.validation, school.read, plan, has_instruction=False, checkpoints=places
+        tail, school.encoded, school.validation, school.read, plan, has_instruction=False, checkpoints=places
     ):
         names = sorted(path.name.split("-")[0] for path in tmp_path.iterdir())
         if isinstance(event, Step) and event.epoch > 1:
@@ -161,7 +161,7 @@ def test_a_minute_never_passes_without_one(school, plan, tmp_path, monkeypatch):
     plan = replace(plan, batch=1, epochs=2)
     tail = LanguageTail(school.model, 2, 0, 0)
     for event in train(
-        tail, school.lessons, school.validation, school.read, plan, has_instruction=False, checkpoints=places
+        tail, school.encoded, school.validation, school.read, plan, has_instruction=False, checkpoints=places
     ):
         now[0] += 9.0 if isinstance(event, Step) else 0.0
     assert max(later - earlier for earlier, later in pairwise([0.0, *kept])) <= 60
@@ -183,7 +183,7 @@ def test_a_full_disk_is_told_and_training_goes_on(school, plan, tmp_path, monkey
     places = Checkpoints(tmp_path / "full", "b")
     events = []
     for event in train(
-        tail, school.lessons, school.validation, school.read, plan, has_instruction=False, checkpoints=places
+        tail, school.encoded, school.validation, school.read, plan, has_instruction=False, checkpoints=places
     ):
         events.append(event)
         full.on = len(of(Epoch, events)) in (2, 3)

@@ -9,7 +9,7 @@ from torch import nn
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.training.class_weights import balanced, scaled
-from azubi.engine.training.loop import as_taught
+from azubi.engine.training.loop import as_trained
 from azubi.errors import DataError
 from azubi.settings import Recipe
 from tests.engine.families import ENCODERS
@@ -35,7 +35,7 @@ def test_weights_are_scaled_to_a_mean_of_one_and_nothing_is_left_out():
     kept = scaled(weighted)
     assert [one.tokens for one in kept] == [(number,) for number in range(5)]
     assert [one.weight for one in kept] == pytest.approx([15 / 7] + [5 / 7] * 4)
-    assert as_taught(weighted, Recipe(name="a")) == kept
+    assert as_trained(weighted, Recipe(name="a")) == kept
     with pytest.raises(DataError, match="nothing to learn from"):
         scaled([replace(one, weight=0.0) for one in LESSONS])
 
@@ -48,8 +48,8 @@ def test_balance_comes_on_top_of_weights():
 
 
 def test_it_is_off_unless_asked_for():
-    assert as_taught(LESSONS, Recipe(name="a")) == LESSONS
-    assert as_taught(LESSONS, Recipe(name="a", label_weights="balanced")) == balanced(LESSONS)
+    assert as_trained(LESSONS, Recipe(name="a")) == LESSONS
+    assert as_trained(LESSONS, Recipe(name="a", label_weights="balanced")) == balanced(LESSONS)
     assert collate(LESSONS, read).weights is None
 
 

@@ -175,7 +175,7 @@ def test_a_loss_that_explodes_from_the_start_ends_training_with_advice():
     assert tail.weight.item() == 0.0
 
 
-def test_after_three_setbacks_the_best_epoch_is_kept():
+def test_after_three_rollbacks_the_best_epoch_is_kept():
     tail = Scripted([(1, 0.9), (3, 0.5)], [1.0, 1.0] + [math.nan] * 9)
     events, weights = run(tail)
     assert len(of(RolledBack, events)) == 3
@@ -215,10 +215,10 @@ def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, p
 
     BLOW, plan = 130, replace(plan, epochs=4, batch=2, patience=9)
     tail = Fragile()
-    before = measure(tail, school.lessons, school.read, None, plan)
+    before = measure(tail, school.encoded, school.read, None, plan)
     happened = train(
         tail,
-        school.lessons * 8,
+        school.encoded * 8,
         school.validation,
         school.read,
         plan,
@@ -233,20 +233,20 @@ def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, p
     assert back.learning_rate == plan.learning_rate / 2
     again = [1, 2, 3, 4] if kept or best == 2 else [1, 2, 2, 3, 4]
     assert [event.epoch for event in of(Epoch, events)] == again
-    assert measure(tail, school.lessons, school.read, None, plan).loss < before.loss / 3
+    assert measure(tail, school.encoded, school.read, None, plan).loss < before.loss / 3
 
 
 def test_what_is_told_adds_up():
-    lessons = [EncodedExample(tuple(range(number)), (0,)) for number in (3, 4, 5)]
+    encoded = [EncodedExample(tuple(range(number)), (0,)) for number in (3, 4, 5)]
     tail = Scripted([(0, 0.5), (0, 0.25), (3, 0.1), (3, 0.2)], [1.0, 4.0])
     plan = replace(PLAN, batch=2, epochs=1)
-    events = list(train(tail, lessons, lessons, read, plan, has_instruction=False))
+    events = list(train(tail, encoded, encoded, read, plan, has_instruction=False))
     steps = [event for event in events if isinstance(event, Step)]
     assert [(one.step, one.steps, one.epoch) for one in steps] == [(1, 2, 1), (2, 2, 1)]
     assert sum(one.tokens for one in steps) == 12
     assert all(one.seconds >= 0 for one in steps) and sum(one.targets for one in steps) == 3
     (epoch,) = [event for event in events if isinstance(event, Epoch)]
-    sizes = [1, 2] if len(loop.order(lessons, 2, 0, 1)[0]) == 1 else [2, 1]
+    sizes = [1, 2] if len(loop.order(encoded, 2, 0, 1)[0]) == 1 else [2, 1]
     assert epoch.loss == pytest.approx((sizes[0] * 1.0 + sizes[1] * 4.0) / 3)
     assert isinstance(events[-1], Ended)
 
@@ -258,8 +258,8 @@ def test_measuring_weighs_targets_for_loss_and_lessons_for_accuracy():
         def forward(self, batch, prime):
             return next(self.outcomes)
 
-    lessons = [EncodedExample((number,), (0,)) for number in range(10)]
-    result = measure(Told(), lessons, read, None, PLAN)
+    encoded = [EncodedExample((number,), (0,)) for number in range(10)]
+    result = measure(Told(), encoded, read, None, PLAN)
     assert result.loss == pytest.approx(1.75)
     assert result.accuracy == pytest.approx(0.3)
 
@@ -270,7 +270,7 @@ def test_measuring_weighs_targets_for_loss_and_lessons_for_accuracy():
 def trained(school, plan, rank=0):
     tail = LanguageTail(school.model, 2, rank, plan.seed)
     return tail, list(
-        train(tail, school.lessons, school.validation, school.read, plan, has_instruction=False)
+        train(tail, school.encoded, school.validation, school.read, plan, has_instruction=False)
     )
 
 
@@ -288,11 +288,11 @@ def test_the_same_settings_give_the_same_weights(school, plan, rank):
 def test_a_tail_learns_its_lessons_by_heart(school, plan, rank):
     plan = replace(plan, epochs=20, learning_rate=1e-2)
     tail = LanguageTail(school.model, 2, rank, plan.seed)
-    lessons = school.lessons[:6]
-    before = measure(tail, lessons, school.read, None, plan)
-    for _ in train(tail, lessons, lessons, school.read, plan, has_instruction=False):
+    encoded = school.encoded[:6]
+    before = measure(tail, encoded, school.read, None, plan)
+    for _ in train(tail, encoded, encoded, school.read, plan, has_instruction=False):
         pass
-    after = measure(tail, lessons, school.read, None, plan)
+    after = measure(tail, encoded, school.read, None, plan)
     assert before.accuracy < 0.5 and after.accuracy == 1.0
     assert after.loss < before.loss / 5
 

@@ -5,12 +5,12 @@ import torch
 
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.training.skip_boilerplate import _LOOK_BACK, _OFTEN, _TAUGHT, spare
+from azubi.engine.training.skip_boilerplate import _LOOK_BACK, _OFTEN, _TAUGHT, mask_boilerplate
 
 FORM, END = (1, 2, 3, 4, 5), 99
 
 
-def lessons(count, values):
+def encoded(count, values):
     """Answers of one form: five fixed tokens, a value, two fixed tokens, the end."""
     return [
         EncodedExample((7, 8), (*FORM, values[number % len(values)], 6, 7, END)) for number in range(count)
@@ -18,54 +18,58 @@ def lessons(count, values):
 
 
 def test_the_form_is_spared_and_the_values_are_not():
-    masked = spare(lessons(2 * _OFTEN, (20, 21)))
+    masked = mask_boilerplate(encoded(2 * _OFTEN, (20, 21)))
     assert {one.masked_targets for one in masked[1::_TAUGHT]} == {frozenset({0, 1, 2, 3, 4, 6, 7})}
 
 
 def test_some_lessons_teach_the_whole_form():
-    masked = spare(lessons(2 * _OFTEN, (20, 21)))
+    masked = mask_boilerplate(encoded(2 * _OFTEN, (20, 21)))
     assert all(not one.masked_targets for one in masked[::_TAUGHT])
     assert sum(not one.masked_targets for one in masked) == len(masked) / _TAUGHT
 
 
 def test_nothing_is_spared_that_was_seen_too_seldom():
-    assert not any(one.masked_targets for one in spare(lessons(_OFTEN - 1, (20,))))
+    assert not any(one.masked_targets for one in mask_boilerplate(encoded(_OFTEN - 1, (20,))))
 
 
 def test_a_token_that_is_once_another_is_never_spared():
-    many = lessons(2 * _OFTEN, (20,))
+    many = encoded(2 * _OFTEN, (20,))
     odd = EncodedExample((7, 8), (*FORM[:-1], 55, 20, 6, 7, END))
-    assert all(4 not in one.masked_targets for one in spare([*many, odd]))
+    assert all(4 not in one.masked_targets for one in mask_boilerplate([*many, odd]))
 
 
 def test_only_the_tokens_just_before_are_looked_at():
     """A value further back does not make a context rare."""
-    many = lessons(4 * _OFTEN, range(20, 90))
+    many = encoded(4 * _OFTEN, range(20, 90))
     tail = tuple(range(100, 100 + _LOOK_BACK + 2))
     longer = [EncodedExample(one.tokens, (*one.targets[:-1], *tail, END)) for one in many]
     last = len(longer[0].targets) - 2
-    assert last in spare(longer)[1].masked_targets
+    assert last in mask_boilerplate(longer)[1].masked_targets
 
 
 def test_the_end_is_always_taught():
-    masked = spare(lessons(2 * _OFTEN, (20,)))
+    masked = mask_boilerplate(encoded(2 * _OFTEN, (20,)))
     assert all(len(one.targets) - 1 not in one.masked_targets for one in masked)
 
 
 def test_lessons_stay_what_they_were():
-    plain = lessons(2 * _OFTEN, (20, 21))
-    assert [(one.tokens, one.targets) for one in spare(plain)] == [(one.tokens, one.targets) for one in plain]
+    plain = encoded(2 * _OFTEN, (20, 21))
+    assert [(one.tokens, one.targets) for one in mask_boilerplate(plain)] == [
+        (one.tokens, one.targets) for one in plain
+    ]
 
 
 def test_each_answer_of_a_lesson_has_a_form_and_an_end_of_its_own():
     one = (*FORM, 20, END)
     places = (*range(7), *range(10, 17))
     several = [EncodedExample((7,) * 17, one + one, target_positions=places) for _ in range(2 * _OFTEN)]
-    assert spare(several)[1].masked_targets == frozenset({*range(6), *range(7, 13)})
+    assert mask_boilerplate(several)[1].masked_targets == frozenset({*range(6), *range(7, 13)})
 
 
 def test_a_label_is_never_spared():
-    assert not any(one.masked_targets for one in spare([EncodedExample((7, 8), (3,))] * 3 * _OFTEN))
+    assert not any(
+        one.masked_targets for one in mask_boilerplate([EncodedExample((7, 8), (3,))] * 3 * _OFTEN)
+    )
 
 
 def test_a_batch_holds_only_the_targets_that_are_taught():
@@ -79,7 +83,7 @@ def test_a_batch_holds_only_the_targets_that_are_taught():
 
 def test_the_loss_is_that_of_whole_answers_whose_spared_targets_cost_nothing(school):
     tail = LanguageTail(school.model, 2, 0, 0).eval()
-    (lesson,) = [one for one in school.lessons if len(one.targets) > 2][:1]
+    (lesson,) = [one for one in school.encoded if len(one.targets) > 2][:1]
     count = len(lesson.targets)
     with torch.no_grad():
         states = tail._hidden(school.read(lesson.tokens)[None], None)[0, -count:]
