@@ -88,18 +88,19 @@ class AnswerTable:
         """
         own = dict.fromkeys(name for row in rows for name in row.values)
         table: Cells = {name: [_sayable(row.values.get(name)) for row in rows] for name in own}
-        told = [
-            {"row": row.line, **document(one), "notes": " ".join(one.notes) or None}
-            for row, one in zip(rows, answers, strict=True)
+        documents = [
+            {"row": row.line, **document(answer), "notes": " ".join(answer.notes) or None}
+            for row, answer in zip(rows, answers, strict=True)
         ]
         self._names = added_names(own)
-        table |= {name: [_sayable(one[added]) for one in told] for added, name in self._names.items()}
+        for added, name in self._names.items():
+            table[name] = [_sayable(fields[added]) for fields in documents]
         with files.new_file(self.path) as scratch:
             self._write(scratch, table)
 
     def _csv(self, path: Path, table: Cells) -> None:
         guarded = 0
-        for name in (self._names[one] for one in _WORDED):
+        for name in (self._names[column] for column in _WORDED):
             for place, text in enumerate(table[name]):
                 if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
                     table[name][place], guarded = f"'{text}", guarded + 1
@@ -155,7 +156,7 @@ class AnswerTable:
             **dict.fromkeys(("confidence", "scope"), pyarrow.float64()),
             "in_scope": pyarrow.bool_(),
         }
-        given = {name: kinds.get(one, pyarrow.string()) for one, name in self._names.items()}
+        given = {name: kinds.get(column, pyarrow.string()) for column, name in self._names.items()}
         columns = {}
         for name, values in table.items():
             try:

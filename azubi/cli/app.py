@@ -15,11 +15,9 @@ from azubi.cli import (
     doctor,
     plan,
     prove,
-    reveal,
     runs,
     specialists,
     tune,
-    version,
 )
 from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
@@ -56,7 +54,7 @@ register(_data, data.list_all, "list")
 register(_data, data.show, "show")
 register(_data, data.diff, "diff")
 register(_data, data.erase, "erase")
-register(_data, reveal.reveal, "reveal")
+register(_data, data.reveal, "reveal")
 register(app, prove.prove, "prove")
 register(app, compare.compare, "compare")
 register(app, ask.ask, "ask")
@@ -64,7 +62,7 @@ register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
 register(register_group(app, bases.list_all, "bases"), bases.get, "get")
 register(app, doctor.doctor, "doctor")
-register(app, version.version, "version")
+register(app, doctor.version, "version")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -87,12 +87,14 @@ def ask(
         problem = "There is a prompt and a source." if all(asked) else "There is nothing to ask."
         raise SettingError(problem, "Give either a prompt in quotes, or --file FILE.")
     if question is not None:
-        _one(session, name, question, settings, out)
+        _ask_prompt(session, name, question, settings, out)
     else:
-        _rows(session, name, file, settings, out)
+        _ask_rows(session, name, file, settings, out)
 
 
-def _one(session: Session, name: str, question: str, settings: dict[str, Any], out: Path | None) -> None:
+def _ask_prompt(
+    session: Session, name: str, question: str, settings: dict[str, Any], out: Path | None
+) -> None:
     if settings or out is not None:
         raise SettingError("A single prompt is read from no file and written to none.", "Give --file FILE.")
     if not question.strip():
@@ -110,7 +112,9 @@ def _one(session: Session, name: str, question: str, settings: dict[str, Any], o
         raise typer.Exit(UNANSWERED)
 
 
-def _rows(session: Session, name: str, file: Path | None, settings: dict[str, Any], out: Path | None) -> None:
+def _ask_rows(
+    session: Session, name: str, file: Path | None, settings: dict[str, Any], out: Path | None
+) -> None:
     with importing():
         from azubi.pipeline.ask import source
     from azubi.cli.answered import AnswerTable
@@ -157,27 +161,27 @@ def _tell(
             {
                 "specialist": name,
                 "answers": [
-                    {"row": row.line, "prompt": _prompt(row), **document(one)}
-                    for row, one in zip(rows, answers, strict=True)
+                    {"row": row.line, "prompt": _prompt(row), **document(answer)}
+                    for row, answer in zip(rows, answers, strict=True)
                 ],
             }
         )
     else:
-        for one in answers:
-            print(clean(one.text.replace("\r\n", "\n").replace("\n", "\\n")))
+        for answer in answers:
+            print(clean(answer.text.replace("\r\n", "\n").replace("\n", "\\n")))
 
 
 def _tell_notes(rows: Sequence["Asked"], answers: Sequence["Answer"]) -> None:
     """Each note once, with the rows that it is about; last, how many rows have no answer."""
     about: dict[str, list[int]] = {}
-    for row, one in zip(rows, answers, strict=True):
-        for note in _notes(one):
+    for row, answer in zip(rows, answers, strict=True):
+        for note in _notes(answer):
             about.setdefault(note, []).append(row.line)
     for note, lines in about.items():
         named = ", ".join(map(count, lines[:_NAMED])) + (" …" if len(lines) > _NAMED else "")
         what = f"row {named}" if len(lines) == 1 else f"{count(len(lines))} rows ({named})"
         print(f"Note, {what}: {clean(note)}", file=sys.stderr)
-    if nobody := sum(one.by == "nobody" for one in answers):
+    if nobody := sum(answer.by == "nobody" for answer in answers):
         verb = "has" if nobody == 1 else "have"
         print(f"{count(nobody)} of {count(len(rows))} rows {verb} no answer.", file=sys.stderr)
 

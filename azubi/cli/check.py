@@ -1,4 +1,4 @@
-"""`azubi check`: parse; `azubi.pipeline.check` works; what it found is drawn here."""
+"""`azubi check`: parse; `azubi.pipeline.check` works; the findings are printed here."""
 
 import contextlib
 import sys
@@ -55,23 +55,23 @@ def check(
 
     # What libraries print must not end up in the result on standard output.
     with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:
-        found = inspect(recipe, session.home, folder=out, handle=lambda told: status.update(f"{told} …"))
+        result = inspect(recipe, session.home, folder=out, handle=lambda text: status.update(f"{text} …"))
     if session.json:
-        session.emit(found.model_dump(mode="json"))
+        session.emit(result.model_dump(mode="json"))
     else:
-        show(found, session.out(), brief=brief)
+        show(result, session.out(), brief=brief)
         if recipe.accept_rules:
-            print(_for_recipe(recipe.derive, found))
-    if found.level == "error":
+            print(_for_recipe(recipe.derive, result))
+    if result.level == "error":
         raise typer.Exit(2)
 
 
-def _for_recipe(given: Mapping[str, str], found: "Check") -> str:
-    """The rules that are given and those that were found, to be put into a recipe."""
+def _for_recipe(given: Mapping[str, str], result: "Check") -> str:
+    """The given rules and the found ones, as a recipe takes them."""
     from azubi.data.rules.proposing import as_recipe
 
     rules = dict(given)
-    for one in found.findings:
-        if one.kind == "hidden_rules":
-            rules |= one.details["derive"]
+    for finding in result.findings:
+        if finding.kind == "hidden_rules":
+            rules |= finding.details["derive"]
     return f"\n# For the recipe:\n{as_recipe(rules)}" if rules else "\nNo rules were found in the examples."

@@ -32,7 +32,7 @@ def compare(
 ) -> None:
     """Set two specialists, or two versions of one, side by side on the same examples.
 
-    Both answer what neither has learned; then it is told what got better and what got worse.
+    Both answer what neither has learned; the result says what got better and what got worse.
     """
     language = checked_lang(lang)
 
@@ -45,30 +45,34 @@ def compare(
     events = comparing.compare(first, second, session.home, language, threads)
     ended = follow(events, session.err(), quiet=quiet).ended
     assert isinstance(ended, ev.ComparisonEnded)
-    told = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
+    comparison = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
     if session.json:
         session.emit(
-            {"sentence": ended.sentence, "report": ended.report, "compared": told.model_dump(mode="json")}
+            {
+                "sentence": ended.sentence,
+                "report": ended.report,
+                "compared": comparison.model_dump(mode="json"),
+            }
         )
         return
-    _show(told, ended.sentence, session)
+    _show(comparison, ended.sentence, session)
     for line in facts({"Report": ended.report, "Took": duration(ended.seconds)}):
         print(clean(line))
 
 
-def _show(told: "Versus", sentence: str, session: Session) -> None:
+def _show(comparison: "Versus", sentence: str, session: Session) -> None:
     console = session.out()
     console.print(Text(clean(sentence), style="bold"))
     console.print()
     table = plain_table("", ">right", ">only this one right")
     for name, scores, alone in (
-        (told.a, told.a_scores, told.paired.lost),
-        (told.b, told.b_scores, told.paired.won),
+        (comparison.a, comparison.a_scores, comparison.paired.lost),
+        (comparison.b, comparison.b_scores, comparison.paired.won),
     ):
         table.add_row(Text(name), Text(interval(scores[0])), count(alone))
     console.print(table)
     print()
-    for title, cases in (("Got better", told.of("gained")), ("Got worse", told.of("lost"))):
+    for title, cases in (("Got better", comparison.of("gained")), ("Got worse", comparison.of("lost"))):
         for case in cases[:_SHOWN]:
             print(f"{title}: {_case(case)}")
     print()

@@ -1,6 +1,8 @@
-"""`azubi data list`, `show`, `diff` and `erase`: the states of the data that specialists were made from."""
+"""`azubi data`: versions of the examples, erasing rows, and re-identification."""
 
+import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -8,6 +10,7 @@ import typer
 from azubi.cli.formatting import clean, count, shorten
 from azubi.cli.session import Session
 from azubi.cli.tables import facts, plain_table
+from azubi.errors import DataError
 
 if TYPE_CHECKING:
     from azubi.data.datasets.manifest import Manifest, SplitNote
@@ -45,20 +48,21 @@ def list_all(session: Session) -> None:
     """List the data versions of this home, newest first."""
     from azubi.data.datasets.versions import Versions
 
-    found = Versions(session.home).list()
+    manifests = Versions(session.home).list()
     made = _makers(session)
     if session.json:
-        session.emit({"versions": [_document(one, made) for one in found]})
+        session.emit({"versions": [_document(manifest, made) for manifest in manifests]})
         return
-    if not found:
+    if not manifests:
         print("There are no data here yet. A run keeps what it learns from: azubi tune FILE --name NAME")
         return
     table = plain_table("version", ">rows", "source", "first used", "specialists")
     table.columns[0].no_wrap = True
-    for one in found:
-        source = ", ".join(clean(name) for name in one.source)
-        when = f"{one.created.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(one.version, count(one.rows), source, when, ", ".join(made.get(one.version, ())) or "–")
+    for manifest in manifests:
+        source = ", ".join(clean(name) for name in manifest.source)
+        when = f"{manifest.created.astimezone():%Y-%m-%d %H:%M}"
+        makers = ", ".join(made.get(manifest.version, ())) or "–"
+        table.add_row(manifest.version, count(manifest.rows), source, when, makers)
     session.out().print(table)
 
 
@@ -69,12 +73,12 @@ def show(session: Session, version: Version, rows: RowCount = 0) -> None:
     from azubi.data.datasets.versions import Versions
 
     versions = Versions(session.home)
-    found = versions.get(version)
-    made, first = _makers(session), list(islice(versions.rows(found), rows)) if rows else []
+    manifest = versions.get(version)
+    made, first = _makers(session), list(islice(versions.rows(manifest), rows)) if rows else []
     if session.json:
-        session.emit(_document(found, made) | ({"shown": [_row(row) for row in first]} if rows else {}))
+        session.emit(_document(manifest, made) | ({"shown": [_row(row) for row in first]} if rows else {}))
         return
-    for line in facts(_facts(found, made.get(found.version, []))):
+    for line in facts(_facts(manifest, made.get(manifest.version, []))):
         print(line)
     if first:
         print()
@@ -89,15 +93,17 @@ def diff(session: Session, before: Version, after: Version) -> None:
 
     versions = Versions(session.home)
     old, new = versions.get(before), versions.get(after)
-    told = difference(list(versions.rows(old)), list(versions.rows(new)))
+    changes = difference(list(versions.rows(old)), list(versions.rows(new)))
     if session.json:
-        session.emit({"before": old.version, "after": new.version} | _difference(told))
+        session.emit({"before": old.version, "after": new.version} | _difference(changes))
         return
-    added, removed, changed = (count(len(rows)) for rows in (told.added, told.removed, told.changed))
-    print(f"{added} added, {removed} removed, {changed} changed, {count(told.same)} the same.")
-    for sign, rows in (("+", told.added), ("-", told.removed)):
+    added, removed, changed = (count(len(rows)) for rows in (changes.added, changes.removed, changes.changed))
+    print(f"{added} added, {removed} removed, {changed} changed, {count(changes.same)} the same.")
+    for sign, rows in (("+", changes.added), ("-", changes.removed)):
         _print_some(f"{sign} {clean(row.id)}  line {row.example.line}  {_quoted(row)}" for row in rows)
-    _print_some(f"~ {clean(one.after.id)}  {one.what}  {_changed(one)}" for one in told.changed)
+    _print_some(
+        f"~ {clean(change.after.id)}  {change.what}  {_changed(change)}" for change in changes.changed
+    )
 
 
 def erase(session: Session, ids: Ids) -> None:
@@ -108,7 +114,7 @@ def erase(session: Session, ids: Ids) -> None:
     if session.json:
         session.emit(_erased(report))
         return
-    for line in _told(report):
+    for line in _erasure_lines(report):
         print(line)
 
 
@@ -122,35 +128,35 @@ def _makers(session: Session) -> dict[str, list[str]]:
     return made
 
 
-def _facts(found: "Manifest", made: Sequence[str]) -> dict[str, str]:
-    parts = ", ".join(f"{count(number)} in {part}" for part, number in found.counts.items())
-    columns = {name: found.mapping.get(name) for name in _COLUMNS}
+def _facts(manifest: "Manifest", made: Sequence[str]) -> dict[str, str]:
+    parts = ", ".join(f"{count(number)} in {part}" for part, number in manifest.counts.items())
+    columns = {name: manifest.mapping.get(name) for name in _COLUMNS}
     mapping = ", ".join(f"{name} from {value}" for name, value in columns.items() if value is not None)
-    told = {
-        "Version": found.version,
-        "First used": f"{found.created.astimezone():%Y-%m-%d %H:%M}",
-        "Source": ", ".join(f"{clean(name)} ({digest[:12]}…)" for name, digest in found.source.items()),
+    lines = {
+        "Version": manifest.version,
+        "First used": f"{manifest.created.astimezone():%Y-%m-%d %H:%M}",
+        "Source": ", ".join(f"{clean(name)} ({digest[:12]}…)" for name, digest in manifest.source.items()),
         "Columns": clean(mapping),
-        "Rows": parts + (f"; {count(found.erased)} erased" if found.erased else ""),
+        "Rows": parts + (f"; {count(manifest.erased)} erased" if manifest.erased else ""),
     }
-    if found.findings:
-        told["Findings"] = ", ".join(f"{count(one.count)} {one.kind}" for one in found.findings)
-    for number, split in enumerate(found.splits, start=1):
-        told["Split" if len(found.splits) == 1 else f"Split {number}"] = _split(split)
-    return told | {"Specialists": ", ".join(made) or "none yet"}
+    if manifest.findings:
+        lines["Findings"] = ", ".join(f"{count(note.count)} {note.kind}" for note in manifest.findings)
+    for number, split in enumerate(manifest.splits, start=1):
+        lines["Split" if len(manifest.splits) == 1 else f"Split {number}"] = _split(split)
+    return lines | {"Specialists": ", ".join(made) or "none yet"}
 
 
 def _split(split: "SplitNote") -> str:
-    sides = ", ".join(f"{count(split.counts.get(side, 0))} {side}" for side in split.counts)
+    sides = ", ".join(f"{count(split.counts.get(split_name, 0))} {split_name}" for split_name in split.counts)
     strata = ", stratified" if split.settings.stratify else ""
-    told = f"by {split.settings.by}{strata}, seed {split.seed}: {sides}"
+    text = f"by {split.settings.by}{strata}, seed {split.seed}: {sides}"
     if split.moved:
-        told += f"; {count(split.moved)} moved to nearly the same"
+        text += f"; {count(split.moved)} moved to nearly the same"
     if split.overlapping:
-        told += f"; {count(split.overlapping)} left out, since nearly the same stands elsewhere"
+        text += f"; {count(split.overlapping)} left out, since nearly the same stands elsewhere"
     if split.test_from:
-        told += f"; the test begins at {split.test_from}"
-    return told + (f"; keeps the cut-off of {split.follows}" if split.follows and split.test_from else "")
+        text += f"; the test begins at {split.test_from}"
+    return text + (f"; keeps the cut-off of {split.follows}" if split.follows and split.test_from else "")
 
 
 def _quoted(row: "Row") -> str:
@@ -158,10 +164,10 @@ def _quoted(row: "Row") -> str:
     return f"{_short(example.prompt)} → {_short(example.answer)}"
 
 
-def _changed(one: "Change") -> str:
-    if "answer" in one.what:
-        return f"{_short(one.before.example.answer)} → {_short(one.after.example.answer)}"
-    return _quoted(one.after)
+def _changed(change: "Change") -> str:
+    if "answer" in change.what:
+        return f"{_short(change.before.example.answer)} → {_short(change.after.example.answer)}"
+    return _quoted(change.after)
 
 
 def _short(text: str) -> str:
@@ -176,7 +182,7 @@ def _print_some(lines: Iterable[str]) -> None:
         print(line)
 
 
-def _told(report: "Report") -> Iterable[str]:
+def _erasure_lines(report: "Report") -> Iterable[str]:
     named = ", ".join(f"“{clean(name)}”" for name in report.ids)
     where = ", ".join(report.versions)
     if report.rows:
@@ -191,8 +197,9 @@ def _told(report: "Report") -> Iterable[str]:
     yield "Later runs leave it out, whatever source it is read from."
     if report.learners:
         yield "What a specialist learned stays in its weights. These had to do with it:"
-    for one in report.learners:
-        yield f"  {one.name}  {_USED[one.split] if not one.through else f'went on from {one.through}'}"
+    for learner in report.learners:
+        use = f"went on from {learner.through}" if learner.through else _USED[learner.split]
+        yield f"  {learner.name}  {use}"
     if report.running:
         yield f"Runs that are under way may have read it: {', '.join(report.running)}. Stop them."
     if report.quoted:
@@ -204,25 +211,31 @@ def _told(report: "Report") -> Iterable[str]:
 # Documents
 
 
-def _document(one: "Manifest", made: dict[str, list[str]]) -> dict[str, object]:
-    return one.model_dump(mode="json") | {"rows": one.rows, "specialists": made.get(one.version, [])}
+def _document(manifest: "Manifest", made: dict[str, list[str]]) -> dict[str, object]:
+    specialists = made.get(manifest.version, [])
+    return manifest.model_dump(mode="json") | {"rows": manifest.rows, "specialists": specialists}
 
 
 def _row(row: "Row") -> dict[str, object]:
-    one = row.example
-    turns = [{"role": turn.role, "content": turn.content} for turn in one.turns]
-    return {"id": row.id, "part": row.part, "line": one.line, "turns": turns, "answer": one.answer}
+    example = row.example
+    turns = [{"role": turn.role, "content": turn.content} for turn in example.turns]
+    return {"id": row.id, "part": row.part, "line": example.line, "turns": turns, "answer": example.answer}
 
 
-def _difference(told: "Difference") -> dict[str, object]:
+def _difference(difference: "Difference") -> dict[str, object]:
     return {
-        "added": [_row(row) for row in told.added],
-        "removed": [_row(row) for row in told.removed],
+        "added": [_row(row) for row in difference.added],
+        "removed": [_row(row) for row in difference.removed],
         "changed": [
-            {"id": one.after.id, "what": one.what, "before": _row(one.before), "after": _row(one.after)}
-            for one in told.changed
+            {
+                "id": change.after.id,
+                "what": change.what,
+                "before": _row(change.before),
+                "after": _row(change.after),
+            }
+            for change in difference.changed
         ],
-        "same": told.same,
+        "same": difference.same,
     }
 
 
@@ -232,9 +245,41 @@ def _erased(report: "Report") -> dict[str, object]:
         "rows": report.rows,
         "versions": list(report.versions),
         "activations": report.activations,
-        "specialists": [one.model_dump(mode="json") for one in report.learners],
+        "specialists": [learner.model_dump(mode="json") for learner in report.learners],
         "running": list(report.running),
         "quoted": [str(path) for path in report.quoted],
         "forgotten": report.forgotten,
         "locked": [str(path) for path in report.locked],
     }
+
+
+Text = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A text file with pseudonyms in it; - is standard input.")
+]
+Key = Annotated[Path, typer.Option("--key", metavar="PATH", help="The key file of the run (personal_key).")]
+
+
+def reveal(session: Session, file: Text, key: Key) -> None:
+    """Put the original personal data back in the places of their pseudonyms.
+
+    It takes the key file and the map that lies in the home in which the run was.
+    """
+    from azubi.data.pii.key_store import KeyFile, PseudonymMap
+    from azubi.data.pii.re_identify import ReIdentifier
+
+    re_identifier = ReIdentifier(PseudonymMap(session.home, KeyFile(key).read()).pairs())
+    text = re_identifier.text(_read(file))
+    if session.json:
+        session.emit({"text": text})
+    else:
+        sys.stdout.write(text)
+
+
+def _read(file: Path) -> str:
+    try:
+        return sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read: {error.strerror}.", "Check the path.") from None
+    except UnicodeDecodeError as error:
+        problem = f"{file} is not UTF-8 text (byte {error.start})."
+        raise DataError(problem, "Save it as UTF-8; of documents, bring the text.") from None

@@ -1,10 +1,13 @@
-"""`azubi doctor`: what this machine offers, and what stands in the way."""
+"""`azubi doctor`: what this machine offers. `azubi version`: what is installed."""
 
+import platform
 from collections.abc import Iterator
+from importlib import metadata
 from typing import TYPE_CHECKING
 
 import typer
 
+from azubi import __version__
 from azubi.cli.formatting import count, size
 from azubi.cli.session import Session
 from azubi.cli.tables import facts
@@ -20,52 +23,70 @@ def doctor(session: Session) -> None:
     """
     from azubi.pipeline.doctor import look
 
-    found = look(session.home)
+    checkup = look(session.home)
     if session.json:
-        session.emit(found.model_dump(mode="json"))
+        session.emit(checkup.model_dump(mode="json"))
     else:
-        print("\n".join([*facts(_facts(found)), "", *_advice(found)]))
-    if any(one.stops for one in found.issues):
+        print("\n".join([*facts(_facts(checkup)), "", *_advice(checkup)]))
+    if any(issue.stops for issue in checkup.issues):
         raise typer.Exit(1)
 
 
-def _facts(found: "Checkup") -> dict[str, str]:
+def _facts(checkup: "Checkup") -> dict[str, str]:
     return {
-        "Processor": f"{found.processor or 'unknown'}, {_cores(found.cores)}",
-        "Threads": _threads(found),
-        "Arithmetic": _speeds(found),
-        "Graphics card": "none that torch can use" if found.device == "cpu" else found.device,
-        "Memory": f"{size(found.memory)}, {size(found.memory_free)} free for azubi",
-        "Home": f"{found.home}, {size(found.disk_free)} free on its disk",
-        "Activations": f"{size(found.activations)} kept",
-        "Bases": _bases(found),
-        "Versions": ", ".join(f"{name} {number}" for name, number in found.versions.items()),
+        "Processor": f"{checkup.processor or 'unknown'}, {_cores(checkup.cores)}",
+        "Threads": _threads(checkup),
+        "Arithmetic": _speeds(checkup),
+        "Graphics card": "none that torch can use" if checkup.device == "cpu" else checkup.device,
+        "Memory": f"{size(checkup.memory)}, {size(checkup.memory_free)} free for azubi",
+        "Home": f"{checkup.home}, {size(checkup.disk_free)} free on its disk",
+        "Activations": f"{size(checkup.activations)} kept",
+        "Bases": _bases(checkup),
+        "Versions": ", ".join(f"{name} {number}" for name, number in checkup.versions.items()),
     }
 
 
-def _threads(found: "Checkup") -> str:
-    limit = "" if found.usable >= found.cores else f"; {found.usable} of them may be used here"
-    return f"{found.threads}{limit}"
+def _threads(checkup: "Checkup") -> str:
+    limit = "" if checkup.usable >= checkup.cores else f"; {checkup.usable} of them may be used here"
+    return f"{checkup.threads}{limit}"
 
 
-def _speeds(found: "Checkup") -> str:
+def _speeds(checkup: "Checkup") -> str:
     """The chosen format first."""
-    ordered = sorted(found.gflops, key=lambda name: name != found.dtype)
-    told = [f"{name} {count(round(found.gflops[name]))} GFLOP/s" for name in ordered]
-    return f"{told[0]} (used), " + ", ".join(told[1:])
+    ordered = sorted(checkup.gflops, key=lambda name: name != checkup.dtype)
+    speeds = [f"{name} {count(round(checkup.gflops[name]))} GFLOP/s" for name in ordered]
+    return f"{speeds[0]} (used), " + ", ".join(speeds[1:])
 
 
-def _bases(found: "Checkup") -> str:
-    return ", ".join(name if whole else f"{name} (missing or damaged)" for name, whole in found.bases.items())
+def _bases(checkup: "Checkup") -> str:
+    bases = checkup.bases.items()
+    return ", ".join(name if whole else f"{name} (missing or damaged)" for name, whole in bases)
 
 
 def _cores(number: int) -> str:
     return f"{number} core" if number == 1 else f"{number} cores"
 
 
-def _advice(found: "Checkup") -> Iterator[str]:
-    if not found.issues:
+def _advice(checkup: "Checkup") -> Iterator[str]:
+    if not checkup.issues:
         yield "Nothing stands in the way."
-    for one in found.issues:
-        yield f"{'To mend' if one.stops else 'Mind'}: {one.problem}"
-        yield f"  {one.remedy}"
+    for issue in checkup.issues:
+        yield f"{'To mend' if issue.stops else 'Mind'}: {issue.problem}"
+        yield f"  {issue.remedy}"
+
+
+def version(session: Session) -> None:
+    """Show what is installed."""
+    parts = {"azubi": __version__, "python": platform.python_version()}
+    parts |= {name: _installed(name) for name in ("torch", "transformers")}
+    if session.json:
+        session.emit(parts)
+    else:
+        print("\n".join(f"{name} {number}" for name, number in parts.items()))
+
+
+def _installed(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"

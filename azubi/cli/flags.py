@@ -81,13 +81,13 @@ def with_recipe_flags(command: Callable[..., None], only: Collection[str] = ()) 
     signature = inspect.signature(command, eval_str=True)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     wanted = ((path, field) for path, field in fields() if not only or path[0] in only)
-    more = [_parameter(parameter_name(path), field, told=not only) for path, field in wanted]
+    more = [_parameter(parameter_name(path), field, with_default=not only) for path, field in wanted]
     command.__signature__ = signature.replace(parameters=[*own, *more])  # type: ignore[attr-defined]
     return command
 
 
-def _parameter(name: str, field: FieldInfo, *, told: bool) -> inspect.Parameter:
-    text = _help(field) if told else field.description
+def _parameter(name: str, field: FieldInfo, *, with_default: bool) -> inspect.Parameter:
+    text = _help(field) if with_default else field.description
     if bool in (field.annotation, *get_args(field.annotation)):
         names = f"{flag(name)}/{flag('no_' + name)}"
         switch = typer.Option(names, help=text, show_default=False)

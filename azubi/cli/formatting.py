@@ -102,8 +102,8 @@ def speed(progress: ev.Progress) -> str:
     """Write how fast a stage goes: 5,120 tokens/s, 61 % of peak; empty where that is not known."""
     if progress.throughput is None:
         return ""
-    told = f"{count(round(progress.throughput))} tokens/s"
-    return told if progress.peak is None else f"{told}, {percent(progress.peak)} of peak"
+    text = f"{count(round(progress.throughput))} tokens/s"
+    return text if progress.peak is None else f"{text}, {percent(progress.peak)} of peak"
 
 
 def operations(number: float) -> str:

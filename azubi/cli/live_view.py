@@ -1,6 +1,6 @@
 """A run drawn on a terminal while it goes on: stages, a bar, losses, and always the time left.
 
-Knows the story, not the run.
+Knows the view, not the run.
 """
 
 from types import TracebackType
@@ -13,8 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from azubi.cli.formatting import clean, count, duration, percent, speed, time_left
-from azubi.cli.notices import note
-from azubi.cli.run_view import RunView, Stage, StageView
+from azubi.cli.run_view import RunView, Stage, StageView, note
 from azubi.cli.tables import trials_table
 from azubi.events import events as ev
 
@@ -41,10 +40,10 @@ EPOCHS_SHOWN = 6
 
 
 class LiveView:
-    """Redraws the story four times a second."""
+    """Redraws the view four times a second."""
 
-    def __init__(self, story: RunView, console: Console) -> None:
-        self._story = story
+    def __init__(self, view: RunView, console: Console) -> None:
+        self._view = view
         self._console = console
         self._spinner = Spinner("dots")
         self._live = Live(console=console, get_renderable=self.picture, refresh_per_second=4)
@@ -59,43 +58,43 @@ class LiveView:
         self._live.stop()
 
     def handle(self, event: ev.Event) -> None:
-        """Notes stay on the screen; all else is drawn from the story."""
-        if told := note(event):
-            self._console.print(Text(f"Note: {told}", style="yellow"))
+        """Notes stay on the screen; all else is drawn from the view."""
+        if text := note(event):
+            self._console.print(Text(f"Note: {text}", style="yellow"))
 
     def picture(self) -> RenderableType:
-        """Draw the story as it stands."""
-        story = self._story
-        does = "tunes" if story.proof is None else "proves"
-        title = Text(f"azubi {does} {clean(story.name)}", style="bold")
+        """Draw the view as it stands."""
+        view = self._view
+        does = "tunes" if view.proof is None else "proves"
+        title = Text(f"azubi {does} {clean(view.name)}", style="bold")
         parts: list[RenderableType] = [title, self._stages()]
-        if story.progress is not None and story.current is not None:
-            parts += [_bar(story.progress)]
-        if story.epochs:
-            parts += [Text(), _epochs(story)]
-        elif story.trials:
-            parts += [Text(), trials_table(story.trials[-EPOCHS_SHOWN:])]
-        return Group(*parts, Text(), Text(_clock(story), style="bold"))
+        if view.progress is not None and view.current is not None:
+            parts += [_bar(view.progress)]
+        if view.epochs:
+            parts += [Text(), _epochs(view)]
+        elif view.trials:
+            parts += [Text(), trials_table(view.trials[-EPOCHS_SHOWN:])]
+        return Group(*parts, Text(), Text(_clock(view), style="bold"))
 
     def _stages(self) -> Table:
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=1)
-        grid.add_column(width=max(8, *(len(chapter.stage) for chapter in self._story.told)))
+        grid.add_column(width=max(8, *(len(stage_view.stage) for stage_view in self._view.shown)))
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
-        for chapter in self._story.told:
-            grid.add_row(*self._row(chapter), style=STYLES[chapter.state])
+        for stage_view in self._view.shown:
+            grid.add_row(*self._row(stage_view), style=STYLES[stage_view.state])
         return grid
 
-    def _row(self, chapter: StageView) -> tuple[RenderableType, ...]:
-        if chapter.state == "running":
+    def _row(self, stage_view: StageView) -> tuple[RenderableType, ...]:
+        if stage_view.state == "running":
             mark: RenderableType = self._spinner
-            what = chapter.summary or DOING[chapter.stage]
-            seconds = self._story.clock() - chapter.started
+            what = stage_view.summary or DOING[stage_view.stage]
+            seconds = self._view.clock() - stage_view.started
         else:
-            mark, what, seconds = Text(MARKS[chapter.state]), chapter.summary, chapter.seconds
-        took = "" if chapter.state == "waiting" else duration(seconds)
-        return mark, Text(chapter.stage), Text(what), Text(took)
+            mark, what, seconds = Text(MARKS[stage_view.state]), stage_view.summary, stage_view.seconds
+        took = "" if stage_view.state == "waiting" else duration(seconds)
+        return mark, Text(stage_view.stage), Text(what), Text(took)
 
 
 def _bar(progress: ev.Progress) -> Table:
@@ -111,15 +110,15 @@ def _bar(progress: ev.Progress) -> Table:
     return grid
 
 
-def _epochs(story: RunView) -> Table:
+def _epochs(view: RunView) -> Table:
     grid = Table.grid(padding=(0, 2))
     for heading in ("  epoch", "loss", "validation loss", "validation right", "time", ""):
         grid.add_column(Text(heading, style="dim"), justify="right")
     grid.show_header = True
-    for epoch in story.epochs[-EPOCHS_SHOWN:]:
+    for epoch in view.epochs[-EPOCHS_SHOWN:]:
         grid.add_row(*_epoch(epoch))
-    step = story.step
-    if step is not None and step.epoch > story.epochs[-1].epoch:
+    step = view.step
+    if step is not None and step.epoch > view.epochs[-1].epoch:
         grid.add_row(str(step.epoch), f"{step.loss:.3f}", "", "", "", "now", style="dim")
     return grid
 
@@ -131,12 +130,12 @@ def _epoch(epoch: ev.EpochDone) -> tuple[str, ...]:
     return (f"{epoch.epoch} of {epoch.epochs}", *losses, right, duration(epoch.seconds), best)
 
 
-def _clock(story: RunView) -> str:
-    so_far = f"{duration(story.elapsed)} so far"
-    if story.ended is not None:
-        return f"Done in {duration(story.ended.seconds)}"
-    if story.stopped:
-        return f"Stopped after {duration(story.elapsed)}"
-    if story.current is not None and story.current.stage == "tail" and story.step is not None:
-        so_far += f", loss {story.step.loss:.3f}"
-    return f"{time_left(story.left)}  ({so_far})"
+def _clock(view: RunView) -> str:
+    so_far = f"{duration(view.elapsed)} so far"
+    if view.ended is not None:
+        return f"Done in {duration(view.ended.seconds)}"
+    if view.stopped:
+        return f"Stopped after {duration(view.elapsed)}"
+    if view.current is not None and view.current.stage == "tail" and view.step is not None:
+        so_far += f", loss {view.step.loss:.3f}"
+    return f"{time_left(view.left)}  ({so_far})"

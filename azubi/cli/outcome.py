@@ -1,6 +1,6 @@
 """What came out of a run: scores side by side, examples side by side, where it lies, what to do next.
 
-Reads the story only; computes no figure of its own.
+Reads the view only; computes no figure of its own.
 """
 
 import re
@@ -26,74 +26,72 @@ from azubi.registry.runs import Runs
 PROMPT_SHOWN = 160
 
 
-def document(story: RunView) -> dict[str, object]:
-    """Give the outcome as one JSON document."""
-    made = story.packaged
+def document(view: RunView) -> dict[str, object]:
+    """Give the outcome as compared JSON document."""
+    made = view.packaged
     return {
         "specialist": made.model_dump(mode="json", exclude={"kind", "at", "report"}) if made else None,
-        "scores": {who: [s.model_dump(mode="json") for s in m.scores] for who, m in story.measured.items()},
-        "search": _search(story),
-        "compared": [one.model_dump(mode="json", exclude={"kind", "at"}) for one in story.compared],
+        "scores": {who: [s.model_dump(mode="json") for s in m.scores] for who, m in view.measured.items()},
+        "search": _search(view),
+        "compared": [compared.model_dump(mode="json", exclude={"kind", "at"}) for compared in view.compared],
         "report": made.report if made else None,
-        "plan": plan_document(told) if (told := _told(story)) is not None else None,
-        "seconds": story.ended.seconds if story.ended else None,
+        "plan": plan_document(past) if (past := _history(view)) is not None else None,
+        "seconds": view.ended.seconds if view.ended else None,
     }
 
 
-def show(story: RunView, console: Console, home: Path) -> None:
+def show(view: RunView, console: Console, home: Path) -> None:
     """Print the outcome for a person."""
-    if story.searched is not None:
+    if view.searched is not None:
         console.print()
-        console.print(trials_table(story.trials, story.searched.chosen))
-    _scores(story, console)
-    for number, example in enumerate(story.compared, start=1):
+        console.print(trials_table(view.trials, view.searched.chosen))
+    _scores(view, console)
+    for number, example in enumerate(view.compared, start=1):
         console.print()
-        console.print(side_by_side(number, example, story.data))
-    if (told := _told(story)) is not None:
+        console.print(side_by_side(number, example, view.data))
+    if (past := _history(view)) is not None:
         console.print()
-        console.print(Text(plan_heading(told)))
-        console.print(plan_table(against(told)))
-    if story.packaged is not None:
+        console.print(Text(plan_heading(past)))
+        console.print(plan_table(against(past)))
+    if view.packaged is not None:
         console.print()
-        _whereabouts(story.packaged, story.compared, home)
+        _whereabouts(view.packaged, view.compared, home)
 
 
-def _told(story: RunView) -> History | None:
-    """All that the run told, over all its sessions, if it is done and was planned."""
-    folder = Path(story.folder)
-    if story.ended is None or not story.folder or not (folder / "run.json").is_file():
+def _history(view: RunView) -> History | None:
+    """All that the run past, over all its sessions, if it is done and was planned."""
+    folder = Path(view.folder)
+    if view.ended is None or not view.folder or not (folder / "run.json").is_file():
         return None
-    told = history(Runs(folder.parents[1]).get(folder.name).events())
-    return told if told.forecast is not None else None
+    past = history(Runs(folder.parents[1]).get(folder.name).events())
+    return past if past.forecast is not None else None
 
 
-def plan_heading(told: History) -> str:
+def plan_heading(past: History) -> str:
     """Say what the plan rested on."""
-    plan = told.forecast
+    plan = past.forecast
     assert plan is not None
     measured = plan.measured > 0
     basis = f"a rehearsal of {duration(plan.measured)}" if measured else "arithmetic alone, so roughly"
-    made = len(told.epochs)
+    made = len(past.epochs)
     early = f"; for the {made} of {plan.epochs} epochs that were made" if 0 < made < plan.epochs else ""
     return f"Plan and truth (planned from {basis}{early})"
 
 
-def _search(story: RunView) -> dict[str, object] | None:
-    if story.searched is None:
+def _search(view: RunView) -> dict[str, object] | None:
+    if view.searched is None:
         return None
-    told = story.searched.model_dump(mode="json", exclude={"kind", "at"})
-    return told | {"trials": [trial.model_dump(mode="json") for trial in story.trials]}
+    searched = view.searched.model_dump(mode="json", exclude={"kind", "at"})
+    return searched | {"trials": [trial.model_dump(mode="json") for trial in view.trials]}
 
 
-def _scores(story: RunView, console: Console) -> None:
-    base, new = (
-        story.measured[who].scores if who in story.measured else () for who in ("base", "specialist")
-    )
+def _scores(view: RunView, console: Console) -> None:
+    base, new = (view.measured[who].scores if who in view.measured else () for who in ("base", "specialist"))
     if not base and not new:
         return
     console.print()
     if new:
-        console.print(Text(clean(headline(story.name, new, base))))
+        console.print(Text(clean(headline(view.name, new, base))))
     console.print()
     console.print(scores_table(base, new))
     console.print("\nIn brackets: 95 % confidence intervals.")
@@ -104,17 +102,17 @@ def _whereabouts(made: ev.Packaged, compared: Sequence[ev.Compared], home: Path)
         "Specialist": f"{made.folder} ({size(made.bytes)})",
         "Trained": share_trained(made.trained, made.parameters),
         "Report": made.report,
-        "Try it": _trial(made.name, [clean(one.prompt) for one in compared], home),
+        "Try it": _trial(made.name, [clean(prompt.prompt) for prompt in compared], home),
     }
     for line in facts(lines):
         print(clean(line))
 
 
 def _trial(name: str, prompts: Sequence[str], home: Path) -> str:
-    """The command that asks the shortest real prompt, on one line; conversations are asked from a file."""
+    """The command that asks the shortest real prompt, on prompt line; conversations are asked from a file."""
     if prompts and all(map(_TALK.match, prompts)):
         return shlex.join([*_program(), "ask", name, *_at(home), "--file", "FILE"])
-    typed = sorted((" ".join(one.split()) for one in prompts if not _TALK.match(one)), key=len)
+    typed = sorted((" ".join(prompt.split()) for prompt in prompts if not _TALK.match(prompt)), key=len)
     return next_command(name, shorten(typed[0], PROMPT_SHOWN) if typed else "…", home)
 
 
@@ -146,8 +144,8 @@ def quoted(text: str) -> str:
 def _program() -> list[str]:
     """Name this program as the shell here would find it."""
     here = Path(sys.executable).parent / "azubi"
-    found = shutil.which("azubi")
-    if found is not None and Path(found) == here:
+    program = shutil.which("azubi")
+    if program is not None and Path(program) == here:
         return ["azubi"]
     if not here.exists():
         return [sys.executable, "-m", "azubi"]

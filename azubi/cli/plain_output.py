@@ -1,6 +1,6 @@
 """A run told in plain lines, for when nobody watches a terminal: logs, pipes, cron. No control codes.
 
-Knows the story, not the run.
+Knows the view, not the run.
 """
 
 from types import TracebackType
@@ -9,8 +9,7 @@ from rich.console import Console
 
 from azubi.cli.formatting import clean, count, duration, interval, percent, setting, speed, time_left
 from azubi.cli.live_view import DOING
-from azubi.cli.notices import note
-from azubi.cli.run_view import RunView, Stage
+from azubi.cli.run_view import RunView, Stage, note
 from azubi.events import events as ev
 from azubi.events.trial import Trial
 
@@ -21,11 +20,11 @@ EVERY = 10.0
 class PlainOutput:
     """Writes a line when a stage begins and ends, after every epoch, and now and then in between."""
 
-    def __init__(self, story: RunView, console: Console) -> None:
-        self._story = story
+    def __init__(self, view: RunView, console: Console) -> None:
+        self._view = view
         self._console = console
         self._stage: Stage | None = None
-        self._said = story.clock()
+        self._said = view.clock()
 
     def __enter__(self) -> "PlainOutput":
         return self
@@ -42,7 +41,7 @@ class PlainOutput:
                 self._sum_up()
                 self._stage = event.stage
                 self._say(f"{event.stage}: {DOING[event.stage]}")
-            case ev.Progress() if self._story.clock() - self._said >= EVERY:
+            case ev.Progress() if self._view.clock() - self._said >= EVERY:
                 self._say(f"{event.stage}: {self._progress(event)}")
             case ev.EpochDone():
                 self._say(f"tail: {_epoch(event)}")
@@ -54,33 +53,33 @@ class PlainOutput:
             case ev.RunEnded() | ev.Proved() | ev.ComparisonEnded():
                 self._sum_up()
                 self._say(f"done in {duration(event.seconds)}")
-            case _ if told := note(event):
-                self._say(f"note: {told}")
+            case _ if text := note(event):
+                self._say(f"note: {text}")
 
     def _progress(self, event: ev.Progress) -> str:
         parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}".strip()]
-        if event.stage == "tail" and self._story.step is not None:
-            parts.append(f"loss {self._story.step.loss:.3f}")
-        if told := speed(event):
-            parts.append(told)
+        if event.stage == "tail" and self._view.step is not None:
+            parts.append(f"loss {self._view.step.loss:.3f}")
+        if rate := speed(event):
+            parts.append(rate)
         if event.note:
             parts.append(clean(event.note))
-        return ", ".join([*parts, time_left(self._story.left)])
+        return ", ".join([*parts, time_left(self._view.left)])
 
     def _sum_up(self) -> None:
-        summary = self._story.chapters[self._stage].summary if self._stage else ""
+        summary = self._view.stages[self._stage].summary if self._stage else ""
         if summary:
             self._say(f"{self._stage}: {summary}")
         self._stage = None
 
     def _say(self, text: str) -> None:
-        self._said = self._story.clock()
-        print(f"[{duration(self._story.elapsed):>12}] {text}", file=self._console.file, flush=True)
+        self._said = self._view.clock()
+        print(f"[{duration(self._view.elapsed):>12}] {text}", file=self._console.file, flush=True)
 
 
 def _trial(trial: Trial) -> str:
-    told = f", {percent(trial.score)} right" if trial.score is not None else ""
-    return f"number {trial.number}, {setting(trial)}{told}, {trial.state}, {duration(trial.seconds)}"
+    score = f", {percent(trial.score)} right" if trial.score is not None else ""
+    return f"number {trial.number}, {setting(trial)}{score}, {trial.state}, {duration(trial.seconds)}"
 
 
 def _epoch(event: ev.EpochDone) -> str:

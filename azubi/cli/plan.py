@@ -65,7 +65,7 @@ def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") ->
     instruction = f"instruction {count(tokens['instruction'])} (once), " if tokens["instruction"] else ""
     answers = f"answers {count(tokens['answers'])}, " if tokens["answers"] else ""
     depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
-    found = {
+    lines = {
         "Base": f"{clean(base.name)}, {depth}, {base.dtype}, threads {base.threads}",
         "Examples": f"{sides}{known}",
         "Tokens": f"{instruction}prompts {count(tokens['prompts'])}, {answers}test {count(tokens['test'])}",
@@ -76,18 +76,18 @@ def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") ->
         "Packaging": duration(plan.package),
     }
     if plan.search is not None:
-        found["Search"] = f"{duration(plan.search)}: what the budget leaves beside all that"
-    found["In all"] = duration(plan.total)
-    found["Memory"] = size(plan.memory) + " at most" if plan.memory is not None else "not measured"
-    found["Disk"] = (
+        lines["Search"] = f"{duration(plan.search)}: what the budget leaves beside all that"
+    lines["In all"] = duration(plan.total)
+    lines["Memory"] = size(plan.memory) + " at most" if plan.memory is not None else "not measured"
+    lines["Disk"] = (
         f"{size(plan.cache)} of activations, {size(plan.checkpoints)} of checkpoints while it trains, "
         f"{size(plan.specialist)} for the specialist"
     )
     if plan.measured:
-        found["Measured"] = f"on a few of the examples, in {duration(plan.measured)}"
+        lines["Measured"] = f"on a few of the examples, in {duration(plan.measured)}"
     else:
-        found["Measured"] = "nothing but the speed of products: times are rough"
-    return found
+        lines["Measured"] = "nothing but the speed of products: times are rough"
+    return lines
 
 
 def _epochs(number: int) -> str:

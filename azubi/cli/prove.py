@@ -128,9 +128,9 @@ def prove(
         lang=language,
         threads=threads,
     )
-    story = follow(proved(name, session.home, wanted), session.err(), quiet=quiet)
-    tell(story, session)
-    if gate and not _passes(story):
+    view = follow(proved(name, session.home, wanted), session.err(), quiet=quiet)
+    tell(view, session)
+    if gate and not _passes(view):
         raise typer.Exit(REFUSED)
 
 
@@ -146,31 +146,31 @@ def _seconds(budget: str | None) -> float | None:
 
     if budget is None:
         return None
-    if not (found := seconds(budget)):
+    if not (limit := seconds(budget)):
         raise SettingError(f"--budget is {budget!r}, which is no time.", "Write it as 90s, 10m or 1h30m.")
-    return found
+    return limit
 
 
-def tell(story: "RunView", session: Session) -> None:
+def tell(view: "RunView", session: Session) -> None:
     """Say what came out: one JSON document, or tables for a person."""
     from azubi.events import events as ev
 
-    assert isinstance(story.ended, ev.Proved)
-    path = Path(story.ended.folder)
+    assert isinstance(view.ended, ev.Proved)
+    path = Path(view.ended.folder)
     proof = _numbers(path)
     if session.json:
         session.emit(
             {
-                "verdict": story.ended.model_dump(
+                "verdict": view.ended.model_dump(
                     mode="json", include={"verdict", "sentence", "advice", "passes"}
                 ),
-                "report": story.ended.report,
-                "folder": story.ended.folder,
+                "report": view.ended.report,
+                "folder": view.ended.folder,
                 "proof": proof.model_dump(mode="json"),
             }
         )
         return
-    show(proof, story.ended, session)
+    show(proof, view.ended, session)
 
 
 def show(proof: "Proof", ended: object, session: Session) -> None:
@@ -206,8 +206,8 @@ def _baselines(proof: "Proof") -> object:
             _moment(cost.median) if cost else "–",
             _moment(cost.upfront) if cost else "–",
         )
-        told = (Text(cell, no_wrap=True) for cell in cells)
-        table.add_row(*told, style="bold" if baseline is proof.specialist else "")
+        texts = (Text(cell, no_wrap=True) for cell in cells)
+        table.add_row(*texts, style="bold" if baseline is proof.specialist else "")
     return table
 
 
@@ -235,10 +235,10 @@ def _times(number: int) -> str:
     return "once, now" if number == 1 else f"{number} times, this time included"
 
 
-def _passes(story: "RunView") -> bool:
+def _passes(view: "RunView") -> bool:
     from azubi.events import events as ev
 
-    return isinstance(story.ended, ev.Proved) and story.ended.passes
+    return isinstance(view.ended, ev.Proved) and view.ended.passes
 
 
 def _numbers(folder: Path) -> "Proof":

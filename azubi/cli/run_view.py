@@ -6,16 +6,19 @@ Both drawings of a run, the live one and the plain lines, read from here, and so
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import exp
 from typing import Literal, get_args
 
 from azubi.cli import formatting
-from azubi.cli.countdown import Countdown
 from azubi.events import events as ev
 from azubi.events.trial import Trial
 
 State = Literal["waiting", "running", "done", "stopped"]
 Clock = Callable[[], float]
 Stage = ev.Stage | ev.ProofStage
+
+SETTLING = 8.0
+"""Seconds after which a new estimate counts for most of what is shown."""
 
 
 @dataclass
@@ -35,7 +38,7 @@ class RunView:
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock
         self.began = clock()
-        self.chapters: dict[Stage, StageView] = {stage: StageView(stage) for stage in get_args(ev.Stage)}
+        self.stages: dict[Stage, StageView] = {stage: StageView(stage) for stage in get_args(ev.Stage)}
         self.countdown = Countdown()
         self.name = ""
         self.folder = ""
@@ -60,10 +63,10 @@ class RunView:
         return self.clock() - self.began
 
     @property
-    def told(self) -> list[StageView]:
+    def shown(self) -> list[StageView]:
         """The stages of this run; a search is one of them only if it takes place."""
-        found = self.chapters.values()
-        return [one for one in found if one.stage != "search" or one.state != "waiting"]
+        views = self.stages.values()
+        return [view for view in views if view.stage != "search" or view.state != "waiting"]
 
     @property
     def left(self) -> float | None:
@@ -95,12 +98,14 @@ class RunView:
                 self.compared.append(event)
             case ev.ProofStarted():
                 self.proof, self.name, self.folder = event, event.name, event.folder
-                self.chapters = {stage: StageView(stage) for stage in event.stages}
+                self.stages = {stage: StageView(stage) for stage in event.stages}
             case ev.BaselineMeasured():
                 self.baselines.append(event)
                 self._sum_up(
                     "baselines",
-                    ", ".join(f"{one.who} {formatting.percent(one.score.value)}" for one in self.baselines),
+                    ", ".join(
+                        f"{each.who} {formatting.percent(each.score.value)}" for each in self.baselines
+                    ),
                 )
             case ev.StageSummed():
                 self._sum_up(event.stage, event.text)
@@ -118,7 +123,7 @@ class RunView:
     def _begin(self, stage: Stage) -> None:
         self._close("done")
         self.progress = None
-        self.current = self.chapters[stage]
+        self.current = self.stages[stage]
         self.current.state, self.current.started = "running", self.clock()
 
     def _close(self, state: State) -> None:
@@ -143,8 +148,8 @@ class RunView:
                 self._sum_up("base", _base(event))
             case ev.InstructionReady():
                 source = "made from the data" if event.made else "as given"
-                told = f"{formatting.count(event.tokens)} tokens, {source}" if event.text else "none"
-                self._sum_up("instruction", told)
+                text = f"{formatting.count(event.tokens)} tokens, {source}" if event.text else "none"
+                self._sum_up("instruction", text)
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
@@ -158,7 +163,7 @@ class RunView:
                 self._sum_up("package", f"version {event.version}, {formatting.size(event.bytes)}")
 
     def _sum_up(self, stage: Stage, summary: str) -> None:
-        self.chapters[stage].summary = formatting.clean(summary)
+        self.stages[stage].summary = formatting.clean(summary)
 
 
 def _data(event: ev.DataReady) -> str:
@@ -199,3 +204,44 @@ def _scores(measured: dict[ev.Who, ev.Measured]) -> str:
     parts = [f"{who} {formatting.interval(m.scores[0])}" for who, m in measured.items() if m.scores]
     name = next((formatting.metric(m.scores[0].name).strip() for m in measured.values() if m.scores), "")
     return f"{name}: {', '.join(parts)}" if parts else ""
+
+
+class Countdown:
+    """Keeps the moment at which the run is expected to end."""
+
+    def __init__(self) -> None:
+        self._end: float | None = None
+        self._updated = 0.0
+
+    def handle(self, left: float | None, now: float) -> None:
+        """Take in an estimate, the more readily the longer ago the last one was."""
+        if left is None:
+            return
+        if self._end is None:
+            self._end = now + left
+        else:
+            self._end += (1 - exp((self._updated - now) / SETTLING)) * (now + left - self._end)
+        self._updated = now
+
+    def left(self, now: float) -> float | None:
+        """Give the seconds left, or None while nothing was measured yet."""
+        return None if self._end is None else max(0.0, self._end - now)
+
+
+def note(event: ev.Event) -> str:
+    """What the person should know of an event at once; empty if that is nothing."""
+    match event:
+        case ev.Notice():
+            return formatting.clean(event.text)
+        case ev.RunStarted(again=True):
+            return "going on with the run that was interrupted"
+        case ev.TrainingResumed():
+            return f"going on from epoch {event.epoch}, step {formatting.count(event.step)}"
+        case ev.RolledBack():
+            became = "is no longer a number" if event.loss is None else f"exploded to {event.loss:.3g}"
+            return (
+                f"the loss {became} in step {formatting.count(event.step)}: "
+                f"back to step {formatting.count(event.back_to)}, with "
+                f"half the learning rate (at most {event.learning_rate:.2g} now)"
+            )
+    return ""

@@ -1,17 +1,20 @@
 """`azubi runs` and `azubi runs show`: what was run, how far it came, and what it took."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from azubi.cli.formatting import as_json, clean, count, duration, interval, operations, percent, tiny_share
 from azubi.cli.session import Session
-from azubi.cli.sparkline import sparkline
 from azubi.cli.tables import facts, plain_table, plan_table
 
 if TYPE_CHECKING:
     from azubi.registry.history import History
     from azubi.registry.runs import Run, Summary
+
+_BARS = "▁▂▃▄▅▆▇█"
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run, as `azubi runs` lists it.")]
 
@@ -20,21 +23,21 @@ def list_all(session: Session) -> None:
     """List the runs of this home, newest first."""
     from azubi.registry.runs import Runs, summary
 
-    found = [summary(run) for run in Runs(session.home).all()]
+    summaries = [summary(run) for run in Runs(session.home).all()]
     if session.json:
-        session.emit({"runs": [_row_document(one) for one in found]})
+        session.emit({"runs": [_row_document(each) for each in summaries]})
         return
-    if not found:
+    if not summaries:
         print("There are no runs here yet. Begin one: azubi tune FILE --name NAME")
         return
     table = plain_table("run", "name", "state", "when", ">score", ">time")
     table.columns[0].no_wrap = True
-    for one in found:
-        score = percent(one.score.value, one.score.n) if one.score else "–"
-        when = f"{one.when.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(one.id, one.name, one.state, when, score, duration(one.seconds))
+    for each in summaries:
+        score = percent(each.score.value, each.score.n) if each.score else "–"
+        when = f"{each.when.astimezone():%Y-%m-%d %H:%M}"
+        table.add_row(each.id, each.name, each.state, when, score, duration(each.seconds))
     session.out().print(table)
-    if any(one.state == "unfinished" for one in found):
+    if any(each.state == "unfinished" for each in summaries):
         print("\nGo on with an unfinished one: azubi resume RUN")
 
 
@@ -43,112 +46,126 @@ def show(session: Session, run: RunId) -> None:
     from azubi.registry.history import against, history
     from azubi.registry.runs import Runs, summary
 
-    found = Runs(session.home).get(run)
-    glance, told = summary(found), history(found.events())
+    selected = Runs(session.home).get(run)
+    glance, past = summary(selected), history(selected.events())
     if session.json:
-        session.emit(_document(found, glance, told))
+        session.emit(_document(selected, glance, past))
         return
-    for line in facts(_facts(found, glance, told) | _curves(told) | _work(told)):
+    for line in facts(_facts(selected, glance, past) | _curves(past) | _work(past)):
         print(line)
     print()
-    session.out().print(plan_table(against(told)))
+    session.out().print(plan_table(against(past)))
     print()
-    for line in facts({name: clean(as_json(value)) for name, value in _settings(found, told).items()}):
+    for line in facts({name: clean(as_json(value)) for name, value in _settings(selected, past).items()}):
         print(line)
 
 
-def _settings(run: "Run", told: "History") -> dict[str, object]:
-    settings = told.settings or run.paper.settings
+def _settings(run: "Run", past: "History") -> dict[str, object]:
+    settings = past.settings or run.paper.settings
     return {name: value for name, value in settings.items() if value is not None}
 
 
-def _facts(run: "Run", glance: "Summary", told: "History") -> dict[str, str]:
-    made = told.packaged
-    found = {
+def _facts(run: "Run", glance: "Summary", past: "History") -> dict[str, str]:
+    made = past.packaged
+    lines = {
         "Run": run.id,
-        "State": glance.state + (f": {clean(told.stopped.problem)}" if told.stopped else ""),
+        "State": glance.state + (f": {clean(past.stopped.problem)}" if past.stopped else ""),
         "Begun": f"{glance.when.astimezone():%Y-%m-%d %H:%M}",
-        "Time": duration(glance.seconds) + (f", in {told.sessions} sessions" if told.sessions > 1 else ""),
+        "Time": duration(glance.seconds) + (f", in {past.sessions} sessions" if past.sessions > 1 else ""),
         "Specialist": f"{made.name}@{made.version}" if made else "none yet",
     }
     if glance.score is not None:
-        found["Score"] = interval(glance.score)
-    if told.rollbacks:
-        found["Setbacks"] = f"{len(told.rollbacks)}: the loss exploded, and the learning rate was halved"
-    return found
+        lines["Score"] = interval(glance.score)
+    if past.rollbacks:
+        lines["Rollbacks"] = f"{len(past.rollbacks)}: the loss exploded, and the learning rate was halved"
+    return lines
 
 
-def _curves(told: "History") -> dict[str, str]:
+def _curves(past: "History") -> dict[str, str]:
     curves = {
-        "Loss": ([step.loss for step in told.steps], ".3f"),
-        "Rate": ([step.learning_rate for step in told.steps], ".2g"),
-        "Validation loss": ([epoch.validation_loss for epoch in told.epochs], ".3f"),
-        "Validation right": ([epoch.validation_accuracy for epoch in told.epochs], ".1%"),
+        "Loss": ([step.loss for step in past.steps], ".3f"),
+        "Rate": ([step.learning_rate for step in past.steps], ".2g"),
+        "Validation loss": ([epoch.validation_loss for epoch in past.epochs], ".3f"),
+        "Validation right": ([epoch.validation_accuracy for epoch in past.epochs], ".1%"),
     }
     return {
-        name: f"{sparkline(values)}  {values[0]:{form}} → {values[-1]:{form}}"
-        for name, (values, form) in curves.items()
+        name: f"{sparkline(values)}  {values[0]:{pattern}} → {values[-1]:{pattern}}"
+        for name, (values, pattern) in curves.items()
         if values
     }
 
 
-def _work(told: "History") -> dict[str, str]:
+def _work(past: "History") -> dict[str, str]:
     speeds = {
         f"In {stage}": f"{count(round(speed))} tokens/s"
-        + (f", {percent(told.peak[stage])} of the machine's peak" if stage in told.peak else "")
-        for stage, speed in told.throughput.items()
+        + (f", {percent(past.peak[stage])} of the machine's peak" if stage in past.peak else "")
+        for stage, speed in past.throughput.items()
     }
-    if told.share is not None:
-        share = f"{tiny_share(told.share)} of what training {_base(told)} from nothing took"
+    if past.share is not None:
+        share = f"{tiny_share(past.share)} of what training {_base(past)} from nothing took"
     else:
-        share = f"what training {_base(told)} from nothing took is not known"
-    return speeds | {"Work": f"{operations(told.work)} to train; {share}"}
+        share = f"what training {_base(past)} from nothing took is not known"
+    return speeds | {"Work": f"{operations(past.work)} to train; {share}"}
 
 
-def _base(told: "History") -> str:
-    return clean(told.base.name) if told.base is not None else "the base"
+def _base(past: "History") -> str:
+    return clean(past.base.name) if past.base is not None else "the base"
 
 
-def plan_document(told: "History") -> dict[str, object] | None:
+def plan_document(past: "History") -> dict[str, object] | None:
     """Plan against truth; None where nothing was planned."""
     from azubi.registry.history import against
 
-    if told.forecast is None:
+    if past.forecast is None:
         return None
-    lines = {one.name: {"unit": one.unit, "planned": one.planned, "took": one.took} for one in against(told)}
-    return {"forecast": told.forecast.model_dump(mode="json"), "against": lines}
+    lines = {
+        line.name: {"unit": line.unit, "planned": line.planned, "took": line.took} for line in against(past)
+    }
+    return {"forecast": past.forecast.model_dump(mode="json"), "against": lines}
 
 
-def _row_document(one: "Summary") -> dict[str, object]:
+def _row_document(glance: "Summary") -> dict[str, object]:
     return {
-        "run": one.id,
-        "name": one.name,
-        "state": one.state,
-        "when": one.when.isoformat(),
-        "score": one.score.model_dump(mode="json") if one.score else None,
-        "seconds": one.seconds,
+        "run": glance.id,
+        "name": glance.name,
+        "state": glance.state,
+        "when": glance.when.isoformat(),
+        "score": glance.score.model_dump(mode="json") if glance.score else None,
+        "seconds": glance.seconds,
     }
 
 
-def _document(run: "Run", glance: "Summary", told: "History") -> dict[str, object]:
+def _document(run: "Run", glance: "Summary", past: "History") -> dict[str, object]:
     return _row_document(glance) | {
         "folder": str(run.folder),
-        "settings": _settings(run, told),
-        "specialist": told.packaged.model_dump(mode="json") if told.packaged else None,
-        "stopped": told.stopped.model_dump(mode="json") if told.stopped else None,
-        "sessions": told.sessions,
-        "steps": [one.model_dump(mode="json", exclude={"kind"}) for one in told.steps],
-        "epochs": [one.model_dump(mode="json", exclude={"kind"}) for one in told.epochs],
-        "rollbacks": [one.model_dump(mode="json", exclude={"kind"}) for one in told.rollbacks],
+        "settings": _settings(run, past),
+        "specialist": past.packaged.model_dump(mode="json") if past.packaged else None,
+        "stopped": past.stopped.model_dump(mode="json") if past.stopped else None,
+        "sessions": past.sessions,
+        "steps": [event.model_dump(mode="json", exclude={"kind"}) for event in past.steps],
+        "epochs": [event.model_dump(mode="json", exclude={"kind"}) for event in past.epochs],
+        "rollbacks": [event.model_dump(mode="json", exclude={"kind"}) for event in past.rollbacks],
         "stages": {
-            stage: {"planned": told.planned.get(stage), "took": took} for stage, took in told.seconds.items()
+            stage: {"planned": past.planned.get(stage), "took": took} for stage, took in past.seconds.items()
         },
-        "plan": plan_document(told),
-        "throughput": told.throughput,
-        "peak": told.peak,
+        "plan": plan_document(past),
+        "throughput": past.throughput,
+        "peak": past.peak,
         "work": {
-            "operations": told.work,
-            "pretraining": told.base.pretraining if told.base else None,
-            "share": told.share,
+            "operations": past.work,
+            "pretraining": past.base.pretraining if past.base else None,
+            "share": past.share,
         },
     }
+
+
+def sparkline(values: Sequence[float], width: int = 48) -> str:
+    """Draw values from left to right; where there are more than `width`, each bar is the mean of some."""
+    if not values:
+        return ""
+    count = min(width, len(values))
+    edges = [round(number * len(values) / count) for number in range(count + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
+    low, high = min(means), max(means)
+    top = len(_BARS) - 1
+    return "".join(_BARS[round((mean - low) / (high - low) * top) if high > low else 0] for mean in means)

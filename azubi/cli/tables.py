@@ -41,9 +41,9 @@ def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
         table.caption = f"Drawn but not begun, since they would not have ended in time: {count(unbegun)}."
         table.caption_justify = "left"
     for trial in tried:
-        told = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
+        score = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
         end = f"{trial.state}, chosen" if trial.number == chosen else trial.state
-        cells = (str(trial.number), setting(trial), told, duration(trial.cost), duration(trial.seconds), end)
+        cells = (str(trial.number), setting(trial), score, duration(trial.cost), duration(trial.seconds), end)
         table.add_row(*map(Text, cells), style="bold" if trial.number == chosen else "")
     return table
 
@@ -53,15 +53,15 @@ def _cell(score: Score | None) -> Text:
 
 
 def plan_table(lines: "Sequence[Against]") -> Table:
-    """Set what was planned beside what it took, one figure per row."""
+    """Set what was planned beside what it took, line figure per row."""
     table = plain_table("", ">planned", ">took", ">of plan")
-    for one in lines:
-        told = duration if one.unit == "seconds" else _bytes
-        planned = told(one.planned) if one.planned is not None else "–"
-        ratio = percent(one.ratio) if one.ratio is not None else ""
-        name = f"  {one.name}" if one.name == "one epoch" else one.name
+    for line in lines:
+        written = duration if line.unit == "seconds" else _bytes
+        planned = written(line.planned) if line.planned is not None else "–"
+        ratio = percent(line.ratio) if line.ratio is not None else ""
+        name = f"  {line.name}" if line.name == "one epoch" else line.name
         table.add_row(
-            Text(name), planned, told(one.took), ratio, style="bold" if one.name == "in all" else ""
+            Text(name), planned, written(line.took), ratio, style="bold" if line.name == "in all" else ""
         )
     return table
 

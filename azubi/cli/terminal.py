@@ -22,32 +22,32 @@ from azubi.events.events import Event
 
 def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) -> RunView:
     """Work through a run and draw it: live on a terminal, in plain lines elsewhere, not at all if `quiet`."""
-    story = RunView()
-    watched = console.is_terminal and not console.is_dumb_terminal
-    view = Silence() if quiet else LiveView(story, console) if watched else PlainOutput(story, console)
+    view = RunView()
+    interactive = console.is_terminal and not console.is_dumb_terminal
+    output = NullOutput() if quiet else LiveView(view, console) if interactive else PlainOutput(view, console)
     # What libraries print must not end up in the result on standard output.
-    with contextlib.redirect_stdout(sys.stderr), view, patient(lambda: story.training) as asked_to_stop:
+    with contextlib.redirect_stdout(sys.stderr), output, patient(lambda: view.training) as asked_to_stop:
         try:
             for event in events:
-                story.handle(event)
                 view.handle(event)
+                output.handle(event)
                 if asked_to_stop():
                     raise Stopped
         except KeyboardInterrupt:
-            story.stop()
+            view.stop()
             _close(events)
-            raise Stopped(_how_to_go_on(story)) from None
+            raise Stopped(_how_to_resume(view)) from None
         except BaseException:
-            story.stop()
+            view.stop()
             _close(events)
             raise
-    return story
+    return view
 
 
-class Silence:
+class NullOutput:
     """Draws nothing."""
 
-    def __enter__(self) -> "Silence":
+    def __enter__(self) -> "NullOutput":
         return self
 
     def __exit__(
@@ -59,12 +59,12 @@ class Silence:
         """Say nothing."""
 
 
-def _how_to_go_on(story: RunView) -> str:
-    """The command that goes on with a run, if it came far enough for that."""
-    folder = Path(story.folder)
-    if not story.folder or not folder.is_dir():
+def _how_to_resume(view: RunView) -> str:
+    """The command that resumes a run, if it came far enough for that."""
+    folder = Path(view.folder)
+    if not view.folder or not folder.is_dir():
         return ""
-    return f"Go on with: {resume_command(folder.name, folder.parents[1])}"
+    return f"Resume it: {resume_command(folder.name, folder.parents[1])}"
 
 
 def _close(events: Iterable[Event]) -> None:
@@ -74,9 +74,9 @@ def _close(events: Iterable[Event]) -> None:
         close()
 
 
-def tell(story: RunView, session: Session) -> None:
+def tell(view: RunView, session: Session) -> None:
     """Say what came out: one JSON document, or tables for a person."""
     if session.json:
-        session.emit(document(story))
+        session.emit(document(view))
     else:
-        show(story, session.out(), Path(session.home))
+        show(view, session.out(), Path(session.home))

@@ -6,7 +6,7 @@ import pytest
 
 from azubi.cli import main
 from azubi.cli.formatting import operations, tiny_share
-from azubi.cli.sparkline import sparkline
+from azubi.cli.runs import sparkline
 from azubi.engine.base.catalog import find
 from azubi.events import events as ev
 from azubi.registry.history import history

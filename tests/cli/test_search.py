@@ -51,12 +51,12 @@ def searched(events):
 
 
 def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
-    story = RunView()
-    view = LiveView(story, Console(file=io.StringIO(), width=80))
+    view = RunView()
+    output = LiveView(view, Console(file=io.StringIO(), width=80))
     for event in searched():
-        story.handle(event)
+        view.handle(event)
         console = Console(file=io.StringIO(), width=80)
-        console.print(view.picture())
+        console.print(output.picture())
         picture = console.file.getvalue()
         assert max(map(len, picture.splitlines())) <= 80
         if isinstance(event, ev.TrialDone) and event.trial.number == 2:
@@ -65,24 +65,24 @@ def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
 
 
 def test_a_run_without_a_search_does_not_speak_of_one(events):
-    story = RunView()
+    view = RunView()
     for event in events():
-        story.handle(event)
-    assert "search" not in {chapter.stage for chapter in story.told}
-    assert outcome.document(story)["search"] is None
+        view.handle(event)
+    assert "search" not in {stage_view.stage for stage_view in view.shown}
+    assert outcome.document(view)["search"] is None
 
 
 def test_plain_lines_and_the_closing_table(searched, tmp_path):
-    story, lines, out = RunView(), io.StringIO(), io.StringIO()
-    view = PlainOutput(story, Console(file=lines))
+    view, lines, out = RunView(), io.StringIO(), io.StringIO()
+    output = PlainOutput(view, Console(file=lines))
     for event in searched():
-        story.handle(event)
         view.handle(event)
+        output.handle(event)
     assert "search: number 2, smollm2-135m, last 1 layer, rate 0.001" in lines.getvalue()
     assert "number 3" not in lines.getvalue()  # there may be many that there is no time for
-    outcome.show(story, Console(file=out, width=120), tmp_path)
+    outcome.show(view, Console(file=out, width=120), tmp_path)
     table = out.getvalue()
     assert "done, chosen" in table and "90 % ± 3 %" in table
     assert "no time" not in table and "since they would not have ended in time: 1." in table
-    told = outcome.document(story)["search"]
+    told = outcome.document(view)["search"]
     assert (told["chosen"], len(told["trials"]), told["trials"][1]["score"]) == (1, 3, 0.4)

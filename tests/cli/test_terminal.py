@@ -8,9 +8,8 @@ import pytest
 from rich.console import Console
 
 from azubi.cli import main, outcome
-from azubi.cli.countdown import Countdown
 from azubi.cli.live_view import LiveView
-from azubi.cli.run_view import RunView
+from azubi.cli.run_view import Countdown, RunView
 from azubi.cli.session import Session
 from azubi.cli.terminal import follow
 from azubi.events.events import DataReady, Notice
@@ -32,12 +31,12 @@ def drawn(renderable, width):
 
 
 def told(events, upto=None):
-    story = RunView(Clock())
+    view = RunView(Clock())
     for event in events():
-        story.handle(event)
+        view.handle(event)
         if event.kind == upto:
             break
-    return story
+    return view
 
 
 def test_plain_lines_have_no_control_codes(runs, capsys):
@@ -56,14 +55,14 @@ def test_plain_lines_have_no_control_codes(runs, capsys):
 
 def test_plain_lines_tell_progress_about_every_ten_seconds(events):
     clock, lines = Clock(), io.StringIO()
-    story = RunView(clock)
+    view = RunView(clock)
     from azubi.cli.plain_output import PlainOutput
 
-    view = PlainOutput(story, Console(file=lines))
+    output = PlainOutput(view, Console(file=lines))
     for event in events():
         clock.now += 2.0
-        story.handle(event)
         view.handle(event)
+        output.handle(event)
     progress = [line for line in lines.getvalue().splitlines() if "trunk: " in line and " left" in line]
     assert 2 <= len(progress) <= 4
     assert "about 7 min left" in progress[0]
@@ -71,11 +70,11 @@ def test_plain_lines_tell_progress_about_every_ten_seconds(events):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_live_picture_always_shows_the_time_left(events, width):
-    story, clock = RunView(Clock()), None
-    view = LiveView(story, Console(file=io.StringIO(), width=width))
+    view, clock = RunView(Clock()), None
+    output = LiveView(view, Console(file=io.StringIO(), width=width))
     for event in events():
-        story.handle(event)
-        picture = drawn(view.picture(), width)
+        view.handle(event)
+        picture = drawn(output.picture(), width)
         clock = picture.rstrip().splitlines()[-1]
         assert " left" in clock or "Done in 6 min 11 s" in clock
         assert max(map(len, picture.splitlines())) <= width
@@ -84,8 +83,8 @@ def test_the_live_picture_always_shows_the_time_left(events, width):
 
 
 def test_the_live_picture_in_the_middle_of_training(events):
-    story = told(events, upto="epoch_done")
-    picture = drawn(LiveView(story, Console(file=io.StringIO())).picture(), 80)
+    view = told(events, upto="epoch_done")
+    picture = drawn(LiveView(view, Console(file=io.StringIO())).picture(), 80)
     assert "✓ trunk 1,020 examples computed" in " ".join(picture.split())
     assert "40 of 120 steps" in picture
     assert "best so far" in picture and "loss 0.400" in picture
@@ -95,8 +94,8 @@ def test_the_live_picture_in_the_middle_of_training(events):
 def test_the_live_view_draws_on_a_terminal(events):
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     console._environ = {}
-    story = follow(events(), console)
-    assert story.ended is not None
+    view = follow(events(), console)
+    assert view.ended is not None
     assert "Note: 3 examples" in console.file.getvalue()
 
 
@@ -121,9 +120,9 @@ def test_a_run_that_stops_says_so_and_is_closed(events):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_outcome(events, width, capsys, monkeypatch, home):
-    story = told(events)
+    view = told(events)
     console = Console(width=width, highlight=False)
-    outcome.show(story, console, home)
+    outcome.show(view, console, home)
     text = capsys.readouterr().out
     rows = [line for line in text.splitlines() if line.startswith(("╭", "│", "╰", "├", "  "))]
     assert max(map(len, rows)) <= width
@@ -136,17 +135,17 @@ def test_outcome(events, width, capsys, monkeypatch, home):
 
 
 def test_labels_side_by_side(events, capsys, home):
-    story = told(events)
-    story.data = DataReady(task="labels", train=1, validation=1, test=1, labels=("a", "b"))
-    story.compared = [story.compared[0].model_copy(update={"base": "a", "specialist": "b", "truth": "b"})]
-    outcome.show(story, Console(width=80), home)
+    view = told(events)
+    view.data = DataReady(task="labels", train=1, validation=1, test=1, labels=("a", "b"))
+    view.compared = [view.compared[0].model_copy(update={"base": "a", "specialist": "b", "truth": "b"})]
+    outcome.show(view, Console(width=80), home)
     assert "│ ✗ a " in (text := capsys.readouterr().out) and "│ ✓ b " in text
 
 
 def test_prompts_cannot_steer_the_terminal(events, capsys, home):
-    story = told(events)
-    story.compared = [story.compared[0].model_copy(update={"prompt": "[red]\x1b[2J", "base": "\x9b2J"})]
-    outcome.show(story, Console(width=80), home)
+    view = told(events)
+    view.compared = [view.compared[0].model_copy(update={"prompt": "[red]\x1b[2J", "base": "\x9b2J"})]
+    outcome.show(view, Console(width=80), home)
     text = capsys.readouterr().out
     assert "\x1b" not in text and "\x9b" not in text and "[red]" in text
 
