@@ -176,10 +176,10 @@ def numbers(column):
 
 
 class Baseline:
-    """One baseline's answers to the test in one form."""
+    """One baseline's answers to the test in one mode."""
 
-    def __init__(self, table, who, form, facts):
-        rows = rows_of(table, part="test", who=who, form=form)
+    def __init__(self, table, who, mode, facts):
+        rows = rows_of(table, part="test", who=who, mode=mode)
         self.rows, self.facts, self.task = rows, facts, facts["contract"]["task"]
         self.number = rows["number"].to_list()
         self.answer, self.truth = rows["answer"].to_list(), rows["truth"].to_list()
@@ -300,7 +300,7 @@ def standing(one, margin):
 
 
 def review_of(table, ours, facts):
-    chosen = rows_of(table, part="choice", who=OURS, form="contract")
+    chosen = rows_of(table, part="choice", who=OURS, mode="constrained")
     chosen = chosen.filter(pl.col("confidence").is_not_null() & pl.col("right").is_not_null())
     sure, wrong = numbers(chosen["confidence"]), 1 - numbers(chosen["right"])
     known = ~np.isnan(ours.confidence)
@@ -547,7 +547,7 @@ def forgotten(told, table):
 def cost(one, table, facts, contenders):
     who, settings = one["who"], facts["settings"]
     rows = table.filter(
-        (pl.col("who") == who) & (pl.col("form") == "contract") & pl.col("seconds").is_not_null()
+        (pl.col("who") == who) & (pl.col("mode") == "constrained") & pl.col("seconds").is_not_null()
     )
     alone = rows.filter(pl.col("part") == "latency")
     timed = alone if alone.height else rows.filter(pl.col("part") == "test")
@@ -610,7 +610,7 @@ def power_law(n, y):
 def learning(told, table, facts):
     if told is None:
         return None
-    rows = table.filter((pl.col("part") == "curve") & pl.col("score").is_not_null())
+    rows = table.filter((pl.col("part") == "learning-curve") & pl.col("score").is_not_null())
     known = {one["variant"]: one for one in facts["curves"]}
     per = {
         variant: dict(rows.filter(pl.col("variant") == variant).select("number", "score").iter_rows())
@@ -771,7 +771,7 @@ def leaked_ids(table, ours, facts):
 def expected(report, table, facts):
     """The report's numbers, computed anew, in the places where it has them."""
     names = [one["who"] for one in report["baselines"]]
-    baselines = {who: Baseline(table, who, "contract", facts) for who in names}
+    baselines = {who: Baseline(table, who, "constrained", facts) for who in names}
     ours = baselines[OURS]
     pairs = {who: paired(ours, baseline) for who, baseline in baselines.items() if who != OURS}
     for one, p in zip(pairs.values(), holm([one["p"] for one in pairs.values()]), strict=True):
@@ -788,7 +788,7 @@ def expected(report, table, facts):
         "baselines": [
             {
                 "scores": baseline.scores(),
-                "free": Baseline(table, who, "free", facts).scores(),
+                "free": Baseline(table, who, "unconstrained", facts).scores(),
                 "paired": pairs.get(who),
                 "calibration": baseline.calibration(),
             }
@@ -817,13 +817,13 @@ def expected(report, table, facts):
 
 def left_out(report, table):
     """What the answers hold and the report does not tell."""
-    answered = set(table.filter((pl.col("part") == "test") & (pl.col("form") == "contract"))["who"])
+    answered = set(table.filter((pl.col("part") == "test") & (pl.col("mode") == "constrained"))["who"])
     told = {one["who"] for one in report["baselines"]}
     yield from (
         f"baselines: {who} answered the test and is not in the report" for who in sorted(answered - told)
     )
     sections = {
-        "canary": "exposures", "extraction": "extractions", "scope": "scope", "curve": "learning",
+        "canary": "exposures", "extraction": "extractions", "scope": "scope", "learning-curve": "learning",
     }  # fmt: skip
     for part, section in sections.items():
         if part in set(table["part"]) and not report[section]:

@@ -20,8 +20,8 @@ from azubi.engine.base.base import Base
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import (
     Answering,
+    AnswerMode,
     ChosenAnswers,
-    Form,
     WrittenAnswers,
     completed,
     in_order,
@@ -146,19 +146,19 @@ class Specialist:
         """Tokens of the base's context that an example takes, instruction and answer included."""
         return self._part.count_tokens(self, example)
 
-    def answering(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
+    def answering(self, longest: int, mode: AnswerMode | None = None, like: str = "") -> Answering:
         """What answers with the tail as it is now; `longest` is the most tokens of an answer.
 
-        For `form` and `like` see `answering.WrittenAnswers`; a label head ignores them.
+        For `mode` and `like` see `answering.WrittenAnswers`; a label head ignores them.
         """
-        return self._part.answering(self, self.tail, longest, form, like)
+        return self._part.answering(self, self.tail, longest, mode, like)
 
-    def base_model(self, longest: int, form: Form | None = None, like: str = "") -> Answering:
+    def base_model(self, longest: int, mode: AnswerMode | None = None, like: str = "") -> Answering:
         """What answers with the base's own tail, behind the same instruction.
 
         An encoder's base chooses the label whose name lies nearest to the text.
         """
-        return self._part.answering(self, self.base_tail(), longest, form, like)
+        return self._part.answering(self, self.base_tail(), longest, mode, like)
 
     def base_tail(self) -> Any:
         """The base's own tail, with which `base_model` answers: a torch module like `tail`."""
@@ -193,7 +193,7 @@ class _Part(Protocol):
         """How many of the tokens are the question; None for all."""
 
     def answering(
-        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
     ) -> Answering:
         """Text in, text out."""
 
@@ -241,7 +241,7 @@ class _LanguagePart:
         )
 
     def answering(
-        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
         frozen = InferenceLanguageTail(tail, specialist.dtype)
@@ -253,7 +253,7 @@ class _LanguagePart:
             specialist.contract,
             longest,
             base.context,
-            form,
+            mode,
             like,
             base.tokenizer,
         )
@@ -292,7 +292,7 @@ class _LabelPart:
         return None
 
     def answering(
-        self, specialist: Specialist, tail: Any, longest: int, form: Form | None, like: str
+        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
         classifier = Classifier(

@@ -101,7 +101,7 @@ def break_even(ours: Cost, theirs: Cost, questions_per_day: int) -> BreakEven:
 def _timed(rows: pl.DataFrame, who: str) -> pl.DataFrame:
     """Its timed answers: one at a time if there are such, else those of the test."""
     mine = rows.filter(
-        (pl.col("who") == who) & (pl.col("form") == "contract") & pl.col("seconds").is_not_null()
+        (pl.col("who") == who) & (pl.col("mode") == "constrained") & pl.col("seconds").is_not_null()
     )
     alone = mine.filter(pl.col("part") == "latency")
     return alone if alone.height else mine.filter(pl.col("part") == "test")

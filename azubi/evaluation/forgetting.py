@@ -13,7 +13,7 @@ from azubi.evaluation.metrics import mean_score
 from azubi.evaluation.paired import Says, gain_interval, holm, mcnemar, said
 from azubi.events.score import Score
 
-PARTS = ("probe", "retain")
+PARTS = ("probe", "regression-set")
 
 
 class Kept(BaseModel):
@@ -47,7 +47,7 @@ class Kept(BaseModel):
 
 
 def forgetting(rows: pl.DataFrame) -> tuple[Kept, ...]:
-    """Compare every baseline that answered parts `probe` and `retain` with the base."""
+    """Compare every baseline that answered parts `probe` and `regression-set` with the base."""
     results: list[Kept] = []
     for part in PARTS:
         asked = rows.filter((pl.col("part") == part) & pl.col("right").is_not_null()).sort("who", "number")

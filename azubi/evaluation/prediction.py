@@ -18,29 +18,29 @@ Part = Literal[
     "choice",
     "latency",
     "probe",
-    "retain",
+    "regression-set",
     "scope",
     "membership",
     "canary",
     "extraction",
-    "curve",
+    "learning-curve",
     "neighbour",
 ]
-"""What it was asked for.
+"""What a question was asked for.
 
-    test        the held-out examples: every baseline, in the form of the contract and free
-    choice      validation examples, with which an instruction, a penalty or a limit was chosen
-    latency     held-out examples asked one at a time, for the time that one takes
-    probe       the general probe; `kind` is the item's kind (arithmetic, facts, ...)
-    retain      the user's own file of what must not be forgotten
-    scope       `truth` is "in" or "out", `score` the higher the more in scope; `kind` says whence it is
-    membership  training and held-out examples; `truth` is "member" or "other", `loss` the summed loss
-    canary      a planted secret; `repeats` how often, `score` its exposure in bits, `rank` among `candidates`
-    extraction  personal data of a training prompt: `right` if it came back word for word
-    curve       held-out examples of a tail trained on a share of the examples; `variant` is "25 %, seed 2"
-    neighbour   `answer` and `id` of a training example that is like test example `number`; `score`: how like
+    test            held-out examples: every baseline, constrained to the contract and unconstrained
+    choice          validation examples, with which an instruction, a penalty or a limit was chosen
+    latency         held-out examples asked one at a time, for the time that one takes
+    probe           the general probe; `kind` is the item's kind (arithmetic, facts, ...)
+    regression-set  the user's own file of what must not be forgotten
+    scope           `truth` is "in" or "out"; the higher `score`, the more in scope; `kind` is the source
+    membership      training and held-out examples; `truth` is "member" or "other", `loss` the summed loss
+    canary          a planted secret; `repeats`: how often; `score`: exposure in bits; `rank` of `candidates`
+    extraction      personal data of a training prompt; `right` if it came back word for word
+    learning-curve  test examples, by a tail trained on a share of the examples; `variant`: "25 %, seed 2"
+    neighbour       a training example that is like test example `number`; `score`: how like
 """
-Form = Literal["contract", "free"]
+AnswerMode = Literal["constrained", "unconstrained"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +55,8 @@ class Prediction:
     """Place of the question within its part, the same for all baselines."""
     id: str = ""
     """What the example is called (data.example.Example.name)."""
-    form: Form = "contract"
-    """Whether the answer was held to the contract's labels or schema, or written freely."""
+    mode: AnswerMode = "constrained"
+    """Whether the answer was constrained to the contract's labels or schema."""
     variant: str = ""
     """Which candidate of the baseline, where there are several: "instruction 2, 4 examples"."""
     kind: str = ""

@@ -131,7 +131,7 @@ class Answered:
 def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
     """Compute the proof. Raises `DataError` if the specialist did not answer the test."""
     test = predictions.filter(pl.col("part") == "test")
-    answered = {who: _answered(test, who, "contract") for who in _names(test)}
+    answered = {who: _answered(test, who, "constrained") for who in _names(test)}
     if SPECIALIST not in answered:
         raise DataError(
             f"{facts.name} has answered no test example, so there is nothing to prove.",
@@ -141,7 +141,7 @@ def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
     contenders = {contender.who: contender for contender in facts.contenders}
     comparisons = _comparisons(answered, facts.main)
     baselines = tuple(
-        _baseline(who, given, _answered(test, who, "free"), contenders, comparisons, facts)
+        _baseline(who, given, _answered(test, who, "unconstrained"), contenders, comparisons, facts)
         for who, given in answered.items()
     )
     prices = _sorted_costs(costs(predictions, _known(contenders, answered), facts.settings), tuple(answered))
@@ -159,14 +159,14 @@ def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
         costs=prices,
         in_seconds=priceless(contenders, facts.settings),
         break_even=_break_evens(prices, facts.settings.questions_per_day),
-        learning=learning(predictions.filter(pl.col("part") == "curve"), facts.curves),
+        learning=learning(predictions.filter(pl.col("part") == "learning-curve"), facts.curves),
         forgetting=forgetting(predictions),
         scope=scopes(predictions.filter(pl.col("part") == "scope"), facts.limit),
         exposures=exposures(predictions.filter(pl.col("part") == "canary")),
         memberships=memberships(predictions.filter(pl.col("part") == "membership")),
         extractions=extractions(predictions.filter(pl.col("part") == "extraction")),
         mistakes=mistakes(
-            test.filter((pl.col("who") == SPECIALIST) & (pl.col("form") == "contract")),
+            test.filter((pl.col("who") == SPECIALIST) & (pl.col("mode") == "constrained")),
             predictions.filter(pl.col("part") == "neighbour"),
             facts.texts,
             facts.contract,
@@ -195,12 +195,12 @@ def per_example(facts: Facts, answered: Answered) -> dict[str, Floats]:
 
 
 def _names(test: pl.DataFrame) -> list[str]:
-    names = set(test.filter(pl.col("form") == "contract")["who"])
+    names = set(test.filter(pl.col("mode") == "constrained")["who"])
     return sorted(names, key=lambda who: (ORDER.index(who) if who in ORDER else len(ORDER), who))
 
 
-def _answered(test: pl.DataFrame, who: str, form: str) -> Answered:
-    rows = test.filter((pl.col("who") == who) & (pl.col("form") == form)).sort("number")
+def _answered(test: pl.DataFrame, who: str, mode: str) -> Answered:
+    rows = test.filter((pl.col("who") == who) & (pl.col("mode") == mode)).sort("number")
     if rows["number"].n_unique() != rows.height or rows["right"].null_count():
         raise DataError(
             f"{who} has two answers to one test question, or one that was not judged.",
@@ -318,7 +318,7 @@ def _review(predictions: pl.DataFrame, facts: Facts, ours: Answered) -> Review |
     chosen = predictions.filter(
         (pl.col("part") == "choice")
         & (pl.col("who") == SPECIALIST)
-        & (pl.col("form") == "contract")
+        & (pl.col("mode") == "constrained")
         & pl.col("confidence").is_not_null()
         & pl.col("right").is_not_null()
     ).sort("number")

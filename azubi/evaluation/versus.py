@@ -146,7 +146,7 @@ def sentence(compared: Versus, lang: Lang = "en") -> str:
 
 def _tested(predictions: pl.DataFrame, who: str) -> pl.DataFrame:
     rows = predictions.filter(
-        (pl.col("part") == "test") & (pl.col("who") == who) & (pl.col("form") == "contract")
+        (pl.col("part") == "test") & (pl.col("who") == who) & (pl.col("mode") == "constrained")
     ).sort("number")
     if rows["id"].n_unique() != rows.height or rows["right"].null_count():
         raise DataError(

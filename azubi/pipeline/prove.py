@@ -31,7 +31,7 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.base import device, hardware, memory
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import scope as scopes
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.errors import DataError, SettingError
 from azubi.evaluation import metrics, prediction, proof_report
@@ -310,7 +310,7 @@ class _Work:
     def _listen(self, line: BaselineSet) -> "_Heard":
         """The specialist, so that what its trunk made of each question is kept."""
         place = next(at for at, one in enumerate(line.baselines) if one.who == SPECIALIST)
-        heard = _Heard(line.baselines[place], "free" if self.card.task == "json" else "contract")
+        heard = _Heard(line.baselines[place], "unconstrained" if self.card.task == "json" else "constrained")
         line.baselines[place] = heard
         return heard
 
@@ -327,7 +327,7 @@ class _Work:
         )
 
     def _measured(self, shown: baseline_set.BaselineResult, seconds: float) -> ev.Event:
-        rows = [one for one in shown.rows if one.part == "test" and one.form == "contract"]
+        rows = [one for one in shown.rows if one.part == "test" and one.mode == "constrained"]
         values = np.array([one.score for one in rows], dtype=np.float64)
         return ev.BaselineMeasured(
             who=shown.contender.who,
@@ -484,7 +484,7 @@ class _Work:
         wrong = [
             one for one in self.rows if one.part == "test" and one.who == SPECIALIST and one.right is False
         ]
-        wrong = [one for one in wrong if one.form == "contract"]
+        wrong = [one for one in wrong if one.mode == "constrained"]
 
         def work(tell: "Said") -> np.ndarray[Any, np.dtype[np.float32]]:
             self.both.set_instruction(self.card.instruction)
@@ -636,18 +636,20 @@ class _Stopped(Exception):
 class _Heard:
     """The specialist as a baseline, whose answers are kept with what the trunk made of the questions."""
 
-    def __init__(self, baseline: Baseline, form: Form) -> None:
+    def __init__(self, baseline: Baseline, mode: AnswerMode) -> None:
         self._baseline = baseline
-        self._form = form
+        self._mode = mode
         self._answers: dict[Question, Answer] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._baseline, name)
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        for number, answer in self._baseline.answer(questions, form):
-            if form == self._form or questions[number] not in self._answers:
+        for number, answer in self._baseline.answer(questions, mode):
+            if mode == self._mode or questions[number] not in self._answers:
                 self._answers[questions[number]] = answer
             yield number, answer
 

@@ -58,7 +58,7 @@ def answers(
     truths: list[str],
     draw: random.Random,
     part: str = "test",
-    form: str = "contract",
+    mode: str = "constrained",
     task: str = "labels",
 ) -> list[Prediction]:
     """Answers that are right with the given probability, and know roughly how sure they may be."""
@@ -73,7 +73,7 @@ def answers(
                 who=who,
                 number=number,
                 id=f"{part}-{number}",
-                form=form,
+                mode=mode,
                 truth=truth,
                 answer=answer,
                 confidence=sure,
@@ -109,7 +109,7 @@ def sample(
     if parts:
         for who, level in levels.items():
             if who not in ("classical", "neighbours", "frequent"):
-                rows += answers(who, level * 0.8, truths, draw, form="free", task=task)
+                rows += answers(who, level * 0.8, truths, draw, mode="unconstrained", task=task)
             rows += answers(who, level, truths[:25], draw, part="latency", task=task)
         curves, more = _curves(truths, draw, task)
         rows += more + _probe(draw, levels) + _scope(draw) + _leaks(draw) + _neighbours(n, draw)
@@ -235,7 +235,8 @@ def _curves(truths: list[str], draw: random.Random, task: str) -> tuple[tuple[Cu
                 right = hard[number] * 0.9 + draw.random() * 0.1 < level
                 rows.append(
                     Prediction(
-                        part="curve", who="specialist", number=number, id=f"test-{number}", variant=variant,
+                        part="learning-curve", who="specialist", number=number,
+                        id=f"test-{number}", variant=variant,
                         truth=truth, answer=truth if right else _wrong(truth, task, draw), right=right,
                         score=float(right),
                     )
@@ -263,7 +264,13 @@ def _probe(draw: random.Random, levels: dict[str, float]) -> list[Prediction]:
                 right = draw.random() < 0.7
                 rows.append(
                     Prediction(
-                        part="retain", who=who, number=number, truth="x", answer="x", right=right, loss=1.0
+                        part="regression-set",
+                        who=who,
+                        number=number,
+                        truth="x",
+                        answer="x",
+                        right=right,
+                        loss=1.0,
                     )
                 )
     return rows

@@ -212,7 +212,11 @@ def trainings(means: dict[int, float], n: int = 400, noise: float = 0.01) -> tup
             level = mean + rng.normal(0, noise)
             rows += [
                 Prediction(
-                    part="curve", who="specialist", number=i, variant=variant, score=float(hard[i] < level)
+                    part="learning-curve",
+                    who="specialist",
+                    number=i,
+                    variant=variant,
+                    score=float(hard[i] < level),
                 )
                 for i in range(n)
             ]

@@ -130,7 +130,7 @@ def test_what_is_asked_for_by_flag(specialist, home, tmp_path):
     }
     events, _, table, facts = proved("tiny", home, **wanted)
     assert facts.test == 12 and len(facts.curves) > 3
-    assert set(table["part"]) >= {"canary", "curve", "retain", "probe"}
+    assert set(table["part"]) >= {"canary", "learning-curve", "regression-set", "probe"}
     assert "lora" in set(table.filter(table["part"] == "test")["who"])
     assert "lora" in set(table.filter(table["part"] == "membership")["who"])
     assert set(table.filter(table["part"] == "scope")["kind"]) == {"test", "probe", "yours"}

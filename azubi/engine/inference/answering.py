@@ -21,8 +21,8 @@ from azubi.engine.inference.scope import Scope
 from azubi.errors import DataError
 
 Question = tuple[Turn, ...]
-Form = Literal["contract", "free"]
-"""Whether an answer is held to the contract's labels or schema while it is written."""
+AnswerMode = Literal["constrained", "unconstrained"]
+"""Whether an answer is constrained to the contract's labels or schema while it is written."""
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,13 @@ class WrittenAnswers:
         contract: Contract,
         longest: int,
         context: int,
-        form: Form | None = None,
+        mode: AnswerMode | None = None,
         like: str = "",
         tokenizer: Any = None,
     ) -> None:
         """`longest` is the most tokens of an answer, `context` the most that the base reads in all.
 
-        Without a `form`, labels are held to the contract and records are written freely, since a specialist
+        Without a `mode`, labels are held to the contract and records are written freely, since a specialist
         has learned their form: it is only foreseen, where one is written alone, so that names of fields need
         not be written token by token. Holding and foreseeing records takes the base's `tokenizer`; `like` is
         an answer whose whitespace they get. Free text has no form that it could be held to.
@@ -87,14 +87,14 @@ class WrittenAnswers:
         self._longest = longest
         self._context = context
         self._begin: Callable[[], Constraint] | None = None
-        if contract.task == "labels" and form != "free":
+        if contract.task == "labels" and mode != "unconstrained":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self._begin = lambda: LabelTrie(labels, template.end_id)
         self._holding = partial(held, contract, tokenizer, template, writer.vocabulary, like)
-        if contract.task == "json" and form == "contract":
+        if contract.task == "json" and mode == "constrained":
             holding = self._holding()
             self._begin, self.note = holding.begin, holding.note
-        self._foresees = contract.task == "json" and form is None
+        self._foresees = contract.task == "json" and mode is None
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""

@@ -55,7 +55,7 @@ def extraction(
                 who=who,
                 number=number,
                 id=example.name,
-                form="free",
+                mode="unconstrained",
                 kind=kind,
                 truth=shortened(value),
                 right=_plain(value) in _plain(answer.text),

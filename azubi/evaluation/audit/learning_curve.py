@@ -93,7 +93,7 @@ def learning_curve(
     seeds: Sequence[int] = SEEDS,
     tell: Tell = silent,
 ) -> Iterator[Curve | Prediction]:
-    """Part curve: for each seed and share, how long the training took, then its answers to `test`.
+    """Part learning-curve: for each seed and share, how long the training took, then its answers to `test`.
 
     `contract` is the specialist's, `longest` the most tokens of an answer. `tell` hears of thousandths of the
     whole. A share of fewer than two examples is left out, as is one that gives no more than a smaller one.
@@ -149,7 +149,7 @@ def _answers_of(
     scores = next(iter(metrics.per_example(contract, [answer.text for answer in answers], truths).values()))
     for number, (example, answer, score) in enumerate(zip(test, answers, scores, strict=True)):
         yield Prediction(
-            part="curve",
+            part="learning-curve",
             who="specialist",
             number=number,
             id=example.name,

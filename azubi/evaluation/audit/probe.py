@@ -90,7 +90,7 @@ def probe(
 def retained(
     specialist: Specialist, tails: Mapping[str, Any], examples: Sequence[Example], tell: Tell = silent
 ) -> Iterator[Prediction]:
-    """Part retain: likelihood of the answers of `examples`, and whether they are written to the letter.
+    """Part regression-set: likelihood of the answers, and whether they are written to the letter.
 
     Asked of each of `tails`, which are named as baselines are. Nothing for encoders.
 
@@ -118,11 +118,11 @@ def retained(
             right = answer.text.strip() == example.answer.strip()
             tell(number + 1, len(examples))
             yield Prediction(
-                part="retain",
+                part="regression-set",
                 who=who,
                 number=number,
                 id=example.name,
-                form="free",
+                mode="unconstrained",
                 truth=example.answer,
                 answer=answer.text,
                 confidence=answer.confidence,

@@ -11,7 +11,7 @@ from functools import partial
 
 from azubi.data.example import Example
 from azubi.engine.base import memory
-from azubi.engine.inference.answering import Answer, Form
+from azubi.engine.inference.answering import Answer, AnswerMode
 from azubi.evaluation import metrics
 from azubi.evaluation.baselines.task import Baseline, EvaluationTask, order
 from azubi.evaluation.facts import Contender
@@ -31,14 +31,14 @@ def ask(
     tell: Tell,
     *,
     part: Part = "test",
-    form: Form = "contract",
+    mode: AnswerMode = "constrained",
     variant: str = "",
 ) -> list[Prediction]:
     """The baseline's answers to the examples of these numbers, in that order.
 
     `seconds` of a row is its share of the time that all of them took.
     """
-    return spread(_asked(baseline, task, examples, numbers, tell, part, form, variant), baseline.shared)
+    return spread(_asked(baseline, task, examples, numbers, tell, part, mode, variant), baseline.shared)
 
 
 def _asked(
@@ -48,19 +48,19 @@ def _asked(
     numbers: Sequence[int],
     tell: Tell,
     part: Part,
-    form: Form,
+    mode: AnswerMode,
     variant: str,
 ) -> list[Prediction]:
     """Rows that do not know of the instruction that all questions share."""
     asked = [examples[number] for number in numbers]
     memory.forget_peak()
     begun, answers = time.perf_counter(), dict[int, Answer]()
-    for place, answer in baseline.answer([example.turns for example in asked], form):
+    for place, answer in baseline.answer([example.turns for example in asked], mode):
         answers[place] = answer
         tell(len(answers), len(asked))
     share = (time.perf_counter() - begun) / max(1, len(asked))
     return [
-        row(task, part, baseline.who, number, example, answers[place], form, variant, seconds=share)
+        row(task, part, baseline.who, number, example, answers[place], mode, variant, seconds=share)
         for place, (number, example) in enumerate(zip(numbers, asked, strict=True))
     ]
 
@@ -82,7 +82,7 @@ def row(
     number: int,
     example: Example,
     answer: Answer,
-    form: Form = "contract",
+    mode: AnswerMode = "constrained",
     variant: str = "",
     *,
     seconds: float | None = None,
@@ -94,7 +94,7 @@ def row(
         who=who,
         number=number,
         id=example.name,
-        form=form,
+        mode=mode,
         variant=variant,
         truth=truth,
         answer=answer.text,
@@ -135,7 +135,7 @@ def ask_within(
     seconds: float,
     tell: Tell,
     *,
-    form: Form = "contract",
+    mode: AnswerMode = "constrained",
     fewest: int = 30,
 ) -> list[Prediction]:
     """The baseline's answers to as many of the examples, chosen by chance, as it can give in about `seconds`.
@@ -157,7 +157,7 @@ def ask_within(
             break
         done, started = len(rows), time.perf_counter()
         total = min(len(numbers), done + len(some))
-        rows += _asked(baseline, task, examples, some, partial(_counted, tell, done, total), "test", form, "")
+        rows += _asked(baseline, task, examples, some, partial(_counted, tell, done, total), "test", mode, "")
         pace, part = (time.perf_counter() - started) / len(some), 1.0
         if done:
             break

@@ -121,7 +121,7 @@ def baseline_set(
 def examine(
     line: BaselineSet, baseline: Baseline, task: EvaluationTask, test: Sequence[Example], watch: Watch
 ) -> BaselineResult:
-    """Let a baseline prepare, answer the test in each of its forms, and answer a few questions one at a time.
+    """Let a baseline prepare, answer the test in each of its modes, and answer a few questions one at a time.
 
     One that takes long answers a sample of the test, the same for all as far as they get: `task.subset`. Its
     share of the time depends on who of the line comes after it, so they are examined in their order.
@@ -156,14 +156,14 @@ def _examined(
     """
     who, rows, notes = baseline.who, list(baseline.choice), list(baseline.notes)
     contender = baseline.contender()
-    for form in baseline.forms:
-        free = form == "free"
+    for mode in baseline.modes:
+        free = mode == "unconstrained"
         tell = _watched(watch, who, "answers freely" if free else "answers")
         if seconds is None:
-            made = asking.ask(baseline, task, test, range(len(test)), tell, form=form)
+            made = asking.ask(baseline, task, test, range(len(test)), tell, mode=mode)
         else:
-            share = _FREE if free else 1.0 - _FREE if "free" in baseline.forms else 1.0
-            made = asking.ask_within(baseline, task, test, share * seconds, tell, form=form, fewest=_FEWEST)
+            share = _FREE if free else 1.0 - _FREE if "unconstrained" in baseline.modes else 1.0
+            made = asking.ask_within(baseline, task, test, share * seconds, tell, mode=mode, fewest=_FEWEST)
         if len(made) < len(test):
             count = f"{'freely ' if free else ''}{len(made)}"
             notes.append(f"{who} answered {count} of the {len(test)} test questions, chosen by chance.")

@@ -14,7 +14,7 @@ from typing import Any
 from azubi.data.chat_template import alternating
 from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Turn
-from azubi.engine.inference.answering import Answer, Form, Question, in_order
+from azubi.engine.inference.answering import Answer, AnswerMode, Question, in_order
 from azubi.engine.inference.constraints import learned_schema
 from azubi.evaluation.baselines.endpoint import Endpoint, Refused
 from azubi.evaluation.baselines.prompted import described_contract
@@ -41,7 +41,9 @@ class Generalist:
         """Nothing is asked yet."""
         self.pace = 0.0
         self.notes: list[str] = []
-        self.forms: tuple[Form, ...] = ("contract",) if task.contract.task == "text" else ("contract", "free")
+        self.modes: tuple[AnswerMode, ...] = (
+            ("constrained",) if task.contract.task == "text" else ("constrained", "unconstrained")
+        )
         self._endpoint, self._task, self._price = endpoint, task, price_per_question
         self._schema = asked_schema(task.contract)
         self._lock = threading.Lock()
@@ -62,11 +64,13 @@ class Generalist:
         self.pace = self._upfront / max(1, len(asked))
         tell(1, 1)
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done; no confidence is told."""
         with ThreadPoolExecutor(_TOGETHER) as threads:
             waiting = {
-                threads.submit(self._asked, question, form): number
+                threads.submit(self._asked, question, mode): number
                 for number, question in enumerate(questions)
             }
             try:
@@ -85,12 +89,12 @@ class Generalist:
             price_per_question=self._price,
         )
 
-    def _asked(self, question: Question, form: Form) -> Answer:
+    def _asked(self, question: Question, mode: AnswerMode) -> Answer:
         turns = [Turn("system", self.instruction), *question]
         system, *others = turns
         messages = [{"role": "system", "content": system.content}]
         messages += [{"role": turn.role, "content": turn.content} for turn in alternating(others)]
-        schema = self._schema if form == "contract" else None
+        schema = self._schema if mode == "constrained" else None
         longest = _WORDS * self._task.longest
         try:
             reply = self._endpoint.chat(messages, longest, schema)
@@ -107,7 +111,7 @@ class Generalist:
                         f"{error.problem}"
                     )
         text = self._task.completed(
-            _read(self._task.contract, reply.text) if form == "contract" else reply.text
+            _read(self._task.contract, reply.text) if mode == "constrained" else reply.text
         )
         return Answer(text, math.nan, read=reply.read, wrote=reply.wrote)
 

@@ -7,7 +7,7 @@ epochs as the specialist had. Every epoch runs the whole model, since no layer i
 import time
 from collections.abc import Iterator, Sequence
 
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import defaults, loop
@@ -50,9 +50,9 @@ class Lora:
         return self._answering
 
     @property
-    def forms(self) -> tuple[Form, ...]:
+    def modes(self) -> tuple[AnswerMode, ...]:
         """As for the specialist."""
-        return self._trained.forms
+        return self._trained.modes
 
     @property
     def choice(self) -> Sequence[Prediction]:
@@ -105,9 +105,11 @@ class Lora:
         self._answering = trained(self.who, self._both, self._task, says, upfront)
         self._answering.prepare(tell)
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        return self._trained.answer(questions, form)
+        return self._trained.answer(questions, mode)
 
     def contender(self) -> Contender:
         """What its training took."""

@@ -14,7 +14,7 @@ from azubi.data import instruction
 from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Example
 from azubi.data.schema import described
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.inference.constraints import learned_schema
 from azubi.evaluation.baselines.prompted_model import PromptableModel
 from azubi.evaluation.baselines.race import Candidate, race_in_two_stages
@@ -36,7 +36,7 @@ class Prompted:
         self, promptable: PromptableModel, task: EvaluationTask, given: Sequence[str], seconds: float
     ) -> None:
         """`given` are the user's own instructions; choosing may take about `seconds`."""
-        self.forms: tuple[Form, ...] = promptable.forms
+        self.modes: tuple[AnswerMode, ...] = promptable.modes
         self.choice: Sequence[Prediction] = ()
         self.pace = 0.0
         self.notes: list[str] = []
@@ -75,9 +75,11 @@ class Prompted:
         self.notes += self._promptable.notes
         self._upfront = time.perf_counter() - begun
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        return self._promptable.under(self._instruction, form)(questions)
+        return self._promptable.under(self._instruction, mode)(questions)
 
     def contender(self) -> Contender:
         """Which instruction was chosen; what choosing took."""
@@ -90,7 +92,7 @@ class Prompted:
         )
 
     def _under(self, text: str, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        return self._promptable.under(text, "contract")(questions)
+        return self._promptable.under(text, "constrained")(questions)
 
     def _texts(self) -> dict[str, str]:
         """The candidates by name: those of all instructions without examples first, since they are quick."""

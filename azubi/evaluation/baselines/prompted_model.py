@@ -9,8 +9,8 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import (
     Answer,
     Answering,
+    AnswerMode,
     CompletedAnswers,
-    Form,
     Question,
     WrittenAnswers,
 )
@@ -36,20 +36,22 @@ class PromptableModel:
         self._both = both if own else both.with_new_tail(1, 0, 0)
         self._own, self._longest, self._like = own, longest, like
         self._behind: str | None = None
-        self._answering_by_key: OrderedDict[tuple[str, Form], Answering] = OrderedDict()
+        self._answering_by_key: OrderedDict[tuple[str, AnswerMode], Answering] = OrderedDict()
         self.parameters = both.parameters
-        self.forms: tuple[Form, ...] = ("contract",) if contract.task == "text" else ("contract", "free")
+        self.modes: tuple[AnswerMode, ...] = (
+            ("constrained",) if contract.task == "text" else ("constrained", "unconstrained")
+        )
         self.notes: list[str] = []
 
-    def under(self, instruction: str, form: Form) -> Answering:
+    def under(self, instruction: str, mode: AnswerMode) -> Answering:
         """What answers with this instruction."""
-        key = (instruction, form)
+        key = (instruction, mode)
         if key not in self._answering_by_key:
             while len(self._answering_by_key) >= _KEPT:
                 self._answering_by_key.popitem(last=False)
             self._prime(instruction)
             make = self._both.answering if self._own else self._both.base_model
-            self._answering_by_key[key] = answering = make(self._longest, form, self._like)
+            self._answering_by_key[key] = answering = make(self._longest, mode, self._like)
             self._note(answering)
         self._answering_by_key.move_to_end(key)
         return self._answering_by_key[key]
@@ -107,7 +109,7 @@ class PromptedModel:
     ) -> None:
         """`upfront` is what its training took, in seconds."""
         self.who = who
-        self.forms: tuple[Form, ...] = promptable.forms
+        self.modes: tuple[AnswerMode, ...] = promptable.modes
         self.choice: Sequence[Prediction] = ()
         self.pace = 0.0
         self._promptable, self._task, self._says, self._upfront = promptable, task, says, upfront
@@ -128,9 +130,11 @@ class PromptedModel:
         self.pace = pace(self, self._task)
         tell(1, 1)
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        return self._promptable.under(self._task.instruction, form)(questions)
+        return self._promptable.under(self._task.instruction, mode)(questions)
 
     def contender(self) -> Contender:
         """What its training took, as it was told."""
@@ -172,9 +176,9 @@ def trained(who: str, both: Specialist, task: EvaluationTask, says: str, upfront
 
 
 class _Head:
-    """A label head on an encoder: it takes no instruction and has one form alone."""
+    """A label head on an encoder: it takes no instruction and has one mode alone."""
 
-    forms: tuple[Form, ...] = ("contract",)
+    modes: tuple[AnswerMode, ...] = ("constrained",)
     choice: Sequence[Prediction] = ()
     shared = 0
     notes: Sequence[str] = ()
@@ -194,7 +198,9 @@ class _Head:
         self.pace = (time.perf_counter() - begun) / max(1, len(asked))
         tell(1, 1)
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
         return self._answering(questions)
 

@@ -52,7 +52,7 @@ class Candidate:
                 done + place,
                 example,
                 answers[place],
-                "contract",
+                "constrained",
                 self.says,
                 seconds=took / len(examples),
             )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from azubi.data.example import Example, Turn
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation.baselines.prompted_model import PromptableModel
 from azubi.evaluation.baselines.race import Candidate, race_in_two_stages
 from azubi.evaluation.baselines.task import EvaluationTask
@@ -137,7 +137,7 @@ class Retrieval:
     ) -> None:
         """Finders rank `task.taught`; choosing may take about `seconds`; `upfront` is what training took."""
         self.who = who
-        self.forms: tuple[Form, ...] = promptable.forms
+        self.modes: tuple[AnswerMode, ...] = promptable.modes
         self.choice: Sequence[Prediction] = ()
         self.pace = 0.0
         self.notes: list[str] = []
@@ -187,9 +187,11 @@ class Retrieval:
         self._ranked.clear()
         self._upfront += time.perf_counter() - begun
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        return self._shown(self._retriever, self._count, questions, form)
+        return self._shown(self._retriever, self._count, questions, mode)
 
     def contender(self) -> Contender:
         """How examples are found, how many are shown, and what choosing took."""
@@ -203,7 +205,11 @@ class Retrieval:
         )
 
     def _shown(
-        self, retriever: Retriever, count: int, questions: Sequence[Question], form: Form = "contract"
+        self,
+        retriever: Retriever,
+        count: int,
+        questions: Sequence[Question],
+        mode: AnswerMode = "constrained",
     ) -> Iterator[tuple[int, Answer]]:
         ranks = self._find(retriever, questions) if count else [_NONE] * len(questions)
         taught = self._task.taught
@@ -211,7 +217,7 @@ class Retrieval:
             self._fitted(question, [taught[number] for number in rank[:count]])
             for question, rank in zip(questions, ranks, strict=True)
         ]
-        return self._promptable.under(self._task.instruction, form)(asked)
+        return self._promptable.under(self._task.instruction, mode)(asked)
 
     def _fitted(self, question: Question, examples: Sequence[Example]) -> Question:
         """The question behind as many examples as there is room for, the most like next to it."""

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from azubi.data import strict_json
 from azubi.data.example import Example
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation.baselines.race import Candidate
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.baselines.task import EvaluationTask
@@ -43,7 +43,7 @@ _Setting = TypeVar("_Setting", int, float)
 class SimpleBaseline:
     """A baseline that reads features, chosen among several on validation examples."""
 
-    forms: tuple[Form, ...] = ("contract",)
+    modes: tuple[AnswerMode, ...] = ("constrained",)
     pace = 0.0
     shared = 0
 
@@ -82,7 +82,9 @@ class SimpleBaseline:
         self._says = best.says + more
         self._upfront = time.perf_counter() - begun
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) in order."""
         assert self._best is not None, "prepare comes first"
         return self._asked(self._best, questions)

@@ -13,7 +13,7 @@ from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.rules.derivation import Derivation
-from azubi.engine.inference.answering import Answer, Form, Question
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation import metrics
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
@@ -95,8 +95,8 @@ class Baseline(Protocol):
         """As in the table of predictions."""
 
     @property
-    def forms(self) -> tuple[Form, ...]:
-        """In which forms it can answer, the one that counts first."""
+    def modes(self) -> tuple[AnswerMode, ...]:
+        """In which modes it can answer, the one that counts first."""
 
     @property
     def choice(self) -> Sequence[Prediction]:
@@ -117,7 +117,9 @@ class Baseline(Protocol):
     def prepare(self, tell: Tell) -> None:
         """All that comes before the first answer: fitting, choosing on validation examples."""
 
-    def answer(self, questions: Sequence[Question], form: Form = "contract") -> Iterator[tuple[int, Answer]]:
+    def answer(
+        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
+    ) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done; confidence is NaN where it is not known.
 
         Raises DataError if a question is too long.

@@ -201,14 +201,14 @@ def test_a_tokenizer_of_python_is_named(base):
 # Whole answers of models with random weights.
 
 
-def answers(base, contract, longest, seed, prompts=12, form="contract"):
+def answers(base, contract, longest, seed, prompts=12, mode="constrained"):
     both = new_specialist(base, contract, 2, 0, seed, torch.float32)
     generator = torch.Generator().manual_seed(seed)
     for weight in both.tail.parameters():
         weight.data += 0.3 * torch.randn(weight.shape, generator=generator)
     both.set_instruction("Answer with one JSON object.")
     asked = [(Turn("user", note),) for note, _, _ in tiny.notes(prompts, seed)]
-    return in_order(both.answering(longest, form), asked)
+    return in_order(both.answering(longest, mode), asked)
 
 
 @pytest.mark.parametrize("longest", [1, 9, 40, 120])
@@ -236,7 +236,7 @@ def test_without_bounds_only_a_number_out_of_range_keeps_an_answer_from_being_a_
 
 def test_free_answers_of_the_same_model_are_no_records(base):
     """Else the test above would show nothing."""
-    given = answers(base, contract_of(rich()), 60, 0, form="free")
+    given = answers(base, contract_of(rich()), 60, 0, mode="unconstrained")
     assert all(parse_record(one.text) is None for one in given)
 
 
@@ -254,7 +254,7 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
     contract = contract_of(records)
     both = new_specialist(base, contract, 2, 0, 0, torch.float32)
     both.set_instruction("")
-    answering = both.answering(40, "contract")
+    answering = both.answering(40, "constrained")
     assert isinstance(answering, WrittenAnswers)
     question = (Turn("user", "The car was hit by hail."),)
     (best,) = in_order(answering, [question])
@@ -349,7 +349,7 @@ def test_a_record_that_is_written_alone_is_foreseen(base, monkeypatch):
     both = new_specialist(base, contract_of(rich()), 2, 0, 0, torch.float32)
     both.set_instruction("Answer with one JSON object.")
     asked = [(Turn("user", note),) for note, _, _ in tiny.notes(4, 0)]
-    free = [one.text for one in in_order(both.answering(20, "free"), asked)]
+    free = [one.text for one in in_order(both.answering(20, "unconstrained"), asked)]
     assert made == []
     told = both.answering(20)
     assert [in_order(told, [one])[0].text for one in asked] == free and len(made) == 4

@@ -20,7 +20,7 @@ class Clerk:
     """Knows every second answer, and is slow."""
 
     who = "clerk"
-    forms = ("contract",)
+    modes = ("constrained",)
     choice = ()
     notes = ()
     shared = 60
@@ -28,7 +28,7 @@ class Clerk:
     def __init__(self, pause=0.0, pace=0.0):
         self.pause, self.pace, self.asked = pause, pace, []
 
-    def answer(self, questions, form="contract"):
+    def answer(self, questions, mode="constrained"):
         truths = {one.turns: (place, one.answer) for place, one in enumerate(TEST)}
         self.asked.append(len(questions))
         for number, question in reversed(list(enumerate(questions))):
@@ -40,12 +40,14 @@ class Clerk:
 
 def test_each_row_is_of_its_own_example(records):
     numbers = [5, 2, 9, 3]
-    rows = asking.ask(Clerk(), records, TEST, numbers, silent, form="free", variant="x")
+    rows = asking.ask(Clerk(), records, TEST, numbers, silent, mode="unconstrained", variant="x")
     assert [(one.number, one.id) for one in rows] == [(number, TEST[number].id) for number in numbers]
     assert [one.right for one in rows] == [True, False, True, True]
     assert [one.score for one in rows] == [1.0, 0.0, 1.0, 1.0]
     assert [one.confidence for one in rows] == [0.25, 0.25, 0.25, None]
-    assert {(one.part, one.who, one.form, one.variant) for one in rows} == {("test", "clerk", "free", "x")}
+    assert {(one.part, one.who, one.mode, one.variant) for one in rows} == {
+        ("test", "clerk", "unconstrained", "x")
+    }
     assert [one.tokens_in for one in rows] == [10 + number + 15 for number in numbers]
     assert [one.tokens_out for one in rows] == [4] * 4
     assert table(rows).height == 4

@@ -38,8 +38,8 @@ def shown(task, both, bases, home, test, watch=lambda *_: None, **more):
     return {one.contender.who: one for one in found}
 
 
-def rows(one, part="test", form="contract"):
-    return [row for row in one.rows if (row.part, row.form) == (part, form)]
+def rows(one, part="test", mode="constrained"):
+    return [row for row in one.rows if (row.part, row.mode) == (part, mode)]
 
 
 def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, home):
@@ -73,7 +73,7 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
         )
         assert len(rows(one, "latency")) >= 3
         writes = who not in ("frequent", "neighbours", "classical")
-        assert bool(rows(one, form="free")) is writes
+        assert bool(rows(one, mode="unconstrained")) is writes
         assert one.contender.memory > 0
     assert found["specialist"].contender.upfront == 3.0
     assert found["specialist+retrieval"].contender.upfront > 3.0
@@ -88,7 +88,7 @@ def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
     assert list(found) == ["specialist", "neighbours", "classical", "base", "prompted", "retrieval"]
     assert any("takes no instruction" in note for note in found["base"].notes)
     assert {row.answer for row in rows(found["base"])} <= set(labels.contract.labels)
-    assert rows(found["specialist"]) and not rows(found["specialist"], form="free")
+    assert rows(found["specialist"]) and not rows(found["specialist"], mode="unconstrained")
 
 
 def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
@@ -100,7 +100,7 @@ def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkey
     assert any("smollm2-135m" in note and "azubi bases get" in note for note in alone.notes)
 
 
-def test_free_text_has_one_form(cut, bases, home):
+def test_free_text_has_one_mode(cut, bases, home):
     task = task_of(tiny.texts(60))
     found = shown(task, cut(task), bases, home, TEXTS)
     assert list(found) == [
@@ -111,7 +111,7 @@ def test_free_text_has_one_form(cut, bases, home):
         "retrieval",
         "specialist+retrieval",
     ]
-    assert not any(rows(one, form="free") for one in found.values())
+    assert not any(rows(one, mode="unconstrained") for one in found.values())
 
 
 def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, home, monkeypatch):
@@ -134,7 +134,7 @@ def test_a_wrong_address_is_said_before_anything_runs(records, cut, bases, home,
 class Slow:
     """Takes what time it is given; answers nothing right."""
 
-    forms = ("contract",)
+    modes = ("constrained",)
     choice = ()
     notes = ()
     shared = 0
@@ -146,7 +146,7 @@ class Slow:
     def prepare(self, tell):
         tell(1, 1)
 
-    def answer(self, questions, form="contract"):
+    def answer(self, questions, mode="constrained"):
         for number, _ in enumerate(questions):
             time.sleep(self.pace)
             yield number, Answer("{}", 0.5)

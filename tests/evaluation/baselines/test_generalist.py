@@ -110,7 +110,8 @@ def test_labels_are_asked_for_as_one_of_a_closed_set(labels):
 def test_free_answers_are_taken_as_they_are(labels):
     with serving(lambda *_: said(" It is home. ")) as (url, heard):
         (answer,) = in_order(
-            lambda asked: Generalist(endpoint(url), labels).answer(asked, "free"), [LABELLED[0].turns]
+            lambda asked: Generalist(endpoint(url), labels).answer(asked, "unconstrained"),
+            [LABELLED[0].turns],
         )
     assert answer.text == " It is home. "
     assert "response_format" not in heard[0][2]

@@ -40,7 +40,7 @@ def test_the_base_answers_as_the_whole_model_would(records, promptable, opened):
     baseline = base_model(promptable(records), records)
     model, template = opened.load(), Template(opened.tokenizer)
     for question, answer in zip(
-        QUESTIONS[:4], in_order(lambda q: baseline.answer(q, "free"), QUESTIONS[:4]), strict=True
+        QUESTIONS[:4], in_order(lambda q: baseline.answer(q, "unconstrained"), QUESTIONS[:4]), strict=True
     ):
         encoded = template.encode(records.instruction, question)
         ids = [*encoded.instruction_ids, *encoded.prompt_ids]
@@ -54,14 +54,14 @@ def test_the_base_answers_as_the_whole_model_would(records, promptable, opened):
 
 def test_held_answers_are_records_and_free_ones_need_not_be(records, promptable):
     baseline = base_model(promptable(records), records)
-    held, free = (in_order(lambda q, f=form: baseline.answer(q, f), QUESTIONS) for form in baseline.forms)
+    held, free = (in_order(lambda q, f=mode: baseline.answer(q, f), QUESTIONS) for mode in baseline.modes)
     assert all(tuple(parse_record(text)) == ("line", "amount") for text in texts(held))
     assert not any(parse_record(text) for text in texts(free))
 
 
 def test_labels_are_held_to_the_contract_and_free_ones_are_not(labels, promptable):
     baseline = base_model(promptable(labels), labels)
-    held, free = (in_order(lambda q, f=form: baseline.answer(q, f), QUESTIONS) for form in baseline.forms)
+    held, free = (in_order(lambda q, f=mode: baseline.answer(q, f), QUESTIONS) for mode in baseline.modes)
     assert set(texts(held)) <= set(labels.contract.labels)
     assert not set(texts(free)) & set(labels.contract.labels)
 
@@ -149,7 +149,7 @@ def test_the_most_similar_examples_stand_before_the_question(labels, promptable)
     baseline = retrieval(labels, promptable, (2,))
     baseline.prepare(silent)
     seen = []
-    inner = baseline._promptable.under(labels.instruction, "contract")
+    inner = baseline._promptable.under(labels.instruction, "constrained")
     baseline._promptable.under = lambda *_: lambda asked: seen.extend(asked) or inner(asked)
     list(baseline.answer(QUESTIONS[:3]))
     ranks = BM25Retriever([one.prompt for one in labels.taught]).find([one.prompt for one in TEST[:3]])
@@ -169,7 +169,7 @@ def test_examples_without_room_are_dropped_and_counted(labels, promptable):
     baseline.prepare(silent)
     context = baseline._promptable._both.base.context
     asked = []
-    inner = baseline._promptable.under(labels.instruction, "contract")
+    inner = baseline._promptable.under(labels.instruction, "constrained")
     baseline._promptable.under = lambda *_: lambda many: asked.extend(many) or inner(many)
     long = (Turn("user", "the roof was hit by hail " * 9),)
     assert len(in_order(baseline.answer, [long, QUESTIONS[0]])) == 2
