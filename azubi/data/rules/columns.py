@@ -27,11 +27,13 @@ FEWEST_NUMBERS = 8
 """A field with fewer distinct numbers is compared value by value, not by size."""
 NOTHING = -1
 """The id of what is null or missing."""
+_LARGEST = 1e15
+"""The last digits of a larger number would be lost in a calculation."""
 
 
 @dataclass(frozen=True)
 class Codes:
-    """Values as numbers: `values[id]` is the value of a row, and `NOTHING` that there is none."""
+    """Values as numbers: `values[id]` is the value of a row; `NOTHING` says that it has none."""
 
     ids: Ids
     values: tuple[Any, ...]
@@ -40,21 +42,22 @@ class Codes:
 class Columns:
     """The fields of some records, by kind."""
 
-    def __init__(self, records: Sequence[Record], schema: schemas.Schema | None = None) -> None:
-        """`schema` is that of the records; it is told from them if not given."""
-        self.schema = schema or schemas.infer(records)
+    def __init__(self, records: Sequence[Record]) -> None:
+        self.schema = schemas.infer(records)
         self.names = tuple(dict.fromkeys(name for record in records for name in record))
-        self._kinds = {name: schemas.number_kind(self.schema, name) for name in self.names}
-        self.records = [{n: as_kind(v, self._kinds[n]) for n, v in one.items()} for one in records]
+        kinds = {name: schemas.number_kind(self.schema, name) for name in self.names}
+        self.records = [
+            {name: as_kind(value, kinds[name]) for name, value in record.items()} for record in records
+        ]
         """With numbers as the schema says, so that CEL can calculate with them."""
         self.categories: dict[str, Codes] = {}
         self.numbers: dict[str, Numbers] = {}
-        """Not a number where there is none."""
+        """Not a number (NaN) where there is none."""
         self.dates: dict[str, Numbers] = {}
         """Days since the year 1."""
         self.lists: dict[str, list[list[str] | None]] = {}
         for name in self.names:
-            self._sort(name, self.column(name))
+            self._sort(name)
 
     def __len__(self) -> int:
         return len(self.records)
@@ -69,7 +72,7 @@ class Columns:
 
     def whole(self, name: str) -> bool:
         """Whether a field's numbers are whole ones in CEL."""
-        return self._kinds.get(name) is not float
+        return schemas.number_kind(self.schema, name) is not float
 
     def identifies(self, name: str) -> bool:
         """Whether a number names its row: a running one, or one of a fixed length that no other row has."""
@@ -80,55 +83,51 @@ class Columns:
         return bool(long or np.ptp(numbers) < 4 * len(numbers))
 
     def classes(self, name: str) -> Codes | None:
-        """A field's values as classes, null among them; None if there are too many of them, or one only."""
+        """A field's values as classes, null among them; None if there are too many of them, or only one."""
         texts = [
             json.dumps(record[name], sort_keys=True) if name in record else None for record in self.records
         ]
-        counts = Counter(text for text in texts if text is not None)
-        if not 2 <= len(counts) <= MOST_VALUES or sum(counts.values()) < FEWEST_EACH * len(counts):
-            return None
-        known = {text: number for number, text in enumerate(sorted(counts))}
-        ids = np.array([NOTHING if text is None else known[text] for text in texts], dtype=np.int64)
-        return Codes(ids, tuple(json.loads(text) for text in known))
+        codes = _codes(texts)
+        return codes and Codes(codes.ids, tuple(map(json.loads, codes.values)))
 
-    def _sort(self, name: str, values: list[Any]) -> None:
+    def _sort(self, name: str) -> None:
+        """Say what kind of field it is. A few values of another kind are faults: they count as none."""
+        values = self.column(name)
         there = sum(value is not None for value in values)
-        for is_kind, sort in (
-            (_is_texts, self._sort_list),
-            (_is_number, self._sort_number),
-            (_is_text, self._sort_text),
-            (_is_truth, self._sort_category),
-        ):
+        kinds = {"list": _is_texts, "number": _is_number, "text": _is_text, "truth": _is_truth}
+        for kind, is_kind in kinds.items():
             known = [value if value is not None and is_kind(value) else None for value in values]
-            # A few values of another kind are faults and hide nothing: they count as if there were none.
-            if there and sum(one is not None for one in known) >= (1 - schemas.RARE) * there:
-                sort(name, known)
+            if there and sum(value is not None for value in known) >= (1 - schemas.RARE) * there:
+                self._add(name, kind, known)
                 return
 
-    def _sort_list(self, name: str, values: list[Any]) -> None:
-        self.lists[name] = values
-
-    def _sort_number(self, name: str, values: list[Any]) -> None:
-        if len({value for value in values if value is not None}) >= FEWEST_NUMBERS:
-            self.numbers[name] = np.array([np.nan if one is None else one for one in values], dtype=float)
-        elif all(value is None or isinstance(value, int) for value in values):
-            self._sort_category(name, values)
-
-    def _sort_text(self, name: str, values: list[Any]) -> None:
-        days = np.array([_day(one) for one in values])
-        there = sum(value is not None for value in values)
-        if (~np.isnan(days)).sum() >= (1 - schemas.RARE) * there:
-            self.dates[name] = days
-        else:
-            self._sort_category(name, values)
-
-    def _sort_category(self, name: str, values: list[Any]) -> None:
-        counts = Counter(value for value in values if value is not None)
-        if not 2 <= len(counts) <= MOST_VALUES or sum(counts.values()) < FEWEST_EACH * len(counts):
+    def _add(self, name: str, kind: str, values: list[Any]) -> None:
+        if kind == "list":
+            self.lists[name] = values
             return
-        known = {value: number for number, value in enumerate(sorted(counts))}
-        ids = np.array([NOTHING if one is None else known[one] for one in values], dtype=np.int64)
-        self.categories[name] = Codes(ids, tuple(known))
+        if kind == "number" and len({value for value in values if value is not None}) >= FEWEST_NUMBERS:
+            self.numbers[name] = np.array([np.nan if value is None else value for value in values], float)
+            return
+        if kind == "number" and any(isinstance(value, float) for value in values):
+            return
+        if kind == "text":
+            days = np.array(list(map(_day, values)))
+            if np.isfinite(days).sum() >= (1 - schemas.RARE) * sum(value is not None for value in values):
+                self.dates[name] = days
+                return
+        if (codes := _codes(values)) is not None:
+            self.categories[name] = codes
+
+
+def _codes(values: Sequence[Any]) -> Codes | None:
+    """Values of few kinds as ids; None stands for no value."""
+    counts = Counter(value for value in values if value is not None)
+    if not 2 <= len(counts) <= MOST_VALUES or counts.total() < FEWEST_EACH * len(counts):
+        return None
+    ids = {value: number for number, value in enumerate(sorted(counts))}
+    return Codes(
+        np.array([NOTHING if value is None else ids[value] for value in values], np.int64), tuple(ids)
+    )
 
 
 def _is_texts(value: Any) -> bool:
@@ -147,32 +146,20 @@ def _is_truth(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-_LARGEST = 1e15
-"""Larger numbers are none to calculate with: their last digits would be lost."""
+def _day(text: str | None) -> float:
+    try:
+        return float(date.fromisoformat(text).toordinal()) if text and len(text) == 10 else np.nan
+    except ValueError:
+        return np.nan
 
 
 def as_kind(value: Any, kind: type | None) -> Any:
     """A number as the field's numbers are: CEL does not mix whole ones and fractions."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
-    if kind is float:
-        return _float(value)
-    if kind is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value
-
-
-def _float(value: int | float) -> Any:
     try:
-        return float(value)
+        if kind is float:
+            return float(value)
     except OverflowError:
         return value
-
-
-def _day(text: str | None) -> float:
-    if text is None or len(text) != 10:
-        return np.nan
-    try:
-        return float(date.fromisoformat(text).toordinal())
-    except ValueError:
-        return np.nan
+    return int(value) if kind is int and isinstance(value, float) and value.is_integer() else value

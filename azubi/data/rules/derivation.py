@@ -34,15 +34,6 @@ class Completed:
     """Which fields could not be computed, and why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contradiction:
-    """A field of an example that its rule computes differently."""
-
-    line: int
-    field: str
-    text: str
-
-
 class Derivation:
     """The rules of one contract, compiled."""
 
@@ -53,9 +44,8 @@ class Derivation:
             SettingError: a rule is no CEL, reads what is not there, or goes round in a circle; or no field
                 is left to learn.
         """
-        self._fields = contract.fields
-        self._derived = frozenset(contract.derived)
-        self._numbers = {name: schema.number_kind(contract.json_schema, name) for name in contract.fields}
+        self._fields, self._derived = contract.fields, frozenset(contract.derived)
+        self._kinds = {name: schema.number_kind(contract.json_schema, name) for name in contract.fields}
         _check_fields(contract)
         formulas = {name: Formula(name, text, contract.fields) for name, text in contract.derived.items()}
         self._formulas = [formulas[name] for name in _ordered(formulas)]
@@ -66,20 +56,19 @@ class Derivation:
         A field that a rule reads may be missing from what a model wrote: then the derived field is missing,
         too; if it is null, and the rule says nothing about null, the derived field is null.
         """
-        known = {
-            name: self._number(name, value) for name, value in record.items() if name not in self._derived
-        }
-        found: dict[str, Any] = {}
+        inputs = self._typed({name: value for name, value in record.items() if name not in self._derived})
+        values = {name: value for name, value in record.items() if name not in self._derived}
         notes = []
         for formula in self._formulas:
-            value = formula.value(known)
+            value = formula.value(inputs)
             if isinstance(value, NotComputable):
                 notes.append(f"{formula.name} is {'null' if value.null else 'left out'}: {value.reason}.")
                 if not value.null:
                     continue
                 value = None
-            known[formula.name] = found[formula.name] = self._number(formula.name, value)
-        return Completed(self._placed(record, found), tuple(notes))
+            inputs[formula.name] = values[formula.name] = as_kind(value, self._kinds[formula.name])
+        order = dict.fromkeys([*self._fields, *record])
+        return Completed({name: values[name] for name in order if name in values}, tuple(notes))
 
     def learned(self, answer: str) -> str:
         """What the model learns of an answer: its record without the derived fields."""
@@ -89,46 +78,58 @@ class Derivation:
         return strict_json.write({name: value for name, value in record.items() if name not in self._derived})
 
     def taught(self, examples: Iterable[Example]) -> tuple[Example, ...]:
-        """The examples as they are learned, earlier answers of theirs too where those are learned."""
+        """The examples as they are learned; so are earlier answers in them that are learned."""
+
+        def without_derived(turn: Turn) -> Turn:
+            if not turn.learned or parse_record(turn.content) is None:
+                return turn
+            return replace(turn, content=self.learned(turn.content))
+
         return tuple(
-            replace(one, answer=self.learned(one.answer), turns=tuple(map(self._taught_turn, one.turns)))
-            for one in examples
+            replace(
+                example, answer=self.learned(example.answer), turns=tuple(map(without_derived, example.turns))
+            )
+            for example in examples
         )
 
-    def _taught_turn(self, turn: Turn) -> Turn:
-        if not turn.learned or parse_record(turn.content) is None:
-            return turn
-        return replace(turn, content=self.learned(turn.content))
-
-    def contradictions(self, examples: Iterable[tuple[int, Record]]) -> Iterator[Contradiction]:
-        """Where the records (each with its line) say otherwise than the rules, given what else they say."""
-        for line, record in examples:
-            for formula in self._formulas:
-                value = formula.value(self._known(record))
-                if text := _contradiction(formula.name, record, self._numbers[formula.name], value):
-                    yield Contradiction(line, formula.name, text)
-
-    def never_computable(self, records: Sequence[Record]) -> dict[str, NotComputable]:
-        """Rules that give a value for none of the records, each with a reason."""
-        found = {}
+    def contradictions(self, record: Record) -> Iterator[tuple[str, str]]:
+        """The fields of an example's record that their rules compute differently, each with what differs."""
+        inputs = self._typed(record)
         for formula in self._formulas:
-            values = [formula.value(self._known(record)) for record in records]
-            lacks = [value for value in values if isinstance(value, NotComputable)]
-            if values and len(lacks) == len(values):
-                found[formula.name] = min(lacks, key=lambda lack: lack.null)
-        return found
+            name, value = formula.name, formula.value(inputs)
+            stands = f"{name} is {shortly(record[name])}" if name in record else f"{name} is missing"
+            if isinstance(value, NotComputable) and not value.null:
+                if name in record:
+                    yield name, f"{stands}, but the rule gives nothing: {value.reason}"
+                continue
+            computed = None if isinstance(value, NotComputable) else as_kind(value, self._kinds[name])
+            if name not in record or not same(record[name], computed):
+                yield name, f"{stands}, but the rule gives {shortly(computed)}"
 
-    def _known(self, record: Record) -> dict[str, Any]:
-        return {name: self._number(name, value) for name, value in record.items()}
+    def check_possible(self, records: Sequence[Record]) -> None:
+        """Raise DataError if a rule gives a value for no record, or another than most records have."""
+        records = records[:_TRIED]
+        for formula in self._formulas:
+            values = [formula.value(self._typed(record)) for record in records]
+            reasons = [value for value in values if isinstance(value, NotComputable)]
+            if values and len(reasons) == len(values):
+                raise DataError(
+                    f"The rule for {formula.name} gives a value for none of {len(records):,} records: "
+                    f"{min(reasons, key=lambda reason: reason.null).reason}.",
+                    "Correct it under `derive`.",
+                )
+        contradictions = [pair for record in records for pair in self.contradictions(record)]
+        for name, count in Counter(name for name, _ in contradictions).items():
+            if count > MOST_CONTRADICT * len(records):
+                raise DataError(
+                    f"{count:,} of {len(records):,} records contradict the rule for {name}: "
+                    f"{dict(reversed(contradictions))[name]}.",
+                    "Correct it under `derive`, or let the field be learned.",
+                )
 
-    def _placed(self, record: Record, found: Record) -> dict[str, Any]:
-        every = {name: value for name, value in record.items() if name not in self._derived}
-        every.update(found)
-        order = [*self._fields, *(name for name in record if name not in self._fields)]
-        return {name: every[name] for name in order if name in every}
-
-    def _number(self, name: str, value: Any) -> Any:
-        return as_kind(value, self._numbers.get(name))
+    def _typed(self, record: Record) -> dict[str, Any]:
+        """The record with its numbers as the schema has them."""
+        return {name: as_kind(value, self._kinds.get(name)) for name, value in record.items()}
 
 
 def finding(contract: Contract, records: Iterable[tuple[int, Record]]) -> Finding | None:
@@ -137,69 +138,32 @@ def finding(contract: Contract, records: Iterable[tuple[int, Record]]) -> Findin
         return None
     derivation = Derivation(contract)
     rows = count = 0
-    often: Counter[str] = Counter()
+    fields: Counter[str] = Counter()
     cases: list[Case] = []
     for line, record in records:
         rows += 1
-        found = list(derivation.contradictions([(line, record)]))
-        count += bool(found)
-        often.update(one.field for one in found)
-        cases += [Case(lines=(line,), text=one.text) for one in found[: SHOWN - len(cases)]]
+        contradictions = list(derivation.contradictions(record))
+        count += bool(contradictions)
+        fields.update(name for name, _ in contradictions)
+        cases += [Case(lines=(line,), text=text) for _, text in contradictions[: SHOWN - len(cases)]]
     if not count:
         return None
     return Finding(
         kind="contradicts_rule",
         level="warning",
         title=f"{count:,} of {rows:,} records contradict{'s' if count == 1 else ''} the rule "
-        f"for {', '.join(often)}.",
+        f"for {', '.join(fields)}.",
         count=count,
         cases=tuple(cases),
         why="A derived field is computed, not learned: in these records the rule or the record is wrong.",
         remedy="Correct the records, or the rule under `derive` in the recipe.",
-        details={"fields": dict(often)},
+        details={"fields": dict(fields)},
     )
 
 
-def check_possible(contract: Contract, records: Sequence[Record]) -> None:
-    """Raise DataError if a rule gives a value for no record, or another than most records have."""
-    if not contract.derived or not records:
-        return
-    derivation, records = Derivation(contract), records[:_TRIED]
-    for name, lack in derivation.never_computable(records).items():
-        raise DataError(
-            f"The rule for {name} gives a value for none of {len(records):,} records: {lack.reason}.",
-            "Correct it under `derive`.",
-        )
-    found = list(derivation.contradictions(enumerate(records)))
-    often = Counter(one.field for one in found)
-    for name, count in often.items():
-        if count > MOST_CONTRADICT * len(records):
-            first = next(one.text for one in found if one.field == name)
-            raise DataError(
-                f"{count:,} of {len(records):,} records contradict the rule for {name}: {first}.",
-                "Correct it under `derive`, or let the field be learned.",
-            )
-
-
-def _contradiction(name: str, record: Record, kind: type | None, value: Any) -> str:
-    if isinstance(value, NotComputable) and not value.null:
-        return (
-            f"{name} is {shortly(record[name])}, but the rule gives nothing: {value.reason}"
-            if name in record
-            else ""
-        )
-    computed = None if isinstance(value, NotComputable) else as_kind(value, kind)
-    if name not in record:
-        return f"{name} is missing, but the rule gives {shortly(computed)}"
-    if same(record[name], computed):
-        return ""
-    return f"{name} is {shortly(record[name])}, but the rule gives {shortly(computed)}"
-
-
 def _check_fields(contract: Contract) -> None:
-    if not contract.derived:
-        return
-    if contract.task != "json":
+    fields = ", ".join(contract.fields)
+    if contract.derived and contract.task != "json":
         raise SettingError(
             f"derive names {', '.join(contract.derived)}, but the answers are not JSON records.",
             "Leave derive out: only fields of records can be derived.",
@@ -207,10 +171,9 @@ def _check_fields(contract: Contract) -> None:
     for name in contract.derived:
         if name not in contract.fields:
             raise SettingError(
-                f"derive names “{name}”, which is no field of the records.",
-                f"The fields are {', '.join(contract.fields)}.",
+                f"derive names “{name}”, which is no field of the records.", f"The fields are {fields}."
             )
-    if not contract.learned:
+    if contract.derived and not contract.learned:
         raise SettingError(
             "derive names every field of the records: nothing is left to learn.",
             "Take one of them out of derive.",
@@ -218,7 +181,7 @@ def _check_fields(contract: Contract) -> None:
 
 
 def _ordered(formulas: Mapping[str, Formula]) -> list[str]:
-    needs = {name: [one for one in formula.inputs if one in formulas] for name, formula in formulas.items()}
+    needs = {name: [n for n in formula.inputs if n in formulas] for name, formula in formulas.items()}
     try:
         return list(TopologicalSorter(needs).static_order())
     except CycleError as error:

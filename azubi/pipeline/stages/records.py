@@ -53,7 +53,7 @@ def ruled(
     for place, examples in (("", seen), ("test ", test)):
         records = [(one.line, contract.parse(one.answer) or {}) for one in examples]
         if not place:
-            derivation.check_possible(contract, [record for _, record in records])
+            derivation.Derivation(contract).check_possible([record for _, record in records])
         for found in (
             schemas.finding(contract.json_schema, records),
             derivation.finding(contract, records),
@@ -78,7 +78,7 @@ def _rules(
     if recipe.accept_rules:
         for one in proposing.propose([contract.parse(e.answer) or {} for e in seen], tuple(rules)):
             rules[one.field] = one.rule
-            yield ev.Notice(text=f"Derived, not learned: {proposing.told(one)}")
+            yield ev.Notice(text=f"Derived, not learned: {one}")
     return rules
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azubi.data.rules.thresholds import shortest
+from azubi.data.rules.cases import shortest
 
 
 @pytest.mark.parametrize(
