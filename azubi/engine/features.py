@@ -12,9 +12,9 @@ import torch
 
 from azubi.data.chat_template import encode_plain
 from azubi.data.example import Turn
-from azubi.engine.base import device
+from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
-from azubi.engine.base.hardware import faster, use_threads
+from azubi.engine.base.hardware import faster_dtype, use_threads
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
 from azubi.engine.model import attention
@@ -49,9 +49,9 @@ def frozen_features(
 
     def features(texts: Sequence[str]) -> Matrix:
         if not reader:
-            device.use()
+            hardware.use_device()
             use_threads(threads)
-            dtype = faster(torch.get_num_threads()) if quick else torch.float32
+            dtype = faster_dtype(torch.get_num_threads()) if quick else torch.float32
             reader.append(_Reader(open_base(base, home), dtype))
         return reader[0].read(texts, tell)
 

@@ -13,7 +13,7 @@ import transformers
 
 import azubi
 from azubi.data.chat_template import Template
-from azubi.engine.base import memory
+from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
 from azubi.engine.base.folder import Shards
 from azubi.engine.cache import packing
@@ -90,7 +90,10 @@ def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wan
     """
     on_processor = torch.get_default_device().type == "cpu"
     if wanted is None:
-        return on_processor and _bytes_needed(base, tail_layers, rank, dtype) > _SHARE * memory.available()
+        return (
+            on_processor
+            and _bytes_needed(base, tail_layers, rank, dtype) > _SHARE * hardware.available_memory()
+        )
     if wanted and not on_processor:
         raise SettingError(
             "stream_trunk reads the trunk's layers from disk one by one, which works on processors only.",
@@ -101,7 +104,7 @@ def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wan
 
 def _bytes_needed(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float:
     """Bytes that a base in memory takes at most, which is during training."""
-    whole = Shards(base.folder).numbers
+    whole = Shards(base.folder).parameters
     tail = whole * tail_layers / base.layers
     # Gradients, masters and AdamW's two moments in float32, the best weights so far twice; factors are small.
     trained = tail * (16 + 3 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
@@ -234,4 +237,4 @@ class CachedReader:
 
 def room_for_activations() -> int:
     """Bytes of activations that may stay in memory between epochs, as things are now."""
-    return min(_MEMORY, memory.available() // 4)
+    return min(_MEMORY, hardware.available_memory() // 4)

@@ -23,7 +23,7 @@ from azubi.data.pii.pseudonyms import KEY
 from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Asked
 from azubi.data.readers.source import Source
-from azubi.engine.base import device
+from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import has_bfloat16, use_threads
 from azubi.engine.base.opening import open_base
@@ -258,7 +258,7 @@ def _rules(card: Card) -> policy.Rules:
 
 def _usable(dtype: str) -> torch.dtype:
     """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
-    device.use()
+    hardware.use_device()
     use_threads(None)
     if dtype == "bfloat16" and has_bfloat16(torch.get_num_threads()):
         return torch.bfloat16

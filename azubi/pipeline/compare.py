@@ -15,7 +15,7 @@ from azubi.data.datasets.test_access_log import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.example import Example
 from azubi.data.splits.split_assignment import question
-from azubi.engine.base import hardware, memory
+from azubi.engine.base import hardware
 from azubi.engine.inference.answering import Answer
 from azubi.errors import SettingError
 from azubi.evaluation import metrics, prediction, versus
@@ -76,7 +76,7 @@ def compare(
     for card, name in zip(cards, (a, b), strict=True):
         rows = yield from _answered(card, name, home, examples, outlook)
         tables.append(prediction.table(rows))
-        memory.release_memory()
+        hardware.release_memory()
     yield ev.StageStarted(stage="report")
     texts = {one.name: one.prompt for one in examples}
     told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)

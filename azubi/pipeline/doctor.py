@@ -14,7 +14,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 import azubi
-from azubi.engine.base import catalog, hardware, memory
+from azubi.engine.base import catalog, hardware
 from azubi.engine.base.hardware import Machine
 
 _LITTLE = 3 * 10**9
@@ -72,7 +72,7 @@ def look(home: Path) -> Checkup:
         str(dtype).removeprefix("torch."): hardware.matmul_speed(dtype, machine.threads)
         for dtype in (torch.float32, torch.bfloat16)
     }
-    free, disk = memory.available(), shutil.disk_usage(_standing(home)).free
+    free, disk = hardware.available_memory(), shutil.disk_usage(_standing(home)).free
     bases = {entry.name: entry.whole(home) for entry in catalog.known()}
     return Checkup(
         processor=hardware.processor(),

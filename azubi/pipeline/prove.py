@@ -28,7 +28,7 @@ from azubi.data.pii.scanner import Scanner
 from azubi.data.readers.reading import read_asked, read_source
 from azubi.data.readers.source import Source
 from azubi.data.splits.splitting import Split
-from azubi.engine.base import device, hardware, memory
+from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
@@ -166,7 +166,7 @@ class _Work:
         for stage, work in self._asked_for().items():
             yield ev.StageStarted(stage=stage)
             yield from work()
-            memory.release_memory()
+            hardware.release_memory()
         yield ev.StageStarted(stage="report")
         proof = yield from self._report(folder)
         yield ev.Proved(
@@ -598,7 +598,7 @@ class _Work:
             told.put((done, total, what))
 
         def begin() -> T:
-            device.use(self.recipe.device)
+            hardware.use_device(self.recipe.device)
             return work(tell)
 
         with ThreadPoolExecutor(1) as pool:

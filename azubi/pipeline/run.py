@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from azubi.data.readers.opening import STDIN
-from azubi.engine.base import memory
+from azubi.engine.base import hardware
 from azubi.engine.training import checkpoint
 from azubi.errors import (
     AzubiError,
@@ -149,11 +149,11 @@ class _Meter:
     def stage(self, name: ev.Stage, events: Generator[ev.Event, None, T]) -> Generator[ev.Event, None, T]:
         """Tell that a stage begins, and then what happens in it; returns what it leaves."""
         begun = time.monotonic()
-        memory.forget_peak()
+        hardware.reset_peak_memory()
         yield ev.StageStarted(stage=name)
         left = yield from events
-        self.memory[name] = memory.peak()
-        memory.release_memory()
+        self.memory[name] = hardware.peak_memory()
+        hardware.release_memory()
         self.seconds[name] = round(time.monotonic() - begun, 2)
         return left
 

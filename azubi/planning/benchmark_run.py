@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from azubi.engine.base import device, memory
+from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import largest
 from azubi.engine.inference.answering import CompletedAnswers, Question, WrittenAnswers
@@ -80,7 +80,7 @@ def run_benchmark(
     if specialist.model.streams:
         return Timings()
     begun = time.monotonic()
-    taken, dice = weights.kept(specialist.tail), device.rng_state()
+    taken, dice = weights.kept(specialist.tail), hardware.rng_state()
     modes = [(module, module.training) for module in specialist.tail.modules()]
     try:
         with files.explained(home), _folder(home) as scratch:
@@ -90,9 +90,9 @@ def run_benchmark(
         specialist.tail.zero_grad(set_to_none=True)
         for module, mode in modes:
             module.training = mode
-        device.set_rng_state(dice)  # dropout goes on as if nothing had been drawn
+        hardware.set_rng_state(dice)  # dropout goes on as if nothing had been drawn
         gc.collect()
-        memory.release_memory()
+        hardware.release_memory()
     return replace(found, seconds=time.monotonic() - begun)
 
 
@@ -152,8 +152,8 @@ class _Rehearsal:
         looks: Sequence[EncodedExample],
         all_: Sequence[EncodedExample],
     ) -> None:
-        memory.forget_peak()
-        before, tokens = memory.used(), 0
+        hardware.reset_peak_memory()
+        before, tokens = hardware.used_memory(), 0
         # What only a process's first batch takes is a matter of course for a run, and half of a rehearsal.
         for _ in self._specialist.activations.fill(cache, looks):
             pass
@@ -163,7 +163,9 @@ class _Rehearsal:
         took = time.perf_counter() - begun
         self._saw("trunk", self._load.passing(self._depth, tokens), took)
         wanted, had = (largest([one.tokens for one in some]) for some in (all_, [*sample, *looks]))
-        self._peaks["trunk"] = before + round((memory.peak() - before) * max(1.0, wanted / max(1, had)))
+        self._peaks["trunk"] = before + round(
+            (hardware.peak_memory() - before) * max(1.0, wanted / max(1, had))
+        )
 
     # Tail
 
@@ -174,7 +176,7 @@ class _Rehearsal:
         read: Reader,
         all_: Sequence[EncodedExample],
     ) -> None:
-        memory.forget_peak()
+        hardware.reset_peak_memory()
         plan = replace(loop.config_from(self._recipe), epochs=_MANY, patience=_MANY)
         has_instruction = bool(self._specialist.instruction_tokens)
         begun, made, steps, accessed = time.perf_counter(), 0, 0.0, False
@@ -208,7 +210,7 @@ class _Rehearsal:
         kept, held = (
             min(room_for_activations(), one * width * self._specialist.dtype.itemsize) for one in rows
         )
-        self._peaks["tail"] = round(_GAPS * (memory.peak() + max(0, kept - held)))
+        self._peaks["tail"] = round(_GAPS * (hardware.peak_memory() + max(0, kept - held)))
 
     def _enough(self, made: int, begun: float) -> bool:
         return made >= _STEPS or time.perf_counter() - begun > self._share * _TAIL_SECONDS
@@ -240,21 +242,21 @@ class _Rehearsal:
         if isinstance(answering, WrittenAnswers):
             return self._write(answering, questions)
         asked = _spread(questions, _CHOICES)
-        memory.forget_peak()
+        hardware.reset_peak_memory()
         for _ in answering(asked[:_FIRST]):
             pass
         begun = time.perf_counter()
         for _ in answering(asked):
             pass
         self._saw("reading", self._load.reading(len(asked)), time.perf_counter() - begun)
-        self._peaks["evaluate"] = memory.peak()
+        self._peaks["evaluate"] = hardware.peak_memory()
         return Timings()
 
     def _write(self, answering: WrittenAnswers, questions: Sequence[Question]) -> Timings:
         """A few answers and some more, each so far as to see how long a token takes."""
         longest, timed, lengths = self._load.longest, list[tuple[float, float, float]](), list[int]()
-        memory.forget_peak()
-        before = memory.used()
+        hardware.reset_peak_memory()
+        before = hardware.used_memory()
         few, many = _QUESTIONS
         for count in (few, max(few, round(self._share * many))):
             asked, watch, begun = _spread(questions, count), _Watch(), time.perf_counter()
@@ -270,7 +272,7 @@ class _Rehearsal:
         together = answering.writer.together(tokens)
         rows = min(together, len(questions))
         room = answering.writer.room
-        extra = (memory.peak() - before) * rows / len(asked)
+        extra = (hardware.peak_memory() - before) * rows / len(asked)
         self._peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
         # Those that had to end early count as the longest.
         written = sum(longest if length >= _TOKENS else length for length in lengths) / len(lengths)

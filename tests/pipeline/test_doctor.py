@@ -21,7 +21,7 @@ def machine(monkeypatch):
     monkeypatch.setattr(hardware, "matmul_speed", lambda dtype, *_: speeds[dtype])
     monkeypatch.setattr(hardware, "usable_cores", lambda: 2)
     monkeypatch.setattr(hardware, "physical_cores", lambda: 2)
-    monkeypatch.setattr(doctor.memory, "available", lambda: 20 * 10**9)
+    monkeypatch.setattr(hardware, "available_memory", lambda: 20 * 10**9)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=50 * 10**9))
     monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: True)
     yield speeds
@@ -70,7 +70,7 @@ def test_a_home_that_cannot_be_written_stops_all(tmp_path, capsys, monkeypatch):
 
 
 def test_little_room(home, monkeypatch):
-    monkeypatch.setattr(doctor.memory, "available", lambda: 10**9)
+    monkeypatch.setattr(hardware, "available_memory", lambda: 10**9)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * 10**9))
     disk, free = look(home).issues
     assert disk.problem.startswith("2.0 GB are free on the disk") and not disk.stops

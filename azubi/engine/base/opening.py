@@ -5,13 +5,16 @@ Never runs code that comes with a model, never reads pickled weights.
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-from azubi.engine.base import catalog, gguf, licence
+import yaml
+
+from azubi.engine.base import catalog, gguf
 from azubi.engine.base.base import Base, quiet, refuse_uncuttable
 from azubi.engine.base.catalog import CatalogEntry, Kind
-from azubi.engine.base.folder import refuse_file, refuse_parts, weight_files
+from azubi.engine.base.folder import refuse_file, refuse_incomplete_model, weight_files
 from azubi.errors import BaseModelError
 from azubi.storage import files
 
@@ -20,6 +23,14 @@ _POOLINGS = {
     "pooling_mode_cls_token": "cls",
     "pooling_mode_lasttoken": "last",
 }
+_LICENCE_TEXTS = {
+    "apache-2.0": "apache license",
+    "mit": "mit license",
+    "llama": "llama",
+    "gemma": "gemma terms of use",
+    "qwen": "qwen license",
+}
+"""Words in the first lines of a licence's text."""
 
 
 def open_base(name: str, home: Path) -> Base:
@@ -29,24 +40,24 @@ def open_base(name: str, home: Path) -> Base:
         BaseModelError: not found, damaged, incomplete, unsafe, without tokenizer, or of a family that cannot
             be cut.
     """
-    memory = home / "bases" / "hashes.json"
+    hashes = home / "bases" / "hashes.json"
     entry = catalog.find(name)
     path = catalog.weights(entry, home) if entry else Path(name).expanduser()
     if path.suffix == ".gguf" and path.is_file():
-        folder, digest = gguf.converted(path, home, memory)
-        under = entry.licence if entry else licence.of_folder(path.parent)
-        return _open_folder(name, folder, digest, under, entry)
+        folder, digest = gguf.converted(path, home, hashes)
+        licence = entry.licence if entry else licence_of(path.parent)
+        return _open_folder(name, folder, digest, licence, entry)
     folder = path.parent if entry else path
     if not folder.is_dir():
         refuse_file(path)
         folder = _from_hub(name)
-    refuse_parts(folder)
+    refuse_incomplete_model(folder)
     weight_files(folder)  # before the long work of hashing
-    digest = files.sha256_of_all(sorted(folder.glob("*.safetensors")), memory)
-    return _open_folder(name, folder, digest, licence.of_folder(folder), entry)
+    digest = files.sha256_of_all(sorted(folder.glob("*.safetensors")), hashes)
+    return _open_folder(name, folder, digest, licence_of(folder), entry)
 
 
-def _open_folder(name: str, folder: Path, digest: str, under: str, entry: CatalogEntry | None) -> Base:
+def _open_folder(name: str, folder: Path, digest: str, licence: str, entry: CatalogEntry | None) -> Base:
     config = _config(name, folder)
     refuse_uncuttable(config)
     text = config.get_text_config()
@@ -55,19 +66,46 @@ def _open_folder(name: str, folder: Path, digest: str, under: str, entry: Catalo
         folder=folder,
         kind=_kind(name, config),
         family=str(config.model_type),
-        licence=under,
+        licence=licence,
         sha256=digest,
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
-        context=_context(folder, text),
+        context=_context(text),
         pooling=_pooling(folder),
         tokenizer=_tokenizer(name, folder),
         config=config,
         pretraining=entry.pretraining if entry else None,
     )
-    if not base.quantised:
-        _ = base.tensors  # refuses a base that is not whole
+    _ = base.tensors  # refuses a base that is not whole
     return base
+
+
+def licence_of(folder: Path) -> str:
+    """The licence that the model card's head names, else that of a licence file, else `unknown`."""
+    card = folder / "README.md"
+    named = _licence_in_card(card.read_text(errors="replace")) if card.is_file() else None
+    if named:
+        return named
+    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md"):
+        if (folder / name).is_file():
+            start = (folder / name).read_text(errors="replace")[:2000].lower()
+            return next((licence for licence, words in _LICENCE_TEXTS.items() if words in start), "unknown")
+    return "unknown"
+
+
+def _licence_in_card(card: str) -> str | None:
+    head = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
+    try:
+        fields = yaml.safe_load(head.group(1)) if head else None
+    except yaml.YAMLError:
+        return None
+    if not isinstance(fields, dict):
+        return None
+    licence = fields.get("license")
+    if licence == "other":  # the Hub's way to name a licence that is not on its list
+        licence = fields.get("license_name") or licence
+    names = licence if isinstance(licence, list) else [licence]
+    return ", ".join(str(name).lower() for name in names if name) or None
 
 
 def _config(name: str, folder: Path) -> Any:
@@ -81,6 +119,11 @@ def _config(name: str, folder: Path) -> Any:
     if not isinstance(raw, dict):
         raise BaseModelError(
             f"{file} holds no settings but a {type(raw).__name__}.", "Fetch the model again."
+        )
+    if raw.get("quantization_config"):
+        raise BaseModelError(
+            f"The weights of the base {name} are quantised, and quantised weights cannot be trained.",
+            "Give the base in bfloat16 or float32.",
         )
     if raw.get("auto_map"):
         raise BaseModelError(
@@ -136,8 +179,8 @@ def _tokenizer(name: str, folder: Path) -> Any:
     return tokenizer
 
 
-def _context(folder: Path, config: Any) -> int:
-    """Longest input in tokens: what the sentence encoder was made for, else the position limit."""
+def _context(config: Any) -> int:
+    """Longest input in tokens."""
     limit = (
         getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None) or 1 << 20
     )
@@ -147,7 +190,7 @@ def _context(folder: Path, config: Any) -> int:
 
 
 def _pooling(folder: Path) -> str:
-    """How a sentence encoder's makers join its tokens' vectors; mean where they do not say."""
+    """How a sentence encoder joins its tokens' vectors; mean where its files do not say."""
     file = folder / "1_Pooling" / "config.json"
     if not file.is_file():
         return "mean"
@@ -174,21 +217,9 @@ def _from_hub(name: str) -> Path:
         )
     from huggingface_hub import snapshot_download
 
+    wanted = ["*.safetensors", "*.json", "tokenizer*", "*.model", "*.txt", "*.jinja", "README.md"]
     try:
-        return Path(
-            snapshot_download(
-                name,
-                allow_patterns=[
-                    "*.safetensors",
-                    "*.json",
-                    "tokenizer*",
-                    "*.model",
-                    "*.txt",
-                    "*.jinja",
-                    "README.md",
-                ],
-            )
-        )
+        return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the Hub client raises many kinds
         offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
         raise BaseModelError(

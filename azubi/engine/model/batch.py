@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from azubi.engine.base.device import here
+from azubi.engine.base.hardware import on_device
 
 Tokens = tuple[int, ...]
 Reader = Callable[[Tokens], torch.Tensor]
@@ -100,7 +100,7 @@ def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
         targets.extend(lesson.targets[place] for place in kept)
         owners.extend([number] * len(kept))
     return Batch(
-        here(torch.nn.utils.rnn.pad_sequence(states, batch_first=True)),
+        on_device(torch.nn.utils.rnn.pad_sequence(states, batch_first=True)),
         torch.tensor([len(one) for one in states]),
         torch.tensor(rows),
         torch.tensor(targets),

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from azubi.engine.base.device import here
+from azubi.engine.base.hardware import on_device
 
 _ALPHA_PER_RANK = 2.0
 """alpha / r. With a fixed ratio the best learning rate hardly depends on r."""
@@ -26,7 +26,7 @@ class LowRank(nn.Module):
         self.inner = inner.requires_grad_(False)
         bound = 1 / math.sqrt(inputs)
         start = torch.empty(rank, inputs, device="cpu").uniform_(-bound, bound, generator=generator)
-        self.lora_a = nn.Parameter(here(start))
+        self.lora_a = nn.Parameter(on_device(start))
         # Zero, so that training begins at the base's own behaviour.
         self.lora_b = nn.Parameter(torch.zeros(outputs, rank))
 

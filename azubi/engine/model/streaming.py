@@ -26,7 +26,6 @@ from transformers.modeling_utils import LoadStateDictConfig
 from azubi.engine.base.base import Base, without_weights
 from azubi.engine.model import attention, kv_cache
 from azubi.engine.model.cut import LayerShell, TailShell, TrunkShell, find_layers, to_dtype
-from azubi.errors import BaseModelError
 
 Piece = int | str
 """A layer's number, WORDS, HEAD, or REST."""
@@ -37,16 +36,7 @@ class LazyModel:
     """A base as Transformers' own class, with only those weights in memory that were brought."""
 
     def __init__(self, base: Base, dtype: torch.dtype, attention: str | None = None) -> None:
-        """Build the model and bring what every pass reads; weights become `dtype`, whatever they are on disk.
-
-        Raises:
-            BaseModelError: weights are damaged, missing, or packed (quantised).
-        """
-        if base.quantised:
-            raise BaseModelError(
-                f"The weights of {base.name} are quantised and cannot be read layer by layer.",
-                "Give the base in bfloat16 or float32, or a machine that holds it whole.",
-            )
+        """Build the model and bring what every pass reads; weights become `dtype`."""
         self._dtype = dtype
         self.shards = base.tensors
         self.model = without_weights(base.config, base.kind, attention)
@@ -105,7 +95,7 @@ class LazyModel:
     def fetch(self, piece: Piece) -> None:
         """Let the disk read a piece that will be needed soon."""
         if piece not in self._held:
-            self.shards.fetch(self._keys.get(piece, []))
+            self.shards.prefetch(self._keys.get(piece, []))
 
     def _on_entry(self, piece: Piece, following: int, layers: int) -> Any:
         def hook(*_: Any) -> None:
@@ -197,7 +187,7 @@ class LazyModel:
         renamings = [one for one in self._conversions if isinstance(one, WeightRenaming)]
         converters = [one for one in self._conversions if isinstance(one, WeightConverter)]
         names: dict[str, str] = {}
-        for key in self.shards.places:
+        for key in self.shards.locations:
             for some in ((renamings, converters), ([], [])):
                 name, _ = rename_source_key(key, *some, self.model.base_model_prefix, model)
                 if name in model:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from azubi.engine.base.device import here
+from azubi.engine.base.hardware import on_device
 from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate, order
 from azubi.engine.training import class_weights, skip_boilerplate
 from azubi.engine.training.checkpoint import Checkpoints
@@ -172,7 +172,7 @@ def train(
         SettingError: the plan's privacy cannot be kept to.
     """
     torch.manual_seed(plan.seed)  # dropout
-    instruction = here(read(())) if has_instruction else None
+    instruction = on_device(read(())) if has_instruction else None
     tail.smoothing = plan.smoothing  # type: ignore[assignment]
     course = TrainingState(tail, _groups(tail), plan, math.ceil(len(encoded) / plan.batch), checkpoints)
     private = _private(tail, encoded, plan, course.steps)

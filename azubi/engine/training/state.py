@@ -11,7 +11,7 @@ from typing import Literal, TypeVar
 
 from torch import nn
 
-from azubi.engine.base import device
+from azubi.engine.base import hardware
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
 from azubi.engine.training.checkpoint import Checkpoints, Contents, Point
@@ -181,7 +181,7 @@ class TrainingState:
             update={"losses": tuple(self._detector.losses), "seconds": self.epoch_seconds}
         )
         best = None if self._best is None else (self.best_epoch, self._best, self._kept)
-        state = self._optimiser.state() | {"random": device.rng_state()}
+        state = self._optimiser.state() | {"random": hardware.rng_state()}
         try:
             self._checkpoints.write(
                 point, state, safe=safe, best=best, rollbacks=self.rollbacks, seconds=self.seconds
@@ -238,7 +238,7 @@ class TrainingState:
         return self._point.safe and self._detector.calm
 
     def _stand_at(self, point: Point, state: State) -> None:
-        device.set_rng_state(state.pop("random"))
+        hardware.set_rng_state(state.pop("random"))
         self._optimiser.restore(state)
         self._point, self._detector = point, DivergenceDetector(point.losses)
         self._epoch_began = self._last_kept = time.monotonic()

@@ -10,7 +10,7 @@ import torch
 
 from azubi.data.example import Example
 from azubi.data.splits import splitting
-from azubi.engine.base.device import here
+from azubi.engine.base.hardware import on_device
 from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length, collate
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.prediction import Prediction
@@ -76,7 +76,7 @@ def losses(
     too if there is one (`has_instruction`).
     """
     tail.eval()
-    prime = here(read(())) if has_instruction else None
+    prime = on_device(read(())) if has_instruction else None
     results: dict[int, float] = {}
     plain = [
         EncodedExample(encoded.tokens, encoded.targets, target_positions=encoded.target_positions)

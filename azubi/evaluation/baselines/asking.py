@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from azubi.data.example import Example
-from azubi.engine.base import memory
+from azubi.engine.base import hardware
 from azubi.engine.inference.answering import Answer, AnswerMode
 from azubi.evaluation import metrics
 from azubi.evaluation.baselines.task import Baseline, EvaluationTask, order
@@ -53,7 +53,7 @@ def _asked(
 ) -> list[Prediction]:
     """Rows that do not know of the instruction that all questions share."""
     asked = [examples[number] for number in numbers]
-    memory.forget_peak()
+    hardware.reset_peak_memory()
     begun, answers = time.perf_counter(), dict[int, Answer]()
     for place, answer in baseline.answer([example.turns for example in asked], mode):
         answers[place] = answer
@@ -166,4 +166,4 @@ def ask_within(
 
 def with_peak_memory(contender: Contender) -> Contender:
     """The contender with the most memory that was held since `ask` began."""
-    return contender.model_copy(update={"memory": memory.peak()})
+    return contender.model_copy(update={"memory": hardware.peak_memory()})

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from azubi.engine.base import memory
+from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import weights
 from azubi.engine.model.batch import Reader
@@ -196,7 +196,7 @@ class _Telling:
         """Weigh the checkpoint and tidy memory, every few seconds: both take milliseconds."""
         if time.monotonic() - self.accessed > _HOUSEKEEPING:
             self.accessed = time.monotonic()
-            memory.release_memory()
+            hardware.release_memory()
             self.checkpoints = max(self.checkpoints, checkpoint.size(self.folder))
 
     def _step(self, done: loop.Step) -> ev.StepDone:

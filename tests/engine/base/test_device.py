@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, masking_utils
 
-from azubi.engine.base import device
+from azubi.engine.base import hardware
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
@@ -46,7 +46,7 @@ def test_a_decoder_is_computed_where_torch_computes(meta, rank):
     # As the cache gives them: on the processor.
     kept = {one.tokens: torch.zeros(one.length, 32, device="cpu") for one in encoded}
     batch = collate(encoded, kept.__getitem__)
-    hidden = tail._hidden(batch.states, device.here(torch.zeros(3, 32, device="cpu")), batch.rows)
+    hidden = tail._hidden(batch.states, hardware.on_device(torch.zeros(3, 32, device="cpu")), batch.rows)
     asked = hidden.flatten(0, 1).index_select(0, batch.rows)
     assert tail.head(asked).shape == (3, 64) and asked.device.type == "meta"
     asked.sum().backward()
@@ -72,19 +72,19 @@ def test_an_encoder_is_computed_where_torch_computes(meta):
 
 
 def test_on_a_processor_nothing_is_set_and_nothing_is_moved():
-    assert device.use("cpu").type == "cpu"
+    assert hardware.use_device("cpu").type == "cpu"
     assert torch.get_default_device().type == "cpu"
     tensor = torch.zeros(2)
-    assert device.here(tensor) is tensor
+    assert hardware.on_device(tensor) is tensor
 
 
 def test_the_best_is_an_accelerator_that_torch_can_use(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
-    assert device.best().type == "mps"
+    assert hardware.best_device().type == "mps"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
-    assert device.best() == torch.device("cuda", 0)
+    assert hardware.best_device() == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize("name", ["cuda", "mps"])
@@ -92,13 +92,13 @@ def test_a_device_that_is_not_here_is_refused(name, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(SettingError, match=name) as refused:
-        device.use(name)
+        hardware.use_device(name)
     assert "azubi doctor" in refused.value.remedy
     assert torch.get_default_device().type == "cpu"
 
 
 def test_dropout_draws_the_same_again():
-    state = device.rng_state()
+    state = hardware.rng_state()
     first = torch.rand(3)
-    device.set_rng_state(state)
+    hardware.set_rng_state(state)
     assert torch.equal(torch.rand(3), first)

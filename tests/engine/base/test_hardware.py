@@ -100,4 +100,4 @@ def test_a_glance_is_enough_to_tell_native_bfloat16(monkeypatch):
 @pytest.mark.parametrize("bfloat16, dtype", [(129.0, torch.float32), (131.0, torch.bfloat16)])
 def test_at_a_glance_too_bfloat16_is_taken_only_where_it_pays(speeds, bfloat16, dtype):
     speeds(100.0, bfloat16)
-    assert hardware.faster(1) == dtype
+    assert hardware.faster_dtype(1) == dtype

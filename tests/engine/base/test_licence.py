@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.engine.base import licence
+from azubi.engine.base.opening import licence_of
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from azubi.engine.base import licence
 )
 def test_the_model_card_names_it(tmp_path, card, name):
     (tmp_path / "README.md").write_text(card)
-    assert licence.of_folder(tmp_path) == name
+    assert licence_of(tmp_path) == name
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,14 @@ def test_the_model_card_names_it(tmp_path, card, name):
 @pytest.mark.parametrize("file", ["LICENSE", "LICENSE.txt", "LICENSE.md"])
 def test_without_a_card_the_licence_file_tells(tmp_path, file, text, name):
     (tmp_path / file).write_text(text)
-    assert licence.of_folder(tmp_path) == name
+    assert licence_of(tmp_path) == name
 
 
 def test_the_card_goes_before_the_file(tmp_path):
     (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n")
     (tmp_path / "LICENSE").write_text("Apache License")
-    assert licence.of_folder(tmp_path) == "mit"
+    assert licence_of(tmp_path) == "mit"
 
 
 def test_nothing_named_is_unknown(tmp_path):
-    assert licence.of_folder(tmp_path) == "unknown"
+    assert licence_of(tmp_path) == "unknown"

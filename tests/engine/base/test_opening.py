@@ -179,6 +179,11 @@ def test_a_tokenizer_that_brings_program_code_does_not_run_it(llama, home, tmp_p
     assert not mark.exists()
 
 
+def test_quantised_weights_are_refused(llama, home):
+    configure(llama, quantization_config={"quant_method": "bitsandbytes"})
+    refused(llama, home, "quantised", "bfloat16 or float32")
+
+
 def test_an_unknown_family_is_refused(llama, home):
     configure(llama, model_type="llama9000", architectures=["Llama9000ForCausalLM"])
     refused(llama, home, "does not know the kind of model", "llama9000")

@@ -19,13 +19,13 @@ def folder(tmp_path):
 
 def test_all_files_are_one_set_of_tensors(folder):
     shards = Shards(folder)
-    assert set(shards.places) == {"a", "b"}
-    assert shards.numbers == 10
-    assert (shards.places["a"].bytes, shards.places["b"].bytes) == (24, 8)
+    assert set(shards.locations) == {"a", "b"}
+    assert shards.parameters == 10
+    assert (shards.locations["a"].bytes, shards.locations["b"].bytes) == (24, 8)
 
 
 def test_a_place_is_where_the_bytes_are(folder):
-    place = Shards(folder).places["a"]
+    place = Shards(folder).locations["a"]
     content = place.file.read_bytes()[place.offset : place.offset + place.bytes]
     assert torch.equal(torch.frombuffer(bytearray(content), dtype=torch.float32), torch.arange(6.0))
 
@@ -35,7 +35,7 @@ def test_only_what_is_asked_for_is_read(folder):
     with shards.slices(["b"]) as found:
         assert torch.equal(found["b"][...], torch.ones(4, dtype=torch.bfloat16))
     assert shards.bytes_read == 8
-    shards.fetch(["a", "b"])
+    shards.prefetch(["a", "b"])
     assert shards.bytes_read == 8
 
 

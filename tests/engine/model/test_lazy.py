@@ -1,6 +1,5 @@
 """What is said about weights that cannot be read layer by layer."""
 
-import copy
 import dataclasses
 
 import pytest
@@ -8,7 +7,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from azubi.engine.model.streaming import HEAD, LazyModel
-from azubi.errors import BaseModelError
 from tests.engine.families import DECODERS, ENCODERS
 
 
@@ -24,13 +22,6 @@ def change(base, edit):
     weights = load_file(file)
     edit(weights)
     save_file(weights, file)
-
-
-def test_quantised_weights_are_refused(base):
-    config = copy.deepcopy(base.config)
-    config.quantization_config = {"quant_method": "bitsandbytes"}
-    with pytest.raises(BaseModelError, match="quantised"):
-        LazyModel(dataclasses.replace(base, config=config), torch.float32)
 
 
 def test_a_part_that_nothing_reads_may_be_missing(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine.base import memory
+from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill
@@ -304,7 +304,7 @@ def opened(folder):
 
 def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
     assert not settled(bases).model.streams
-    monkeypatch.setattr(memory, "available", lambda: 100_000)
+    monkeypatch.setattr(hardware, "available_memory", lambda: 100_000)
     assert settled(bases).model.streams
     assert not settled(bases, stream=False).model.streams
     monkeypatch.undo()
