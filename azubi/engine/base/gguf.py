@@ -12,7 +12,9 @@ from azubi.engine.base.folder import first_three, is_part, refuse_placeholders
 from azubi.errors import BaseModelError
 from azubi.storage import files
 
-_JOIN = "Join the files with llama.cpp (`llama-gguf-split --merge FIRST.gguf JOINED.gguf`) and give that file."
+_JOIN = (
+    "Join the files with llama.cpp (`llama-gguf-split --merge FIRST.gguf JOINED.gguf`) and give that file."
+)
 
 
 def converted(path: Path, home: Path, hashes: Path) -> tuple[Path, str]:
