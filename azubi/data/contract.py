@@ -1,11 +1,11 @@
-"""The answer contract: what form an answer of this specialist has.
+"""The answer contract: what an answer of this specialist may be.
 
-Told from the answers, or set by the user. Reads an answer back as a record, and says why it is none.
+Inferred from the answers, or set by the user. Reads an answer back as a record, and says why it is none.
 Knows nothing of files, tokens or models, nor whether an answer is right.
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,11 +17,11 @@ from azubi.errors import DataError
 Task = Literal["labels", "json", "text"]
 
 MOST_LABELS = 500
-"""More distinct answers than this are not told as labels (they can still be set as labels)."""
+"""With more distinct answers they are not inferred to be labels (they can still be set as labels)."""
 FEWEST_REPEATS = 3
-"""Answers are told as labels if each occurs at least this often on average."""
+"""Labels occur at least this often on average."""
 LONGEST_LABEL = 80
-"""Characters; longer answers are not told as labels."""
+"""Characters of a label."""
 
 RECORDS, SOME = 0.9, 0.1
 """From the first share of answers that are meant to be records, the others are faults. Up to the second, they
@@ -43,7 +43,7 @@ class Contract(BaseModel):
     derived: dict[str, str] = Field(default_factory=dict)
     """Fields that are not learned but computed from the others, each with its rule in CEL."""
     json_schema: dict[str, Any] = Field(default_factory=dict)
-    """What the records follow, told from them or given; empty unless json."""
+    """What the records follow, inferred from them or given; empty unless json."""
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -64,8 +64,14 @@ class Contract(BaseModel):
 
     def check_covers(self, answers: Sequence[str]) -> None:
         """Raise if an answer (of a test file, say) is no known label."""
-        if self.task == "labels":
-            _check_known(answers, self.labels)
+        unknown = sorted(set(answers) - set(self.labels)) if self.task == "labels" else []
+        if unknown:
+            named = ", ".join(f"“{_start(label)}”" for label in unknown[:5])
+            more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
+            raise DataError(
+                f"The test answers use labels that no training example has: {named}{more}.",
+                "Correct them, add training examples for them, or take those examples out of the test.",
+            )
 
 
 def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
@@ -74,21 +80,31 @@ def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
     Raises:
         DataError: there are none, they are all the same, or they are of two kinds.
     """
-    _check_varied(answers)
-    inference = TaskInference()
-    for line, answer in enumerate(answers if task is None else (), start=1):
-        inference.add(answer, line)
-    told = inference.task(task)
-    if told == "json":
-        records = [record for answer in answers if (record := parse_record(answer)) is not None]
-        return Contract(task="json", fields=_fields(records), json_schema=schemas.infer(records))
-    if told == "labels":
-        return Contract(task="labels", labels=tuple(sorted(set(answers))))
-    return Contract(task="text")
+    if not answers:
+        raise DataError("There are no answers to learn from.", "Bring examples that have answers.")
+    labels = tuple(sorted(set(answers)))
+    if len(labels) == 1:
+        raise DataError(
+            f"All {len(answers):,} examples have the same answer, “{_start(answers[0])}”: "
+            "there is nothing to learn.",
+            "Bring examples with at least two different answers, or name another column with --answer.",
+        )
+    if task is None:
+        inference = TaskInference()
+        for line, answer in enumerate(answers, start=1):
+            inference.add(answer, line)
+        task = inference.task()
+    if task == "json":
+        records = schemas.SchemaInference()
+        for answer in answers:
+            if (record := parse_record(answer)) is not None:
+                records.add(record)
+        return Contract(task="json", fields=records.names, json_schema=records.schema())
+    return Contract(task=task, labels=labels if task == "labels" else ())
 
 
 class TaskInference:
-    """Tells what the answers are, from all that can be used, whatever their order; for check and run alike.
+    """Infers what the answers are, from all that can be used, whatever their order; for check and run alike.
 
     JSON if nearly all are meant to be objects: the rest is left out then. Labels if the answers are short,
     stand on one line, and occur three times each on average, with at most 500 distinct ones. Text otherwise.
@@ -121,11 +137,17 @@ class TaskInference:
         """
         if declared is not None:
             return declared
-        if self._meant > SOME * self._examples:
-            self._check_one_kind()
+        if self._meant <= SOME * self._examples:
+            repeated = len(self._labels) * FEWEST_REPEATS <= self._examples
+            return "labels" if self._like_labels and repeated and self._labels else "text"
+        if self._meant >= RECORDS * self._examples:
             return "json"
-        repeated = len(self._labels) * FEWEST_REPEATS <= self._examples
-        return "labels" if self._like_labels and repeated and self._labels else "text"
+        raise DataError(
+            f"The answers are of two kinds: {self._meant:,} of {self._examples:,} are JSON records "
+            f"({self._first[True]}), the others are not ({self._first[False]}).",
+            "Name the right column with --answer; or set --task json, which leaves out what is no record (as "
+            "far as --limits-rejected allows), or --task text, which takes all as texts.",
+        )
 
     def notes(self, task: Task) -> list[str]:
         """That a few records are taken as texts, if they are."""
@@ -136,21 +158,11 @@ class TaskInference:
             "are taken as texts like the others. --task json says otherwise."
         ]
 
-    def _check_one_kind(self) -> None:
-        if self._meant >= RECORDS * self._examples:
-            return
-        raise DataError(
-            f"The answers are of two kinds: {self._meant:,} of {self._examples:,} are JSON records "
-            f"({self._first[True]}), the others are not ({self._first[False]}).",
-            "Name the right column with --answer; or set --task json, which leaves out what is no record (as "
-            "far as --limits-rejected allows), or --task text, which takes all as texts.",
-        )
-
 
 def parse_record(text: str) -> dict[str, object] | None:
     """The JSON object that `text` is, apart from whitespace and a Markdown fence around it; else None."""
     try:
-        value = strict_json.parse(_body(text))
+        value = strict_json.parse(_body(text)) if "{" in text else None
     except strict_json.NotJson:
         return None
     return value if isinstance(value, dict) else None
@@ -169,7 +181,7 @@ def record_fault(answer: str) -> str:
 
 
 def meant_as_record(answer: str) -> str:
-    """What of an answer is meant to be a JSON object, be it none; empty if nothing is."""
+    """The part of an answer that is meant to be a JSON object, valid or not; empty if nothing is."""
     body = _body(answer) if "{" in answer else ""
     return body if body.startswith("{") else ""
 
@@ -178,33 +190,6 @@ def _body(text: str) -> str:
     body = text.strip()
     fenced = _FENCE.fullmatch(body)
     return fenced["body"].strip() if fenced else body
-
-
-def _check_varied(answers: Sequence[str]) -> None:
-    if not answers:
-        raise DataError("There are no answers to learn from.", "Bring examples that have answers.")
-    if len(set(answers)) == 1:
-        raise DataError(
-            f"All {len(answers):,} examples have the same answer, “{_start(answers[0])}”: "
-            "there is nothing to learn.",
-            "Bring examples with at least two different answers, or name another column with --answer.",
-        )
-
-
-def _fields(records: Iterable[dict[str, object]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for record in records for name in record))
-
-
-def _check_known(answers: Sequence[str], labels: Sequence[str]) -> None:
-    known = set(labels)
-    unknown = sorted({answer for answer in answers if answer not in known})
-    if unknown:
-        named = ", ".join(f"“{_start(label)}”" for label in unknown[:5])
-        more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
-        raise DataError(
-            f"The test answers use labels that no training example has: {named}{more}.",
-            "Correct them, add training examples for them, or take those examples out of the test.",
-        )
 
 
 def _start(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The prime: the instruction that all examples share.
+"""The instruction: the text that all examples share, put before every prompt.
 
-Found in the data, given by the user, or written from the contract. Knows nothing of tokens or
-models, nor how well an instruction works.
+Found in the data, given by the user, or written from the contract. Knows nothing of tokens or models, nor
+how well an instruction works.
 """
 
 import random
@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from os.path import commonprefix
 from pathlib import Path
 
 from azubi.data.contract import Contract
@@ -27,7 +28,7 @@ _END = re.compile(r"[.:!?]\s+|\n\s*")
 """Where a sentence or a line ends."""
 _SHOWN = 4
 _LONGEST_SHOWN = 300
-"""Characters of prompt and answer. The prime goes through the tail at every step, so it is kept short."""
+"""Characters of prompt and answer. The instruction goes through the tail at every step: it is kept short."""
 
 
 def common_beginning(examples: Sequence[Example]) -> tuple[str, int]:
@@ -35,37 +36,33 @@ def common_beginning(examples: Sequence[Example]) -> tuple[str, int]:
 
     It ends with a sentence or a line, has a few words at least, and something stands behind it in each one.
     """
-    texts = [one.turns[0].content for one in examples if one.turns[0].role == "user"]
-    (head, count), *_ = Counter(text[:_HEAD] for text in texts).most_common(1) or [("", 0)]
+    texts = [example.turns[0].content for example in examples if example.turns[0].role == "user"]
+    heads = Counter(text[:_HEAD] for text in texts)
+    head, count = heads.most_common(1)[0] if heads else ("", 0)
     if count < max(_FEWEST, NEARLY_ALL * len(examples)):
         return "", 0
     family = [text for text in texts if text.startswith(head)]
-    ends = [found.end() for found in _END.finditer(_common(min(family), max(family)))]
+    ends = [match.end() for match in _END.finditer(commonprefix(family))]  # noqa: RUF071 - of texts
     text = family[0][: ends[-1]] if ends else ""
-    fits = len(text.split()) >= _SHORTEST and all(one[len(text) :].strip() for one in family)
+    fits = len(text.split()) >= _SHORTEST and all(prompt[len(text) :].strip() for prompt in family)
     return (text, count) if fits else ("", 0)
-
-
-def _common(first: str, last: str) -> str:
-    """What two texts begin with; all that stand between them in order begin with it, too."""
-    pairs = zip(first, last, strict=False)
-    return first[: next((at for at, (one, other) in enumerate(pairs) if one != other), len(first))]
 
 
 def with_system(examples: Sequence[Example], text: str) -> tuple[Example, ...]:
     """The examples with the beginning of their prompts as a system message; those without it get it, too."""
     return tuple(
-        replace(one, turns=(Turn("system", text), *without_beginning(one.turns, text))) for one in examples
+        replace(example, turns=(Turn("system", text), *_without_beginning(example.turns, text)))
+        for example in examples
     )
 
 
-def without_beginning(turns: tuple[Turn, ...], text: str) -> tuple[Turn, ...]:
+def _without_beginning(turns: tuple[Turn, ...], text: str) -> tuple[Turn, ...]:
     """A question without a text with which its first message begins."""
-    first, *rest = turns
-    left = first.content[len(text) :]
-    if not text or first.role != "user" or not first.content.startswith(text) or not left.strip():
+    first, *others = turns
+    rest = first.content[len(text) :]
+    if not text or first.role != "user" or not first.content.startswith(text) or not rest.strip():
         return turns
-    return (replace(first, content=left), *rest)
+    return (replace(first, content=rest), *others)
 
 
 def shared_system(examples: Sequence[Example]) -> str | None:
@@ -78,21 +75,23 @@ def shared_system(examples: Sequence[Example]) -> str | None:
 
 
 def strip_system(examples: Sequence[Example]) -> tuple[Example, ...]:
-    """The examples without the system message at their beginning, for when it has become the prime."""
-    return tuple(_stripped(example) for example in examples)
+    """The examples without the system message at their beginning, for when it has become the instruction."""
+    return tuple(
+        replace(example, turns=example.turns[1:]) if example.turns[0].role == "system" else example
+        for example in examples
+    )
 
 
 def without_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
     """A question without the system message that every example began with; `system` may be empty."""
-    begins = len(turns) > 1 and turns[0].role == "system" and turns[0].content.strip() == system
-    if begins:
+    if len(turns) > 1 and turns[0].role == "system" and turns[0].content.strip() == system:
         return turns[1:]
-    first, *rest = without_beginning(turns, system)
-    return turns if first == turns[0] else (replace(first, content=first.content.lstrip()), *rest)
+    first, *others = _without_beginning(turns, system)
+    return turns if first == turns[0] else (replace(first, content=first.content.lstrip()), *others)
 
 
 def from_contract(contract: Contract) -> str:
-    """A plain instruction made from the form of the answers: labels and fields are listed by name."""
+    """A plain instruction made from the contract: labels and fields are listed by name."""
     if contract.task == "labels":
         return f"Answer with exactly one of these labels and nothing else: {', '.join(contract.labels)}."
     if contract.task == "json":
@@ -106,15 +105,19 @@ def with_examples(text: str, examples: Sequence[Example], seed: int) -> str | No
 
     Which ones follows from `seed`. They stay among the examples to learn from.
     """
-    short = [one for one in examples if len(one.turns) == 1 and _size(one) <= _LONGEST_SHOWN]
+    short = [
+        example
+        for example in examples
+        if len(example.turns) == 1 and len(example.prompt) + len(example.answer) <= _LONGEST_SHOWN
+    ]
     random.Random(f"prime/{seed}").shuffle(short)
     by_answer: dict[str, Example] = {}
-    for one in short:
-        by_answer.setdefault(one.answer, one)
+    for example in short:
+        by_answer.setdefault(example.answer, example)
     chosen = list(by_answer.values())[:_SHOWN]
     if not chosen:
         return None
-    worked = "\n\n".join(f"Message: {one.prompt}\nAnswer: {one.answer}" for one in chosen)
+    worked = "\n\n".join(f"Message: {example.prompt}\nAnswer: {example.answer}" for example in chosen)
     return f"{text}\n\nExamples:\n\n{worked}".strip()
 
 
@@ -130,7 +133,7 @@ def from_setting(value: str) -> str:
     """
     if value.startswith("@@"):
         return value[1:].strip()
-    return _file(Path(value[1:]).expanduser()) if value.startswith("@") else value.strip()
+    return _read(Path(value[1:]).expanduser()) if value.startswith("@") else value.strip()
 
 
 def to_setting(text: str) -> str:
@@ -138,26 +141,16 @@ def to_setting(text: str) -> str:
     return f"@{text}" if text.startswith("@") else text
 
 
-def _size(example: Example) -> int:
-    return len(example.prompt) + len(example.answer)
-
-
-def _stripped(example: Example) -> Example:
-    return replace(example, turns=example.turns[1:]) if example.turns[0].role == "system" else example
-
-
-def _file(path: Path) -> str:
+def _read(path: Path) -> str:
     remedy = "Check the path after the @ of --instruction, or give the instruction itself."
     try:
         text = path.read_text(encoding="utf-8-sig").strip()
     except OSError as error:
         raise DataError(f"The instruction file {path} cannot be read: {error.strerror}.", remedy) from error
     except UnicodeDecodeError as error:
-        raise DataError(
-            f"The instruction file {path} is not UTF-8 text.", "Save it with the encoding UTF-8."
-        ) from error
+        remedy = "Save it with the encoding UTF-8."
+        raise DataError(f"The instruction file {path} is not UTF-8 text.", remedy) from error
     if not text:
-        raise DataError(
-            f"The instruction file {path} is empty.", 'Write into it, or give --instruction "" for none.'
-        )
+        remedy = 'Write into it, or give --instruction "" for none.'
+        raise DataError(f"The instruction file {path} is empty.", remedy)
     return text

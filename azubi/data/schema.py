@@ -1,13 +1,12 @@
-"""The JSON schema that record answers follow: told from them, or given, and checked against.
+"""The JSON schema that record answers follow: inferred from them, or given, and checked against.
 
 What nearly all records do is the schema; the few that do otherwise break it and are named. So a schema that
-was told from records with faults in them finds those faults. Knows nothing of files' rows, rules between
+was inferred from records with faults in them finds those faults. Knows nothing of files' rows, rules between
 fields, or whether a value is true.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,11 @@ from azubi.errors import DataError
 
 Schema = dict[str, Any]
 
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
 RARE = 0.02
-"""What fewer of the values are or do is taken for a fault, not for the form."""
+"""A smaller share of the values is taken for faults."""
 MOST_CHOICES = 50
-"""A field with more distinct texts is not told as one of a closed set."""
+"""Distinct texts of a field that is a closed set."""
 FEWEST_REPEATS = 3
 """Texts of a closed set occur at least so often."""
 DEEPEST = 8
@@ -30,32 +30,11 @@ DEEPEST = 8
 _MOST_KEPT = 1_000
 """Distinct texts of one field that are counted before it is taken for free text."""
 _REMEMBERED = 50_000
-"""Values whose judgement is remembered, since most values come again and again."""
+"""Values whose faults are remembered, since most values come again and again."""
 
 _FORMATS = {"date": date.fromisoformat, "date-time": datetime.fromisoformat}
-
-
-class SchemaInference:
-    """Tells the schema of records that are shown to it one at a time."""
-
-    def __init__(self) -> None:
-        self._place = _Place()
-
-    def add(self, record: Record) -> None:
-        """Take one record into account."""
-        self._place.add(record, 0)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All fields that any record had, as first written."""
-        return tuple(self._place.properties)
-
-    def schema(self) -> Schema:
-        """The form that nearly all of them have."""
-        return {"$schema": DRAFT} | self._place.schema()
-
-
-DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_SAMPLES = {"date": "2026-03-14", "date-time": "2026-03-14T09:30:00"}
+_TYPES = ["object", "array", "string", "integer", "number", "boolean", "null"]
 
 
 def infer(records: Iterable[Record]) -> Schema:
@@ -67,7 +46,7 @@ def infer(records: Iterable[Record]) -> Schema:
 
 
 def load(path: Path) -> Schema:
-    """Read a schema that was given.
+    """Read a schema that the user gave.
 
     Raises:
         DataError: the file is not there, no JSON, no JSON schema, or not one of an object.
@@ -76,67 +55,53 @@ def load(path: Path) -> Schema:
 
     remedy = "Give a file with a JSON schema of the records, or leave `schema` out: azubi tells it from them."
     try:
-        found = strict_json.parse(path.read_text(encoding="utf-8-sig"))
+        schema = strict_json.parse(path.read_text(encoding="utf-8-sig"))
+        Draft202012Validator.check_schema(schema)
     except OSError as error:
         raise DataError(f"The schema {path} cannot be read: {error.strerror}.", remedy) from error
     except ValueError as error:
         raise DataError(f"The schema {path} is not JSON: {error}.", remedy) from error
-    try:
-        Draft202012Validator.check_schema(found)
     except SchemaError as error:
         raise DataError(f"The schema {path} is no JSON schema: {error.message}.", remedy) from error
-    if not isinstance(found, dict) or found.get("type", "object") != "object":
+    if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         raise DataError(f"The schema {path} is not one of a JSON object.", remedy)
-    if remote := next((one for one in _references(found) if not one.startswith("#")), None):
+    if remote := next((name for name in _references(schema) if not name.startswith("#")), None):
         raise DataError(
             f"The schema {path} refers to {remote}, which is outside the file and is never fetched.",
             "Put that part into the file, under $defs.",
         )
-    return found
-
-
-def fields(schema: Schema) -> tuple[str, ...]:
-    """The names of the record's fields that a schema tells, in its order."""
-    told = schema.get("properties")
-    return tuple(told) if isinstance(told, dict) else ()
+    return schema
 
 
 def described(part: Schema) -> str:
     """What a field may be, in a few words: one of 6 texts (motor, pet, …); date or null."""
-    kinds = part.get("type", [])
-    kinds = [kinds] if isinstance(kinds, str) else list(kinds)
-    choices = [one for one in part.get("enum", ()) if one is not None]
-    words = []
-    for kind in kinds:
-        if kind == "string" and choices:
-            shown = ", ".join(map(str, choices[:_CHOICES_SHOWN]))
-            words.append(
-                f"one of {len(choices)} texts ({shown}{', …' if len(choices) > _CHOICES_SHOWN else ''})"
-            )
-        elif kind == "string":
-            words.append(str(part.get("format", "text")))
-        elif kind == "array":
-            inner = described(part["items"]) if isinstance(part.get("items"), dict) else "anything"
-            words.append(f"list of {inner}")
-        elif kind == "object":
-            words.append(f"object of {', '.join(part.get('properties', {})) or 'anything'}")
-        else:
-            words.append(_SAID.get(kind, kind))
-    return " or ".join(words) or "anything"
-
-
-_CHOICES_SHOWN = 6
-_SAID = {"integer": "whole number", "boolean": "true or false"}
+    choices = [str(choice) for choice in part.get("enum", ()) if choice is not None]
+    words = {
+        "integer": "whole number",
+        "boolean": "true or false",
+        "string": part.get("format", "text"),
+        "array": f"list of {described(part['items']) if isinstance(part.get('items'), dict) else 'anything'}",
+        "object": f"object of {', '.join(part.get('properties', {})) or 'anything'}",
+    }
+    if choices:
+        more = ", …" if len(choices) > 6 else ""
+        words["string"] = f"one of {len(choices)} texts ({', '.join(choices[:6])}{more})"
+    return " or ".join(str(words.get(kind, kind)) for kind in _types(part)) or "anything"
 
 
 def number_kind(schema: Schema, name: str) -> type[int] | type[float] | None:
-    """Whether the numbers of a field are whole, have fractions, or are not told of."""
-    told = schema.get("properties", {}).get(name, {})
-    kinds = told.get("type", ()) if isinstance(told, dict) else ()
-    kinds = [kinds] if isinstance(kinds, str) else kinds
-    if "number" in kinds:
-        return float
-    return int if "integer" in kinds else None
+    """Whether the numbers of a field are whole or have fractions; None if the schema does not say."""
+    part = schema.get("properties", {}).get(name, {})
+    types = _types(part) if isinstance(part, dict) else []
+    return float if "number" in types else int if "integer" in types else None
+
+
+def _types(part: Schema) -> list[str]:
+    types = part.get("type", [])
+    return [types] if isinstance(types, str) else list(types)
+
+
+# Checking
 
 
 class Checker:
@@ -148,38 +113,38 @@ class Checker:
 
         formats = FormatChecker(formats=())
         for name, reader in _FORMATS.items():
-            formats.checks(name, raises=ValueError)(_reads(reader))
+            formats.checks(name, raises=ValueError)(
+                lambda value, reader=reader: not isinstance(value, str) or bool(reader(value))
+            )
+        self._schema = schema
         self._validator = Draft202012Validator(schema, format_checker=formats)
         # A schema that judges each field for itself lets values be judged once, which is far faster.
-        self._parts = _parts(schema)
-        self._of_part = {
-            name: Draft202012Validator(part, format_checker=formats) for name, part in self._parts.items()
+        self._of_field = {
+            name: Draft202012Validator(part, format_checker=formats)
+            for name, part in _independent_fields(schema).items()
         }
-        self._known: dict[tuple[str, str], tuple[str, ...]] = {}
-        self._required = frozenset(schema.get("required", ()))
-        self._closed = schema.get("additionalProperties") is False
-        self._order = tuple(schema.get("required", ()))
+        self._known: dict[tuple[str, str], list[str]] = {}
 
     def faults(self, record: Record) -> list[str]:
         """What is wrong with the record, each in a few words; empty if nothing is."""
-        if not self._parts:
-            return [_told(one) for one in self._validator.iter_errors(record)]
-        found = [f"{name} is missing" for name in self._order if name not in record]
+        if not self._of_field:
+            return [_in_words(error) for error in self._validator.iter_errors(record)]
+        faults = [f"{name} is missing" for name in self._schema.get("required", ()) if name not in record]
         for name, value in record.items():
-            if name in self._parts:
-                found += self._judged(name, value)
-            elif self._closed:
-                found.append(f"{name} is a field that no other record has")
-        return found
+            if name in self._of_field:
+                faults += self._faults_of_field(name, value)
+            elif self._schema.get("additionalProperties") is False:
+                faults.append(f"{name} is a field that no other record has")
+        return faults
 
-    def _judged(self, name: str, value: Any) -> tuple[str, ...]:
+    def _faults_of_field(self, name: str, value: Any) -> list[str]:
         key = (name, strict_json.write(value, sort_keys=True))
-        if key not in self._known:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            errors = self._of_part[name].iter_errors(value)
-            self._known[key] = tuple(_told(one, name) for one in errors)
-        return self._known[key]
+        faults = self._known.get(key)
+        if faults is None:
+            faults = [_in_words(error, name) for error in self._of_field[name].iter_errors(value)]
+            if len(self._known) < _REMEMBERED:
+                self._known[key] = faults
+        return faults
 
 
 def finding(schema: Schema, records: Iterable[tuple[int, Record]]) -> Finding | None:
@@ -209,170 +174,144 @@ def finding(schema: Schema, records: Iterable[tuple[int, Record]]) -> Finding | 
     )
 
 
-def _parts(schema: Schema) -> dict[str, Schema]:
+def _independent_fields(schema: Schema) -> dict[str, Schema]:
+    """The schemas of fields, if nothing but they, their presence and their names is asked for."""
     simple = {"$schema", "type", "properties", "required", "additionalProperties", "title", "description"}
-    told = schema.get("properties")
-    if not set(schema) <= simple or not isinstance(told, dict):
+    fields = schema.get("properties")
+    closed = schema.get("additionalProperties") in (None, True, False)
+    if not set(schema) <= simple or not closed or any(_references(schema)):
         return {}
-    if schema.get("additionalProperties") not in (None, True, False):
-        return {}
-    return {} if any(True for _ in _references(schema)) else told
+    return fields if isinstance(fields, dict) else {}
 
 
 def _references(schema: Any) -> Iterator[str]:
     if isinstance(schema, dict):
-        for name, value in schema.items():
-            if name in ("$ref", "$dynamicRef") and isinstance(value, str):
-                yield value
-            yield from _references(value)
-    elif isinstance(schema, list):
-        for one in schema:
-            yield from _references(one)
+        yield from (schema[name] for name in ("$ref", "$dynamicRef") if isinstance(schema.get(name), str))
+    values = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for value in values:
+        yield from _references(value)
 
 
-def _reads(reader: Any) -> Any:
-    def check(value: object) -> bool:
-        if isinstance(value, str):
-            reader(value)
-        return True
-
-    return check
-
-
-def _told(error: Any, name: str = "") -> str:
+def _in_words(error: Any, name: str = "") -> str:
     """What jsonschema found, as a person says it."""
-    path = _path(name, error.absolute_path)
-    value = shortly(error.instance)
-    match error.validator:
-        case "enum":
-            return f"{path} is {value}, which is none of its {len(error.validator_value)} values"
-        case "type":
-            kinds = error.validator_value
-            named = " or ".join([kinds] if isinstance(kinds, str) else kinds)
-            return f"{path} is {value}, not {named}"
-        case "format":
-            return f"{path} is {value}, not a {error.validator_value} such as {_SUCH[error.validator_value]}"
-        case "required":
-            lacking = next(one for one in error.validator_value if one not in error.instance)
+    path, value = name, shortly(error.instance)
+    for step in error.absolute_path:
+        path += f"[{step}]" if isinstance(step, int) else f".{step}" if path else step
+    match error.validator, error.validator_value:
+        case "enum", choices:
+            return f"{path} is {value}, which is none of its {len(choices)} values"
+        case "type", types:
+            return f"{path} is {value}, not {types if isinstance(types, str) else ' or '.join(types)}"
+        case "format", name_of_format:
+            return f"{path} is {value}, not a {name_of_format} such as {_SAMPLES[name_of_format]}"
+        case "required", names:
+            lacking = next(field for field in names if field not in error.instance)
             return f"{path or 'it'} lacks {lacking}"
     return f"{path}: {error.message}" if path else str(error.message)
 
 
-def _path(name: str, steps: Iterable[str | int]) -> str:
-    found = name
-    for step in steps:
-        found += f"[{step}]" if isinstance(step, int) else f".{step}" if found else step
-    return found
+# Inference
 
 
-_SUCH = {"date": "2026-03-14", "date-time": "2026-03-14T09:30:00"}
+class SchemaInference:
+    """Infers the schema of records (or of the values of one place in them), added one at a time."""
 
+    def __init__(self, depth: int = 0) -> None:
+        self._depth = depth
+        self._types: Counter[str] = Counter()
+        self._texts: Counter[str] | None = Counter()
+        """None if there were too many distinct ones to count."""
+        self._formats: Counter[str] = Counter()
+        self._properties: dict[str, SchemaInference] = {}
+        self._items: SchemaInference | None = None
 
-# Telling
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All fields that any record had, as first written."""
+        return tuple(self._properties)
 
-
-@dataclass
-class _Place:
-    """What stood in one place of the records."""
-
-    kinds: Counter[str] = field(default_factory=Counter)
-    texts: Counter[str] = field(default_factory=Counter)
-    free: bool = False
-    """Whether there were too many distinct texts to count them."""
-    formats: Counter[str] = field(default_factory=Counter)
-    properties: "dict[str, _Place]" = field(default_factory=dict)
-    items: "_Place | None" = None
-
-    def add(self, value: Any, depth: int) -> None:
-        kind = _kind(value)
-        self.kinds[kind] += 1
+    def add(self, value: Any) -> None:
+        """Take one record into account."""
+        kind = _type(value)
+        self._types[kind] += 1
         if kind == "string":
             self._add_text(value)
-        if depth < DEEPEST and kind == "object":
-            for name, one in value.items():
-                self.properties.setdefault(name, _Place()).add(one, depth + 1)
-        if depth < DEEPEST and kind == "array":
-            self.items = self.items or _Place()
-            for one in value:
-                self.items.add(one, depth + 1)
-
-    def _add_text(self, value: str) -> None:
-        if not self.free:
-            self.texts[value] += 1
-            self.free = len(self.texts) > _MOST_KEPT
-        for name, reader in _FORMATS.items():
-            if _is_format(value, name, reader):
-                self.formats[name] += 1
+        elif kind == "object" and self._depth < DEEPEST:
+            for name, part in value.items():
+                self._properties.setdefault(name, SchemaInference(self._depth + 1)).add(part)
+        elif kind == "array" and self._depth < DEEPEST:
+            self._items = self._items or SchemaInference(self._depth + 1)
+            for item in value:
+                self._items.add(item)
 
     def schema(self) -> Schema:
-        kinds = self._kinds()
-        told: Schema = {"type": kinds[0] if len(kinds) == 1 else kinds} if kinds else {}
-        if "string" in kinds:
-            told |= self._text(kinds)
-        if "object" in kinds and self.properties:
-            told |= self._object()
-        if "array" in kinds and self.items is not None and self.items.kinds:
-            told["items"] = self.items.schema()
-        return told
+        """What nearly all of them have in common."""
+        types = self._usual_types()
+        schema: Schema = {} if self._depth else {"$schema": DRAFT}
+        if types:
+            schema["type"] = types[0] if len(types) == 1 else types
+        if "string" in types:
+            schema |= self._text_schema(types)
+        if "object" in types and self._properties:
+            schema |= self._object_schema()
+        if "array" in types and self._items is not None and self._items._types:
+            schema["items"] = self._items.schema()
+        return schema
 
-    def _kinds(self) -> list[str]:
-        total = sum(self.kinds.values())
-        often = [kind for kind, count in self.kinds.items() if count >= RARE * total]
+    def _add_text(self, text: str) -> None:
+        if self._texts is not None:
+            self._texts[text] += 1
+            if len(self._texts) > _MOST_KEPT:
+                self._texts = None
+        self._formats.update(name for name in _FORMATS if _has_format(text, name))
+
+    def _usual_types(self) -> list[str]:
+        counts = self._types
+        usual = {kind for kind, count in counts.items() if count >= RARE * counts.total()}
         # A field that is empty now and then is no fault, as long as it is empty more than once.
-        if self.kinds["null"] > 1 and "null" not in often:
-            often.append("null")
+        if counts["null"] > 1:
+            usual.add("null")
         # Nor are a few fractions among whole numbers: money is often a round sum.
-        if "integer" in often and self.kinds["number"] > 1:
-            often = [kind for kind in often if kind != "integer" and kind != "number"] + ["number"]
-        return sorted(often, key=_ORDER.index)
+        if "integer" in usual and counts["number"] > 1:
+            usual = (usual - {"integer"}) | {"number"}
+        return sorted(usual, key=_TYPES.index)
 
-    def _text(self, kinds: list[str]) -> Schema:
-        total = self.kinds["string"]
-        for name, count in self.formats.items():
-            if count >= (1 - RARE) * total:
+    def _text_schema(self, types: list[str]) -> Schema:
+        nearly_all = (1 - RARE) * self._types["string"]
+        for name, count in self._formats.items():
+            if count >= nearly_all:
                 return {"format": name}
-        often = sorted(text for text, count in self.texts.items() if count >= FEWEST_REPEATS)
-        closed = not self.free and 0 < len(often) <= MOST_CHOICES
-        if closed and sum(self.texts[text] for text in often) >= (1 - RARE) * total and kinds in _CLOSED:
-            return {"enum": [*often, *([None] if "null" in kinds else [])]}
-        return {}
+        texts = self._texts or Counter()
+        choices: list[str | None] = [*sorted(text for text in texts if texts[text] >= FEWEST_REPEATS)]
+        covered = sum(count for count in texts.values() if count >= FEWEST_REPEATS)
+        if not 0 < len(choices) <= MOST_CHOICES or covered < nearly_all or set(types) - {"string", "null"}:
+            return {}
+        return {"enum": [*choices, None] if "null" in types else choices}
 
-    def _object(self) -> Schema:
-        total = self.kinds["object"]
-        counts = {name: sum(place.kinds.values()) for name, place in self.properties.items()}
-        kept = [name for name, count in counts.items() if count >= RARE * total]
+    def _object_schema(self) -> Schema:
+        total = self._types["object"]
+        counts = {name: part._types.total() for name, part in self._properties.items()}
+        usual = [name for name, count in counts.items() if count >= RARE * total]
         return {
-            "properties": {name: self.properties[name].schema() for name in kept},
-            "required": [name for name in kept if counts[name] >= (1 - RARE) * total],
+            "properties": {name: self._properties[name].schema() for name in usual},
+            "required": [name for name in usual if counts[name] >= (1 - RARE) * total],
             "additionalProperties": False,
         }
 
 
-_ORDER = ["object", "array", "string", "integer", "number", "boolean", "null"]
-_CLOSED = (["string"], ["string", "null"])
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "string"
-    if isinstance(value, int):
-        return "integer"
+def _type(value: Any) -> str:
+    # As in JSON schema itself, 1200.0 is a whole number; others may make the field one of fractions.
     if isinstance(value, float):
-        # As in JSON schema itself, 1200.0 is a whole number; others may make the field one of fractions.
         return "integer" if value.is_integer() else "number"
-    return "array" if isinstance(value, list) else "object"
+    types = {type(None): "null", bool: "boolean", str: "string", int: "integer", list: "array"}
+    return types.get(type(value), "object")
 
 
-def _is_format(value: str, name: str, reader: Any) -> bool:
+def _has_format(text: str, name: str) -> bool:
     # Of all that ISO 8601 allows, only the form that people write: 2026-03-14, not 20260314 or 2026-W11-6.
-    if not (value[4:5] == "-" and value[7:8] == "-" and (len(value) == 10) == (name == "date")):
+    if text[4:5] != "-" or text[7:8] != "-" or (len(text) == 10) != (name == "date"):
         return False
     try:
-        reader(value)
+        return bool(_FORMATS[name](text))
     except ValueError:
         return False
-    return True
