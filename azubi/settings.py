@@ -370,7 +370,7 @@ class Recipe(BaseModel):
     names: Path | None = None
     """Folder of a token classification model that finds people's names; without it nothing does."""
     personal_key: Path | None = None
-    """Key file, made if there is none, that makes stand-ins lasting and keeps the way back, encrypted."""
+    """Key file, made if there is none, that makes pseudonyms lasting and keeps the way back, encrypted."""
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
     rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"

@@ -31,7 +31,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from azubi.data.pii import policy, workers
+import joblib
+
+from azubi.data.example import Example, Turn
+from azubi.data.pii import policy
 from azubi.data.pii.policy import Rules
 from azubi.data.pii.scanner import Scanner
 
@@ -118,29 +121,25 @@ def figures(kind: str, there: int, got: int, hidden: int, claimed: int, right: i
     }
 
 
-def rows(count: int) -> list[tuple[str, ...]]:
+def rows(count: int) -> list[Example]:
     """As many examples of about 200 characters, no two the same: a number stands before three of the
     texts."""
     texts = [str(one["text"]) for one in labelled("all")]
     return [
-        (
-            " ".join([f"Vorgang {number}:", *(texts[(7 * number + 3 * k) % len(texts)] for k in range(3))]),
-            "ok",
-            "",
-            "",
-        )
+        Example((Turn("user", f"Vorgang {number}: {' '.join(three)}"),), "ok", number)
         for number in range(count)
+        for three in [[texts[(7 * number + 3 * k) % len(texts)] for k in range(3)]]
     ]
 
 
 def speed(who: str, count: int) -> Iterator[dict[str, object]]:
     many = rows(count)
-    size = sum(len(one[0]) for one in many) // count
+    size = sum(len(one.prompt) for one in many) // count
     if who == "presidio":
         find = presidio()
         begun = time.perf_counter()
         for one in many:
-            find(one[0])
+            find(one.prompt)
         seconds = time.perf_counter() - begun
         yield {
             "who": who,
@@ -152,10 +151,10 @@ def speed(who: str, count: int) -> Iterator[dict[str, object]]:
         return
     for told in ("report", "mask", "pseudonym"):
         rates = []
-        for processes in (1, workers.cores()):
+        for processes in (1, joblib.cpu_count()):
             rules = Rules(told, key=bytes(32))
             begun = time.perf_counter()
-            touched = sum(any(map(any, one.found)) for one in policy.treat(many, rules, processes))
+            touched = policy.apply(many, rules, processes=processes).tally.touched
             rates.append(count / (time.perf_counter() - begun))
             yield {
                 "policy": told,

@@ -191,9 +191,9 @@ def _erasure_lines(report: "Report") -> Iterable[str]:
         yield f"{named} had been erased before."
     yield f"Data versions: {where}"
     if report.forgotten:
-        yield f"The way back from {count(report.forgotten)} stand-ins, which nothing else has, is gone too."
+        yield f"The way back from {count(report.forgotten)} pseudonyms, which nothing else has, is gone too."
     for path in report.locked:
-        yield f"Its stand-ins stay in their map, since the key file {clean(str(path))} is not here."
+        yield f"Its pseudonyms stay in their map, since the key file {clean(str(path))} is not here."
     yield "Later runs leave it out, whatever source it is read from."
     if report.learners:
         yield "What a specialist learned stays in its weights. These had to do with it:"
@@ -265,7 +265,7 @@ def reveal(session: Session, file: Text, key: Key) -> None:
     It takes the key file and the map that lies in the home in which the run was.
     """
     from azubi.data.pii.key_store import KeyFile, PseudonymMap
-    from azubi.data.pii.re_identify import ReIdentifier
+    from azubi.data.pii.pseudonyms import ReIdentifier
 
     re_identifier = ReIdentifier(PseudonymMap(session.home, KeyFile(key).read()).pairs())
     text = re_identifier.text(_read(file))

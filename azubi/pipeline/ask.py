@@ -17,9 +17,9 @@ from azubi.data import instruction
 from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example, Turn
 from azubi.data.pii import policy
-from azubi.data.pii.key_store import KeyFile
+from azubi.data.pii.key_store import KeyFile, PseudonymMap
 from azubi.data.pii.policy import Questions
-from azubi.data.pii.pseudonyms import KEY
+from azubi.data.pii.pseudonyms import KEY_BYTES
 from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Asked
 from azubi.data.readers.source import Source
@@ -116,7 +116,7 @@ def open_specialist(
         speak = ScopedAnswers(speak, specialist.scope, others)
     # What an older azubi trained has its system message in its instruction alone.
     known = card.system or card.instruction
-    return _Discreet(speak, Questions(_rules(card)), card.task, card.system, known)
+    return _Discreet(speak, Questions(_rules(card, home)), card.task, card.system, known)
 
 
 def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist:
@@ -242,18 +242,19 @@ class _Discreet:
 OTHER_SYSTEM = "It begins with another system message than all examples did, and is read as it stands."
 
 
-def _rules(card: Card) -> policy.Rules:
-    """What was hidden in training; with the key of then, or with one of the moment if it was not kept.
+def _rules(card: Card, home: Path) -> policy.Rules:
+    """What was hidden in training, with its key and its pseudonyms, or a new key if the old one was not kept.
 
     With another key the pseudonyms are other ones, of the same shapes; the specialist then does not
     recognise a person whom it knows from training by a pseudonym.
     """
     hidden = card.hidden
     names = Path(hidden.names) if hidden.names else None
-    rules = policy.rules(hidden.policy, hidden.patterns, names)
     file = KeyFile(Path(hidden.key_file)) if hidden.key_file else None
-    kept = file is not None and file.path.is_file()
-    return replace(rules, key=file.read() if file and kept else secrets.token_bytes(KEY))
+    if file is None or not file.path.is_file():
+        return policy.Rules(hidden.policy, hidden.patterns, names, secrets.token_bytes(KEY_BYTES))
+    key = file.read()
+    return policy.Rules(hidden.policy, hidden.patterns, names, key, PseudonymMap(home, key).known())
 
 
 def _usable(dtype: str) -> torch.dtype:

@@ -29,7 +29,7 @@ class Redaction(BaseModel):
     names: str = ""
     """Folder of the name recogniser; empty if there was none."""
     key_file: str = ""
-    """Of the stand-ins; empty if the key was not kept."""
+    """Of the pseudonyms; empty if the key was not kept."""
 
 
 class Card(BaseModel):

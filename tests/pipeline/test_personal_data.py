@@ -8,7 +8,7 @@ import pytest
 
 from azubi.cli import main
 from azubi.data.pii.key_store import KeyFile, PseudonymMap
-from azubi.data.pii.re_identify import ReIdentifier
+from azubi.data.pii.pseudonyms import ReIdentifier
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
 from azubi.pipeline import ask, erase
@@ -181,14 +181,14 @@ def test_a_question_gets_the_pseudonyms_of_training_if_the_key_was_kept(recipe, 
     key = tmp_path / "key"
     list(run(recipe("pseudonym", personal_key=key), home))
     (pair,) = [pair for pair in PseudonymMap(home, KeyFile(key).read()).pairs() if pair.value == IBANS[0]]
-    rules = ask._rules(Store(home).get("tiny"))
+    rules = ask._rules(Store(home).get("tiny"), home)
     from azubi.data.example import Turn
     from azubi.data.pii.policy import Questions
 
     (((turn,), _),) = Questions(rules).hidden([(Turn("user", IBANS[0]),)])
     assert turn.content == pair.pseudonym
     key.unlink()
-    (((turn,), re_identifier),) = Questions(ask._rules(Store(home).get("tiny"))).hidden(
+    (((turn,), re_identifier),) = Questions(ask._rules(Store(home).get("tiny"), home)).hidden(
         [(Turn("user", IBANS[0]),)]
     )
     assert turn.content not in (pair.pseudonym, IBANS[0]) and re_identifier.text(turn.content) == IBANS[0]

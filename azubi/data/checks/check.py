@@ -59,8 +59,6 @@ from azubi.storage import files
 
 CheckFunction = Callable[[CheckInput], Iterator[Finding]]
 Splitter = Callable[[Mapping[Part, Sequence[Example]], Task], Split]
-_ANY_KEY = bytes(32)
-"""Key of pseudonyms; not used, since only placeholders are made."""
 
 
 def likely_wrong_answers(check_input: CheckInput) -> Iterator[Finding]:
@@ -72,7 +70,7 @@ def likely_wrong_answers(check_input: CheckInput) -> Iterator[Finding]:
 def personal_data(check_input: CheckInput) -> Iterator[Finding]:
     """What identifies people."""
     # Its libraries take long to import.
-    from azubi.data.pii.finding import findings
+    from azubi.data.pii.policy import findings
 
     yield from findings(check_input.data, check_input.patterns, check_input.names)
 
@@ -370,16 +368,15 @@ def _run_checks(
 
 def _masked(findings: Sequence[Finding], recipe: Recipe) -> Iterator[Finding]:
     """The findings, quoting what the recipe hides as [IBAN] and the like: they are shown and passed on."""
-    rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
     quoted = [
-        (finding.title, finding.remedy, *(case.text for case in finding.cases), "", "")
+        text
         for finding in findings
+        for text in (finding.title, finding.remedy, *(case.text for case in finding.cases))
     ]
-    for finding, treated in zip(findings, policy.treat(quoted, rules, 1), strict=True):
-        title, remedy, *texts = treated.texts[: 2 + len(finding.cases)]
-        cases = tuple(
-            case.model_copy(update={"text": text}) for case, text in zip(finding.cases, texts, strict=True)
-        )
+    masked = iter(policy.mask_all(quoted, recipe.patterns, recipe.names))
+    for finding in findings:
+        title, remedy = next(masked), next(masked)
+        cases = tuple(case.model_copy(update={"text": next(masked)}) for case in finding.cases)
         yield finding.model_copy(update={"title": title, "remedy": remedy, "cases": cases})
 
 

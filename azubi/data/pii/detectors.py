@@ -1,9 +1,9 @@
-"""Detectors of the kinds of `kinds`: a pattern, a validity check, and words that must stand near.
+"""Detectors of personal data: a pattern, a validity check, and words that must stand near.
 
-Kinds with check digits (IBAN, card, Steuer-ID, social insurance number) are told by them alone. Kinds without
-(phone numbers within a country, Steuernummer, identity card, plates with spaces) are so common in form that a
-word before them has to say what they are, unless they are written in a way that nothing else is. The forms
-are bounded, so that no text makes them slow. Knows nothing of names of people; see `names`.
+Check digits are proof enough (IBAN, card, Steuer-ID, social insurance number). Kinds without check digits
+(national phone numbers, Steuernummer, identity card, plates) look like many other numbers: there a word near
+by has to name the kind, unless the number is written in a way that nothing else is. All patterns are
+bounded, so that no text makes them slow.
 """
 
 import re
@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterator
 import phonenumbers
 
 from azubi.data.pii import kinds
-from azubi.data.pii.kinds import Span
-from azubi.data.pii.numbers import canonical, compact, iban_length, phone_number
+from azubi.data.pii.kinds import Span, canonical, compact, iban_length, phone_number
 
 _REACH = 48
-"""Characters before (and half as many after) in which a word that tells the kind is looked for."""
+"""Characters before a number (and half as many behind) in which a word that names its kind is looked for."""
 _GAP = r"[ \-./]?"
 
 
 def _words(anywhere: str, beginning: str) -> re.Pattern[str]:
-    """Words by their stems: long ones within others too (Dienstwagen), short ones where a word begins."""
+    """Stems of words, some also inside other words (Dienstwagen), some only where a word begins."""
     return re.compile(
         rf"{'|'.join(anywhere.split())}|(?<![a-zäöüß])(?:{'|'.join(beginning.split())})", re.IGNORECASE
     )
@@ -55,15 +54,15 @@ _OTHER_WORDS = re.compile(
     r"(?:[a-zäöü]{2,4}[ -])?\Z",
     re.IGNORECASE,
 )
-"""What a number is said to be, right before it, when it is no personal one."""
+"""Right before a number: what it is called if it is no personal one."""
 
 
-def _says(text: str, start: int, end: int, words: re.Pattern[str]) -> bool:
+def _is_named(text: str, start: int, end: int, words: re.Pattern[str]) -> bool:
     before = text[max(0, start - _REACH) : start]
     return bool(words.search(before) or words.search(text, end, min(len(text), end + _REACH // 2)))
 
 
-def _says_otherwise(text: str, start: int) -> bool:
+def _is_named_otherwise(text: str, start: int) -> bool:
     return bool(_OTHER_WORDS.search(text[max(0, start - _REACH) : start]))
 
 
@@ -79,7 +78,7 @@ _EMAIL_LEAD = re.compile(r"(?:mailto:|e-?mail[:=])(?=.)", re.IGNORECASE)
 
 
 def _emails(text: str) -> Iterator[Span]:
-    if "@" not in text and not ("(" in text or "[" in text or "{" in text):
+    if not any(character in text for character in "@([{"):
         return
     for match in _EMAIL.finditer(text):
         start, end = match.span()
@@ -98,31 +97,19 @@ _IBAN = re.compile(rf"(?<![A-Za-z0-9])[A-Za-z]{{2}}{_GAP}\d{{2}}(?={_GAP}[A-Za-z
 
 def _ibans(text: str) -> Iterator[Span]:
     for match in _IBAN.finditer(text):
-        length = iban_length(match[0][:2].upper())
-        end = length and _end_of(text, match.start(), length)
-        if end and canonical(kinds.IBAN, text[match.start() : end]):
-            yield Span(kinds.IBAN, match.start(), end)
+        start, length = match.start(), iban_length(match[0][:2].upper())
+        if not length:
+            continue
+        number = re.compile(rf"(?:[A-Za-z0-9][ \-./\n]?){{{length - 1}}}[A-Za-z0-9]").match(text, start)
+        if (
+            number
+            and not text[number.end() : number.end() + 1].isalnum()
+            and canonical(kinds.IBAN, number[0])
+        ):
+            yield Span(kinds.IBAN, *number.span())
 
 
-def _end_of(text: str, start: int, length: int) -> int:
-    """Where so many letters and digits from `start` end, single separators between them; 0 if they do not."""
-    seen, at, gap = 0, start, False
-    while seen < length:
-        if at >= len(text):
-            return 0
-        character = text[at]
-        if character.isascii() and character.isalnum():
-            seen, gap = seen + 1, False
-        elif gap or character not in " -./\n":
-            return 0
-        else:
-            gap = True
-        at += 1
-    follows = text[at : at + 1]
-    return 0 if follows.isalnum() else at
-
-
-# Card, Steuer-ID, social insurance number: told by their check digits
+# Card, Steuer-ID, social insurance number: check digits are enough
 
 _CARD = re.compile(
     r"(?<![\w.,/+-])(?:\d{12,19}|\d{4}([ -])\d{4}\1\d{4}\1\d{1,4}(?:\1\d{1,3})?|\d{4}([ -])\d{6}\2\d{4,5})"
@@ -134,7 +121,7 @@ _SOCIAL = re.compile(
 )
 
 
-def _matches(kind: str, pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
+def _valid_matches(kind: str, pattern: re.Pattern[str]) -> Callable[[str], Iterator[Span]]:
     def find(text: str) -> Iterator[Span]:
         for match in pattern.finditer(text):
             if canonical(kind, match[0]):
@@ -155,7 +142,8 @@ def _tax_numbers(text: str) -> Iterator[Span]:
         start, end = match.span()
         if not canonical(kinds.TAX_NUMBER, match[0]):
             continue
-        if _says(text, start, end, _TAX_WORDS) or ("/" in match[0] and not _says_otherwise(text, start)):
+        has_slash = "/" in match[0] and not _is_named_otherwise(text, start)
+        if has_slash or _is_named(text, start, end, _TAX_WORDS):
             yield Span(kinds.TAX_NUMBER, start, end)
 
 
@@ -169,19 +157,15 @@ _ID = re.compile(
 
 def _id_cards(text: str) -> Iterator[Span]:
     for match in _ID.finditer(text):
-        start, written = match.start(), match[0]
-        if not any(character.isdecimal() for character in written):
+        start = match.start()
+        # The tenth character may belong to something else.
+        number = match[0] if canonical(kinds.ID_CARD, match[0]) else match[0][:9]
+        if not canonical(kinds.ID_CARD, number) or not any(map(str.isdecimal, number)):
             continue
-        if not canonical(kinds.ID_CARD, written):
-            written = written[:9]  # what follows belonged to something else
-            if not canonical(kinds.ID_CARD, written) or not any(
-                character.isdecimal() for character in written
-            ):
-                continue
-        checked = len(compact(written)) > 9 and written[0].isalpha()
-        named = _says(text, start, start + len(written), _ID_WORDS)
-        if named or (checked and written.isupper() and not _says_otherwise(text, start)):
-            yield Span(kinds.ID_CARD, start, start + len(written))
+        has_check_digit = len(compact(number)) > 9 and number[0].isalpha() and number.isupper()
+        is_named = _is_named(text, start, start + len(number), _ID_WORDS)
+        if is_named or (has_check_digit and not _is_named_otherwise(text, start)):
+            yield Span(kinds.ID_CARD, start, start + len(number))
 
 
 # Licence plates
@@ -199,15 +183,16 @@ _NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d", re.IGNORECASE)
 
 
 def _plates(text: str) -> Iterator[Span]:
-    names_plates = bool(_PLATE_WORDS.search(text))
-    for match in (_PLATE_LOOSE if names_plates else _PLATE).finditer(text):
+    text_names_plates = bool(_PLATE_WORDS.search(text))
+    for match in (_PLATE_LOOSE if text_names_plates else _PLATE).finditer(text):
         start, end = match.span()
         if _NO_PLATE.match(match[0]) or not canonical(kinds.PLATE, match[0]):
             continue
-        as_issued = (plate := _PLATE.fullmatch(match[0])) and plate[2] == "-" and plate[4] in (" ", "")
-        sure = as_issued and len(plate[5]) > 1 and not _says_otherwise(text, start) if plate else False
-        if sure or (
-            names_plates and _says(text, start, end, _PLATE_WORDS) and (match[0].isupper() or "-" in match[0])
+        strict = _PLATE.fullmatch(match[0])
+        as_issued = strict and strict[2] == "-" and strict[4] in (" ", "") and len(strict[5]) > 1
+        is_named = text_names_plates and _is_named(text, start, end, _PLATE_WORDS)
+        if (as_issued and not _is_named_otherwise(text, start)) or (
+            is_named and (match[0].isupper() or "-" in match[0])
         ):
             yield Span(kinds.PLATE, start, end)
 
@@ -228,31 +213,29 @@ def _phones(text: str) -> Iterator[Span]:
     for pattern in (_ABROAD, _NATIONAL, _AMERICAN):
         for match in pattern.finditer(text):
             end = _end_of_phone(text, *match.span())
-            if end and _is_meant(text, match.start(), end, pattern):
+            if end and _is_phone(text, match.start(), end, pattern):
                 yield Span(kinds.PHONE, match.start(), end)
 
 
 def _end_of_phone(text: str, start: int, end: int) -> int:
-    """Where the number ends: another one may stand right behind it. 0 if there is none."""
+    """Where the number ends, since another one may follow; 0 if there is no number."""
     if text[end : end + 1].isalnum() or _DATE.match(text, start, end):
         return 0
     ends = [end, *sorted((gap.start() for gap in _PARTS.finditer(text, start + 6, end)), reverse=True)]
-    read = [(at, number) for at in ends if (number := phone_number(text[start:at])) is not None]
-    # What is written with + may be of a kind that is not in the list of valid ones; those in it come first.
-    valid = (at for at, number in read if phonenumbers.is_valid_number(number))
-    return next(valid, read[0][0] if read else 0)
+    numbers = [(at, number) for at in ends if (number := phone_number(text[start:at])) is not None]
+    # A number with + may be merely possible; valid ones come first.
+    valid = (at for at, number in numbers if phonenumbers.is_valid_number(number))
+    return next(valid, numbers[0][0] if numbers else 0)
 
 
-def _is_meant(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool:
-    if pattern is _ABROAD and text[start] == "+":
+def _is_phone(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool:
+    if text[start] == "+" or _is_named(text, start, end, _PHONE_WORDS):
         return True
-    if _says(text, start, end, _PHONE_WORDS):
-        return True
-    if _says_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
+    if _is_named_otherwise(text, start) or _GROUP_BEFORE.search(text[max(0, start - 5) : start]):
         return False
+    if pattern is not _NATIONAL:
+        return pattern is _ABROAD or text[start] == "("
     written = text[start:end]
-    if pattern is _ABROAD or pattern is _AMERICAN:
-        return pattern is _ABROAD or written.startswith("(")
     digits = compact(written).strip("()")
     parts = [part for part in _PARTS.split(written) if part]
     return bool(_GERMAN_MOBILE.fullmatch(digits)) or (len(parts) > 1 and len(digits) >= 8)
@@ -260,9 +243,9 @@ def _is_meant(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool
 
 DETECTORS: dict[str, Callable[[str], Iterator[Span]]] = {
     kinds.IBAN: _ibans,
-    kinds.CARD: _matches(kinds.CARD, _CARD),
-    kinds.SOCIAL_INSURANCE: _matches(kinds.SOCIAL_INSURANCE, _SOCIAL),
-    kinds.TAX_ID: _matches(kinds.TAX_ID, _TAX_ID),
+    kinds.CARD: _valid_matches(kinds.CARD, _CARD),
+    kinds.SOCIAL_INSURANCE: _valid_matches(kinds.SOCIAL_INSURANCE, _SOCIAL),
+    kinds.TAX_ID: _valid_matches(kinds.TAX_ID, _TAX_ID),
     kinds.EMAIL: _emails,
     kinds.TAX_NUMBER: _tax_numbers,
     kinds.ID_CARD: _id_cards,
@@ -273,7 +256,7 @@ DETECTORS: dict[str, Callable[[str], Iterator[Span]]] = {
 
 
 def detect(text: str) -> Iterator[Span]:
-    """Everything that the detectors find; stretches may overlap."""
+    """Everything that the detectors find in a `fold`ed text; spans may overlap."""
     if not any(map(str.isdecimal, text)):
         yield from _emails(text)
         return

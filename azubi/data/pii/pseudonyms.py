@@ -1,47 +1,47 @@
 """Pseudonyms: for every value another of the same shape, always the same one, never that of another value.
 
-The values of one shape stand in a secret order (`order`, under a key); a value's pseudonym is the next one in
-that order that is valid, and the last one's is the first. So it is a bijection without fixed points: no two
-values have the same pseudonym, none is its own, and nothing has to be remembered for it. Whoever has the key
-can find all of this again; whoever has not, cannot. What has no shape to keep (a pattern of fixed words, a
-name in a script without alphabet) gets a token such as [vip-3f0c…] instead, which is told apart by 80 bits.
+A pseudonym is the shape of its value, filled from HMAC-SHA256(key, kind | value | counter). The counter goes
+up while the candidate is not valid, is taken, or is a value of the data. Values are assigned in order, after
+the pairs that are known from earlier runs. Where a shape is so small that all of it occurs in the data
+(initials, K-7), other values of the data may serve too. What has no shape to keep (a pattern of fixed words)
+gets a token such as [vip-3f0c…].
 
-A pseudonym may by chance be somebody's real number: it has to look like one. E-mail addresses end in
-`.example`, which nobody can own; bank codes, districts and subscribers' numbers are drawn from all there
-could be.
+A pseudonym looks real, so by chance it may be somebody's number. E-mail addresses end in `.example`, which
+nobody can own.
 """
 
 import hmac
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from hashlib import blake2b
+
+import phonenumbers
 
 from azubi.data.example import Example
 from azubi.data.pii import kinds
-from azubi.data.pii.custom_patterns import CustomPattern
-from azubi.data.pii.numbers import AT, canonical
-from azubi.data.pii.order import SecretOrder
-from azubi.data.pii.shapes import Shape, custom_shape, shape
+from azubi.data.pii.custom import CustomPattern
+from azubi.data.pii.kinds import AT, canonical, phone_number
+from azubi.data.pii.shapes import custom_shape, shape
 
-KEY = 32
-"""Bytes of a key."""
+KEY_BYTES = 32
 NOBODY = ".example"
-"""The end of all e-mail addresses that stand in (RFC 2606): mail to them reaches nobody."""
-_TRIES = 5_000
-"""Places in the order that are looked at; of Belgian IBANs one in 97 is valid, of Steuer-IDs one in 26."""
-_REMEMBERED = 1 << 16
-_TOKEN = 20
-TOKEN = re.compile(rf"\[[a-z][a-z0-9_]*-[0-9a-f]{{{_TOKEN}}}\]")
-"""What stands for a value that has no shape to keep."""
+"""The end of all e-mail addresses that are pseudonyms (RFC 2606): mail to them reaches nobody."""
+_MAX_TRIES = 2_000
+"""One in 97 Belgian IBANs is valid, and one in 26 Steuer-IDs."""
+_TRIES_AVOIDING_DATA = 200
+_TOKEN_DIGITS = 20
+TOKEN = re.compile(rf"\[[a-z][a-z0-9_]*-[0-9a-f]{{{_TOKEN_DIGITS}}}\]")
+"""The pseudonym of a value that has no shape to keep."""
 _WORD = re.compile(r"[^\W\d_]+")
+
+Value = tuple[str, str]
+"""Kind and canonical form."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Pair:
-    """A value and its pseudonym, both in their one form (see `numbers`)."""
+    """A value and its pseudonym, both in canonical form."""
 
     kind: str
     value: str
@@ -51,120 +51,190 @@ class Pair:
 class Pseudonymizer:
     """The pseudonyms under one key."""
 
-    def __init__(self, key: bytes, own: Mapping[str, CustomPattern] | None = None) -> None:
-        """Take the key, and the company's custom patterns by their names."""
+    def __init__(self, key: bytes, patterns: Mapping[str, CustomPattern], known: Iterable[Pair] = ()) -> None:
+        """Take the key, the custom patterns by name, and the pairs of earlier runs with this key."""
         self._key = key
-        self._own = own or {}
-        self._known: OrderedDict[tuple[str, str], str] = OrderedDict()
-        self._order = lru_cache(maxsize=4096)(self._ordered)
+        self._patterns = patterns
+        self._pseudonyms: dict[Value, str] = {}
+        self._real: set[str] = set()
+        self._taken: set[str] = set()
+        self._remember(known)
+
+    def values(self, kind: str, text: str) -> list[Value]:
+        """The values that a text of a kind holds: of a name, every word, so that relatives share theirs."""
+        words = _WORD.findall(text) if kind == kinds.NAME else [text]
+        return [(kind, self._canonical(kind, word)) for word in words]
+
+    def assign(self, values: Iterable[Value], known: Iterable[Pair] = ()) -> list[Pair]:
+        """Take in `known` pairs, then give every other value a pseudonym; returns the pairs that are new."""
+        self._remember(known)
+        new = sorted(set(values) - self._pseudonyms.keys())
+        self._real.update(_plain(value) for _, value in new)
+        pairs = []
+        for kind, value in new:
+            pairs.append(Pair(kind, value, self._choose(kind, value)))
+            self._remember(pairs[-1:])
+        return pairs
+
+    def _remember(self, pairs: Iterable[Pair]) -> None:
+        for pair in pairs:
+            self._pseudonyms[pair.kind, pair.value] = pair.pseudonym
+            self._real.add(_plain(pair.value))
+            self._taken.add(_plain(pair.pseudonym))
 
     def replace(self, kind: str, text: str) -> tuple[str, list[Pair]]:
-        """What stands for a value as it is written, in the same writing; and the pairs that this took.
+        """The pseudonym of a text of a kind, written as the text is; and the pairs that this took.
 
-        Of a name every word is a value of its own, so that Erika Muster and Mrs Muster have Muster in common.
+        All of its values must be assigned.
         """
+        pairs: list[Pair] = []
+
+        def replace_one(text: str) -> str:
+            value = self._canonical(kind, text)
+            pairs.append(Pair(kind, value, self._pseudonyms[kind, value]))
+            return write_like(kind, text, value, pairs[-1].pseudonym)
+
         if kind == kinds.NAME:
-            return self._replaced_words(text)
-        value = text if kind in self._own else canonical(kind, text)
-        if value is None:
-            raise ValueError(f"no {kind}")
-        pair = self._pair(kind, value)
-        return rendered(kind, text, value, pair.pseudonym), [pair]
+            return _WORD.sub(lambda match: replace_one(match[0]), text), pairs
+        return replace_one(text), pairs
 
-    def _replaced_words(self, text: str) -> tuple[str, list[Pair]]:
-        pairs = []
+    def _canonical(self, kind: str, text: str) -> str:
+        value = text if kind in self._patterns else canonical(kind, text)
+        assert value is not None, f"no {kind}"
+        return value
 
-        def other(found: re.Match[str]) -> str:
-            value = canonical(kinds.NAME, found[0])
-            assert value is not None
-            pairs.append(self._pair(kinds.NAME, value))
-            return rendered(kinds.NAME, found[0], value, pairs[-1].pseudonym)
+    def _choose(self, kind: str, value: str) -> str:
+        pattern = self._patterns.get(kind)
+        form = custom_shape(pattern, value) if pattern else shape(kind, value)
+        for counter in range(0 if form.is_fixed else _MAX_TRIES):
+            candidate = form.fill(self._digest(kind, value, counter))
+            if candidate is None:
+                continue
+            if kind == kinds.EMAIL:
+                candidate += NOBODY
+            plain = _plain(candidate)
+            avoided = self._real if counter < _TRIES_AVOIDING_DATA else {_plain(value)}
+            if plain not in self._taken and plain not in avoided:
+                return candidate
+        return f"[{kind}-{self._digest(kind, value, 'token').hex()[:_TOKEN_DIGITS]}]"
 
-        return _WORD.sub(other, text), pairs
-
-    def _pair(self, kind: str, value: str) -> Pair:
-        known = self._known.get((kind, value))
-        if known is None:
-            known = self._found(kind, value)
-            self._known[kind, value] = known
-            if len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
-        return Pair(kind, value, known)
-
-    def _found(self, kind: str, value: str) -> str:
-        own = self._own.get(kind)
-        form = custom_shape(own, value) if own else shape(kind, value)
-        other = self._next(form) if form.size > 1 else None
-        if other is None:
-            digest = hmac.digest(self._key, f"token|{kind}|{value}".encode(), "sha512")
-            return f"[{kind}-{digest.hex()[:_TOKEN]}]"
-        return other + NOBODY if kind == kinds.EMAIL else other
-
-    def _next(self, form: Shape) -> str | None:
-        """The next value of the same grade in the secret order; None if it is too far away."""
-        order = self._order(form.label, form.size)
-        place, grade = order.position(form.number), form.grade(form.value(form.number))
-        for step in range(1, _TRIES):
-            number = order.number_at((place + step) % order.size)
-            if number == form.number:
-                return None
-            if number < form.size and form.grade(other := form.value(number)) == grade:
-                return other
-        return None
-
-    def _ordered(self, label: str, size: int) -> SecretOrder:
-        return SecretOrder(self._key, label, size)
+    def _digest(self, kind: str, value: str, counter: int | str) -> bytes:
+        message = f"{kind}|{value}|{counter}".encode(errors="surrogatepass")
+        return hmac.digest(self._key, message, "sha256")
 
 
 def derived_key(examples: Iterable[Example]) -> bytes:
     """A key that follows from the examples: the same for the same data, and as secret as they are.
 
-    It need not be kept. One more example, and it is another key.
+    It lives for one run and is kept nowhere. One more example, and it is another key.
     """
-    digest = blake2b(digest_size=KEY, person=b"azubi pseudonyms")
+    digest = blake2b(digest_size=KEY_BYTES, person=b"azubi pseudonyms")
     for example in examples:
         for text in (*(turn.content for turn in example.turns), example.answer):
             digest.update(blake2b(text.encode(), digest_size=32).digest())
     return digest.digest()
 
 
-def rendered(kind: str, text: str, value: str, other: str) -> str:
+# How values are written
+
+
+def _plain(text: str) -> str:
+    """A value without case and separators: what tells it from others in a text."""
+    return "".join(filter(str.isalnum, text.lower()))
+
+
+def write_like(kind: str, text: str, value: str, other: str) -> str:
     """Write `other` as `value` is written in `text`: with its spaces, hyphens, capitals and prefix."""
     if TOKEN.fullmatch(other) or TOKEN.fullmatch(value):
         return other
     if kind == kinds.EMAIL:
-        return _rendered_email(text, other)
+        return _email_like(text, other)
     if kind == kinds.PHONE:
-        # From the right: +49 and 0 in front differ in length, what is replaced stands behind.
-        return _filled(text[::-1], _tail(value, other)[::-1], str.isdecimal)[::-1]
-    return _filled(text, filter(str.isalnum, other), str.isalnum)
+        # From the right: +49 and 0 in front differ in length, and the digits that differ stand behind.
+        same = next(at for at, pair in enumerate(zip(value, other, strict=True)) if pair[0] != pair[1])
+        return _fill(text[::-1], other[same:][::-1], str.isdecimal)[::-1]
+    return _fill(text, filter(str.isalnum, other), str.isalnum)
 
 
-def _tail(value: str, other: str) -> str:
-    """The end of `other`, from the first character on in which it differs from `value`."""
-    return other[
-        next(at for at, (choice, two) in enumerate(zip(value, other, strict=True)) if choice != two) :
-    ]
-
-
-def _rendered_email(text: str, other: str) -> str:
+def _email_like(text: str, other: str) -> str:
     at = AT.search(text)
     if at is None:
         return other
     local, _, domain = other.partition("@")
-    written = _filled(text[: at.start()], filter(str.isalnum, local), str.isalnum)
-    capital = _filled(text[at.end() :], filter(str.isalnum, domain), str.isalnum)
-    # The domain of a pseudonym is longer or shorter than its value's by what nobody owns.
-    return f"{written}{at[0]}{capital[: len(domain)]}{domain[len(capital) :]}"
+    local = _fill(text[: at.start()], filter(str.isalnum, local), str.isalnum)
+    capitals = _fill(text[at.end() :], filter(str.isalnum, domain), str.isalnum)
+    # One of the two domains ends in .example.
+    return f"{local}{at[0]}{capitals[: len(domain)]}{domain[len(capitals) :]}"
 
 
-def _filled(text: str, new: Iterable[str], takes: Callable[[str], bool]) -> str:
-    """Put `new` characters one by one where `text` has such that it takes, as capital as those."""
-    left = iter(new)
-    return "".join(
-        _as(character, next(left, character)) if takes(character) else character for character in text
-    )
+def _fill(text: str, new: Iterable[str], is_place: Callable[[str], bool]) -> str:
+    """Put `new` characters one by one into the places of `text`, as capital as what stands there."""
+    characters = iter(new)
+    return "".join(_with_case_of(old, next(characters, old)) if is_place(old) else old for old in text)
 
 
-def _as(one: str, new: str) -> str:
-    return new.upper() if one.isupper() else new.lower() if one.islower() else new
+def _with_case_of(old: str, new: str) -> str:
+    return new.upper() if old.isupper() else new.lower() if old.islower() else new
+
+
+# The way back
+
+_RUN = re.compile(r"[^\W_]+")
+_GAP = re.compile(r"[\s@.,:;+_'!#$%&*/=?^`{|}~()\[\]\-–]{0,4}")
+
+
+class ReIdentifier:
+    """Puts values back in the places of their pseudonyms, in any text.
+
+    A pseudonym is recognised however it is written: with other spaces, in capitals, with +49 or 0. It needs
+    no word near it. A name's pseudonym that happens to be a word of the language is put back there, too.
+    """
+
+    def __init__(self, pairs: Iterable[Pair]) -> None:
+        """Take the pairs that may be put back, and no others."""
+        self._tokens: dict[str, Pair] = {}
+        self._spellings: dict[str, Pair] = {}
+        for pair in pairs:
+            if TOKEN.fullmatch(pair.pseudonym):
+                self._tokens[pair.pseudonym] = pair
+            else:
+                self._spellings.update(dict.fromkeys(_spellings(pair), pair))
+        self._longest = max(map(len, self._spellings), default=0)
+
+    def text(self, text: str) -> str:
+        """The text with the values in it."""
+        parts, at = [], 0
+        for start, end, pair in sorted(self._matches(text), key=lambda match: (match[0], -match[1])):
+            if start >= at:
+                parts += [text[at:start], write_like(pair.kind, text[start:end], pair.pseudonym, pair.value)]
+                at = end
+        return "".join(parts) + text[at:]
+
+    def _matches(self, text: str) -> Iterator[tuple[int, int, Pair]]:
+        for match in TOKEN.finditer(text) if self._tokens else ():
+            if pair := self._tokens.get(match[0]):
+                yield *match.span(), pair
+        runs = [match.span() for match in _RUN.finditer(text)] if self._spellings else []
+        for first, (start, _) in enumerate(runs):
+            joined, end = "", start
+            for run_start, run_end in runs[first:]:
+                if not _GAP.fullmatch(text, end, run_start) or len(joined) >= self._longest:
+                    break
+                joined, end = joined + text[run_start:run_end].lower(), run_end
+                if pair := self._spellings.get(joined):
+                    yield start, end, pair
+
+
+def _spellings(pair: Pair) -> Iterator[str]:
+    """How a pseudonym may be written, but for capitals and separators."""
+    plain = _plain(pair.pseudonym)
+    yield plain
+    if pair.kind == kinds.EMAIL:
+        for hidden in ("at", "ät"):  # as in name (at) firm.example
+            yield _plain(pair.pseudonym.replace("@", hidden))
+    number = phone_number(pair.pseudonym) if pair.kind == kinds.PHONE else None
+    if number is not None:
+        code, national = str(number.country_code), phonenumbers.national_significant_number(number)
+        yield from (f"00{plain}", f"{code}0{national}", f"0{national}")
+        if code == "1":
+            yield national

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azubi.data.example import Example, Turn
-from azubi.data.pii.finding import shortened
+from azubi.data.pii.policy import shortened
 from azubi.data.pii.scanner import Scanner
 from azubi.engine.inference.answering import in_order
 from azubi.engine.specialist import Specialist

@@ -74,14 +74,16 @@ def _unerased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
 def _hidden(home: Path, recipe: Recipe, parts: "Parts", kept: bool) -> Generator[ev.Event, None, "Parts"]:
     """Carry out what the recipe says about personal data, under one key for all sides."""
     together = tuple(one for examples in parts.values() for one in examples)
-    path = recipe.personal_key
-    file = KeyFile(path) if path is not None and (kept or path.exists()) else None
-    rules = policy.rules(recipe.personal_data, recipe.patterns, recipe.names)
-    if rules.changes:
-        rules = replace(rules, key=file.read_or_create() if file else derived_key(together))
-    applied = policy.apply(together, rules, keep_pairs=rules.changes and file is not None and kept)
-    if applied.pairs:
-        PseudonymMap(home, rules.key).add(sorted(applied.pairs))
+    rules = policy.Rules(recipe.personal_data, recipe.patterns, recipe.names)
+    path, pseudonym_map = recipe.personal_key, None
+    if rules.changes and path is not None and (kept or path.exists()):
+        rules = replace(rules, key=KeyFile(path).read_or_create())
+        pseudonym_map = PseudonymMap(home, rules.key)
+        if not kept:
+            rules, pseudonym_map = replace(rules, known=pseudonym_map.known()), None
+    elif rules.changes:
+        rules = replace(rules, key=derived_key(together))
+    applied = policy.apply(together, rules, pseudonym_map)
     if applied.tally.touched:
         yield ev.Notice(text=policy.summary(rules, applied.tally))
     hidden = iter(applied.examples)

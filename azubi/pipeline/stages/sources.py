@@ -26,8 +26,6 @@ SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
 _REJECTED = "rejected.jsonl"
 _NAMED = 3
 """Rejected rows that are told of in a notice."""
-_ANY_KEY = bytes(32)
-"""Of pseudonyms, where placeholders alone are made."""
 
 Parts = dict[Part, tuple[Example, ...]]
 """Examples by the setting that named their source, in the order of `SOURCES`; only those that are named."""
@@ -158,8 +156,7 @@ def _hidden(texts: Sequence[str], recipe: Recipe) -> list[str]:
     """Sentences without what is to be hidden in them: they quote words and names of files."""
     if recipe.personal_data not in _HIDING:
         return list(texts)
-    rules = policy.rules("mask", recipe.patterns, recipe.names, _ANY_KEY)
-    return [treated.texts[0] for treated in policy.treat(((text, "", "") for text in texts), rules, 1)]
+    return policy.mask_all(texts, recipe.patterns, recipe.names)
 
 
 _HIDING = ("mask", "pseudonym")

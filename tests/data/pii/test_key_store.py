@@ -40,49 +40,61 @@ def test_a_folder_that_may_not_be_written_is_named(tmp_path):
         KeyFile(tmp_path / "key").read_or_create()
 
 
+def extend(pseudonym_map, pairs):
+    pseudonym_map.extend(lambda known: [pair for pair in pairs if pair not in known])
+
+
 def test_a_map_keeps_what_was_added_once(tmp_path):
-    kept = PseudonymMap(tmp_path, KEY)
-    kept.add(PAIRS[:1])
-    size = kept.path.stat().st_size
-    kept.add(PAIRS[:1])
-    assert kept.path.stat().st_size == size
-    kept.add(PAIRS)
-    assert list(PseudonymMap(tmp_path, KEY).pairs()) == PAIRS
-    assert stat.S_IMODE(kept.path.stat().st_mode) == 0o600
+    pseudonym_map = PseudonymMap(tmp_path, KEY)
+    assert pseudonym_map.known() == []
+    extend(pseudonym_map, PAIRS[:1])
+    content = pseudonym_map.path.read_bytes()
+    extend(pseudonym_map, PAIRS[:1])
+    assert pseudonym_map.path.read_bytes() == content
+    extend(pseudonym_map, PAIRS)
+    assert PseudonymMap(tmp_path, KEY).pairs() == PAIRS
+    assert stat.S_IMODE(pseudonym_map.path.stat().st_mode) == 0o600
+
+
+def test_pairs_are_taken_out(tmp_path):
+    pseudonym_map = PseudonymMap(tmp_path, KEY)
+    extend(pseudonym_map, PAIRS)
+    assert pseudonym_map.forget(lambda pair: pair.kind == "iban") == 1
+    assert pseudonym_map.forget(lambda pair: pair.kind == "iban") == 0
+    assert PseudonymMap(tmp_path, KEY).pairs() == PAIRS[1:]
 
 
 def test_a_map_shows_nothing_without_its_key(tmp_path):
-    kept = PseudonymMap(tmp_path, KEY)
-    kept.add(PAIRS)
-    content = kept.path.read_bytes()
-    assert not any(one.encode() in content for pair in PAIRS for one in (pair.value, pair.pseudonym))
+    pseudonym_map = PseudonymMap(tmp_path, KEY)
+    extend(pseudonym_map, PAIRS)
+    content = pseudonym_map.path.read_bytes()
+    assert not any(text.encode() in content for pair in PAIRS for text in (pair.value, pair.pseudonym))
     with pytest.raises(SettingError, match="no map of pseudonyms for this key"):
-        list(PseudonymMap(tmp_path, b"k" * 32).pairs())
+        PseudonymMap(tmp_path, b"k" * 32).pairs()
 
 
-def test_many_pairs_are_many_blocks(tmp_path, monkeypatch):
-    monkeypatch.setattr("azubi.data.pii.key_store._BLOCK", 7)
-    many = [Pair("x", str(number), str(-number)) for number in range(1, 50)]
-    PseudonymMap(tmp_path, KEY).add(many)
-    assert list(PseudonymMap(tmp_path, KEY).pairs()) == many
+def test_values_of_any_form_come_back(tmp_path):
+    pairs = [Pair("x", text, f"-{text}") for text in ("a\nb", "\ud800", "", "ü\u2028", '"\\')]
+    extend(PseudonymMap(tmp_path, KEY), pairs)
+    assert PseudonymMap(tmp_path, KEY).pairs() == pairs
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut short", "cut in its length", "exchanged"])
 def test_a_damaged_map_is_an_error_never_a_wrong_value(damage, tmp_path):
-    kept = PseudonymMap(tmp_path, KEY)
-    kept.add(PAIRS)
-    content = bytearray(kept.path.read_bytes())
+    pseudonym_map = PseudonymMap(tmp_path, KEY)
+    extend(pseudonym_map, PAIRS)
+    content = bytearray(pseudonym_map.path.read_bytes())
     if damage == "flipped":
         content[len(content) // 2] ^= 1
     elif damage == "exchanged":
         other = PseudonymMap(tmp_path / "other", b"k" * 32)
-        other.add(PAIRS)
+        extend(other, PAIRS)
         content[:] = other.path.read_bytes()
     else:
         del content[3 if "length" in damage else -1 :]
-    kept.path.write_bytes(content)
-    with pytest.raises(CorruptFile, match="was damaged"):
-        list(PseudonymMap(tmp_path, KEY).pairs())
+    pseudonym_map.path.write_bytes(content)
+    with pytest.raises(CorruptFile, match="is damaged"):
+        PseudonymMap(tmp_path, KEY).pairs()
     with pytest.raises(CorruptFile):
-        kept.add([Pair("x", "1", "2")])
-    assert kept.path.read_bytes() == content
+        extend(pseudonym_map, [Pair("x", "1", "2")])
+    assert pseudonym_map.path.read_bytes() == content

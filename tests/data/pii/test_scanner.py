@@ -14,7 +14,7 @@ WIDE = "030 1234567".translate({ord("0") + digit: 0xFF10 + digit for digit in ra
 IBAN = "DE89 3704 0044 0532 0130 00"
 
 
-def found(text, **patterns):
+def spans_of(text, **patterns):
     return [(span.kind, span.of(text)) for span in Scanner(patterns).find(text)]
 
 
@@ -46,7 +46,7 @@ def found(text, **patterns):
     ],
 )
 def test_found_in_odd_places(text, expected):
-    assert found(text) == expected
+    assert spans_of(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_found_in_odd_places(text, expected):
     ],
 )
 def test_not_taken_for_anything(text):
-    assert found(text) == []
+    assert spans_of(text) == []
 
 
 def test_the_longest_wins_and_of_equals_the_companys_own():
-    assert found("P-12345678", policy=r"P-\d{8}", part=r"\d{4}") == [("policy", "P-12345678")]
-    assert found(IBAN, digits=r"\d{4}") == [("iban", IBAN)]
-    assert found("a@b.de", mail=r"\S+@\S+") == [("mail", "a@b.de")]
+    assert spans_of("P-12345678", policy=r"P-\d{8}", part=r"\d{4}") == [("policy", "P-12345678")]
+    assert spans_of(IBAN, digits=r"\d{4}") == [("iban", IBAN)]
+    assert spans_of("a@b.de", mail=r"\S+@\S+") == [("mail", "a@b.de")]
 
 
 @given(st.text(alphabet='DE0189 +-./@(at)[]{}":,\\nuKfzTel', max_size=80))
@@ -106,9 +106,9 @@ def test_no_text_makes_it_slow(unit):
     scanner, seconds = Scanner(), []
     for length in (10_000, 100_000):
         text = (unit * (length // len(unit) + 1))[:length]
-        begun = time.process_time()
+        began = time.process_time()
         scanner.find(text)
-        seconds.append(time.process_time() - begun)
+        seconds.append(time.process_time() - began)
     assert seconds[1] < 40 * max(seconds[0], 0.005)
 
 

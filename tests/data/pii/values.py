@@ -8,9 +8,8 @@ from stdnum import luhn
 from stdnum.de import idnr
 from stdnum.iso7064 import mod_11_10, mod_97_10
 
-from azubi.data.pii import kinds, numbers
-from azubi.data.pii.numbers import network
-from azubi.data.pii.plates import DISTRICTS
+from azubi.data.pii import kinds
+from azubi.data.pii.kinds import DISTRICTS, network
 
 BBANS = {
     "DE": "n18",
@@ -66,12 +65,12 @@ def social_insurance(rng):
     day, month = rng.randint(1, 31), rng.randint(1, 12)
     born = f"{day:02d}{month:02d}{drawn(rng, DIGITS, 2)}"
     number = f"{rng.randint(10, 29)}{born}{rng.choice(UPPER)}{drawn(rng, DIGITS, 2)}"
-    return number + numbers.social_insurance_digit(number)
+    return number + kinds.social_insurance_digit(number)
 
 
 def id_card(rng):
     body = rng.choice("LMNPRTVWXY") + drawn(rng, "0123456789CFGHJKLMNPRTVWXYZ", 7) + rng.choice(DIGITS)
-    return body + (numbers.document_digit(body) if rng.random() < 0.5 else "")
+    return body + (kinds.document_digit(body) if rng.random() < 0.5 else "")
 
 
 def plate(rng):

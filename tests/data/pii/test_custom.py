@@ -1,13 +1,73 @@
-"""A name recogniser of the company's own, here a tiny one whose weights are set by hand to know two names."""
+"""What a company brings: patterns that cannot hang a run, and a recogniser of names.
+
+The recogniser is a tiny one whose weights are set by hand to know two names.
+"""
 
 import json
+import time
 
 import pytest
 
-from azubi.data.pii import kinds
-from azubi.data.pii.policy import Questions, rules
+from azubi.data.example import Turn
+from azubi.data.pii import custom, kinds
+from azubi.data.pii.policy import Questions, Rules
 from azubi.data.pii.scanner import Scanner
-from azubi.errors import SettingError
+from azubi.errors import DataError, SettingError
+
+
+def test_a_pattern_finds_what_it_says():
+    policy = custom.compile_patterns({"policy": r"P-\d{8}"})["policy"]
+    assert [(span.start, span.end) for span in policy.find("P-12345678, P-1 P-87654321")] == [
+        (0, 10),
+        (16, 26),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern", "reason"),
+    [
+        ("policy", "P-(", "no regular expression: missing )"),
+        ("policy", r"\d*", "matches an empty text"),
+        ("Police", r"\d", "'Police'"),
+        ("iban", r"\d", "a kind that azubi knows"),
+        ("policy", "a" * 501, "501 characters"),
+        ("policy", "(a+)+$", "takes too long"),
+        ("policy", r"(\d|\d\d)+x", "takes too long"),
+        ("policy", r"(?:a|a)*b", "takes too long"),
+        ("policy", r"([A-Z0-9]+-?)+!", "takes too long"),
+        ("policy", r"(\w+\s?)+:", "takes too long"),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_name(name, pattern, reason):
+    began = time.monotonic()
+    with pytest.raises(SettingError) as caught:
+        custom.compile_patterns({name: pattern})
+    assert reason in caught.value.problem and caught.value.remedy
+    assert time.monotonic() - began < 5
+
+
+def test_too_many_are_refused():
+    with pytest.raises(SettingError, match="51 patterns"):
+        custom.compile_patterns({f"p{number}": "x" for number in range(51)})
+
+
+def test_a_search_that_takes_too_long_is_an_error_not_a_text_without_findings(monkeypatch):
+    monkeypatch.setattr(custom, "_try_out", lambda *_: None)
+    monkeypatch.setattr(custom, "_SECONDS", 0.2)
+    slow = custom.compile_patterns({"slow": r"(q|qq)+z"})["slow"]
+    with pytest.raises(DataError) as caught:
+        list(slow.find("q" * 5000))
+    assert "`slow`" in caught.value.problem and "repetitions" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"P-\d{8}", r"[A-Z]{2}\d{6,10}", r"(?:KS|HR)\d+", r"\bVN[ -]?\d{3}(?: \d{3})*\b"]
+)
+def test_ordinary_patterns_pass(pattern):
+    assert custom.compile_patterns({"ok": pattern})
+
+
+# Names
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "erika", "muster", "sagt", "hallo", "und", "-", ".", "de", "89"]
 NAMES = ("erika", "muster")
@@ -80,9 +140,7 @@ def test_batches_and_empty_texts_keep_their_places(folder):
 
 
 def test_a_name_gets_one_pseudonym_and_comes_back(folder):
-    from azubi.data.example import Turn
-
-    questions = Questions(rules("pseudonym", names=folder, key=bytes(32)))
+    questions = Questions(Rules("pseudonym", names=folder, key=bytes(32)))
     ((turns, re_identifier),) = questions.hidden([(Turn("user", "Erika sagt MUSTER"),)])
     first, said, last = turns[0].content.split()
     assert said == "sagt" and first.istitle() and last.isupper() and "Erika" not in turns[0].content
