@@ -6,7 +6,7 @@ Knows trial runners, costs and the budget; decides nothing.
 import time
 from collections.abc import Callable, Mapping
 
-from azubi.planning.cost_model import Corrections, Kind, Observation, Timings, Workload
+from azubi.planning.cost_model import CostModel, Timings, Workload
 from azubi.search.trial_runner import Setting, TrialRunner
 
 Clock = Callable[[], float]
@@ -46,7 +46,7 @@ class Estimate:
         self._speed, self._total, self._tests = speed, total, tests
         self._filled: set[tuple[str, str]] = set()
         self._opening: dict[str, float] = {}
-        self._corrections = Corrections()
+        self._costs = CostModel(cautious=True)
         self._loads: dict[tuple[str, str, int], Workload] = {}
 
     @property
@@ -82,8 +82,10 @@ class Estimate:
 
     def close(self, setting: Setting) -> float:
         """What comes when the tail is trained: base and specialist answer, and all is written."""
-        answers = self._expect("answers", setting, 2 * self._load(setting, self._total).answered(self._tests))
-        packaging = self._corrections.expect("packaging", _PACKAGING)
+        answers = self._expect(
+            "answers", setting, 2 * self._load(setting, self._total).answer_questions(self._tests)
+        )
+        packaging = self._costs.seconds("packaging", _PACKAGING)
         return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
 
     def opened(self, base: str, took: float) -> None:
@@ -106,14 +108,12 @@ class Estimate:
 
     def answered(self, setting: Setting, questions: int, took: float) -> None:
         """The untouched base answered so many questions."""
-        self._learn("answers", setting, self._load(setting, self._total).answered(questions), took)
+        self._learn("answers", setting, self._load(setting, self._total).answer_questions(questions), took)
 
     def observed(self, base: str) -> Timings:
         """How long things took with a base, for whoever plans on from here."""
-        kinds: dict[Kind, str] = {"trunk": "trunk", "tail": "tail", "validation": "validation"}
-        kinds |= {"reading": "answers", "writing": "answers"}
-        met = {kind: self._corrections.met(f"{part} of {base}") for kind, part in kinds.items()}
-        return Timings(tuple(Observation(kind, *both) for kind, both in met.items() if both is not None))
+        stages = ("trunk", "tail", "validation", "answers")
+        return Timings(self._costs.renamed({f"{stage} of {base}": stage for stage in stages}))
 
     def _pass(self, setting: Setting) -> float:
         """The trunk pass before any correction."""
@@ -130,7 +130,7 @@ class Estimate:
         batch = self._runners[setting.base].recipe.batch or 1
         load = self._load(setting, count)
         depth = setting.tail_layers
-        return load.teaching(depth, setting.rank, batch), load.checking(depth, batch)
+        return load.training_epoch(depth, setting.rank, batch), load.validation(depth, batch)
 
     def load(self, setting: Setting) -> Workload:
         """What there is to read and learn in a trial."""
@@ -143,7 +143,7 @@ class Estimate:
         return self._loads[key]
 
     def _expect(self, part: str, setting: Setting, planned: float) -> float:
-        return self._corrections.expect(f"{part} of {setting.base}", planned)
+        return self._costs.seconds(f"{part} of {setting.base}", planned)
 
     def _learn(self, part: str, setting: Setting, planned: float, took: float) -> None:
-        self._corrections.learn(f"{part} of {setting.base}", planned, took)
+        self._costs.observe(f"{part} of {setting.base}", planned, took)

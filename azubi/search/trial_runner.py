@@ -110,7 +110,7 @@ class TrialRunner:
         """The work of training with `count` lessons; `speed` in floating-point operations per second."""
         encoded, checks = self._taught(instruction, count)
         self._set_instruction(instruction)
-        return cost_model.load(self._specialist, speed, encoded, checks)
+        return cost_model.count_workload(self._specialist, speed, encoded, checks)
 
     def fill(
         self, cache: ActivationCache, instruction: str, count: int, depths: Sequence[int]

@@ -27,7 +27,7 @@ LINES = [
     ("decoder", "json", 2),
     ("decoder", "labels", "all"),
 ]
-KINDS = {"trunk", "tail", "validation", "reading", "keeping"}
+KINDS = {"trunk", "tail", "validation", "answers", "checkpoints"}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def prepared(recipe_, home):
     context = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
     found = returned(recipe._prepared(context, recipe_, {}, recipe._Meter()))
     specialist, encoded = found.cut.specialist, found.encoded
-    load = cost_model.load(specialist, 1e9, encoded.train, encoded.validation)
+    load = cost_model.count_workload(specialist, 1e9, encoded.train, encoded.validation)
     questions = [one.turns for one in found.data.split.test]
     return specialist, lambda: benchmark_run.run_benchmark(
         specialist, encoded.recipe, load, encoded.train, encoded.validation, questions, home
@@ -152,9 +152,9 @@ def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, ma
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert all(one.grad is None for one in specialist.tail.parameters())
     wanted = KINDS - ({"trunk"} if depth == "all" else set())
-    assert wanted <= {one.kind for one in seen.pieces}
-    assert (seen.step is None) == (task != "json") or seen.step + seen.row > 0
-    assert all(one.planned > 0 and one.took > 0 for one in seen.pieces)
+    assert wanted <= set(seen.costs._timed)
+    assert (seen.per_pass is None) == (task != "json") or seen.per_pass + seen.per_token > 0
+    assert all(seen.costs.seconds(stage, 1.0) > 0 for stage in wanted)
     assert set(seen.peaks) == {"trunk", "tail", "evaluate"} and min(seen.peaks.values()) > 10e6
 
 
@@ -212,15 +212,15 @@ def test_a_run_that_is_gone_on_with_keeps_its_plan(made, home, monkeypatch):
 
 
 def test_answers_are_watched_for_a_few_tokens():
-    watch = benchmark_run._Watch()
-    answers = [watch.over(None) for _ in range(2)]
+    moments = []
+    long, short = (benchmark_run.WatchedAnswer(moments, None) for _ in range(2))
     for number in range(benchmark_run._TOKENS):
-        assert answers[0].allowed() is None and answers[0].settled() is None
-        answers[0].take(number)
-    assert answers[0].settled() == ()
-    answers[1].allowed()
-    assert len(watch.moments) == benchmark_run._TOKENS
-    assert watch.lengths == [benchmark_run._TOKENS, 1]
+        assert long.allowed() is None and long.settled() is None
+        long.take(number)
+    assert long.settled() == ()
+    short.allowed()
+    assert len(moments) == benchmark_run._TOKENS
+    assert (long.length, short.length) == (benchmark_run._TOKENS, 1)
 
 
 def test_how_often_a_checkpoint_is_written():

@@ -1,25 +1,34 @@
-"""What took longer than planned makes its like look longer too."""
+"""What took longer than planned makes what is like it look longer too."""
 
 import pytest
 
-from azubi.planning.cost_model import Observation, Timings, writing_pace
+from azubi.planning.benchmark_run import writing_pace
+from azubi.planning.cost_model import CostModel
 
 
-def test_a_kind_is_corrected_by_all_its_pieces():
-    seen = Timings((Observation("tail", 1.0, 3.0), Observation("tail", 3.0, 3.0)))
-    assert seen.factor("tail") == pytest.approx(1.5)
+def timed(*pieces):
+    costs = CostModel()
+    for stage, planned, seconds in pieces:
+        costs.observe(stage, planned, seconds)
+    return costs
 
 
-def test_what_was_not_seen_goes_like_what_is_nearest_to_it():
-    seen = Timings((Observation("trunk", 1.0, 2.0), Observation("tail", 1.0, 4.0)))
-    assert seen.factor("reading") == 2.0 and seen.factor("writing") == 1.0
-    assert seen.factor("validation") == 4.0
-    assert Timings().factor("tail") == 1.0
-    assert Timings((Observation("tail", 0.0, 1.0),)).factor("tail") == 1.0, "nothing planned, nothing known"
+def test_a_stage_is_corrected_by_all_its_pieces():
+    assert timed(("tail", 1.0, 3.0), ("tail", 3.0, 3.0)).seconds("tail", 10.0) == pytest.approx(15.0)
+
+
+def test_what_was_not_timed_is_as_slow_as_the_slowest_within_reason():
+    costs = timed(("trunk", 4.0, 8.0), ("tail", 1.0, 1.0))
+    assert (costs.seconds("answers", 1.0), costs.seconds("tail", 1.0)) == (2.0, 1.0)
+    assert timed(("tail", 1.0, 9.0)).seconds("answers", 1.0) == 3.0
+    assert timed(("tail", 9.0, 1.0)).seconds("answers", 1.0) == 1.0, "a quick stage promises nothing"
+    assert CostModel().seconds("tail", 1.0) == 1.0
+    assert timed(("tail", 0.0, 1.0)).seconds("tail", 1.0) == 1.0, "nothing planned, nothing known"
 
 
 def test_a_disk_is_like_no_arithmetic():
-    assert Timings((Observation("tail", 1.0, 9.0),)).factor("keeping") == 1.0
+    assert timed(("tail", 1.0, 9.0)).seconds("checkpoints", 1.0) == 1.0
+    assert timed(("checkpoints", 1.0, 9.0)).seconds("tail", 1.0) == 1.0
 
 
 @pytest.mark.parametrize(("step", "row"), [(0.057, 0.002), (0.05, 0.0), (0.0, 0.01)])

@@ -358,9 +358,9 @@ class Pretence:
         load, steps = self.load(runner, setting.instruction, count), 5 * setting.epochs
         for epoch in range(1, setting.epochs + 1):
             for step in range(1, 6):
-                self.spend(load.teaching(setting.tail_layers, setting.rank, runner.recipe.batch) / 5)
+                self.spend(load.training_epoch(setting.tail_layers, setting.rank, runner.recipe.batch) / 5)
                 yield loop.Step(5 * (epoch - 1) + step, steps, epoch, 1.0, 1e-3, 9, 9, 0.0)
-            self.spend(load.checking(setting.tail_layers, runner.recipe.batch))
+            self.spend(load.validation(setting.tail_layers, runner.recipe.batch))
             # The dearest setting is the best by far, so that little room is left for mistakes.
             right = epoch / 20 * (1 + setting.tail_layers) / (4 if setting.rank == 0 else 5)
             yield loop.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
@@ -380,11 +380,11 @@ class Pretence:
             self.spend(load.trunk(chosen.tail_layers))
             for _ in range(chosen.epochs):
                 began = self.now
-                self.spend(load.teaching(chosen.tail_layers, chosen.rank, batch))
-                self.spend(load.checking(chosen.tail_layers, batch))
+                self.spend(load.training_epoch(chosen.tail_layers, chosen.rank, batch))
+                self.spend(load.validation(chosen.tail_layers, batch))
                 if 2 * self.now - began + found.after > deadline:
                     break
-        self.spend(2 * load.answered(len(runner._split.test)) + 6)
+        self.spend(2 * load.answer_questions(len(runner._split.test)) + 6)
 
 
 SPEED = 1e7

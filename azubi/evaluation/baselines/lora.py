@@ -77,10 +77,9 @@ class Lora:
     def seconds(self, speed: float) -> float:
         """About how long `prepare` will take, at so many floating-point operations per second."""
         encoded_examples, checks = self._encoded_examples()
-        load = cost_model.load(self._both, speed, encoded_examples, checks)
+        load = cost_model.count_workload(self._both, speed, encoded_examples, checks)
         depth, batch = self._both.base.layers, self.recipe.batch or 1
-        epoch = load.teaching(depth, RANK, batch) + load.checking(depth, batch)
-        return (self.recipe.epochs or 1) * epoch
+        return load.training(depth, RANK, batch, self.recipe.epochs or 1)
 
     def prepare(self, tell: Tell) -> None:
         """Train.

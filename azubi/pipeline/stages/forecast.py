@@ -19,7 +19,7 @@ from azubi.pipeline.stages.search import SearchResult
 from azubi.planning import cost_model
 from azubi.planning.benchmark_run import run_benchmark
 from azubi.planning.cost_model import Timings, Workload
-from azubi.planning.forecast_inputs import ForecastInputs, foreseen
+from azubi.planning.forecast import ForecastInputs, foresee
 from azubi.settings import seconds
 
 _WORTH_REHEARSING = 5.0
@@ -45,23 +45,23 @@ def expected(
     for event in context.work.earlier:
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
-    load = cost_model.load(cut.specialist, cut.machine.gflops * 1e9, train, validation)
+    load = cost_model.count_workload(cut.specialist, cut.machine.gflops * 1e9, train, validation)
     prospect = ForecastInputs(
         recipe=cut.recipe,
         specialist=cut.specialist,
         task=data.contract.task,
         split=data.split,
-        lacking=_lacking(context, data, cut, [*train, *validation]),
+        missing=_lacking(context, data, cut, [*train, *validation]),
         test_tokens=sum(cut.specialist.count_tokens(replace(one, answer="")) for one in data.split.test),
     )
     if searched is not None:
         observed = searched.found.observed
     else:
-        roughly = foreseen(prospect, load, Timings(), 0.0).total
+        roughly = foresee(prospect, load, Timings(), 0.0).total
         observed = _rehearsed(context, data, cut, load, roughly, train, validation)
     # Seconds so far that are not the run's set-up.
     spared = cut.once + (searched.seconds if searched is not None else 0.0)
-    found = foreseen(prospect, load, observed, time.monotonic() - context.begun - spared)
+    found = foresee(prospect, load, observed, time.monotonic() - context.begun - spared)
     if not cut.recipe.budget:
         return found
     assert context.plan_only, "a search leaves a recipe without a budget"

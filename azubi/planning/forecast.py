@@ -1,0 +1,127 @@
+"""The forecast of a run: what there is to do, at the pace of timed batches. Measures nothing itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from azubi.data.contract import Task
+from azubi.data.splits.splitting import Split
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import SEAL
+from azubi.engine.inference import scope
+from azubi.engine.model import weights
+from azubi.engine.model.batch import EncodedExample
+from azubi.engine.specialist import Specialist, most_asked
+from azubi.engine.training.state import saved_state
+from azubi.events.forecast import Forecast
+from azubi.planning.cost_model import Timings, Workload
+from azubi.settings import Recipe
+
+_PACKAGING = 1.0
+"""Seconds for intervals of scores, and for writing specialist and report."""
+_OPTIMISER_NUMBERS = 3
+"""A checkpoint holds each trained weight and AdamW's two moments, in float32."""
+
+
+@dataclass(frozen=True)
+class ForecastInputs:
+    """What a forecast is made from, beside workload and timings."""
+
+    recipe: Recipe
+    """With every choice made."""
+    specialist: Specialist
+    task: Task
+    split: Split
+    missing: Sequence[EncodedExample]
+    """Examples of train and validation that the trunk has yet to read."""
+    test_tokens: int
+    """Of the test's prompts."""
+
+
+def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup: float) -> Forecast:
+    """Put together what is expected, when `setup` seconds have gone by."""
+    recipe, split, costs = inputs.recipe, inputs.split, timings.costs
+    depth, rank, batch, epochs = (
+        int(recipe.tail_layers),
+        int(recipe.rank),
+        recipe.batch or 1,
+        recipe.epochs or 1,
+    )
+    tail = list(weights.trained(inputs.specialist.tail).values())
+    tail_bytes = sum(weight.nbytes for weight in tail)
+    checkpoint = 4 * _OPTIMISER_NUMBERS * sum(weight.numel() for weight in tail)
+    training = costs.seconds("tail", workload.training_epoch(depth, rank, batch))
+    validation = costs.seconds("validation", workload.validation(depth, batch))
+    steps = epochs * math.ceil(workload.train_examples / batch)
+    written, kept = saved_state(epochs, steps, epochs * (training + validation))
+    saving = costs.seconds("checkpoints", workload.checkpoints(written * checkpoint + epochs * tail_bytes))
+    epoch = training + validation + saving / epochs
+    start = costs.seconds("validation", workload.label_head_start(depth))
+    base_answer = workload.longest_answer if timings.answer_tokens is None else timings.answer_tokens
+    base, specialist = (
+        _answer_seconds(workload, timings, len(split.test), tokens)
+        for tokens in (base_answer, workload.mean_answer)
+    )
+    missing = sum(example.length for example in inputs.missing) / max(1, workload.tokens)
+    return Forecast(
+        examples={"train": len(split.train), "validation": len(split.validation), "test": len(split.test)},
+        tokens={
+            "instruction": workload.instruction_tokens,
+            "prompts": round(workload.mean_question * workload.examples),
+            "answers": workload.answer_tokens if workload.writes else 0,
+            "test": inputs.test_tokens,
+        },
+        known=workload.examples - len(inputs.missing) if depth < workload.layers else 0,
+        setup=setup,
+        trunk=costs.seconds("trunk", workload.trunk(depth, missing)) if inputs.missing else 0.0,
+        epoch=epoch,
+        epochs=epochs,
+        tail=start + epochs * epoch,
+        checks=epoch - training,
+        evaluate=base + specialist,
+        base_answers=base,
+        package=_PACKAGING + _scope_seconds(inputs, workload, timings),
+        memory=max(timings.peaks.values(), default=None),
+        cache=_cache_bytes(inputs, workload, depth),
+        checkpoints=kept * checkpoint + tail_bytes,
+        specialist=tail_bytes + _scope_bytes(inputs),
+        measured=timings.seconds,
+    )
+
+
+def _answer_seconds(workload: Workload, timings: Timings, questions: int, tokens: float) -> float:
+    """So many questions are answered in so many tokens each, at the pace that was seen, else as planned."""
+    reading = timings.costs.seconds("answers", workload.read_questions(questions))
+    longest = min(workload.longest_answer, 2 * tokens)  # one that runs on holds up the others
+    at_once = () if timings.answers_at_once is None else (timings.answers_at_once,)
+    if timings.per_pass is None:
+        writing = workload.write_answers(questions, tokens, longest, *at_once)
+        return reading + timings.costs.seconds("answers", writing)
+    passes, weighed = workload.passes_and_tokens(questions, tokens, longest, *at_once)
+    return reading + passes * timings.per_pass + weighed * timings.per_token
+
+
+def _scope_seconds(inputs: ForecastInputs, workload: Workload, timings: Timings) -> float:
+    """The scope is learned from answers to some of the validation questions."""
+    if inputs.recipe.privacy is not None:
+        return 0.0
+    asked = min(len(inputs.split.validation), most_asked(inputs.specialist, inputs.task))
+    return _answer_seconds(workload, timings, asked, workload.mean_answer)
+
+
+def _scope_bytes(inputs: ForecastInputs) -> int:
+    if inputs.recipe.privacy is not None:
+        return 0
+    train = inputs.split.train
+    classes = len({example.answer for example in train}) if inputs.task == "labels" else None
+    return scope.size(inputs.specialist.base.hidden, classes, len(train))
+
+
+def _cache_bytes(inputs: ForecastInputs, workload: Workload, depth: int) -> int:
+    """Bytes of the cache entries that are yet to be written; a head alone reads one vector of each text."""
+    if depth == workload.layers or not inputs.missing:
+        return 0
+    lengths = {example.tokens: example.length if depth else 1 for example in inputs.missing}
+    rows = [*lengths.values(), *([workload.instruction_tokens] if workload.instruction_tokens else [])]
+    number_format = packing.form_of(inputs.recipe.cache.dtype, inputs.specialist.dtype)
+    return sum(packing.size(row, inputs.specialist.base.hidden, number_format) + SEAL for row in rows)
