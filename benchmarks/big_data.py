@@ -84,7 +84,7 @@ def main() -> None:
     told = {
         "tokens": LENGTH * len(made),
         "examples": len(made),
-        "form": packing.form_of(given.cache_dtype, specialist.dtype),
+        "form": packing.storage_format(given.cache_dtype, specialist.dtype),
         "cache_gb": round(cache.bytes() / 1e9, 2),
         "write_s": round(written, 1),
         "lessons_mb": round(of_lessons / 1e6),

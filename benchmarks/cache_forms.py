@@ -30,7 +30,7 @@ from azubi.engine.model import language_tail
 from azubi.engine.specialist import new_specialist
 from azubi.engine.training.loop import Epoch, TrainingConfig, measure, train
 
-FORMS: tuple[tuple[str, packing.Form, int], ...] = (
+FORMS: tuple[tuple[str, packing.StorageFormat, int], ...] = (
     ("float32", "float32", 8),
     ("int8", "int8", 8),
     ("bfloat16", "bfloat16", 8),
@@ -80,7 +80,7 @@ def trained(
     kind: str,
     examples: list[Any],
     tests: list[Any],
-    kept: tuple[str, packing.Form, int],
+    kept: tuple[str, packing.StorageFormat, int],
     seed: int,
     home: Path,
 ) -> Iterator[dict[str, object]]:

@@ -22,7 +22,7 @@ from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache  # noqa: F401  (imported before the clock starts)
 from azubi.engine.model.batch import EncodedExample
-from azubi.engine.model.fused_lm_head import LanguageHead
+from azubi.engine.model.language_tail import LanguageHead
 from azubi.events import events as ev
 from azubi.pipeline import run as line
 from azubi.settings import Recipe
@@ -123,13 +123,13 @@ def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
 def counted() -> Iterator[list[int]]:
     """Count answer tokens whose gradient is computed."""
     count = [0]
-    plain = LanguageHead.sent_back
+    plain = LanguageHead.hidden_gradient
 
     def counting(self: LanguageHead, errors: Any, scores: Any, rows: Any) -> Any:
         count[0] += len(rows)
         return plain(self, errors, scores, rows)
 
-    with replaced(LanguageHead, "sent_back", counting):
+    with replaced(LanguageHead, "hidden_gradient", counting):
         yield count
 
 

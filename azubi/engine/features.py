@@ -17,7 +17,7 @@ from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import faster_dtype, use_threads
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
-from azubi.engine.model import attention
+from azubi.engine.model.attention import fastest_attention
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.events.tell import Tell, silent
 
@@ -63,8 +63,8 @@ class _Reader:
 
     def __init__(self, base: Base, dtype: torch.dtype) -> None:
         self._base = base
-        form = attention.fitting(base.family, dtype)
-        self._trunk = Trunk(base, base.load(form, dtype), [base.layers], dtype)
+        model = base.load(fastest_attention(base.family, dtype), dtype)
+        self._trunk = Trunk(base, model, [base.layers], dtype)
         self._longest = min(LONGEST, base.context)
 
     @torch.inference_mode()

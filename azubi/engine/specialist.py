@@ -29,11 +29,10 @@ from azubi.engine.inference.answering import (
 from azubi.engine.inference.generation import Classifier, Generator, averaged
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model.batch import EncodedExample, Reader
-from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
-from azubi.engine.model.label_tail import LabelTail
-from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.streaming import count
+from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
+from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION
+from azubi.engine.model.weights import parameter_count
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import SettingError
 
@@ -78,7 +77,9 @@ class Specialist:
     @property
     def parameters(self) -> int:
         """Of the whole base, and of a label head if there is one."""
-        return self.model.parameters + (count(self.tail.head) if isinstance(self.tail, LabelTail) else 0)
+        return self.model.parameters + (
+            parameter_count(self.tail.head) if isinstance(self.tail, LabelTail) else 0
+        )
 
     @property
     def instruction_tokens(self) -> tuple[int, ...]:

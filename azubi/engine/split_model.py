@@ -7,30 +7,33 @@ by their tokens; nothing of what a tail learns or answers.
 
 import copy
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import transformers
 
 import azubi
 from azubi.data.chat_template import Template
-from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
 from azubi.engine.base.folder import Shards
+from azubi.engine.base.hardware import available_memory
 from azubi.engine.cache import packing
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, fill, view
-from azubi.engine.model import attention
+from azubi.engine.model.attention import fastest_attention
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.streaming import HEAD, count, last_layers, loaded
+from azubi.engine.model.streaming import HEAD, LazyModel
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
+from azubi.engine.model.weights import parameter_count
 from azubi.errors import SettingError
 
-_SHARE = 0.8
+_BASE_SHARE = 0.8
 """Of the free memory, what a base may take; the rest is for activations and for other programs."""
-_MEMORY = 1 << 30
+_ACTIVATION_BYTES = 1 << 30
 """Most bytes of decrypted activations that stay in memory between epochs."""
 _BATCH_TOKENS = 2048
 """Tokens that go through the trunk together where nothing is cached."""
@@ -42,8 +45,10 @@ class SplitModel:
     def __init__(self, base: Base, dtype: torch.dtype, *, stream: bool = False) -> None:
         """Load the base in `dtype`; `stream` leaves the layers on disk and reads them one at a time."""
         self.base, self.dtype, self.streams = base, dtype, stream
-        self._model, self._lazy = loaded(base, dtype, stream)
-        self.parameters = count(self._model)
+        attention = fastest_attention(base.family, dtype)
+        self._lazy = LazyModel(base, dtype, attention) if stream else None
+        self._model: Any = self._lazy.model if self._lazy else base.load(attention, dtype)
+        self.parameters = parameter_count(self._model)
         """Of the whole base."""
         self.template: Template | None = None
         """The chat template of a decoder; an encoder reads plain text."""
@@ -56,7 +61,7 @@ class SplitModel:
             self.head_parameters = self._model.get_output_embeddings().weight.numel()
             if self._lazy:
                 self._lazy.keep(HEAD)
-        self.layer_parameters = count(find_layers(body).layers) // base.layers
+        self.layer_parameters = parameter_count(find_layers(body).layers) // base.layers
         """Of one layer, on average."""
 
     def trunk(self, cuts: Sequence[int]) -> Trunk:
@@ -65,7 +70,7 @@ class SplitModel:
 
     def language_tail(self, tail_layers: int, rank: int, seed: int) -> LanguageTail:
         """A copy of a decoder's last layers, below the frozen head that all tails share."""
-        with last_layers(self._lazy, tail_layers):
+        with self._last_layers(tail_layers):
             tail = LanguageTail(self._model, tail_layers, rank, seed)
         to_dtype(tail, self.dtype)
         tail.head.to_dtype(self.dtype)
@@ -73,11 +78,17 @@ class SplitModel:
 
     def label_tail(self, tail_layers: int, rank: int, seed: int, labels: int) -> LabelTail:
         """A copy of an encoder's last layers, below a new head. The head computes in float32."""
-        with last_layers(self._lazy, tail_layers):
+        with self._last_layers(tail_layers):
             tail = LabelTail(self._model, tail_layers, rank, seed, labels, self.base.pooling)
         if tail.shell is not None:
             to_dtype(tail.shell, self.dtype)
         return tail
+
+    def _last_layers(self, tail_layers: int) -> AbstractContextManager[None]:
+        """Have the last layers' weights in memory, from which a tail is copied."""
+        if self._lazy is None:
+            return nullcontext()
+        return self._lazy.holding(range(self._lazy.layers - tail_layers, self._lazy.layers))
 
 
 def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wanted: bool | None) -> bool:
@@ -90,10 +101,8 @@ def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wan
     """
     on_processor = torch.get_default_device().type == "cpu"
     if wanted is None:
-        return (
-            on_processor
-            and _bytes_needed(base, tail_layers, rank, dtype) > _SHARE * hardware.available_memory()
-        )
+        needed = _bytes_needed(base, tail_layers, rank, dtype)
+        return on_processor and needed > _BASE_SHARE * available_memory()
     if wanted and not on_processor:
         raise SettingError(
             "stream_trunk reads the trunk's layers from disk one by one, which works on processors only.",
@@ -112,7 +121,7 @@ def _bytes_needed(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -
 
 
 class Activations:
-    """What the trunk makes of texts behind an instruction, at one cut: cached, or computed."""
+    """The trunk's activations of texts behind an instruction, at one cut: cached, or computed."""
 
     def __init__(self, model: SplitModel, tail_layers: int) -> None:
         """Cut `model`, `tail_layers` from the end; there is no instruction yet."""
@@ -120,7 +129,6 @@ class Activations:
         self.cut = model.base.layers - tail_layers
         self.trunk = model.trunk([self.cut])
         self.instruction = NO_INSTRUCTION
-        """What the trunk keeps of the instruction."""
 
     def after(self, instruction: Sequence[int]) -> "Activations":
         """The same trunk behind another instruction (token ids), which the trunk reads now."""
@@ -130,8 +138,8 @@ class Activations:
 
     def view(self, cut: int) -> str:
         """What the cache keeps of a text's states at a cut; a label head alone needs one vector of each."""
-        alone = self._base.kind == "encoder" and cut == self._base.layers
-        return self._base.pooling if alone else "states"
+        head_alone = self._base.kind == "encoder" and cut == self._base.layers
+        return self._base.pooling if head_alone else "states"
 
     def compute(self, tokens: tuple[int, ...]) -> torch.Tensor:
         """Activations of one sequence; those of the instruction where there are no tokens."""
@@ -179,8 +187,8 @@ class Activations:
         if self.cut in self.instruction.states:
             known[()] = self.instruction.states[self.cut].cpu()
         batches = bucketed(list(dict.fromkeys(sequences)), _BATCH_TOKENS)
-        for passed in self.trunk.run(batches, self.instruction):
-            for batch, states in passed.ready:
+        for progress in self.trunk.run(batches, self.instruction):
+            for batch, states in progress.done:
                 for tokens, of_text in zip(batch, states[self.cut], strict=True):
                     known[tokens] = view(of_text, self.view(self.cut)).cpu()
         return known.__getitem__
@@ -191,7 +199,7 @@ class Activations:
         template = self._model.template
         software = (
             f"azubi {azubi.__version__} torch {torch.__version__} transformers {transformers.__version__} "
-            f"attention {attention.fitting(base.family, dtype)} on {torch.get_default_device().type}"
+            f"attention {fastest_attention(base.family, dtype)} on {torch.get_default_device().type}"
         )
         fast = getattr(base.tokenizer, "backend_tokenizer", None)
         return Origin(
@@ -203,7 +211,7 @@ class Activations:
             dtype=str(dtype),
             software=software,
             view=self.view(cut),
-            form=packing.form_of(cache.dtype, dtype),
+            storage_format=packing.storage_format(cache.dtype, dtype),
         )
 
 
@@ -211,7 +219,7 @@ class CachedReader:
     """Reads the cache, keeps what it read while there is room, and computes what is missing."""
 
     def __init__(self, cache: ActivationCache, origin: Origin, compute: Reader) -> None:
-        """`origin` names the activations in `cache`; `compute` gives one that is missing."""
+        """`origin` names the activations in `cache`; `compute` returns one that is missing."""
         self._cache = cache
         self._origin = origin
         self._compute = compute
@@ -228,7 +236,7 @@ class CachedReader:
             states = self._compute(tokens).cpu()
             self._cache.write([(key, states)])
             # The same numbers, whether the cache kept them or not.
-            states = packing.rounded(states, packing.form_of(self._cache.dtype, states.dtype))
+            states = packing.rounded(states, packing.storage_format(self._cache.dtype, states.dtype))
         if states.nbytes <= self._room:
             self._room -= states.nbytes
             self._known[tokens] = states
@@ -237,4 +245,4 @@ class CachedReader:
 
 def room_for_activations() -> int:
     """Bytes of activations that may stay in memory between epochs, as things are now."""
-    return min(_MEMORY, hardware.available_memory() // 4)
+    return min(_ACTIVATION_BYTES, available_memory() // 4)

@@ -15,14 +15,12 @@ from azubi.engine.base.base import refuse_uncuttable
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill, view
 from azubi.engine.inference.generation import Classifier, Generator
-from azubi.engine.model import attention, kv_cache
+from azubi.engine.model import attention
+from azubi.engine.model.attention import growing
 from azubi.engine.model.batch import EncodedExample, order
 from azubi.engine.model.cut import TailShell, TrunkShell, find_layers, to_dtype
-from azubi.engine.model.fused_lm_head import LanguageHead
-from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
-from azubi.engine.model.kv_cache import growing
-from azubi.engine.model.label_tail import LabelTail
-from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
+from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageHead, LanguageTail
 from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.training.config import TrainingConfig
 from azubi.engine.training.loop import train
@@ -189,7 +187,7 @@ def test_padding_changes_nothing_for_a_decoder(family, cut):
 def test_plain_attention_gives_what_the_familys_own_gives(family):
     """With padding, values and gradients; families that it does not know keep their own."""
     config = family.config()
-    name = attention.fitting(config.model_type, torch.bfloat16)
+    name = attention.fastest_attention(config.model_type, torch.bfloat16)
     if name == "eager":
         pytest.skip("keeps its own")
     ids = torch.tensor(sequences((12, 12, 12)))
@@ -223,8 +221,8 @@ def test_long_sequences_take_the_fused_form_with_the_same_result(monkeypatch):
 
 
 def test_only_bfloat16_takes_another_attention_than_transformers():
-    assert attention.fitting("llama", torch.float32) is None
-    assert attention.fitting("gpt_oss", torch.bfloat16) == "eager"
+    assert attention.fastest_attention("llama", torch.float32) is None
+    assert attention.fastest_attention("gpt_oss", torch.bfloat16) == "eager"
 
 
 # Keys and values that grow in place.
@@ -236,14 +234,14 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
     """Token by token behind an instruction, over several moves and a dropped row."""
     if not family.shares:
         pytest.skip("keeps a running state")
-    monkeypatch.setattr(kv_cache, "_ROOM", 2)
+    monkeypatch.setattr(attention, "_ROOM", 2)
     model = inner(family)
     ids = torch.tensor(sequences((9, 9, 9), seed=4))
     found = []
     for change in (lambda cache: cache, growing):
-        instruction_state = kv_cache.fresh(model.config)
+        instruction_state = attention.new_cache(model.config)
         model(input_ids=torch.tensor([INSTRUCTION]), past_key_values=instruction_state, use_cache=True)
-        cache = change(kv_cache.expand(instruction_state, 3))
+        cache = change(attention.expand(instruction_state, 3))
         seen = [model(input_ids=ids[:, :3], past_key_values=cache, use_cache=True).last_hidden_state]
         kept = torch.tensor([0, 2])
         cache.reorder_cache(kept)
@@ -304,7 +302,7 @@ def test_less_is_computed_in_the_last_layer_of_every_family(family):
 
 @decoders
 def test_which_families_share_an_instruction_is_known(family):
-    assert kv_cache.can_share(inner(family).config) is family.shares
+    assert attention.can_share(inner(family).config) is family.shares
 
 
 @decoders
@@ -488,7 +486,7 @@ def test_merged_factors_give_what_the_unmerged_ones_give(family):
     (states,) = trunk_of(family, 2).states([UNEQUAL[0]], NOTHING)[2]
     want = tail.head(tail._hidden(states[None], None)[:, -1])
     frozen = InferenceLanguageTail(tail, torch.float32)
-    close(frozen.scores(states[None], kv_cache.fresh(frozen.config)), want)
+    close(frozen.scores(states[None], attention.new_cache(frozen.config)), want)
     unchanged(tail, before)
     assert not [name for name, _ in frozen._shell.named_parameters() if "lora" in name]
     plain = LanguageTail(whole(family), 2, 0, 0).eval()

@@ -1,4 +1,4 @@
-"""The activation cache: what the trunk said about each example, kept on disk.
+"""The activation cache: the trunk's activations of each example, encrypted on disk.
 
 One entry per example, so that adding examples computes only those and one person's record can
 be erased here too. Entries lie in append-only shards, an SQLite index says where:
@@ -6,20 +6,19 @@ be erased here too. Entries lie in append-only shards, an SQLite index says wher
     <home>/cache/index.sqlite          where each entry lies and whose it is: see `index`
     <home>/cache/shards/<random>.bin   nonce | AES-256-GCM(packed activations)
 
-Hidden states can be turned back into the text they came from (SipIt, arXiv 2510.15511), so an
-entry is as confidential as the data and is encrypted, under the key of the data version that it was first
-computed for. GCM authenticates what it decrypts: an entry that was cut short, flipped, or filed under another
-key or shape is not read but missed, and is then computed again. A shard is on disk before its index rows
-are, so a crash leaves nothing half-written.
+Hidden states can be turned back into the text they came from (SipIt, arXiv 2510.15511), so an entry is as
+confidential as the data. It is encrypted under the key of the data version that it was first computed for.
+GCM authenticates what it decrypts: an entry that was cut short, changed, or filed under another key or shape
+counts as missing and is computed again. A shard is on disk before its index rows are, so a crash leaves
+nothing half-written.
 
-The cache can be lost at any time at no risk, so it never stops a run: beyond its quota, or when the disk
-is full, the shards that were not used for longest go, and if that does not do, nothing more is kept.
-Shards that a living process uses are locked (flock) and stay. Entries are read with `pread`, not through a
-mapping: it is as fast, takes no address space, and a shard that is cut short under a mapping
-kills the process (docs/benchmarks-cache.md).
+The cache can be lost at any time, so it never stops a run: beyond its quota, or when the disk is full, the
+least recently used shards are deleted, and if that does not help, nothing more is kept. Shards that a living
+process uses are locked (flock) and stay. Entries are read with `pread`, not through a mapping: a shard that
+is cut short under a mapping kills the process (docs/benchmarks-cache.md).
 
-To erase a question, its version's entries are written anew under a new key without it, and the old key
-and shards are thrown away: neither what is left on the disk nor any copy of a shard can be read any more.
+To erase a question, its version's entries are written again under a new key without it, and the old key
+and shards are deleted: neither what is left on the disk nor any copy of a shard can be read any more.
 
 Knows tensors and keys; nothing of models, tokens or training.
 """
@@ -32,7 +31,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import torch
 from cryptography.exceptions import InvalidTag
@@ -40,50 +39,47 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from azubi.engine.cache import packing
 from azubi.engine.cache.index import Entry, Index
-from azubi.engine.cache.packing import Wanted
+from azubi.engine.cache.packing import StorageFormat
 from azubi.errors import DiskFull
 from azubi.storage import files
 from azubi.storage.keys import Keys
 
 QUOTA = 20 * 10**9
-"""Bytes of shards that are kept, if nothing else is said."""
+"""Bytes of shards that are kept by default."""
 _NONCE = 12
 SEAL = _NONCE + 16
 """Bytes that encryption adds to an entry: the nonce, and GCM's tag."""
 _GROUP = 64 << 20
 """Bytes that are encrypted in memory before they are written, synced and indexed together."""
 _SHARD = 256 << 20
-"""A shard of this size is not continued: what goes, goes by the shard."""
-_OPEN = 200
+"""A shard of this size is not continued: space is freed by the shard."""
+_MAX_OPEN = 200
 """Shards that one process holds open; the system allows it about a thousand files."""
 _NOBODY = "nobody"
-"""The version of whoever writes nothing; it has no key."""
+"""The version of a cache that only erases; it has no key."""
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16)}
 _Sealed = tuple[Entry, bytes]
-"""An entry that has no place yet, and its bytes."""
+"""An entry that has no place yet, and its encrypted bytes."""
 
 
 class ActivationCache:
-    """Read and write entries; safe for several processes at once (each writes shards of its own)."""
+    """Reads and writes entries; safe for several processes at once (each writes shards of its own)."""
 
     def __init__(
         self,
         home: Path,
         version: str = "any",
         *,
-        dtype: Wanted = "auto",
+        dtype: Literal["auto"] | StorageFormat = "auto",
         quota: int = QUOTA,
         reserve: int = 0,
     ) -> None:
-        """Open the cache below `home`, or begin one.
+        """Open or create the cache below `home`.
 
         What is written is encrypted under the key of the data `version` and packed as `dtype`. The
         shards together stay below `quota` bytes, and `reserve` bytes of the disk stay free.
-
-        Raises:
-            StorageError: the folder cannot be written.
         """
-        self.dtype: Wanted = dtype
+        self.dtype: Literal["auto"] | StorageFormat = dtype
         self.full = ""
         """Why nothing more is kept; empty while there is room."""
         self._version, self._quota, self._reserve = version, quota, reserve
@@ -103,21 +99,21 @@ class ActivationCache:
                 raise
 
     def missing(self, keys: Iterable[str]) -> list[str]:
-        """Those of `keys` that have no entry, in their order, each once. The others are held from now on."""
-        lost = []
+        """Those of `keys` that have no entry, in their order, each once. Locks the shards of the others."""
+        missing = []
         for key in dict.fromkeys(keys):
-            found = self._index.find(key)
-            if found is None:
-                lost.append(key)
+            entry_and_version = self._index.find(key)
+            if entry_and_version is None:
+                missing.append(key)
             else:
                 with suppress(OSError):
-                    self._descriptor(found[0].shard)
-        return lost
+                    self._descriptor(entry_and_version[0].shard)
+        return missing
 
     def note(self, owners: Iterable[tuple[str, str]]) -> None:
-        """Note whose activations entries are, as pairs of key and question, so that those can be erased.
+        """Note whose activations entries are, as pairs of key and question, before they are written.
 
-        To be done before they are written. On a full disk nothing is noted, and then nothing is kept either.
+        On a full disk nothing is noted, and then nothing is kept either.
         """
         try:
             with files.explained(self._folder):
@@ -128,10 +124,7 @@ class ActivationCache:
     def write(self, entries: Iterable[tuple[str, torch.Tensor]]) -> int:
         """Add entries (key, tensor of shape [tokens, hidden]); returns the bytes written.
 
-        Where there is no room for them, `full` says why, and they are not kept.
-
-        Raises:
-            StorageError: the disk is read-only.
+        Entries for which there is no room are not kept, and `full` says why.
         """
         written, group, size = 0, list[_Sealed](), 0
         for key, tensor in entries:
@@ -146,42 +139,44 @@ class ActivationCache:
 
     def read(self, key: str) -> torch.Tensor | None:
         """The tensor under `key`, or None if there is none or it is damaged (it is then forgotten)."""
-        found = self._index.find(key)
-        if found is None:
+        entry_and_version = self._index.find(key)
+        if entry_and_version is None:
             return None
-        one, version = found
+        entry, version = entry_and_version
         try:
             cipher = self._keys.find(version)
             if cipher is None:
                 raise InvalidTag
-            sealed = os.pread(self._descriptor(one.shard), one.size, one.offset)
-            plain = _unseal(one, sealed, cipher)
-            return packing.unpack(plain, one.rows, one.columns, one.form, _DTYPES[one.dtype])
+            sealed = os.pread(self._descriptor(entry.shard), entry.size, entry.offset)
+            plain = _unseal(entry, sealed, cipher)
+            return packing.unpack(
+                plain, entry.rows, entry.columns, entry.storage_format, _DTYPES[entry.dtype]
+            )
         except (InvalidTag, OSError, ValueError, RuntimeError):
             with suppress(OSError, sqlite3.Error):
                 self.forget([key])
             return None
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Drop entries and overwrite their bytes, where the disk lets us."""
+        """Remove entries and overwrite their bytes, where the disk allows it."""
         for key in keys:
-            found = self._index.find(key)
-            if found is None:
+            entry_and_version = self._index.find(key)
+            if entry_and_version is None:
                 continue
-            one, _ = found
+            entry, _ = entry_and_version
             self._index.forget(key)
-            path = self._shards / one.shard
-            if path.is_file() and path.stat().st_size >= one.offset + one.size:
+            path = self._shards / entry.shard
+            if path.is_file() and path.stat().st_size >= entry.offset + entry.size:
                 with path.open("r+b") as file:
-                    file.seek(one.offset)
-                    file.write(bytes(one.size))
+                    file.seek(entry.offset)
+                    file.write(bytes(entry.size))
 
     def bytes(self) -> int:
         """Size of all entries."""
         return self._index.bytes()
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
@@ -191,29 +186,25 @@ class ActivationCache:
 
     def _prepare(self) -> None:
         with files.locked(self._folder):
-            if not self._index.current():
-                self._begin()
+            if not self._index.is_current():
+                for path in self._shards.iterdir():
+                    path.unlink()
+                self._index.create()
             self._renew()
             if self._version != _NOBODY and self._keys.make(self._version):
                 self._drop_version(self._version)
             self._tidy()
 
-    def _begin(self) -> None:
-        for path in self._shards.iterdir():
-            path.unlink()
-        (self._folder.parent / "keys" / "activations.key").unlink(missing_ok=True)  # of the first layout
-        self._index.begin()
-
     def _tidy(self) -> None:
-        """Remove what nobody can read: without a row, beyond its rows, without its file or its key."""
-        told = self._index.shards()
+        """Delete what nobody can read: without a row, beyond its rows, without its file or its key."""
+        sizes = self._index.shards()
         for path in self._shards.iterdir():
-            with _alone(path) as free:
-                if free and path.name not in told:
+            with _lock_exclusively(path) as unused:
+                if unused and path.name not in sizes:
                     path.unlink()
-                elif free and path.stat().st_size > told[path.name]:
-                    os.truncate(path, told[path.name])
-        for name in told:
+                elif unused and path.stat().st_size > sizes[path.name]:
+                    os.truncate(path, sizes[path.name])
+        for name in sizes:
             if not (self._shards / name).is_file():
                 self._index.drop(name)
         for version in self._index.versions():
@@ -224,24 +215,23 @@ class ActivationCache:
 
     def _sealed(self, key: str, tensor: torch.Tensor) -> _Sealed:
         cipher = self._keys.find(self._version)
-        if cipher is None:  # thrown away while we were at work
+        if cipher is None:  # deleted meanwhile by an erasure
             self._keys.make(self._version)
             cipher = self._keys.find(self._version)
             assert cipher is not None
-        form = packing.form_of(self.dtype, tensor.dtype)
-        plain = packing.pack(tensor, form)
+        stored_as = packing.storage_format(self.dtype, tensor.dtype)
+        plain = packing.pack(tensor, stored_as)
         rows, columns = tensor.shape
-        entry = Entry(key, "", 0, SEAL + len(plain), rows, columns, form, str(tensor.dtype))
+        entry = Entry(key, "", 0, SEAL + len(plain), rows, columns, stored_as, str(tensor.dtype))
         return entry, _seal(entry, plain, cipher)
 
     def _keep(self, group: Sequence[_Sealed]) -> int:
-        """Write a group, making room for it if need be; 0 if there is none."""
-        size = sum(one.size for one, _ in group)
+        """Write a group, freeing space for it if need be; returns 0 if there is none."""
+        size = sum(entry.size for entry, _ in group)
         try:
             while not self.full:
-                self.full = self._crowded(size)
+                self.full = self._no_room(size)
                 if self.full:
-                    # What is not used goes, oldest first, until there is room or nothing is left to go.
                     if self._drop_oldest():
                         self.full = ""
                     continue
@@ -255,8 +245,8 @@ class ActivationCache:
             self.full = "the disk is full"
         return 0
 
-    def _crowded(self, size: int) -> str:
-        """Why `size` more bytes have no room; empty if they have."""
+    def _no_room(self, size: int) -> str:
+        """Why there is no room for `size` more bytes; empty if there is."""
         if sum(self._index.shards().values()) + size > self._quota:
             return f"there is no more room within its quota of {self._quota / 1e9:g} GB"
         if shutil.disk_usage(self._folder).free < size + self._reserve:
@@ -272,20 +262,16 @@ class ActivationCache:
                 for _, content in group:
                     _write_all(descriptor, content)
                 os.fsync(descriptor)
-                self._tell(shard, start, group)
+                entries, offset = list[Entry](), start
+                for entry, _ in group:
+                    entries.append(entry._replace(shard=shard, offset=offset))
+                    offset += entry.size
+                self._index.add(shard, self._version, offset, entries)
             except BaseException:
                 with suppress(OSError):  # what has no row must not take up room
                     os.truncate(descriptor, start)
                 raise
         self._written = start + size
-
-    def _tell(self, shard: str, start: int, group: Sequence[_Sealed]) -> None:
-        """Put what was written into the index."""
-        entries, place = list[Entry](), start
-        for one, _ in group:
-            entries.append(one._replace(shard=shard, offset=place))
-            place += one.size
-        self._index.add(shard, self._version, place, entries)
 
     def _own_shard(self) -> str:
         """The shard that this process appends to."""
@@ -294,7 +280,7 @@ class ActivationCache:
             return self._own
         name = f"{secrets.token_hex(8)}.bin"
         path = self._shards / name
-        # Whoever tidies holds this lock, and takes a shard for a leftover that has neither row nor lock.
+        # `_tidy` holds this lock, and deletes a shard that has neither row nor lock.
         with files.locked(self._folder), files.explained(path):
             self._hold(name, os.O_RDWR | os.O_APPEND | os.O_CREAT)
         self._own, self._written = name, 0
@@ -303,13 +289,13 @@ class ActivationCache:
     # Room
 
     def _drop_oldest(self) -> bool:
-        """Give up the shard that was not used for longest, among those that nobody uses now."""
+        """Delete the least recently used of the shards that nobody uses now; False if there is none."""
         for name in self._index.shards():
             path = self._shards / name
             if name in self._open or not path.is_file():
                 continue
-            with _alone(path) as free, files.explained(path):
-                if free:
+            with _lock_exclusively(path) as unused, files.explained(path):
+                if unused:
                     os.truncate(path, 0)
                     path.unlink()
                     self._index.drop(name)
@@ -326,19 +312,16 @@ class ActivationCache:
     def erase(self, questions: Iterable[str]) -> int:
         """Erase all activations of questions, by their names, for good; returns how many entries.
 
-        Whoever is killed on the way, or finds the disk full, has it done by the next who opens the cache.
-
-        Raises:
-            StorageError: the disk is full or read-only.
+        If the process is killed or the disk is full, whoever opens the cache next completes it.
         """
         with files.locked(self._folder), files.explained(self._folder):
-            gone = self._index.erase(questions)
+            erased = self._index.erase(questions)
             self._renew()
             self._index.flush()
-        return gone
+        return erased
 
     def _renew(self) -> None:
-        """Write versions anew under another key, as far as that is still to do."""
+        """Write versions again under another key, as far as that is still to do."""
         for version in self._index.to_renew():
             renewed = f"{version.split('.')[0]}.{secrets.token_hex(4)}"
             self._keys.make(renewed)
@@ -353,8 +336,8 @@ class ActivationCache:
         name, path, moved = f"{secrets.token_hex(8)}.bin", self._shards / shard, list[Entry]()
         if old is not None and new is not None and entries and path.is_file():
             with files.new_file(self._shards / name) as scratch, path.open("rb") as source:
-                found = _resealed(entries, source, old, scratch, new)
-                moved = [one._replace(shard=name) for one in found]
+                resealed = _resealed(entries, source, old, scratch, new)
+                moved = [entry._replace(shard=name) for entry in resealed]
         self._index.replace(shard, name, renewed, used, moved)
         _overwrite(path)
 
@@ -362,7 +345,7 @@ class ActivationCache:
 
     def _descriptor(self, shard: str) -> int:
         if shard not in self._open:
-            if len(self._open) >= _OPEN:
+            if len(self._open) >= _MAX_OPEN:
                 oldest = next(name for name in self._open if name != self._own)
                 os.close(self._open.pop(oldest))
             self._hold(shard, os.O_RDONLY)
@@ -371,50 +354,36 @@ class ActivationCache:
         return self._open[shard]
 
     def _hold(self, shard: str, flags: int) -> None:
-        """Open a shard, and lock it so that no other process gives it up."""
+        """Open a shard, and lock it so that no other process deletes it."""
         descriptor = os.open(self._shards / shard, flags, 0o600)
-        with suppress(
-            OSError
-        ):  # held alone by one that gives it up this very moment, or a disk without locks
+        with suppress(OSError):  # another process deletes it this very moment, or the disk has no locks
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         self._open[shard] = descriptor
 
 
 def erase(home: Path, version: str) -> bool:
-    """Erase what was computed for a data version: its key, its rows, its shards; tells whether it had a key.
+    """Erase what was computed for a data version (key, rows, shards); returns whether it had a key.
 
-    Entries that it shares with an older version lie under that version's key, and go with that one.
-
-    Raises:
-        StorageError: the folder cannot be written.
+    Entries that it shares with an older version lie under that version's key, and are erased with that one.
     """
     keys = Keys(home)
-    # A question that was erased left its version under another name.
-    own = [one for one in keys.versions() if one.split(".")[0] == version]
-    had = any([keys.throw_away(one) for one in own])
+    # Erasing a question gave its version another name: see `_renew`.
+    names = [name for name in keys.versions() if name.split(".")[0] == version]
+    had = any([keys.throw_away(name) for name in names])
     if (home / "cache" / "index.sqlite").is_file():
-        cache = ActivationCache(home, version)  # gives up what nobody has a key for
-        cache.close()
+        ActivationCache(home, version).close()  # deletes shards that nobody has a key for
         keys.throw_away(version)
     return had
 
 
 def erase_all(home: Path) -> None:
-    """Erase what was computed for all data versions.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
-    for version in {one.split(".")[0] for one in Keys(home).versions()}:
+    """Erase what was computed for all data versions."""
+    for version in {name.split(".")[0] for name in Keys(home).versions()}:
         erase(home, version)
 
 
 def erase_questions(home: Path, questions: Iterable[str]) -> int:
-    """Erase what was computed for questions, by their names, in all versions; returns how many entries.
-
-    Raises:
-        StorageError: the disk is full or read-only.
-    """
+    """Erase what was computed for questions, by their names, in all versions; returns how many entries."""
     if not (home / "cache" / "index.sqlite").is_file():
         return 0
     cache = ActivationCache(home, _NOBODY)
@@ -425,8 +394,8 @@ def erase_questions(home: Path, questions: Iterable[str]) -> int:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """Hold a shard against all others; says False where another process uses it, or it is gone."""
+def _lock_exclusively(path: Path) -> Iterator[bool]:
+    """Lock a shard against all other processes; yields False where one uses it, or it is gone."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -446,25 +415,25 @@ def _alone(path: Path) -> Iterator[bool]:
 def _resealed(
     entries: Iterable[Entry], source: IO[bytes], old: AESGCM, path: Path, new: AESGCM
 ) -> Iterator[Entry]:
-    """Write entries into another file under another key; yields where each of them lies there.
+    """Write entries into another file under another key; yields them with their places there.
 
     What cannot be read is left out: it will be computed again.
     """
-    place = 0
+    offset = 0
     with path.open("wb") as file:
-        for one in entries:
-            source.seek(one.offset)
+        for entry in entries:
+            source.seek(entry.offset)
             try:
-                plain = _unseal(one, source.read(one.size), old)
+                plain = _unseal(entry, source.read(entry.size), old)
             except (InvalidTag, ValueError):
                 continue
-            file.write(_seal(one, plain, new))
-            yield one._replace(offset=place)
-            place += one.size
+            file.write(_seal(entry, plain, new))
+            yield entry._replace(offset=offset)
+            offset += entry.size
 
 
 def _overwrite(path: Path) -> None:
-    """Write zeros over a shard and remove it."""
+    """Write zeros over a shard and delete it."""
     with suppress(FileNotFoundError):
         with suppress(PermissionError), path.open("r+b") as file:
             left = path.stat().st_size
@@ -481,16 +450,16 @@ def _write_all(descriptor: int, content: bytes) -> None:
         left = left[os.write(descriptor, left) :]
 
 
-def _seal(one: Entry, plain: bytes, cipher: AESGCM) -> bytes:
+def _seal(entry: Entry, plain: bytes, cipher: AESGCM) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
-    return nonce + cipher.encrypt(nonce, plain, _label(one.key, one.rows, one.columns, one.form, one.dtype))
+    return nonce + cipher.encrypt(nonce, plain, _label(entry))
 
 
-def _unseal(one: Entry, sealed: bytes, cipher: AESGCM) -> bytes:
-    label = _label(one.key, one.rows, one.columns, one.form, one.dtype)
-    return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], label)
+def _unseal(entry: Entry, sealed: bytes, cipher: AESGCM) -> bytes:
+    return cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _label(entry))
 
 
-def _label(key: str, rows: int, columns: int, form: str, dtype: str) -> bytes:
+def _label(entry: Entry) -> bytes:
     """What GCM authenticates beside the bytes: a damaged index cannot make them look like something else."""
-    return f"{key} {rows} {columns} {form} {dtype}".encode()
+    fields = (entry.key, entry.rows, entry.columns, entry.storage_format, entry.dtype)
+    return " ".join(map(str, fields)).encode()

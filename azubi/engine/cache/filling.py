@@ -3,16 +3,17 @@
 Knows the trunk and the cache; nothing of answers or training.
 """
 
-import random
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
+from itertools import takewhile
 
 import torch
 
 from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.packing import StorageFormat
 from azubi.engine.model.trunk import Batch, InstructionState, Trunk
 
 
@@ -30,20 +31,19 @@ class Origin:
     """Token ids of the instruction."""
     dtype: str
     software: str
-    """What computed it: versions, way of attention, kind of device; each can change the last digits."""
+    """What computed it: versions, attention, kind of device; each can change the last digits."""
     view: str = "states"
     """What is kept of the hidden states: all `states`, or one vector (`mean`, `cls`, `last`)."""
-    form: str = "float32"
-    """How the numbers are kept: a `packing.Form`."""
+    storage_format: StorageFormat = "float32"
 
     def key(self, tokens: Sequence[int]) -> str:
         """The name of the entry for one sequence of token ids."""
-        digest = self._begun.copy()
+        digest = self._digest.copy()
         digest.update(array("q", tokens).tobytes())
         return digest.hexdigest()
 
     @cached_property
-    def _begun(self) -> blake2b:
+    def _digest(self) -> blake2b:
         """The digest of all but the tokens. A tokenizer is megabytes long: it is hashed once, not per key."""
         digest = blake2b(digest_size=20)
         for part in (
@@ -55,7 +55,7 @@ class Origin:
             self.dtype,
             self.software,
             self.view,
-            self.form,
+            self.storage_format,
         ):
             digest.update(part.encode() + b"\0")
         return digest
@@ -88,12 +88,9 @@ def fill(
 ) -> Iterator[Filled]:
     """Put the activations of `sequences` at every cut of `origins` into the cache; yields as it goes.
 
-    `owners` names the question that each sequence is of, so that it can be erased.
-    What is there already is not computed, nor is what another run puts there meanwhile. Sequences of like
-    length go together, so that little is spent on padding. When the cache is full the rest is left out.
-
-    Raises:
-        StorageError: the disk is read-only.
+    `owners` names the question that each sequence is of, so that it can be erased. What the cache holds is
+    not computed again. Sequences of like length go together, the longest first, since they need most memory.
+    When the cache is full the rest is left out.
     """
     cache.note(
         (origin.key(tokens), owner)
@@ -102,69 +99,40 @@ def fill(
         if owner
     )
     wanted = list(dict.fromkeys(sequences))
-    todo = _missing(cache, origins, wanted)
+    missing = _missing(cache, origins, wanted)
     size = _write_instruction(cache, origins, instruction)
-    before = len(wanted) - len(todo)
+    reused = len(wanted) - len(missing)
     tokens = 0
-    yield Filled(before, len(wanted), before, tokens, size)
-    lacking = _Lacking(cache, origins, _mixed(bucketed(todo, _BATCH_TOKENS)))
-    for passed in trunk.run(lacking, instruction):
-        for batch, states in passed.ready:
+    yield Filled(reused, len(wanted), reused, tokens, size)
+    batches = takewhile(lambda _: not cache.full, bucketed(missing, _BATCH_TOKENS))
+    for progress in trunk.run(batches, instruction):
+        for batch, states in progress.done:
             size += cache.write(
-                (origin.key(one), view(state, origin.view))
+                (origin.key(sequence), view(state, origin.view))
                 for cut, origin in origins.items()
-                for one, state in zip(batch, states[cut], strict=True)
+                for sequence, state in zip(batch, states[cut], strict=True)
             )
             tokens += sum(map(len, batch))
-        reused = before + lacking.found
-        yield Filled(reused + int(passed.sequences), len(wanted), reused, tokens, size)
+        yield Filled(reused + int(progress.sequences), len(wanted), reused, tokens, size)
     without = len(_missing(cache, origins, wanted)) if cache.full else 0
-    yield Filled(len(wanted), len(wanted), before + lacking.found, tokens, size, without)
-
-
-class _Lacking:
-    """Batches as the trunk takes them, without what another run has put into the cache by then."""
-
-    def __init__(self, cache: ActivationCache, origins: dict[int, Origin], batches: Iterable[Batch]) -> None:
-        self.found = 0
-        """Sequences that were there so far."""
-        self._cache = cache
-        self._origins = origins
-        self._batches = batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self._batches:
-            if self._cache.full:
-                return
-            lacking = _missing(self._cache, self._origins, batch)
-            self.found += len(batch) - len(lacking)
-            if lacking:
-                yield lacking
-
-
-def _mixed(batches: Iterable[Batch]) -> list[Batch]:
-    """The longest batch first, since it needs most memory; the others in an order of this run's own, so that
-    two runs on the same data share the work instead of doing the same at the same time."""
-    first, *others = [*batches] or [[]]
-    random.shuffle(others)
-    return [first, *others] if first else []
+    yield Filled(len(wanted), len(wanted), reused, tokens, size, without)
 
 
 def bucketed(sequences: Sequence[tuple[int, ...]], tokens: int) -> Iterator[Batch]:
     """Batches of at most `tokens` tokens (padding included), longest first."""
     batch: Batch = []
-    for one in sorted(sequences, key=len, reverse=True):
+    for sequence in sorted(sequences, key=len, reverse=True):
         if batch and (len(batch) + 1) * len(batch[0]) > tokens:
             yield batch
             batch = []
-        batch.append(one)
+        batch.append(sequence)
     if batch:
         yield batch
 
 
 def largest(sequences: Sequence[tuple[int, ...]]) -> int:
     """Tokens, padding included, of the largest batch in which `fill` takes `sequences`; 0 for none."""
-    return max((len(one) * len(one[0]) for one in bucketed(sequences, _BATCH_TOKENS)), default=0)
+    return max((len(batch) * len(batch[0]) for batch in bucketed(sequences, _BATCH_TOKENS)), default=0)
 
 
 def view(states: torch.Tensor, kind: str) -> torch.Tensor:
@@ -181,11 +149,12 @@ def view(states: torch.Tensor, kind: str) -> torch.Tensor:
 def _missing(
     cache: ActivationCache, origins: dict[int, Origin], wanted: list[tuple[int, ...]]
 ) -> list[tuple[int, ...]]:
-    lost: set[tuple[int, ...]] = set()
+    """Those of the sequences that lack an entry at any cut."""
+    missing: set[tuple[int, ...]] = set()
     for origin in origins.values():
-        by_key = {origin.key(one): one for one in wanted}
-        lost.update(by_key[key] for key in cache.missing(by_key))
-    return [one for one in wanted if one in lost]
+        by_key = {origin.key(sequence): sequence for sequence in wanted}
+        missing.update(by_key[key] for key in cache.missing(by_key))
+    return [sequence for sequence in wanted if sequence in missing]
 
 
 def _write_instruction(

@@ -1,11 +1,11 @@
 """Where each entry of the activation cache lies, and whose it is: an SQLite file that processes share.
 
     shards    name -> data version, size, use (counted)
-    entries   key -> shard, offset, size, shape, form
+    entries   key -> shard, offset, size, shape, format
     owners    key -> the questions whose activations it is
-    renewals  data versions that are still to be written anew under another key
+    renewals  data versions that are still to be written again under another key
 
-What changes it is done whole or not at all. Knows nothing of the shards' files, nor of keys.
+Every change is a transaction. Knows nothing of the shards' files, nor of keys.
 """
 
 import sqlite3
@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from azubi.engine.cache.packing import Form
+from azubi.engine.cache.packing import StorageFormat
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Of the index. A cache of another layout is emptied: it can be computed again."""
 _SCHEMA = """
 CREATE TABLE shards (
@@ -24,7 +24,7 @@ CREATE TABLE shards (
 ) WITHOUT ROWID;
 CREATE TABLE entries (
     key TEXT PRIMARY KEY, shard TEXT NOT NULL, offset INTEGER NOT NULL, size INTEGER NOT NULL,
-    rows INTEGER NOT NULL, columns INTEGER NOT NULL, form TEXT NOT NULL, dtype TEXT NOT NULL
+    rows INTEGER NOT NULL, columns INTEGER NOT NULL, storage_format TEXT NOT NULL, dtype TEXT NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX entries_of_shard ON entries (shard);
 CREATE TABLE owners (
@@ -38,7 +38,7 @@ _USED = "(SELECT COALESCE(MAX(used), 0) + 1 FROM shards)"
 
 
 class Entry(NamedTuple):
-    """A row of `entries`."""
+    """A row of `entries`, with its columns."""
 
     key: str
     shard: str
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
     size: int
     rows: int
     columns: int
-    form: Form
+    storage_format: StorageFormat
     dtype: str
 
 
@@ -54,7 +54,7 @@ class Index:
     """The index of one cache."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, or begin one; it holds nothing that `current` vouches for yet."""
+        """Open or create the file; ask `is_current` before anything else."""
         self._file = sqlite3.connect(path, timeout=60, isolation_level=None)
         try:
             self.execute("PRAGMA secure_delete=ON")
@@ -63,28 +63,26 @@ class Index:
             raise
 
     def execute(self, text: str, *values: Any) -> sqlite3.Cursor:
-        """One statement by itself."""
+        """Run one statement by itself."""
         return self._file.execute(text, values)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._file.close()
 
     @contextmanager
-    def _together(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[None]:
         with self._file:
             self.execute("BEGIN IMMEDIATE")
             yield
 
-    # Layout
-
-    def current(self) -> bool:
+    def is_current(self) -> bool:
         """Whether it has the layout of this azubi; nothing else may be asked of another one."""
         self.execute("PRAGMA journal_mode=WAL")
         return bool(self.execute("PRAGMA user_version").fetchone()[0] == _LAYOUT)
 
-    def begin(self) -> None:
-        """Forget everything, and have this layout."""
+    def create(self) -> None:
+        """Forget everything and create empty tables."""
         tables = ("entries", "shards", "owners", "renewals")
         drop = " ".join(f"DROP TABLE IF EXISTS {table};" for table in tables)
         self._file.executescript(f"BEGIN; {drop} {_SCHEMA} PRAGMA user_version = {_LAYOUT}; COMMIT")
@@ -94,29 +92,23 @@ class Index:
     def find(self, key: str) -> tuple[Entry, str] | None:
         """An entry, and the data version of its shard."""
         row = self.execute(
-            "SELECT e.key, e.shard, e.offset, e.size, e.rows, e.columns, e.form, e.dtype, s.version "
-            "FROM entries e JOIN shards s ON s.name = e.shard WHERE e.key = ?",
-            key,
+            "SELECT e.*, s.version FROM entries e JOIN shards s ON s.name = e.shard WHERE e.key = ?", key
         ).fetchone()
         return None if row is None else (Entry(*row[:-1]), row[-1])
 
     def of_shard(self, shard: str) -> list[Entry]:
-        """What lies in a shard, in its order."""
-        rows = self.execute(
-            "SELECT key, shard, offset, size, rows, columns, form, dtype FROM entries "
-            "WHERE shard = ? ORDER BY offset",
-            shard,
-        )
+        """The entries of a shard, in their order."""
+        rows = self.execute("SELECT * FROM entries WHERE shard = ? ORDER BY offset", shard)
         return [Entry(*row) for row in rows.fetchall()]
 
     def add(self, shard: str, version: str, size: int, entries: Iterable[Entry]) -> None:
-        """Take up entries of a shard, which is `size` bytes long now and counts as used."""
-        with self._together():
+        """Add entries of a shard, which is `size` bytes long now and counts as used."""
+        with self._transaction():
             self.execute(f"INSERT OR REPLACE INTO shards VALUES (?, ?, ?, {_USED})", shard, version, size)
             self._file.executemany("INSERT OR REPLACE INTO entries VALUES (?,?,?,?,?,?,?,?)", entries)
 
     def forget(self, key: str) -> None:
-        """Take an entry out; its bytes stay where they are."""
+        """Remove an entry; its bytes stay where they are."""
         self.execute("DELETE FROM entries WHERE key = ?", key)
 
     def bytes(self) -> int:
@@ -126,7 +118,7 @@ class Index:
     # Shards
 
     def shards(self) -> dict[str, int]:
-        """Sizes of all shards by name, the one that was not used for longest first."""
+        """Sizes of all shards by name, the least recently used first."""
         return dict(self.execute("SELECT name, size FROM shards ORDER BY used").fetchall())
 
     def versions(self) -> list[str]:
@@ -142,8 +134,8 @@ class Index:
         self.execute(f"UPDATE shards SET used = {_USED} WHERE name = ?", shard)
 
     def drop(self, shard: str) -> None:
-        """Take out a shard with all its entries."""
-        with self._together():
+        """Remove a shard with all its entries."""
+        with self._transaction():
             self._drop(shard)
 
     def _drop(self, shard: str) -> None:
@@ -154,46 +146,46 @@ class Index:
 
     def note(self, owners: Iterable[tuple[str, str]]) -> None:
         """Note whose activations entries are, as pairs of key and question."""
-        with self._together():
+        with self._transaction():
             self._file.executemany("INSERT OR IGNORE INTO owners VALUES (?, ?)", owners)
 
     def erase(self, questions: Iterable[str]) -> int:
-        """Take out all entries of questions, whatever else they are of; returns how many.
+        """Remove all entries of questions, also those that other questions share; returns how many.
 
-        Data versions whose shards hold what has no entry are noted as still to renew.
+        Data versions whose shards hold bytes without an entry are noted for renewal.
         """
-        mine, gone = "key IN (SELECT key FROM owners WHERE question = ?)", 0
-        with self._together():
+        of_question, erased = "key IN (SELECT key FROM owners WHERE question = ?)", 0
+        with self._transaction():
             for question in questions:
-                gone += self.execute(f"DELETE FROM entries WHERE {mine}", question).rowcount
-                self.execute(f"DELETE FROM owners WHERE {mine}", question)
+                erased += self.execute(f"DELETE FROM entries WHERE {of_question}", question).rowcount
+                self.execute(f"DELETE FROM owners WHERE {of_question}", question)
             # Also what another run wrote twice, or what was forgotten, lies in a shard without a row.
             self.execute(
                 "INSERT OR IGNORE INTO renewals SELECT DISTINCT version FROM shards WHERE size > "
                 "(SELECT COALESCE(SUM(size), 0) FROM entries WHERE shard = shards.name)"
             )
-        return gone
+        return erased
 
     def flush(self) -> None:
-        """What was deleted does not stay in the file's log either."""
+        """Remove deleted rows from the file's log, too."""
         self.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def to_renew(self) -> list[str]:
-        """Data versions that are still to be written anew."""
+        """Data versions that are still to be written again."""
         return [version for (version,) in self.execute("SELECT version FROM renewals").fetchall()]
 
     def renewed(self, version: str) -> None:
-        """A data version is done."""
+        """Note that a data version was written again."""
         self.execute("DELETE FROM renewals WHERE version = ?", version)
 
     def replace(self, shard: str, by: str, version: str, used: int, entries: Sequence[Entry]) -> None:
-        """Put another shard in the place of one: `entries` lie in it now, all else goes."""
-        with self._together():
+        """Replace a shard by another, which holds `entries` alone."""
+        with self._transaction():
             if entries:
-                size = sum(one.size for one in entries)
+                size = sum(entry.size for entry in entries)
                 self.execute("INSERT INTO shards VALUES (?, ?, ?, ?)", by, version, size, used)
             self._file.executemany(
                 "UPDATE entries SET shard = ?, offset = ? WHERE key = ?",
-                [(one.shard, one.offset, one.key) for one in entries],
+                [(entry.shard, entry.offset, entry.key) for entry in entries],
             )
             self._drop(shard)

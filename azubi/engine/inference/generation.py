@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache
 
 from azubi.engine.cache.filling import view
-from azubi.engine.model import kv_cache
-from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
-from azubi.engine.model.kv_cache import growing
+from azubi.engine.model.attention import can_pad_left, expand, growing, new_cache
+from azubi.engine.model.label_tail import InferenceLabelTail
+from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
@@ -98,7 +98,7 @@ class Generator:
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._most_rows = None if trunk.streams else _ROWS
         self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
-        self._pads = kv_cache.can_pad_left(trunk.config) and kv_cache.can_pad_left(tail.config)
+        self._pads = can_pad_left(trunk.config) and can_pad_left(tail.config)
 
     def write(
         self,
@@ -298,8 +298,8 @@ class _Flow:
 
     def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
-        aids = self._trunk.aids(positions, None if self._gapless else self._mask)
-        states = self._trunk.go_on(ids, self._caches[0], aids)[self._cut]
+        aids = self._trunk.position_inputs(positions, None if self._gapless else self._mask)
+        states = self._trunk.continuation(ids, self._caches[0], aids)[self._cut]
         if not self.vectors:
             self.vectors = [averaged(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
         return self._tail.scores(states, self._caches[1], every=every, **aids)
@@ -312,7 +312,7 @@ def averaged(states: torch.Tensor) -> Vector:
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
-    return growing(kv_cache.fresh(config) if cache is None else kv_cache.expand(cache, batch))
+    return growing(new_cache(config) if cache is None else expand(cache, batch))
 
 
 def _token_bytes(half: Trunk | InferenceLanguageTail) -> int:
@@ -386,7 +386,7 @@ class Classifier:
         numbers = iter(order)
         batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
         for passed in self._trunk.run(batches, NO_INSTRUCTION):
-            for batch, states in passed.ready:
+            for batch, states in passed.done:
                 scores = self._tail.scores(states[cut])
                 best, label = scores.softmax(-1).max(-1)
                 energy = scores.logsumexp(-1)

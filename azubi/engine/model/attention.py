@@ -1,23 +1,28 @@
-"""Attention as plain products, for computing in bfloat16 on processors.
+"""Attention, and the keys and values that it keeps.
 
-torch's fused attention is slow there: its backward pass takes five times as long on sequences of a few
-hundred tokens (docs/log.md). Transformers' own plain form copies keys and values once per query head; here
-the query heads that share a key head are multiplied with it together (grouped-query attention, Ainslie et
-al., arXiv 2305.13245). Knows tensors; nothing of models.
+torch's fused attention is slow in bfloat16 on processors: its backward pass takes five times as long on
+sequences of a few hundred tokens (docs/log.md). `attend` computes it as plain products instead, and query
+heads that share a key head are multiplied with it together (Ainslie et al., arXiv 2305.13245).
+
+Keys and values of a beginning that many sequences share are computed once. While an answer is written,
+Transformers' own cache copies all of them for every token; the growing cache here keeps room for more.
+Knows Transformers' caches; nothing of models or answers.
 """
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 from transformers.masking_utils import eager_mask
 
 NAME = "azubi"
-"""Under which Transformers knows it."""
+"""The name of `attend` in Transformers."""
 
 _FUSED_FROM = 1 << 20
-"""Queries times keys from which the fused form is taken: the plain one writes down every pair's score."""
+"""Queries times keys from which the fused form is taken: the plain one stores the score of every pair."""
 
 _FAMILIES = frozenset(
     (
@@ -29,7 +34,7 @@ _FAMILIES = frozenset(
 """Families whose attention is no more than softmax(q k / sqrt(d) + mask) v."""
 
 
-def fitting(family: str, dtype: torch.dtype) -> str | None:
+def fastest_attention(family: str, dtype: torch.dtype) -> str | None:
     """Transformers' name of the fastest attention for a `model_type`; None leaves the choice to it."""
     if dtype != torch.bfloat16:
         return None
@@ -49,26 +54,140 @@ def attend(
     """softmax(query keyᵀ · scaling + mask) value, as Transformers calls it.
 
     `query` [batch, heads, tokens, width]; `key` and `value` [batch, key heads, all tokens, width];
-    `attention_mask` [batch, 1 or heads, tokens, all tokens], added to the scores. Gives
+    `attention_mask` [batch, 1 or heads, tokens, all tokens], added to the scores. Returns
     [batch, tokens, heads, width], and no scores.
     """
     batch, heads, tokens, width = query.shape
-    shared, all_tokens = key.shape[1:3]
+    key_heads, all_tokens = key.shape[1:3]
     scaling = width**-0.5 if scaling is None else scaling
     if tokens * all_tokens > _FUSED_FROM:
-        found = nn.functional.scaled_dot_product_attention(
-            query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=shared < heads
+        output = nn.functional.scaled_dot_product_attention(
+            query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=key_heads < heads
         )
-        return found.transpose(1, 2).contiguous(), None
-    together = (batch, shared, heads // shared * tokens, -1)
-    scores = (query * scaling).reshape(together) @ key.transpose(2, 3)
+        return output.transpose(1, 2).contiguous(), None
+    grouped = (batch, key_heads, heads // key_heads * tokens, -1)
+    scores = (query * scaling).reshape(grouped) @ key.transpose(2, 3)
     scores = scores.view(batch, heads, tokens, all_tokens)
     if attention_mask is not None:
         scores = scores + attention_mask
     shares = nn.functional.dropout(scores.softmax(-1), dropout, module.training)
-    found = (shares.view(together) @ value).view(batch, heads, tokens, -1)
-    return found.transpose(1, 2).contiguous(), None
+    output = (shares.view(grouped) @ value).view(batch, heads, tokens, -1)
+    return output.transpose(1, 2).contiguous(), None
 
 
 AttentionInterface.register(NAME, attend)
 AttentionMaskInterface.register(NAME, eager_mask)
+
+
+def can_share(config: Any) -> bool:
+    """Whether every layer keeps plain keys and values, so that sequences can share a beginning.
+
+    Layers with a running state (linear attention, state spaces, convolutions) do not; there the
+    beginning is repeated before each sequence.
+    """
+    plain = (DynamicLayer, DynamicSlidingWindowLayer)
+    return all(type(layer) in plain for layer in new_cache(config).layers) and _keeps_cache(config)
+
+
+def can_pad_left(config: Any) -> bool:
+    """Whether a gap of ignored positions inside a sequence leaves the result as it is.
+
+    A sliding window counts the gap's positions, a running state reads them.
+    """
+    # Without an entry per layer Transformers makes plain layers on demand.
+    return _keeps_cache(config) and all(type(layer) is DynamicLayer for layer in new_cache(config).layers)
+
+
+def _keeps_cache(config: Any) -> bool:
+    # State-space families keep their state outside DynamicCache's layer types in some releases.
+    return not any(hasattr(config, name) for name in ("mamba_d_state", "state_size", "conv_L_cache"))
+
+
+def new_cache(config: Any) -> DynamicCache:
+    """An empty cache with the kinds of layers that `config` names."""
+    cache = DynamicCache(config=config)
+    if cache.layers and not any(isinstance(layer, CacheLayerMixin) for layer in cache.layers):
+        # Models ask the first attention layer how much was read, even where only running states are left.
+        cache.layers.append(DynamicLayer())
+    return cache
+
+
+def expand(cache: DynamicCache, batch: int) -> DynamicCache:
+    """The same beginning for `batch` sequences, without copying; gradients flow back into `cache`."""
+    expanded = copy.copy(cache)
+    expanded.layers = [_expand_layer(layer, batch) for layer in cache.layers]
+    return expanded
+
+
+def _expand_layer(layer: Any, batch: int) -> Any:
+    clone = copy.copy(layer)
+    if layer.is_initialized:
+        clone.keys = layer.keys.expand(batch, -1, -1, -1)
+        clone.values = layer.values.expand(batch, -1, -1, -1)
+    return clone
+
+
+def cache_of_layer(cache: DynamicCache, number: int, config: Any) -> DynamicCache:
+    """One layer's keys and values, for a model of `config` that begins with it; `cache` stays as it is."""
+    part = new_cache(config)
+    part.layers = [copy.copy(cache.layers[number]), *part.layers[1:]]
+    return part
+
+
+_ROOM = 64
+"""Tokens for which a growing layer has room after each copy."""
+
+
+def growing(cache: DynamicCache) -> DynamicCache:
+    """The same keys and values in layers that grow in place; layers of other kinds stay as they are."""
+    clone = copy.copy(cache)
+    clone.layers = [
+        _GrowingLayer.of(layer) if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    if clone.layer_class_to_replicate is DynamicLayer:
+        clone.layer_class_to_replicate = _GrowingLayer
+    return clone
+
+
+class _GrowingLayer(DynamicLayer):
+    """A layer's keys and values, [batch, heads, tokens, width], at the beginning of larger tensors."""
+
+    _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @classmethod
+    def of(cls, layer: DynamicLayer) -> "_GrowingLayer":
+        new = cls()
+        new.__dict__.update(layer.__dict__)
+        return new
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Append keys and values and return all of them."""
+        before = self.get_seq_length()
+        after = before + key_states.shape[2]
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+        assert self.keys is not None and self.values is not None
+        if self._buffers is None or not self._fits(self.keys, self._buffers[0], after):
+            self._buffers = (
+                _enlarged(self.keys, key_states, before, after + _ROOM),
+                _enlarged(self.values, value_states, before, after + _ROOM),
+            )
+        for buffer, new in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[:, :, before:after] = new
+        self.keys, self.values = (buffer[:, :, :after] for buffer in self._buffers)
+        return self.keys, self.values
+
+    def _fits(self, keys: torch.Tensor, buffer: torch.Tensor, tokens: int) -> bool:
+        """Whether `keys` still lie in the buffer (not so after rows were dropped), with room to spare."""
+        same = keys.data_ptr() == buffer.data_ptr() and keys.shape[0] == buffer.shape[0]
+        return same and tokens <= buffer.shape[2]
+
+
+def _enlarged(old: torch.Tensor, new: torch.Tensor, before: int, room: int) -> torch.Tensor:
+    batch, heads, _, width = new.shape
+    buffer = new.new_zeros(batch, heads, room, width)
+    if before:
+        buffer[:, :, :before] = old
+    return buffer

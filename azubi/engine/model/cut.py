@@ -2,18 +2,20 @@
 
 The model's own code is kept: both halves are *shells*, shallow copies of the model's modules
 that share every weight and differ only in their layer list and layer count. The trunk's list
-ends in a stub that catches the hidden states; the tail's first layer takes hidden states from
+ends in a stub that stops the forward pass; the tail's first layer takes hidden states from
 outside instead of the embeddings. Knows nothing of files, data or training.
 """
 
 import copy
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
 
 from azubi.engine.base.base import refuse_uncuttable
 from azubi.errors import BaseModelError
@@ -28,21 +30,17 @@ class LayerList:
 
 
 def find_layers(model: nn.Module) -> LayerList:
-    """Find the one list that holds the model's layers.
-
-    Raises:
-        BaseModelError: the family cannot be cut, named with the reason.
-    """
+    """Find the list that holds the model's layers; raises BaseModelError if the family cannot be cut."""
     config = text_config(model)
     refuse_uncuttable(config)
     count = int(config.num_hidden_layers)
-    found = [
+    lists = [
         LayerList(tuple(name.split(".")), module)
         for name, module in model.named_modules()
         if isinstance(module, nn.ModuleList) and len(module) == count
     ]
     # A list of layers may hold smaller lists of the same length (experts, for instance).
-    outer = [one for one in found if not any(_inside(one, other) for other in found)]
+    outer = [inner for inner in lists if not any(_inside(inner, other) for other in lists)]
     if len(outer) != 1:
         raise BaseModelError(
             f"A {config.model_type} model has {len(outer)} lists of {count} layers: there is no single cut.",
@@ -61,16 +59,16 @@ def text_config(model: nn.Module) -> Any:
     return config.get_text_config()
 
 
-def _inside(one: LayerList, other: LayerList) -> bool:
-    return one is not other and one.path[: len(other.path)] == other.path
+def _inside(inner: LayerList, other: LayerList) -> bool:
+    return inner is not other and inner.path[: len(other.path)] == other.path
 
 
-class _Caught(Exception):
+class _Stop(Exception):
     """Ends a forward pass at the last cut: what comes after is never needed."""
 
 
 def _stop(*_: Any) -> None:
-    raise _Caught
+    raise _Stop
 
 
 def _unreached(model: nn.Module, layer: int) -> BaseModelError:
@@ -80,7 +78,7 @@ def _unreached(model: nn.Module, layer: int) -> BaseModelError:
 
 
 class _Stub(nn.Module):
-    """Stands where the first layer after the cut would; answers for it (attention type and so on)."""
+    """Stands in place of the first layer after the cut and has its attributes (attention type and so on)."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -93,11 +91,11 @@ class _Stub(nn.Module):
             return getattr(self._layer, name)
 
     def forward(self, *_: Any, **__: Any) -> None:
-        raise _Caught
+        raise _Stop
 
 
 class TrunkShell:
-    """Embeddings and the layers below the highest cut, frozen; gives hidden states at each cut.
+    """Embeddings and the layers below the highest cut, frozen; returns hidden states at each cut.
 
     A cut c means: what layer c (counted from 0) would read. Cut 0 is the embeddings' output; the
     cut behind the last layer is the model's own output, after the final norm.
@@ -105,47 +103,47 @@ class TrunkShell:
 
     def __init__(self, model: nn.Module, cuts: Sequence[int]) -> None:
         self.cuts = tuple(sorted(set(cuts)))
-        found = find_layers(model)
+        stack = find_layers(model)
         top = self.cuts[-1]
-        self._whole = top == len(found.layers)
-        end = [] if self._whole else [_Stub(found.layers[top])]
-        self.layers = nn.ModuleList([*found.layers[:top], *end])
-        self.model = _shell(model, found.path, self.layers)
+        self._whole = top == len(stack.layers)
+        end = [] if self._whole else [_Stub(stack.layers[top])]
+        self.layers = nn.ModuleList([*stack.layers[:top], *end])
+        self.model = _shell(model, stack.path, self.layers)
         _shorten(self.model, slice(0, len(self.layers)))
         self.takes_positions = "position_ids" in inspect.signature(self.model.forward).parameters
-        """False for a family that has none, or finds them from the attention mask."""
+        """False for a family that has none, or derives them from the attention mask."""
         self.model.eval()
-        self._seen: dict[int, torch.Tensor] = {}
 
     def __call__(self, **inputs: Any) -> dict[int, torch.Tensor]:
         """Run `inputs` (as the model's own forward takes them) up to the highest cut.
 
         Returns a tensor of shape [batch, tokens, hidden] for each cut.
         """
+        at_cuts: dict[int, torch.Tensor] = {}
         handles = [
-            self.layers[cut].register_forward_pre_hook(self._catch(cut), with_kwargs=True)
+            _on_input(self.layers[cut], partial(at_cuts.__setitem__, cut))
             for cut in self.cuts
             if cut < len(self.layers)
         ]
         try:
             output = self.model(**inputs)
             if self._whole:
-                return self._seen | {self.cuts[-1]: output.last_hidden_state}
-        except _Caught:
-            return self._seen
+                return at_cuts | {self.cuts[-1]: output.last_hidden_state}
+        except _Stop:
+            return at_cuts
         finally:
-            self._seen = {}
             for handle in handles:
                 handle.remove()
         raise _unreached(self.model, self.cuts[-1])
 
-    def _catch(self, cut: int) -> Any:
-        seen = self._seen
 
-        def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            seen[cut] = args[0] if args else kwargs["hidden_states"]
+def _on_input(layer: nn.Module, receive: Callable[[torch.Tensor], None]) -> RemovableHandle:
+    """Call `receive` with the hidden states that a layer is about to read."""
 
-        return hook
+    def hook(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        receive(args[0] if args else kwargs["hidden_states"])
+
+    return layer.register_forward_pre_hook(hook, with_kwargs=True)
 
 
 class LayerShell:
@@ -153,11 +151,11 @@ class LayerShell:
 
     def __init__(self, model: nn.Module, number: int) -> None:
         """Take layer `number` (from 0; not the last) out of `model`; its weights stay shared."""
-        found = find_layers(model)
-        layer = _copy(found.layers[number], own=False)
+        stack = find_layers(model)
+        layer = _copy(stack.layers[number], own=False)
         _renumber([layer])
-        self._stub = _Stub(found.layers[number + 1])
-        self._model = _shell(model, found.path, nn.ModuleList([layer, self._stub])).eval()
+        self._stub = _Stub(stack.layers[number + 1])
+        self._model = _shell(model, stack.path, nn.ModuleList([layer, self._stub])).eval()
         _shorten(self._model, slice(number, number + 2))
         self._feed = _Feed(self._model, layer)
 
@@ -168,16 +166,13 @@ class LayerShell:
 
     def __call__(self, states: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Hidden states [batch, tokens, hidden] after the layer; `inputs` as the model's forward takes."""
-        seen: list[torch.Tensor] = []
-        # Not for good: a hook that holds this shell would keep the layer's weights alive in a circle.
-        handle = self._stub.register_forward_pre_hook(
-            lambda _, args, kwargs: seen.append(args[0] if args else kwargs["hidden_states"]),
-            with_kwargs=True,
-        )
+        outputs: list[torch.Tensor] = []
+        # Removed again: a hook that holds this shell would keep the layer's weights alive in a circle.
+        handle = _on_input(self._stub, outputs.append)
         try:
             self._feed.through(self._model, states, **inputs)
-        except _Caught:
-            return seen[0]
+        except _Stop:
+            return outputs[0]
         finally:
             handle.remove()
         raise _unreached(self._model, 1)
@@ -188,28 +183,25 @@ class _Feed:
 
     def __init__(self, shell: Any, first: nn.Module) -> None:
         self._width = shell.get_input_embeddings().embedding_dim
-        self._given: torch.Tensor | None = None
+        self._states: torch.Tensor | None = None
         first.register_forward_pre_hook(self._replace, with_kwargs=True)
 
     def through(self, shell: Any, states: torch.Tensor, **inputs: Any) -> Any:
-        """What `shell`, which this feed was made for, makes of `states`."""
-        self._given = states
+        """The output of `shell`, which this feed was made for, for `states`."""
+        self._states = states
+        # The model checks and counts the embeddings; some families' are narrower than their layers.
+        same_width = states.shape[-1] == self._width
+        embeddings = states if same_width else states.new_zeros(*states.shape[:-1], self._width)
         try:
-            return shell(inputs_embeds=self._stand_in(states), **inputs)
+            return shell(inputs_embeds=embeddings, **inputs)
         finally:
-            self._given = None
-
-    def _stand_in(self, states: torch.Tensor) -> torch.Tensor:
-        """What the model may take for embeddings; some families' are narrower than their layers."""
-        if states.shape[-1] == self._width:
-            return states
-        return states.new_zeros(*states.shape[:-1], self._width)
+            self._states = None
 
     def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
         if args:
-            return (self._given, *args[1:]), kwargs
-        return args, kwargs | {"hidden_states": self._given}
+            return (self._states, *args[1:]), kwargs
+        return args, kwargs | {"hidden_states": self._states}
 
 
 class TailShell(nn.Module):
@@ -223,16 +215,16 @@ class TailShell(nn.Module):
         The copy leaves embeddings and language head shared. `k` must be at least 1.
         """
         super().__init__()
-        found = find_layers(model)
-        first = len(found.layers) - k
-        self.layers = nn.ModuleList(_copy(layer, own) for layer in found.layers[first:])
+        stack = find_layers(model)
+        first = len(stack.layers) - k
+        self.layers = nn.ModuleList(_copy(layer, own) for layer in stack.layers[first:])
         # Not registered as a child: the shell's layers already are, as `layers`.
-        shell = _shell(model, found.path, self.layers)
-        _shorten(shell, slice(first, len(found.layers)))
+        shell = _shell(model, stack.path, self.layers)
+        _shorten(shell, slice(first, len(stack.layers)))
         _renumber(self.layers)
         object.__setattr__(self, "_model", shell.eval())
         self._feed = _Feed(shell, self.layers[0])
-        parent = _descend(shell, found.path[:-1])
+        parent = _descend(shell, stack.path[:-1])
         norms = {name: _copy(getattr(parent, name), own) for name in self._final_norms(parent)}
         parent._modules.update(norms)
         self.norms = nn.ModuleDict(norms)
@@ -257,14 +249,16 @@ class TailShell(nn.Module):
     def _final_norms(self, parent: nn.Module) -> list[str]:
         """Names of the norms beside the layer list that run after it.
 
-        Others, of positions for instance, are the trunk's as well. Two tokens are sent as far as the
-        first layer to see which those are.
+        A norm that runs before the first layer, of positions for instance, belongs to the trunk; a pass of
+        two tokens that stops at the first layer shows which those are.
         """
         beside = {
             name: child for name, child in parent.named_children() if "norm" in type(child).__name__.lower()
         }
         early: list[nn.Module] = []
-        handles = [one.register_forward_hook(lambda norm, *_: early.append(norm)) for one in beside.values()]
+        handles = [
+            norm.register_forward_hook(lambda norm, *_: early.append(norm)) for norm in beside.values()
+        ]
         handles.append(self.layers[0].register_forward_pre_hook(_stop))
         takes_cache = "use_cache" in inspect.signature(self._model.forward).parameters
         try:
@@ -273,8 +267,8 @@ class TailShell(nn.Module):
             width = text_config(self._model).hidden_size
             tokens = torch.zeros(1, 2, width, dtype=words.dtype, device=weight.device)
             self(tokens, **{"use_cache": False} if takes_cache else {})
-        except _Caught:
-            return [name for name, norm in beside.items() if not any(norm is one for one in early)]
+        except _Stop:
+            return [name for name, norm in beside.items() if not any(norm is other for other in early)]
         finally:
             for handle in handles:
                 handle.remove()

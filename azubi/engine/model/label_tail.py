@@ -4,13 +4,14 @@ The head reads pooled states scaled to length 1. Its rows start as the mean dire
 label's training examples, so that training begins at a nearest-centroid classifier.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from azubi.engine.model import lora
+from azubi.engine.model import weights
 from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate
 from azubi.engine.model.cut import TailShell
 
@@ -32,27 +33,17 @@ class LabelTail(nn.Module):
         self.pooling = pooling
         self.shell = TailShell(model, k, own=True) if k else None
         if self.shell is not None:
-            self.shell.requires_grad_(True)
-            if rank:
-                self.shell.requires_grad_(False)
-                lora.wrap(self.shell.layers, rank, seed)
+            weights.set_trainable(self.shell.layers, self.shell, rank, seed)
         self.head = nn.Linear(model.config.get_text_config().hidden_size, labels)
-        self.smoothing = 0.0
 
     def forward(self, batch: Batch, instruction: torch.Tensor | None = None) -> Outcome:
         """Loss and counts of a batch; a label head takes no instruction."""
         assert instruction is None, "a label head takes no instruction"
         scores = self.scores(batch.states, batch.lengths)
         losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
-        taught = losses
-        if self.training and self.smoothing:
-            taught = nn.functional.cross_entropy(
-                scores, batch.targets, reduction="none", label_smoothing=self.smoothing
-            )
-        if batch.weights is not None:
-            taught = taught * batch.weights
+        weighted = losses if batch.weights is None else losses * batch.weights
         right = int((scores.argmax(-1) == batch.targets).sum())
-        return Outcome(taught.mean(), len(batch.targets), len(batch.lengths), right, losses.detach())
+        return Outcome(weighted.mean(), len(batch.targets), len(batch.lengths), right, losses.detach())
 
     def scores(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores [batch, labels] in float32 for padded activations [batch, longest, hidden]."""
@@ -66,12 +57,12 @@ class LabelTail(nn.Module):
         return nn.functional.normalize(pool(states, mask, self.pooling), dim=-1)
 
     @torch.no_grad()
-    def start_from_means(self, encoded: Sequence[EncodedExample], read: Reader, batch: int) -> None:
+    def start_from_means(self, encoded: Sequence[EncodedExample], read: Reader, size: int) -> None:
         """Set the head's rows to the direction of each label's mean, its biases to 0."""
         sums = torch.zeros_like(self.head.weight)
-        for group in by_length(encoded, batch):
-            one = collate(group, read)
-            sums.index_add_(0, one.targets, self.pooled(one.states, one.lengths).to(sums.dtype))
+        for examples in by_length(encoded, size):
+            batch = collate(examples, read)
+            sums.index_add_(0, batch.targets, self.pooled(batch.states, batch.lengths).to(sums.dtype))
         self.start_from(sums)
 
     @torch.no_grad()
@@ -94,5 +85,22 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
         return states[:, 0]
     if pooling == "last":
         return states[torch.arange(len(states)), mask.sum(1) - 1]
-    weights = mask[..., None].float()
-    return (states * weights).sum(1) / weights.sum(1)
+    real = mask[..., None].float()
+    return (states * real).sum(1) / real.sum(1)
+
+
+class InferenceLabelTail:
+    """A copy of a tail that gives the labels' scores, with factors merged."""
+
+    def __init__(self, tail: LabelTail) -> None:
+        """Copy `tail`, which can be trained on."""
+        self._tail = copy.deepcopy(tail).eval().requires_grad_(False)
+        if self._tail.shell is not None:
+            weights.merge(self._tail.shell.layers)
+
+    @torch.inference_mode()
+    def scores(self, states: Sequence[torch.Tensor]) -> torch.Tensor:
+        """[batch, labels], for each text's activations [tokens, hidden]; softmax makes them probabilities."""
+        lengths = torch.tensor([len(state) for state in states])
+        padded = torch.nn.utils.rnn.pad_sequence(list(states), batch_first=True)
+        return self._tail.scores(padded, lengths)

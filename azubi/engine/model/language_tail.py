@@ -1,9 +1,11 @@
 """A tail with a language head: the last k layers of a decoder, trained to write answers.
 
-Loss, head and most of the last layer are computed at the positions that predict an answer token,
-nowhere else. The instruction goes through the tail once per step, and gradients flow back into it.
+Loss, head and most of the last layer are computed only at the positions that predict an answer token.
+The instruction goes through the tail once per step, and gradients flow back into it. The head is frozen: it
+may be tied to the input embeddings, whose change would make every cached activation stale.
 """
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,17 +13,94 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers.cache_utils import DynamicCache
 
-from azubi.engine.model import kv_cache, lora
+from azubi.engine.model import attention, weights
 from azubi.engine.model.batch import Batch, Outcome
-from azubi.engine.model.cut import TailShell
-from azubi.engine.model.fused_lm_head import LanguageHead
+from azubi.engine.model.cut import TailShell, to_dtype
+from azubi.errors import BaseModelError
 
 _CHUNK = 256
 """Positions whose vocabulary scores exist at one time: 256 x 49,152 floats are 50 MB."""
 _MASTERED = 0.9999
-"""Tokens that are expected with more than this probability have nothing left to teach: their gradient,
-at most a ten-thousandth of a wrong token's, is not computed."""
+"""The gradient of a token that is predicted with more than this probability is not computed: it is at most a
+ten-thousandth of a wrong token's."""
+
+
+class LanguageHead(nn.Module):
+    """A base's output embedding, frozen, with the scaling that its family puts on the scores."""
+
+    _linear: Any
+
+    def __init__(self, model: Any) -> None:
+        """Take the head from a whole decoder; weights stay shared.
+
+        Raises:
+            BaseModelError: there is more between the last layer and the scores than one linear map.
+        """
+        super().__init__()
+        config = model.config.get_text_config()
+        _refuse_more_than_linear(model)
+        # Not registered as a child: the head's weights are not trained or saved.
+        object.__setattr__(self, "_linear", model.get_output_embeddings())
+        self._scale = _score_scale(config)
+        self._cap = getattr(config, "final_logit_softcapping", None)
+
+    def to_dtype(self, dtype: torch.dtype) -> None:
+        """Turn the weights to `dtype` in place, wherever else they are used."""
+        to_dtype(self._linear, dtype)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        return self._linear.weight.dtype  # type: ignore[no-any-return]
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Scores in float32, [..., vocabulary], for hidden states [..., hidden]."""
+        scores: torch.Tensor = self._linear(hidden.to(self.dtype)).float()
+        if self._scale != 1.0:
+            scores = scores * self._scale
+        if self._cap:
+            scores = torch.tanh(scores / self._cap) * self._cap
+        return scores
+
+    def hidden_gradient(
+        self, gradient: torch.Tensor, scores: torch.Tensor, rows: torch.Tensor
+    ) -> torch.Tensor:
+        """The gradient with respect to the hidden states, [rows, hidden].
+
+        `gradient` [rows, vocabulary] is the one with respect to the scores of `rows`; `scores`
+        [all, vocabulary] is what `forward` returned.
+        """
+        if self._cap:
+            gradient = gradient * (1 - (scores[rows] / self._cap) ** 2)
+        if self._scale != 1.0:
+            gradient = gradient * self._scale
+        return gradient.to(self.dtype) @ self._linear.weight  # type: ignore[no-any-return]
+
+
+def _refuse_more_than_linear(model: Any) -> None:
+    known = {id(model.base_model), id(model.get_output_embeddings())}
+    more = [
+        name
+        for name, child in model.named_children()
+        if id(child) not in known and any(True for _ in child.parameters())
+    ]
+    if more:
+        raise BaseModelError(
+            f"A {model.config.model_type} model cannot be cut into trunk and tail: "
+            f"its language head has parts of its own ({', '.join(more)}).",
+            "Choose another base; `azubi bases` lists those that come with azubi.",
+        )
+
+
+def _score_scale(config: Any) -> float:
+    """What families multiply their scores by: cohere by logit_scale, granite by 1/logits_scaling."""
+    if getattr(config, "logits_scaling", None):
+        return 1.0 / float(config.logits_scaling)
+    if config.model_type.startswith("cohere") and getattr(config, "logit_scale", None):
+        return float(config.logit_scale)
+    return float(getattr(config, "lm_head_multiplier", None) or 1.0)
 
 
 class LanguageTail(nn.Module):
@@ -33,14 +112,10 @@ class LanguageTail(nn.Module):
         """Copy the last `k` layers of `model` (a whole decoder); `rank` > 0 puts LoRA factors on them."""
         super().__init__()
         self.shell = TailShell(model.base_model, k, own=True)
-        # Not a child: frozen, shared with the trunk's embeddings where tied.
+        # Not a child: frozen, and shared with the trunk's embeddings where tied.
         object.__setattr__(self, "head", LanguageHead(model))
-        self.shell.requires_grad_(True)
-        if rank:
-            self.shell.requires_grad_(False)
-            lora.wrap(self.shell.layers, rank, seed)
-        self.shares = kv_cache.can_share(self.shell.config)
-        self.smoothing = 0.0
+        weights.set_trainable(self.shell.layers, self.shell, rank, seed)
+        self.shares = attention.can_share(self.shell.config)
 
     def forward(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
         """Loss and counts of a batch; `instruction` is its activations [tokens, hidden], or None.
@@ -48,40 +123,40 @@ class LanguageTail(nn.Module):
         Computes in the number format of the tail's weights, which is that of the activations.
         """
         hidden = self._hidden(batch.states, instruction, batch.rows)
-        asked = hidden.flatten(0, 1).index_select(0, batch.rows)
-        smoothing = self.smoothing if self.training else 0.0
+        predicting = hidden.flatten(0, 1).index_select(0, batch.rows)
         loss, hits, each = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
-            asked, batch.targets, self.head, smoothing, batch.weights
+            predicting, batch.targets, self.head, batch.weights
         )
         wrong, losses = (
-            torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, one) for one in (1.0 - hits, each)
+            torch.zeros(len(batch.lengths)).index_add_(0, batch.owners, values)
+            for values in (1.0 - hits, each)
         )
         # A masked target counts as learned, with a loss of 0: the mean stays one over whole answers.
-        whole = len(batch.targets) + batch.masked
+        targets = len(batch.targets) + batch.masked
         right = int((wrong == 0).sum())
-        return Outcome(loss * (len(batch.targets) / whole), whole, len(batch.lengths), right, losses)
+        return Outcome(loss * (len(batch.targets) / targets), targets, len(batch.lengths), right, losses)
 
     def _hidden(
-        self, states: torch.Tensor, instruction: torch.Tensor | None, asked: torch.Tensor | None = None
+        self, states: torch.Tensor, instruction: torch.Tensor | None, rows: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """What the head reads, [batch, tokens, hidden]; if `asked`, right at those positions only."""
+        """What the head reads, [batch, tokens, hidden]; if `rows`, right at those positions only."""
         if instruction is None:
-            return self._run(states, asked, use_cache=False)
+            return self._run(states, rows, use_cache=False)
         if not self.shares:
             repeated = instruction.expand(len(states), -1, -1)
-            if asked is not None:
-                asked = asked + len(instruction) * (1 + asked // states.shape[1])
-            return self._run(torch.cat([repeated, states], 1), asked, use_cache=False)[:, len(instruction) :]
-        cache = kv_cache.fresh(self.shell.config)
+            if rows is not None:
+                rows = rows + len(instruction) * (1 + rows // states.shape[1])
+            return self._run(torch.cat([repeated, states], 1), rows, use_cache=False)[:, len(instruction) :]
+        cache = attention.new_cache(self.shell.config)
         self.shell(instruction[None], past_key_values=cache, use_cache=True)
-        shared = kv_cache.expand(cache, len(states))
-        return self._run(states, asked, past_key_values=shared, use_cache=True)
+        shared = attention.expand(cache, len(states))
+        return self._run(states, rows, past_key_values=shared, use_cache=True)
 
-    def _run(self, states: torch.Tensor, asked: torch.Tensor | None, **aids: Any) -> torch.Tensor:
-        if asked is None:
-            return self.shell(states, **aids)  # type: ignore[no-any-return]
-        with _only_at(self.shell.layers[-1], asked, states.shape[:-1].numel()):
-            return self.shell(states, **aids)  # type: ignore[no-any-return]
+    def _run(self, states: torch.Tensor, rows: torch.Tensor | None, **inputs: Any) -> torch.Tensor:
+        if rows is None:
+            return self.shell(states, **inputs)  # type: ignore[no-any-return]
+        with _only_at(self.shell.layers[-1], rows, states.shape[:-1].numel()):
+            return self.shell(states, **inputs)  # type: ignore[no-any-return]
 
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
@@ -93,11 +168,10 @@ class LanguageTail(nn.Module):
 class _ChunkedLoss(torch.autograd.Function):
     """Mean cross-entropy through a frozen head, a few positions at a time.
 
-    Since the head is frozen, the gradient with respect to the hidden states is all that is needed:
-    it is found in the forward pass, chunk by chunk, and the scores are dropped at once. For scores s
-    and the target t it is softmax(s) - onehot(t), sent back through the head. With label smoothing e over v
-    words (Szegedy et al., arXiv 1512.00567), onehot(t) becomes (1 - e) onehot(t) + e / v. Gives the loss,
-    whether each target was the likeliest, and each target's plain cross-entropy.
+    Since the head is frozen, only the gradient with respect to the hidden states is needed: it is computed in
+    the forward pass, chunk by chunk, and the scores are dropped at once. For scores s and the target t it is
+    softmax(s) - onehot(t), sent back through the head. Returns the loss, whether each target was the
+    likeliest, and each target's cross-entropy.
     """
 
     @staticmethod
@@ -106,49 +180,37 @@ class _ChunkedLoss(torch.autograd.Function):
         hidden: torch.Tensor,
         targets: torch.Tensor,
         head: LanguageHead,
-        smoothing: float = 0.0,
         weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         gradient = torch.zeros_like(hidden) if hidden.requires_grad else None
-        hits, each, taught = torch.empty(3, len(targets))
+        hits, losses = torch.empty(2, len(targets))
         for start in range(0, len(targets), _CHUNK):
             part = slice(start, start + _CHUNK)
             wanted = targets[part, None]
             scores = head(hidden[part])
             highest, best = scores.max(1, keepdim=True)
             hits[part] = (best == wanted).squeeze(1).float()
-            reached = scores.gather(1, wanted) - highest
-            shares = (scores - highest).exp_()
-            sums = shares.sum(1, keepdim=True)
-            losses = sums.log() - reached
-            each[part] = losses.squeeze(1)
-            if smoothing:
-                losses = losses + smoothing * (reached + highest - scores.mean(1, keepdim=True))
-            taught[part] = losses.squeeze(1)
+            exponentials = (scores - highest).exp_()
+            sums = exponentials.sum(1, keepdim=True)
+            losses[part] = (sums.log() - (scores.gather(1, wanted) - highest)).squeeze(1)
             if gradient is not None:
                 # Not ">": a loss that is not a number must reach the weights, where it is noticed.
-                mastered = each[part] <= -math.log(_MASTERED)
-                (open_,) = torch.where(~mastered | bool(smoothing))
-                errors = shares.index_select(0, open_).div_(sums[open_])
-                errors.scatter_add_(
-                    1, wanted[open_], torch.full_like(wanted[open_], smoothing - 1.0, dtype=errors.dtype)
-                )
-                if smoothing:
-                    errors.sub_(smoothing / scores.shape[1])
+                (rows,) = torch.where(~(losses[part] <= -math.log(_MASTERED)))
+                errors = exponentials.index_select(0, rows).div_(sums[rows])
+                errors.scatter_add_(1, wanted[rows], torch.full_like(wanted[rows], -1.0, dtype=errors.dtype))
                 if weights is not None:
-                    errors.mul_(weights[part][open_, None])
-                gradient[start + open_] = head.sent_back(errors, scores, open_).to(gradient.dtype)
-        ctx.mark_non_differentiable(hits, each)
+                    errors.mul_(weights[part][rows, None])
+                gradient[start + rows] = head.hidden_gradient(errors, scores, rows).to(gradient.dtype)
+        ctx.mark_non_differentiable(hits, losses)
         if gradient is not None:
             ctx.save_for_backward(gradient.div_(len(targets)))
-        if weights is not None:
-            taught *= weights
-        return taught.mean(), hits, each
+        weighted = losses if weights is None else losses * weights
+        return weighted.mean(), hits, losses
 
     @staticmethod
-    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
+    def backward(ctx: Any, *outputs: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         (gradient,) = ctx.saved_tensors
-        return gradient * outputs[0], None, None, None, None
+        return gradient * outputs[0], None, None, None
 
 
 _BY_POSITION = frozenset(
@@ -167,12 +229,12 @@ just as right."""
 def _only_at(layer: nn.Module, rows: torch.Tensor, positions: int) -> Iterator[None]:
     """Compute `layer` at `rows` only, as long as the context lasts.
 
-    `rows` are numbers of positions, counted through a flattened batch of `positions` in all. The layer's
-    output elsewhere means nothing.
+    `rows` are positions counted through a flattened batch of `positions` in all. The layer's output elsewhere
+    means nothing.
     """
-    parts: list[Any] = list(_parts(layer))
+    parts: list[Any] = list(_parts_by_position(layer))
     for part in parts:
-        part.forward = _selecting(part.forward, rows, positions)
+        part.forward = _forward_at(part.forward, rows, positions)
     try:
         yield
     finally:
@@ -180,24 +242,58 @@ def _only_at(layer: nn.Module, rows: torch.Tensor, positions: int) -> Iterator[N
             del part.forward
 
 
-def _parts(module: nn.Module) -> Iterator[nn.Module]:
+def _parts_by_position(module: nn.Module) -> Iterator[nn.Module]:
     for name, child in module.named_children():
         if name in _BY_POSITION:
             yield child
         else:
-            yield from _parts(child)
+            yield from _parts_by_position(child)
 
 
-def _selecting(whole: Callable[..., Any], rows: torch.Tensor, positions: int) -> Callable[..., Any]:
-    def forward(states: torch.Tensor, *more: Any, **named: Any) -> Any:
-        before = states.shape[:-1]
-        if more or named or before.numel() != positions:
-            return whole(states, *more, **named)
+def _forward_at(whole: Callable[..., Any], rows: torch.Tensor, positions: int) -> Callable[..., Any]:
+    def forward(states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        shape = states.shape[:-1]
+        if args or kwargs or shape.numel() != positions:
+            return whole(states, *args, **kwargs)
         output = whole(states.reshape(positions, -1).index_select(0, rows)[None])
-        # Mixtures of experts give their router's scores beside the states.
-        found, *beside = output if isinstance(output, tuple) else (output,)
-        spread = found.new_zeros(positions, found.shape[-1]).index_copy(0, rows, found[0])
-        spread = spread.reshape(*before, -1)
-        return (spread, *beside) if isinstance(output, tuple) else spread
+        # Mixtures of experts return their router's scores beside the states.
+        computed, *others = output if isinstance(output, tuple) else (output,)
+        spread = computed.new_zeros(positions, computed.shape[-1]).index_copy(0, rows, computed[0])
+        spread = spread.reshape(*shape, -1)
+        return (spread, *others) if isinstance(output, tuple) else spread
 
     return forward
+
+
+class InferenceLanguageTail:
+    """A copy of a tail that gives scores of the next token: factors merged, in the format of inference."""
+
+    def __init__(self, tail: LanguageTail, dtype: torch.dtype) -> None:
+        """Copy `tail`, which can be trained on."""
+        shell = copy.deepcopy(tail.shell)
+        weights.merge(shell.layers)
+        to_dtype(shell, dtype)
+        self._shell = shell.eval().requires_grad_(False)
+        self._head = tail.head
+        self.dtype = dtype
+        self.config = shell.config
+        self.shares = tail.shares
+
+    @torch.inference_mode()
+    def read_instruction(self, states: torch.Tensor) -> DynamicCache:
+        """Keys and values of the instruction, from its activations [tokens, hidden]."""
+        cache = attention.new_cache(self.config)
+        self._shell(states[None], past_key_values=cache, use_cache=True)
+        return cache
+
+    @torch.inference_mode()
+    def scores(
+        self, states: torch.Tensor, cache: DynamicCache, every: bool = False, **inputs: Any
+    ) -> torch.Tensor:
+        """Scores [batch, vocabulary] after the last position of `states` [batch, tokens, hidden].
+
+        With `every`, those after every position: [batch, tokens, vocabulary].
+        """
+        hidden = self._shell(states, past_key_values=cache, use_cache=True, **inputs)
+        scores: torch.Tensor = self._head(hidden if every else hidden[:, -1])
+        return scores

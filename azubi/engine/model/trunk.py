@@ -12,14 +12,14 @@ import torch
 from transformers.cache_utils import DynamicCache
 
 from azubi.engine.base.base import Base
-from azubi.engine.model import kv_cache
+from azubi.engine.model import attention
 from azubi.engine.model.cut import TrunkShell, text_config, to_dtype
 from azubi.engine.model.streaming import LazyModel, StreamedShell
 
 Batch = list[tuple[int, ...]]
 """Several sequences of token ids that go through the trunk side by side."""
-_Ready = tuple[Batch, dict[str, Any]]
-"""A batch, and what the shell is given for it."""
+_Prepared = tuple[Batch, dict[str, Any]]
+"""A batch, and the shell's inputs for it."""
 _BLOCK = 8192
 """Tokens that go through a layer before the next one is read from disk: computing them takes many times as
 long as reading the layer, and their states at two layers are 130 MB for a base of 8 billion parameters."""
@@ -27,7 +27,7 @@ long as reading the layer, and their states at two layers are 130 MB for a base 
 
 @dataclass(frozen=True)
 class InstructionState:
-    """What the trunk keeps of the instruction."""
+    """What the trunk computed for the instruction."""
 
     tokens: tuple[int, ...]
     cache: DynamicCache | None
@@ -37,26 +37,25 @@ class InstructionState:
 
 
 NO_INSTRUCTION = InstructionState((), None, {})
-"""Where nothing stands before the sequences."""
 
 
 @dataclass(frozen=True)
-class Passed:
+class Progress:
     """How far a pass over many batches is."""
 
     sequences: float
     """Sequences done; one that went through half of the layers counts half."""
-    ready: list[tuple[Batch, dict[int, list[torch.Tensor]]]]
-    """Batches that are done now, each with its activations at each cut, as `Trunk.states` gives them."""
+    done: list[tuple[Batch, dict[int, list[torch.Tensor]]]]
+    """Batches finished since the last yield, each with its activations at each cut."""
 
 
 class Trunk:
     """A frozen trunk, in memory or read from disk layer by layer."""
 
     def __init__(self, base: Base, model: Any, cuts: Sequence[int], dtype: torch.dtype) -> None:
-        """Cut `model` (the whole base, as `Base.load` gives it, or a LazyModel) at `cuts`.
+        """Cut `model` (the whole base, as `Base.load` returns it, or a LazyModel) at `cuts`.
 
-        What the trunk uses is turned to `dtype` in place; make tails, which train in float32, before it.
+        The trunk's weights are turned to `dtype` in place; make tails, which train in float32, before it.
         """
         self.base = base
         self.dtype = dtype
@@ -69,7 +68,7 @@ class Trunk:
         self.config = text_config(self.shell.model)
         self.streams = isinstance(self.shell, StreamedShell)
         """Whether the layers are read from disk one at a time."""
-        self.shares = base.kind == "decoder" and kv_cache.can_share(self.config)
+        self.shares = base.kind == "decoder" and attention.can_share(self.config)
 
     # Not inference_mode: training reads the instruction's states, and the embeddings if no layer is frozen.
     @torch.no_grad()
@@ -77,96 +76,98 @@ class Trunk:
         """Run what all sequences share, once."""
         if not tokens:
             return NO_INSTRUCTION
-        cache = kv_cache.fresh(self.config) if self.shares else None
-        ids = torch.tensor([list(tokens)])
-        seen = self.shell(input_ids=ids, past_key_values=cache, use_cache=self.shares)
-        return InstructionState(tuple(tokens), cache, {cut: states[0] for cut, states in seen.items()})
+        cache = attention.new_cache(self.config) if self.shares else None
+        at_cuts = self.shell(
+            input_ids=torch.tensor([list(tokens)]), past_key_values=cache, use_cache=self.shares
+        )
+        return InstructionState(tuple(tokens), cache, {cut: states[0] for cut, states in at_cuts.items()})
 
     @torch.no_grad()
     def states(
         self, sequences: Sequence[Sequence[int]], instruction: InstructionState
     ) -> dict[int, list[torch.Tensor]]:
         """Activations of the sequences at each cut, each [its tokens, hidden], without the instruction's."""
-        return _parted(self.shell(**self._inputs(sequences, instruction)), sequences, instruction)
+        return _split(self.shell(**self._inputs(sequences, instruction)), sequences, instruction)
 
     @torch.no_grad()
-    def run(self, batches: Iterable[Batch], instruction: InstructionState) -> Iterator[Passed]:
+    def run(self, batches: Iterable[Batch], instruction: InstructionState) -> Iterator[Progress]:
         """Activations of many batches; yields as it goes, batches in their order."""
-        done = 0
+        finished = 0
         if not isinstance(self.shell, StreamedShell):
             for batch in batches:
-                done += len(batch)
-                yield Passed(done, [(batch, self.states(batch, instruction))])
+                finished += len(batch)
+                yield Progress(finished, [(batch, self.states(batch, instruction))])
             return
         for block in _blocks((batch, self._inputs(batch, instruction)) for batch in batches):
             size = sum(len(batch) for batch, _ in block)
-            for layers, seen in enumerate(self.shell.block([inputs for _, inputs in block])):
-                ready = [
-                    (batch, _parted(states, batch, instruction))
-                    for (batch, _), states in zip(block, seen, strict=False)
+            for layers, at_cuts in enumerate(self.shell.block([inputs for _, inputs in block])):
+                done = [
+                    (batch, _split(states, batch, instruction))
+                    for (batch, _), states in zip(block, at_cuts, strict=False)
                 ]
-                yield Passed(done + size * layers / max(1, self.shell.cuts[-1]), ready)
-            done += size
+                yield Progress(finished + size * layers / max(1, self.shell.cuts[-1]), done)
+            finished += size
 
     def _inputs(self, sequences: Sequence[Sequence[int]], instruction: InstructionState) -> dict[str, Any]:
-        """What the shell is given for sequences; padding stands on the right."""
+        """The shell's inputs for sequences; padding stands on the right."""
         if self.base.kind == "encoder":
-            mask = padded([[1] * len(one) for one in sequences])
+            mask = padded([[1] * len(sequence) for sequence in sequences])
             return {"input_ids": padded(sequences), "attention_mask": mask}
         # A causal model's real positions never look at what stands right of them.
         if instruction.cache is None:
-            return {
-                "input_ids": padded([[*instruction.tokens, *one] for one in sequences]),
-                "use_cache": False,
-            }
+            repeated = [[*instruction.tokens, *sequence] for sequence in sequences]
+            return {"input_ids": padded(repeated), "use_cache": False}
         ids = padded(sequences)
-        places = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
-        return self._going_on(ids, kv_cache.expand(instruction.cache, len(sequences)), self.aids(places))
+        positions = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
+        cache = attention.expand(instruction.cache, len(sequences))
+        return self._continuation_inputs(ids, cache, self.position_inputs(positions))
 
-    def go_on(
-        self, ids: torch.Tensor, cache: DynamicCache, aids: dict[str, torch.Tensor]
+    def continuation(
+        self, ids: torch.Tensor, cache: DynamicCache, inputs: dict[str, torch.Tensor]
     ) -> dict[int, torch.Tensor]:
         """Activations [batch, tokens, hidden] at each cut of what follows the sequences in `cache`."""
-        return self.shell(**self._going_on(ids, cache, aids))
+        return self.shell(**self._continuation_inputs(ids, cache, inputs))
 
-    def _going_on(
-        self, ids: torch.Tensor, cache: DynamicCache, aids: dict[str, torch.Tensor]
+    def _continuation_inputs(
+        self, ids: torch.Tensor, cache: DynamicCache, inputs: dict[str, torch.Tensor]
     ) -> dict[str, Any]:
         if self.shell.cuts == (0,):
             # A trunk without layers keeps no keys, and a mask over them would be out of place.
-            aids = {name: aid for name, aid in aids.items() if name != "attention_mask"}
-        return {"input_ids": ids, "past_key_values": cache, "use_cache": True} | aids
+            inputs = {name: value for name, value in inputs.items() if name != "attention_mask"}
+        return {"input_ids": ids, "past_key_values": cache, "use_cache": True} | inputs
 
-    def aids(self, places: torch.Tensor, mask: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def position_inputs(
+        self, positions: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
         """Positions and mask [batch, tokens] as the model's own arguments.
 
         Left to itself a model counts the keys in its cache, and a trunk without layers has none.
         """
-        aids = {"position_ids": places} if self.shell.takes_positions else {}
-        return aids if mask is None else aids | {"attention_mask": mask}
+        inputs = {"position_ids": positions} if self.shell.takes_positions else {}
+        return inputs if mask is None else inputs | {"attention_mask": mask}
 
 
-def _parted(
-    seen: dict[int, torch.Tensor], sequences: Sequence[Sequence[int]], instruction: InstructionState
+def _split(
+    at_cuts: dict[int, torch.Tensor], sequences: Sequence[Sequence[int]], instruction: InstructionState
 ) -> dict[int, list[torch.Tensor]]:
-    """What the shell gave, sequence by sequence, without padding and an instruction that was repeated."""
+    """The shell's output, sequence by sequence, without padding and an instruction that was repeated."""
     skipped = len(instruction.tokens) if instruction.cache is None else 0
     return {
-        cut: [states[row, skipped : skipped + len(one)] for row, one in enumerate(sequences)]
-        for cut, states in seen.items()
+        cut: [states[row, skipped : skipped + len(sequence)] for row, sequence in enumerate(sequences)]
+        for cut, states in at_cuts.items()
     }
 
 
-def _blocks(batches: Iterable[_Ready]) -> Iterator[list[_Ready]]:
+def _blocks(batches: Iterable[_Prepared]) -> Iterator[list[_Prepared]]:
     """Batches together, as many as a layer is read for."""
-    block: list[_Ready] = []
+    block: list[_Prepared] = []
     size = 0
-    for one in batches:
-        tokens = one[1]["input_ids"].numel()
+    for batch, inputs in batches:
+        tokens = inputs["input_ids"].numel()
         if block and size + tokens > _BLOCK:
             yield block
             block, size = [], 0
-        block.append(one)
+        block.append((batch, inputs))
         size += tokens
     if block:
         yield block
@@ -174,5 +175,5 @@ def _blocks(batches: Iterable[_Ready]) -> Iterator[list[_Ready]]:
 
 def padded(sequences: Sequence[Sequence[int]]) -> torch.Tensor:
     """Token ids as one tensor [batch, longest], zeros on the right."""
-    longest = max(len(one) for one in sequences)
-    return torch.tensor([[*one, *[0] * (longest - len(one))] for one in sequences])
+    longest = max(len(sequence) for sequence in sequences)
+    return torch.tensor([[*sequence, *[0] * (longest - len(sequence))] for sequence in sequences])

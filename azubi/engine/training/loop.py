@@ -30,9 +30,6 @@ class Tail(Protocol):
     def __call__(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
         """Loss and counts."""
 
-    smoothing: float
-    """Label smoothing while it is trained; never while it is measured."""
-
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
 
@@ -173,7 +170,6 @@ def train(
     """
     torch.manual_seed(plan.seed)  # dropout
     instruction = on_device(read(())) if has_instruction else None
-    tail.smoothing = plan.smoothing  # type: ignore[assignment]
     course = TrainingState(tail, _groups(tail), plan, math.ceil(len(encoded) / plan.batch), checkpoints)
     private = _private(tail, encoded, plan, course.steps)
     if course.resume():

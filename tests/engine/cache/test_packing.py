@@ -37,13 +37,13 @@ def error(tensor, form):
     ],
 )
 def test_nothing_is_kept_wider_than_it_was_computed(wanted, computed, form):
-    assert packing.form_of(wanted, computed) == form
+    assert packing.storage_format(wanted, computed) == form
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_own_form_is_exact(dtype):
     tensor = states().to(dtype)
-    assert torch.equal(returned(tensor, packing.form_of("auto", dtype)), tensor)
+    assert torch.equal(returned(tensor, packing.storage_format("auto", dtype)), tensor)
 
 
 def test_bfloat16_rounds_once():

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from azubi.engine.inference.generation import Generator, LabelTrie
-from azubi.engine.model.inference_tail import InferenceLanguageTail
-from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import Trunk
 from tests.engine.families import DECODERS, LAYERS, sequences
 from tests.engine.hints import Hints

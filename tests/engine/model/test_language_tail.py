@@ -8,8 +8,7 @@ from torch import nn
 
 from azubi.engine.model import language_tail
 from azubi.engine.model.batch import collate
-from azubi.engine.model.fused_lm_head import LanguageHead
-from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.language_tail import LanguageHead, LanguageTail
 
 CHUNK = 4
 
@@ -41,18 +40,17 @@ def Head(**more):
     return LanguageHead(Small(**more))
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("weighted", [False, True])
-def test_smoothing_and_weights_have_their_gradient_even_for_what_is_mastered(smoothing, weighted):
+def test_weights_count_in_loss_and_gradient_even_where_a_token_is_mastered(weighted):
     dice = torch.Generator().manual_seed(0)
     targets, values = torch.randint(0, 11, (9,), generator=dice), torch.randn(9, 6, generator=dice)
     head = Head(cap=None)
     values[3:6] = 40 * head._linear.weight[targets[3:6]].detach()  # certain, and most of them right
     weights = torch.rand(9, generator=dice) if weighted else None
     ours, plain = values.clone().requires_grad_(), values.clone().requires_grad_()
-    loss, _, each = language_tail._ChunkedLoss.apply(ours, targets, head, smoothing, weights)
+    loss, _, each = language_tail._ChunkedLoss.apply(ours, targets, head, weights)
     scores = head(plain)
-    want = nn.functional.cross_entropy(scores, targets, reduction="none", label_smoothing=smoothing)
+    want = nn.functional.cross_entropy(scores, targets, reduction="none")
     want = (want * (weights if weighted else 1.0)).mean()
     assert torch.allclose(loss, want, rtol=1e-5)
     assert torch.allclose(each, nn.functional.cross_entropy(scores, targets, reduction="none"), atol=1e-4)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from azubi.engine.model import lora
+from azubi.engine.model import weights
 
 
 def linear():
@@ -30,7 +30,7 @@ MAPS = pytest.mark.parametrize("make", [linear, without_bias, conv1d])
 
 def wrapped(make, rank=2, seed=1):
     module = nn.ModuleDict({"inner": nn.ModuleDict({"map": make()}), "norm": nn.LayerNorm(3)})
-    lora.wrap(module, rank, seed)
+    weights.wrap(module, rank, seed)
     return module
 
 
@@ -67,7 +67,7 @@ def test_merging_gives_the_same_map_of_the_first_kind(make):
     module["inner"]["map"].lora_b.data.normal_()
     x = torch.randn(4, 5)
     want = module["inner"]["map"](x)
-    lora.merge(module)
+    weights.merge(module)
     assert type(module["inner"]["map"]) is type(make())
     assert torch.allclose(module["inner"]["map"](x), want, atol=1e-6)
 
@@ -89,5 +89,5 @@ def test_the_seed_decides_the_first_factors():
 
 def test_factors_of_several_maps_differ():
     module = nn.ModuleList([linear(), linear()])
-    lora.wrap(module, 2, 1)
+    weights.wrap(module, 2, 1)
     assert not torch.equal(module[0].lora_a, module[1].lora_a)

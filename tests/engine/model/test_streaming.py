@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine.base import hardware
+from azubi.engine import split_model
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill
@@ -17,9 +17,8 @@ from azubi.engine.inference import generation
 from azubi.engine.inference.generation import Classifier, Generator
 from azubi.engine.model import attention
 from azubi.engine.model import trunk as trunk_model
-from azubi.engine.model.inference_tail import InferenceLabelTail, InferenceLanguageTail
-from azubi.engine.model.label_tail import LabelTail
-from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
+from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.streaming import HEAD, WORDS, LazyModel
 from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.specialist import new_specialist
@@ -98,7 +97,7 @@ def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instructio
     for cut, states in instruction_state.states.items():
         assert torch.equal(states, again.states[cut])
     passed = list(streamed.run(BATCHES, again))
-    ready = [pair for one in passed for pair in one.ready]
+    ready = [pair for one in passed for pair in one.done]
     assert [batch for batch, _ in ready] == BATCHES
     for batch, states in ready:
         want = plain.states(batch, instruction_state)
@@ -110,7 +109,7 @@ def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instructio
 @pytest.mark.parametrize("cut", [1, LAYERS - 1])
 def test_a_streamed_trunk_with_one_cut_gives_the_same_numbers(family, cut, trunks):
     plain, streamed = trunks(family, cut)
-    (batch, states), *_ = [pair for one in streamed.run(BATCHES, NOTHING) for pair in one.ready]
+    (batch, states), *_ = [pair for one in streamed.run(BATCHES, NOTHING) for pair in one.done]
     same(states, plain.states(batch, NOTHING))
 
 
@@ -120,14 +119,14 @@ def test_no_more_than_one_layer_is_in_memory(family, published, monkeypatch):
     lazy = LazyModel(published(family), torch.float32)
     trunk = Trunk(published(family), lazy, [LAYERS - 1], torch.float32)
     most = []
-    bring = LazyModel._bring
+    bring = LazyModel._load
 
     def watched(self, piece):
         before = brought(self)
         bring(self, piece)
         most.append((before, brought(self)))
 
-    monkeypatch.setattr(LazyModel, "_bring", watched)
+    monkeypatch.setattr(LazyModel, "_load", watched)
     for one in (partial(trunk.states, BATCHES[0], NOTHING), lambda: list(trunk.run(BATCHES, NOTHING))):
         one()
         held = [pieces for pair in most for pieces in pair]
@@ -142,7 +141,7 @@ def test_what_was_released_is_given_back(published, monkeypatch):
     lazy = LazyModel(published(DECODERS[0]), torch.bfloat16)  # another format than on disk: copies, not files
     trunk = Trunk(published(DECODERS[0]), lazy, [LAYERS - 1], torch.bfloat16)
     seen, most = [], []
-    bring = LazyModel._bring
+    bring = LazyModel._load
 
     def watched(self, piece):
         bring(self, piece)
@@ -150,7 +149,7 @@ def test_what_was_released_is_given_back(published, monkeypatch):
             seen.extend(weakref.ref(weight) for weight in self._layers[piece].parameters())
             most.append(sum(one() is not None for one in seen))
 
-    monkeypatch.setattr(LazyModel, "_bring", watched)
+    monkeypatch.setattr(LazyModel, "_load", watched)
     gc.collect()
     gc.disable()
     try:
@@ -181,7 +180,7 @@ def test_progress_is_told_within_a_block(published):
     passed = list(trunk.run(BATCHES, NOTHING))
     count = sum(map(len, BATCHES))
     assert [one.sequences for one in passed] == [count * n / (LAYERS - 1) for n in range(LAYERS)]
-    assert [len(one.ready) for one in passed] == [0] * (LAYERS - 1) + [len(BATCHES)]
+    assert [len(one.done) for one in passed] == [0] * (LAYERS - 1) + [len(BATCHES)]
 
 
 @decoders
@@ -284,7 +283,7 @@ def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed
     model = family.build().to(stored)
     model.save_pretrained(tmp_path)
     base = dataclasses.replace(family.base(model), folder=tmp_path)
-    form = attention.fitting(base.family, computed)
+    form = attention.fastest_attention(base.family, computed)
     plain = Trunk(base, base.load(form), [2], computed)
     streamed = Trunk(base, LazyModel(base, computed, form), [2], computed)
     same(streamed.states(BATCHES[0], NOTHING), plain.states(BATCHES[0], NOTHING))
@@ -304,7 +303,7 @@ def opened(folder):
 
 def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
     assert not settled(bases).model.streams
-    monkeypatch.setattr(hardware, "available_memory", lambda: 100_000)
+    monkeypatch.setattr(split_model, "available_memory", lambda: 100_000)
     assert settled(bases).model.streams
     assert not settled(bases, stream=False).model.streams
     monkeypatch.undo()
