@@ -123,5 +123,5 @@ def _cache_bytes(inputs: ForecastInputs, workload: Workload, depth: int) -> int:
         return 0
     lengths = {example.tokens: example.length if depth else 1 for example in inputs.missing}
     rows = [*lengths.values(), *([workload.instruction_tokens] if workload.instruction_tokens else [])]
-    number_format = packing.form_of(inputs.recipe.cache.dtype, inputs.specialist.dtype)
+    number_format = packing.storage_format(inputs.recipe.cache.dtype, inputs.specialist.dtype)
     return sum(packing.size(row, inputs.specialist.base.hidden, number_format) + SEAL for row in rows)
