@@ -8,13 +8,14 @@ import contextlib
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 
 from azubi.data.readers.row import (
     EMPTY,
     HEADER_ROWS,
+    LONGEST_ROW,
     MissingColumn,
     Rejected,
     Row,
@@ -26,36 +27,32 @@ from azubi.data.readers.text import Line, Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
 
-_DELIMITERS = ",;\t|"
 ESCAPED = "--escape '\\\\'"
-_LOOKED_AT = 200
+_DELIMITERS = ",;\t|"
+_SAMPLED_LINES = 200
 """Lines from which the delimiter is found out."""
-
-
-_SEP = re.compile(r'"?sep=([^\r\n"])"?\s*', re.IGNORECASE)
+_SEP_LINE = re.compile(r'"?sep=([^\r\n"])"?\s*', re.IGNORECASE)
 """The first line by which a file tells Excel its delimiter."""
-
-
-class Broken(Exception):
-    """A record that cannot be parsed; says why."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a text is parted into cells."""
+    """How lines become cells."""
 
     delimiter: str
     escape: str | None = None
     """Stands before a quote inside quotes; there it may stand before itself and the delimiter, too."""
     sep_line: bool = False
-    """Whether the first line only tells the delimiter."""
+    """Whether the first line only names the delimiter."""
 
-    def reader(self, lines: "Iterator[str] | _Source", *, strict: bool) -> Iterator[list[str]]:
+    def reader(self, lines: Iterable[str], *, strict: bool) -> Iterator[list[str]]:
         """The records of some lines."""
-        return csv.reader(lines, delimiter=self.delimiter, escapechar=self.escape, strict=strict)
+        return csv.reader(
+            map(self._prepare, lines), delimiter=self.delimiter, escapechar=self.escape, strict=strict
+        )
 
-    def prepared(self, line: str) -> str:
-        """A line such that the sign for escaping stays where it escapes nothing, as in C:\\temp."""
+    def _prepare(self, line: str) -> str:
+        """A line such that the escape stays where it escapes nothing, as in C:\\temp."""
         if self.escape is None or self.escape not in line:
             return line
         sign = re.escape(self.escape)
@@ -63,158 +60,162 @@ class Dialect:
         return re.sub(followed, lambda match: match[0] if match[1] else 2 * match[0], line)
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How well a dialect fits the first lines of a text."""
+
+    dialect: Dialect
+    has_columns: bool
+    """Whether one of the first rows has the names that are asked for."""
+    rank: tuple[bool, bool, float, int]
+    """Better ones are larger: that, several cells in the header, share of rows as wide as it, its width."""
+
+
+def find_dialect(text: Text, recipe: Recipe, missing_column: MissingColumn) -> Fit:
+    """How lines become cells: as given, as the first line tells Excel, or what fits the first lines best.
+
+    Raises:
+        SettingError: a sign that was given is not one character.
+    """
+    head = [f"{line}\n" for line in text.head(_SAMPLED_LINES)]
+    sep_line = _SEP_LINE.fullmatch(head[0]) if head else None
+    escape = recipe.escape
+    if escape is not None and (escape in '"\r\n\0' or escape.isalnum() or escape.isspace()):
+        raise SettingError(f"The sign {escape!r} cannot escape quotes.", "The common one is a backslash.")
+    delimiters = sep_line[1] if sep_line else _DELIMITERS
+    if recipe.delimiter is not None:
+        delimiters = {"\\t": "\t", "tab": "\t"}.get(recipe.delimiter, recipe.delimiter)
+        if len(delimiters) != 1 or delimiters in '"\r\n\0':
+            raise SettingError(
+                f"The delimiter {recipe.delimiter!r} is not one character.",
+                "Common ones are , ; | and \\t for a tab.",
+            )
+    dialects = [Dialect(sign, escape, sep_line is not None) for sign in delimiters]
+    return max((_fit(head, dialect, missing_column) for dialect in dialects), key=lambda fit: fit.rank)
+
+
+def _fit(head: Sequence[str], dialect: Dialect, missing_column: MissingColumn) -> Fit:
+    records: list[list[str]] = []
+    with contextlib.suppress(csv.Error):
+        records += filter(None, dialect.reader(head, strict=False))
+    headers = enumerate(records[:HEADER_ROWS])
+    header = next((at for at, cells in headers if missing_column(column_names(cells)) is None), None)
+    widths = [len(record) for record in records[header or 0 :]] or [0]
+    alike = sum(width == widths[0] for width in widths) / len(widths)
+    has_columns = header is not None
+    return Fit(dialect, has_columns, (has_columns, widths[0] > 1, round(alike, 1), widths[0]))
+
+
 def rows(
-    text: Text, dialect: Dialect, recipe: Recipe, lacks: MissingColumn, notes: list[str]
+    text: Text, dialect: Dialect, header_row: int | None, missing_column: MissingColumn, notes: list[str]
 ) -> Iterator[Row | Rejected]:
     """One row per record below the header; rows above it are passed over, which `notes` say.
 
     Raises:
         DataError: there is no header, or it is not clear which row it is.
     """
-    records = _records(text, dialect, recipe.limits.row)
+    records = _records(text, dialect)
     head = list(islice(records, HEADER_ROWS))
-    named = [record for record in head if not isinstance(record, Rejected) and any(record[1])]
-    if not head or not (named or any(isinstance(record, Rejected) for record in head)):
+    filled = [record for record in head if isinstance(record, Rejected) or any(record.cells)]
+    if not filled:
         raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
-    first = next(record for record in head if isinstance(record, Rejected) or any(record[1]))
-    cells = [(number, cells) for number, cells, _ in named]
-    header = find_header(cells, lacks, recipe.header, text.name, notes) if named else None
-    if isinstance(first, Rejected) and (header is None or header.lacks is not None):
+    named = [(record.line, record.cells) for record in filled if isinstance(record, _Record)]
+    header = find_header(named, missing_column, header_row, text.name, notes) if named else None
+    first = filled[0]
+    if header is None or (header.lacks is not None and isinstance(first, Rejected)):
+        reason = first.reason if isinstance(first, Rejected) else ""
         raise DataError(
-            f"{text.name}: the header in line {first.line:,} cannot be read: {first.reason}.",
+            f"{text.name}: the header in line {first.line:,} cannot be read: {reason}.",
             "Correct it, or name --encoding and --delimiter.",
         )
-    assert header is not None
     for record in chain(head, records):
-        if isinstance(record, Rejected):
-            if record.line > header.number:
+        if record.line > header.number:
+            if isinstance(record, Rejected):
                 yield record
-        elif record[0] > header.number and any(record[1]):
-            yield _row(header.names, *record)
-        elif record[0] > header.number and (record[1] or len(header.names) == 1):
-            yield Rejected(record[0], EMPTY)
+            elif any(record.cells):
+                yield _row(header.names, record)
+            elif record.cells or len(header.names) == 1:
+                yield Rejected(record.line, EMPTY)
 
 
-def dialect(text: Text, recipe: Recipe, lacks: MissingColumn) -> Dialect:
-    """How columns are parted: as given, as the first line tells Excel, or what fits the first lines best.
-
-    Raises:
-        SettingError: a sign that was given is not one character.
-    """
-    head = [f"{line}\n" for line in text.head(_LOOKED_AT)]
-    sep_line = _SEP.fullmatch(head[0]) if head else None
-    escape = _escape(recipe.escape)
-    if recipe.delimiter is not None:
-        sign = {"\\t": "\t", "tab": "\t"}.get(recipe.delimiter, recipe.delimiter)
-        if len(sign) != 1 or sign in '"\r\n\0':
-            raise SettingError(
-                f"The delimiter {recipe.delimiter!r} is not one character.",
-                "Common ones are , ; | and \\t for a tab.",
-            )
-        return Dialect(sign, escape, sep_line is not None)
-    if sep_line:
-        return Dialect(sep_line[1], escape, sep_line=True)
-    guesses = (Dialect(sign, escape) for sign in _DELIMITERS)
-    return max(guesses, key=lambda guess: _fit(head, guess, lacks))
+@dataclass(frozen=True, slots=True)
+class _Record:
+    line: int
+    """As a spreadsheet counts rows."""
+    cells: Sequence[str]
+    raw: str
+    """Its first line."""
 
 
-def fits(text: Text, dialect: Dialect, lacks: MissingColumn) -> bool:
-    """Whether one of the first rows has the names that are asked for."""
-    return _fit([f"{line}\n" for line in text.head(_LOOKED_AT)], dialect, lacks)[0]
-
-
-def _escape(sign: str | None) -> str | None:
-    if sign is not None and (sign in '"\r\n\0' or sign.isalnum() or sign.isspace()):
-        raise SettingError(f"The sign {sign!r} cannot escape quotes.", "The common one is a backslash.")
-    return sign
-
-
-def _fit(head: Sequence[str], guess: Dialect, lacks: MissingColumn) -> tuple[bool, bool, float, int]:
-    """Whether a row has the names that are asked for; whether it (else the first) has several cells; how many
-    rows are as wide; and how wide it is."""
-    records: list[list[str]] = []
-    with contextlib.suppress(csv.Error):
-        records += filter(None, guess.reader(map(guess.prepared, head), strict=False))
-    accessed = enumerate(records[:HEADER_ROWS])
-    place = next((place for place, cells in accessed if lacks(column_names(cells)) is None), None)
-    widths = [len(record) for record in records[place or 0 :]]
-    width = widths[0] if widths else 0
-    alike = sum(size == width for size in widths) / max(1, len(widths))
-    return place is not None, width > 1, round(alike, 1), width
-
-
-def _row(names: Sequence[str], line: int, cells: Sequence[str], raw: str) -> Row | Rejected:
+def _row(names: Sequence[str], record: _Record) -> Row | Rejected:
+    cells = record.cells
     if len(cells) > len(names) and not any(cells[len(names) :]):
         cells = cells[: len(names)]
     if len(cells) != len(names):
         fault = f"has {len(cells):,} cell{'s' * (len(cells) != 1)}, but the header has {len(names):,}"
-        return Rejected(line, fault + _likely(raw), shortened(raw))
-    return Row(line, dict(zip(names, cells, strict=True)), raw)
+        return Rejected(record.line, fault + _likely_cause(record.raw), shortened(record.raw))
+    return Row(record.line, dict(zip(names, cells, strict=True)), record.raw)
 
 
-def _records(text: Text, dialect: Dialect, most: int) -> Iterator[tuple[int, list[str], str] | Rejected]:
-    """Number (as a spreadsheet counts rows), cells and beginning of each record."""
-    csv.field_size_limit(max(csv.field_size_limit(), int(most)))
-    source = _Source(text, dialect, most)
-    reader = dialect.reader(source, strict=True)
+def _records(text: Text, dialect: Dialect) -> Iterator[_Record | Rejected]:
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_ROW))
+    lines = _Lines(text, dialect)
+    reader = dialect.reader(lines, strict=True)
     number = 0
     while True:
-        source.taken.clear()
+        lines.taken.clear()
         number += 1
         try:
             cells = next(reader)
         except StopIteration:
             return
-        except (csv.Error, Broken) as error:
-            begun = source.resume().text
-            likely = _likely(begun) if dialect.escape is None else ""
-            yield Rejected(number, _in_words(str(error)) + likely, shortened(begun))
-            reader = dialect.reader(source, strict=True)
+        except (csv.Error, _Broken) as error:
+            raw = lines.give_up().text
+            likely = _likely_cause(raw) if dialect.escape is None else ""
+            yield Rejected(number, _in_words(str(error)) + likely, shortened(raw))
+            reader = dialect.reader(lines, strict=True)
             continue
-        first = source.taken[0]
-        if fault := next((line for line in source.taken if line.fault), None):
-            yield Rejected(number, fault.fault, shortened(first.text))
+        raw = lines.taken[0].text
+        if fault := next((line.fault for line in lines.taken if line.fault), ""):
+            yield Rejected(number, fault, shortened(raw))
         else:
-            yield number, cells, first.text
+            yield _Record(number, cells, raw)
 
 
-class _Source:
+class _Broken(Exception):
+    """Says why a record cannot be parsed."""
+
+
+class _Lines:
     """Feeds the parser with lines, and remembers those of the record it is at."""
 
-    def __init__(self, text: Text, dialect: Dialect, most: int) -> None:
+    def __init__(self, text: Text, dialect: Dialect) -> None:
         self._lines = islice(text, int(dialect.sep_line), None)
-        self._dialect = dialect
         self._again: deque[Line] = deque()
-        self._most = most
         self.taken: list[Line] = []
         self._size = 0
 
-    def __iter__(self) -> "_Source":
+    def __iter__(self) -> "_Lines":
         return self
 
     def __next__(self) -> str:
-        if not self.taken:
-            self._size = 0
         line = self._again.popleft() if self._again else next(self._lines)
+        self._size = len(line.text) + (self._size if self.taken else 0)
         self.taken.append(line)
         if not line.whole:
-            raise Broken(line.fault if len(self.taken) == 1 else "a quote is opened and not closed")
-        self._size += len(line.text)
-        if self._size > self._most:
-            raise Broken(
-                f"has more than {self._most:,} characters (limits.row): a quote may be opened and not closed"
-            )
-        return self._dialect.prepared(line.text)
+            raise _Broken(line.fault if len(self.taken) == 1 else "a quote is opened and not closed")
+        if self._size > LONGEST_ROW:
+            raise _Broken(f"has more than {LONGEST_ROW:,} characters: a quote may be opened and not closed")
+        return line.text
 
-    def resume(self) -> Line:
-        """Give up the record, of which the first line is returned; the others are read anew."""
+    def give_up(self) -> Line:
+        """End the record at its first line, which is returned; the others are read anew."""
         first, *rest = self.taken
         self._again.extendleft(reversed(rest))
         return first
 
 
-def _likely(raw: str) -> str:
-    """What may be behind a broken record."""
+def _likely_cause(raw: str) -> str:
     return f"; its quotes may be escaped with a backslash ({ESCAPED})" if '\\"' in raw else ""
 
 

@@ -4,17 +4,19 @@ The table's names are looked up among the files of the folder, and never joined 
 it. Knows nothing of how a document is read, or of what the columns mean.
 """
 
+import contextlib
 import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from azubi.data.readers.content import KINDS
-from azubi.data.readers.row import Rejected, Row, Unusable, rejected, written
-from azubi.data.readers.sandbox import Extract, extractor
-from azubi.data.readers.text import Encoding, named_encoding, sample_word
+from azubi.data.readers.content import KINDS, LARGEST_DOCUMENT, LIBRARIES
+from azubi.data.readers.row import Rejected, Row, Unusable, quoted, rejected, written
+from azubi.data.readers.sandbox import Sandbox
+from azubi.data.readers.text import PROBE, Encoding, guess_encoding, named_encoding, sample_word
 from azubi.errors import DataError
 from azubi.settings import LimitSettings, Recipe
 
@@ -22,10 +24,10 @@ TEXT = "text"
 """The column that holds a document's text."""
 TABLES = tuple(f"answers{suffix}" for suffix in (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet"))
 """What the table of answers is called if its name is not given."""
-
-
 _NAMED = 3
 """Documents that a notice names."""
+_SAMPLED = 1_000
+"""Documents by which an encoding is guessed, about."""
 
 
 def table(folder: Path, given: Path | None, *, needed: bool = True) -> Path | None:
@@ -36,17 +38,71 @@ def table(folder: Path, given: Path | None, *, needed: bool = True) -> Path | No
     """
     if given is not None:
         return given
-    there = [name for name in TABLES if (folder / name).is_file()]
-    if len(there) == 1:
-        return folder / there[0]
-    if not there and not needed:
+    present = [name for name in TABLES if (folder / name).is_file()]
+    if len(present) == 1:
+        return folder / present[0]
+    if not present and not needed:
         return None
-    what = f"it has {' and '.join(there)}" if there else "it has no table of answers"
+    what = f"it has {' and '.join(present)}" if present else "it has no table of answers"
     raise DataError(
         f"{folder} is a folder, and {what}.",
         "Name the file with the examples in it; or, for a folder of documents, put an answers.csv there that "
         "has a row per document, or name the table with --answers.",
     )
+
+
+class Extractor:
+    """Reads documents in a sandbox."""
+
+    def __init__(self, limits: LimitSettings, encoding: str | None, documents: Sequence[Path]) -> None:
+        """`documents` are those by which the encoding is guessed if `encoding` does not name it.
+
+        Raises:
+            SettingError: Python knows no such encoding.
+        """
+        self.encoding = named_encoding(encoding) if encoding else None
+        """What documents are in that do not say so themselves: given, or guessed when the first one comes."""
+        self.sandbox = Sandbox(limits, LIBRARIES)
+        self._documents = documents
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The text of a document, its unread parts, and how it was read: see `content.extract`.
+
+        Raises:
+            Unusable: it has no text, is damaged, too large, or takes too long.
+        """
+        extract = self._extract(path)
+        if "undeclared" in extract:
+            self.encoding = self._guess_encoding(extract["undeclared"])
+            extract = self._extract(path)
+        return extract
+
+    def _extract(self, path: Path) -> dict[str, Any]:
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise Unusable(f"cannot be read: {error.strerror}") from None
+        if size > LARGEST_DOCUMENT:
+            raise Unusable(f"has {size:,} bytes, more than {LARGEST_DOCUMENT:,}")
+        encoding = self.encoding
+        return next(
+            self.sandbox.call(
+                "azubi.data.readers.content:extract",
+                path=str(path.absolute()),
+                encoding=encoding.name if encoding else None,
+                guess=encoding is None or not encoding.sure,
+            )
+        )
+
+    def _guess_encoding(self, first: str) -> Encoding:
+        """The encoding of all documents that need one, from a sample of them: few letters decide nothing."""
+        texts = [path for path in self._documents if path.suffix.lower() not in (".pdf", ".docx")]
+        samples = [first]
+        for path in texts[:: max(1, len(texts) // _SAMPLED)]:
+            with contextlib.suppress(Unusable):
+                samples.append(self._extract(path).get("undeclared", ""))
+        most = max(200, PROBE // len(samples))
+        return guess_encoding("\n".join(sample[:most] for sample in samples).encode("latin-1"))
 
 
 class Folder:
@@ -61,7 +117,7 @@ class Folder:
         """How many documents were read in an encoding that they do not name."""
         self._words: dict[str, str] = {}
         """By encoding, a word that was read so, and where it stands."""
-        self._odd: list[str] = []
+        self._doubtful: list[str] = []
         self.notes: list[str] = []
         """What was found out about the documents; filled by `rows`."""
         self.unread: list[tuple[int, str]] = []
@@ -76,42 +132,47 @@ class Folder:
         """
         recipe = self._recipe
         files = _Files(self._folder, self._answers, recipe.limits.rows)
-        with extractor(recipe.limits, recipe.encoding, files.paths) as reader:
+        reader = Extractor(recipe.limits, recipe.encoding, files.paths)
+        with reader.sandbox:
             for row in table:
                 if isinstance(row, Rejected):
                     yield row
                     continue
-                _check(row, self._answers, recipe.file)
+                _check_columns(row, self._answers, recipe.file)
                 try:
                     path = files.named(written(row.values[recipe.file]))
-                    extract = reader.read(path)
                 except Unusable as error:
                     yield rejected(row, str(error))
-                else:
-                    self._keep(row.line, path.name, extract, reader.encoding)
-                    yield replace(row, values={**row.values, TEXT: extract.text})
+                    continue
+                try:
+                    extract = reader.read(path)
+                except Unusable as error:
+                    yield rejected(row, f"the document {error}")
+                    continue
+                self._note(row.line, path.name, extract, reader.encoding)
+                yield replace(row, values={**row.values, TEXT: extract["text"]})
         for name in files.unnamed:
             yield Rejected(0, "no row of the table of answers names this document", name)
-        self.notes += filter(None, [*self._encodings(), files.notice])
+        self.notes += filter(None, [*self._encoding_notes(), files.notice])
 
-    def _keep(self, line: int, name: str, extract: Extract, encoding: Encoding | None) -> None:
-        if extract.unread:
-            self.unread.append((line, f"{name}: {', '.join(extract.unread)}"))
-        if extract.read_as:
-            word = sample_word(extract.text)
-            self._read_as[extract.read_as] += 1
-            self._words.setdefault(extract.read_as, f"“{word}” in {name}")
-            if encoding and extract.read_as == encoding.name and not encoding.fits(extract.text):
-                self._odd.append(f"“{word}” in {name}")
+    def _note(self, line: int, name: str, extract: dict[str, Any], encoding: Encoding | None) -> None:
+        if extract["unread"]:
+            self.unread.append((line, f"{name}: {', '.join(extract['unread'])}"))
+        if read_as := extract["read_as"]:
+            word = f"“{sample_word(extract['text'])}” in {name}"
+            self._read_as[read_as] += 1
+            self._words.setdefault(read_as, word)
+            if encoding and read_as == encoding.name and not encoding.fits(extract["text"]):
+                self._doubtful.append(word)
 
-    def _encodings(self) -> Iterator[str]:
+    def _encoding_notes(self) -> Iterator[str]:
         given = self._recipe.encoding
         for name, count in self._read_as.items():
             what = f"{self._folder}: {count:,} document{'s' * (count > 1)}"
             word = self._words[name]
             if name != "utf-8":
-                odd = f" Doubtful are {_listed(self._odd, ', ')}." if self._odd else ""
-                yield f"{what} read as {name}, e.g. {word}; --encoding says otherwise.{odd}"
+                doubtful = f" Doubtful are {_some(self._doubtful, ', ')}." if self._doubtful else ""
+                yield f"{what} read as {name}, e.g. {word}; --encoding says otherwise.{doubtful}"
             elif given and not named_encoding(given).name.startswith("utf-8"):
                 yield f"{what} read as UTF-8, e.g. {word}, though --encoding says {given}."
 
@@ -121,16 +182,16 @@ def unread_parts(unread: Sequence[tuple[int, str]]) -> str:
     if not unread:
         return ""
     have = "document has" if len(unread) == 1 else "documents have"
-    parts = _listed([parts for _, parts in unread], "; ")
+    parts = _some([parts for _, parts in unread], "; ")
     return f"{len(unread):,} {have} parts that were not read: {parts}."
 
 
-def _listed(texts: Sequence[str], sign: str) -> str:
-    more = f"{sign}and {len(texts) - _NAMED:,} more" if len(texts) > _NAMED else ""
-    return sign.join(texts[:_NAMED]) + more
+def _some(texts: Sequence[str], separator: str) -> str:
+    more = f"{separator}and {len(texts) - _NAMED:,} more" if len(texts) > _NAMED else ""
+    return separator.join(texts[:_NAMED]) + more
 
 
-def each(folder: Path, column: str, limits: LimitSettings) -> Iterator[Row]:
+def rows_without_table(folder: Path, column: str, limits: LimitSettings) -> Iterator[Row]:
     """A row for each document of a folder without a table: its name in `column`.
 
     Raises:
@@ -143,11 +204,10 @@ def each(folder: Path, column: str, limits: LimitSettings) -> Iterator[Row]:
         yield Row(number, {column: name})
 
 
-def _check(row: Row, answers: Path, column: str) -> None:
+def _check_columns(row: Row, answers: Path, column: str) -> None:
     if column not in row.values:
-        there = ", ".join(f"“{name}”" for name in list(row.values)[:20])
         raise DataError(
-            f"{answers} has no column “{column}” that names the document; it has {there}.",
+            f"{answers} has no column “{column}” that names the document; it has {quoted(row.values)}.",
             "Name the right column with --file.",
         )
     if TEXT in row.values:
@@ -163,32 +223,34 @@ class _Files:
     def __init__(self, folder: Path, answers: Path, most: int) -> None:
         self._folder = folder
         self._paths: dict[str, Path] = {}
-        self._names: dict[str, list[str]] = {}
+        self._full_names: dict[str, list[str]] = {}
+        """Paths within the folder, by name with and without suffix."""
         self._others: dict[str, set[str]] = {}
         """Names of files of other kinds, by their suffix."""
         self.unnamed: dict[str, None] = {}
-        home, own = folder.resolve(), answers.resolve()
-        for place, folders, files in os.walk(home):
+        """Paths within the folder of documents that no row has named yet."""
+        home, table = folder.resolve(), answers.resolve()
+        for parent, folders, files in os.walk(home):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for file in sorted(files):
-                path = Path(place, file)
-                if file.startswith(".") or path == own:
-                    continue
-                if (suffix := path.suffix.lower()) not in KINDS:
-                    self._others.setdefault(suffix, set()).add(_normal(file))
-                    continue
-                real = path.resolve()
-                if real.is_relative_to(home) and real.is_file():
-                    self._add(path.relative_to(home).as_posix(), path)
+                path = Path(parent, file)
+                if not file.startswith(".") and path != table:
+                    self._add(path, home)
                 if len(self._paths) > most:
                     raise DataError(f"{folder} holds more than {most:,} documents.", "Raise --limits-rows.")
 
-    def _add(self, name: str, path: Path) -> None:
-        name = _normal(name)
+    def _add(self, path: Path, home: Path) -> None:
+        if (suffix := path.suffix.lower()) not in KINDS:
+            self._others.setdefault(suffix, set()).add(_normal(path.name))
+            return
+        real = path.resolve()
+        if not real.is_relative_to(home) or not real.is_file():
+            return
+        name = _normal(path.relative_to(home).as_posix())
         self._paths[name] = path
         self.unnamed[name] = None
         for short in {PurePosixPath(name).name, PurePosixPath(name).stem}:
-            self._names.setdefault(short, []).append(name)
+            self._full_names.setdefault(short, []).append(name)
 
     @property
     def paths(self) -> list[Path]:
@@ -206,20 +268,21 @@ class _Files:
     def named(self, given: str) -> Path:
         """The document of that name; it is then no longer unnamed."""
         name = _normal(given.strip().replace("\\", "/").removeprefix("./"))
+        file = PurePosixPath(name)
         if not name:
             raise Unusable("names no document")
-        if name.startswith(("/", "~")) or ".." in PurePosixPath(name).parts:
+        if name.startswith(("/", "~")) or ".." in file.parts:
             raise Unusable(f"the file name “{given[:100]}” leads out of the folder")
-        matches = [name] if name in self._paths else self._names.get(name, [])
-        if len(matches) != 1:
-            file = PurePosixPath(name)
-            if file.name in self._others.get(file.suffix.lower(), ()):
-                kinds = ", ".join(sorted(KINDS))
-                raise Unusable(f"“{file.name}” is of a kind that is not read (only {kinds} are)")
-            what = "there is no document" if not matches else f"{len(matches):,} documents are called"
-            raise Unusable(f"{what} “{given[:100]}”")
-        self.unnamed.pop(matches[0], None)
-        return self._paths[matches[0]]
+        matches = [name] if name in self._paths else self._full_names.get(name, [])
+        if len(matches) == 1:
+            self.unnamed.pop(matches[0], None)
+            return self._paths[matches[0]]
+        if file.name in self._others.get(file.suffix.lower(), ()):
+            raise Unusable(
+                f"“{file.name}” is of a kind that is not read (only {', '.join(sorted(KINDS))} are)"
+            )
+        what = f"{len(matches):,} documents are called" if matches else "there is no document"
+        raise Unusable(f"{what} “{given[:100]}”")
 
 
 def _normal(name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from azubi.data import strict_json
-from azubi.data.readers.row import Rejected, Row, shortened
+from azubi.data.readers.row import LONGEST_ROW, Rejected, Row, shortened
 from azubi.data.readers.text import Text
 from azubi.errors import DataError
 
@@ -39,7 +39,7 @@ class Repairs:
         )
         return repair.value
 
-    def empty(self, line: int, column: str) -> None:
+    def count_empty(self, line: int, column: str) -> None:
         """Take note of a value that is not a number, in a column that is used."""
         self._first_empty = self._first_empty or line
         self._empty[column] += 1
@@ -61,21 +61,16 @@ class Repairs:
 
 
 def _start(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 60 else line[:59] + "…"
+    return shortened(" ".join(text.split()), 60)
 
 
 def line_rows(text: Text, repairs: Repairs) -> Iterator[Row | Rejected]:
     """One row per line that is not blank."""
-    # Only \n ends a line: str.splitlines would also cut at U+2028 and its like inside JSON strings.
-    for line in text:
-        if line.fault:
-            yield Rejected(line.number, line.fault, shortened(line.text))
-        elif line.text.strip():
-            yield json_row(line.number, line.text, repairs)
+    rows = text.as_rows(lambda line: _parse(line.number, line.text, repairs))
+    return (row for row in rows if isinstance(row, Row) or not row.empty)
 
 
-def json_row(number: int, text: str, repairs: Repairs) -> Row | Rejected:
+def _parse(number: int, text: str, repairs: Repairs) -> Row | Rejected:
     """The row that a JSON object is; `number` is the line where it begins."""
     try:
         values = strict_json.parse(text)
@@ -88,31 +83,30 @@ def json_row(number: int, text: str, repairs: Repairs) -> Row | Rejected:
     return Row(number, values, text)
 
 
-_NEXT = re.compile(r"[\s,]*")
+_BETWEEN = re.compile(r"[\s,]*")
 _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
-_NO_TEXT = re.compile("[\udc80-\udcff]")
-"""What stands for bytes that could not be decoded."""
+_UNDECODED = re.compile("[\udc80-\udcff]")
 _PIECE = 1 << 18
-_NEARLY = 1 << 16
+_LONGEST_REPAIR = 1 << 16
 """Characters of an element that may be nearly JSON; longer ones are broken."""
 _PASSED = 1 << 14
 """Characters that were passed before they are let go: an error of the parser counts the lines before it."""
 
 
-def list_rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejected]:
-    """One row per element; `line` is where it begins. An element has `most` characters at most.
+def list_rows(text: Text, repairs: Repairs) -> Iterator[Row | Rejected]:
+    """One row per element; `line` is where it begins.
 
     Raises:
         DataError: the list breaks off.
     """
-    window = _Window(text, most, repairs)
-    window.skip(_NEXT)
-    window.enter()
+    window = _Window(text, repairs)
+    window.skip()
+    window.move(window.position + 1)  # the bracket, which is known to stand here
     while True:
-        window.skip(_NEXT)
+        window.skip()
         if window.ended:
             raise DataError(f"{text.name} breaks off: the list is not closed.", "Write or get it once more.")
-        if window.at("]"):
+        if window.text.startswith("]", window.position):
             return
         yield window.element()
 
@@ -120,98 +114,84 @@ def list_rows(text: Text, most: int, repairs: Repairs) -> Iterator[Row | Rejecte
 class _Window:
     """The part of the text that is being read."""
 
-    def __init__(self, text: Text, most: int, repairs: Repairs) -> None:
+    def __init__(self, text: Text, repairs: Repairs) -> None:
         self._pieces = text.pieces(_PIECE)
         self._encoding = text.encoding.name.upper()
-        self._most = most
         self._repairs = repairs
-        self._text = ""
-        self._place = 0
+        self.text = ""
+        self.position = 0
         self._line = 1
-        # Lenient: it only finds where an element ends; `json_row` parses it.
+        # Lenient: it only finds where an element ends; `_parse` reads it.
         self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
         self._grow()
 
     @property
     def ended(self) -> bool:
         """Whether nothing is left."""
-        return self._place >= len(self._text) and not self._grow()
+        return self.position >= len(self.text) and not self._grow()
 
-    def at(self, sign: str) -> bool:
-        """Whether `sign` stands here."""
-        return self._text.startswith(sign, self._place)
-
-    def skip(self, pattern: re.Pattern[str]) -> None:
-        """Pass over what the pattern says, also where it goes on beyond what is held."""
-        while match := pattern.match(self._text, self._place):
-            self._pass(match.end())
-            if self._place < len(self._text) or not self._grow():
+    def skip(self) -> None:
+        """Pass over what stands between elements."""
+        while match := _BETWEEN.match(self.text, self.position):
+            self.move(match.end())
+            if self.position < len(self.text) or not self._grow():
                 return
 
-    def enter(self) -> None:
-        """Pass over the bracket that opens the list, which is known to stand here."""
-        self._pass(self._place + 1)
+    def move(self, end: int) -> None:
+        """Go on to that position."""
+        self._line += self.text.count("\n", self.position, end)
+        self.position = end
 
     def element(self) -> Row | Rejected:
         """The element that begins here."""
-        line = self._line
-        if self._place > _PASSED:
-            self._text, self._place = self._text[self._place :], 0
+        if self.position > _PASSED:
+            self.text, self.position = self.text[self.position :], 0
         while True:
             try:
-                _, end = self._decoder.raw_decode(self._text, self._place)
+                _, end = self._decoder.raw_decode(self.text, self.position)
             except RecursionError:
-                return self._broken(line, "it is nested too deeply")
+                return self._broken("it is nested too deeply")
             except json.JSONDecodeError as error:
                 # Either something is wrong here, or the element goes on in the next piece.
-                open_ = error.msg.startswith("Unterminated") or error.pos > len(self._text) - 16
-                if open_ and len(self._text) - self._place <= self._most and self._grow():
+                cut_off = error.msg.startswith("Unterminated") or error.pos > len(self.text) - 16
+                if cut_off and len(self.text) - self.position <= LONGEST_ROW and self._grow():
                     continue
-                near = strict_json.end(self._text, self._place, _NEARLY)
-                if near is not None and strict_json.mended(self._text[self._place : near]) is not None:
-                    return self._row(line, near)
-                return self._broken(line, f"{error.msg} in line {self._line_at(error.pos):,}")
-            if end == len(self._text) and self._grow():
-                continue  # a number may go on
-            return self._row(line, end)
+                repaired = strict_json.end(self.text, self.position, _LONGEST_REPAIR)
+                if (
+                    repaired is not None
+                    and strict_json.mended(self.text[self.position : repaired]) is not None
+                ):
+                    return self._row(repaired)
+                line = self._line + self.text.count("\n", self.position, error.pos)
+                return self._broken(f"{error.msg} in line {line:,}")
+            if end < len(self.text) or not self._grow():  # else a number may go on
+                return self._row(end)
 
-    def _row(self, line: int, end: int) -> Row | Rejected:
-        raw = self._text[self._place : end]
-        self._pass(end)
-        if len(raw) > self._most:
-            return Rejected(
-                line, f"has {len(raw):,} characters; limits.row allows {self._most:,}", shortened(raw)
-            )
-        if _NO_TEXT.search(raw):
+    def _row(self, end: int) -> Row | Rejected:
+        line, raw = self._line, self.text[self.position : end]
+        self.move(end)
+        if len(raw) > LONGEST_ROW:
+            return Rejected(line, f"has {len(raw):,} characters, more than {LONGEST_ROW:,}", shortened(raw))
+        if _UNDECODED.search(raw):
             return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
-        return json_row(line, raw, self._repairs)
+        return _parse(line, raw, self._repairs)
 
-    def _broken(self, line: int, cause: str) -> Rejected:
+    def _broken(self, cause: str) -> Rejected:
         """Leave out what stands up to the next element; where none is found, to the end of what is held."""
-        raw = shortened(self._text[self._place : self._place + 1000])
-        while not (match := _AFTER_BROKEN.search(self._text, self._place + 1)):
+        line, raw = self._line, shortened(self.text[self.position : self.position + 1000])
+        while not (match := _AFTER_BROKEN.search(self.text, self.position + 1)):
             if not self._grow():
                 break
-            if len(self._text) - self._place > 2 * self._most:
-                self._pass(len(self._text) - self._most)
-        if match:
-            self._pass(match.end())
-        else:
-            closing = len(self._text.rstrip().removesuffix("]"))
-            self._pass(max(self._place + 1, closing))
+            if len(self.text) - self.position > 2 * LONGEST_ROW:
+                self.move(len(self.text) - LONGEST_ROW)
+        closing = len(self.text.rstrip().removesuffix("]"))
+        self.move(match.end() if match else max(self.position + 1, closing))
         return Rejected(line, f"is not JSON: {cause}", raw)
-
-    def _line_at(self, place: int) -> int:
-        return self._line + self._text.count("\n", self._place, place)
-
-    def _pass(self, end: int) -> None:
-        self._line += self._text.count("\n", self._place, end)
-        self._place = end
 
     def _grow(self) -> bool:
         """Hold one more piece; False if there is none."""
         piece = next(self._pieces, "")
         if piece:
-            self._text = self._text[self._place :] + piece
-            self._place = 0
+            self.text = self.text[self.position :] + piece
+            self.position = 0
         return bool(piece)

@@ -16,7 +16,17 @@ from azubi.data.example import Example, Turn
 from azubi.data.readers import chat, value
 from azubi.data.readers.chat import Talk
 from azubi.data.readers.json_rows import Repairs
-from azubi.data.readers.row import Asked, Rejected, Row, Unusable, rejected, unasked, written
+from azubi.data.readers.row import (
+    LONGEST_ROW,
+    Asked,
+    Rejected,
+    Row,
+    Unusable,
+    quoted,
+    rejected,
+    unasked,
+    written,
+)
 from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe, RecordField
@@ -72,7 +82,6 @@ class Columns:
         self.line = self._prompt.columns[0] if asked and len(self._prompt.columns) == 1 else None
         """The column that a line of plain text may stand for; None if it cannot."""
         self._named = self.asks | frozenset(self._answers())
-        self._most = int(recipe.limits.row)
         self._every = recipe.turns == "all"
         self._repairs = repairs or Repairs(recipe.repair)
         self._may_be_records = recipe.task in ("auto", "json")
@@ -140,7 +149,7 @@ class Columns:
                     "Give each column a name of its own.",
                 )
 
-    def lacks(self, columns: Sequence[str]) -> str | None:
+    def missing(self, columns: Sequence[str]) -> str | None:
         """The first column that is needed and is not among these; None if all are there."""
         return next((column for column, _ in self._needed(columns) if column not in columns), None)
 
@@ -149,7 +158,7 @@ class Columns:
 
         Rows that are asked come back with their answers, and so with all that they have.
         """
-        if self.asked or self.lacks(columns) is not None:
+        if self.asked or self.missing(columns) is not None:
             return list(columns)
         wanted = {column for column, _ in self._needed(columns)}
         if self._layout(dict.fromkeys(columns).keys()) is not None:
@@ -171,7 +180,7 @@ class Columns:
             example = Example(turns, self._record(answer.strip(), row.line), row.line)
             if self._about:
                 example = self._described(example, row.values)
-            _check_texts(example, self._most)
+            _check_texts(example)
         except Unusable as error:
             return rejected(row, str(error))
         return example
@@ -187,7 +196,7 @@ class Columns:
             if isinstance(value, float | Decimal) and not isfinite(value):
                 if value == value:
                     raise Unusable(f"“{column}” is {value}, which JSON does not have")
-                self._repairs.empty(row.line, column)
+                self._repairs.count_empty(row.line, column)
         for needed, _ in _TALKS:
             for name in needed:
                 if isinstance(text := row.values.get(name), str) and self._layout(row.values.keys()):
@@ -214,7 +223,7 @@ class Columns:
         """What a row asks, or why it cannot be asked."""
         try:
             turns, answer = self._talk(self._prepared(row))
-            _check_texts(Example(turns, ""), self._most, asked=True)
+            _check_texts(Example(turns, ""), asked=True)
         except Unusable as error:
             return unasked(Rejected(row.line, str(error)), row.values)
         self.answered += bool(answer)
@@ -297,20 +306,18 @@ def _which(what: str) -> str:
 
 
 def _lacks(column: str, columns: Sequence[str]) -> str:
-    there = ", ".join(f"“{name}”" for name in columns[:20]) or "none"
-    more = f" and {len(columns) - 20:,} more" if len(columns) > 20 else ""
-    return f"has no column “{column}”; it has {there}{more}"
+    return f"has no column “{column}”; it has {quoted(columns)}"
 
 
-def _check_texts(example: Example, most: int, *, asked: bool = False) -> None:
+def _check_texts(example: Example, *, asked: bool = False) -> None:
     if not example.turns[-1].content.strip():
         raise Unusable(NO_PROMPT)
     if not example.answer and not asked:
         raise Unusable(NO_ANSWER)
     about = (example.key, example.group)
     text = "".join([*[turn.content for turn in example.turns], example.answer, *about])
-    if len(text) > most:
-        raise Unusable(f"has {len(text):,} characters; limits.row allows {most:,}")
+    if len(text) > LONGEST_ROW:
+        raise Unusable(f"has {len(text):,} characters, more than {LONGEST_ROW:,}")
     if "\0" in text:
         raise Unusable("holds a NUL character, which no text has")
     if text.isascii():

@@ -1,74 +1,86 @@
 """Parquet as rows, a batch at a time. Knows nothing of what the columns mean."""
 
 import contextlib
-import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from azubi.data.readers.row import Row, Unreadable, column_names
-from azubi.errors import DataError
+from azubi.data.readers.sandbox import Sandbox, decode_cell, encode_cell, refusal
+from azubi.settings import LimitSettings
 
 MAGIC = b"PAR1"
 _BATCH = 64
 """Rows at once: few, since a value that is stored once may stand in each of them."""
-
-Used = Callable[[Sequence[str]], Sequence[str]]
-"""Those of a table's columns that are read."""
+_REMEDY = "Write it once more; if memory is short, with smaller row groups, or raise --limits-memory."
 
 
-def rows(file: IO[bytes], name: str, most: int, used: Used, notes: list[str]) -> Iterator[Row]:
-    """One row per row, with the columns that are `used`; `most` is the bytes that a row group may unfold to.
+def rows(
+    file: IO[bytes],
+    name: str,
+    limits: LimitSettings,
+    used_columns: Callable[[Sequence[str]], Sequence[str]],
+    notes: list[str],
+) -> Iterator[Row]:
+    """One row per row; of the table's columns those are read that `used_columns` chooses.
 
     Labels that are numbers become the names that Hugging Face's datasets keep of them; `notes` say so.
 
     Raises:
         DataError: it is damaged or too large.
     """
-    import pyarrow
+    with (
+        Sandbox(limits, ["pyarrow.parquet"], file) as sandbox,
+        refusal(name, "a Parquet file", _REMEDY),
+    ):
+        names, labels = next(sandbox.call(f"{__name__}:schema", descriptor=sandbox.descriptor))
+        unique = len(set(names)) == len(names)
+        wanted = list(used_columns(names)) if unique else names
+        notes += [
+            f"{name}: the numbers of “{column}” stand for names, which are used: {_shown(labels[column])}."
+            for column in wanted
+            if column in labels
+        ]
+        cells_of_rows = sandbox.call(
+            f"{__name__}:table_rows", descriptor=sandbox.descriptor, columns=wanted if unique else None
+        )
+        wanted = column_names(wanted)
+        for number, cells in enumerate(cells_of_rows, start=1):
+            yield Row(number, dict(zip(wanted, map(decode_cell, cells), strict=True)))
+
+
+def _shown(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > 5 else ""
+    return ", ".join(f"{number} is “{name[:40]}”" for number, name in enumerate(names[:5])) + more
+
+
+# What runs in the sandbox
+
+
+def schema(descriptor: int) -> Iterator[tuple[list[str], dict[str, list[str]]]]:
+    """The names of the columns, and the names of labels by column."""
+    arrow_schema = _open(descriptor).schema_arrow
+    yield arrow_schema.names, _label_names(arrow_schema)
+
+
+def table_rows(descriptor: int, columns: list[str] | None) -> Iterator[list[Any]]:
+    """The encoded cells of each row, in the order of the columns; None for all columns."""
+    table = _open(descriptor)
+    labels = _label_names(table.schema_arrow)
+    for batch in table.iter_batches(batch_size=_BATCH, columns=columns):
+        parts = [
+            [encode_cell(_label(value, labels.get(column))) for value in _values(part)]
+            for column, part in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        yield from map(list, zip(*parts, strict=True))
+
+
+def _open(descriptor: int) -> Any:
     from pyarrow import parquet
 
-    number = 0
-    try:
-        table = parquet.ParquetFile(io.BufferedReader(file) if isinstance(file, io.RawIOBase) else file)
-        names = table.schema_arrow.names
-        wanted = list(used(names)) if len(set(names)) == len(names) else names
-        _check_size(table, name, most, wanted)
-        labels = _class_labels(table.schema_arrow.metadata, wanted)
-        for column, shown in labels.items():
-            notes.append(
-                f"{name}: the numbers of “{column}” stand for names, which are used: {_shown(shown)}."
-            )
-        for batch in table.iter_batches(batch_size=_BATCH, columns=wanted):
-            there = column_names(batch.schema.names)
-            parts = [
-                [_named(value, labels.get(column)) for value in _values(part)]
-                for column, part in zip(there, batch.columns, strict=True)
-            ]
-            for values in zip(*parts, strict=True):
-                number += 1
-                yield Row(number, dict(zip(there, values, strict=True)))
-    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
-        cause = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise DataError(
-            f"{name} cannot be read as Parquet behind row {number:,}: {cause}.", "Write it once more."
-        ) from error
-
-
-def _check_size(table: Any, name: str, most: int, wanted: Sequence[str]) -> None:
-    for index in range(table.metadata.num_row_groups):
-        group = table.metadata.row_group(index)
-        parts = [group.column(place) for place in range(group.num_columns)]
-        size = sum(
-            part.total_uncompressed_size
-            for part in parts
-            if any(f"{part.path_in_schema}.".startswith(f"{column}.") for column in wanted)
-        )
-        if size > most:
-            raise DataError(
-                f"{name}: row group {index + 1:,} unfolds to {size:,} bytes, more than {most:,}.",
-                "Write it with smaller row groups, or raise --limits-unzipped-size if that is right.",
-            )
+    file = open(descriptor, "rb", closefd=False)  # noqa: SIM115 - the table reads on
+    file.seek(0)
+    return parquet.ParquetFile(file)
 
 
 def _values(column: Any) -> list[Any]:
@@ -99,11 +111,13 @@ def _value(scalar: Any) -> Any:
     return Unreadable(f"a value of the kind {scalar.type} cannot be read: {cause[:100]}")
 
 
-def _class_labels(metadata: Mapping[bytes, bytes] | None, wanted: Sequence[str]) -> dict[str, list[str]]:
+def _label_names(arrow_schema: Any) -> dict[str, list[str]]:
     """The names of labels by column, as Hugging Face's datasets write them into a file."""
     try:
-        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
-        parts = {column: _innermost(features[column]) for column in wanted if column in features}
+        features: Mapping[str, Any] = json.loads((arrow_schema.metadata or {})[b"huggingface"])["info"][
+            "features"
+        ]
+        parts = {column: _innermost(features[column]) for column in arrow_schema.names if column in features}
     except (ValueError, KeyError, TypeError):
         return {}
     return {
@@ -122,17 +136,12 @@ def _innermost(feature: Any) -> dict[str, Any]:
     return feature if isinstance(feature, dict) else {}
 
 
-def _named(value: Any, names: Sequence[str] | None) -> Any:
+def _label(value: Any, names: Sequence[str] | None) -> Any:
     """A label's number, or each of a list, as its name; -1 is how datasets write none."""
     if names is None or value is None or value == -1:
         return value if names is None else None
     if isinstance(value, list):
-        return [_named(part, names) for part in value]
+        return [_label(part, names) for part in value]
     if isinstance(value, int) and 0 <= value < len(names):
         return names[value]
     return Unreadable(f"the label {value} has no name; the file names 0 to {len(names) - 1:,}")
-
-
-def _shown(names: Sequence[str]) -> str:
-    more = ", …" if len(names) > 5 else ""
-    return ", ".join(f"{number} is “{name[:40]}”" for number, name in enumerate(names[:5])) + more

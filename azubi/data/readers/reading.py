@@ -13,7 +13,7 @@ from azubi.data.example import Example
 from azubi.data.readers import documents
 from azubi.data.readers.delimited import ESCAPED
 from azubi.data.readers.mapping import NO_ANSWER, NO_PROMPT
-from azubi.data.readers.row import Asked, Rejected, shortened
+from azubi.data.readers.row import Asked, Rejected, is_predicate, shortened
 from azubi.data.readers.source import Source
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
@@ -160,7 +160,7 @@ def _refusal(name: str, rows: int, bad: int, most: float, first: Sequence[Reject
     others = "; ".join(f"line {row.line:,}: {row.reason[:60]}" for row in first[1:_NAMED])
     more = f"; and {bad - len(first):,} more" if bad > len(first) else ""
     also = f". Others: {others}{more}" if others else ""
-    verb = " " if first_row.reason.startswith(("is ", "has ", "holds ")) else ": "
+    verb = " " if is_predicate(first_row.reason) else ": "
     return f"{name}: {share}: line {first_row.line:,}{verb}{first_row.reason}{start}{also}."
 
 
@@ -202,7 +202,6 @@ _REMEDIES = (
         "but the header has",
         "Put values that hold the delimiter in double quotes, or name it with --delimiter.",
     ),
-    ("limits.row", "Raise --limits-row if such long rows are right."),
     (
         "reads at most",
         "Shorten such rows, choose a base that reads more (--base), or let more be left out with "

@@ -5,7 +5,7 @@ Knows nothing of files or of what columns mean.
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,16 +16,21 @@ from azubi.data import strict_json
 from azubi.data.example import Turn
 from azubi.errors import DataError
 
+LONGEST_ROW = 10_000_000
+"""Characters of one row, and bytes of one line; longer ones are left out."""
 LONGEST_RAW = 200
 """Characters of a rejected row that are kept."""
-
-
+HEADER_ROWS = 30
+"""Rows among which the header is looked for."""
 EMPTY = "is empty"
 """Why a row that holds nothing is rejected; no example is lost with it, but it has its place among rows."""
+_LARGEST_WHOLE = 10**80
+"""Whole decimals up to this become whole numbers; no database has longer ones."""
+_NAMED_COLUMNS = 20
 
 
 class Unusable(Exception):
-    """Says why a row cannot be used. Never leaves this package: it becomes a `Rejected`."""
+    """Says why a row or a document cannot be used. Never leaves this package: it becomes a `Rejected`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +67,7 @@ class Rejected:
 
     def as_json(self, **more: str) -> str:
         """Its line in rejected.jsonl, with whatever else is to be said."""
-        record = {**more, "line": self.line, "reason": self.reason, "raw": self.raw}
-        return strict_json.write(record)
+        return strict_json.write({**more, "line": self.line, "reason": self.reason, "raw": self.raw})
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +89,13 @@ class Asked:
 def unasked(row: Rejected, values: Mapping[str, Any] | None = None) -> Asked:
     """A row that cannot be asked, with the reason as a sentence."""
     reason = row.reason if row.line else f"{row.reason}: {row.raw}"
-    states = reason.startswith(("is ", "has ", "holds ", "names "))
-    return Asked(row.line, values or {}, fault=f"The row {reason}." if states else f"Not asked: {reason}.")
+    sentence = f"The row {reason}." if is_predicate(reason) else f"Not asked: {reason}."
+    return Asked(row.line, values or {}, fault=sentence)
+
+
+def is_predicate(reason: str) -> bool:
+    """Whether a reason goes on from "The row"."""
+    return reason.startswith(("is ", "has ", "holds ", "names "))
 
 
 def rejected(row: Row, reason: str) -> Rejected:
@@ -98,8 +107,18 @@ def rejected(row: Row, reason: str) -> Rejected:
 def shortened(text: str, most: int = LONGEST_RAW) -> str:
     """The beginning of a text, such that it can be written as UTF-8."""
     text = text.rstrip("\r\n")
-    kept = text if len(text) <= most else text[: most - 1] + "…"
-    return kept.encode(errors="backslashreplace").decode()
+    start = text if len(text) <= most else text[: most - 1] + "…"
+    return start.encode(errors="backslashreplace").decode()
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names in quotes for a message, not too many of them."""
+    names = list(names)
+    more = f" and {len(names) - _NAMED_COLUMNS:,} more" if len(names) > _NAMED_COLUMNS else ""
+    return (", ".join(f"“{name}”" for name in names[:_NAMED_COLUMNS]) or "none") + more
+
+
+# Values
 
 
 def written(value: object) -> str:
@@ -109,9 +128,7 @@ def written(value: object) -> str:
     value = plain(value)
     if value is None:
         return ""
-    if isinstance(value, bool | dict | list):
-        return strict_json.write(value)
-    return str(value)
+    return strict_json.write(value) if isinstance(value, bool | dict | list) else str(value)
 
 
 def plain(value: object) -> Any:
@@ -120,54 +137,47 @@ def plain(value: object) -> Any:
     Raises:
         Unusable: it is bytes, or of a kind that has no text; or a record or list in which NaN or Infinity is.
     """
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return None if math.isnan(value) else value
-    if isinstance(value, Decimal):
-        return _number(value)
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, Mapping):
-        return {written(name): _inner(part) for name, part in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_inner(part) for part in value]
-    return _rare(value)
+    match value:
+        case None | str() | bool() | int():
+            return value
+        case float():
+            return None if math.isnan(value) else value
+        case Decimal():
+            return _number(value)
+        case datetime() | date() | time():
+            return value.isoformat()
+        case UUID() | timedelta():
+            return str(value)
+        case bytes() | bytearray() | memoryview():
+            start = base64.b16encode(bytes(value)[:8]).decode()
+            raise Unusable(f"a value is {len(bytes(value)):,} bytes of binary data ({start}…), not text")
+        case Mapping():
+            return {written(name): _nested(part) for name, part in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_nested(part) for part in value]
+        case Unreadable():
+            raise Unusable(value.reason)
+    raise Unusable(f"a value is of the kind {type(value).__name__}, which has no text")
 
 
-def _inner(value: object) -> Any:
+def _nested(value: object) -> Any:
     """A value within a record or a list, where NaN may not stand for a cell that is empty."""
     if isinstance(value, float | Decimal) and not math.isfinite(value):
         raise Unusable(f"a record or list holds {value}, which JSON does not have")
     return plain(value)
 
 
-_MOST_WHOLE = 10**80
-"""Whole decimals up to this are whole numbers; no database has longer ones."""
-
-
 def _number(value: Decimal) -> Any:
     if value.is_nan():
         return None
-    if value == value.to_integral_value() and abs(value) < _MOST_WHOLE:
+    if value == value.to_integral_value() and abs(value) < _LARGEST_WHOLE:
         return int(value)
     # What a float would round stays text, digit by digit.
     return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
-def _rare(value: object) -> Any:
-    if isinstance(value, Unreadable):
-        raise Unusable(value.reason)
-    if isinstance(value, UUID | timedelta):
-        return str(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        start = base64.b16encode(bytes(value)[:8]).decode()
-        raise Unusable(f"a value is {len(bytes(value)):,} bytes of binary data ({start}…), not text")
-    raise Unusable(f"a value is of the kind {type(value).__name__}, which has no text")
+# Headers
 
-
-HEADER_ROWS = 30
-"""Rows among which the header is looked for."""
 
 MissingColumn = Callable[[Sequence[str]], str | None]
 """The first column that is asked for and is not among these; None if all are there."""
@@ -183,21 +193,26 @@ class Header:
     lacks: str | None
     """The first column that is asked for and that it does not name."""
 
+    @property
+    def width(self) -> int:
+        """Cells that are not empty."""
+        return sum(1 for cell in self.names if cell and not cell.startswith(" ("))
+
 
 def column_names(header: Sequence[str]) -> list[str]:
     """The names of the columns; a name that came before gets a number."""
     names: list[str] = []
-    seen: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for cell in header:
         name = cell.strip()
-        seen[name] = seen.get(name, 0) + 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+        counts[name] = counts.get(name, 0) + 1
+        names.append(name if counts[name] == 1 else f"{name} ({counts[name]})")
     return names
 
 
 def find_header(
     head: Sequence[tuple[int, Sequence[str]]],
-    lacks: MissingColumn,
+    missing_column: MissingColumn,
     given: int | None,
     name: str,
     notes: list[str],
@@ -209,7 +224,10 @@ def find_header(
     Raises:
         DataError: there is no such row, or a row above it may be the header as well.
     """
-    rows = [Header(number, column_names(cells), lacks(column_names(cells))) for number, cells in head]
+    rows = []
+    for number, cells in head:
+        names = column_names(cells)
+        rows.append(Header(number, names, missing_column(names)))
     if given is not None:
         if row := next((row for row in rows if row.number == given), None):
             return row
@@ -219,9 +237,9 @@ def find_header(
         )
     fitting = next((row for row in rows if row.lacks is None), None)
     if fitting is None:
-        return next((row for row in rows if _width(row) > 1), rows[0])
+        return next((row for row in rows if row.width > 1), rows[0])
     above = rows[: rows.index(fitting)]
-    if other := next((row for row in above if _width(row) >= _width(fitting)), None):
+    if other := next((row for row in above if row.width >= fitting.width), None):
         raise DataError(
             f"{name} has the columns that are asked for in row {fitting.number:,}, but row {other.number:,} "
             "above it has as many cells and may be the header, too.",
@@ -234,8 +252,3 @@ def find_header(
             "is not read. --header says otherwise."
         )
     return fitting
-
-
-def _width(row: Header) -> int:
-    """Cells that are not empty."""
-    return sum(1 for cell in row.names if cell and not cell.startswith(" ("))

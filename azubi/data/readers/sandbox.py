@@ -1,93 +1,86 @@
-"""Gets the text out of a document, in a process of its own.
+"""Runs the parsers of foreign binary files in a process of their own, with limits.
 
-Formats for people are large, and so are the libraries that read them: a document that makes one loop, crash
-or fill the memory must cost that document and nothing else. `Extractor` is the side that asks; `serve` is
-what runs in the other process. Knows nothing of tables or examples.
+Formats for people are large, and so are the libraries that read them: a file that makes one of them loop,
+crash or fill the memory must cost that file and nothing else. `Sandbox` is used by whoever reads: it calls a
+generator function by name and yields what that yields. `serve` runs in the other process, which has limits of
+memory and time and no network. Between them goes JSON, never pickle. Knows nothing of formats.
 """
 
 import contextlib
+import ctypes
+import importlib
 import json
 import os
 import select
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from datetime import time as clock
+from typing import IO, Any, Self
 
-from azubi.data.readers.content import Document, Undeclared, content
-from azubi.data.readers.row import Unusable
-from azubi.data.readers.text import PROBE, Encoding, guess_encoding, named_encoding
+from azubi.data.readers.row import LONGEST_ROW, Unreadable, Unusable, plain
 from azubi.errors import DataError
 from azubi.settings import LimitSettings
 
-_START = 60.0
-"""Seconds that the other process may take to get ready."""
-_SPARE = 5
-"""Seconds of processor time beyond the limit, after which the other process ends without being told to."""
-_SAMPLED = 1_000
-"""Documents by which an encoding is guessed, about."""
+_START_SECONDS = 60.0
+_SPARE_SECONDS = 5
+"""Processor time beyond the limit, after which the other process ends even if nobody waits for it."""
+_MESSAGE_SIZE = 1 << 20
+"""Characters after which items are sent together."""
+_LONGEST_MESSAGE = 1 << 28
+"""Bytes of one message that are accepted."""
+_NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
+"""Flags of Linux's `unshare`."""
 
 
-class Extract(NamedTuple):
-    """What a document holds."""
-
-    text: str
-    unread: tuple[str, ...] = ()
-    """The parts that are no text: 2 pages without text."""
-    read_as: str = ""
-    """The encoding of its text, where the text itself does not name it; empty if it does."""
-
-
-class Extractor:
-    """Another process that reads one document at a time; a new one takes its place when it fails."""
+class Sandbox:
+    """A process that runs parsers; it is started for the first call, and again after one that failed."""
 
     def __init__(
-        self, limits: LimitSettings, encoding: str | None = None, documents: Sequence[Path] = ()
+        self, limits: LimitSettings, libraries: Sequence[str], file: IO[bytes] | None = None
     ) -> None:
-        """Nothing is started before the first document comes; see `extractor`."""
+        """`libraries` are imported before memory is limited; `file` is inherited: see `descriptor`."""
         self._limits = limits
-        self._documents = documents
-        self.encoding = named_encoding(encoding) if encoding else None
-        """What documents are in that do not say so themselves: given, or guessed when the first one comes."""
+        self._libraries = libraries
         self._process: subprocess.Popen[bytes] | None = None
-        self._ahead = b""
+        self._received = b""
+        self.descriptor = file.fileno() if file is not None else None
+        """What the parsers open the file by."""
 
-    def read(self, path: Path) -> Extract:
-        """The text of a document, and what of it is no text.
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def call(self, function: str, **arguments: Any) -> Iterator[Any]:
+        """Yield what a generator function, "module:name", yields for these arguments.
 
         Raises:
-            Unusable: it has none, is damaged, too large, or takes too long.
+            Unusable: the parser refuses the file, fails, takes too long or too much memory.
+            DataError: the process does not start.
         """
-        answer = self._extract(path)
-        if "undeclared" in answer:
-            self.encoding = self._guess(answer["undeclared"])
-            answer = self._extract(path)
-        if "fault" in answer:
-            raise Unusable(answer["fault"])
-        return Extract(answer["text"], tuple(answer["unread"]), answer["read_as"])
-
-    def _extract(self, path: Path) -> dict[str, Any]:
-        with contextlib.suppress(OSError):
-            if (size := path.stat().st_size) > self._limits.document:
-                most = self._limits.document
-                return {"fault": f"the document has {size:,} bytes; limits.document allows {most:,}"}
-        encoding = self.encoding
-        name, guess = (encoding.name, not encoding.sure) if encoding else (None, True)
-        return self._ask({"path": str(path.absolute()), "encoding": name, "guess": guess})
-
-    def _guess(self, first: str) -> Encoding:
-        """The encoding of all documents that need one, from a sample of them: few letters decide nothing."""
-        texts = [path for path in self._documents if path.suffix.lower() not in (".pdf", ".docx")]
-        samples = [first]
-        for path in texts[:: max(1, len(texts) // _SAMPLED)]:
-            samples.append(self._extract(path).get("undeclared", ""))
-        most = max(200, PROBE // len(samples))
-        return guess_encoding("\n".join(each[:most] for each in samples).encode("latin-1"))
+        process = self._process or self._start()
+        assert process.stdin is not None
+        ended = False
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(json.dumps([function, arguments]).encode() + b"\n")
+                process.stdin.flush()
+            while not ended:
+                message = self._receive(process, self._limits.seconds)
+                ended, fault = message["state"]["end"], message["state"]["fault"]
+                yield from message["items"]
+                if fault:
+                    raise Unusable(fault)
+        finally:
+            if not ended:
+                self.close()
 
     def close(self) -> None:
-        """End the other process."""
+        """End the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -95,154 +88,177 @@ class Extractor:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
-            self._process, self._ahead = None, b""
+            self._process, self._received = None, b""
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        if self._process is None:
-            self._process = self._started()
-            if self._answer(_START) is None:
-                self.close()
-                raise DataError(
-                    "The process that reads documents did not start.",
-                    "Raise --limits-memory, or try again when the machine is less busy.",
-                )
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
-            self._process.stdin.flush()
-        answer = self._answer(self._limits.seconds)
-        if answer is not None:
-            return answer
-        ended = self._process.poll() is not None
-        self.close()
-        limit = (
-            "the memory that limits.memory allows"
-            if ended
-            else f"the {self._limits.seconds} s of limits.seconds"
-        )
-        return {"fault": f"the document could not be read within {limit}"}
-
-    def _started(self) -> "subprocess.Popen[bytes]":
-        limits = self._limits
-        return subprocess.Popen(
-            # -P: nothing that lies in the working folder is taken for a module.
-            [sys.executable, "-P", "-c", f"from {__name__} import serve; serve()", limits.model_dump_json()],
+    def _start(self) -> "subprocess.Popen[bytes]":
+        memory, seconds = int(self._limits.memory), self._limits.seconds
+        # -P: nothing that lies in the working folder is taken for a module.
+        code = f"from {__name__} import serve; serve({memory}, {seconds}, {list(self._libraries)})"
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+                "ARROW_DEFAULT_MEMORY_POOL": "system",  # others reserve more than they use
+            },
+            pass_fds=() if self.descriptor is None else (self.descriptor,),
             start_new_session=True,  # Ctrl-C is for the one who asks
         )
+        try:
+            self._receive(self._process, _START_SECONDS)
+        except Unusable:
+            self.close()
+            raise DataError(
+                "The process that reads files of this kind did not start.",
+                "Raise --limits-memory, or try again when the machine is less busy.",
+            ) from None
+        return self._process
 
-    def _answer(self, seconds: float) -> dict[str, Any] | None:
-        """What the process says; None if it ended or took too long."""
-        assert self._process is not None and self._process.stdout is not None
+    def _receive(self, process: "subprocess.Popen[bytes]", seconds: float) -> Mapping[str, Any]:
+        """The next message of the process."""
+        assert process.stdout is not None
         until = time.monotonic() + seconds
-        parts = [self._ahead]
+        parts = [self._received]
         while b"\n" not in parts[-1]:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
-            block = os.read(self._process.stdout.fileno(), 1 << 16) if ready else b""
-            if not block:
-                if not ready:
-                    return None
-                self._process.wait()
-                return None
+            ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
+            if not ready:
+                raise Unusable(f"cannot be read within the {seconds:g} s of limits.seconds")
+            block = os.read(process.stdout.fileno(), 1 << 20)
+            if not block or sum(map(len, parts)) > _LONGEST_MESSAGE:
+                raise Unusable(_TOO_MUCH_MEMORY)
             parts.append(block)
-        line, _, self._ahead = b"".join(parts).partition(b"\n")
-        answer = json.loads(line)
-        return answer if isinstance(answer, dict) else None
+        line, _, self._received = b"".join(parts).partition(b"\n")
+        message: Mapping[str, Any] = json.loads(line)
+        return message
 
+
+_TOO_MUCH_MEMORY = "cannot be read within the memory that limits.memory allows, or makes the parser crash"
 
 # What runs in the other process
 
 
-def serve() -> None:
-    """Answer questions on standard input until it ends."""
-    limits = LimitSettings.model_validate_json(sys.argv[1])
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no answer
-    _import()
-    _limit_memory(limits.memory)
-    _say(answers, {"ready": True})
+def serve(memory: int, seconds: int, libraries: Sequence[str]) -> None:
+    """Run the functions that standard input names until it ends."""
+    output = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no message
+    _leave_network()
+    for library in libraries:
+        importlib.import_module(library)
+    _limit_memory(memory)
+    sys.addaudithook(_refuse_sockets)
+    _send(output, [], end=True)
     for line in sys.stdin:
-        _limit_time(limits.seconds)
-        _say(answers, extract(json.loads(line), limits))
+        try:
+            function, arguments = json.loads(line)
+            _run(output, function, arguments, seconds)
+        except MemoryError:
+            _send(output, [], fault=_TOO_MUCH_MEMORY)
+        except Unusable as error:
+            _send(output, [], fault=str(error))
+        except BaseException as error:  # a fault in a library written in Rust is no Exception
+            cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+            memory_short = "malloc" in cause or "out of memory" in cause
+            _send(output, [], fault=_TOO_MUCH_MEMORY if memory_short else f"cannot be read: {cause}")
 
 
-def _say(output: Any, answer: dict[str, Any]) -> None:
-    output.write(json.dumps(answer) + "\n")
+def _run(output: IO[str], function: str, arguments: Mapping[str, Any], seconds: int) -> None:
+    module, _, name = function.partition(":")
+    _limit_time(seconds)
+    items, size = [], 0
+    for item in getattr(importlib.import_module(module), name)(**arguments):
+        items.append(json.dumps(item))
+        size += len(items[-1])
+        if size > _MESSAGE_SIZE:
+            _send(output, items)
+            _limit_time(seconds)
+            items, size = [], 0
+    _send(output, items, end=True)
+
+
+def _send(output: IO[str], items: Sequence[str], *, end: bool = False, fault: str = "") -> None:
+    """Write one message; `items` are JSON already."""
+    state = json.dumps({"end": end or bool(fault), "fault": fault})
+    output.write(f'{{"items": [{", ".join(items)}], "state": {state}}}\n')
     output.flush()
 
 
-def extract(question: dict[str, Any], limits: LimitSettings) -> dict[str, Any]:
-    """Text, unread parts and encoding of a document; or a sample of undeclared text; or the fault."""
-    path = Path(question["path"])
-    document = Document(path.name, limits, question["encoding"], guess=question["guess"])
-    try:
-        text = content(path, document)
-    except Undeclared as undeclared:
-        return {"undeclared": undeclared.sample.decode("latin-1")}
-    except Unusable as error:
-        return {"fault": str(error)}
-    except DataError as error:
-        return {"fault": error.problem.rstrip(".")}
-    except MemoryError:
-        return {"fault": "the document could not be read within the memory that limits.memory allows"}
-    except Exception as error:  # whatever a library makes of a damaged file
-        cause = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        return {"fault": f"the document cannot be read: {cause}"}
-    if not text.strip():
-        what = ", ".join(document.unread) or "a scan, perhaps"
-        return {"fault": f"no text in the document ({what})"}
-    if len(text) > limits.row:
-        return {
-            "fault": f"the document has {len(text):,} characters of text; limits.row allows {limits.row:,}"
-        }
-    return {"text": text, "unread": document.unread, "read_as": document.read_as}
-
-
-def _import() -> None:
-    """Load what will be needed before memory is limited: libraries take room that they never use."""
-    import bs4
-    import markitdown.converters
-    import pypdf
-
-    _ = bs4, markitdown, pypdf
-
-
 def _limit_time(seconds: int) -> None:
-    """Let the kernel end this process if a document takes that long and nobody is left to end it."""
+    """Let the kernel end this process if an item takes that long and nobody is left to end it."""
     import resource
 
     used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + seconds + _SPARE
-    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_CPU, (soft if hard < 0 else min(soft, hard), hard))
+    threads = os.cpu_count() or 1
+    soft = int(used.ru_utime + used.ru_stime) + seconds * threads + _SPARE_SECONDS
+    _lower(resource.RLIMIT_CPU, soft)
 
 
-def _limit_memory(most: int) -> None:
+def _limit_memory(memory: int) -> None:
     import resource
 
     import psutil
 
-    room = psutil.Process().memory_info().vms + most
-    hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+    _lower(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
+
+
+def _lower(limit: int, soft: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(limit)[1]
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (room if hard < 0 else min(room, hard), hard))
+        resource.setrlimit(limit, (soft if hard < 0 else min(soft, hard), hard))
+
+
+def _leave_network() -> None:
+    """Move into a network namespace in which there is nothing, where the kernel allows it."""
+    unshare = getattr(ctypes.CDLL(None), "unshare", None)
+    if unshare is not None and unshare(_NEW_NETWORK) != 0:
+        unshare(_NEW_USER | _NEW_NETWORK)
+
+
+def _refuse_sockets(event: str, _: object) -> None:
+    if event.startswith("socket."):
+        raise PermissionError("files are read without a network")
+
+
+# Cells of tables as JSON
+
+
+def encode_cell(value: Any) -> Any:
+    """A cell as JSON has it: text, numbers and nothing as they are, everything else with its kind."""
+    if isinstance(value, str) and len(value) > LONGEST_ROW:
+        return ["unreadable", f"has {len(value):,} characters, more than {LONGEST_ROW:,}"]
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    for kind in (datetime, date, clock):
+        if isinstance(value, kind):
+            return [kind.__name__, value.isoformat()]
+    try:
+        return ["json", plain(value)]
+    except Unusable as error:
+        return ["unreadable", str(error)]
+
+
+def decode_cell(cell: Any) -> Any:
+    """The value that `encode_cell` was given, with what is nested in it as JSON."""
+    return _DECODE[cell[0]](cell[1]) if isinstance(cell, list) else cell
+
+
+_DECODE: dict[str, Any] = {
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": clock.fromisoformat,
+    "json": lambda value: value,
+    "unreadable": Unreadable,
+}
 
 
 @contextlib.contextmanager
-def extractor(
-    limits: LimitSettings, encoding: str | None = None, documents: Sequence[Path] = ()
-) -> Iterator[Extractor]:
-    """An extractor that is closed in the end; `documents` are those by which an encoding is guessed.
-
-    Raises:
-        SettingError: Python knows no such encoding.
-    """
-    made = Extractor(limits, encoding, documents)
+def refusal(name: str, kind: str, remedy: str) -> Iterator[None]:
+    """Turn what a parser says of a whole file into the error that names it."""
     try:
-        yield made
-    finally:
-        made.close()
+        yield
+    except Unusable as error:
+        raise DataError(f"{name} is {kind} and {error}.", remedy) from None

@@ -16,8 +16,8 @@ from azubi.data.example import Example
 from azubi.data.readers import database, delimited, documents, parquet, workbook
 from azubi.data.readers.json_rows import Repairs, line_rows, list_rows
 from azubi.data.readers.mapping import Columns
-from azubi.data.readers.opening import STDIN, ZIP_MAGIC, explained, opened, samples, seekable, source_name
-from azubi.data.readers.row import EMPTY, Asked, Rejected, Row, shortened, unasked
+from azubi.data.readers.opening import STDIN, explained, opened, samples, seekable, source_name
+from azubi.data.readers.row import Asked, Rejected, Row, unasked
 from azubi.data.readers.styles import Undecided
 from azubi.data.readers.text import Text
 from azubi.errors import DataError, SettingError
@@ -89,10 +89,12 @@ class Source:
             DataError: the source as a whole cannot be read, exceeds a limit, or can be read in two ways.
             SettingError: a setting does not fit it.
         """
-        with contextlib.closing(self._checked(asked=False)) as checked:
-            columns = self._columns
-            rows = (row for row in checked if isinstance(row, Row) or not row.empty)
-            for row in self._settled(columns, rows, undecided) if columns.styles else rows:
+        columns = self._begin(asked=False)
+        with contextlib.closing(self._checked_rows()) as checked:
+            rows: Iterator[Row | Rejected] = (row for row in checked if isinstance(row, Row) or not row.empty)
+            if columns.styles:
+                rows = self._after_styles(rows, undecided)
+            for row in rows:
                 yield columns.example(row) if isinstance(row, Row) else row
         self.notes += self._repairs.notes(self.name)
 
@@ -101,59 +103,61 @@ class Source:
 
         Raises as `stream` does.
         """
+        columns = self._begin(asked=True)
         empty: list[Asked] = []
-        for number, row in enumerate(self._checked(asked=True), start=1):
-            asked_row = self._columns.question(row) if isinstance(row, Row) else unasked(row)
-            if self._listed:
-                asked_row = replace(asked_row, line=number)
-            if isinstance(row, Rejected) and row.empty:
-                empty.append(asked_row)  # counts only if a row follows that is not
-                continue
-            yield from (*empty, asked_row)
-            empty.clear()
+        for number, row in enumerate(self._checked_rows(), start=1):
+            question = columns.question(row) if isinstance(row, Row) else unasked(row)
+            if self._is_list:
+                question = replace(question, line=number)
+            empty.append(question)
+            if isinstance(row, Row) or not row.empty:  # empty rows count only if another one follows
+                yield from empty
+                empty.clear()
         self.notes += self._repairs.notes(self.name)
-        if self._columns.answered:
+        if columns.answered:
             self.notes.append(
-                f"{self.name}: {self._columns.answered:,} of its conversations end with an answer; they were "
+                f"{self.name}: {columns.answered:,} of its conversations end with an answer; they were "
                 "asked up to it."
             )
 
-    def _checked(self, *, asked: bool) -> Generator[Row | Rejected, None, None]:
-        """The rows, not too many, of a table that has the columns; `_columns` says what they mean."""
-        folder = self.path is not None and self.path != STDIN and self.path.is_dir()
+    def _begin(self, *, asked: bool) -> Columns:
+        self._is_folder = self.path is not None and self.path != STDIN and self.path.is_dir()
+        self._same_columns = True
+        """Whether every row has the same columns."""
+        self._is_list = False
+        """Whether rows are elements of a list, which may all stand on one line."""
         self._repairs = Repairs(self.recipe.repair)
-        text = documents.TEXT if folder else None
-        self._columns = Columns(self.recipe, text, self._repairs, asked=asked)
-        self._joined = (documents.TEXT,) if folder else ()
-        """What is joined to the columns of a table of answers."""
-        return self._read()
+        text_column = documents.TEXT if self._is_folder else None
+        self._columns = Columns(self.recipe, text_column, self._repairs, asked=asked)
+        return self._columns
 
-    def _read(self) -> Generator[Row | Rejected, None, None]:
-        most, first = self.recipe.limits.rows, True
+    def _checked_rows(self) -> Generator[Row | Rejected, None, None]:
+        """The rows, not too many, of a table that has the columns."""
+        most, checked = self.recipe.limits.rows, False
         with contextlib.closing(self._rows()) as rows:
             for number, row in enumerate(rows, start=1):
                 if number > most:
                     raise DataError(f"{self.name} has more than {most:,} rows.", "Raise --limits-rows.")
-                if isinstance(row, Row):
-                    if first and self._even:
+                if isinstance(row, Row) and not checked:
+                    if self._same_columns:
                         self._columns.check(list(row.values), self.name)
-                    first = False
+                    checked = True
                 yield row
 
-    def _settled(
-        self, columns: Columns, rows: Iterator[Row | Rejected], undecided: list[Undecided] | None
+    def _after_styles(
+        self, rows: Iterator[Row | Rejected], undecided: list[Undecided] | None
     ) -> Iterator[Row | Rejected]:
         """The rows once more, after all of them have shown how they are to be read.
 
         They wait in a temporary file without a name: what comes by a pipe or a query comes but once.
         """
+        columns = self._columns
         with files.scratch_room(), tempfile.TemporaryFile() as file:
             count = 0
             for count, row in enumerate(rows, start=1):  # noqa: B007 - the last one counts
                 if isinstance(row, Row):
                     columns.see(row)
-                kept = (row.line, row.values, row.raw) if isinstance(row, Row) else row
-                pickle.dump(kept, file, pickle.HIGHEST_PROTOCOL)
+                pickle.dump(row, file, pickle.HIGHEST_PROTOCOL)
             questions = columns.settle()
             if questions and undecided is None:
                 raise DataError(
@@ -166,119 +170,105 @@ class Source:
                 self.notes.append(f"{self.name} was read so: {remarks}.")
             file.seek(0)
             for _ in range(count):
-                kept = pickle.load(file)
-                yield Row(*kept) if isinstance(kept, tuple) else kept
+                yield pickle.load(file)
 
     def _rows(self) -> Generator[Row | Rejected, None, None]:
-        self._even = True
-        """Whether every row has the same columns."""
-        self._listed = False
-        """Whether rows are elements of a list, which may all stand on one line."""
         if self.path is None:
-            self._tell_unused(*_FITTING)
+            self._note_unused(*_FITTING)
             assert self.recipe.sql is not None and self.recipe.query is not None
             yield from database.rows(self.recipe.sql, self.recipe.query)
-        elif self.path != STDIN and self.path.is_dir():
-            yield from self._documents(self.path)
+        elif self._is_folder:
+            yield from self._document_rows(self.path)
         else:
-            yield from self._file(self.path)
+            yield from self._file_rows(self.path)
 
-    def _documents(self, folder: Path) -> Iterator[Row | Rejected]:
+    def _document_rows(self, path: Path) -> Iterator[Row | Rejected]:
         recipe = self.recipe
-        table = documents.table(folder, recipe.answers, needed=not self._columns.asked)
-        joined = documents.Folder(folder, table or folder, recipe)
-        alone = documents.each(folder, recipe.file, recipe.limits) if table is None else None
-        yield from joined.rows(alone or self._file(table or folder))
-        self.notes += joined.notes
-        self.unread += joined.unread
+        table = documents.table(path, recipe.answers, needed=not self._columns.asked)
+        folder = documents.Folder(path, table or path, recipe)
+        if table is not None:
+            yield from folder.rows(self._file_rows(table))
+        else:
+            yield from folder.rows(documents.rows_without_table(path, recipe.file, recipe.limits))
+        self.notes += folder.notes
+        self.unread += folder.unread
 
-    def _file(self, path: Path) -> Iterator[Row | Rejected]:
-        limits, name = self.recipe.limits, source_name(path)
-        with opened(path, limits.unpacked) as file:
+    def _file_rows(self, path: Path) -> Iterator[Row | Rejected]:
+        recipe, name = self.recipe, source_name(path)
+        with opened(path, recipe.limits.unpacked) as file:
             start = file.peek(8)[:8]
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
             if start.startswith(parquet.MAGIC):
-                self._tell_unused(*_FITTING)
+                self._note_unused(*_FITTING)
                 with seekable(file, path) as whole:
-                    yield from parquet.rows(whole, name, limits.unzipped_size, self._used, self.notes)
-            elif start.startswith((ZIP_MAGIC, workbook.OLD)):
-                self._tell_unused("escape", "delimiter", "encoding")
+                    yield from parquet.rows(whole, name, recipe.limits, self._used_columns, self.notes)
+            elif start.startswith(workbook.MAGIC):
+                self._note_unused("escape", "delimiter", "encoding")
+                usual = "sheet" in self.usual
                 with seekable(file, path) as whole:
                     yield from workbook.rows(
-                        whole, name, self.recipe, self._lacks, self.notes, usual="sheet" in self.usual
+                        whole, name, recipe, self._missing_column, self.notes, usual=usual
                     )
             else:
-                self._tell_unused("sheet")
-                more = samples(path) if self.recipe.encoding is None else b""
-                yield from self._text(path, Text(file, name, self.recipe.encoding, limits.row, more))
+                self._note_unused("sheet")
+                more = samples(path) if recipe.encoding is None else b""
+                yield from self._text_rows(path, Text(file, name, recipe.encoding, more))
 
-    def _lacks(self, columns: Sequence[str]) -> str | None:
+    def _missing_column(self, columns: Sequence[str]) -> str | None:
         """The first column that is asked for and is neither among these nor joined to them."""
-        if self._joined and self.recipe.file not in columns:
+        if self._is_folder and self.recipe.file not in columns:
             return self.recipe.file
-        return self._columns.lacks([*columns, *self._joined])
+        return self._columns.missing(self._joined(columns))
 
-    def _used(self, columns: Sequence[str]) -> list[str]:
+    def _joined(self, columns: Sequence[str]) -> list[str]:
+        """The columns of a table, and those that are joined to it."""
+        return [*columns, documents.TEXT] if self._is_folder else [*columns]
+
+    def _used_columns(self, columns: Sequence[str]) -> list[str]:
         """Those of these columns that are read."""
-        if self._lacks(columns) is not None:
+        if self._missing_column(columns) is not None:
             return list(columns)
-        used = self._columns.used([*columns, *self._joined])
-        return [name for name in columns if name in used or (self._joined and name == self.recipe.file)]
+        used = self._columns.used(self._joined(columns))
+        return [name for name in columns if name in used or (self._is_folder and name == self.recipe.file)]
 
-    def _tell_unused(self, *settings: str) -> None:
+    def _note_unused(self, *settings: str) -> None:
         """Say which of some settings are given, though what is read has nothing of the kind."""
-        for setting in (name for name in settings if name not in self.usual):
-            documents_use_it = setting == "encoding" and self._joined
-            if (value := getattr(self.recipe, setting)) is not None and not documents_use_it:
+        for setting in settings:
+            value = getattr(self.recipe, setting)
+            of_documents = setting == "encoding" and self._is_folder
+            if value is not None and setting not in self.usual and not of_documents:
                 what = _FITTING[setting]
                 self.notes.append(f"{self.name} is no {what}: {setting} ({value}) is not used.")
 
-    def _text(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
-        if not text.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
-            raise DataError(f"{text.name} is empty.", "Bring a file with one example per line or row.")
-        if notice := text.notice:
-            self.notes.append(notice)
-        if (layout := self._json(path, text)) is not None:
-            self._even, self._listed = False, layout == "list"
-            self._tell_unused("header", "escape", "delimiter")
-            if layout == "lines":
-                yield from line_rows(text, self._repairs)
-            else:
-                yield from list_rows(text, self.recipe.limits.row, self._repairs)
+    def _text_rows(self, path: Path, text: Text) -> Iterator[Row | Rejected]:
+        if text.notice:
+            self.notes.append(text.notice)
+        if layout := _json_layout(path, text):
+            self._same_columns, self._is_list = False, layout == "list"
+            self._note_unused("header", "escape", "delimiter")
+            yield from line_rows(text, self._repairs) if layout == "lines" else list_rows(text, self._repairs)
             return
         recipe = self.recipe
-        dialect = delimited.dialect(text, recipe, self._lacks)
-        fits = delimited.fits(text, dialect, self._lacks)
-        if not fits and self.usual:
+        fit = delimited.find_dialect(text, recipe, self._missing_column)
+        if not fit.has_columns and self.usual:
             recipe = recipe.model_copy(update=dict.fromkeys(self.usual))
-            dialect = delimited.dialect(text, recipe, self._lacks)
-            fits = delimited.fits(text, dialect, self._lacks)
-        if not fits and not _is_table(path) and self._columns.line is not None:
+            fit = delimited.find_dialect(text, recipe, self._missing_column)
+        column = self._columns.line
+        if not fit.has_columns and not _is_table(path) and column is not None:
             self.notes.append(
-                f"{text.name} was read as one prompt per line, since it does not name the column "
-                f"“{self._columns.line}”."
+                f"{text.name} was read as one prompt per line, since it does not name the column “{column}”."
             )
-            yield from _lines(text, self._columns.line)
+            yield from text.as_rows(
+                lambda line: Row(line.number, {column: line.text.rstrip("\r\n")}, line.text)
+            )
             return
-        self.delimiter = dialect.delimiter
-        guessed = recipe.delimiter is None and not dialect.sep_line
-        if guessed and dialect.delimiter not in ",;\t":
+        self.delimiter = fit.dialect.delimiter
+        if recipe.delimiter is None and not fit.dialect.sep_line and self.delimiter not in ",;\t":
             self.notes.append(
-                f"{text.name} was read with columns parted by “{dialect.delimiter}”; "
-                "--delimiter says otherwise."
+                f"{text.name} was read with columns parted by “{self.delimiter}”; --delimiter says otherwise."
             )
-        yield from delimited.rows(text, dialect, recipe, self._lacks, self.notes)
-
-    def _json(self, path: Path, text: Text) -> Literal["lines", "list"] | None:
-        """Whether it is JSON, and of which form."""
-        last = _suffix(path)
-        if _is_table(path):
-            return None
-        start = next((line.lstrip() for line in text.head(50) if line.strip()), "")
-        if start.startswith("[") and last not in (".jsonl", ".ndjson"):
-            return "list"
-        return "lines" if last in (".jsonl", ".ndjson") or start.startswith("{") else None
+        yield from delimited.rows(text, fit.dialect, recipe.header, self._missing_column, self.notes)
 
     def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:
         """Hash of its content: of the file or, where there is none that lasts, of what was read from it."""
@@ -294,6 +284,17 @@ class Source:
         return digest.hexdigest()
 
 
+def _json_layout(path: Path, text: Text) -> Literal["lines", "list"] | None:
+    """Whether a text is JSON, and how its rows stand in it."""
+    if _is_table(path):
+        return None
+    lines = _suffix(path) in (".jsonl", ".ndjson")
+    start = next((line.lstrip() for line in text.head(50) if line.strip()), "")
+    if start.startswith("[") and not lines:
+        return "list"
+    return "lines" if lines or start.startswith("{") else None
+
+
 def _suffix(path: Path) -> str:
     """The last suffix of a file's name but those of packing, in small letters."""
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in (".gz", ".zst")]
@@ -302,14 +303,3 @@ def _suffix(path: Path) -> str:
 
 def _is_table(path: Path) -> bool:
     return _suffix(path) in (".csv", ".tsv")
-
-
-def _lines(text: Text, column: str) -> Iterator[Row | Rejected]:
-    """Each line as a row with one column."""
-    for line in text:
-        if line.fault:
-            yield Rejected(line.number, line.fault, shortened(line.text))
-        elif line.text.strip():
-            yield Row(line.number, {column: line.text.rstrip("\r\n")}, line.text)
-        else:
-            yield Rejected(line.number, EMPTY)

@@ -11,13 +11,13 @@ import codecs
 import io
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from azubi.data.language import language
 from azubi.data.readers.opening import BLOCK
-from azubi.data.readers.row import LONGEST_RAW
+from azubi.data.readers.row import EMPTY, LONGEST_RAW, LONGEST_ROW, Rejected, Row, shortened
 from azubi.errors import DataError, SettingError
 
 _MARKS = (
@@ -51,7 +51,7 @@ PROBE = 50_000
 """Bytes of text outside ASCII from which an encoding is guessed."""
 _CLEAR = 0.8
 """Share of its characters that a European text has in their places."""
-_PLACE = re.compile(r"(?=(.?)([^\x00-\x7f])(.?))", re.DOTALL)
+_BETWEEN = re.compile(r"(?=(.?)([^\x00-\x7f])(.?))", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]*[^\W\d_a-zA-Z][^\W\d_]*")
 
 
@@ -74,9 +74,9 @@ class Encoding:
 
     def notice(self, name: str) -> str:
         """What to say about a guess; empty if it is none."""
-        example = f", such as “{self.example}”" if self.example else ""
         if self.sure:
             return ""
+        example = f", such as “{self.example}”" if self.example else ""
         return (
             f"{name} is not UTF-8 and was read as {self.name}{example}, which is a guess; "
             "--encoding says otherwise."
@@ -104,21 +104,18 @@ def codec_name(name: str) -> str:
     try:
         "".encode(name)
         return codecs.lookup(name).name
-    except (LookupError, ValueError, UnicodeError):
+    except (LookupError, ValueError):
         return ""
 
 
-def detect_encoding(sample: bytes, name: str, more: bytes = b"") -> Encoding:
-    """Tell the encoding of a text from its beginning, and from whole lines of it; `name` is for messages.
+def certain_encoding(sample: bytes, name: str, more: bytes = b"") -> Encoding | None:
+    """The encoding that the bytes themselves show; None if it has to be guessed.
+
+    `sample` is the beginning of a text, `more` whole lines from further on, `name` is for messages.
 
     Raises:
         DataError: it is no text.
     """
-    return certain_encoding(sample, name, more) or guess_encoding(sample + b"\n" + more)
-
-
-def certain_encoding(sample: bytes, name: str, more: bytes = b"") -> Encoding | None:
-    """The encoding that the bytes themselves show; None if it has to be guessed. See `found`."""
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return Encoding(encoding)
@@ -133,6 +130,15 @@ def certain_encoding(sample: bytes, name: str, more: bytes = b"") -> Encoding | 
     text = (sample + b"\n" + more).decode("utf-8", "replace")
     wrong = text.count("\ufffd")
     return Encoding("utf-8") if wrong <= sum(not sign.isascii() for sign in text) - wrong else None
+
+
+def _wide(sample: bytes) -> str:
+    """UTF-16 without a mark: in European text every other byte is zero."""
+    half = len(sample) // 2
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if half >= 4 and odd > 0.6 * half and even < 0.05 * half:
+        return "utf-16-le"
+    return "utf-16-be" if half >= 4 and even > 0.6 * half and odd < 0.05 * half else ""
 
 
 def is_utf8(sample: bytes) -> bool:
@@ -156,9 +162,9 @@ def guess_encoding(sample: bytes) -> Encoding:
     best, name, code, total = -1.0, "cp1252", "", 1
     for encoding in _SINGLE:
         characters = _characters(sample.decode(encoding, "replace"))
-        for each in _ALPHABETS:
-            if (score := _score(characters, each) * (1.1 if each == likely else 1)) > best:
-                best, name, code, total = score, encoding, each, characters.total()
+        for alphabet in _ALPHABETS:
+            if (score := _score(characters, alphabet) * (1.1 if alphabet == likely else 1)) > best:
+                best, name, code, total = score, encoding, alphabet, characters.total()
     if best < 10 * _CLEAR * total:
         from charset_normalizer import from_bytes
 
@@ -176,23 +182,23 @@ def sample_word(text: str) -> str:
 
 def _characters(text: str) -> Counter[tuple[str, str, str]]:
     """Each character outside ASCII between its neighbours."""
-    return Counter((place[1], place[2], place[3]) for place in _PLACE.finditer(text))
+    return Counter((match[1], match[2], match[3]) for match in _BETWEEN.finditer(text))
 
 
 def _score(characters: Counter[tuple[str, str, str]], language: str) -> int:
     """What speaks for a language: 10 for each of its letters and each sign, in its place."""
-    return sum(count * _weight(*place, _ALPHABETS[language]) for place, count in characters.items())
+    alphabet = _ALPHABETS[language]
+    return sum(count * _weight(*between, alphabet) for between, count in characters.items())
 
 
 def _weight(before: str, character: str, after: str, alphabet: str) -> int:
     if not character.isalpha():
         if before.isalpha() and after.isalpha():
             return 10 if character in _WITHIN else 0
-        sides = (not before.isalpha() or character in _CLOSING) and (
-            not after.isalpha() or character in _OPENING
-        )
-        return 10 if character in _SIGNS and sides else 0
-    mixed = any(other.isalpha() and _latin(other) != _latin(character) for other in (before, after))
+        opens = not before.isalpha() or character in _CLOSING
+        closes = not after.isalpha() or character in _OPENING
+        return 10 if character in _SIGNS and opens and closes else 0
+    mixed = any(other.isalpha() and _is_latin(other) != _is_latin(character) for other in (before, after))
     if mixed or (character.isupper() and before.islower()):
         return 0
     small = character.lower()[:1]
@@ -200,19 +206,8 @@ def _weight(before: str, character: str, after: str, alphabet: str) -> int:
     return weight - (weight > 0 and character.isupper())
 
 
-def _latin(character: str) -> bool:
+def _is_latin(character: str) -> bool:
     return character < "\u0250" or "\u1e00" <= character < "\u1f00"
-
-
-def _wide(sample: bytes) -> str:
-    """UTF-16 without a mark: in European text every other byte is zero."""
-    if len(sample) < 8:
-        return ""
-    half = len(sample) // 2
-    even, odd = sample[0::2].count(0), sample[1::2].count(0)
-    if odd > 0.6 * half and even < 0.05 * half:
-        return "utf-16-le"
-    return "utf-16-be" if even > 0.6 * half and odd < 0.05 * half else ""
 
 
 class Line(NamedTuple):
@@ -231,43 +226,44 @@ class Text:
     """The lines of a text."""
 
     def __init__(
-        self, file: io.BufferedReader, name: str, encoding: str | None, most: int, more: bytes = b""
+        self, file: io.BufferedReader, name: str, encoding: str | None = None, more: bytes = b""
     ) -> None:
-        """Find out the encoding, unless it is given; `most` bytes per line, `more` is text from further on.
+        """Find out the encoding, unless it is given; `more` is text from further on.
 
         Raises:
             SettingError: Python knows no such encoding.
             DataError: it is not text, or there is none.
         """
         self.name = name
-        self._most = most
         self.sample = file.peek(BLOCK)[:BLOCK]
-        given = named_encoding(encoding) if encoding else None
-        if given and is_utf8(self.sample) and not given.name.startswith("utf-8"):
+        if not self.sample.strip(b"\0 \t\r\n\xef\xbb\xbf\xff\xfe"):
+            raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
+        known = named_encoding(encoding) if encoding else None
+        if known and is_utf8(self.sample) and not known.name.startswith("utf-8"):
+            known = Encoding("utf-8")
             word = sample_word(self.sample.decode(errors="ignore"))
             self.notice = f"{name} is UTF-8 and was read so (“{word}”), though --encoding says {encoding}."
-            given = Encoding("utf-8")
+            """What there is to say about how it is decoded."""
         else:
-            self.notice = ""
-        self.encoding = given or detect_encoding(self.sample, name, more)
-        self.notice = self.notice or self.encoding.notice(name)
-        """What there is to say about how it is decoded."""
-        self._file = self._bytes(file, self.encoding)
-
-    def _bytes(self, file: io.BufferedReader, encoding: Encoding) -> io.BufferedReader:
-        if encoding.splits:
-            self._decoding = encoding.name
-            old = b"\r" in self.sample and b"\n" not in self.sample
-        else:
+            known = (
+                known
+                or certain_encoding(self.sample, name, more)
+                or guess_encoding(self.sample + b"\n" + more)
+            )
+            self.notice = known.notice(name)
+        self.encoding = known
+        self._decoding = known.name
+        if not known.splits:
             self._decoding = "utf-8"
-            decoder = codecs.getincrementaldecoder(encoding.name)()
-            file = io.BufferedReader(_Recoded(file, decoder, self.name), BLOCK)
-            ahead = file.peek(BLOCK)
-            old = b"\r" in ahead and b"\n" not in ahead
-        return io.BufferedReader(_Lined(file), BLOCK) if old else file
+            decoder = codecs.getincrementaldecoder(known.name)()
+            file = io.BufferedReader(_Recoded(file, decoder, name), BLOCK)
+        start = file.peek(BLOCK)
+        self._file = (
+            io.BufferedReader(_OldLines(file), BLOCK) if b"\r" in start and b"\n" not in start else file
+        )
 
     def head(self, lines: int) -> list[str]:
-        """The first lines, for finding out a form; what is read later begins with them all the same."""
+        """The first lines, by which a format is told; what is read later begins with them all the same."""
         start = self._file.peek(BLOCK)[:BLOCK]
         parts = start.split(b"\n")
         if len(parts) > 1 and len(start) >= BLOCK // 2:
@@ -279,41 +275,43 @@ class Text:
         decoder = codecs.getincrementaldecoder(self._decoding)("surrogateescape")
         first = True
         while block := self._file.read(size):
-            text = decoder.decode(block)
-            yield from (text.removeprefix("\ufeff") if first else text,) if text else ()
-            first = first and not text
+            if text := decoder.decode(block):
+                yield text.removeprefix("\ufeff") if first else text
+                first = False
         yield decoder.decode(b"", final=True)
 
     def __iter__(self) -> Iterator[Line]:
-        """Each line, also the empty ones."""
-        number, most = 0, self._most
-        while line := self._file.readline(most + 1):
+        """Each line, also the empty ones. Only \\n ends one: not U+2028 and its like."""
+        number = 0
+        while line := self._file.readline(LONGEST_ROW + 1):
             number += 1
             if number == 1 and self._decoding == "utf-8":
                 line = line.removeprefix(codecs.BOM_UTF8)
-            if len(line) > most:
-                yield self._too_long(number, line)
+            yield self._too_long(number, line) if len(line) > LONGEST_ROW else self._decoded(number, line)
+
+    def as_rows(self, parse: Callable[[Line], Row | Rejected]) -> Iterator[Row | Rejected]:
+        """A row per line; lines with a fault and blank ones are rejected before they are parsed."""
+        for line in self:
+            if line.fault:
+                yield Rejected(line.number, line.fault, shortened(line.text))
             else:
-                yield self._decoded(number, line)
+                yield parse(line) if line.text.strip() else Rejected(line.number, EMPTY)
 
     def _decoded(self, number: int, line: bytes) -> Line:
         try:
             text = line.decode(self._decoding)
         except UnicodeDecodeError as error:
-            fault = (
-                f"byte 0x{line[error.start]:02x} is not {self.encoding.name.upper()} text ({error.reason})"
-            )
+            byte = f"byte 0x{line[error.start]:02x}"
+            fault = f"{byte} is not {self.encoding.name.upper()} text ({error.reason})"
             return Line(number, line.decode(self._decoding, "replace"), fault)
-        if "\0" in text:
-            return Line(number, text, "holds a NUL character, which no text has")
-        return Line(number, text)
+        return Line(number, text, "holds a NUL character, which no text has" if "\0" in text else "")
 
     def _too_long(self, number: int, line: bytes) -> Line:
         start, size = line[: 4 * LONGEST_RAW], len(line)
         while not line.endswith(b"\n") and (line := self._file.readline(BLOCK)):
             size += len(line)
         text = start.decode(self._decoding, "replace")
-        return Line(number, text, f"has {size:,} bytes; limits.row allows {self._most:,}", whole=False)
+        return Line(number, text, f"has {size:,} bytes, more than {LONGEST_ROW:,}", whole=False)
 
 
 class _Recoded(io.RawIOBase):
@@ -324,33 +322,32 @@ class _Recoded(io.RawIOBase):
         self._decoder = decoder
         self._name = name
         self._ready = b""
-        self._seen = 0
+        self._size = 0
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, target: memoryview) -> int:  # type: ignore[override]
-        while not self._ready:
+        block = b"more"
+        while block and not self._ready:
             block = self._file.read(BLOCK // 4)
             try:
                 self._ready = self._decoder.decode(block, final=not block).encode(errors="replace")
             except UnicodeError as error:
                 reason = getattr(error, "reason", "") or str(error)
                 raise DataError(
-                    f"{self._name} cannot be decoded behind byte {self._seen:,}: {reason}.",
+                    f"{self._name} cannot be decoded behind byte {self._size:,}: {reason}.",
                     "Name its encoding with --encoding, or save it as UTF-8.",
                 ) from error
-            self._seen += len(block)
-            if not block:
-                break
+            self._size += len(block)
         size = min(len(target), len(self._ready))
         target[:size] = self._ready[:size]
         self._ready = self._ready[size:]
         return size
 
 
-class _Lined(io.RawIOBase):
-    """Lines that end with \\r alone, as very old programs wrote them, with \\n."""
+class _OldLines(io.RawIOBase):
+    """Lines that end with \\r alone, as Excel for the Mac can write them, with \\n."""
 
     def __init__(self, file: io.BufferedReader) -> None:
         self._file = file

@@ -1,8 +1,11 @@
-"""A file with any content."""
+"""A file with any content, and small limits."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from azubi.data.readers import content, delimited, json_rows, mapping, sandbox, text
 
 
 @pytest.fixture
@@ -14,3 +17,14 @@ def file(tmp_path):
         return path
 
     return write
+
+
+@pytest.fixture
+def longest_row(monkeypatch) -> Callable[[int], None]:
+    """Sets the length from which rows are left out, in this process."""
+
+    def limit(length: int) -> None:
+        for module in (content, delimited, json_rows, mapping, sandbox, text):
+            monkeypatch.setattr(module, "LONGEST_ROW", length)
+
+    return limit

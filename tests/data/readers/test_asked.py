@@ -78,13 +78,14 @@ def test_a_conversation_with_its_answer_is_asked_up_to_it_and_that_is_told(file)
 # One result per row
 
 
-def test_each_row_has_its_place_whatever_is_wrong_with_it(file):
+def test_each_row_has_its_place_whatever_is_wrong_with_it(file, longest_row):
+    longest_row(100)
     text = '{"prompt": "a"}\n{"prompt": " "}\n{oops\n[1]\n{"other": 1}\n\n' + lines({"prompt": "z" * 200})
-    found = asked({"data": file(text + '{"prompt": "b"}\n')}, limits={"row": 100})
+    found = asked({"data": file(text + '{"prompt": "b"}\n')})
     assert [one.line for one in found] == [1, 2, 3, 4, 5, 7, 8]
     assert [bool(one.turns) for one in found] == [True, False, False, False, False, False, True]
     assert [not one.fault for one in found] == [bool(one.turns) for one in found]
-    reasons = ["no prompt", "is not JSON", "not an object", "no column", "limits.row"]
+    reasons = ["no prompt", "is not JSON", "not an object", "no column", "more than 100"]
     for one, words in zip(found[1:-1], reasons, strict=True):
         assert words in one.fault and one.fault.endswith(".")
 

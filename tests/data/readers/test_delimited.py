@@ -174,9 +174,10 @@ def test_a_column_that_stands_twice_cannot_be_meant(file):
     assert read(path, "prompt", "answer (2)").examples[0].answer == "y"
 
 
-def test_a_line_too_long_costs_itself(file):
+def test_a_line_too_long_costs_itself(file, longest_row):
+    longest_row(1_000)
     rows = ["a,x\n"] * 40 + ["b" * 5_000 + ",x\n"] + ['"c\n' + "d" * 900 + '",x\n'] * 2
-    reading = read(file("prompt,answer\n" + "".join(rows), "a.csv"), limits={"row": 1_000})
+    reading = read(file("prompt,answer\n" + "".join(rows), "a.csv"))
     (bad,) = reading.rejected
-    assert bad.line == 42 and "has 5,003 bytes; limits.row allows 1,000" in bad.reason
+    assert bad.line == 42 and "has 5,003 bytes, more than 1,000" in bad.reason
     assert len(bad.raw) == 200 and len(reading.examples) == 42

@@ -2,17 +2,15 @@
 
 import io
 import os
-import subprocess
-import sys
-import time
 import zipfile
 from email.message import EmailMessage
 
 import docx
-import psutil
 import pytest
 
+from azubi.data.readers import content, documents
 from azubi.data.readers.reading import read
+from azubi.data.readers.row import Unusable
 from tests.data.readers.writing import refused
 
 
@@ -137,14 +135,14 @@ def test_a_folder_without_a_table(folder):
     assert "has no table of answers" in error.problem and "--answers" in error.remedy
 
 
-def spoiled(documents, file, tmp_path, **limits):
+def spoiled(contents, file, tmp_path, **limits):
     """What is said about documents of this content, beside twenty good ones."""
     names = [f"good{i}.txt" for i in range(4)]
     for name in names:
         file("fine", f"docs/{name}")
-    for name, content in documents.items():
-        file(content, f"docs/{name}")
-    rows = "".join(f"{name},x\n" for name in [*documents, *names])
+    for name, data in contents.items():
+        file(data, f"docs/{name}")
+    rows = "".join(f"{name},x\n" for name in [*contents, *names])
     file("file,answer\n" + rows, "docs/answers.csv")
     reading = read(tmp_path / "docs", limits={"rejected": 0.9, **limits})
     assert len(reading.examples) == len(names), reading.rejected
@@ -172,11 +170,12 @@ LAUGHS = (
 )
 
 
-def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path):
+def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path, monkeypatch):
+    monkeypatch.setattr(documents, "LARGEST_DOCUMENT", 1_500_000)
     told = spoiled(
         {
             "xml.docx": bomb("word/document.xml", LAUGHS),
-            "zip.docx": bomb("word/document.xml", b" " * 30_000_000),
+            "zip.docx": bomb("word/document.xml", b" " * 300_000_000),
             "half.docx": word("x")[:2000],
             "half.pdf": pdf("x")[:100],
             "empty.txt": "",
@@ -184,76 +183,24 @@ def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path):
             "nul.txt": b"a text with \x00 in it",
             "other.exe": b"MZ",
             "large.txt": "x" * 2_000_000,
-            "long.html": "<p>" + "word " * 20_000,
         },
         file,
         tmp_path,
-        unzipped_size=20_000_000,
-        document=1_500_000,
-        row=50_000,
+        memory=200_000_000,
     )
     assert "holds XML entities in word/document.xml" in told["xml.docx"]
-    assert "unfolds to more than 20,000,000 bytes" in told["zip.docx"]
-    assert "unpacked" in told["half.docx"] and "cannot be read" in told["half.pdf"]
+    assert "the memory that limits.memory allows" in told["zip.docx"]
+    assert "cannot be read" in told["half.docx"] and "cannot be read" in told["half.pdf"]
     assert "no text" in told["empty.txt"] and "a scan" in told["blank.pdf"]
     assert "NUL" in told["nul.txt"]
     assert told["other.exe"].startswith("“other.exe” is of a kind that is not read (only .docx, .eml, ")
-    assert "limits.document allows 1,500,000" in told["large.txt"]
-    assert "characters of text; limits.row allows 50,000" in told["long.html"]
+    assert "has 2,000,000 bytes, more than 1,500,000" in told["large.txt"]
 
 
-@pytest.fixture
-def trap(tmp_path, monkeypatch):
-    """Documents that say loop, eat or crash do so, also in processes that are started."""
-    trap = tmp_path / "trap"
-    trap.mkdir()
-    (trap / "sitecustomize.py").write_text(
-        "import azubi.data.readers.content as e\n"
-        "def plain(data, document):\n"
-        "    if data == b'loop':\n"
-        "        while True: pass\n"
-        "    if data == b'eat':\n"
-        "        return 'x' * 3_000_000_000\n"
-        "    if data == b'crash':\n"
-        "        import os; os.abort()\n"
-        "    return data.decode()\n"
-        "e.KINDS['.txt'] = plain\n"
-    )
-    monkeypatch.syspath_prepend(trap)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(trap), *filter(None, sys.path)]))
-
-
-def test_a_document_that_never_ends_or_eats_memory_costs_itself(file, tmp_path, trap):
-    told = spoiled({"a.txt": "loop", "b.txt": "eat", "c.txt": "crash"}, file, tmp_path, seconds=2)
-    assert "2 s of limits.seconds" in told["a.txt"]
-    assert "memory" in told["b.txt"] and "memory" in told["c.txt"]
-
-
-def test_the_process_that_reads_ends_though_nobody_is_left_to_end_it(file, trap):
-    code = (
-        "import sys; from pathlib import Path; from azubi.data.readers.sandbox import Extractor\n"
-        "from azubi.settings import LimitSettings\n"
-        "reader = Extractor(LimitSettings(seconds=1))\n"
-        "reader._process = reader._started()\n"
-        "reader._answer(60)\n"
-        "reader._limits = LimitSettings(seconds=60)\n"
-        "print(reader._process.pid, flush=True)\n"
-        "reader.read(Path(sys.argv[1]))\n"
-    )
-    asking = subprocess.Popen(
-        [sys.executable, "-c", code, str(file("loop", "loop.txt"))], stdout=subprocess.PIPE
-    )
-    assert asking.stdout is not None
-    sandbox = psutil.Process(int(asking.stdout.readline()))
-    time.sleep(1)  # the document is being read
-    asking.kill()
-    asking.communicate()
-    assert sandbox.is_running()
-    until = time.monotonic() + 60
-    while sandbox.is_running() and sandbox.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until
-        time.sleep(0.2)
-
-
-def test_too_many_pages(file, tmp_path):
-    assert "limits.pages allows 0" not in spoiled({"a.pdf": "x"}, file, tmp_path, pages=1)["a.pdf"]
+def test_too_many_pages_or_characters(file, monkeypatch, longest_row):
+    monkeypatch.setattr(content, "MOST_PAGES", 0)
+    with pytest.raises(Unusable, match="has 1 pages, more than 0"):
+        list(content.extract(str(file(pdf("x"), "a.pdf")), None, True))
+    longest_row(50_000)
+    with pytest.raises(Unusable, match="characters of text, more than 50,000"):
+        list(content.extract(str(file("<p>" + "word " * 20_000, "a.html")), None, True))

@@ -42,11 +42,12 @@ def test_a_list_that_breaks_off(file):
     assert "no rows" in refused(file("[]", "c.json")).problem
 
 
-def test_elements_that_are_too_long(file):
+def test_elements_that_are_too_long(file, longest_row):
+    longest_row(1_000)
     rows = [*ROWS[:40], {"prompt": "y" * 3_000, "answer": "x"}, *ROWS[40:80]]
-    reading = read(file(json.dumps(rows), "a.json"), limits={"row": 1_000})
+    reading = read(file(json.dumps(rows), "a.json"))
     assert len(reading.examples) == 80
-    assert "characters; limits.row allows 1,000" in reading.rejected[0].reason
+    assert "characters, more than 1,000" in reading.rejected[0].reason
 
 
 def test_bytes_in_another_encoding(file):

@@ -1,6 +1,5 @@
 """Excel files, also those that are made to do harm."""
 
-import struct
 import zipfile
 from datetime import date, datetime
 
@@ -142,23 +141,8 @@ def test_a_zip_bomb(book):
 
     path = rewritten(book, bomb)
     assert path.stat().st_size < 1_000_000
-    error = refused(path, limits={"unzipped_size": 100_000_000})
-    assert (
-        "unfolds to more than 100,000,000 bytes" in error.problem and "--limits-unzipped-size" in error.remedy
-    )
-
-
-def test_a_zip_bomb_whose_directory_lies(book):
-    path = rewritten(book, lambda name, data: data + b" " * 50_000_000 if "sheet1" in name else None)
-    data = bytearray(path.read_bytes())
-    at = 0
-    while (at := data.find(b"PK\x01\x02", at)) >= 0:
-        data[at + 24 : at + 28] = struct.pack("<I", 100)
-        at += 4
-    path.write_bytes(data)
-    assert (
-        "unfolds to more than 1,000,000 bytes" in refused(path, limits={"unzipped_size": 1_000_000}).problem
-    )
+    error = refused(path, limits={"memory": 100_000_000, "seconds": 5})
+    assert "limits." in error.problem and "--limits-memory" in error.remedy
 
 
 def test_cells_that_lie_far_apart(book):
@@ -167,14 +151,7 @@ def test_cells_that_lie_far_apart(book):
         book, lambda name, data: data.replace(b"</sheetData>", far) if "sheet1" in name else None
     )
     error = refused(path)
-    assert "a sheet reaches over 17,179,869,184 cells" in error.problem and "--limits-cells" in error.remedy
-
-
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_entities(book, encoding):
-    evil = f'<?xml version="1.0" encoding="{encoding}"?><!DOCTYPE x [<!ENTITY a "aaaa">]><x>&a;</x>'
-    path = rewritten(book, lambda name, data: evil.encode(encoding) if "workbook.xml" in name else None)
-    assert "XML entities" in refused(path).problem
+    assert "the memory that limits.memory allows" in error.problem and "stray cells" in error.remedy
 
 
 def test_no_workbook(book, file):
@@ -183,4 +160,4 @@ def test_no_workbook(book, file):
     assert "Excel" in refused(file(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "c.xls")).problem
     with zipfile.ZipFile(path := file(b"", "d.xlsx"), "w") as out:
         out.writestr("hello.txt", "x")
-    assert "no Excel file that can be read" in refused(path).problem
+    assert "Excel file" in refused(path).problem
