@@ -18,13 +18,15 @@ import pyarrow
 from pyarrow import parquet
 
 from azubi.data.example import Example
-from azubi.data.readers.content import KINDS, extract
+from azubi.data.readers.content import KINDS
 from azubi.data.readers.reading import stream
 from azubi.data.readers.row import Unusable
+from azubi.data.readers.sandbox import run
 from azubi.errors import AzubiError
 
 LIMITS = {"unpacked": 2_000_000, "memory": 300_000_000, "rows": 5_000}
 """Small, so that what unfolds is soon refused."""
+EXTRACT = "azubi.data.readers.content:extract"
 
 _ROWS = [{"prompt": 'größe, "a"', "answer": "x"}, {"prompt": "b\nc", "answer": {"a": 1}}]
 _CHAT = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
@@ -49,9 +51,9 @@ def feed_document(suffix: str, data: bytes) -> None:
         path = Path(folder, f"a{suffix}")
         path.write_bytes(data)
         with contextlib.suppress(Unusable):
-            (document,) = extract(str(path), None, True)
+            (document,) = run(EXTRACT, {"path": str(path), "encoding": None, "guess": True})
             if "undeclared" in document:
-                (document,) = extract(str(path), "cp1252", True)
+                (document,) = run(EXTRACT, {"path": str(path), "encoding": "cp1252", "guess": True})
             assert set(document) == {"text", "unread", "read_as"}
 
 

@@ -76,7 +76,7 @@ class Document:
             return data.decode(self._encoding_of(data, codec_name(declared))).removeprefix("\ufeff")
         except UnicodeDecodeError as error:
             byte = f"byte 0x{data[error.start]:02x} at {error.start:,}"
-            raise Unusable(f"is not {error.encoding} text: {byte} ({error.reason})") from None
+            raise Unusable(f"holds {byte}, which is not {error.encoding} text ({error.reason})") from None
 
     def _encoding_of(self, data: bytes, declared: str) -> str:
         if declared not in ("", "ascii", "utf-8", *_WESTERN) and _decodes(data, declared):

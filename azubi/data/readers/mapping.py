@@ -14,7 +14,7 @@ from typing import Any
 from azubi.data import contract, strict_json
 from azubi.data.example import Example, Turn
 from azubi.data.readers import chat, value
-from azubi.data.readers.chat import Talk
+from azubi.data.readers.chat import Conversation
 from azubi.data.readers.json_rows import Repairs
 from azubi.data.readers.row import (
     LONGEST_ROW,
@@ -33,7 +33,7 @@ from azubi.settings import Recipe, RecordField
 
 NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
-Layout = Callable[[Mapping[str, Any], bool, bool], Talk]
+Layout = Callable[[Mapping[str, Any], bool, bool], Conversation]
 
 _TALKS: tuple[tuple[frozenset[str], Layout], ...] = (
     (frozenset(("messages",)), chat.openai),
@@ -239,7 +239,7 @@ class Columns:
             weight=value.weight(about.get("weight"), self._weights.decimal if self._weights else None),
         )
 
-    def _talk(self, values: Mapping[str, Any]) -> Talk:
+    def _talk(self, values: Mapping[str, Any]) -> Conversation:
         layout = self._layout(values.keys())
         if layout is not None:
             return layout(values, self._every, self.asked)
@@ -247,7 +247,7 @@ class Columns:
         if lacking := [name for name in needed if name not in values]:
             raise Unusable(_lacks(lacking[0], list(values)))
         answer = None if self.asked else self._answered(values)
-        if (column := self._prompt.column) is not None and chat.is_talk(values[column]):
+        if (column := self._prompt.column) is not None and chat.is_conversation(values[column]):
             return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
         return (Turn("user", self._prompt.fill(values)),), answer or ""
 

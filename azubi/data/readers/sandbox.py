@@ -151,31 +151,42 @@ def serve(memory: int, seconds: int, libraries: Sequence[str]) -> None:
     sys.addaudithook(_refuse_sockets)
     _send(output, [], end=True)
     for line in sys.stdin:
+        items: list[str] = []
         try:
-            function, arguments = json.loads(line)
-            _run(output, function, arguments, seconds)
-        except MemoryError:
-            _send(output, [], fault=_TOO_MUCH_MEMORY)
-        except Unusable as error:
-            _send(output, [], fault=str(error))
-        except BaseException as error:  # a fault in a library written in Rust is no Exception
-            cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
-            memory_short = "malloc" in cause or "out of memory" in cause
-            _send(output, [], fault=_TOO_MUCH_MEMORY if memory_short else f"cannot be read: {cause}")
-
-
-def _run(output: IO[str], function: str, arguments: Mapping[str, Any], seconds: int) -> None:
-    module, _, name = function.partition(":")
-    _limit_time(seconds)
-    items, size = [], 0
-    for item in getattr(importlib.import_module(module), name)(**arguments):
-        items.append(json.dumps(item))
-        size += len(items[-1])
-        if size > _MESSAGE_SIZE:
-            _send(output, items)
             _limit_time(seconds)
-            items, size = [], 0
-    _send(output, items, end=True)
+            size = 0
+            for item in run(*json.loads(line)):
+                items.append(json.dumps(item))
+                size += len(items[-1])
+                if size > _MESSAGE_SIZE:
+                    _send(output, items)
+                    _limit_time(seconds)
+                    items, size = [], 0
+        except Unusable as error:
+            _send(output, items, fault=str(error))
+        else:
+            _send(output, items, end=True)
+
+
+def run(function: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
+    """What the parser "module:name" yields.
+
+    Raises:
+        Unusable: in the place of any error.
+    """
+    module, _, name = function.partition(":")
+    try:
+        yield from getattr(importlib.import_module(module), name)(**arguments)
+    except Unusable:
+        raise
+    except MemoryError:
+        raise Unusable(_TOO_MUCH_MEMORY) from None
+    except BaseException as error:  # a fault in a library written in Rust is no Exception
+        if isinstance(error, GeneratorExit):
+            raise
+        cause = (str(error).strip() or type(error).__name__).splitlines()[0][:200].rstrip(".")
+        short = "malloc" in cause or "out of memory" in cause
+        raise Unusable(_TOO_MUCH_MEMORY if short else f"cannot be read: {cause}") from None
 
 
 def _send(output: IO[str], items: Sequence[str], *, end: bool = False, fault: str = "") -> None:

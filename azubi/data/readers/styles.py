@@ -16,8 +16,7 @@ from azubi.data.readers.row import Unusable, shortened
 from azubi.settings import DateOrder, DecimalSign
 
 _SIGN_NAMES: dict[str, str] = {",": "decimal comma", ".": "decimal point"}
-_LONGEST = 40
-"""Characters of a value that is quoted."""
+_ORDER_NAMES: dict[str, str] = {"day-first": "the day first", "month-first": "the month first"}
 
 
 @dataclass(frozen=True)
@@ -64,22 +63,15 @@ class _Evidence:
     def __contains__(self, kind: str) -> bool:
         return kind in self.first
 
-    def row(self, kind: str) -> str:
+    def quote(self, kind: str) -> str:
         line, text = self.first[kind]
-        return f"row {line:,} “{shortened(text, _LONGEST)}”"
+        return f"row {line:,} “{shortened(text, 40)}”"
 
-    def open(self, problem: str, remedy: str, *kinds: str) -> Undecided:
-        """What cannot be decided, with the first value of each of these kinds."""
+    def undecided(self, problem: str, remedy: str, *kinds: str) -> Undecided:
+        """A question about the values of these kinds, with the first of each."""
         count = sum(self.counts[kind] for kind in kinds)
-        return Undecided(_capital(problem), remedy, count, self.cases(*kinds))
-
-    def cases(self, *kinds: str) -> tuple[tuple[int, str], ...]:
-        """The first row of each of these kinds, and its value."""
-        return tuple((line, shortened(text, _LONGEST)) for line, text in map(self.first.__getitem__, kinds))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+        cases = tuple((line, shortened(text, 40)) for line, text in map(self.first.__getitem__, kinds))
+        return Undecided(problem[:1].upper() + problem[1:], remedy, count, cases)
 
 
 class NumberStyle:
@@ -94,76 +86,68 @@ class NumberStyle:
         """Take one value into account."""
         if isinstance(value, bool) or values.is_empty(value):
             return
-        readings = values.readings(value) if isinstance(value, str) else {}
+        if not isinstance(value, str):
+            self._units.add("", line, value)
+            return
+        readings = values.readings(value)
         if not readings:
-            if not isinstance(value, str):
-                self._units.add("", line, value)
             return
         self._numbers += 1
-        some = next(iter(readings.values()))
-        self._units.add(some.unit, line, value)
+        reading = next(iter(readings.values()))
+        self._units.add(reading.unit, line, value)
         if len(readings) == 1:
             self._signs.add(next(iter(readings)), line, value)
         elif len({number.value for number in readings.values()}) > 1:
             self._signs.add("either", line, value)
-        if some.accounting:
+        if reading.accounting:
             self._signs.add("accounting", line, value)
 
     @property
     def decimal(self) -> DecimalSign | None:
         """The sign that is given or shown; None if there is none, or both are shown."""
-        if self._given is not None:
-            return self._given
         shown = [sign for sign in values.DECIMAL_SIGNS if sign in self._signs]
-        return shown[0] if len(shown) == 1 else None
+        return self._given or (shown[0] if len(shown) == 1 else None)
 
     def undecided(self) -> Iterator[Undecided]:
         """What keeps the column from being read."""
-        yield from self._open_signs()
-        yield from self._open_units()
-
-    def _open_signs(self) -> Iterator[Undecided]:
         signs = self._signs
         if self._given is not None:
-            other: DecimalSign = "." if self._given == "," else ","
+            other = "." if self._given == "," else ","
             if other in signs and self._given not in signs and "either" in signs:
-                yield signs.open(
-                    f"{self.name} is to be read with a {_SIGN_NAMES[self._given]}, but {signs.row(other)} "
+                yield signs.undecided(
+                    f"{self.name} is to be read with a {_SIGN_NAMES[self._given]}, but {signs.quote(other)} "
                     f"has a {_SIGN_NAMES[other]}, and no row shows the former.",
                     f'Set decimal: "{other}", or correct that value.',
                     *(other, "either"),
                 )
         elif "," in signs and "." in signs:
-            yield signs.open(
-                f"{self.name} has both a decimal comma ({signs.row(',')}) and a decimal point "
-                f"({signs.row('.')}).",
+            yield signs.undecided(
+                f"{self.name} has both a decimal comma ({signs.quote(',')}) and a decimal point "
+                f"({signs.quote('.')}).",
                 'Write all values alike; or set decimal: "," or decimal: ".", and rows with the other are '
                 "left out.",
                 *(",", "."),
             )
         elif self.decimal is None and "either" in signs:
-            yield self._open_either()
+            comma, point = (values.number(signs.first["either"][1], sign) for sign in values.DECIMAL_SIGNS)
+            yield signs.undecided(
+                f"{self.name}: {signs.counts['either']:,} of {self._numbers:,} values can be read in two "
+                f"ways, such as {signs.quote('either')}: as {comma} or as {point}. No other value of the "
+                "column decides.",
+                f'Set decimal: "," if it is {comma}, decimal: "." if it is {point}: for all fields with '
+                "--decimal, or for this one in the record.",
+                "either",
+            )
+        yield from self._undecided_units()
 
-    def _open_either(self) -> Undecided:
-        signs = self._signs
-        text = signs.first["either"][1]
-        comma, point = (values.number(text, sign) for sign in values.DECIMAL_SIGNS)
-        return signs.open(
-            f"{self.name}: {signs.counts['either']:,} of {self._numbers:,} values can be read in two ways, "
-            f"such as {signs.row('either')}: as {comma} or as {point}. No other value of the column decides.",
-            f'Set decimal: "," if it is {comma}, decimal: "." if it is {point}: for all fields with '
-            "--decimal, or for this one in the record.",
-            "either",
-        )
-
-    def _open_units(self) -> Iterator[Undecided]:
+    def _undecided_units(self) -> Iterator[Undecided]:
         units = self._units
         named = [unit for unit in units.first if unit]
         # Half of a column may lack its currency, but 0.12 beside 12 % is another number.
         if len(named) > 1 or (set(named) & {"%", "\u2030"} and "" in units):
             first, second = list(units.first)[:2] if len(named) < 2 else named[:2]
-            yield units.open(
-                f"{self.name} mixes units: {units.row(first)} and {units.row(second)}.",
+            yield units.undecided(
+                f"{self.name} mixes units: {units.quote(first)} and {units.quote(second)}.",
                 "Convert all values to one unit, and write it everywhere or nowhere.",
                 *(first, second),
             )
@@ -171,12 +155,11 @@ class NumberStyle:
     def remarks(self) -> Iterator[str]:
         """How the column is read."""
         if self._given is None and (sign := self.decimal) is not None:
-            yield f"{_SIGN_NAMES[sign]}, as {self._signs.row(sign)} shows"
-        for unit in self._units.first:
-            if unit:
-                yield f"the number without its {unit} ({self._units.row(unit)})"
+            yield f"{_SIGN_NAMES[sign]}, as {self._signs.quote(sign)} shows"
+        for unit in filter(None, self._units.first):
+            yield f"the number without its {unit} ({self._units.quote(unit)})"
         if "accounting" in self._signs:
-            yield f"brackets or a minus behind mean below zero ({self._signs.row('accounting')})"
+            yield f"brackets or a minus behind mean below zero ({self._signs.quote('accounting')})"
 
 
 class DateStyle:
@@ -223,64 +206,56 @@ class DateStyle:
     def undecided(self) -> Iterator[Undecided]:
         """What keeps the column from being read."""
         seen = self._seen
+        either = [f"either {sign}" for sign in "/-" if f"either {sign}" in seen]
         day = "day-first" if "day-first" in seen else "either ."
-        if self._given is not None:
-            yield from self._against_given(self._given)
+        if (given := self._given) is not None:
+            other = next(order for order in values.DATE_ORDERS if order != given)
+            if other in seen and given not in seen and either:
+                yield seen.undecided(
+                    f"{self.name} is to be read with {_ORDER_NAMES[given]}, but {seen.quote(other)} has "
+                    f"{_ORDER_NAMES[other]}, and no row shows the former.",
+                    f"Set dates: {other}, or correct that value.",
+                    *(other, either[0]),
+                )
         elif "month-first" in seen and day in seen:
-            yield seen.open(
-                f"{self.name} has dates that begin with the day ({seen.row(day)}) and with the month "
-                f"({seen.row('month-first')}).",
+            yield seen.undecided(
+                f"{self.name} has dates that begin with the day ({seen.quote(day)}) and with the month "
+                f"({seen.quote('month-first')}).",
                 "Write all dates alike, best as 2024-12-31; or set dates: day-first or dates: month-first, "
                 "and rows that do not fit are left out.",
                 *(day, "month-first"),
             )
         else:
-            for sign in "/-":
-                if (
-                    f"either {sign}" in seen
-                    and not {f"{order} {sign}" for order in _ORDERS} & seen.first.keys()
-                ):
-                    yield self._open_either(f"either {sign}")
+            for kind in either:
+                if not any(f"{order} {kind[-1]}" in seen for order in values.DATE_ORDERS):
+                    yield self._two_ways(kind)
 
-    def _against_given(self, given: DateOrder) -> Iterator[Undecided]:
+    def _two_ways(self, kind: str) -> Undecided:
         seen = self._seen
-        other = next(order for order in values.DATE_ORDERS if order != given)
-        either = next((f"either {sign}" for sign in "/-" if f"either {sign}" in seen), None)
-        if other in seen and given not in seen and either is not None:
-            yield seen.open(
-                f"{self.name} is to be read with {_ORDERS[given]}, but {seen.row(other)} has "
-                f"{_ORDERS[other]}, and no row shows the former.",
-                f"Set dates: {other}, or correct that value.",
-                *(other, either),
-            )
-
-    def _open_either(self, either: str) -> Undecided:
-        seen = self._seen
-        text = seen.first[either][1]
-        day, month = (values.moment(text, order) for order in values.DATE_ORDERS)
-        return seen.open(
-            f"{self.name}: {seen.counts[either]:,} of {self._dates:,} dates can be read in two ways, such as "
-            f"{seen.row(either)}: as {day} or as {month}. No other date of the column decides.",
+        day, month = (values.moment(seen.first[kind][1], order) for order in values.DATE_ORDERS)
+        return seen.undecided(
+            f"{self.name}: {seen.counts[kind]:,} of {self._dates:,} dates can be read in two ways, such as "
+            f"{seen.quote(kind)}: as {day} or as {month}. No other date of the column decides.",
             f"Set dates: day-first (--dates day-first) if it is {day}, dates: month-first if it is {month}.",
-            either,
+            kind,
         )
 
     def remarks(self) -> Iterator[str]:
         """How the column is read."""
         seen = self._seen
         if self._given is None and self.order is not None:
-            yield f"{_ORDERS[self.order]}, as {seen.row(self.order)} shows"
+            yield f"{_ORDER_NAMES[self.order]}, as {seen.quote(self.order)} shows"
         if "zone" in seen and "no zone" in seen:
-            yield f"as UTC where no time zone is named ({seen.row('no zone')}; with one: {seen.row('zone')})"
+            yield (
+                f"as UTC where no time zone is named ({seen.quote('no zone')}; with one: "
+                f"{seen.quote('zone')})"
+            )
         strokes = next((kind for kind in seen.first if kind[-1] in "/-"), None)
         if "cell" in seen and strokes is not None:
             yield (
-                f"text ({seen.row(strokes)}) beside real dates ({seen.row('cell')}), in which a spreadsheet "
-                "with another language may have swapped day and month"
+                f"text ({seen.quote(strokes)}) beside real dates ({seen.quote('cell')}), in which a "
+                "spreadsheet with another language may have swapped day and month"
             )
-
-
-_ORDERS: dict[str, str] = {"day-first": "the day first", "month-first": "the month first"}
 
 
 class BooleanStyle:
@@ -303,29 +278,29 @@ class BooleanStyle:
 
     def undecided(self) -> Iterator[Undecided]:
         """What keeps the column from being read."""
-        words = self._words
+        words, empty = self._words, self._empty
         others = [word for word in words.first if word != "x"]
         if "x" in words and others:
-            yield words.open(
-                f"{self.name} has {words.row('x')} and also {words.row(others[0])}, so x may be yes or no.",
+            yield words.undecided(
+                f"{self.name} has {words.quote('x')} and also {words.quote(others[0])}, so x may be yes or "
+                "no.",
                 "Write yes or no instead.",
                 *("x", others[0]),
             )
-        elif len(self._truths) == 1 and self._given is None and "empty" in self._empty:
-            known, empty = next(iter(self._truths)), self._empty
+        elif len(self._truths) == 1 and self._given is None and "empty" in empty:
             shown = next(iter(words.first))
-            opposite, cells = "false" if known else "true", empty.counts["empty"] + words.counts.total()
-            yield Undecided(
-                _capital(
-                    f"{self.name} is {words.row(shown)} or empty ({empty.counts['empty']:,} of {cells:,} "
-                )
-                + f"cells, as in row {empty.first['empty'][0]:,}): empty may mean {opposite} or not known.",
+            opposite = "false" if True in self._truths else "true"
+            count, cells = empty.counts["empty"], empty.counts["empty"] + words.counts.total()
+            line = empty.first["empty"][0]
+            question = words.undecided(
+                f"{self.name} is {words.quote(shown)} or empty ({count:,} of {cells:,} cells, as in row "
+                f"{line:,}): empty may mean {opposite} or not known.",
                 f"Set empty: {opposite}, or empty: unknown, for this field of the record.",
-                empty.counts["empty"],
-                words.cases(shown) + empty.cases("empty"),
+                shown,
             )
+            yield Undecided(question.problem, question.remedy, count, (*question.cases, (line, "")))
 
     def remarks(self) -> Iterator[str]:
         """How the column is read."""
         if len(self._words.first) > 1:
-            yield f"several words for yes and no ({', '.join(map(self._words.row, self._words.first))})"
+            yield f"several words for yes and no ({', '.join(map(self._words.quote, self._words.first))})"

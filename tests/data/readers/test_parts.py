@@ -145,7 +145,7 @@ def test_pages_without_text_are_named(document):
         in document("a.pdf", scanned(1, "Received 12 March", stamp=True))[1]
     )
     assert "a.pdf: 1 picture." in document("a.pdf", scanned(0, "Letter of a claim " * 3, stamp=True))[1]
-    assert document("a.pdf", scanned(3, ""))[0] == "no text in the document (3 pages without text)"
+    assert document("a.pdf", scanned(3, ""))[0] == "the document has no text (3 pages without text)"
 
 
 def word():
