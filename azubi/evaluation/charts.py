@@ -1,246 +1,50 @@
-"""The charts of all reports, drawn as SVG text by altair and vl-convert, with no network.
+"""The charts of all reports as SVG text, drawn by altair and vl-convert, with no network.
 
-Colours are written as fixed hex values so that each drawing stands alone; the report's style sheet
-replaces them in dark mode by matching those values. No meaning rests on colour alone: the two
-answerers differ in shape, the two curves in dashes. altair is imported when a chart is drawn.
+Colours are fixed hex values so that each drawing stands alone; the page's style sheet replaces them in dark
+mode. No meaning rests on colour alone: series differ in shape or dashes, too. Knows figures and languages,
+and nothing of pages. altair is imported when a chart is drawn.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from azubi.evaluation.formatting import percent
+from azubi.evaluation.calibration import Calibration
+from azubi.evaluation.learning import Learning
+from azubi.evaluation.locale import Locale
+from azubi.evaluation.summary import kept_epoch
 from azubi.events.epoch import Epoch
-from azubi.events.score import Score
 from azubi.events.trial import Choice, Trial
 
 if TYPE_CHECKING:
     import altair as alt
 
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
-
-from azubi.evaluation.calibration import Calibration
-from azubi.evaluation.learning import Learning, curve, np_row
-from azubi.evaluation.locale import Locale, metric_name
-
-if TYPE_CHECKING:
-    import altair as alt
-
-
-SPECIALIST = "#0b5cad"
-BASE = "#6b6b76"
+OURS = "#0b5cad"
+OTHER = "#6b6b76"
 INK = "#24242a"
 GRID = "#dcdce2"
-COLOURS = {"specialist": SPECIALIST, "base": BASE, "ink": INK, "grid": GRID}
-"""By the names that the style sheets use."""
+COLOURS = {"specialist": OURS, "base": OTHER, "ink": INK, "grid": GRID}
+"""By the names that the style sheet uses."""
 
-_PADDING = {"left": 12, "right": 12, "top": 4, "bottom": 4}
-"""Pixels; readers whose letters are wider than those that the chart was measured with need the room."""
-_ANSWERERS = ("specialist", "untouched base")
-
-
-def scores_chart(specialist: Sequence[Score], base: Sequence[Score]) -> str:
-    """Draw every score with its interval; the specialist above the base, metric by metric."""
-    import altair as alt
-
-    rows = [
-        _score_row(who, score)
-        for who, scores in zip(_ANSWERERS, (specialist, base), strict=True)
-        for score in scores
-    ]
-    present = [who for who, scores in zip(_ANSWERERS, (specialist, base), strict=True) if scores]
-    colours = {"specialist": SPECIALIST, "untouched base": BASE}
-    shapes = {"specialist": "diamond", "untouched base": "circle"}
-    legend = alt.Legend(orient="top", title=None, symbolSize=90, offset=4, columnPadding=26)
-    names = list(dict.fromkeys(str(row["metric"]) for row in rows))
-    chart = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("metric:N", sort=names, title=None, scale=alt.Scale(paddingInner=0.4)),
-        yOffset=alt.YOffset("who:N", sort=present),
-        color=alt.Color(
-            "who:N", scale=alt.Scale(domain=present, range=[colours[who] for who in present]), legend=legend
-        ),
-    )
-    share = alt.X(
-        "value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5)
-    )
-    shape = alt.Shape(
-        "who:N", scale=alt.Scale(domain=present, range=[shapes[who] for who in present]), legend=legend
-    )
-    bars = chart.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q")
-    points = chart.mark_point(filled=True, size=70, opacity=1).encode(x=share, shape=shape)
-    figures = chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N")
-    return svg((bars + points + figures).properties(width=470, height=alt.Step(15)))
-
-
-def training_chart(epochs: Sequence[Epoch]) -> str:
-    """Draw the loss on training and validation examples, epoch by epoch, and mark the kept epoch."""
-    import altair as alt
-
-    rows = [
-        {"epoch": epoch.epoch, "set": which, "loss": loss}
-        for epoch in epochs
-        for which, loss in (("training", epoch.loss), ("validation", epoch.validation_loss))
-    ]
-    curves = alt.Scale(domain=["validation", "training"], range=[SPECIALIST, BASE])
-    dashes = alt.Scale(domain=["validation", "training"], range=[[1, 0], [5, 4]])
-    legend = alt.Legend(orient="top", title=None, symbolType="stroke", symbolSize=300, columnPadding=26)
-    axis = alt.Axis(labelAngle=0, labelOverlap=True, grid=False)
-    lines = (
-        alt.Chart(alt.InlineData(values=rows))
-        .mark_line(strokeWidth=2)
-        .encode(
-            x=alt.X("epoch:O", title="epoch", axis=axis),
-            y=alt.Y("loss:Q", title="loss", scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=5)),
-            color=alt.Color("set:N", scale=curves, legend=legend),
-            strokeDash=alt.StrokeDash("set:N", scale=dashes, legend=legend),
-        )
-    )
-    dots = lines.mark_point(filled=True, size=28, opacity=1).encode(strokeDash=alt.Undefined)
-    best = kept(epochs)
-    marked = alt.Chart(
-        alt.InlineData(values=[{"epoch": best.epoch, "loss": best.validation_loss, "note": "kept"}])
-    )
-    ring = marked.mark_point(size=170, strokeWidth=2, color=INK).encode(x="epoch:O", y="loss:Q")
-    note = marked.mark_text(dy=-17, fontSize=12, color=INK).encode(x="epoch:O", y="loss:Q", text="note:N")
-    return svg((lines + dots + ring + note).properties(width=560, height=200))
-
-
-def trials_chart(trials: Sequence[Trial], choice: Choice) -> str:
-    """Draw the score of every trial that has one against its cost; ring the one that was chosen.
-
-    Trials that were trained to their end have their standard error; those that were not are hollow.
-    """
-    import altair as alt
-
-    rows = [
-        {
-            "cost": max(trial.cost, 0.1),
-            "score": trial.score,
-            "low": max(0.0, trial.score - trial.error),
-            "high": min(1.0, trial.score + trial.error),
-            "state": "trained to its end" if trial.state == "done" else "stopped early",
-        }
-        for trial in trials
-        if trial.score is not None
-    ]
-    states = ["trained to its end", "stopped early"]
-    legend = alt.Legend(orient="top", title=None, symbolSize=90, columnPadding=26)
-    chart = alt.Chart(alt.InlineData(values=rows)).encode(
-        x=alt.X("cost:Q", title="seconds of training, as planned", scale=alt.Scale(type="log", nice=True)),
-        color=alt.Color("state:N", scale=alt.Scale(domain=states, range=[SPECIALIST, BASE]), legend=legend),
-    )
-    score = alt.Y(
-        "score:Q", title="right in validation", scale=alt.Scale(zero=False), axis=alt.Axis(format="%")
-    )
-    shape = alt.Shape("state:N", scale=alt.Scale(domain=states, range=["diamond", "circle"]), legend=legend)
-    done = alt.datum.state == states[0]
-    bars = chart.transform_filter(done).mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q"), y2="high:Q")
-    points = chart.mark_point(size=60, strokeWidth=1.5).encode(y=score, shape=shape)
-    chosen = alt.Chart(
-        alt.InlineData(
-            values=[{"cost": max(choice.chosen.cost, 0.1), "score": choice.chosen.score, "note": "chosen"}]
-        )
-    ).encode(x="cost:Q", y="score:Q")
-    ring = chosen.mark_point(size=260, strokeWidth=2, color=INK)
-    note = chosen.mark_text(dy=-17, fontSize=12, color=INK).encode(text="note:N")
-    return svg((bars + points + ring + note).properties(width=560, height=240))
-
-
-def trials_words(trials: Sequence[Trial], choice: Choice) -> str:
-    """Say in words what a search tried and chose."""
-    tried = [trial for trial in trials if trial.score is not None]
-    done = sum(trial.state == "done" for trial in tried)
-    best, chosen = choice.best, choice.chosen
-    assert best.score is not None and chosen.score is not None, "they were trained to their end"
-    text = (
-        f"{len(tried)} settings were tried on the validation examples, {done} of them to the end. "
-        f"The best, number {best.number}, reached {percent(best.score)} "
-        f"with a standard error of {percent(best.error)}. "
-    )
-    if best == chosen:
-        return f"{text}None within that error is cheaper, so it was chosen."
-    return (
-        f"{text}Number {chosen.number} is the cheapest within that error, with {percent(chosen.score)}, "
-        "and was chosen."
-    )
-
-
-def training_words(epochs: Sequence[Epoch]) -> str:
-    """Say in words what the training chart shows."""
-    best = kept(epochs)
-    count = "1 pass" if len(epochs) == 1 else f"{len(epochs)} passes"
-    return (
-        f"{count} over the training examples. The training loss went from {epochs[0].loss:.3g} to "
-        f"{epochs[-1].loss:.3g}. Pass {best.epoch} was kept: there the validation loss was "
-        f"{best.validation_loss:.3g}, with {percent(best.validation_accuracy)} predicted right."
-    )
-
-
-def kept(epochs: Sequence[Epoch]) -> Epoch:
-    """Give the epoch whose weights were kept: the last that was the best so far."""
-    return next((epoch for epoch in reversed(epochs) if epoch.best), epochs[-1])
-
-
-def _score_row(who: str, score: Score) -> dict[str, object]:
-    return {
-        "who": who,
-        "metric": metric_name(score.name),
-        "value": score.value,
-        "low": score.low,
-        "high": score.high,
-        "figure": percent(score.value, score.n),
-    }
-
-
-def svg(chart: "alt.LayerChart | alt.FacetChart", left: int = 0, right: int = 0) -> str:
-    """Draw a chart in the style of all of them, able to shrink with the page.
-
-    `left` and `right` are more pixels for long names: the reader's letters may be wider than those
-    measured with.
-    """
-    import altair as alt
-    import vl_convert
-
-    padding = {**_PADDING, "left": _PADDING["left"] + left, "right": _PADDING["right"] + right}
-    text = {"labelFontSize": 13, "labelColor": INK}
-    lines = {"gridColor": GRID, "domainColor": GRID, "tickColor": GRID}
-    settled = (
-        chart.configure(font="sans-serif", background="transparent", padding=padding)
-        .configure_view(stroke=None)
-        .configure_axis(
-            **text, **lines, titleFontSize=13, titleFontWeight="normal", titleColor=INK, labelLimit=260
-        )
-        .configure_legend(**text)
-    )
-    version = ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    specification: dict[str, Any] = settled.to_dict()
-    drawn: str = vl_convert.vegalite_to_svg(specification, vl_version=version, allowed_base_urls=[])
-    return _fluid(drawn)
-
-
-def _fluid(drawing: str) -> str:
-    """Let the drawing shrink with the page."""
-    return re.sub(
-        r'^<svg ([^>]*?)width="(\d+)" height="[\d.]+"', r'<svg \1style="max-width:\2px"', drawing, count=1
-    )
-
-
-_LABEL_GAP = 17
-"""Pixels between the names at the ends of lines."""
-_HEIGHT = 260
+_WHOLE, _SHARE, _COUNT, _DECIMAL = [0, 1], ".0%", ",.0f", "~r"
+_COST_HEIGHT = 260
 _HEADROOM = 2.2
-"""The drawing of costs reaches so many times as high as our own lines; dearer ones leave it at the top."""
-_ROOM = 26
+"""The chart of costs reaches so many times as high as our own lines; dearer ones leave it at the top."""
+_NAME_GAP = 17
+"""Pixels between the names at the ends of lines."""
 _DASHES = ([1, 0], [7, 3], [2, 3], [10, 3, 2, 3], [4, 4], [12, 4], [1, 5], [6, 2, 1, 2], [3, 7])
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """One baseline's score with its interval."""
+    """A score with its interval."""
 
     name: str
+    """The row that it stands in."""
+    series: str
+    """Who it belongs to, if a row holds several."""
     ours: bool
     value: float
     low: float
@@ -249,8 +53,8 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One baseline's cost: so much up front, so much for each question."""
+class CostLine:
+    """A baseline's cost: so much up front, so much for each question."""
 
     name: str
     ours: bool
@@ -258,95 +62,126 @@ class Line:
     each: float
 
 
-def quality_chart(marks: Sequence[Mark], locale: Locale) -> str:
-    """Draw the main metric of every baseline, in the order given, with its interval."""
+def intervals_chart(marks: Sequence[Mark], locale: Locale) -> str:
+    """Draw scores with their intervals, a row for each name; series of one row stand below each other."""
     import altair as alt
 
-    kinds = [locale.plain("ours"), locale.plain("others")]
+    names = list(dict.fromkeys(mark.name for mark in marks))
+    series = {mark.series: mark.ours for mark in marks}
+    grouped = len(names) < len(marks)
+    legend = alt.Legend(orient="top", title=None, symbolSize=90, columnPadding=26) if grouped else None
+    chart = _chart(asdict(mark) for mark in marks).encode(
+        y=alt.Y("name:N", sort=names, title=None, scale=alt.Scale(paddingInner=0.4 if grouped else 0)),
+        color=_by("Color", "series", list(series), [OURS if ours else OTHER for ours in series.values()], legend),
+    )
+    if grouped:
+        chart = chart.encode(yOffset=alt.YOffset("series:N", sort=list(series)))
+    shapes = ["diamond" if ours else "circle" for ours in series.values()]
+    layers = (
+        chart.mark_rule(strokeWidth=2.5).encode(x="low:Q", x2="high:Q"),
+        chart.mark_point(filled=True, size=75, opacity=1).encode(
+            x=_axis("X", "value", format=_SHARE, domain=_WHOLE),
+            shape=_by("Shape", "series", list(series), shapes, legend),
+        ),
+        chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N"),
+    )
+    return _svg(alt.layer(*layers).properties(width=440, height=alt.Step(15 if grouped else 26)), locale, left=26)
+
+
+def training_chart(epochs: Sequence[Epoch], locale: Locale) -> str:
+    """Draw the loss on training and validation examples, epoch by epoch, and mark the kept epoch."""
+    import altair as alt
+
+    sets = [locale.plain("set.validation"), locale.plain("set.training")]
+    rows = [
+        {"epoch": epoch.epoch, "set": name, "loss": loss}
+        for epoch in epochs
+        for name, loss in zip(sets, (epoch.validation_loss, epoch.loss), strict=True)
+    ]
+    legend = alt.Legend(orient="top", title=None, symbolType="stroke", symbolSize=300, columnPadding=26)
+    axis = alt.Axis(labelAngle=0, labelOverlap=True, grid=False)
+    lines = (
+        _chart(rows)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("epoch:O", title=locale.plain("training.epoch"), axis=axis),
+            y=_axis("Y", "loss", locale.plain("training.loss"), format=_DECIMAL, zero=True),
+            color=_by("Color", "set", sets, [OURS, OTHER], legend),
+            strokeDash=_by("StrokeDash", "set", sets, [[1, 0], [5, 4]], legend),
+        )
+    )
+    dots = lines.mark_point(filled=True, size=28, opacity=1).encode(strokeDash=alt.Undefined)
+    kept = kept_epoch(epochs)
+    ring = _ring({"epoch": kept.epoch, "loss": kept.validation_loss}, locale.plain("training.kept"))
+    ring = ring.encode(x="epoch:O", y="loss:Q")
+    return _svg(alt.layer(lines, dots, ring).properties(width=560, height=200), locale)
+
+
+def trials_chart(trials: Sequence[Trial], choice: Choice, locale: Locale) -> str:
+    """Draw the score of every trial that has one against its cost; ring the one that was chosen.
+
+    Trials that were trained to their end have their standard error.
+    """
+    import altair as alt
+
+    states = [locale.plain("trials.done"), locale.plain("trials.stopped")]
     rows = [
         {
-            "name": mark.name,
-            "kind": kinds[0] if mark.ours else kinds[1],
-            "value": mark.value,
-            "low": mark.low,
-            "high": mark.high,
-            "figure": mark.figure,
+            "cost": max(trial.cost, 0.1),
+            "score": trial.score,
+            "low": max(0.0, trial.score - trial.error),
+            "high": min(1.0, trial.score + trial.error),
+            "state": states[trial.state != "done"],
         }
-        for mark in marks
+        for trial in trials
+        if trial.score is not None
     ]
-    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[SPECIALIST, BASE]), legend=None)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=["diamond", "circle"]), legend=None)
-    names = [mark.name for mark in marks]
-    chart = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("name:N", sort=names, title=None, axis=alt.Axis(labelLimit=320)), color=colour
+    legend = alt.Legend(orient="top", title=None, symbolSize=90, columnPadding=26)
+    cost = alt.X("cost:Q", title=locale.plain("trials.x"), scale=alt.Scale(type="log", nice=True))
+    chart = _chart(rows).encode(x=cost, color=_by("Color", "state", states, [OURS, OTHER], legend))
+    bars = chart.transform_filter(alt.datum.state == states[0]).mark_rule(strokeWidth=1.5)
+    points = chart.mark_point(size=60, strokeWidth=1.5).encode(
+        y=_axis("Y", "score", locale.plain("trials.y"), format=_SHARE),
+        shape=_by("Shape", "state", states, ["diamond", "circle"], legend),
     )
-    x = alt.X(
-        "value:Q", title=None, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(labelExpr=_PERCENT, tickCount=5)
-    )
-    bars = chart.mark_rule(strokeWidth=2.5).encode(x=alt.X("low:Q"), x2="high:Q")
-    points = chart.mark_point(filled=True, size=80, opacity=1).encode(x=x, shape=shape)
-    figures = chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N")
-    return svg((bars + points + figures).properties(width=430, height=alt.Step(26)), left=_ROOM)
+    chosen = {"cost": max(choice.chosen.cost, 0.1), "score": choice.chosen.score}
+    ring = _ring(chosen, locale.plain("trials.chosen")).encode(x="cost:Q", y="score:Q")
+    layers = (bars.encode(y="low:Q", y2="high:Q"), points, ring)
+    return _svg(alt.layer(*layers).properties(width=560, height=240), locale)
 
 
-def cost_chart(lines: Sequence[Line], most: int, unit: str, locale: Locale) -> str:
-    """Draw total cost over 0 to `most` questions, each line named at its end."""
+def cost_chart(lines: Sequence[CostLine], questions: int, unit: str, locale: Locale) -> str:
+    """Draw total cost over 0 to so many questions, each line named at its end."""
     import altair as alt
 
-    ours = max((line.fixed + line.each * most for line in lines if line.ours), default=0.0)
+    ours = max((line.fixed + line.each * questions for line in lines if line.ours), default=0.0)
     top = max(_HEADROOM * ours, *(line.fixed * 1.1 for line in lines), 1e-9)
-    reach = [_until(line, most, top) for line in lines]
-    ends = [min(line.fixed + line.each * x, top) for line, x in zip(lines, reach, strict=True)]
+    ends = [_end(line, questions, top) for line in lines]
+    heights = _name_heights(ends, questions, top)
     rows = [
-        {"name": line.name, "questions": x, "cost": line.fixed + line.each * x}
-        for line, until in zip(lines, reach, strict=True)
-        for x in (0, until)
+        {"name": line.name, "questions": x, "cost": y}
+        for line, end in zip(lines, ends, strict=True)
+        for x, y in ((0, line.fixed), end)
+    ]
+    labels = [
+        {"name": line.name, "questions": x, "cost": height}
+        for line, (x, _), height in zip(lines, ends, heights, strict=True)
     ]
     names = [line.name for line in lines]
-    colours = [SPECIALIST if line.ours else BASE for line in lines]
-    dashes = [_DASHES[place % len(_DASHES)] for place in range(len(lines))]
-    x = alt.X(
-        "questions:Q",
-        title=locale.plain("cost.axis"),
-        scale=alt.Scale(domain=[0, most], nice=False),
-        axis=alt.Axis(grid=False, tickCount=5, labelExpr=_count(locale)),
+    colour = _by("Color", "name", names, [OURS if line.ours else OTHER for line in lines], None)
+    dashes = [_DASHES[position % len(_DASHES)] for position in range(len(lines))]
+    x = _axis("X", "questions", locale.plain("cost.axis"), _COUNT, domain=[0, questions], grid=False)
+    y = _axis("Y", "cost", locale.plain("cost.axis_y", unit=unit), _DECIMAL, domain=[0, top])
+    drawn = _chart(rows).mark_line().encode(
+        x=x,
+        y=y,
+        color=colour,
+        strokeDash=_by("StrokeDash", "name", names, dashes, None),
+        strokeWidth=_by("StrokeWidth", "name", names, [3 if line.ours else 1.6 for line in lines], None),
     )
-    y = alt.Y(
-        "cost:Q",
-        title=locale.plain("cost.axis_y", unit=unit),
-        scale=alt.Scale(domain=[0, top], nice=False),
-        axis=alt.Axis(tickCount=5, labelExpr=_decimal(locale)),
-    )
-    drawn = (
-        alt.Chart(alt.InlineData(values=rows))
-        .mark_line()
-        .encode(
-            x=x,
-            y=y,
-            color=alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=None),
-            strokeDash=alt.StrokeDash("name:N", scale=alt.Scale(domain=names, range=dashes), legend=None),
-            strokeWidth=alt.StrokeWidth(
-                "name:N",
-                scale=alt.Scale(domain=names, range=[3 if line.ours else 1.6 for line in lines]),
-                legend=None,
-            ),
-        )
-    )
-    named = [
-        {"name": line.name, "questions": x, "cost": at}
-        for line, x, at in zip(lines, reach, _apart(ends, reach, most, top), strict=True)
-    ]
-    text = (
-        alt.Chart(alt.InlineData(values=named))
-        .mark_text(align="left", dx=8, fontSize=12, clip=False)
-        .encode(
-            x="questions:Q",
-            y="cost:Q",
-            text="name:N",
-            color=alt.Color("name:N", scale=alt.Scale(domain=names, range=colours), legend=None),
-        )
-    )
-    return svg((drawn + text).properties(width=390, height=_HEIGHT), right=_ROOM)
+    text = _chart(labels).mark_text(align="left", dx=8, fontSize=12, clip=False)
+    named = text.encode(x="questions:Q", y="cost:Q", text="name:N", color=colour)
+    return _svg(alt.layer(drawn, named).properties(width=390, height=_COST_HEIGHT), locale, right=26)
 
 
 def calibration_chart(calibration: Calibration, locale: Locale) -> str:
@@ -354,130 +189,156 @@ def calibration_chart(calibration: Calibration, locale: Locale) -> str:
     import altair as alt
 
     rows = [
-        {
-            "confidence": group.confidence,
-            "right": group.right.value,
-            "low": group.right.low,
-            "high": group.right.high,
-        }
+        {"confidence": group.confidence, **group.right.model_dump(include={"value", "low", "high"})}
         for group in calibration.bins
     ]
-    line = [{"confidence": 0, "right": 0}, {"confidence": 1, "right": 1}]
-    whole, axis = alt.Scale(domain=[0, 1]), alt.Axis(labelExpr=_PERCENT, tickCount=5)
-    x = alt.X("confidence:Q", title=locale.plain("calibration.x"), scale=whole, axis=axis)
-    y = alt.Y("right:Q", title=locale.plain("calibration.y"), scale=whole, axis=axis)
-    same = alt.Chart(alt.InlineData(values=line)).mark_line(strokeDash=[5, 4], color=BASE, strokeWidth=1.5)
-    chart = alt.Chart(alt.InlineData(values=rows))
-    bars = chart.mark_rule(strokeWidth=2, color=SPECIALIST).encode(x=x, y=alt.Y("low:Q"), y2="high:Q")
-    marks = chart.mark_point(filled=True, size=70, opacity=1, color=SPECIALIST, shape="diamond")
-    return svg((same.encode(x=x, y=y) + bars + marks.encode(x=x, y=y)).properties(width=300, height=280))
+    x = _axis("X", "confidence", locale.plain("calibration.x"), _SHARE, domain=_WHOLE)
+    y = _axis("Y", "value", locale.plain("calibration.y"), _SHARE, domain=_WHOLE)
+    diagonal = [{"confidence": end, "value": end} for end in _WHOLE]
+    layers = (
+        _chart(diagonal).mark_line(strokeDash=[5, 4], color=OTHER, strokeWidth=1.5).encode(x=x, y=y),
+        *_interval(rows, "confidence", x, y),
+    )
+    return _svg(alt.layer(*layers).properties(width=300, height=280), locale)
 
 
 def learning_chart(learning: Learning, locale: Locale) -> str:
     """Draw every training's score, the fitted curve, and where it goes with twice the examples."""
     import altair as alt
 
+    x = _axis("X", "examples", locale.plain("learning.x"), _COUNT, zero=True, grid=False)
+    y = _axis("Y", "value", None, _SHARE)
     trained = [
-        {"examples": training.examples, "score": training.score.value} for training in learning.trainings
+        {"examples": training.examples, "value": training.score.value} for training in learning.trainings
     ]
-    x = alt.X(
-        "examples:Q",
-        title=locale.plain("learning.x"),
-        scale=alt.Scale(zero=True),
-        axis=alt.Axis(grid=False, tickCount=6, labelExpr=_count(locale)),
-    )
-    y = alt.Y(
-        "score:Q", title=None, scale=alt.Scale(zero=False), axis=alt.Axis(labelExpr=_PERCENT, tickCount=5)
-    )
-    layers: list[Any] = [
-        alt.Chart(alt.InlineData(values=trained))
-        .mark_point(size=45, color=BASE, strokeWidth=1.6)
-        .encode(x=x, y=y)
-    ]
+    layers = [_chart(trained).mark_point(size=45, color=OTHER, strokeWidth=1.6).encode(x=x, y=y)]
     if learning.forecast is not None and learning.examples is not None:
-        layers = [*_forecast(learning, learning.examples, learning.forecast, locale), *layers]
-        layers = [layer.encode(x=x) for layer in layers]
-    return svg(alt.layer(*layers).properties(width=500, height=240))
+        first, last, twice = learning.sizes[0].examples, learning.sizes[-1].examples, learning.examples
+        end = {"examples": twice, "value": learning.forecast, "low": learning.low, "high": learning.high}
+        figure = _chart([{**end, "figure": locale.percent(learning.forecast)}])
+        layers += [
+            _law(learning, first, last, [1, 0]).encode(x=x, y=y),
+            _law(learning, last, twice, [5, 4]).encode(x=x, y=y),
+            *_interval([end], "examples", x, y),
+            figure.mark_text(align="right", dx=-9, dy=-9, fontSize=12, color=INK).encode(
+                x=x, y=y, text="figure:N"
+            ),
+        ]
+    return _svg(alt.layer(*layers).properties(width=500, height=240), locale)
 
 
-def _forecast(learning: Learning, twice: int, forecast: float, locale: Locale) -> "list[alt.Chart]":
+def _law(learning: Learning, first: int, last: int, dash: list[int]) -> "alt.Chart":
+    """The fitted curve between two numbers of examples."""
+    assert learning.ceiling is not None and learning.drop is not None and learning.exponent is not None
+    sizes = [first + (last - first) * step / 40 for step in range(41)]
+    rows = [
+        {"examples": n, "value": learning.ceiling - learning.drop * n**-learning.exponent} for n in sizes
+    ]
+    drawn: alt.Chart = _chart(rows).mark_line(color=OURS, strokeWidth=2.2, strokeDash=dash)
+    return drawn
+
+
+def _end(line: CostLine, questions: int, top: float) -> tuple[float, float]:
+    """Where a line ends: at so many questions, or where it leaves the drawing at the top."""
+    cost = line.fixed + line.each * questions
+    return (questions, cost) if cost <= top else ((top - line.fixed) / line.each, top)
+
+
+def _name_heights(ends: Sequence[tuple[float, float]], questions: int, top: float) -> list[float]:
+    """Heights for the names at the ends of lines, moved apart so that none covers another."""
+    gap = top * _NAME_GAP / _COST_HEIGHT
+    heights = [y for _, y in ends]
+    order = sorted(range(len(ends)), key=lambda position: ends[position])
+    for below, position in pairwise(position for position in order if ends[position][0] >= questions):
+        heights[position] = max(heights[position], heights[below] + gap)
+    for rank, position in enumerate(position for position in order if ends[position][0] < questions):
+        heights[position] = top - gap * (rank + 0.5)
+    return heights
+
+
+def _chart(rows: Iterable[dict[str, Any]]) -> "alt.Chart":
     import altair as alt
 
-    first, last = learning.sizes[0].examples, learning.sizes[-1].examples
-    measured, beyond = (
-        [first + (last - first) * step / 40 for step in range(41)],
-        [last, *_steps(last, twice)],
-    )
+    return alt.Chart(alt.InlineData(values=list(rows)))
 
-    def law(points: Sequence[float]) -> list[dict[str, float]]:
-        assert learning.ceiling is not None and learning.drop is not None and learning.exponent is not None
-        laws = (np_row(learning.ceiling), np_row(learning.drop), np_row(learning.exponent))
-        scores = curve(*laws, np_row(*points))[0]
-        return [{"examples": n, "score": float(score)} for n, score in zip(points, scores, strict=True)]
 
-    def line(points: Sequence[float], dash: list[int]) -> "alt.Chart":
-        drawn: alt.Chart = alt.Chart(alt.InlineData(values=law(points))).mark_line(
-            color=SPECIALIST, strokeWidth=2.2, strokeDash=dash
-        )
-        return drawn.encode(x="examples:Q", y="score:Q")
+def _axis(
+    channel: str,
+    field: str,
+    title: str | None = None,
+    format: str = _DECIMAL,
+    domain: Sequence[float] | None = None,
+    zero: bool = False,
+    grid: bool = True,
+) -> Any:
+    """A position of numbers, X or Y."""
+    import altair as alt
 
-    end = [
-        {
-            "examples": twice,
-            "score": forecast,
-            "low": learning.low,
-            "high": learning.high,
-            "note": locale.percent(forecast),
-        }
-    ]
-    at_end = alt.Chart(alt.InlineData(values=end)).encode(x="examples:Q")
+    scale = alt.Scale(zero=zero) if domain is None else alt.Scale(domain=list(domain), nice=False)
+    axis = alt.Axis(format=format, tickCount=5, grid=grid)
+    return getattr(alt, channel)(f"{field}:Q", title=title, scale=scale, axis=axis)
+
+
+def _by(channel: str, field: str, names: Sequence[str], values: Sequence[object], legend: object) -> Any:
+    """A colour, shape or dash for each name."""
+    import altair as alt
+
+    scale = alt.Scale(domain=list(names), range=list(values))
+    return getattr(alt, channel)(f"{field}:N", scale=scale, legend=legend)
+
+
+def _interval(rows: Sequence[dict[str, Any]], field: str, x: Any, y: Any) -> "list[alt.Chart]":
+    """Our marks with a vertical interval each."""
+    chart = _chart(rows)
     return [
-        line(measured, [1, 0]),
-        line(beyond, [5, 4]),
-        at_end.mark_rule(color=SPECIALIST, strokeWidth=2.5).encode(y=alt.Y("low:Q"), y2="high:Q"),
-        at_end.mark_point(filled=True, color=SPECIALIST, size=70, opacity=1, shape="diamond").encode(
-            y="score:Q"
-        ),
-        at_end.mark_text(align="right", dx=-9, dy=-9, fontSize=12, color=INK).encode(
-            y="score:Q", text="note:N"
-        ),
+        chart.mark_rule(strokeWidth=2.5, color=OURS).encode(x=x, y="low:Q", y2="high:Q"),
+        chart.mark_point(filled=True, size=70, opacity=1, color=OURS, shape="diamond").encode(x=x, y=y),
     ]
 
 
-def _steps(first: int, last: int) -> list[float]:
-    return [first + (last - first) * step / 40 for step in range(1, 41)]
+def _ring(row: dict[str, Any], note: str) -> "alt.LayerChart":
+    """A ring around one mark, with a note above."""
+    chart = _chart([{**row, "note": note}])
+    ring: alt.LayerChart = chart.mark_point(size=200, strokeWidth=2, color=INK) + chart.mark_text(
+        dy=-17, fontSize=12, color=INK
+    ).encode(text="note:N")
+    return ring
 
 
-def _until(line: Line, most: int, top: float) -> float:
-    """Where a line ends: at so many questions, or where it leaves the drawing."""
-    return most if line.fixed + line.each * most <= top else (top - line.fixed) / line.each
+def _svg(chart: "alt.LayerChart", locale: Locale, left: int = 0, right: int = 0) -> str:
+    """Draw a chart in the style of all of them, able to shrink with the page.
 
+    `left` and `right` are more pixels for long names: the reader's letters may be wider than those
+    measured with.
+    """
+    import altair as alt
+    import vl_convert
 
-def _apart(ends: Sequence[float], reach: Sequence[float], most: int, top: float) -> list[float]:
-    """Heights for names at the ends of lines, moved apart so that none covers another."""
-    gap = top * _LABEL_GAP / _HEIGHT
-    placed = list(ends)
-    inside = sorted(
-        (place for place in range(len(ends)) if reach[place] >= most), key=lambda place: ends[place]
+    text = {"labelFontSize": 13, "labelColor": INK}
+    styled = (
+        chart.configure(
+            font="sans-serif",
+            background="transparent",
+            padding={"left": 12 + left, "right": 12 + right, "top": 4, "bottom": 4},
+        )
+        .configure_view(stroke=None)
+        .configure_axis(
+            **text,
+            gridColor=GRID,
+            domainColor=GRID,
+            tickColor=GRID,
+            titleFontSize=13,
+            titleFontWeight="normal",
+            titleColor=INK,
+            labelLimit=320,
+        )
+        .configure_legend(**text, labelLimit=320)
     )
-    for below, place in pairwise(inside):
-        placed[place] = max(placed[place], placed[below] + gap)
-    leaving = sorted(
-        (place for place in range(len(ends)) if reach[place] < most), key=lambda place: reach[place]
+    drawing: str = vl_convert.vegalite_to_svg(
+        styled.to_dict(),
+        vl_version=".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2]),
+        allowed_base_urls=[],
+        format_locale=locale.chart_format(),
     )
-    for step, place in enumerate(leaving):
-        placed[place] = top - gap * (step + 0.5)
-    return placed
-
-
-_PERCENT = "format(datum.value * 100, '.0f') + '\u00a0%'"
-
-
-def _count(locale: Locale) -> str:
-    number = "format(datum.value, ',.0f')"
-    return f"replace({number}, /,/g, '.')" if locale.lang == "de" else number
-
-
-def _decimal(locale: Locale) -> str:
-    number = "format(datum.value, '~r')"
-    return f"replace({number}, '.', ',')" if locale.lang == "de" else number
+    size = r'^<svg ([^>]*?)width="(\d+)" height="[\d.]+"'
+    return re.sub(size, r'<svg \1style="max-width:\2px"', drawing, count=1)

@@ -1,45 +1,66 @@
-"""The language of a report: its texts, its numbers, and the names of things.
+"""The language of a report and of the terminal: texts, numbers, dates, names of things.
 
-The texts stand in gettext catalogues, `locales/<language>/LC_MESSAGES/azubi.po`, which Babel, Poedit and
-Weblate read and write. azubi reads them as they are, so nothing has to be compiled. A percentage follows the
-rule of `formatting`: it is 100 % or 0 % only if the share is. Knows the parts of a proof, and no HTML;
-`Locale.text` escapes the values that it puts into a text.
+The texts stand in gettext catalogues, `locales/<language>/LC_MESSAGES/azubi.po`, which Babel reads as they
+are: nothing has to be compiled. Babel also writes the numbers, in which a share is 0 % or 100 % only if
+it is exactly that. Knows no HTML beyond escaping the values that `Locale.text` puts into a text.
 """
 
-import json
-import re
 from dataclasses import dataclass
+from datetime import date
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Literal, get_args
 
+from babel.dates import format_date
+from babel.messages.catalog import Catalog
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.numbers import (
+    format_compact_decimal,
+    format_decimal,
+    get_decimal_symbol,
+    get_group_symbol,
+)
+from babel.support import NullTranslations, Translations
+from babel.units import format_unit
 from markupsafe import Markup
 
-from azubi.evaluation import formatting
+from azubi.events.score import Score
 
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 
 _CATALOGUES = Path(__file__).parent / "locales"
-_ENTRY = re.compile(r'^msgid ((?:"[^\n]*"\n)+)msgstr ((?:"[^\n]*"\n)+)', re.MULTILINE)
+_CLDR = {"en": "en_GB", "de": "de"}
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
-_BYTES = 1_000_000
+_DASH = "\u2060\u2013\u2060"
+"""A dash at which no line breaks."""
 
 
 @cache
-def catalogue(lang: Lang) -> dict[str, str]:
-    """The texts of a language by key, from its gettext catalogue."""
-    source = (_CATALOGUES / lang / "LC_MESSAGES" / "azubi.po").read_text(encoding="utf-8")
-    texts = {_joined(key): _joined(text) for key, text in _ENTRY.findall(source + "\n")}
-    del texts[""]  # the catalogue's own header
-    return texts
+def catalogue(lang: Lang) -> Catalog:
+    """The gettext catalogue of a language."""
+    with (_CATALOGUES / lang / "LC_MESSAGES" / "azubi.po").open("rb") as file:
+        return read_po(file, locale=_CLDR[lang])
 
 
-def metric_name(name: str, lang: Lang = "en") -> str:
-    """Name a metric for a person, as it stands in a heading: `record_exact` is "Whole record right"."""
-    locale = Locale(lang)
-    return locale.metric(name) if name.startswith("field:") else locale.upper(locale.metric(name))
+@cache
+def _translations(lang: Lang) -> Translations:
+    compiled = BytesIO()
+    write_mo(compiled, catalogue(lang))
+    compiled.seek(0)
+    translations = Translations(compiled)
+    translations.add_fallback(_Missing())
+    return translations
+
+
+class _Missing(NullTranslations):
+    """Asked for a text that the catalogue lacks."""
+
+    def gettext(self, message: str) -> str:
+        raise KeyError(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,127 +70,182 @@ class Locale:
     lang: Lang
 
     def text(self, key: str, **values: object) -> Markup:
-        """The text of that key with its values, which are escaped."""
-        return Markup(catalogue(self.lang)[key]).format(**values)
+        """The text of a key with its values, which are escaped."""
+        return Markup(self._message(key)).format(**values)
 
     def plain(self, key: str, **values: object) -> str:
-        """The same without escaping, for the terminal and for attributes, where it is escaped later."""
-        return catalogue(self.lang)[key].format(**values)
+        """The same without escaping: for the terminal, and for what is escaped later."""
+        return self._message(key).format(**values)
+
+    def plural(self, key: str, n: int, **values: object) -> str:
+        """The text of a key for so many: 1 example, 2 examples."""
+        return str(_translations(self.lang).ngettext(key, key, n)).format(n=self.count(n), **values)
+
+    def name(self, group: str, name: str) -> str:
+        """The name of something in a group of texts, such as "who"; as it stands if it has none there."""
+        try:
+            return self._message(f"{group}.{name}")
+        except KeyError:
+            return name
 
     def who(self, name: str) -> str:
-        """A baseline's name; as it stands if it has none here."""
-        return catalogue(self.lang).get(f"who.{name}", name)
+        """A baseline's name."""
+        return self.name("who", name)
 
     def kind(self, name: str) -> str:
-        """A kind of items; "all" for none, and as it stands if it has no name here."""
-        return catalogue(self.lang).get(f"kind.{name or 'all'}", name)
+        """A kind of items; "all" for none."""
+        return self.name("kind", name or "all")
 
     def metric(self, name: str) -> str:
         """A metric's name; for the metric of a field, the field's name."""
-        return catalogue(self.lang).get(f"metric.{name}", name.removeprefix("field:"))
+        return name.removeprefix("field:") if name.startswith("field:") else self.name("metric", name)
+
+    def metric_title(self, name: str) -> str:
+        """A metric's name as it stands in a heading: "Whole record right"; a field's name as it is."""
+        return self.metric(name) if name.startswith("field:") else self.upper(self.metric(name))
 
     def meaning(self, name: str) -> str:
-        """What a metric measures, in a sentence; empty if it is not known."""
-        return catalogue(self.lang).get(f"meaning.{'field' if name.startswith('field:') else name}", "")
+        """What a metric measures, in a sentence."""
+        return self.plain(f"meaning.{'field' if name.startswith('field:') else name}")
 
     def upper(self, text: str) -> str:
-        """With a capital at the beginning."""
+        """The text with a capital at the beginning."""
         return text[:1].upper() + text[1:]
 
+    def shorten(self, text: str, most: int = 1_200) -> str:
+        """Cut a text after so many characters, and say how many are missing."""
+        if len(text) <= most:
+            return text
+        return f"{text[:most].rstrip()} \u2026 [{self.plain('cut', n=self.count(len(text) - most))}]"
+
+    def date(self, day: str) -> str:
+        """2026-11-22 as 22 November 2026; other texts stay as they are."""
+        try:
+            return format_date(date.fromisoformat(day), "long", locale=_CLDR[self.lang])
+        except ValueError:
+            return day
+
     def percent(self, value: float, n: int = 0) -> str:
-        """A share: 93 %."""
-        return self._local(formatting.percent(value, n))
+        """A share: 93 %; with one decimal for 1,000 examples and more, and near all or nothing."""
+        return f"{self._share(value, _needs_decimal(value, n))}{_SPACE}%"
 
     def span(self, low: float, high: float, n: int = 0) -> str:
-        """An interval of shares, kept on one line."""
-        return _unbroken(self._local(formatting.spread(low, high, n)))
+        """An interval of shares, kept on one line: 80–93 %."""
+        decimal = _needs_decimal(low, n) or _needs_decimal(high, n)
+        return f"{self._share(low, decimal)}{_DASH}{self._share(high, decimal)}{_SPACE}%"
 
-    def points(self, value: float) -> str:
-        """A signed difference of shares in points, as +12."""
-        size = f"{abs(value) * 100:.1f}".removesuffix(".0")
-        return self._local("0" if size == "0" else f"{'+' if value > 0 else _MINUS}{size}")
+    def score(self, score: Score) -> str:
+        """A score with its interval: 87 % (80–93 %)."""
+        return f"{self.percent(score.value, score.n)} ({self.span(score.low, score.high, score.n)})"
 
-    def points_span(self, low: float, high: float) -> str:
-        """An interval of differences, in points."""
-        to = "bis" if self.lang == "de" else "to"
-        return f"{self.points(low)}{_SPACE}{to}{_SPACE}{self.points(high)}"
+    def points(self, value: float, signed: bool = True) -> str:
+        """A difference of shares in points: +12, or 12 without its sign."""
+        sign = "" if not signed or round(value, 3) == 0 else "+" if value > 0 else _MINUS
+        return f"{sign}{self._decimal(abs(value) * 100, '0.#')}"
 
-    def bare_points(self, value: float) -> str:
-        """A difference without its sign."""
-        return self._local(f"{abs(value) * 100:.1f}".removesuffix(".0"))
+    def points_span(self, low: float, high: float, signed: bool = True) -> str:
+        """An interval of differences, in points: +3 to +21."""
+        return self.plain("span", low=self.points(low, signed), high=self.points(high, signed))
 
     def number(self, value: float, digits: int = 2) -> str:
         """A number with so many decimals."""
-        return self._local(f"{value:,.{digits}f}".replace("-", _MINUS))
+        return self._decimal(value, f"#,##0.{'0' * digits}")
+
+    def significant(self, value: float, digits: int = 3) -> str:
+        """A number with at most so many significant digits."""
+        return self._decimal(value, "@" + "#" * (digits - 1))
 
     def confidence(self, value: float) -> str:
         """A limit, rounded down, so that nothing that passes it is left out."""
-        return self._local(f"{int(value * 1000) / 1000:.3f}".rstrip("0").rstrip("."))
+        return self._decimal(int(value * 1000) / 1000, "0.###")
 
     def count(self, value: int) -> str:
         """A whole number with its thousands apart."""
-        return self._local(f"{value:,}")
+        return self._decimal(value, "#,##0")
 
     def about(self, value: int) -> str:
-        """A number that is only an estimate, with two digits."""
-        return self.count(int(float(f"{value:.2g}")))
+        """An estimate, with two digits."""
+        return self.count(_two_digits(value))
+
+    def amount(self, count: int) -> str:
+        """A number of parameters: 134.5 million, 9,216."""
+        if count < 1_000_000:
+            return self.count(count)
+        return format_compact_decimal(
+            count, format_type="long", locale=_CLDR[self.lang], fraction_digits=1
+        ).replace(" ", _SPACE)
 
     def duration(self, seconds: float) -> str:
-        """A length of time: 4 ms, 0.4 s, 4 min 12 s."""
+        """A length of time: 4 ms, 0.4 s, 4 min 12 s, 2 h 5 min."""
         if seconds < 0.0005:
-            return f"{'unter' if self.lang == 'de' else 'below'} 1{_SPACE}ms"
+            return self.plain("duration.below_ms")
         if seconds < 0.095:
             return f"{seconds * 1000:.0f}{_SPACE}ms"
-        length = self._local(formatting.duration(seconds))
-        return length.replace(f"{_SPACE}h", f"{_SPACE}Std.") if self.lang == "de" else length
+        if seconds < 9.95:
+            return f"{self.number(seconds, 1)}{_SPACE}s"
+        minutes, rest = divmod(round(seconds), 60)
+        if minutes == 0:
+            return f"{rest}{_SPACE}s"
+        if minutes < 60:
+            return f"{minutes}{_SPACE}min {rest}{_SPACE}s"
+        return self.plain("duration.hours", hours=minutes // 60, minutes=minutes % 60)
+
+    def days(self, days: float) -> str:
+        """How many days or years: less than a day, 5 days, 2 years."""
+        if days < 1:
+            return self.plain("duration.below_day")
+        if days < 730:
+            return format_unit(round(days), "duration-day", locale=_CLDR[self.lang])
+        return format_unit(_two_digits(round(days / 365)), "duration-year", locale=_CLDR[self.lang])
 
     def money(self, amount: float, currency: str) -> str:
-        """An amount, with more decimals the smaller it is; seconds if the currency is empty."""
+        """An amount, with more decimals the smaller it is; a length of time if the currency is empty."""
         if not currency:
             return self.duration(amount)
         digits = 2 if amount >= 0.1 or amount == 0 else 4
         least = 10**-digits
-        if 0 < amount < least:
-            return f"< {self.number(least, digits)}{_SPACE}{currency}"
-        return f"{self.number(amount, digits)}{_SPACE}{currency}"
+        below = f"<{_SPACE}" if 0 < amount < least else ""
+        return f"{below}{self.number(max(amount, least) if below else amount, digits)}{_SPACE}{currency}"
 
     def memory(self, size: int) -> str:
         """Bytes as megabytes."""
-        return f"{self.count(round(size / _BYTES))}{_SPACE}MB" if size else "\u2013"
+        if not size:
+            return "\u2013"
+        megabytes = format_unit(
+            round(size / 1_000_000), "digital-megabyte", "short", locale=_CLDR[self.lang]
+        )
+        return megabytes.replace(" ", _SPACE)
 
     def p(self, value: float) -> str:
         """A p-value."""
-        return self._local(f"<{_SPACE}0.001" if value < 0.001 else f"{value:.3f}")
+        return f"<{_SPACE}{self.number(0.001, 3)}" if value < 0.001 else self.number(value, 3)
 
     def p_text(self, value: float) -> str:
         """A p-value in a sentence: p = 0.012."""
         return f"p{_SPACE}{'' if value < 0.001 else f'={_SPACE}'}{self.p(value)}"
 
-    def days(self, days: float) -> str:
-        """How long so many questions take to come in."""
-        if days < 1:
-            return self.plain("days.less")
-        if days < 1.5:
-            return self.plain("days.one")
-        if days < 730:
-            return self.plain("days.some", days=self.count(round(days)))
-        return self.plain("days.years", years=self.about(round(days / 365)))
+    def chart_format(self) -> dict[str, object]:
+        """How numbers are written in a chart, as d3 has it."""
+        cldr = _CLDR[self.lang]
+        signs = {"decimal": get_decimal_symbol(cldr), "thousands": get_group_symbol(cldr)}
+        return {**signs, "grouping": [3], "currency": ["", ""], "percent": f"{_SPACE}%"}
 
-    def cut(self, text: str, most: int = 900) -> str:
-        """A long text shortened, and said so."""
-        if len(text) <= most:
-            return text
-        return f"{text[:most].rstrip()} \u2026 [{self.plain('cut', n=self.count(len(text) - most))}]"
+    def _message(self, key: str) -> str:
+        return str(_translations(self.lang).gettext(key))
 
-    def _local(self, text: str) -> str:
-        """Decimal point and thousands as the language has them."""
-        return text.translate({ord("."): ",", ord(","): "."}) if self.lang == "de" else text
+    def _decimal(self, value: float, pattern: str) -> str:
+        return format_decimal(value, f"{pattern};{_MINUS}{pattern}", locale=_CLDR[self.lang])
+
+    def _share(self, value: float, decimal: bool) -> str:
+        """Percent without the sign; rounded to 0 or 100 only if it is that."""
+        if not decimal or value in (0.0, 1.0):
+            return self._decimal(value * 100, "0")
+        return self._decimal(min(max(value * 100, 0.1), 99.9), "0.0")
 
 
-def _unbroken(text: str) -> str:
-    return text.replace("\u2013", "\u2060\u2013\u2060")
+def _needs_decimal(value: float, n: int) -> bool:
+    return n >= 1_000 or 0 < value < 0.01 or 0.99 < value < 1
 
 
-def _joined(quoted: str) -> str:
-    """The text of one or more quoted lines; gettext and JSON escape alike."""
-    return "".join(json.loads(line) for line in quoted.splitlines())
+def _two_digits(value: float) -> int:
+    return int(float(f"{value:.2g}"))

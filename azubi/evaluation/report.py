@@ -1,55 +1,60 @@
-"""The report on one specialist: a single HTML file for the people who decide about it.
+"""The reports: of a training, of a proof, of a comparison. Each is one HTML file that loads nothing and prints.
 
-`Report` holds the contents, `render` writes them with `report.html.jinja`. The file needs no network:
-style and charts stand in it. It is read in three minutes by a department head, and prints.
+A report is a template (`training`, `proof`, `comparison`) that puts parts in order: tables, charts, cards
+(`templates/parts.html.jinja`) in a frame that all share (`templates/page.html.jinja`). Texts and numbers
+come from the `Locale`, sentences from `summary` and `proof_summary`, charts from `charts`.
 
-Knows nothing of models, folders or runs; whoever fills the `Report` answers for its figures.
+Computes no figures, and knows nothing of models, folders or runs.
 """
 
-from collections.abc import Sequence
 from functools import cache
+from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data.contract import Contract
-from azubi.evaluation import charts, formatting
+from azubi.evaluation import charts, proof_summary, summary
+from azubi.evaluation.charts import CostLine, Mark
 from azubi.evaluation.comparison import Comparison, compare_pick, field_rows
-from azubi.evaluation.locale import Locale, metric_name
+from azubi.evaluation.locale import Lang, Locale
 from azubi.evaluation.metrics import Difference
+from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
 from azubi.evaluation.slices import Confusion
+from azubi.evaluation.verdict import NOT_SIMPLER, OURS
+from azubi.evaluation.versus import Versus
 from azubi.events import page
 from azubi.events.epoch import Epoch
 from azubi.events.score import Score
 from azubi.events.trial import Choice, Trial, begun
 
 if TYPE_CHECKING:
-    from jinja2 import Environment, Template
+    from jinja2 import Environment
 
-MOST_MISTAKES = 200
-"""So many mistakes are listed at most."""
-LONGEST_TEXT = 1_200
-"""Characters; longer prompts and answers are cut, and the cut is shown."""
+MOST_LISTED = 200
+"""Mistakes of a training, and changed examples of a comparison, that are listed."""
 SMALL_TEST = 100
 """With fewer test examples, the report says that the test is small."""
+OPEN_GROUPS = 3
+"""Groups of mistakes of a proof of which one mistake stands open."""
+_OWN = (SPECIALIST, *OURS)
 
 
 class Report(BaseModel):
-    """The contents of the report."""
+    """The contents of the report of a training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """What the specialist is called."""
     version: int
     date: str
-    """The day of the run, as people read it or as 2026-11-22."""
+    """The day of the run, as 2026-11-22."""
     contract: Contract
-    """The form of the answers."""
 
     base: str
-    """The open model that it was made from."""
+    """The open model that the specialist was made from."""
     base_licence: str
     base_parameters: int
     base_layers: int
@@ -58,7 +63,7 @@ class Report(BaseModel):
     rank: int
 
     train: int
-    """Examples learned from."""
+    """Examples that were learned from."""
     validation: int
     """Examples that chose the best epoch."""
     test: int
@@ -66,9 +71,7 @@ class Report(BaseModel):
     test_given: bool = False
     """Whether the test examples were brought apart, as opposed to split off."""
     split_by: Literal["prompt", "group", "time"] = "prompt"
-    """What parted them, if they were split off."""
     instruction: str
-    """The instruction that all examples share."""
 
     specialist_scores: tuple[Score, ...] = Field(min_length=1)
     """As `measure` gives them; the main metric first."""
@@ -97,104 +100,139 @@ class Report(BaseModel):
     """The recipe."""
     hashes: dict[str, str] = {}
     """SHA-256 of the data and of the base's files, by what was hashed."""
-    reproduce: str = "azubi tune recipe.yaml"
-    """The command that makes the specialist again."""
 
     @property
     def mistakes(self) -> tuple[Comparison, ...]:
-        """What the specialist got wrong."""
-        return tuple(c for c in self.comparisons if not c.specialist_right)
+        """The examples that the specialist got wrong."""
+        return tuple(example for example in self.comparisons if not example.specialist_right)
 
 
-def render(report: Report) -> str:
-    """Write the report as one HTML file."""
-    from markupsafe import Markup
-
-    return template("report.html.jinja").render(
+def render(report: Report, lang: Lang = "en") -> str:
+    """Write the report of a training as one HTML file."""
+    locale = Locale(lang)
+    base_scores = {score.name: score for score in report.base_scores}
+    choice = report.choice
+    return _page(
+        "training",
+        locale,
         report=report,
-        base_known=bool(report.base_scores),
-        headline=formatting.headline(report.name, report.specialist_scores, report.base_scores),
-        score_rows=_score_rows(report),
-        meanings=_meanings(report.specialist_scores),
-        scores_chart=Markup(charts.scores_chart(report.specialist_scores, report.base_scores)),
-        training_chart=Markup(charts.training_chart(report.epochs)) if report.epochs else "",
-        training_words=charts.training_words(report.epochs) if report.epochs else "",
-        trials_chart=Markup(charts.trials_chart(report.trials, report.choice)) if report.choice else "",
-        trials_begun=begun(report.trials),
-        trials_words=charts.trials_words(report.trials, report.choice) if report.choice else "",
+        headline=summary.headline(locale, report.name, report.specialist_scores, report.base_scores),
+        difference=summary.difference(locale, report.difference) if report.difference else "",
+        weights=summary.trained_weights(locale, report.tail_layers, report.base_layers, report.rank),
+        scores=[
+            (base_scores.get(score.name), score) if base_scores else (score,)
+            for score in report.specialist_scores
+        ],
+        meanings=_meanings(locale, report.specialist_scores),
+        scores_chart=charts.intervals_chart(_score_marks(locale, report), locale),
+        training_chart=charts.training_chart(report.epochs, locale) if report.epochs else "",
+        training=summary.training(locale, report.epochs) if report.epochs else "",
+        trials_chart=charts.trials_chart(report.trials, choice, locale) if choice else "",
+        search=summary.search(locale, report.trials, choice) if choice else "",
+        trials=[(trial, summary.setting(locale, trial)) for trial in begun(report.trials)],
         examples=compare_pick(report.comparisons),
-        mistakes=report.mistakes,
-        listed=report.mistakes[:MOST_MISTAKES],
-        trained=trained_words(report.tail_layers, report.base_layers, report.rank),
         small_test=report.test < SMALL_TEST,
     )
 
 
-def trained_words(tail_layers: int | Literal["all"], layers: int, rank: int) -> str:
-    """Say in words which weights were trained."""
-    if tail_layers == 0:
-        return "a label head alone; no layer of the base"
-    if tail_layers == "all" or tail_layers >= layers:
-        where = f"all {layers} layers"
-    else:
-        where = (
-            f"the last of {layers} layers"
-            if tail_layers == 1
-            else f"the last {tail_layers} of {layers} layers"
-        )
-    return f"LoRA factors of rank {rank} in {where}" if rank else f"all weights of {where}"
+def render_proof(proof: Proof, lang: Lang = "en") -> str:
+    """Write a proof as one HTML file."""
+    locale, settings = Locale(lang), proof.facts.settings
+    calibration = proof.specialist.calibration
+    return _page(
+        "proof",
+        locale,
+        proof=proof,
+        facts=proof.facts,
+        sentence=proof_summary.verdict(locale, proof),
+        advice=proof_summary.advice(locale, proof),
+        rules=proof_summary.rules(locale, proof),
+        more=proof_summary.more(locale, proof),
+        next_best=_next_best(proof),
+        currency="" if proof.in_seconds else settings.currency,
+        price=locale.money(settings.price_per_hour, settings.currency),
+        quality_chart=charts.intervals_chart(_baseline_marks(locale, proof), locale),
+        cost_chart=_cost_chart(locale, proof) if len(proof.costs) > 1 else "",
+        calibration_chart=charts.calibration_chart(calibration, locale) if calibration else "",
+        learning_chart=charts.learning_chart(proof.learning, locale) if proof.learning else "",
+        break_even={point.who: point for point in proof.break_even},
+        own=_OWN,
+        small_test=proof.specialist.scores[0].n < SMALL_TEST,
+        open_groups=OPEN_GROUPS,
+        most_bits=log2(max((exposure.candidates for exposure in proof.exposures), default=1) or 1),
+    )
 
 
-def _score_rows(report: Report) -> Sequence[tuple[Score, Score | None]]:
-    base = {score.name: score for score in report.base_scores}
-    return [(score, base.get(score.name)) for score in report.specialist_scores]
+def render_comparison(compared: Versus, lang: Lang = "en") -> str:
+    """Write the comparison of two specialists as one HTML file."""
+    locale = Locale(lang)
+    scores = list(zip(compared.a_scores, compared.b_scores, strict=True))
+    sentence = summary.comparison(locale, compared)
+    return _page("comparison", locale, versus=compared, sentence=sentence, scores=scores)
 
 
-def _meanings(scores: Sequence[Score]) -> dict[str, list[str]]:
-    """What each metric measures, with the names of those that it holds for."""
-    meanings: dict[str, list[str]] = {}
-    for score in scores:
-        if meaning := Locale("en").meaning(score.name):
-            meanings.setdefault(meaning, []).append(metric_name(score.name))
-    return meanings
-
-
-def _cut(text: str) -> str:
-    """Shorten a long text, and say so."""
-    if len(text) <= LONGEST_TEXT:
-        return text
-    return f"{text[:LONGEST_TEXT].rstrip()} \u2026 [{len(text) - LONGEST_TEXT:,} more characters]"
-
-
-def _unbroken(text: str) -> str:
-    """Keep ranges such as 80 to 93 % on one line."""
-    return text.replace("\u2013", "\u2060\u2013\u2060")
-
-
-def _plain(value: object) -> str:
-    return "not set" if value is None else str(value)
-
-
-def template(name: str) -> "Template":
-    """A page's template; all pages share one environment, its filters and its colours."""
-    return _environment().get_template(name)
+def _page(template: str, locale: Locale, **values: object) -> str:
+    drawn = {name: Markup(value) for name, value in values.items() if name.endswith("_chart")}  # type: ignore[call-overload]
+    return _environment().get_template(f"{template}.html.jinja").render(
+        locale=locale, t=locale.text, lang=locale.lang, most_listed=MOST_LISTED, **(values | drawn)
+    )
 
 
 @cache
 def _environment() -> "Environment":
-    environment = page.environment(Path(__file__).parent)
-    environment.filters.update(
-        amount=formatting.amount,
-        cut=_cut,
-        difference_text=formatting.difference_text,
-        duration=formatting.duration,
-        metric_name=metric_name,
-        percent=formatting.percent,
-        plain=_plain,
-        setting=formatting.setting,
-        spread=formatting.spread,
-        unbroken=_unbroken,
-    )
-    environment.globals["field_rows"] = field_rows
+    environment = page.environment(Path(__file__).parent / "templates")
     environment.globals["colours"] = charts.COLOURS
+    environment.globals["field_rows"] = field_rows
     return environment
+
+
+def _meanings(locale: Locale, scores: tuple[Score, ...]) -> dict[str, list[str]]:
+    """What each metric measures, with the names of the metrics that it holds for."""
+    meanings: dict[str, list[str]] = {}
+    for score in scores:
+        meanings.setdefault(locale.meaning(score.name), []).append(locale.metric_title(score.name))
+    return meanings
+
+
+def _score_marks(locale: Locale, report: Report) -> list[Mark]:
+    """Every metric of the specialist, and below it the base's."""
+    both = ((locale.plain("who.specialist"), report.specialist_scores), (locale.who("base"), report.base_scores))
+    return [
+        _mark(locale, locale.metric_title(score.name), who, ours, score)
+        for ours, (who, scores) in zip((True, False), both, strict=True)
+        for score in scores
+    ]
+
+
+def _baseline_marks(locale: Locale, proof: Proof) -> list[Mark]:
+    """The main metric of every baseline."""
+    return [
+        _mark(locale, name, name, baseline.who in _OWN, baseline.scores[0])
+        for baseline in proof.baselines
+        for name in [locale.upper(locale.who(baseline.who))]
+    ]
+
+
+def _mark(locale: Locale, name: str, series: str, ours: bool, score: Score) -> Mark:
+    figure = locale.percent(score.value, score.n)
+    return Mark(name, series, ours, score.value, score.low, score.high, figure)
+
+
+def _cost_chart(locale: Locale, proof: Proof) -> str:
+    """Total cost over so many questions that the crossings are seen: a month's at least, two years' at most."""
+    settings = proof.facts.settings
+    month = settings.questions_per_day * 30
+    crossings = [point.questions for point in proof.break_even if point.questions is not None]
+    questions = max([month, *(round(1.6 * count) for count in crossings if count <= 24 * month)])
+    lines = [
+        CostLine(locale.upper(locale.who(cost.who)), cost.who in _OWN, cost.fixed, cost.each)
+        for cost in proof.costs
+    ]
+    unit = locale.plain("cost.seconds") if proof.in_seconds else settings.currency
+    return charts.cost_chart(lines, questions, unit, locale)
+
+
+def _next_best(proof: Proof) -> Baseline | None:
+    """The best of what is simpler than the specialist."""
+    simpler = [baseline for baseline in proof.baselines if baseline.who not in (*_OWN, *NOT_SIMPLER)]
+    return max(simpler, key=lambda baseline: baseline.scores[0].value, default=None)

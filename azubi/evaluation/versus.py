@@ -13,15 +13,10 @@ from pydantic import BaseModel, ConfigDict
 
 from azubi.data.contract import Contract
 from azubi.errors import DataError
-from azubi.evaluation.locale import Lang, Locale
 from azubi.evaluation.metrics import MAIN, mean_score
 from azubi.evaluation.mistakes import wrong_fields
 from azubi.evaluation.paired import Paired, compare
-from azubi.evaluation.report import template
 from azubi.events.score import Score
-
-MOST_SHOWN = 200
-"""Examples of one kind on the page."""
 
 Change = Literal["gained", "lost", "both wrong"]
 
@@ -115,32 +110,6 @@ def versus(
         cases=tuple(sorted(changed, key=lambda case: -abs(case.gain))),
         only_a=old.height - both.height,
         only_b=new.height - both.height,
-    )
-
-
-def render(compared: Versus, lang: Lang = "en") -> str:
-    """Write the comparison as one HTML file in that language."""
-    locale = Locale(lang)
-    return template("versus.html.jinja").render(
-        versus=compared,
-        locale=locale,
-        t=locale.text,
-        lang=lang,
-        sentence=sentence(compared, lang),
-        most=MOST_SHOWN,
-    )
-
-
-def sentence(compared: Versus, lang: Lang = "en") -> str:
-    """The outcome in one sentence."""
-    locale, difference = Locale(lang), compared.paired.difference
-    return locale.plain(
-        f"versus.{compared.paired.says}",
-        a=compared.a,
-        b=compared.b,
-        n=locale.count(difference.n),
-        difference=locale.points(difference.value),
-        span=locale.points_span(difference.low, difference.high),
     )
 
 

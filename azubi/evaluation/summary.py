@@ -1,0 +1,130 @@
+"""A training, a search or a comparison summed up in sentences, for the reports and the terminal.
+
+Knows figures and languages; no HTML and no terminal. The sentences of a proof are in `proof_summary`.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from azubi.evaluation.locale import Locale
+from azubi.events.epoch import Epoch
+from azubi.events.score import Score
+from azubi.events.trial import Choice, Trial
+
+if TYPE_CHECKING:
+    from azubi.evaluation.metrics import Difference
+    from azubi.evaluation.versus import Versus
+
+
+def headline(locale: Locale, name: str, specialist: Sequence[Score], base: Sequence[Score] = ()) -> str:
+    """The outcome of a training in one sentence, from the main metric of both."""
+    main = specialist[0]
+    metric = main.name if main.name in ("record_exact", "chrf") else "accuracy"
+    return locale.plain(
+        f"headline.{metric}",
+        examples=locale.plural("on_examples", main.n),
+        unseen=locale.plain("headline.unseen_by_both" if base else "headline.unseen"),
+        name=name,
+        share=locale.percent(main.value, main.n),
+        span=locale.span(main.low, main.high, main.n),
+        base=_base_score(locale, base[0]) if base else "",
+    )
+
+
+def _base_score(locale: Locale, score: Score) -> str:
+    span = locale.span(score.low, score.high, score.n)
+    return locale.plain("headline.base", share=locale.percent(score.value, score.n), span=span)
+
+
+def difference(locale: Locale, difference: "Difference") -> str:
+    """How much better training made it, and whether that could be chance."""
+    value, low, high = difference.value, difference.low, difference.high
+    if not difference.certain:
+        return locale.plain(
+            "difference.unsure",
+            examples=locale.plural("on_examples", difference.n),
+            points=locale.points(value),
+            span=locale.points_span(low, high),
+        )
+    low, high = sorted((abs(low), abs(high)))
+    return locale.plain(
+        "difference.better" if value > 0 else "difference.worse",
+        points=locale.points(abs(value), signed=False),
+        span=locale.points_span(low, high, signed=False),
+    )
+
+
+def trained_weights(locale: Locale, tail_layers: int | Literal["all"], layers: int, rank: int) -> str:
+    """Which weights were trained."""
+    if tail_layers == 0:
+        return locale.plain("weights.head")
+    if tail_layers == "all" or tail_layers >= layers:
+        where = locale.plain("weights.all", layers=layers)
+    else:
+        where = locale.plural("weights.last", tail_layers, layers=layers)
+    return locale.plain("weights.lora" if rank else "weights.full", where=where, rank=rank)
+
+
+def setting(locale: Locale, trial: Trial) -> str:
+    """What a trial of a search tried: minilm, last 2 layers, rank 16, rate 0.0005, 10 epochs."""
+    layers = locale.plural("layers", trial.tail_layers)
+    parts = [trial.base, locale.plain("setting.last" if trial.tail_layers else "setting.head", layers=layers)]
+    if trial.rank:
+        parts.append(locale.plain("setting.rank", rank=trial.rank))
+    parts.append(locale.plain("setting.rate", rate=locale.significant(trial.learning_rate, 2)))
+    parts.append(locale.plural("epochs", trial.epochs))
+    if trial.instruction:
+        parts.append(locale.plain("setting.instruction", name=trial.instruction))
+    return ", ".join(parts)
+
+
+def search(locale: Locale, trials: Sequence[Trial], choice: Choice) -> str:
+    """What a search tried and chose."""
+    tried = [trial for trial in trials if trial.score is not None]
+    best, chosen = choice.best, choice.chosen
+    outcome = locale.plain(
+        "trials.tried",
+        n=locale.count(len(tried)),
+        done=locale.count(sum(trial.state == "done" for trial in tried)),
+        best=best.number,
+        score=locale.percent(best.score or 0.0),
+        error=locale.percent(best.error),
+    )
+    if best == chosen:
+        return f"{outcome} {locale.plain('trials.best')}"
+    reason = locale.plain(
+        "trials.cheaper", chosen=chosen.number, score=locale.percent(chosen.score or 0.0)
+    )
+    return f"{outcome} {reason}"
+
+
+def training(locale: Locale, epochs: Sequence[Epoch]) -> str:
+    """How the loss went, and which epoch was kept."""
+    kept = kept_epoch(epochs)
+    return locale.plain(
+        "training.summary",
+        epochs=locale.plural("epochs", len(epochs)),
+        first=locale.significant(epochs[0].loss),
+        last=locale.significant(epochs[-1].loss),
+        kept=kept.epoch,
+        loss=locale.significant(kept.validation_loss),
+        right=locale.percent(kept.validation_accuracy),
+    )
+
+
+def kept_epoch(epochs: Sequence[Epoch]) -> Epoch:
+    """The epoch whose weights were kept: the last that was the best so far."""
+    return next((epoch for epoch in reversed(epochs) if epoch.best), epochs[-1])
+
+
+def comparison(locale: Locale, compared: "Versus") -> str:
+    """The outcome of a comparison in one sentence."""
+    gain = compared.paired.difference
+    return locale.plain(
+        f"versus.{compared.paired.says}",
+        a=compared.a,
+        b=compared.b,
+        n=locale.count(gain.n),
+        difference=locale.points(gain.value),
+        span=locale.points_span(gain.low, gain.high),
+    )
