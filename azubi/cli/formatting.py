@@ -1,18 +1,19 @@
 """Numbers, times, sizes and texts as a person reads them. Knows nothing of the terminal.
 
-What the report says too is worded in `azubi.evaluation.formatting`; here its spaces become breakable ones.
+What the report says too comes from `azubi.evaluation`; here its spaces become breakable ones.
 """
 
 import re
 from collections.abc import Sequence
 
 from azubi.data import strict_json
-from azubi.evaluation import formatting
-from azubi.evaluation.locale import metric_name
+from azubi.evaluation import summary
+from azubi.evaluation.locale import Locale
 from azubi.events import events as ev
 from azubi.events.score import Score
 from azubi.events.trial import Trial
 
+_ENGLISH = Locale("en")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -39,36 +40,36 @@ def count(number: int) -> str:
 
 def percent(value: float, n: int = 0) -> str:
     """Write a share: 87 %."""
-    return _breakable(formatting.percent(value, n))
+    return _breakable(_ENGLISH.percent(value, n))
 
 
 def interval(score: Score) -> str:
     """Write a score with its 95 % interval: 87 % (80–93 %)."""
-    return _breakable(formatting.score_text(score))
+    return _breakable(_ENGLISH.score(score))
 
 
 def metric(name: str) -> str:
     """Name a metric for a person, fields below their record."""
-    return ("  " if name.startswith("field:") else "") + clean(metric_name(name))
+    return ("  " if name.startswith("field:") else "") + clean(_ENGLISH.metric_title(name))
 
 
 def setting(trial: Trial) -> str:
     """Write what a trial of a search tried."""
-    return clean(formatting.setting(trial))
+    return clean(summary.setting(_ENGLISH, trial))
 
 
 def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:
     """Say in one sentence what came out."""
-    return _breakable(formatting.headline(name, specialist, base))
+    return _breakable(summary.headline(_ENGLISH, name, specialist, base))
 
 
 def duration(seconds: float) -> str:
     """Write how long something took: 3 min 10 s."""
-    return _breakable(formatting.duration(seconds))
+    return _breakable(_ENGLISH.duration(seconds))
 
 
 def _breakable(text: str) -> str:
-    return text.replace("\N{NO-BREAK SPACE}", " ")
+    return text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{WORD JOINER}", "")
 
 
 def time_left(seconds: float | None) -> str:

@@ -72,7 +72,9 @@ def intervals_chart(marks: Sequence[Mark], locale: Locale) -> str:
     legend = alt.Legend(orient="top", title=None, symbolSize=90, columnPadding=26) if grouped else None
     chart = _chart(asdict(mark) for mark in marks).encode(
         y=alt.Y("name:N", sort=names, title=None, scale=alt.Scale(paddingInner=0.4 if grouped else 0)),
-        color=_by("Color", "series", list(series), [OURS if ours else OTHER for ours in series.values()], legend),
+        color=_by(
+            "Color", "series", list(series), [OURS if ours else OTHER for ours in series.values()], legend
+        ),
     )
     if grouped:
         chart = chart.encode(yOffset=alt.YOffset("series:N", sort=list(series)))
@@ -85,7 +87,9 @@ def intervals_chart(marks: Sequence[Mark], locale: Locale) -> str:
         ),
         chart.mark_text(align="left", dx=7, fontSize=12).encode(x="high:Q", text="figure:N"),
     )
-    return _svg(alt.layer(*layers).properties(width=440, height=alt.Step(15 if grouped else 26)), locale, left=26)
+    return _svg(
+        alt.layer(*layers).properties(width=440, height=alt.Step(15 if grouped else 26)), locale, left=26
+    )
 
 
 def training_chart(epochs: Sequence[Epoch], locale: Locale) -> str:
@@ -172,12 +176,16 @@ def cost_chart(lines: Sequence[CostLine], questions: int, unit: str, locale: Loc
     dashes = [_DASHES[position % len(_DASHES)] for position in range(len(lines))]
     x = _axis("X", "questions", locale.plain("cost.axis"), _COUNT, domain=[0, questions], grid=False)
     y = _axis("Y", "cost", locale.plain("cost.axis_y", unit=unit), _DECIMAL, domain=[0, top])
-    drawn = _chart(rows).mark_line().encode(
-        x=x,
-        y=y,
-        color=colour,
-        strokeDash=_by("StrokeDash", "name", names, dashes, None),
-        strokeWidth=_by("StrokeWidth", "name", names, [3 if line.ours else 1.6 for line in lines], None),
+    drawn = (
+        _chart(rows)
+        .mark_line()
+        .encode(
+            x=x,
+            y=y,
+            color=colour,
+            strokeDash=_by("StrokeDash", "name", names, dashes, None),
+            strokeWidth=_by("StrokeWidth", "name", names, [3 if line.ours else 1.6 for line in lines], None),
+        )
     )
     text = _chart(labels).mark_text(align="left", dx=8, fontSize=12, clip=False)
     named = text.encode(x="questions:Q", y="cost:Q", text="name:N", color=colour)
@@ -231,9 +239,7 @@ def _law(learning: Learning, first: int, last: int, dash: list[int]) -> "alt.Cha
     """The fitted curve between two numbers of examples."""
     assert learning.ceiling is not None and learning.drop is not None and learning.exponent is not None
     sizes = [first + (last - first) * step / 40 for step in range(41)]
-    rows = [
-        {"examples": n, "value": learning.ceiling - learning.drop * n**-learning.exponent} for n in sizes
-    ]
+    rows = [{"examples": n, "value": learning.ceiling - learning.drop * n**-learning.exponent} for n in sizes]
     drawn: alt.Chart = _chart(rows).mark_line(color=OURS, strokeWidth=2.2, strokeDash=dash)
     return drawn
 
@@ -279,7 +285,7 @@ def _axis(
     return getattr(alt, channel)(f"{field}:Q", title=title, scale=scale, axis=axis)
 
 
-def _by(channel: str, field: str, names: Sequence[str], values: Sequence[object], legend: object) -> Any:
+def _by(channel: str, field: str, names: Sequence[str], values: Sequence[Any], legend: object) -> Any:
     """A colour, shape or dash for each name."""
     import altair as alt
 
@@ -305,7 +311,7 @@ def _ring(row: dict[str, Any], note: str) -> "alt.LayerChart":
     return ring
 
 
-def _svg(chart: "alt.LayerChart", locale: Locale, left: int = 0, right: int = 0) -> str:
+def _svg(chart: "alt.LayerChart | alt.FacetChart", locale: Locale, left: int = 0, right: int = 0) -> str:
     """Draw a chart in the style of all of them, able to shrink with the page.
 
     `left` and `right` are more pixels for long names: the reader's letters may be wider than those

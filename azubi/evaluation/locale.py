@@ -211,9 +211,7 @@ class Locale:
         """Bytes as megabytes."""
         if not size:
             return "\u2013"
-        megabytes = format_unit(
-            round(size / 1_000_000), "digital-megabyte", "short", locale=_CLDR[self.lang]
-        )
+        megabytes = format_unit(round(size / 1_000_000), "digital-megabyte", "short", locale=_CLDR[self.lang])
         return megabytes.replace(" ", _SPACE)
 
     def p(self, value: float) -> str:

@@ -1,4 +1,4 @@
-"""The reports: of a training, of a proof, of a comparison. Each is one HTML file that loads nothing and prints.
+"""The reports: of a training, of a proof, of a comparison. Each is one HTML file that loads nothing.
 
 A report is a template (`training`, `proof`, `comparison`) that puts parts in order: tables, charts, cards
 (`templates/parts.html.jinja`) in a frame that all share (`templates/page.html.jinja`). Texts and numbers
@@ -172,9 +172,11 @@ def render_comparison(compared: Versus, lang: Lang = "en") -> str:
 
 
 def _page(template: str, locale: Locale, **values: object) -> str:
-    drawn = {name: Markup(value) for name, value in values.items() if name.endswith("_chart")}  # type: ignore[call-overload]
-    return _environment().get_template(f"{template}.html.jinja").render(
-        locale=locale, t=locale.text, lang=locale.lang, most_listed=MOST_LISTED, **(values | drawn)
+    drawn = {name: Markup(value) for name, value in values.items() if name.endswith("_chart")}
+    return (
+        _environment()
+        .get_template(f"{template}.html.jinja")
+        .render(locale=locale, t=locale.text, lang=locale.lang, most_listed=MOST_LISTED, **(values | drawn))
     )
 
 
@@ -196,7 +198,10 @@ def _meanings(locale: Locale, scores: tuple[Score, ...]) -> dict[str, list[str]]
 
 def _score_marks(locale: Locale, report: Report) -> list[Mark]:
     """Every metric of the specialist, and below it the base's."""
-    both = ((locale.plain("who.specialist"), report.specialist_scores), (locale.who("base"), report.base_scores))
+    both = (
+        (locale.plain("who.specialist"), report.specialist_scores),
+        (locale.who("base"), report.base_scores),
+    )
     return [
         _mark(locale, locale.metric_title(score.name), who, ours, score)
         for ours, (who, scores) in zip((True, False), both, strict=True)
@@ -219,7 +224,7 @@ def _mark(locale: Locale, name: str, series: str, ours: bool, score: Score) -> M
 
 
 def _cost_chart(locale: Locale, proof: Proof) -> str:
-    """Total cost over so many questions that the crossings are seen: a month's at least, two years' at most."""
+    """Total cost over a month's questions, or more if a crossing within two years is to be seen."""
     settings = proof.facts.settings
     month = settings.questions_per_day * 30
     crossings = [point.questions for point in proof.break_even if point.questions is not None]

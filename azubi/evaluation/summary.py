@@ -92,9 +92,7 @@ def search(locale: Locale, trials: Sequence[Trial], choice: Choice) -> str:
     )
     if best == chosen:
         return f"{outcome} {locale.plain('trials.best')}"
-    reason = locale.plain(
-        "trials.cheaper", chosen=chosen.number, score=locale.percent(chosen.score or 0.0)
-    )
+    reason = locale.plain("trials.cheaper", chosen=chosen.number, score=locale.percent(chosen.score or 0.0))
     return f"{outcome} {reason}"
 
 

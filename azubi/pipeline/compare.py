@@ -18,9 +18,10 @@ from azubi.data.splits.split_assignment import question
 from azubi.engine.base import hardware
 from azubi.engine.inference.answering import Answer
 from azubi.errors import SettingError
-from azubi.evaluation import metrics, prediction, versus
+from azubi.evaluation import metrics, prediction, report, summary, versus
 from azubi.evaluation.baselines import asking
 from azubi.evaluation.baselines.task import EvaluationTask
+from azubi.evaluation.locale import Locale
 from azubi.evaluation.prediction import Prediction
 from azubi.evaluation.proof import SPECIALIST
 from azubi.events import events as ev
@@ -84,11 +85,11 @@ def compare(
         for table, side in zip(tables, ("a", "b"), strict=True):
             prediction.write(table, scratch / f"predictions-{side}.parquet")
         files.write_text(scratch / NUMBERS, told.model_dump_json(indent=1))
-        files.write_text(scratch / REPORT, versus.render(told, lang))
+        files.write_text(scratch / REPORT, report.render_comparison(told, lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
     yield ev.ComparisonEnded(
-        sentence=versus.sentence(told, lang),
+        sentence=summary.comparison(Locale(lang), told),
         folder=str(folder),
         report=str(folder / REPORT),
         seconds=time.monotonic() - begun,

@@ -34,7 +34,7 @@ from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.errors import DataError, SettingError
-from azubi.evaluation import metrics, prediction, proof_report
+from azubi.evaluation import metrics, prediction, proof_summary, report
 from azubi.evaluation.audit import (
     canaries,
     extraction,
@@ -53,7 +53,7 @@ from azubi.evaluation.baselines.baseline_set import BaselineSet
 from azubi.evaluation.baselines.lora import Lora
 from azubi.evaluation.baselines.task import Baseline, EvaluationTask, subset
 from azubi.evaluation.facts import Contender, Curve, Facts
-from azubi.evaluation.formatting import duration
+from azubi.evaluation.locale import Locale
 from azubi.evaluation.prediction import Prediction
 from azubi.evaluation.proof import SPECIALIST, Proof, prove_from
 from azubi.events import events as ev
@@ -171,8 +171,8 @@ class _Work:
         proof = yield from self._report(folder)
         yield ev.Proved(
             verdict=proof.verdict.kind,
-            sentence=proof_report.sentence(proof, self.wanted.lang),
-            advice=proof_report.advice(proof, self.wanted.lang),
+            sentence=proof_summary.verdict(Locale(self.wanted.lang), proof),
+            advice=proof_summary.advice(Locale(self.wanted.lang), proof),
             passes=proof.verdict.passes,
             folder=str(self.folder),
             report=str(self.folder / REPORT),
@@ -473,7 +473,7 @@ class _Work:
         files.write_text(folder / FACTS, facts.model_dump_json(indent=1))
         proof = prove_from(table, facts)
         files.write_text(folder / NUMBERS, proof.model_dump_json(indent=1))
-        files.write_text(folder / REPORT, proof_report.render(proof, self.wanted.lang))
+        files.write_text(folder / REPORT, report.render_proof(proof, self.wanted.lang))
         for name in (PREDICTIONS, FACTS, NUMBERS, REPORT):
             (folder / name).chmod(0o600)
         yield ev.StageSummed(stage="report", text=proof.verdict.kind)
@@ -716,7 +716,7 @@ def _right(rows: Sequence[Prediction], who: str) -> str:
 
 
 def _lasting(what: str, seconds: float) -> ev.Event:
-    return ev.Notice(text=f"{what} takes about {duration(seconds)}.")
+    return ev.Notice(text=f"{what} takes about {Locale('en').duration(seconds)}.")
 
 
 def _nth(number: int) -> str:

@@ -12,10 +12,10 @@ import pytest
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
 from azubi.evaluation.baselines import baseline_set
-from azubi.evaluation.locale import catalogue
 from azubi.evaluation.proof import ORDER
 from azubi.settings import PrivacySettings, ProofSettings, ScopeSettings
 from tests import tiny
+from tests.evaluation.test_locale import texts
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "proof.md"
@@ -56,7 +56,7 @@ def rows(text):
 def says(line, prefix):
     """Whether a line is one of the report's sentences, whatever stands in its gaps."""
     told = " ".join(line.split())
-    gaps = (re.escape(text) for key, text in catalogue("en").items() if key.startswith(prefix))
+    gaps = (re.escape(text) for key, text in texts("en").items() if key.startswith(prefix))
     return any(re.fullmatch(re.sub(r"\\\{\w+\\\}", ".+", text), told) for text in gaps)
 
 

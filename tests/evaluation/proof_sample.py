@@ -353,7 +353,7 @@ def _neighbours(n: int, draw: random.Random) -> list[Prediction]:
 
 if __name__ == "__main__":
     from azubi.evaluation.proof import prove_from
-    from azubi.evaluation.proof_report import render
+    from azubi.evaluation.report import render_proof
 
     folder = Path(sys.argv[1])
     for kind in ("labels", "json", "text"):
@@ -364,4 +364,4 @@ if __name__ == "__main__":
         proof = prove_from(table(rows), known)
         (folder / kind / "report.json").write_text(proof.model_dump_json(indent=1), encoding="utf-8")
         for lang in ("en", "de"):
-            (folder / kind / f"report.{lang}.html").write_text(render(proof, lang), encoding="utf-8")
+            (folder / kind / f"report.{lang}.html").write_text(render_proof(proof, lang), encoding="utf-8")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison
+from azubi.evaluation.locale import LANGUAGES
 from azubi.evaluation.metrics import measure, paired_difference, right
 from azubi.evaluation.report import Report, render
 from azubi.evaluation.slices import confusions
@@ -74,7 +75,7 @@ def _report(
     result = {
         "name": name,
         "version": 3,
-        "date": "22 November 2026",
+        "date": "2026-11-22",
         "contract": contract,
         "base": "SmolLM2-135M-Instruct",
         "base_licence": "Apache-2.0",
@@ -157,4 +158,5 @@ def _blurred(record: dict[str, object], draw: random.Random, share: float) -> di
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     for report in (triage(), intake()):
-        (folder / f"{report.name}.html").write_text(render(report), encoding="utf-8")
+        for lang in LANGUAGES:
+            (folder / f"{report.name}.{lang}.html").write_text(render(report, lang), encoding="utf-8")

@@ -6,9 +6,14 @@ import pytest
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison, field_rows, shown
-from azubi.evaluation.report import Report, render, trained_words
+from azubi.evaluation.locale import Locale
+from azubi.evaluation.report import Report, render
 from tests.evaluation.sample import intake, triage
 
+ENGLISH = re.compile(
+    r"\b(the|and|of|with|which|training|better|worse|question|questions|answer|answers|right|wrong|cost|"
+    r"cannot|examples|mistakes|seconds|measured|none|confidence|before|after)\b"
+)
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
@@ -40,6 +45,14 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.words += data.replace("\u00a0", " ").replace("\u2013", "-").replace("\u2060", "")
+
+
+def english_words(html: str) -> set[str]:
+    """English words of a page outside of what people and models wrote."""
+    own = re.sub(r'<(\w+)[^>]* lang="en".*?</\1>', "", html, flags=re.DOTALL)
+    own = re.sub(r"<(blockquote|li|style|code|pre)\b.*?</\1>", "", own, flags=re.DOTALL)
+    own = re.sub(r'<span class="said.*?</span>', "", own, flags=re.DOTALL)
+    return {word.lower() for word in ENGLISH.findall(re.sub(r"<[^>]+>", " ", own))}
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +103,15 @@ def test_it_holds_the_figures(pages: tuple[str, str], labels: Report, records: R
             assert text in words
         assert html.count("<svg") == 2
         assert html.count('role="img" aria-label=') == 2
+
+
+def test_no_english_is_left_in_the_german_page(labels: Report, records: Report) -> None:
+    for report in (labels, records):
+        html = render(report, "de")
+        page = Page(html)
+        assert english_words(html) == set() and page.open == []
+        for score in (*report.specialist_scores, *report.base_scores):
+            assert Locale("de").percent(score.value, score.n).replace("\u00a0", " ") in page.words
 
 
 def test_every_mistake_is_listed(pages: tuple[str, str], labels: Report) -> None:
@@ -183,16 +205,3 @@ def test_a_small_test_is_called_small() -> None:
 def test_long_texts_are_cut_and_say_so(labels: Report) -> None:
     long = labels.model_copy(update={"comparisons": (hostile("x" * 5_000),)})
     assert "3,800 more characters" in Page(render(long)).words
-
-
-@pytest.mark.parametrize(
-    ("tail_layers", "rank", "words"),
-    [
-        (0, 0, "a label head alone; no layer of the base"),
-        (1, 0, "all weights of the last of 30 layers"),
-        (8, 16, "LoRA factors of rank 16 in the last 8 of 30 layers"),
-        ("all", 0, "all weights of all 30 layers"),
-    ],
-)
-def test_what_was_trained_in_words(tail_layers: int, rank: int, words: str) -> None:
-    assert trained_words(tail_layers, 30, rank) == words  # type: ignore[arg-type, unused-ignore]

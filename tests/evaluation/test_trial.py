@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from azubi.evaluation.charts import trials_chart, trials_words
+from azubi.evaluation import summary
+from azubi.evaluation.charts import trials_chart
+from azubi.evaluation.locale import Locale
 from azubi.events.trial import Trial, choose, undominated
 
 
@@ -59,7 +61,7 @@ def test_the_chart_draws_every_trial_that_has_a_score():
     trials = [trial(1, 0.90, 10), trial(2, 0.95, 100), trial(3, 0.5, 50, state="stopped early")]
     trials.append(trial(4, None, 70, state="no time"))
     choice = choose(trials)
-    drawn = trials_chart(trials, choice)
+    drawn = trials_chart(trials, choice, Locale("en"))
     assert drawn.startswith("<svg") and "chosen" in drawn and "seconds of training" in drawn
-    words = trials_words(trials, choice)
+    words = summary.search(Locale("en"), trials, choice)
     assert "3 settings were tried" in words and "2 of them to the end" in words and "number 2" in words
