@@ -3,12 +3,10 @@
 Knows nothing of how things are found or shown.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-
-from azubi.data.example import Example
 
 Level = Literal["error", "warning", "note"]
 """An error keeps azubi from training; a warning costs quality or trust; a note is good to know."""
@@ -47,16 +45,6 @@ class Finding(BaseModel):
     """Whether it is a fact that is given of any data, where nothing stands out."""
     details: dict[str, Any] = Field(default_factory=dict)
     """Numbers behind it, as JSON, for programs and charts."""
-
-
-class Dataset(Protocol):
-    """A data set as checks read it: any number of times, a batch at a time, never whole in memory."""
-
-    def __len__(self) -> int:
-        """Number of examples."""
-
-    def batches(self, size: int = 10_000) -> Iterator[Sequence[Example]]:
-        """All examples in the order of the source."""
 
 
 EXCERPT = 110

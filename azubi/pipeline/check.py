@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from azubi.data import instruction
 from azubi.data.checks.check import CHECKS, Check, CheckFunction, check_recipe
-from azubi.data.checks.check_input import Tokens
-from azubi.data.checks.label_errors import Features, spelling_features
+from azubi.data.checks.check_input import Features, Tokens
+from azubi.data.checks.label_errors import spelling_features
 from azubi.data.contract import Task
 from azubi.data.example import Example, Part
 from azubi.data.splits.splitting import Split

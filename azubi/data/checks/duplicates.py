@@ -1,33 +1,40 @@
-"""Examples that occur twice or nearly: with the same answer, or with different ones.
+"""Prompts that stand in the data more than once, or nearly: with the same answer, or with different ones.
 
 Does not know which answer is right.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from azubi.data.checks.check_input import I64, CheckInput, as_record
+from azubi.data.checks.check_input import CheckInput
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, differing, excerpt, share, some
 
 MANY = 0.1
 """From this share on, repeats are more than chance: the export has mostly joined something twice."""
+NEAR = 0.85
+"""How alike two prompts are whose answers should be the same. On Banking77, nearly all pairs below that ask
+different things in similar words."""
+_ANSWERS = 4
+"""Different answers to one prompt that are shown."""
+_NUMBER = re.compile(r"\d+")
+
+Record = dict[str, object]
 
 
 def repeated_examples(check_input: CheckInput) -> Iterator[Finding]:
     """The same prompt with the same answer, more than once."""
-    pair_index = check_input.pair_index
-    keys = np.stack([pair_index.equal, pair_index.answers.astype(np.int64)], axis=1)[: pair_index.border]
+    data = check_input.data
+    keys = np.stack([check_input.first_equal, check_input.answers], axis=1)[: len(data)]
     _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
     earlier = first[which.reshape(-1)]
-    again = np.flatnonzero(earlier != np.arange(len(keys)))
-    if not len(again):
+    again = np.flatnonzero(earlier != np.arange(len(keys))).tolist()
+    if not again:
         return
-    part, rows = len(again) / len(keys), again[:SHOWN].tolist()
-    examples = check_input.shown(rows)
+    part = len(again) / len(data)
     yield Finding(
         kind="repeated_examples",
         level="warning" if part >= MANY else "note",
@@ -35,10 +42,10 @@ def repeated_examples(check_input: CheckInput) -> Iterator[Finding]:
         count=len(again),
         cases=tuple(
             Case(
-                lines=(int(pair_index.lines[earlier[row]]), int(pair_index.lines[row])),
-                text=f"{excerpt(examples[row].prompt)} → {excerpt(examples[row].answer, 60)}",
+                lines=(data[earlier[place]].line, data[place].line),
+                text=f"{excerpt(data[place].prompt)} → {excerpt(data[place].answer, 60)}",
             )
-            for row in rows
+            for place in again[:SHOWN]
         ),
         why="Repeats teach nothing new. If there are many, the export has mostly joined two tables so that "
         "rows multiply, and then other rows are often wrong too.",
@@ -50,73 +57,56 @@ def repeated_examples(check_input: CheckInput) -> Iterator[Finding]:
 
 def near_duplicates(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts that have nearly the same words as an earlier one."""
-    pair_index = check_input.pair_index
-    first, second, alike = pair_index.pairs
-    near = (alike < 1.0) & (second < pair_index.border)
-    if not near.any():
+    data = check_input.data
+    first, second, alike = check_input.pairs
+    near = (alike < 1.0) & (second < len(data))
+    first, second = first[near], second[near]
+    if not len(second):
         return
-    first, second, alike = first[near], second[near], alike[near]
-    later = np.unique(pair_index.equal[second])
-    part = len(later) / max(1, pair_index.border)
-    shown = np.unique(second, return_index=True)[1][:SHOWN]
-    examples = check_input.shown([*first[shown].tolist(), *second[shown].tolist()])
+    count = len(np.unique(check_input.first_equal[second]))
+    part = count / len(data)
+    pairs = [(data[first[at]], data[second[at]]) for at in np.unique(second, return_index=True)[1][:SHOWN]]
     yield Finding(
         kind="near_duplicates",
         level="warning" if part >= MANY else "note",
-        title=f"{some(len(later), 'prompt is', 'prompts are')} nearly the same as an earlier one "
-        f"({share(part)}).",
-        count=len(later),
+        title=f"{some(count, 'prompt is', 'prompts are')} nearly the same as an earlier one ({share(part)}).",
+        count=count,
         cases=tuple(
-            Case(
-                lines=(int(pair_index.lines[first_place]), int(pair_index.lines[second_place])),
-                text="\n".join(differing(examples[first_place].prompt, examples[second_place].prompt)),
-            )
-            for first_place, second_place in zip(first[shown].tolist(), second[shown].tolist(), strict=True)
+            Case(lines=(earlier.line, later.line), text="\n".join(differing(earlier.prompt, later.prompt)))
+            for earlier, later in pairs
         ),
         why="At least four fifths of their words and word pairs are the same. If one is learned and the "
         "other tested, the test measures memory. Many of them mean a template, of which a few examples "
         "would do.",
         remedy="Nothing, for the test: azubi keeps them in one split. If they are many, see "
         "that the answers do not follow from the template alone.",
-        details={"share": part, "threshold": pair_index.index.threshold},
+        details={"share": part, "threshold": check_input.near_index.threshold},
     )
-
-
-NEAR = 0.85
-"""How alike two prompts are whose answers should be the same. On Banking77, nearly all pairs below that ask
-different things in similar words."""
-
-_CHUNK = 20_000
-"""Pairs whose texts are looked at together."""
-_ANSWERS = 4
-"""Different answers to one prompt that are shown."""
 
 
 def contradictions(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts with the same words and more than one answer."""
-    pair_index = check_input.pair_index
-    heads, answers = pair_index.equal[: pair_index.border], pair_index.answers[: pair_index.border]
-    keys = np.stack([heads, answers.astype(np.int64)], axis=1)
-    each, places = np.unique(keys, axis=0, return_index=True)
+    data, free = check_input.data, check_input.task == "text"
+    heads = check_input.first_equal[: len(data)]
+    each, places = np.unique(
+        np.stack([heads, check_input.answers[: len(data)]], axis=1), axis=0, return_index=True
+    )
     prompts, counts = np.unique(each[:, 0], return_counts=True)
-    split = prompts[counts > 1]
-    if not len(split):
+    prompts = prompts[counts > 1]
+    if not len(prompts):
         return
-    rows = int(np.isin(heads, split).sum())
-    shown = [sorted(places[each[:, 0] == prompt].tolist())[:_ANSWERS] for prompt in split[:SHOWN]]
-    examples = check_input.shown(place for group in shown for place in group)
-    free = check_input.kind == "text"
+    rows = int(np.isin(heads, prompts).sum())
+    shown = [sorted(places[each[:, 0] == prompt].tolist())[:_ANSWERS] for prompt in prompts[:SHOWN]]
     yield Finding(
         kind="contradictions",
         level="note" if free else "warning",
-        title=f"{some(len(split), 'prompt has', 'prompts have')} more than one answer "
-        f"({some(rows, 'example')}, {share(rows / pair_index.border)}).",
-        count=len(split),
+        title=f"{some(len(prompts), 'prompt has', 'prompts have')} more than one answer "
+        f"({some(rows, 'example')}, {share(rows / len(data))}).",
+        count=len(prompts),
         cases=tuple(
             Case(
-                lines=tuple(examples[place].line for place in group),
-                text=f"{excerpt(examples[group[0]].prompt)}"
-                + _answers_quoted([examples[place] for place in group]),
+                lines=tuple(data[place].line for place in group),
+                text=excerpt(data[group[0]].prompt) + _different_answers(check_input, group),
             )
             for group in shown
         ),
@@ -132,24 +122,28 @@ def contradictions(check_input: CheckInput) -> Iterator[Finding]:
 
 def near_contradictions(check_input: CheckInput) -> Iterator[Finding]:
     """Prompts with nearly the same words, the same numbers, and different answers."""
-    if check_input.kind == "text":
+    if check_input.task == "text":
         return
-    pair_index = check_input.pair_index
-    first, second, alike = pair_index.pairs
-    wanted = (alike >= NEAR) & (alike < 1.0) & (second < pair_index.border)
-    first, second, alike = first[wanted], second[wanted], alike[wanted]
-    wanted = (pair_index.answers[first] != pair_index.answers[second]) & (
-        pair_index.figures[first] == pair_index.figures[second]
-    )
-    first, second, alike = first[wanted], second[wanted], alike[wanted]
+    data, answers = check_input.data, check_input.answers
+    first, second, alike = check_input.pairs
+    wanted = (alike >= NEAR) & (alike < 1.0) & (second < len(data))
+    wanted &= answers[first] != answers[second]
     count, cases = 0, list[Case]()
-    for begin in range(0, len(first), _CHUNK):
-        here = slice(begin, begin + _CHUNK)
-        for earlier, later in _examples(check_input, first[here], second[here]):
-            if fields := _at_odds(earlier, later):
-                count += 1
-                if len(cases) < SHOWN:
-                    cases.append(_case(earlier, later, fields))
+    for at, other in zip(first[wanted].tolist(), second[wanted].tolist(), strict=True):
+        earlier, later = data[at], data[other]
+        if _NUMBER.findall(earlier.prompt) != _NUMBER.findall(later.prompt):
+            continue
+        records = check_input.records[at], check_input.records[other]
+        if fields := _fields_at_odds(earlier, later, *records):
+            count += 1
+            if len(cases) < SHOWN:
+                texts = differing(earlier.prompt, later.prompt)
+                said = (
+                    _quoted(example, record, fields)
+                    for example, record in zip((earlier, later), records, strict=True)
+                )
+                text = "\n".join(f"{text} → {answer}" for text, answer in zip(texts, said, strict=True))
+                cases.append(Case(lines=(earlier.line, later.line), text=text))
     if not count:
         return
     yield Finding(
@@ -166,50 +160,41 @@ def near_contradictions(check_input: CheckInput) -> Iterator[Finding]:
     )
 
 
-def _examples(check_input: CheckInput, first: I64, second: I64) -> Iterator[tuple[Example, Example]]:
-    pairs: NDArray[np.int64] = np.stack([first, second], axis=1)
-    examples = check_input.shown(np.unique(pairs).tolist())
-    for earlier, later in pairs.tolist():
-        yield examples[earlier], examples[later]
-
-
-def _at_odds(earlier: Example, later: Example) -> list[str]:
+def _fields_at_odds(
+    earlier: Example, later: Example, first: Record | None, second: Record | None
+) -> list[str]:
     """What the answers differ in: fields of a record, or the whole; not what each has from its own prompt."""
-    mine, theirs = as_record(earlier.answer), as_record(later.answer)
-    if mine is None or theirs is None:
-        copied = _stands_in(earlier.answer, earlier.prompt) and _stands_in(later.answer, later.prompt)
-        return [] if copied else [""]
-    return [
-        name
-        for name in dict.fromkeys([*mine, *theirs])
-        if mine.get(name) != theirs.get(name)
-        and not (_stands_in(mine.get(name), earlier.prompt) and _stands_in(theirs.get(name), later.prompt))
-    ]
+
+    def both_copied(value: Any, other: Any) -> bool:
+        return (
+            str(value).casefold() in earlier.prompt.casefold()
+            and str(other).casefold() in later.prompt.casefold()
+        )
+
+    if first is None or second is None:
+        return [] if both_copied(earlier.answer, later.answer) else [""]
+    names = dict.fromkeys([*first, *second])
+    values = {name: (first.get(name), second.get(name)) for name in names}
+    return [name for name, (a, b) in values.items() if a != b and not both_copied(a, b)]
 
 
-def _stands_in(value: Any, prompt: str) -> bool:
-    return str(value).casefold() in prompt.casefold()
-
-
-def _case(earlier: Example, later: Example, fields: Sequence[str]) -> Case:
-    first, second = differing(earlier.prompt, later.prompt)
-    mine, theirs = (_answer(example, fields) for example in (earlier, later))
-    return Case(lines=(earlier.line, later.line), text=f"{first} → {mine}\n{second} → {theirs}")
-
-
-def _answers_quoted(examples: Sequence[Example]) -> str:
+def _different_answers(check_input: CheckInput, places: Sequence[int]) -> str:
     """The different answers, each with its line; of records, only the fields in which they differ."""
-    records = [as_record(example.answer) for example in examples]
+    records = [check_input.records[place] for place in places]
     fields: list[str] = [""]
     if all(record is not None for record in records):
         names = dict.fromkeys(name for record in records for name in record or ())
         values = {name: [(record or {}).get(name) for record in records] for name in names}
         fields = [name for name, column in values.items() if any(value != column[0] for value in column)]
-    return "".join(f"\n→ {_answer(example, fields)} (line {example.line:,})" for example in examples)
+    examples = [check_input.data[place] for place in places]
+    return "".join(
+        f"\n→ {_quoted(example, record, fields)} (line {example.line:,})"
+        for example, record in zip(examples, records, strict=True)
+    )
 
 
-def _answer(example: Example, fields: Sequence[str]) -> str:
-    record = as_record(example.answer)
+def _quoted(example: Example, record: Record | None, fields: Sequence[str]) -> str:
+    """The answer, or the fields of its record that matter."""
     if record is None or fields == [""]:
         return excerpt(example.answer, 60)
     return ", ".join(f"{name}: {excerpt(str(record.get(name, 'nothing')), 40)}" for name in fields[:4])

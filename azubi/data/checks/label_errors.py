@@ -1,14 +1,14 @@
 """Answers that are likely wrong: those that examples like theirs speak against.
 
 Confident learning (Northcutt, Jiang and Chuang 2021): a simple classifier learns the labels from frozen
-features and is asked about examples that it has not learned from. How many labels are wrong is told by how
-often it is surer of another label than it usually is where that label is given; which ones, by how many
+features and is asked about examples that it has not learned from. How many labels are wrong follows from how
+often it is surer of another label than it usually is where that label is given; which ones, from how many
 times likelier the other label is: on swapped labels that order did much better than the difference of the
 probabilities (docs/log.md). Knows texts and labels; models come in as functions. Does not know who is right:
 a rare case looks like a wrong one.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from azubi.data.checks.check_input import CheckInput, Features
 from azubi.data.contract import parse_record
 from azubi.data.example import Example
-from azubi.data.finding import SHOWN, Case, Dataset, Finding
+from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.rules.columns import Columns
 
-Features = Callable[[Sequence[str]], Any]
-"""From texts to a matrix with one row each; dense, numbers of about the same size."""
 Numbers = npt.NDArray[np.float64]
 
 FOLDS = 5
@@ -38,7 +37,7 @@ BLIND = 0.2
 does not show in what a text is about, say. Such a field is not judged."""
 LISTED = 500
 """Suspects that a finding carries for programs."""
-_LEAST = 1e-9
+_SMALLEST = 1e-9
 """Probabilities below it count as this one."""
 _STRENGTH = 10.0
 """Inverse strength of the classifier's regularisation, for features of length 1."""
@@ -54,11 +53,6 @@ class LabelError:
     suggested: str
     odds: float
     """How many times likelier the suggested label is than the given one."""
-
-
-def find_label_errors(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[LabelError]:
-    """The examples whose label is likely wrong, the surest first. `features` is asked once."""
-    return _find(features(texts), texts, labels)
 
 
 def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
@@ -77,15 +71,22 @@ def spelling_features(texts: Sequence[str], size: int = 200) -> Any:
     return normalize(TruncatedSVD(size, random_state=0).fit_transform(words))
 
 
-def label_error_findings(dataset: Dataset, features: Features = spelling_features) -> Iterator[Finding]:
+def likely_wrong_answers(check_input: CheckInput) -> Iterator[Finding]:
+    """Labels, and fields of records, that a simple classifier is sure are others."""
+    if check_input.task != "text":
+        yield from label_error_findings(check_input.data, check_input.features or spelling_features)
+
+
+def label_error_findings(
+    examples: Sequence[Example], features: Features = spelling_features
+) -> Iterator[Finding]:
     """Likely wrong labels; for records, likely wrong values of every field that looks like a label."""
-    examples = _sample(dataset)
-    if len(examples) < FEWEST_EXAMPLES:
-        return
-    prompts = [example.prompt for example in examples]
-    tasks = _labelled(examples)
+    characters = sum(len(example.prompt) for example in examples)
+    examples = examples[:: max(1, -(-len(examples) // MOST), -(-characters // MOST_CHARACTERS))]
+    tasks = _labelled(examples) if len(examples) >= FEWEST_EXAMPLES else {}
     if not tasks:
         return
+    prompts = [example.prompt for example in examples]
     matrix = features(prompts)
     for field, (places, labels) in tasks.items():
         errors = _find(matrix[places], [prompts[place] for place in places], labels)
@@ -93,45 +94,36 @@ def label_error_findings(dataset: Dataset, features: Features = spelling_feature
             yield _finding(field, errors, [examples[place] for place in places])
 
 
-def _finding(field: str, errors: Sequence[LabelError], examples: Sequence[Example]) -> Finding:
-    count, of = len(errors), len(examples)
-    what = f"values of {field}" if field else "labels"
-    rows = [
-        {
-            "line": examples[error.place].line,
-            "given": error.given,
-            "suggested": error.suggested,
-            "odds": round(error.odds, 1),
-        }
-        for error in errors[:LISTED]
-    ]
-    return Finding(
-        kind="likely_wrong",
-        level="warning",
-        title=f"{count:,} of {of:,} {what} are likely wrong; the surest come first.",
-        count=count,
-        cases=tuple(
-            Case(
-                lines=(examples[error.place].line,),
-                text=f"{error.given}, but examples like it say {error.suggested} "
-                f"({_times(error.odds)} times likelier): {_start(examples[error.place].prompt)}",
-            )
-            for error in errors[:SHOWN]
-        ),
-        why="A model learns wrong answers as well as right ones, and is measured by them.",
-        remedy="Look at the first of them and correct what is wrong; rare cases may look wrong and be right.",
-        details={"field": field, "suspects": rows},
-    )
+def find_label_errors(texts: Sequence[str], labels: Sequence[str], features: Features) -> list[LabelError]:
+    """The examples whose label is likely wrong, the surest first. `features` is asked once."""
+    return _find(features(texts), texts, labels)
+
+
+def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list[str]]]:
+    """What looks like labels: places and labels by field; the answers themselves under an empty name."""
+    records = [parse_record(example.answer) for example in examples]
+    places = [place for place, record in enumerate(records) if record is not None]
+    if len(places) > len(examples) / 2:
+        columns = Columns([record for record in records if record is not None])
+        fields = {}
+        for name, codes in list(columns.categories.items())[:MOST_FIELDS]:
+            known = np.flatnonzero(codes.ids >= 0)
+            fields[name] = ([places[at] for at in known], [str(codes.values[codes.ids[at]]) for at in known])
+        return fields
+    answers = [example.answer for example in examples]
+    short = all(len(answer) <= 80 and "\n" not in answer for answer in answers)
+    if short and len(set(answers)) * 3 <= len(answers):
+        return {"": (list(range(len(examples))), answers)}
+    return {}
 
 
 def _find(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[LabelError]:
     names, ids = np.unique(np.array(labels, dtype=object).astype(str), return_inverse=True)
-    counts = np.bincount(ids, minlength=len(names))
-    kept = np.flatnonzero(counts[ids] >= FEWEST)
-    if len(set(ids[kept])) < 2:
+    kept = np.flatnonzero(np.bincount(ids, minlength=len(names))[ids] >= FEWEST)
+    kept_ids, own = np.unique(ids[kept], return_inverse=True)
+    if len(kept_ids) < 2:
         return []
-    _, own = np.unique(ids[kept], return_inverse=True)
-    names = names[np.unique(ids[kept])]
+    names = names[kept_ids]
     chances = _out_of_fold(np.asarray(matrix)[kept], own, [texts[int(place)] for place in kept])
     every = np.arange(len(kept))
     given = chances[every, own]
@@ -143,7 +135,7 @@ def _find(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[Labe
     others = chances.copy()
     others[every, own] = 0.0
     suggested = others.argmax(axis=1)
-    odds = others[every, suggested] / np.maximum(given, _LEAST)
+    odds = others[every, suggested] / np.maximum(given, _SMALLEST)
     ranked = sorted(np.flatnonzero(odds > 1), key=lambda at: (-odds[at], at))
     return [
         LabelError(int(kept[at]), str(names[own[at]]), str(names[suggested[at]]), float(odds[at]))
@@ -157,13 +149,11 @@ def _out_of_fold(matrix: Numbers, ids: npt.NDArray[np.int64], texts: Sequence[st
 
     folds = _folds(ids, texts)
     chances = np.zeros((len(ids), int(ids.max()) + 1))
-    for fold in range(FOLDS):
-        held_out = folds == fold
-        if not held_out.any():
-            continue
+    for fold in np.unique(folds):
+        unseen = folds == fold
         model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
-        model.fit(matrix[~held_out], ids[~held_out])
-        chances[np.ix_(held_out, model.classes_)] = model.predict_proba(matrix[held_out])
+        model.fit(matrix[~unseen], ids[~unseen])
+        chances[np.ix_(unseen, model.classes_)] = model.predict_proba(matrix[unseen])
     return chances
 
 
@@ -171,46 +161,46 @@ def _folds(ids: npt.NDArray[np.int64], texts: Sequence[str]) -> npt.NDArray[np.i
     """Each label dealt out evenly over the folds, the same way every time, equal texts together."""
     keys = [blake2b(text.encode(errors="replace"), digest_size=8).digest() for text in texts]
     folds = np.zeros(len(ids), dtype=np.int64)
-    where: dict[bytes, int] = {}
-    dealt: dict[int, int] = {}
+    fold_of_text: dict[bytes, int] = {}
+    next_fold: dict[int, int] = {}
     for at in sorted(range(len(ids)), key=lambda at: keys[at]):
         label = int(ids[at])
-        if keys[at] not in where:
-            where[keys[at]] = dealt.get(label, label) % FOLDS
-            dealt[label] = dealt.get(label, label) + 1
-        folds[at] = where[keys[at]]
+        if keys[at] not in fold_of_text:
+            fold = next_fold.get(label, label)
+            fold_of_text[keys[at]], next_fold[label] = fold % FOLDS, fold + 1
+        folds[at] = fold_of_text[keys[at]]
     return folds
 
 
-def _labelled(examples: Sequence[Example]) -> Mapping[str, tuple[list[int], list[str]]]:
-    """What looks like labels: places and labels by field; the answers themselves under an empty name."""
-    records = [parse_record(example.answer) if "{" in example.answer else None for example in examples]
-    places = [at for at, record in enumerate(records) if record is not None]
-    if len(places) > len(examples) / 2:
-        columns = Columns([record for record in records if record is not None])
-        fields = {}
-        for name, codes in list(columns.categories.items())[:MOST_FIELDS]:
-            there = np.flatnonzero(codes.ids >= 0)
-            fields[name] = ([places[at] for at in there], [str(codes.values[codes.ids[at]]) for at in there])
-        return fields
-    answers = [example.answer for example in examples]
-    short = all(len(answer) <= 80 and "\n" not in answer for answer in answers)
-    if short and len(set(answers)) * 3 <= len(answers):
-        return {"": (list(range(len(examples))), answers)}
-    return {}
+def _finding(field: str, errors: Sequence[LabelError], examples: Sequence[Example]) -> Finding:
+    suspects = [
+        {
+            "line": examples[error.place].line,
+            "given": error.given,
+            "suggested": error.suggested,
+            "odds": round(error.odds, 1),
+        }
+        for error in errors[:LISTED]
+    ]
+    return Finding(
+        kind="likely_wrong",
+        level="warning",
+        title=f"{len(errors):,} of {len(examples):,} {f'values of {field}' if field else 'labels'} are "
+        "likely wrong; the surest come first.",
+        count=len(errors),
+        cases=tuple(_case(error, examples[error.place]) for error in errors[:SHOWN]),
+        why="A model learns wrong answers as well as right ones, and is measured by them.",
+        remedy="Look at the first of them and correct what is wrong; rare cases may look wrong and be right.",
+        details={"field": field, "suspects": suspects},
+    )
 
 
-def _sample(dataset: Dataset) -> list[Example]:
-    characters = sum(len(example.prompt) for batch in dataset.batches() for example in batch)
-    step = max(1, -(-len(dataset) // MOST), -(-characters // MOST_CHARACTERS))
-    rows = (example for batch in dataset.batches() for example in batch)
-    return [example for number, example in enumerate(rows) if number % step == 0]
-
-
-def _times(odds: float) -> str:
-    return f"{odds:.1f}" if odds < 10 else f"{odds:,.0f}" if odds < 1_000 else "over 1,000"
-
-
-def _start(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= 80 else line[:79] + "…"
+def _case(error: LabelError, example: Example) -> Case:
+    odds = error.odds
+    times = f"{odds:.1f}" if odds < 10 else f"{odds:,.0f}" if odds < 1_000 else "over 1,000"
+    line = " ".join(example.prompt.split())
+    return Case(
+        lines=(example.line,),
+        text=f"{error.given}, but examples like it say {error.suggested} ({times} times likelier): "
+        f"{line if len(line) <= 80 else line[:79] + '…'}",
+    )

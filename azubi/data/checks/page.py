@@ -36,7 +36,6 @@ def render(check: Check) -> str:
         verdict=verdict(check),
         amounts=amounts(check),
         answers=answers(check),
-        blind_spots=blind_spots(),
         findings=[finding for finding in check.findings if not finding.routine],
         facts=[finding for finding in check.findings if finding.routine],
         marks=MARKS,
@@ -127,14 +126,6 @@ def answers(check: Check) -> str:
         counted = next((finding for finding in check.findings if finding.kind == "label_counts"), None)
         return some(counted.count, "label") if counted else "labels"
     return {"json": "JSON records", "text": "free text"}[check.task]
-
-
-def blind_spots() -> str:
-    """What no check can see."""
-    return (
-        "Whether answers are right. Whether the examples are those that the specialist will meet. Duplicates "
-        "that say the same in other words."
-    )
 
 
 def grouped(findings: Sequence[Finding]) -> list[tuple[Finding, ...]]:

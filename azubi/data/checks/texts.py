@@ -15,14 +15,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckInput, Tokens, size
-from azubi.data.checks.ingest import Refusals, TempDataset
+from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckedPart, CheckInput, Tokens, size
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, listed, share, some
 from azubi.data.language import language
 
+# Letters that were decoded wrongly
+
 _OLD = ("cp1252", "mac_roman", "cp850", "cp437")
 """Encodings as which text is taken by mistake."""
+_MOST_TIMES = 3
+"""How often a text may have been decoded wrongly."""
 _SIGNS = {
     codec: [bytes([byte]).decode(codec, "ignore") or chr(byte) for byte in range(256)] for codec in _OLD
 }
@@ -61,33 +64,35 @@ class Fault(NamedTuple):
 
 def mojibake(check_input: CheckInput) -> Iterator[Finding]:
     """Examples in which letters are what a wrong encoding makes of them."""
-    yield from _mojibake_in(check_input.data, "")
-    if check_input.test is not None:
-        yield from _mojibake_in(check_input.test, "test ")
-
-
-def _mojibake_in(data: TempDataset, side: str) -> Iterator[Finding]:
-    cases: list[Case] = []
-    causes: Counter[str] = Counter()
-    for example in (example for batch in data.batches() for example in batch):
-        if fault := first_fault(f"{example.prompt}\n{example.answer}"):
-            causes[fault.cause] += 1
-            mended = f", which was “{fault.mended}”" if fault.mended else ""
-            cases += [Case(lines=(example.line,), text=f"“{fault.word}”{mended}")] * (len(cases) < SHOWN)
-    if not (count := causes.total()):
-        return
-    named = "; ".join(f"{cause} ({many:,})" for cause, many in causes.most_common())
-    yield Finding(
-        kind="mojibake_test" if side else "mojibake",
-        level="warning",
-        title=f"{some(count, f'{side}example')} ({share(count / len(data))}) with letters that were decoded "
-        f"wrongly: {cases[0].text}.",
-        count=count,
-        cases=tuple(cases),
-        why=f"Words that are spelled like this are other words to a model. The cause: {named}.",
-        remedy="Export the data once more, as UTF-8. If they were read with --encoding, name another one.",
-        details={"splits": ["test"] if side else [], "causes": dict(causes)},
-    )
+    for part in check_input.parts:
+        faults = [
+            (example.line, fault)
+            for example in part.examples
+            if (fault := first_fault(f"{example.prompt}\n{example.answer}"))
+        ]
+        if not faults:
+            continue
+        causes = Counter(fault.cause for _, fault in faults)
+        cases = [
+            Case(
+                lines=(line,),
+                text=f"“{fault.word}”" + (f", which was “{fault.mended}”" if fault.mended else ""),
+            )
+            for line, fault in faults[:SHOWN]
+        ]
+        named = "; ".join(f"{cause} ({many:,})" for cause, many in causes.most_common())
+        yield Finding(
+            kind=f"mojibake{part.suffix}",
+            level="warning",
+            title=f"{some(len(faults), f'{part.prefix}example')} ({share(len(faults) / len(part.examples))}) "
+            f"with letters that were decoded wrongly: {cases[0].text}.",
+            count=len(faults),
+            cases=tuple(cases),
+            why=f"Words that are spelled like this are other words to a model. The cause: {named}.",
+            remedy="Export the data once more, as UTF-8. If they were read with --encoding, name another "
+            "one.",
+            details={"splits": ["test"] if part.prefix else [], "causes": dict(causes)},
+        )
 
 
 def first_fault(text: str) -> Fault | None:
@@ -113,9 +118,6 @@ def first_fault(text: str) -> Fault | None:
     return None
 
 
-_MOST_TIMES = 3
-
-
 def _mended(codec: str, wrong: re.Match[str]) -> str:
     return bytes(_BYTES[codec][sign] for sign in wrong[0]).decode("utf-8", "replace")
 
@@ -126,116 +128,111 @@ def _word(text: str, place: int) -> str:
     return (before.split()[-1:] or [""])[0] * (not before[-1:].isspace()) + (after.split() or [after])[0]
 
 
+# Languages
+
 LANGUAGE_SAMPLE = 2_000
 """Prompts that are looked at, evenly drawn."""
 SEEN = 2
 """Prompts that must be in a language before it is named, unless there is no doubt about one of them."""
+_LANGUAGES = {
+    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
+    "en": "English", "es": "Spanish", "et": "Estonian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
+    "hr": "Croatian", "hu": "Hungarian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
+    "lb": "Luxembourgish", "lt": "Lithuanian", "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch",
+    "nn": "Norwegian (Nynorsk)", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
+    "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish", "tr": "Turkish",
+    "uk": "Ukrainian", "zh": "Chinese",
+}  # fmt: skip
 
 
 def languages(check_input: CheckInput) -> Iterator[Finding]:
     """The languages and their shares; the first prompts in the rarer ones."""
-    counts: Counter[str] = Counter()
-    lines: dict[str, list[Case]] = {}
-    looked_at, clear = 0, set[str]()
-    for example in check_input.drawn(LANGUAGE_SAMPLE):
-        looked_at += 1
+    sample = check_input.sample(LANGUAGE_SAMPLE)
+    by_code: dict[str, list[Example]] = {}
+    clear = set()
+    for example in sample:
         code, certain = language(example.prompt)
         if code:
-            counts[code] += 1
+            by_code.setdefault(code, []).append(example)
             clear |= {code} if certain else set()
-            case = Case(lines=(example.line,), text=f"{_language_name(code)}: {excerpt(example.prompt)}")
-            lines.setdefault(code, []).append(case)
-            del lines[code][SHOWN:]
-    known = [(code, count) for code, count in counts.most_common() if count >= SEEN or code in clear]
+    known = {
+        code: examples
+        for code, examples in sorted(by_code.items(), key=lambda pair: -len(pair[1]))
+        if len(examples) >= SEEN or code in clear
+    }
     if not known:
         return
-    total = sum(count for _, count in known)
-    named = [f"{_language_name(code)} {share(count / total)}" for code, count in known]
+    names = {code: _LANGUAGES.get(code, code) for code in known}
+    total = sum(map(len, known.values()))
+    shares = [f"{names[code]} {share(len(examples) / total)}" for code, examples in known.items()]
+    usual, *others = known
     yield Finding(
         kind="languages",
         level="note",
-        routine=len(known) == 1,
-        title=f"The prompts are in {listed(named, 6)}."
-        if len(known) > 1
-        else f"The prompts are in {_language_name(known[0][0])}.",
+        routine=not others,
+        title=f"The prompts are in {listed(shares, 6) if others else names[usual]}.",
         count=len(known),
-        cases=tuple([case for code, _ in known[1:] for case in lines[code]][:SHOWN]),
+        cases=tuple(
+            Case(lines=(example.line,), text=f"{names[code]}: {excerpt(example.prompt)}")
+            for code in others
+            for example in known[code][:SHOWN]
+        )[:SHOWN],
         why="A base reads the languages that it was made from; a rare one is learned from few examples. "
-        f"Told from {total:,} of {looked_at:,} prompts that were drawn; the others are too short or not "
+        f"Told from {total:,} of {len(sample):,} prompts that were drawn; the others are too short or not "
         "clear.",
         remedy="Choose a base that knows these languages. Rows in a language that you did not expect may be "
         "there by mistake.",
-        details={"languages": [[code, count] for code, count in known], "looked_at": looked_at},
+        details={
+            "languages": [[code, len(examples)] for code, examples in known.items()],
+            "looked_at": len(sample),
+        },
     )
 
 
-def _language_name(code: str) -> str:
-    return _NAMES.get(code, code)
-
-
-_NAMES = {
-    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
-    "en": "English", "es": "Spanish", "et": "Estonian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
-    "hr": "Croatian", "hu": "Hungarian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "lb": "Luxembourgish", "lt": "Lithuanian", "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch", 
-    "nn": "Norwegian (Nynorsk)",
-    "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sk": "Slovak",
-    "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish", "tr": "Turkish", "uk": "Ukrainian", "zh": "Chinese",
-}  # fmt: skip
-
+# Lengths
 
 LENGTH_SAMPLE = 2_000
 """Examples whose tokens are counted to tell the usual lengths."""
+MOST_COUNTED = 20_000
+"""Examples that may be too long and are counted; of more, so many are drawn."""
 _LONGEST = 50
 """Longest examples, in characters, that are counted in any case."""
 _BARS = 24
 _BATCH = 1_000
-MOST_COUNTED = 20_000
-"""Examples that may be too long and are counted; of more, so many are drawn."""
 _CAUTION = 0.7
 """A text may have this share of the bytes per token that the densest of those drawn have, and is counted."""
 
 
 def lengths(check_input: CheckInput) -> Iterator[Finding]:
     """Lengths, and what exceeds the base."""
-    if not len(check_input.data):
+    sample, tokens = check_input.sample(LENGTH_SAMPLE), check_input.tokens
+    longest = heapq.nlargest(_LONGEST, check_input.data, key=_characters)
+    if tokens is None:
+        counted = list(map(_characters, sample))
+        yield _lengths_finding(check_input, counted, _characters(longest[0]))
         return
-    longest = heapq.nlargest(_LONGEST, check_input.examples(), key=_characters)
-    drawn = list(check_input.drawn(LENGTH_SAMPLE))
-    if check_input.tokens is None:
-        yield _lengths_finding(
-            [_characters(example) for example in drawn],
-            _characters(longest[0]),
-            "characters",
-            None,
-            check_input,
-        )
-        return
-    counted = check_input.tokens.count(drawn)
-    top = max(max(counted), *check_input.tokens.count(longest))
-    yield _lengths_finding(counted, top, "tokens", check_input.tokens, check_input)
-    suspect = _suspicion(check_input.tokens, drawn, counted)
-    yield from _too_long(check_input.data, check_input.refusals, check_input.tokens, suspect)
-    if check_input.test is not None:
-        yield from _too_long(
-            check_input.test, check_input.test_refusals, check_input.tokens, suspect, "test "
-        )
+    counted = list(tokens.count(sample))
+    yield _lengths_finding(check_input, counted, max(*counted, *tokens.count(longest)))
+    # Tokens of an example are only counted if it has enough bytes to be too long.
+    sizes = [size(example) / max(1, count) for example, count in zip(sample, counted, strict=True)]
+    bytes_per_token = max(1.0, _CAUTION * float(np.quantile(sizes, 0.01)))
+    fewest = bytes_per_token * (tokens.longest - TEMPLATE_TOKENS)
+    for part in check_input.parts:
+        suspects = [example for example in part.examples if size(example) >= fewest]
+        yield from _too_long(part, suspects, tokens, check_input.recipe.limits.rejected)
 
 
-def _lengths_finding(
-    counted: Sequence[int], longest: int, unit: str, tokens: Tokens | None, check_input: CheckInput
-) -> Finding:
+def _lengths_finding(check_input: CheckInput, counted: Sequence[int], longest: int) -> Finding:
+    tokens = check_input.tokens
+    unit = "tokens" if tokens else "characters"
     median, most = (int(np.quantile(counted, part, method="higher")) for part in (0.5, 0.95))
     base = f" (as {tokens.base} counts; it reads {tokens.longest:,})" if tokens else ""
     # A few very long ones must not squeeze all others into one bar.
     shortest = max(1, min(counted))
     edges = np.unique(np.geomspace(shortest, max(longest, shortest) + 1, _BARS + 1).round().astype(int))
     heights, _ = np.histogram(np.maximum(counted, 1), edges)
-    drawn = (
-        ""
-        if len(counted) == len(check_input.data)
-        else f" Told from {len(counted):,} examples, evenly drawn."
-    )
+    all_counted = len(counted) == len(check_input.data)
+    sampled = "" if all_counted else f" Told from {len(counted):,} examples, evenly drawn."
     return Finding(
         kind="lengths",
         level="note",
@@ -244,7 +241,7 @@ def _lengths_finding(
         f"{longest:,}{base}.",
         count=len(check_input.data),
         why="Prompt and answer together. Time and memory grow with them; a few very long ones cost as much "
-        f"as many short ones.{drawn}",
+        f"as many short ones.{sampled}",
         remedy="Look at the longest: signatures, quoted mails and footers may be left out."
         + ("" if tokens else " With a base (--base) they are counted in its tokens."),
         details={
@@ -263,59 +260,46 @@ def _lengths_finding(
 
 
 def _too_long(
-    data: TempDataset, refused: Refusals, tokens: Tokens, suspect: Callable[[Example], bool], side: str = ""
+    part: CheckedPart, suspects: Sequence[Example], tokens: Tokens, most_rejected: float
 ) -> Iterator[Finding]:
-    suspects = sum(suspect(example) for batch in data.batches() for example in batch)
-    step = -(-suspects // MOST_COUNTED) or 1
-    count, lost, cases = 0, 0, list[Case]()
-    for example, length in _counted(data, tokens, suspect, step):
-        if length <= tokens.longest:
-            continue
-        count += 1
-        lost += length - tokens.longest
-        if len(cases) < SHOWN:
-            cases.append(_too_long_case(example, length, tokens.longest))
-    if not count:
+    step = -(-len(suspects) // MOST_COUNTED) or 1
+    too_long = [
+        (example, length)
+        for example, length in _counted(suspects[::step], tokens.count)
+        if length > tokens.longest
+    ]
+    if not too_long:
         return
+    count = len(too_long) * step
+    lost = sum(length - tokens.longest for _, length in too_long) * step
     about = "About " if step > 1 else ""
-    unusable, rows = refused.count + count * step, refused.count + len(data)
+    unusable, rows = len(part.rejected) + count, len(part.rejected) + len(part.examples)
     yield Finding(
-        kind="too_long_test" if side else "too_long",
-        level="error" if unusable > refused.most * rows else "warning",
-        title=f"{about}{some(count * step, f'{side}example is', f'{side}examples are')} longer than the "
-        f"{tokens.longest:,} tokens that {tokens.base} reads.",
-        count=count * step,
-        cases=tuple(cases),
-        why=f"{about or 'In all '}{lost * step:,} tokens would have to be cut, mostly from the end of the "
+        kind=f"too_long{part.suffix}",
+        level="error" if unusable > most_rejected * rows else "warning",
+        title=f"{about}{some(count, f'{part.prefix}example is', f'{part.prefix}examples are')} longer than "
+        f"the {tokens.longest:,} tokens that {tokens.base} reads.",
+        count=count,
+        cases=tuple(_too_long_case(example, length, tokens.longest) for example, length in too_long[:SHOWN]),
+        why=f"{about or 'In all '}{lost:,} tokens would have to be cut, mostly from the end of the "
         "prompt. azubi does not cut: what is cut is answered all the same, and nobody sees it. Such examples "
         "are left out and count as rows that cannot be used (limits.rejected).",
         remedy="Shorten them (quoted mails, signatures, tables), or choose a base that reads more.",
         details={
-            "splits": ["test"] if side else [],
-            "tokens_lost": lost * step,
+            "splits": ["test"] if part.prefix else [],
+            "tokens_lost": lost,
             "reads": tokens.longest,
             "counted_one_in": step,
         },
     )
 
 
-def _suspicion(tokens: Tokens, drawn: Sequence[Example], counted: Sequence[int]) -> Callable[[Example], bool]:
-    """Whether an example may be too long, told by its bytes and by how many a token has at least, usually."""
-    dense = float(
-        np.quantile([size(example) / max(1, n) for example, n in zip(drawn, counted, strict=True)], 0.01)
-    )
-    fewest = max(1.0, _CAUTION * dense) * (tokens.longest - TEMPLATE_TOKENS)
-    return lambda example: size(example) >= fewest
-
-
 def _counted(
-    data: TempDataset, tokens: Tokens, suspect: Callable[[Example], bool], step: int
+    examples: Sequence[Example], count: Callable[[Sequence[Example]], Sequence[int]]
 ) -> Iterator[tuple[Example, int]]:
-    """Every `step`-th of the examples that may be too long, and its tokens."""
-    examples = (example for batch in data.batches() for example in batch)
-    suspects = islice(filter(suspect, examples), 0, None, step)
-    while some_of_them := list(islice(suspects, _BATCH)):
-        yield from zip(some_of_them, tokens.count(some_of_them), strict=True)
+    waiting = iter(examples)
+    while batch := list(islice(waiting, _BATCH)):
+        yield from zip(batch, count(batch), strict=True)
 
 
 def _characters(example: Example) -> int:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from azubi.data.example import Example, Turn
-from azubi.data.finding import SHOWN, Case, Dataset, Finding
+from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.pii import kinds, scanner
 from azubi.data.pii.key_store import PseudonymMap
 from azubi.data.pii.kinds import Span
@@ -273,9 +273,9 @@ _NAMES = "Names are found as well as the recogniser in {folder} finds them, whic
 
 
 def findings(
-    dataset: Dataset, patterns: Mapping[str, str] | None = None, names: Path | None = None
+    examples: Sequence[Example], patterns: Mapping[str, str] | None = None, names: Path | None = None
 ) -> Iterator[Finding]:
-    """Look for personal data in a data set, by the company's own `patterns` and `names` recogniser, too.
+    """Look for personal data in examples, by the company's own `patterns` and `names` recogniser, too.
 
     Yields one finding; a note if nothing was found, since what was not looked for has to be said in any case.
 
@@ -284,12 +284,11 @@ def findings(
         DataError: one of the company's patterns took too long.
     """
     scanner, tally, cases = Scanner(patterns, names), Tally(), list[Case]()
-    for batch in dataset.batches():
-        texts = [_texts(example)[:-2] for example in batch]
-        for example, of_example, spans in zip(batch, texts, _find(scanner, texts), strict=True):
-            tally.add(example.line, spans)
-            if any(spans) and len(cases) < SHOWN:
-                cases.append(Case(lines=(example.line,), text=_first_case(of_example, spans)))
+    texts = [_texts(example)[:-2] for example in examples]
+    for example, of_example, spans in zip(examples, texts, _find(scanner, texts), strict=True):
+        tally.add(example.line, spans)
+        if any(spans) and len(cases) < SHOWN:
+            cases.append(Case(lines=(example.line,), text=_first_case(of_example, spans)))
     yield _finding(tally, tuple(cases), scanner.kinds, names)
 
 

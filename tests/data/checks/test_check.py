@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from azubi.data.checks.check import Check, CheckedSource, examine
+from azubi.data.checks.check import Check, examine
 from azubi.data.checks.check import check as check_file
 from azubi.data.checks.check_input import CheckInput, Tokens
+from azubi.data.checks.reading import CheckedSource
 from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
 from azubi.data.readers.reading import read
@@ -399,7 +400,7 @@ def test_one_example_alone_can_be_checked():
 
 def test_a_check_is_added_by_naming_it(tmp_path):
     def questions(subject: CheckInput):
-        asked = sum("?" in one.prompt for one in subject.examples())
+        asked = sum("?" in one.prompt for one in subject.data)
         yield Finding(kind="questions", level="note", title=f"{asked} ask.", count=asked, why="", remedy="")
 
     rows = [*clean(10), example("And now?", "motor", 12)]

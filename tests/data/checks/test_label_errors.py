@@ -113,23 +113,15 @@ def test_rare_labels_are_not_judged():
     assert find_label_errors(texts, ["one"] * 200, spelling_features) == []
 
 
-class Batches:
-    def __init__(self, pairs):
-        self.rows = [
-            Example((Turn("user", text),), answer, line) for line, (text, answer) in enumerate(pairs, start=1)
-        ]
-
-    def __len__(self):
-        return len(self.rows)
-
-    def batches(self, size=100):
-        for start in range(0, len(self.rows), size):
-            yield self.rows[start : start + size]
+def examples(pairs):
+    return [
+        Example((Turn("user", text),), answer, line) for line, (text, answer) in enumerate(pairs, start=1)
+    ]
 
 
 def test_labels_are_checked_with_line_and_what_is_likelier(swapped):
     texts, labels, places = swapped
-    (found,) = label_error_findings(Batches(zip(texts, labels, strict=True)))
+    (found,) = label_error_findings(examples(zip(texts, labels, strict=True)))
     assert (found.kind, found.level) == ("likely_wrong", "warning")
     assert len(found.cases) == 5
     assert {one.lines[0] - 1 for one in found.cases} <= places
@@ -143,15 +135,15 @@ def test_records_are_checked_field_by_field(swapped):
         (text, json.dumps({"kind": label, "sure": True, "id": f"n{number}", "amount": number}))
         for number, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
-    (found,) = label_error_findings(Batches(rows))
+    (found,) = label_error_findings(examples(rows))
     assert found.details["field"] == "kind"
     assert "values of kind" in found.title
     assert {one.lines[0] - 1 for one in found.cases} <= places
 
 
 def test_free_text_and_few_examples_are_not_checked():
-    assert list(label_error_findings(Batches((text, text) for text, _ in notes(100)))) == []
-    assert list(label_error_findings(Batches(notes(20)))) == []
+    assert list(label_error_findings(examples((text, text) for text, _ in notes(100)))) == []
+    assert list(label_error_findings(examples(notes(20)))) == []
 
 
 @pytest.mark.parametrize("limit", [{"MOST": 100}, {"MOST_CHARACTERS": 10_000}])
@@ -165,7 +157,7 @@ def test_of_very_many_examples_or_very_long_ones_some_are_looked_at(swapped, mon
         asked.extend(some)
         return spelling_features(some)
 
-    list(label_error_findings(Batches(zip(texts, labels, strict=True)), features))
+    list(label_error_findings(examples(zip(texts, labels, strict=True)), features))
     if "MOST" in limit:
         assert 50 <= len(asked) <= 100
     else:

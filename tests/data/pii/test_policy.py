@@ -176,22 +176,8 @@ def test_masks_are_not_taken_for_anybodys():
 # What a check says
 
 
-class Rows:
-    """A data set in memory."""
-
-    def __init__(self, examples):
-        self.examples = examples
-
-    def __len__(self):
-        return len(self.examples)
-
-    def batches(self, size=10_000):
-        for start in range(0, len(self.examples), size):
-            yield self.examples[start : start + size]
-
-
 def finding_of(examples, **settings):
-    (finding,) = findings(Rows(examples), **settings)
+    (finding,) = findings(list(examples), **settings)
     return finding
 
 
