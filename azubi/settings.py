@@ -4,7 +4,6 @@ Every field's docstring is its help text. Unknown settings are errors. Knows no 
 """
 
 import re
-from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -38,18 +37,6 @@ def _checked(duration: str) -> str:
     return duration.strip()
 
 
-def _moment(value: object) -> object:
-    """A date as text; YAML reads 2025-03-01 as a date of its own."""
-    told = value.isoformat() if isinstance(value, date) else value
-    if isinstance(told, str):
-        try:
-            datetime.fromisoformat(told.strip())
-        except ValueError:
-            raise PydanticCustomError("moment", "not a date such as 2025-03-01 or 2025-03-01T12:00") from None
-        return told.strip().replace(" ", "T")
-    return told
-
-
 def _rules(given: object) -> object:
     """Rules as text, one FIELD=RULE a line, as a flag gives them; a mapping stays one."""
     if not isinstance(given, str):
@@ -62,7 +49,6 @@ def _rules(given: object) -> object:
 
 Rules = Annotated[dict[str, str], BeforeValidator(_rules)]
 Duration = Annotated[str, AfterValidator(_checked)]
-Moment = Annotated[str, BeforeValidator(_moment)]
 DecimalSign = Literal[".", ","]
 DateOrder = Literal["day-first", "month-first"]
 Depth = Annotated[int, Field(ge=0)] | Literal["all"]
@@ -199,24 +185,8 @@ class LimitSettings(BaseModel):
 
     rejected: float = Field(0.05, ge=0, le=1)
     """Most rows that may be unusable, as a share; with more, the source is refused."""
-    rows: int = Field(20_000_000, ge=1)
-    """Most rows of a source, and most documents of a folder."""
-    row: ByteSize = ByteSize(10 * 10**6)
-    """Most bytes of one row; longer ones are left out."""
-    unpacked: ByteSize = ByteSize(50 * 10**9)
-    """Most bytes that a .gz, .zst or standard input may unfold to."""
-    unzipped_size: ByteSize = ByteSize(2 * 10**9)
-    """Most bytes that an Excel or Word file may unfold to; they are read into memory."""
-    cells: int = Field(50_000_000, ge=1)
-    """Most cells of a sheet, empty ones too."""
-    document: ByteSize = ByteSize(100 * 10**6)
-    """Most bytes of one document's file."""
-    pages: int = Field(1_000, ge=1)
-    """Most pages of a PDF."""
-    seconds: int = Field(60, ge=1)
-    """Most time for getting the text out of one document."""
     memory: ByteSize = ByteSize(2 * 10**9)
-    """Most memory for getting the text out of one document."""
+    """Most memory for reading a document, an Excel file or a Parquet file."""
 
 
 class CacheSettings(BaseModel):
@@ -237,14 +207,8 @@ class SplitSettings(BaseModel):
 
     test: float = Field(0.15, gt=0, lt=0.5)
     """Share of the data that is only used to measure; not used when test_data is given."""
-    validation: float = Field(0.1, gt=0, lt=0.5)
-    """Share of the data that chooses the best epoch; not used when validation_data is given."""
     by: Literal["prompt", "group", "time"] = "prompt"
     """What stays together: equal prompts, or whole groups too; time puts the latest into the test."""
-    stratify: bool = False
-    """Give every answer its share of each side; without it, chance does."""
-    cutoff: Moment | None = None
-    """With by time: the test begins here (2025-03-01); chosen once and kept if not given."""
 
 
 class ScopeSettings(BaseModel):
@@ -254,8 +218,6 @@ class ScopeSettings(BaseModel):
 
     out_of_scope: Literal["mark", "base", "caller"] = "mark"
     """A question out of scope: the specialist's answer, marked; the untouched base's; or none."""
-    recall: float = Field(0.95, gt=0, lt=1)
-    """Share of the job's own questions that have to count as in scope; sets the limit."""
 
 
 class PrivacySettings(BaseModel):
@@ -265,8 +227,6 @@ class PrivacySettings(BaseModel):
 
     epsilon: float = Field(8.0, gt=0)
     """What the training may spend at most; smaller is more private."""
-    delta: float | None = Field(None, gt=0, lt=1)
-    """Chance that the promise does not hold; a tenth of one example's share if not given."""
 
 
 class ProofSettings(BaseModel):
@@ -275,23 +235,13 @@ class ProofSettings(BaseModel):
     model_config = _CONFIG
 
     price_per_hour: float = Field(0.2, ge=0)
-    """What an hour of this machine costs."""
-    currency: str = Field("EUR", max_length=8)
-    """In what the price is told."""
+    """What an hour of this machine costs, in EUR."""
     price_per_question: float = Field(0, ge=0)
-    """What a larger model's provider asks for a question (--against URL)."""
-    questions_per_day: int = Field(200, ge=1)
-    """How much work there is, for the day when the effort up front has paid for itself."""
-    instructions: tuple[str, ...] = ()
-    """Instructions of your own that good prompting may choose from, beside those that azubi writes."""
-    min_gain: float = Field(0.02, ge=0, lt=1)
-    """A baseline does as well if it is at most so much worse than the specialist (share of right answers)."""
+    """What a larger model's provider asks for a question (--against URL), in EUR."""
     min_accuracy: float = Field(0.9, ge=0, le=1)
     """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)
     """Most wrong answers among those that go out without review."""
-    review_share: float = Field(0.5, gt=0, le=1)
-    """Deploying with review is not worth it if more than this share has to be reviewed."""
     slice: str | None = None
     """Also score by this: a field of the record, label, group or length."""
 
@@ -321,14 +271,10 @@ class Recipe(BaseModel):
     """Character encoding of text that is not UTF-8, such as cp1252; guessed and said if not given."""
     delimiter: str | None = Field(None, min_length=1, max_length=3)
     """What parts the columns of CSV, such as ; or \\t for a tab; found out if not given."""
-    escape: str | None = Field(None, min_length=1, max_length=1)
-    """Sign before a quote inside quotes in CSV, such as \\ ; without it such quotes are written twice."""
     repair: bool = False
     """Mend what is nearly JSON (Python dicts, single quotes, comments, NaN, …); each repair is counted."""
     answers: Path | None = None
     """Table with a row per document of a folder; its answers.csv (or .tsv, .xlsx, …) if not given."""
-    file: str = "file"
-    """Column of the table of answers that names the document."""
     prompt: str = "prompt"
     """Column that holds what is asked, or text with columns in braces: "{subject}: {body}"."""
     answer: Annotated[str | Record, BeforeValidator(_answer)] = "answer"
@@ -381,14 +327,6 @@ class Recipe(BaseModel):
     """Most passes over the training examples; chosen by the task if not given."""
     batch: int | None = Field(None, ge=1)
     """Examples per step; chosen by the kind of base if not given."""
-    warmup: float = Field(0.1, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises to its peak."""
-    weight_decay: float = Field(0.01, ge=0)
-    """AdamW's decoupled weight decay."""
-    max_grad_norm: float = Field(1.0, gt=0)
-    """Gradients whose norm exceeds this are scaled down to it."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    """Label smoothing: this share of the certainty is spread over all answers."""
     label_weights: Literal["none", "balanced"] = "none"
     """Balanced makes rare labels count as much in training as frequent ones."""
     patience: int = Field(2, ge=1)
@@ -409,8 +347,6 @@ class Recipe(BaseModel):
     """Where to compute; auto takes a graphics card if torch can use one. Only processors were measured."""
     threads: int | None = Field(None, ge=1)
     """Processor threads; all physical cores if not given."""
-    stream_trunk: bool | None = None
-    """Read the base from disk layer by layer, so that it may exceed the memory; by itself if it does."""
     seed: int = 0
     """Fixes the order of examples and the initial weights."""
     privacy: PrivacySettings | None = None

@@ -100,7 +100,7 @@ def trained(
             pass
     read, read_exact = specialist.activations.reader(cache), specialist.activations.reader(exact)
     specialist.init_from_data(encoded, read)
-    plan = TrainingConfig(warmup=0.1, weight_decay=0.01, clip=1.0, patience=99, seed=seed, **numbers)
+    plan = TrainingConfig(patience=99, seed=seed, **numbers)
     prime = read_exact(()) if specialist.instruction_tokens else None
     hits = language_tail._ChunkedLoss.apply = Hits()  # type: ignore[method-assign, assignment]
     try:

@@ -105,7 +105,7 @@ def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) 
 
 def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Split:
     """One in ten for validation: the same for every side and every seed."""
-    return split(examples, SplitSettings(validation=0.1), 0, test_given=tests)
+    return split(examples, SplitSettings(), 0, test_given=tests)
 
 
 def fewer(parts: Split, train: int | None) -> Split:

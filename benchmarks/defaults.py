@@ -68,7 +68,6 @@ _ENCODER: dict[str, dict[str, Any]] = {
     "rate 3e-4": {"learning_rate": 3e-4},
     "batches of 8": {"batch": 8},
     "batches of 32": {"batch": 32},
-    "smoothing 0.1": {"label_smoothing": 0.1},
     "rare labels weighted": {"label_weights": "balanced"},
 }
 _DECODER: dict[str, dict[str, Any]] = {
@@ -78,7 +77,6 @@ _DECODER: dict[str, dict[str, Any]] = {
     "rate 5e-4": {"learning_rate": 5e-4},
     "rate 2e-3": {"learning_rate": 2e-3},
     "batches of 4": {"batch": 4},
-    "smoothing 0.1": {"label_smoothing": 0.1},
 }
 SETS = {
     "triage": Set("minilm", 900, 600, _ENCODER, own=2 * GROUP, each=2),

@@ -31,6 +31,7 @@ from scipy import stats
 from sklearn.metrics import f1_score, roc_auc_score
 
 SEED, DRAWS, BCA_DRAWS, Z = 20_261, 2_000, 9_999, 1.96
+MIN_GAIN, REVIEW_SHARE = 0.02, 0.5
 SIMPLE_NOT = {"lora", "generalist"}
 OURS = "specialist"
 
@@ -324,7 +325,7 @@ def review_of(table, ours, facts):
 
 def verdict(report, table, baselines, pairs, medians, leaked, facts):
     settings, main = facts["settings"], baselines[OURS].scores()[0]
-    margin, least = settings["min_gain"], settings["min_accuracy"]
+    margin, least = MIN_GAIN, settings["min_accuracy"]
     rightness = facts["main"] != "chrf"
     review = review_of(table, baselines[OURS], facts)
     against = {who: one for who, one in pairs.items() if who != "specialist+retrieval"}
@@ -337,7 +338,7 @@ def verdict(report, table, baselines, pairs, medians, leaked, facts):
         and review
         and review["wrong"]
         and review["wrong"]["value"] <= settings["review_error"]
-        and review["reviewed"]["value"] <= settings["review_share"]
+        and review["reviewed"]["value"] <= REVIEW_SHARE
     )
 
     def top(names):
@@ -394,7 +395,7 @@ def verdict(report, table, baselines, pairs, medians, leaked, facts):
             figures = {key: main[key] for key in ("value", "low", "high")} | {"min_accuracy": least}
         else:
             holds = fine if rightness else None
-            figures = {key: settings[key] for key in ("review_error", "review_share")}
+            figures = {"review_error": settings["review_error"], "review_share": REVIEW_SHARE}
             if rightness and review and review["wrong"]:
                 figures |= {
                     "confidence": review["confidence"],
@@ -582,13 +583,13 @@ def priceless(facts):
     )
 
 
-def crossing(ours, theirs, a_day):
+def crossing(ours, theirs):
     extra, saved = ours["fixed"] - theirs["fixed"], theirs["each"] - ours["each"]
     if extra <= 0 <= saved or extra >= 0 >= saved:
         never = extra > 0 or saved < 0
-        return {"pays": "never" if never else "from the first", "questions": None, "days": None}
+        return {"pays": "never" if never else "from the first", "questions": None}
     count = math.ceil(extra / saved - 1e-9)
-    return {"pays": "after" if saved > 0 else "until", "questions": count, "days": count / a_day}
+    return {"pays": "after" if saved > 0 else "until", "questions": count}
 
 
 def power_law(n, y):
@@ -800,10 +801,7 @@ def expected(report, table, facts):
         "slices": [sliced(one, baselines, facts) for one in report["slices"]],
         "costs": list(costs.values()),
         "in_seconds": priceless(facts),
-        "break_even": [
-            crossing(costs[OURS], costs[one["who"]], facts["settings"]["questions_per_day"])
-            for one in report["break_even"]
-        ],
+        "break_even": [crossing(costs[OURS], costs[one["who"]]) for one in report["break_even"]],
         "learning": learning(report["learning"], table, facts),
         "forgetting": forgotten(report["forgetting"], table),
         "scope": [scope(one, table, facts) for one in report["scope"]],

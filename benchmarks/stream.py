@@ -311,9 +311,7 @@ def tail(name, both, work, home):
     encoded = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)
     states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
-    plan = loop.TrainingConfig(
-        epochs=1, batch=BATCH, learning_rate=1e-4, warmup=0.1, weight_decay=0.01, clip=1.0, patience=2, seed=0
-    )
+    plan = loop.TrainingConfig(epochs=1, batch=BATCH, learning_rate=1e-4, patience=2, seed=0)
     kept = home / "checkpoint"
     shutil.rmtree(kept, ignore_errors=True)
     happened, begun = [], time.perf_counter()

@@ -51,7 +51,6 @@ READ = (
     "header",
     "encoding",
     "delimiter",
-    "escape",
     "repair",
     "answers",
     "limits",

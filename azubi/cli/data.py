@@ -148,8 +148,7 @@ def _facts(manifest: "Manifest", made: Sequence[str]) -> dict[str, str]:
 
 def _split(split: "SplitNote") -> str:
     sides = ", ".join(f"{count(split.counts.get(split_name, 0))} {split_name}" for split_name in split.counts)
-    strata = ", stratified" if split.settings.stratify else ""
-    text = f"by {split.settings.by}{strata}, seed {split.seed}: {sides}"
+    text = f"by {split.settings.by}, seed {split.seed}: {sides}"
     if split.moved:
         text += f"; {count(split.moved)} moved to nearly the same"
     if split.overlapping:

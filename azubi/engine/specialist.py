@@ -315,13 +315,17 @@ def new_specialist(
     dtype: torch.dtype,
     stream: bool | None = None,
 ) -> Specialist:
-    """Load a base and put a new specialist on it; for `stream` see `split_model.must_stream`.
+    """Load a base and put a new specialist on it.
+
+    `stream` reads the base from disk layer by layer; None does so if it does not fit in memory.
 
     Raises:
-        SettingError: base, task and `tail_layers` do not fit each other, or `stream` on a graphics card.
+        SettingError: base, task and `tail_layers` do not fit each other.
     """
     check(base, contract, tail_layers)
-    model = SplitModel(base, dtype, stream=must_stream(base, tail_layers, rank, dtype, stream))
+    if stream is None:
+        stream = must_stream(base, tail_layers, rank, dtype)
+    model = SplitModel(base, dtype, stream=stream)
     return Specialist(model, contract, tail_layers, rank, seed)
 
 
@@ -357,7 +361,6 @@ def learn_scope(
     train: Sequence[EncodedExample],
     validation: Sequence[Example],
     longest: int,
-    recall: float,
 ) -> Scope:
     """The scope of a trained specialist: likeness from the training examples, the limit from validation.
 
@@ -371,11 +374,11 @@ def learn_scope(
     likeness = scopes.fit(vectors, _class_numbers(seen) if task == "labels" else None)
     if specialist.model.streams and specialist.base.kind == "decoder":
         encoded = [specialist.encode(each).last_answer_only for each in validation]
-        return scopes.calibrated(likeness, specialist.question_vectors(encoded, read), None, recall)
+        return scopes.calibrated(likeness, specialist.question_vectors(encoded, read), None)
     asked = spread(validation, most_asked(specialist, task))
     answers = in_order(specialist.answering(longest), [each.turns for each in asked])
     vectors = np.stack([answer.vector for answer in answers if answer.vector is not None])
-    return scopes.calibrated(likeness, vectors, np.array([answer.evidence for answer in answers]), recall)
+    return scopes.calibrated(likeness, vectors, np.array([answer.evidence for answer in answers]))
 
 
 def most_asked(specialist: Specialist, task: Task) -> int:

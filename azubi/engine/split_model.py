@@ -29,7 +29,6 @@ from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.streaming import HEAD, LazyModel
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.engine.model.weights import parameter_count
-from azubi.errors import SettingError
 
 _BASE_SHARE = 0.8
 """Of the free memory, what a base may take; the rest is for activations and for other programs."""
@@ -91,24 +90,13 @@ class SplitModel:
         return self._lazy.holding(range(self._lazy.layers - tail_layers, self._lazy.layers))
 
 
-def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype, wanted: bool | None) -> bool:
-    """Whether to read the trunk's layers from disk one at a time, which gives the same numbers.
+def must_stream(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> bool:
+    """Whether a base does not fit in memory, so that the trunk's layers are read from disk one at a time.
 
-    `wanted` is the user's choice; None streams a base that does not fit in memory.
-
-    Raises:
-        SettingError: `wanted` on a graphics card.
+    That gives the same numbers, and works on processors only.
     """
     on_processor = torch.get_default_device().type == "cpu"
-    if wanted is None:
-        needed = _bytes_needed(base, tail_layers, rank, dtype)
-        return on_processor and needed > _BASE_SHARE * available_memory()
-    if wanted and not on_processor:
-        raise SettingError(
-            "stream_trunk reads the trunk's layers from disk one by one, which works on processors only.",
-            "Add --device cpu, or leave stream_trunk out.",
-        )
-    return wanted
+    return on_processor and _bytes_needed(base, tail_layers, rank, dtype) > _BASE_SHARE * available_memory()
 
 
 def _bytes_needed(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -> float:

@@ -60,8 +60,6 @@ class BreakEven(BaseModel):
     always. never: the baseline stays cheaper however many are asked."""
     questions: int | None
     """Where the two curves of total cost cross; None for "from the first" and "never"."""
-    days: float | None
-    """The same, at so many questions a day as the settings say."""
 
 
 def costs(
@@ -82,19 +80,18 @@ def priceless(contenders: Mapping[str, Contender], settings: ProofSettings) -> b
     )
 
 
-def break_even(ours: Cost, theirs: Cost, questions_per_day: int) -> BreakEven:
+def break_even(ours: Cost, theirs: Cost) -> BreakEven:
     """After how many questions the curves of total cost cross."""
     extra, saved = ours.fixed - theirs.fixed, theirs.each - ours.each
     if extra <= 0 and saved >= 0:
-        return BreakEven(who=theirs.who, pays="from the first", questions=None, days=None)
+        return BreakEven(who=theirs.who, pays="from the first", questions=None)
     if extra >= 0 and saved <= 0:
-        return BreakEven(who=theirs.who, pays="never", questions=None, days=None)
+        return BreakEven(who=theirs.who, pays="never", questions=None)
     count = ceil(extra / saved - 1e-9)
     return BreakEven(
         who=theirs.who,
         pays="after" if saved > 0 else "until",
         questions=count,
-        days=count / questions_per_day,
     )
 
 

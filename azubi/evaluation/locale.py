@@ -33,6 +33,8 @@ LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 
 _CATALOGUES = Path(__file__).parent / "locales"
 _CLDR = {"en": "en_GB", "de": "de"}
+CURRENCY = "EUR"
+"""Of all prices; nothing is converted."""
 _SPACE = "\u00a0"
 _MINUS = "\u2212"
 _DASH = "\u2060\u2013\u2060"
@@ -189,14 +191,6 @@ class Locale:
         if minutes < 60:
             return f"{minutes}{_SPACE}min {rest}{_SPACE}s"
         return self.plain("duration.hours", hours=minutes // 60, minutes=minutes % 60)
-
-    def days(self, days: float) -> str:
-        """How many days or years: less than a day, 5 days, 2 years."""
-        if days < 1:
-            return self.plain("duration.below_day")
-        if days < 730:
-            return format_unit(round(days), "duration-day", locale=_CLDR[self.lang])
-        return format_unit(_two_digits(round(days / 365)), "duration-year", locale=_CLDR[self.lang])
 
     def money(self, amount: float, currency: str) -> str:
         """An amount, with more decimals the smaller it is; a length of time if the currency is empty."""

@@ -158,7 +158,7 @@ def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
         slices=_slices(facts, answered),
         costs=prices,
         in_seconds=priceless(contenders, facts.settings),
-        break_even=_break_evens(prices, facts.settings.questions_per_day),
+        break_even=_break_evens(prices),
         learning=learning(predictions.filter(pl.col("part") == "learning-curve"), facts.curves),
         forgetting=forgetting(predictions),
         scope=scopes(predictions.filter(pl.col("part") == "scope"), facts.limit),
@@ -280,11 +280,11 @@ def _sorted_costs(prices: tuple[Cost, ...], order: tuple[str, ...]) -> tuple[Cos
     return tuple(sorted(prices, key=lambda cost: order.index(cost.who)))
 
 
-def _break_evens(prices: tuple[Cost, ...], questions_per_day: int) -> tuple[BreakEven, ...]:
+def _break_evens(prices: tuple[Cost, ...]) -> tuple[BreakEven, ...]:
     ours = next((cost for cost in prices if cost.who == SPECIALIST), None)
     if ours is None:
         return ()
-    return tuple(break_even(ours, cost, questions_per_day) for cost in prices if cost.who != SPECIALIST)
+    return tuple(break_even(ours, cost) for cost in prices if cost.who != SPECIALIST)
 
 
 def _slices(facts: Facts, answered: Mapping[str, Answered]) -> tuple[SliceScore, ...]:

@@ -19,7 +19,7 @@ from azubi.data.contract import Contract
 from azubi.evaluation import charts, proof_summary, summary
 from azubi.evaluation.charts import CostLine, Mark
 from azubi.evaluation.comparison import Comparison, compare_pick, field_rows
-from azubi.evaluation.locale import Lang, Locale
+from azubi.evaluation.locale import CURRENCY, Lang, Locale
 from azubi.evaluation.metrics import Difference
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
 from azubi.evaluation.slices import Confusion
@@ -39,6 +39,8 @@ SMALL_TEST = 100
 """With fewer test examples, the report says that the test is small."""
 OPEN_GROUPS = 3
 """Groups of mistakes of a proof of which one mistake stands open."""
+_REACH = 6_000
+"""Questions that the chart of costs shows at least."""
 _OWN = (SPECIALIST, *OURS)
 
 
@@ -149,8 +151,8 @@ def render_proof(proof: Proof, lang: Lang = "en") -> str:
         rules=proof_summary.rules(locale, proof),
         more=proof_summary.more(locale, proof),
         next_best=_next_best(proof),
-        currency="" if proof.in_seconds else settings.currency,
-        price=locale.money(settings.price_per_hour, settings.currency),
+        currency="" if proof.in_seconds else CURRENCY,
+        price=locale.money(settings.price_per_hour, CURRENCY),
         quality_chart=charts.intervals_chart(_baseline_marks(locale, proof), locale),
         cost_chart=_cost_chart(locale, proof) if len(proof.costs) > 1 else "",
         calibration_chart=charts.calibration_chart(calibration, locale) if calibration else "",
@@ -224,16 +226,14 @@ def _mark(locale: Locale, name: str, series: str, ours: bool, score: Score) -> M
 
 
 def _cost_chart(locale: Locale, proof: Proof) -> str:
-    """Total cost over a month's questions, or more if a crossing within two years is to be seen."""
-    settings = proof.facts.settings
-    month = settings.questions_per_day * 30
+    """Total cost of so many questions that the crossings are seen."""
     crossings = [point.questions for point in proof.break_even if point.questions is not None]
-    questions = max([month, *(round(1.6 * count) for count in crossings if count <= 24 * month)])
+    questions = max([_REACH, *(round(1.6 * count) for count in crossings if count <= 24 * _REACH)])
     lines = [
         CostLine(locale.upper(locale.who(cost.who)), cost.who in _OWN, cost.fixed, cost.each)
         for cost in proof.costs
     ]
-    unit = locale.plain("cost.seconds") if proof.in_seconds else settings.currency
+    unit = locale.plain("cost.seconds") if proof.in_seconds else CURRENCY
     return charts.cost_chart(lines, questions, unit, locale)
 
 

@@ -35,6 +35,10 @@ OURS = ("specialist+retrieval",)
 NOT_SIMPLER = ("lora", "generalist")
 """Baselines that take as much or more: they only count where they are better."""
 _REASON = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
+MIN_GAIN = 0.02
+"""A baseline does as well if it is at most so much worse than the specialist (share of right answers)."""
+REVIEW_SHARE = 0.5
+"""Deploying with review is not worth it if more than this share has to be reviewed."""
 _Z = 1.96
 _WORTH_SAYING = 1.5
 """A baseline that is faster by less than this is not called faster."""
@@ -134,7 +138,7 @@ def judge(
     """
     against = [paired for paired in comparisons if paired.who not in OURS]
     simpler = [paired for paired in against if paired.who not in NOT_SIMPLER]
-    standings = {paired.who: standing(paired, settings.min_gain) for paired in against}
+    standings = {paired.who: standing(paired, MIN_GAIN) for paired in against}
     rules = (
         Rule(name="unseen", holds=leaked == 0, figures={"leaked": leaked, "n": main.n}),
         *(
@@ -168,8 +172,8 @@ def judge(
     if rightness and main.high < settings.min_accuracy and not reviewable:
         return verdict("poor")
     if unsure := [paired for paired in simpler if standings[paired.who] == "too few"]:
-        hardest = max(unsure, key=lambda paired: examples_to_tell(paired, settings.min_gain) or 0)
-        return verdict("few", hardest.who, examples_to_tell(hardest, settings.min_gain))
+        hardest = max(unsure, key=lambda paired: examples_to_tell(paired, MIN_GAIN) or 0)
+        return verdict("few", hardest.who, examples_to_tell(hardest, MIN_GAIN))
     if not simpler:
         return verdict("unproven")
     if not rightness or main.low >= settings.min_accuracy:
@@ -233,10 +237,10 @@ def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, si
         "low": paired.difference.low,
         "high": paired.difference.high,
         "p": paired.p_holm,
-        "min_gain": settings.min_gain,
+        "min_gain": MIN_GAIN,
         "n": paired.difference.n,
     }
-    if (needed := examples_to_tell(paired, settings.min_gain)) is not None:
+    if (needed := examples_to_tell(paired, MIN_GAIN)) is not None:
         figures["needed"] = needed
     if simple:
         return Rule(
@@ -262,12 +266,12 @@ def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
 
 
 def _review_rule(review: Review | None, rightness: bool, settings: ProofSettings) -> Rule:
-    limits = {"review_error": settings.review_error, "review_share": settings.review_share}
+    limits = {"review_error": settings.review_error, "review_share": REVIEW_SHARE}
     if not rightness:
         return Rule(name="review", holds=None, figures=limits)
     if review is None or review.wrong is None:
         return Rule(name="review", holds=False, figures=limits)
-    holds = review.wrong.value <= settings.review_error and review.reviewed.value <= settings.review_share
+    holds = review.wrong.value <= settings.review_error and review.reviewed.value <= REVIEW_SHARE
     return Rule(
         name="review",
         holds=holds,

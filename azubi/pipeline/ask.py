@@ -59,7 +59,7 @@ _AT_LARGE = 256
 
 _NOT_THE_SOURCE = ("data", "test_data", "validation_data", "sql", "query", "answers")
 """Settings that name the source that a specialist was trained from, and not how it is read."""
-_USUAL = frozenset(("encoding", "delimiter", "escape", "sheet", "header"))
+_USUAL = frozenset(("encoding", "delimiter", "sheet", "header"))
 """Settings that describe a file: the next one may be written otherwise."""
 
 

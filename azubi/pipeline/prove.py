@@ -277,7 +277,6 @@ class _Work:
             self.case,
             self.home,
             upfront=sum(self.card.seconds.values()),
-            given=self.recipe.proof.instructions,
             seconds=self.wanted.seconds,
             lora=self.recipe if LORA in self.wanted.against else None,
             against=against,

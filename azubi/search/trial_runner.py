@@ -98,7 +98,6 @@ class TrialRunner:
             self.default.rank,
             recipe.seed,
             dtype,
-            recipe.stream_trunk,
         )
         self._lessons: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
         self._current: str | None = None

@@ -49,13 +49,9 @@ def test_a_recipe_with_a_group_is_written_and_read_again(tmp_path):
 
 
 def test_the_split_in_file_and_flags(tmp_path, runs):
-    path = write(tmp_path, "data: d.jsonl\nsplit: {by: time, cutoff: 2025-03-01, test: 0.2}\n")
+    path = write(tmp_path, "data: d.jsonl\nsplit: {by: time, test: 0.2}\n")
     split = recipe_from(path, {"split_test": "0.3"}).split
-    assert (split.by, split.cutoff, split.test, split.validation) == ("time", "2025-03-01", 0.3, 0.1)
-    assert main(["tune", "d.csv", "--split-stratify", "--home", str(tmp_path)]) == 0
-    assert runs[0][0].split.stratify is True
-    assert main(["tune", "d.csv", "--no-split-stratify", "--home", str(tmp_path)]) == 0
-    assert runs[1][0].split.stratify is False
+    assert (split.by, split.test) == ("time", 0.3)
 
 
 def test_paths_count_from_the_recipe(tmp_path):
@@ -91,7 +87,6 @@ def test_tail_layers_take_words_and_numbers(word):
         ({"name": "My Bank"}, ["--name", '"My Bank"', "small letters"]),
         ({"split_test": "0.9"}, ["--split-test", '"0.9"', "below 0.5"]),
         ({"split_by": "line"}, ["--split-by", '"line"', "prompt|group|time"]),
-        ({"split_cutoff": "spring"}, ["--split-cutoff", '"spring"', "2025-03-01"]),
         ({"data": "other.csv"}, ["twice", "other.csv"]),
         ({"cache_dtype": "int4"}, ["--cache-dtype", '"int4"', "auto|float32|bfloat16|int8"]),
         ({"cache_quota": "lots"}, ["--cache-quota", '"lots"', "not a size", "SIZE"]),
@@ -114,9 +109,9 @@ def test_wrong_flags(flags, words):
         ("data: d.csv\ncache: {dtype: x}\n", ["`cache.dtype` in", "r.yaml", "'bfloat16' or 'int8'"]),
         ("data: d.csv\ncache: {quota: -3}\n", ["`cache.quota` in", "r.yaml", "not a size"]),
         ("data: d.csv\ncache: int8\n", ["`cache` in", "a group of settings", "dtype, quota"]),
-        ("data: d.csv\nsplit: {cutoff: 3}\n", ["`split.cutoff` in", "not text"]),
-        ("data: d.csv\nsplit: {stratify: perhaps}\n", ["`split.stratify` in", "neither true nor false"]),
-        ("data: d.csv\nvalidation: 0.2\n", ["`validation`", "`split: {validation: …}`"]),
+        ("data: d.csv\nsplit: {stratify: true}\n", ["`split.stratify`", "azubi tune --help"]),
+        ("data: d.csv\nsheet: 3\n", ["`sheet` in", "not text"]),
+        ("data: d.csv\nrepair: perhaps\n", ["`repair` in", "neither true nor false"]),
         ("data: d.csv\ntest: 0.2\n", ["`test`", "`split: {test: …}`"]),
         ("epochs: 2\n", ["names no data"]),
         ("", ["names no data"]),
@@ -136,8 +131,8 @@ def test_no_such_recipe(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("flags", "value"), [([], None), (["--stream-trunk"], True), (["--no-stream-trunk"], False)]
+    ("flags", "value"), [([], None), (["--accept-rules"], True), (["--no-accept-rules"], False)]
 )
 def test_a_setting_that_is_true_or_false_is_a_switch(runs, tmp_path, flags, value):
     assert main(["tune", "d.csv", *flags, "--home", str(tmp_path)]) == 0
-    assert runs[0][0].stream_trunk is value
+    assert runs[0][0].accept_rules is value

@@ -25,7 +25,7 @@ PYTHON = re.findall(r"^```python\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 RECIPES = re.findall(r"^```yaml (\S+)\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
 SHELL = re.findall(r"^```sh\n(.*?)\n```$", TEXT, re.DOTALL | re.MULTILINE)
 GROUPS = {"proof": ProofSettings, "scope": ScopeSettings, "privacy": PrivacySettings}
-IN_WORDS = {("proof", "instructions"), ("proof", "slice"), ("privacy", "delta")}
+IN_WORDS = {("proof", "slice")}
 """Settings without a default that is a value: the page says it in words."""
 
 

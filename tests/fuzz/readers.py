@@ -24,7 +24,7 @@ from azubi.data.readers.row import Unusable
 from azubi.data.readers.sandbox import run
 from azubi.errors import AzubiError
 
-LIMITS = {"unpacked": 2_000_000, "memory": 300_000_000, "rows": 5_000}
+LIMITS = {"memory": 300_000_000}
 """Small, so that what unfolds is soon refused."""
 EXTRACT = "azubi.data.readers.content:extract"
 

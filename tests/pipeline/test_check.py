@@ -73,7 +73,7 @@ def claims(file, count, footer, first=0):
 
 WAYS = {
     "by prompt": {},
-    "stratified": {"split": {"stratify": True, "test": 0.3}},
+    "with a large test": {"split": {"test": 0.3}},
     "by group": {"split": {"by": "group"}, "group": "policy"},
     "by time": {"split": {"by": "time"}, "time": "day"},
     "masked": {"personal_data": "mask"},

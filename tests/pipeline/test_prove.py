@@ -192,10 +192,10 @@ def test_the_command_gates_and_tells_json(specialist, home, capsys):
 def test_other_rules_can_be_given_and_the_report_says_so(specialist, home, tmp_path, capsys):
     specialist("labels", "encoder")
     rules = tmp_path / "rules.yaml"
-    rules.write_text("data: nothing.csv\nproof: {min_accuracy: 0.25, currency: CHF}\n")
+    rules.write_text("data: nothing.csv\nproof: {min_accuracy: 0.25, review_error: 0.1}\n")
     assert main(["prove", "tiny", "--threads", "1", "--json", "--quiet", "--recipe", str(rules)]) == 0
     facts = json.loads(capsys.readouterr().out)["proof"]["facts"]
-    assert facts["settings"]["min_accuracy"] == 0.25 and facts["settings"]["currency"] == "CHF"
+    assert facts["settings"]["min_accuracy"] == 0.25 and facts["settings"]["review_error"] == 0.1
     assert any("given with --recipe, after training" in note for note in facts["notes"])
     rules.write_text("data: nothing.csv\n")
     assert main(["prove", "tiny", "--recipe", str(rules)]) == 2

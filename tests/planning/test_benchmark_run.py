@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from azubi.engine import specialist
 from azubi.engine.model import weights
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training.state import saved_state
@@ -184,8 +185,9 @@ def test_a_loss_that_explodes_does_not_stop_the_plan(made, home, monkeypatch):
     assert forecast(made(), home).epoch > 0
 
 
-def test_a_streamed_base_is_planned_from_arithmetic(made, home):
-    told = forecast(made("decoder", "json", stream_trunk=True), home)
+def test_a_streamed_base_is_planned_from_arithmetic(made, home, monkeypatch):
+    monkeypatch.setattr(specialist, "must_stream", lambda *_: True)
+    told = forecast(made("decoder", "json"), home)
     assert told.measured == 0 and told.memory is None
     assert told.trunk > 0 and told.epoch > 0 and told.evaluate > 0
 

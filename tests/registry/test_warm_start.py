@@ -64,7 +64,7 @@ def test_it_begins_with_the_parents_weights_and_only_new_examples_go_through_the
     began = []
     new = [row for row in MAKERS[task](24, seed=1) if row not in rows]
     # No step moves anything: what comes out is what it began with.
-    more = {"from": "tiny@1", "learning_rate": 1e-30, "weight_decay": 0.0}
+    more = {"from": "tiny@1", "learning_rate": 1e-30}
     start = Specialist.init_from_data
     monkeypatch.setattr(Specialist, "init_from_data", lambda *given: began.append(1) or start(*given))
     again = go(None, [*rows, *new], **more)
@@ -88,7 +88,7 @@ def test_it_begins_with_the_parents_weights_and_only_new_examples_go_through_the
 def test_labels_may_come_new_and_may_be_missing(base, go, home):
     go(base, tiny.labels(), tail_layers=1)
     only_two = [row for row in tiny.labels(seed=3) if row["answer"] != "home"]
-    go(None, [*only_two, *PETS], **{"from": "tiny", "learning_rate": 1e-30, "weight_decay": 0.0})
+    go(None, [*only_two, *PETS], **{"from": "tiny", "learning_rate": 1e-30})
     card = Store(home).get("tiny@2")
     assert card.contract.labels == ("home", "motor", "pets", "travel")
     assert card.parent == "tiny@1"

@@ -9,7 +9,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 
 from azubi.data.readers.row import (
@@ -27,7 +27,8 @@ from azubi.data.readers.text import Line, Text
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
 
-ESCAPED = "--escape '\\\\'"
+ESCAPED = "its quotes may be escaped with a backslash"
+_BACKSLASH = "\\"
 _DELIMITERS = ",;\t|"
 _SAMPLED_LINES = 200
 """Lines from which the delimiter is found out."""
@@ -40,23 +41,22 @@ class Dialect:
     """How lines become cells."""
 
     delimiter: str
-    escape: str | None = None
-    """Stands before a quote inside quotes; there it may stand before itself and the delimiter, too."""
+    escaped: bool = False
+    """Whether a backslash stands before a quote inside quotes; it may stand before itself, too."""
     sep_line: bool = False
     """Whether the first line only names the delimiter."""
 
     def reader(self, lines: Iterable[str], *, strict: bool) -> Iterator[list[str]]:
         """The records of some lines."""
-        return csv.reader(
-            map(self._prepare, lines), delimiter=self.delimiter, escapechar=self.escape, strict=strict
-        )
+        escape = _BACKSLASH if self.escaped else None
+        lines = map(self._prepare, lines)
+        return csv.reader(lines, delimiter=self.delimiter, escapechar=escape, strict=strict)
 
     def _prepare(self, line: str) -> str:
-        """A line such that the escape stays where it escapes nothing, as in C:\\temp."""
-        if self.escape is None or self.escape not in line:
+        """A line such that a backslash stays where it escapes nothing, as in C:\\temp."""
+        if not self.escaped or _BACKSLASH not in line:
             return line
-        sign = re.escape(self.escape)
-        followed = rf'{sign}(["{sign}{re.escape(self.delimiter)}\r\n]?)'
+        followed = rf'\\(["\\{re.escape(self.delimiter)}\r\n]?)'
         return re.sub(followed, lambda match: match[0] if match[1] else 2 * match[0], line)
 
 
@@ -79,9 +79,6 @@ def find_dialect(text: Text, recipe: Recipe, missing_column: MissingColumn) -> F
     """
     head = [f"{line}\n" for line in text.head(_SAMPLED_LINES)]
     sep_line = _SEP_LINE.fullmatch(head[0]) if head else None
-    escape = recipe.escape
-    if escape is not None and (escape in '"\r\n\0' or escape.isalnum() or escape.isspace()):
-        raise SettingError(f"The sign {escape!r} cannot escape quotes.", "The common one is a backslash.")
     delimiters = sep_line[1] if sep_line else _DELIMITERS
     if recipe.delimiter is not None:
         delimiters = {"\\t": "\t", "tab": "\t"}.get(recipe.delimiter, recipe.delimiter)
@@ -90,8 +87,26 @@ def find_dialect(text: Text, recipe: Recipe, missing_column: MissingColumn) -> F
                 f"The delimiter {recipe.delimiter!r} is not one character.",
                 "Common ones are , ; | and \\t for a tab.",
             )
-    dialects = [Dialect(sign, escape, sep_line is not None) for sign in delimiters]
-    return max((_fit(head, dialect, missing_column) for dialect in dialects), key=lambda fit: fit.rank)
+    dialects = [Dialect(sign, sep_line=sep_line is not None) for sign in delimiters]
+    fits = (_fit(head, _with_escapes(dialect, head), missing_column) for dialect in dialects)
+    return max(fits, key=lambda fit: fit.rank)
+
+
+def _with_escapes(plain: Dialect, head: Sequence[str]) -> Dialect:
+    """The dialect in which a backslash stands before quotes, if that mends more lines than it breaks."""
+    escaped = replace(plain, escaped=True)
+    faults = [(_fault(line, plain), _fault(line, escaped)) for line in head if '\\"' in line]
+    mended = sum("expected after" in before and not after for before, after in faults)
+    return escaped if mended > sum(bool(after) and not before for before, after in faults) else plain
+
+
+def _fault(line: str, dialect: Dialect) -> str:
+    """Why a line by itself is no record; empty if it is one."""
+    try:
+        list(dialect.reader([line], strict=True))
+    except csv.Error as error:
+        return str(error)
+    return ""
 
 
 def _fit(head: Sequence[str], dialect: Dialect, missing_column: MissingColumn) -> Fit:
@@ -171,7 +186,7 @@ def _records(text: Text, dialect: Dialect) -> Iterator[_Record | Rejected]:
             return
         except (csv.Error, _Broken) as error:
             raw = lines.give_up().text
-            likely = _likely_cause(raw) if dialect.escape is None else ""
+            likely = _likely_cause(raw) if not dialect.escaped else ""
             yield Rejected(number, _in_words(str(error)) + likely, shortened(raw))
             reader = dialect.reader(lines, strict=True)
             continue
@@ -216,7 +231,7 @@ class _Lines:
 
 
 def _likely_cause(raw: str) -> str:
-    return f"; its quotes may be escaped with a backslash ({ESCAPED})" if '\\"' in raw else ""
+    return f"; {ESCAPED}" if '\\"' in raw else ""
 
 
 def _in_words(cause: str) -> str:

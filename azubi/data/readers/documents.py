@@ -14,14 +14,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from azubi.data.readers.content import KINDS, LARGEST_DOCUMENT, LIBRARIES
-from azubi.data.readers.row import Rejected, Row, Unusable, quoted, rejected, written
+from azubi.data.readers.row import MOST_ROWS, Rejected, Row, Unusable, quoted, rejected, written
 from azubi.data.readers.sandbox import Sandbox
 from azubi.data.readers.text import PROBE, Encoding, guess_encoding, named_encoding, sample_word
 from azubi.errors import DataError
-from azubi.settings import LimitSettings, Recipe
+from azubi.settings import Recipe
 
 TEXT = "text"
 """The column that holds a document's text."""
+FILE = "file"
+"""The column of the table of answers that names the document."""
 TABLES = tuple(f"answers{suffix}" for suffix in (".csv", ".tsv", ".xlsx", ".jsonl", ".parquet"))
 """What the table of answers is called if its name is not given."""
 _NAMED = 3
@@ -54,7 +56,7 @@ def table(folder: Path, given: Path | None, *, needed: bool = True) -> Path | No
 class Extractor:
     """Reads documents in a sandbox."""
 
-    def __init__(self, limits: LimitSettings, encoding: str | None, documents: Sequence[Path]) -> None:
+    def __init__(self, memory: int, encoding: str | None, documents: Sequence[Path]) -> None:
         """`documents` are those by which the encoding is guessed if `encoding` does not name it.
 
         Raises:
@@ -62,7 +64,7 @@ class Extractor:
         """
         self.encoding = named_encoding(encoding) if encoding else None
         """What documents are in that do not say so themselves: given, or guessed when the first one comes."""
-        self.sandbox = Sandbox(limits, LIBRARIES)
+        self.sandbox = Sandbox(memory, LIBRARIES)
         self._documents = documents
 
     def read(self, path: Path) -> dict[str, Any]:
@@ -131,16 +133,16 @@ class Folder:
             SettingError: Python does not know the encoding that the recipe names.
         """
         recipe = self._recipe
-        files = _Files(self._folder, self._answers, recipe.limits.rows)
-        reader = Extractor(recipe.limits, recipe.encoding, files.paths)
+        files = _Files(self._folder, self._answers)
+        reader = Extractor(recipe.limits.memory, recipe.encoding, files.paths)
         with reader.sandbox:
             for row in table:
                 if isinstance(row, Rejected):
                     yield row
                     continue
-                _check_columns(row, self._answers, recipe.file)
+                _check_columns(row, self._answers)
                 try:
-                    path = files.named(written(row.values[recipe.file]))
+                    path = files.named(written(row.values[FILE]))
                 except Unusable as error:
                     yield rejected(row, str(error))
                     continue
@@ -191,24 +193,24 @@ def _some(texts: Sequence[str], separator: str) -> str:
     return separator.join(texts[:_NAMED]) + more
 
 
-def rows_without_table(folder: Path, column: str, limits: LimitSettings) -> Iterator[Row]:
-    """A row for each document of a folder without a table: its name in `column`.
+def rows_without_table(folder: Path) -> Iterator[Row]:
+    """A row for each document of a folder without a table: its name in the column `file`.
 
     Raises:
         DataError: there is none.
     """
-    names = list(_Files(folder, folder, limits.rows).unnamed)
+    names = list(_Files(folder, folder).unnamed)
     if not names:
         raise DataError(f"{folder} holds no documents.", f"azubi reads {', '.join(sorted(KINDS))}.")
     for number, name in enumerate(names, start=1):
-        yield Row(number, {column: name})
+        yield Row(number, {FILE: name})
 
 
-def _check_columns(row: Row, answers: Path, column: str) -> None:
-    if column not in row.values:
+def _check_columns(row: Row, answers: Path) -> None:
+    if FILE not in row.values:
         raise DataError(
-            f"{answers} has no column “{column}” that names the document; it has {quoted(row.values)}.",
-            "Name the right column with --file.",
+            f"{answers} has no column “{FILE}” that names the document; it has {quoted(row.values)}.",
+            f"Give the right column the name {FILE}.",
         )
     if TEXT in row.values:
         raise DataError(
@@ -220,7 +222,7 @@ def _check_columns(row: Row, answers: Path, column: str) -> None:
 class _Files:
     """The documents of a folder, by path, by name, and by name without suffix."""
 
-    def __init__(self, folder: Path, answers: Path, most: int) -> None:
+    def __init__(self, folder: Path, answers: Path) -> None:
         self._folder = folder
         self._paths: dict[str, Path] = {}
         self._full_names: dict[str, list[str]] = {}
@@ -236,8 +238,8 @@ class _Files:
                 path = Path(parent, file)
                 if not file.startswith(".") and path != table:
                     self._add(path, home)
-                if len(self._paths) > most:
-                    raise DataError(f"{folder} holds more than {most:,} documents.", "Raise --limits-rows.")
+                if len(self._paths) > MOST_ROWS:
+                    raise DataError(f"{folder} holds more than {MOST_ROWS:,} documents.", "Bring fewer.")
 
     def _add(self, path: Path, home: Path) -> None:
         if (suffix := path.suffix.lower()) not in KINDS:

@@ -19,16 +19,18 @@ from azubi.errors import DataError
 STDIN = Path("-")
 BLOCK = 1 << 20
 
+MOST_BYTES = 50 * 10**9
+"""Bytes that are read of a source, unpacked; more are damage or an attack."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _SAMPLES, _SAMPLE_SIZE = 16, 1 << 16
 
 
 @contextlib.contextmanager
-def opened(path: Path, most: int) -> Iterator[io.BufferedReader]:
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """Give the unpacked bytes, whose beginning can be read ahead with `peek`.
 
     Raises:
-        DataError: there is no such file, it is damaged, or it unfolds to more than `most` bytes.
+        DataError: there is no such file, it is damaged, or it unfolds to more than `MOST_BYTES`.
     """
     with contextlib.ExitStack() as stack:
         raw = _open(path, stack)
@@ -40,7 +42,7 @@ def opened(path: Path, most: int) -> Iterator[io.BufferedReader]:
             import pyarrow
 
             file = pyarrow.CompressedInputStream(pyarrow.PythonFile(raw, mode="r"), "zstd")
-        yield io.BufferedReader(_Counted(file, source_name(path), most, packed=file is not raw), BLOCK)
+        yield io.BufferedReader(_Counted(file, source_name(path), packed=file is not raw), BLOCK)
 
 
 @contextlib.contextmanager
@@ -110,10 +112,9 @@ def explained(path: Path) -> Iterator[None]:
 class _Counted(io.RawIOBase):
     """Passes bytes on until there are too many of them."""
 
-    def __init__(self, file: Any, name: str, most: int, *, packed: bool) -> None:
+    def __init__(self, file: Any, name: str, *, packed: bool) -> None:
         self._file = file
         self._name = name
-        self._most = most
         self._packed = packed
         self._size = 0
 
@@ -132,10 +133,10 @@ class _Counted(io.RawIOBase):
                 else "Check that it can be read to its end.",
             ) from error
         self._size += len(block)
-        if self._size > self._most:
+        if self._size > MOST_BYTES:
             raise DataError(
-                f"{self._name} {'unfolds to' if self._packed else 'holds'} more than {self._most:,} bytes.",
-                "If that is right, raise --limits-unpacked.",
+                f"{self._name} {'unfolds to' if self._packed else 'holds'} more than {MOST_BYTES:,} bytes.",
+                "Bring it in several files.",
             )
         target[: len(block)] = block
         return len(block)

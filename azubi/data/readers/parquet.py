@@ -7,7 +7,6 @@ from typing import IO, Any
 
 from azubi.data.readers.row import Row, Unreadable, column_names
 from azubi.data.readers.sandbox import Sandbox, decode_cell, encode_cell, refusal
-from azubi.settings import LimitSettings
 
 MAGIC = b"PAR1"
 _BATCH = 64
@@ -18,7 +17,7 @@ _REMEDY = "Write it once more; if memory is short, with smaller row groups, or r
 def rows(
     file: IO[bytes],
     name: str,
-    limits: LimitSettings,
+    memory: int,
     used_columns: Callable[[Sequence[str]], Sequence[str]],
     notes: list[str],
 ) -> Iterator[Row]:
@@ -30,7 +29,7 @@ def rows(
         DataError: it is damaged or too large.
     """
     with (
-        Sandbox(limits, ["pyarrow.parquet"], file) as sandbox,
+        Sandbox(memory, ["pyarrow.parquet"], file) as sandbox,
         refusal(name, "a Parquet file", _REMEDY),
     ):
         names, labels = next(sandbox.call(f"{__name__}:schema", descriptor=sandbox.descriptor))

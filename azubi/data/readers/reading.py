@@ -173,7 +173,7 @@ def _remedy(first: Sequence[Rejected]) -> str:
 
 
 _REMEDIES = (
-    (ESCAPED, f"If a backslash stands before the quotes in these rows, say so: {ESCAPED}."),
+    (ESCAPED, "Write quotes inside quotes twice, without a backslash."),
     (
         strict_json.REPAIR,
         "Correct the export; or add --repair, which mends such rows, counts them and shows an example.",

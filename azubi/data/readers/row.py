@@ -18,6 +18,8 @@ from azubi.errors import DataError
 
 LONGEST_ROW = 10_000_000
 """Characters of one row, and bytes of one line; longer ones are left out."""
+MOST_ROWS = 20_000_000
+"""Rows of a source, and documents of a folder."""
 LONGEST_RAW = 200
 """Characters of a rejected row that are kept."""
 HEADER_ROWS = 30

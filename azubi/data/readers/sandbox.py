@@ -22,8 +22,9 @@ from typing import IO, Any, Self
 
 from azubi.data.readers.row import LONGEST_ROW, Unreadable, Unusable, plain
 from azubi.errors import DataError
-from azubi.settings import LimitSettings
 
+SECONDS = 60
+"""Time for one answer of a parser."""
 _START_SECONDS = 60.0
 _SPARE_SECONDS = 5
 """Processor time beyond the limit, after which the other process ends even if nobody waits for it."""
@@ -38,11 +39,9 @@ _NEW_NETWORK, _NEW_USER = 0x40000000, 0x10000000
 class Sandbox:
     """A process that runs parsers; it is started for the first call, and again after one that failed."""
 
-    def __init__(
-        self, limits: LimitSettings, libraries: Sequence[str], file: IO[bytes] | None = None
-    ) -> None:
+    def __init__(self, memory: int, libraries: Sequence[str], file: IO[bytes] | None = None) -> None:
         """`libraries` are imported before memory is limited; `file` is inherited: see `descriptor`."""
-        self._limits = limits
+        self._memory = int(memory)
         self._libraries = libraries
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
@@ -70,7 +69,7 @@ class Sandbox:
                 process.stdin.write(json.dumps([function, arguments]).encode() + b"\n")
                 process.stdin.flush()
             while not ended:
-                message = self._receive(process, self._limits.seconds)
+                message = self._receive(process, SECONDS)
                 ended, fault = message["state"]["end"], message["state"]["fault"]
                 yield from message["items"]
                 if fault:
@@ -91,9 +90,8 @@ class Sandbox:
             self._process, self._received = None, b""
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        memory, seconds = int(self._limits.memory), self._limits.seconds
         # -P: nothing that lies in the working folder is taken for a module.
-        code = f"from {__name__} import serve; serve({memory}, {seconds}, {list(self._libraries)})"
+        code = f"from {__name__} import serve; serve({self._memory}, {SECONDS}, {list(self._libraries)})"
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", code],
             stdin=subprocess.PIPE,
@@ -125,7 +123,7 @@ class Sandbox:
         while b"\n" not in parts[-1]:
             ready, _, _ = select.select([process.stdout], [], [], max(0.0, until - time.monotonic()))
             if not ready:
-                raise Unusable(f"cannot be read within the {seconds:g} s of limits.seconds")
+                raise Unusable(f"cannot be read within {seconds:g} s")
             block = os.read(process.stdout.fileno(), 1 << 20)
             if not block or sum(map(len, parts)) > _LONGEST_MESSAGE:
                 raise Unusable(_TOO_MUCH_MEMORY)

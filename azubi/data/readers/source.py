@@ -17,7 +17,7 @@ from azubi.data.readers import database, delimited, documents, parquet, workbook
 from azubi.data.readers.json_rows import Repairs, line_rows, list_rows
 from azubi.data.readers.mapping import Columns
 from azubi.data.readers.opening import STDIN, explained, opened, samples, seekable, source_name
-from azubi.data.readers.row import Asked, Rejected, Row, unasked
+from azubi.data.readers.row import MOST_ROWS, Asked, Rejected, Row, unasked
 from azubi.data.readers.styles import Undecided
 from azubi.data.readers.text import Text
 from azubi.errors import DataError, SettingError
@@ -27,7 +27,6 @@ from azubi.storage import files
 _FITTING = {
     "sheet": "Excel file and has no sheets",
     "header": "table of text or Excel",
-    "escape": "CSV",
     "delimiter": "CSV",
     "encoding": "text file",
 }
@@ -133,11 +132,11 @@ class Source:
 
     def _checked_rows(self) -> Generator[Row | Rejected, None, None]:
         """The rows, not too many, of a table that has the columns."""
-        most, checked = self.recipe.limits.rows, False
+        checked = False
         with contextlib.closing(self._rows()) as rows:
             for number, row in enumerate(rows, start=1):
-                if number > most:
-                    raise DataError(f"{self.name} has more than {most:,} rows.", "Raise --limits-rows.")
+                if number > MOST_ROWS:
+                    raise DataError(f"{self.name} has more than {MOST_ROWS:,} rows.", "Bring fewer.")
                 if isinstance(row, Row) and not checked:
                     if self._same_columns:
                         self._columns.check(list(row.values), self.name)
@@ -189,22 +188,22 @@ class Source:
         if table is not None:
             yield from folder.rows(self._file_rows(table))
         else:
-            yield from folder.rows(documents.rows_without_table(path, recipe.file, recipe.limits))
+            yield from folder.rows(documents.rows_without_table(path))
         self.notes += folder.notes
         self.unread += folder.unread
 
     def _file_rows(self, path: Path) -> Iterator[Row | Rejected]:
         recipe, name = self.recipe, source_name(path)
-        with opened(path, recipe.limits.unpacked) as file:
+        with opened(path) as file:
             start = file.peek(8)[:8]
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
             if start.startswith(parquet.MAGIC):
                 self._note_unused(*_FITTING)
                 with seekable(file, path) as whole:
-                    yield from parquet.rows(whole, name, recipe.limits, self._used_columns, self.notes)
+                    yield from parquet.rows(whole, name, recipe.limits.memory, self._used_columns, self.notes)
             elif start.startswith(workbook.MAGIC):
-                self._note_unused("escape", "delimiter", "encoding")
+                self._note_unused("delimiter", "encoding")
                 usual = "sheet" in self.usual
                 with seekable(file, path) as whole:
                     yield from workbook.rows(
@@ -217,8 +216,8 @@ class Source:
 
     def _missing_column(self, columns: Sequence[str]) -> str | None:
         """The first column that is asked for and is neither among these nor joined to them."""
-        if self._is_folder and self.recipe.file not in columns:
-            return self.recipe.file
+        if self._is_folder and documents.FILE not in columns:
+            return documents.FILE
         return self._columns.missing(self._joined(columns))
 
     def _joined(self, columns: Sequence[str]) -> list[str]:
@@ -230,7 +229,7 @@ class Source:
         if self._missing_column(columns) is not None:
             return list(columns)
         used = self._columns.used(self._joined(columns))
-        return [name for name in columns if name in used or (self._is_folder and name == self.recipe.file)]
+        return [name for name in columns if name in used or (self._is_folder and name == documents.FILE)]
 
     def _note_unused(self, *settings: str) -> None:
         """Say which of some settings are given, though what is read has nothing of the kind."""
@@ -246,7 +245,7 @@ class Source:
             self.notes.append(text.notice)
         if layout := _json_layout(path, text):
             self._same_columns, self._is_list = False, layout == "list"
-            self._note_unused("header", "escape", "delimiter")
+            self._note_unused("header", "delimiter")
             yield from line_rows(text, self._repairs) if layout == "lines" else list_rows(text, self._repairs)
             return
         recipe = self.recipe
@@ -268,6 +267,8 @@ class Source:
             self.notes.append(
                 f"{text.name} was read with columns parted by “{self.delimiter}”; --delimiter says otherwise."
             )
+        if fit.dialect.escaped:
+            self.notes.append(f"{text.name} writes a backslash before quotes inside quotes; it was left out.")
         yield from delimited.rows(text, fit.dialect, recipe.header, self._missing_column, self.notes)
 
     def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:

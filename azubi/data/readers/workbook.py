@@ -62,7 +62,7 @@ def rows(
     Raises:
         DataError: it is no Excel file, is damaged, too large, or does not have one such sheet.
     """
-    with Sandbox(recipe.limits, ["python_calamine"], file) as sandbox:
+    with Sandbox(recipe.limits.memory, ["python_calamine"], file) as sandbox:
         with refusal(name, "an Excel file", _REMEDY):
             sheets = [
                 Sheet(*parts) for parts in sandbox.call(f"{__name__}:sheets", descriptor=sandbox.descriptor)

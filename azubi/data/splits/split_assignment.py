@@ -19,8 +19,8 @@ from azubi.data.splits.near_duplicates import ExactNearDuplicates
 from azubi.settings import SplitSettings
 
 _WHOLE = 1 << 64
-_GOLDEN = 0x9E3779B97F4A7C15
-"""The golden section of 2**64. Steps of it, wrapped around, part any stretch evenly, be they few or many."""
+VALIDATION = 0.1
+"""Share of the data that chooses the best epoch, unless validation data are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,6 @@ class SplitAssignment:
         self._splits: dict[str, SplitName | None] = {}
         """Of each question that was met; None if it was left out."""
         self._groups: dict[str, SplitName] = {}
-        self._strata: dict[str, int] = {}
         """For each answer, where its next question falls."""
 
     def given(self) -> list[Example]:
@@ -151,23 +150,16 @@ class SplitAssignment:
         known = self._earlier.splits.get(name)
         if self._how.by == "group" and one.group:
             if one.group not in self._groups:
-                self._groups[one.group] = known or self._drawn(f"group\0{one.group}", one.answer)
+                self._groups[one.group] = known or self._drawn(f"group\0{one.group}")
             return self._groups[one.group]
-        drawn = self._drawn(self._neighbours.rest(name), one.answer)
+        drawn = self._drawn(self._neighbours.rest(name))
         return known or drawn
 
-    def _drawn(self, text: str, answer: str) -> SplitName:
-        at = hashed(text, self._seed)
-        if self._how.stratify:
-            # The first question of an answer falls where it would, each further one a golden section on.
-            at = self._strata.get(answer, at)
-            self._strata[answer] = (at + _GOLDEN) % _WHOLE
-        place = at / _WHOLE
+    def _drawn(self, text: str) -> SplitName:
+        place = placed(text, self._seed)
         if "test" not in self._given and place < self._how.test:
             return "test"
-        return (
-            "validation" if "validation" not in self._given and place >= 1 - self._how.validation else "train"
-        )
+        return "validation" if "validation" not in self._given and place >= 1 - VALIDATION else "train"
 
     def _timed(self, time: str) -> SplitName:
         if self._test_from and time >= self._test_from:
@@ -181,11 +173,11 @@ class SplitAssignment:
             return
         times = sorted(one.time for one in examples if one.time)
         if "test" not in self._given:
-            cut = self._how.cutoff or self._earlier.test_from
+            cut = self._earlier.test_from
             self._test_from = cut or _latest(times, round(self._how.test * len(times)))
         if "validation" not in self._given:
             before = times[: bisect_left(times, self._test_from)] if self._test_from else times
-            share = round(self._how.validation * len(times))
+            share = round(VALIDATION * len(times))
             self._validation_from = self._earlier.validation_from or _latest(before, share)
 
 

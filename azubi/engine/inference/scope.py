@@ -29,6 +29,8 @@ Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
+RECALL = 0.95
+"""Share of the questions of the job that have to count as in scope; it sets the limit."""
 MOST = 20_000
 """Training examples that are looked at; more change class means and covariance by little."""
 _WIDTH = 512
@@ -121,7 +123,7 @@ def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
     )
 
 
-def calibrated(likeness: Likeness, vectors: Matrix, evidence: Floats | None, recall: float) -> Scope:
+def calibrated(likeness: Likeness, vectors: Matrix, evidence: Floats | None, recall: float = RECALL) -> Scope:
     """Set scales and limit with held-out questions of the job.
 
     A further question of the job lies above the limit with a probability of at least `recall`, if there were

@@ -10,13 +10,13 @@ class TrainingConfig:
     epochs: int
     batch: int
     learning_rate: float
-    warmup: float
-    weight_decay: float
-    clip: float
     patience: int
     seed: int
-    smoothing: float = 0.0
+    warmup: float = 0.1
+    """Share of the steps in which the learning rate rises to its peak."""
+    weight_decay: float = 0.01
+    """AdamW's decoupled weight decay."""
+    clip: float = 1.0
+    """Gradients whose norm exceeds this are scaled down to it."""
     epsilon: float | None = None
     """What training may reveal of one example; None without differential privacy (see `private`)."""
-    delta: float | None = None
-    """Chance that the guarantee does not hold; derived from the number of examples if None."""

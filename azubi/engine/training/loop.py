@@ -51,14 +51,9 @@ def config_from(recipe: Recipe) -> TrainingConfig:
         epochs=recipe.epochs,
         batch=recipe.batch,
         learning_rate=recipe.learning_rate,
-        warmup=recipe.warmup,
-        weight_decay=recipe.weight_decay,
-        clip=recipe.max_grad_norm,
         patience=recipe.patience,
         seed=recipe.seed,
-        smoothing=recipe.label_smoothing,
         epsilon=recipe.privacy.epsilon if recipe.privacy is not None else None,
-        delta=recipe.privacy.delta if recipe.privacy is not None else None,
     )
 
 

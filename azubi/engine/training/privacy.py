@@ -71,7 +71,7 @@ class PrivateSteps:
         self._clip = plan.clip
         self._expected = min(plan.batch, len(encoded))
         self._rate = self._expected / len(encoded)
-        self.delta = plan.delta if plan.delta is not None else default_delta(len(encoded))
+        self.delta = default_delta(len(encoded))
         self.noise = _noise(plan.epsilon, self.delta, self._rate, steps)
         """Standard deviation of the noise, in units of `clip`."""
         self._dice = torch.Generator(device="cpu").manual_seed(secrets.randbits(63))

@@ -87,7 +87,6 @@ def baseline_set(
     home: Path,
     *,
     upfront: float,
-    given: Sequence[str] = (),
     seconds: float | None = None,
     lora: Recipe | None = None,
     against: Sequence[str] = (),
@@ -110,7 +109,7 @@ def baseline_set(
     line.baselines.append(trained("specialist", both, task, says, upfront))
     vectors = _vectors(encoder, home, line)
     _add_simple(line, task, vectors)
-    _add_language(line, both, task, home, given, upfront, vectors, writer)
+    _add_language(line, both, task, home, upfront, vectors, writer)
     if lora is not None:
         line.baselines.append(Lora(both, task, lora))
     for url in against:
@@ -209,7 +208,6 @@ def _add_language(
     both: Specialist,
     task: EvaluationTask,
     home: Path,
-    given: Sequence[str],
     upfront: float,
     vectors: Vectors | None,
     writer: str,
@@ -229,7 +227,7 @@ def _add_language(
     retrievers = _retrievers(task, vectors)
     time_for = {who: line.seconds * share for who, share in _CHOOSING.items()}
     line.baselines.append(base_model(promptable, task, note))
-    line.baselines.append(Prompted(promptable, task, given, time_for["prompted"]))
+    line.baselines.append(Prompted(promptable, task, time_for["prompted"]))
     line.baselines.append(Retrieval("retrieval", promptable, task, retrievers, COUNTS, time_for["retrieval"]))
     if _heads(both):
         return

@@ -32,15 +32,13 @@ class Prompted:
 
     who = "prompted"
 
-    def __init__(
-        self, promptable: PromptableModel, task: EvaluationTask, given: Sequence[str], seconds: float
-    ) -> None:
-        """`given` are the user's own instructions; choosing may take about `seconds`."""
+    def __init__(self, promptable: PromptableModel, task: EvaluationTask, seconds: float) -> None:
+        """Choosing may take about `seconds`."""
         self.modes: tuple[AnswerMode, ...] = promptable.modes
         self.choice: Sequence[Prediction] = ()
         self.pace = 0.0
         self.notes: list[str] = []
-        self._promptable, self._task, self._given, self._seconds = promptable, task, given, seconds
+        self._promptable, self._task, self._seconds = promptable, task, seconds
         self._instruction, self._says, self._upfront = task.instruction, "", 0.0
 
     @property
@@ -99,7 +97,7 @@ class Prompted:
         task = self._task
         examples = varied_examples(task.taught, max(EXAMPLE_COUNTS))
         longest = max((*task.train, *task.validation), key=lambda example: len(example.prompt)).turns
-        texts = instruction_texts(task.contract, task.instruction, self._given)
+        texts = instruction_texts(task.contract, task.instruction)
         results: dict[str, str] = {}
         for count in EXAMPLE_COUNTS:
             for number, text in enumerate(texts, start=1):
@@ -117,10 +115,10 @@ _LONGEST = 8_000
 """Characters of a schema that is worth showing to a model."""
 
 
-def instruction_texts(contract: Contract, company: str, given: Sequence[str] = ()) -> tuple[str, ...]:
-    """Distinct instructions, the company's first, then those that were `given`, then azubi's own."""
+def instruction_texts(contract: Contract, company: str) -> tuple[str, ...]:
+    """Distinct instructions, the company's first, then azubi's own."""
     own = [instruction.from_contract(contract), *_own(contract)]
-    texts = [text.strip() for text in (company, *given, *own)]
+    texts = [text.strip() for text in (company, *own)]
     return tuple(dict.fromkeys(text for place, text in enumerate(texts) if text or place == 0))
 
 

@@ -83,7 +83,6 @@ def load_model(
         int(recipe.rank),
         recipe.seed,
         machine.dtype,
-        recipe.stream_trunk,
     )
     trained = sum(one.numel() for one in weights.trained(both.tail).values())
     cut = LoadedModel(recipe, machine, both, trained, once)
@@ -94,11 +93,10 @@ def load_model(
 
 
 def _streamed(cut: LoadedModel) -> ev.Notice:
-    why = "" if cut.recipe.stream_trunk else ", since it would not fit in the memory that is free"
     slow = " Answers take long that way: each token of one reads the trunk anew."
     return ev.Notice(
-        text=f"{cut.base.name} is read from disk layer by layer{why}."
-        + (slow if cut.base.kind == "decoder" else "")
+        text=f"{cut.base.name} is read from disk layer by layer, since it would not fit in the "
+        "memory that is free." + (slow if cut.base.kind == "decoder" else "")
     )
 
 

@@ -29,7 +29,7 @@ from azubi.settings import Recipe
 
 _MAPPING = {
     *("prompt", "answer", "id", "group", "time", "weight", "turns"),
-    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "escape", "file", "repair"),
+    *("decimal", "dates", "query", "sheet", "header", "encoding", "delimiter", "repair"),
 }
 """The settings by which sources become rows, as far as there are such."""
 _LABELS = 5

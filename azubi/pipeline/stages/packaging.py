@@ -79,5 +79,4 @@ def _scope(context: RunContext, results: Results) -> Scope | None:
             encoded.train,
             data.split.validation,
             encoded.longest,
-            encoded.recipe.scope.recall,
         )

@@ -107,8 +107,8 @@ def test_a_damaged_manifest_is_named(home):
 
 @pytest.mark.parametrize(
     "how",
-    [{}, {"stratify": True}, {"by": "time"}],
-    ids=["prompt", "stratified", "time"],
+    [{}, {"by": "time"}],
+    ids=["prompt", "time"],
 )
 def test_new_rows_in_front_and_in_between_move_nothing(home, how):
     settings = SplitSettings(**how)

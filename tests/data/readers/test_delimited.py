@@ -79,7 +79,7 @@ ESCAPED = r"""prompt,answer
 
 
 def test_quotes_that_are_escaped(file):
-    reading = read(file(ESCAPED, "a.csv"), escape="\\")
+    reading = read(file(ESCAPED, "a.csv"))
     assert [one.prompt for one in reading.examples] == [
         'He said "hi", then left',
         "C:\\temp",
@@ -87,21 +87,26 @@ def test_quotes_that_are_escaped(file):
         'two " signs',
         'a "',
     ]
-    with pytest.raises(SettingError, match="cannot escape quotes"):
-        read(file(ESCAPED, "a.csv"), escape="x")
+    assert "a backslash before quotes" in reading.notes[0]
+
+
+def test_a_backslash_that_escapes_nothing_stays(file):
+    reading = read(file('prompt,answer\n"C:\\temp\\",x\n"5\\"" pipe",y\n6\\" pipe,x\n', "a.csv"))
+    assert [one.prompt for one in reading.examples] == ["C:\\temp\\", '5\\" pipe', '6\\" pipe']
+    assert reading.notes == ()
 
 
 def test_that_quotes_may_be_escaped_is_told_where_rows_fail(file):
-    error = refused(file(ESCAPED, "a.csv"))
-    assert "may be escaped with a backslash" in error.problem and "--escape '\\\\'" in error.remedy
+    error = refused(file(ESCAPED + '"C:\\temp\\",x\n' * 3, "a.csv"))
+    assert "may be escaped with a backslash" in error.problem and "twice" in error.remedy
     plain = refused(file('prompt,answer\n"a" b,x\n', "b.csv"))
-    assert "--escape" not in str(plain)
+    assert "escaped" not in str(plain)
 
 
 def test_settings_that_a_source_has_no_use_for_are_told(file):
     path = file('{"prompt": "a", "answer": "x"}\n')
-    notes = read(path, sheet="A", header=2, escape="\\", delimiter=";").notes
-    assert len(notes) == 4 and all("is not used" in note for note in notes)
+    notes = read(path, sheet="A", header=2, delimiter=";").notes
+    assert len(notes) == 3 and all("is not used" in note for note in notes)
 
 
 @pytest.mark.parametrize(

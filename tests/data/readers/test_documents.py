@@ -122,11 +122,11 @@ def test_documents_without_an_answer_are_told(folder):
 
 
 def test_the_table_may_be_elsewhere_and_template_and_columns_go_together(folder, file):
-    table = file('{"doc": "a.txt", "lob": "motor", "channel": "mail"}\n', "table.jsonl")
-    reading = read(folder, "{channel}: {text}", "lob", answers=table, file="doc", limits={"rejected": 1})
+    table = file('{"file": "a.txt", "lob": "motor", "channel": "mail"}\n', "table.jsonl")
+    reading = read(folder, "{channel}: {text}", "lob", answers=table, limits={"rejected": 1})
     assert reading.examples[0].prompt == "mail: Der Baum fiel auf das Auto."
-    error = refused(folder, answers=table)
-    assert "no column “file” that names the document" in error.problem and "--file" in error.remedy
+    error = refused(folder, answers=file('{"doc": "a.txt", "lob": "motor"}\n', "other.jsonl"))
+    assert "no column “file” that names the document" in error.problem and "name file" in error.remedy
 
 
 def test_a_folder_without_a_table(folder):

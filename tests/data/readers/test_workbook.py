@@ -141,8 +141,8 @@ def test_a_zip_bomb(book):
 
     path = rewritten(book, bomb)
     assert path.stat().st_size < 1_000_000
-    error = refused(path, limits={"memory": 100_000_000, "seconds": 5})
-    assert "limits." in error.problem and "--limits-memory" in error.remedy
+    error = refused(path, limits={"memory": 100_000_000})
+    assert "limits.memory" in error.problem and "--limits-memory" in error.remedy
 
 
 def test_cells_that_lie_far_apart(book):

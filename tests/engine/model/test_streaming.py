@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine import split_model
+from azubi.engine import specialist, split_model
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill
@@ -333,35 +333,44 @@ KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]
 
 
 @pytest.mark.parametrize(("kind", "task", "rank"), KINDS)
-def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, kind, task, rank):
-    make = settings(getattr(bases, kind), task, rank, tmp_path)
+def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, streaming, kind, task, rank):
+    recipe = settings(getattr(bases, kind), task, rank, tmp_path)
     for stream in (False, True):
-        events = list(run(make(stream), tmp_path / str(stream)))
+        streaming(stream)
+        events = list(run(recipe, tmp_path / str(stream)))
         told = [event.text for event in events if event.kind == "notice" and "layer by layer" in event.text]
         assert len(told) == stream
     same_specialist(tmp_path / "False", tmp_path / "True")
 
 
 @pytest.mark.parametrize("until", ["trunk", "tail"])
-def test_a_streamed_run_that_was_stopped_goes_on_to_the_same_specialist(bases, tmp_path, until):
+def test_a_streamed_run_that_was_stopped_goes_on_to_the_same_specialist(bases, tmp_path, streaming, until):
     """Stopped within a block of the trunk, where nothing of it is kept yet, or between two steps."""
-    make = settings(bases.decoder, "json", 0, tmp_path)
-    list(run(make(False), tmp_path / "whole"))
-    stop(run(make(True), tmp_path / "stopped"), until)
+    recipe = settings(bases.decoder, "json", 0, tmp_path)
+    list(run(recipe, tmp_path / "whole"))
+    streaming(True)
+    stop(run(recipe, tmp_path / "stopped"), until)
     again = list(resume(tmp_path / "stopped"))
     assert any(event.kind == "training_resumed" for event in again) == (until == "tail")
     assert any(event.kind == "notice" and "layer by layer" in event.text for event in again)
     same_specialist(tmp_path / "whole", tmp_path / "stopped")
 
 
-def test_a_run_that_lacked_memory_goes_on_streamed(bases, tmp_path):
-    """The same command with --stream-trunk is the same run."""
-    make = settings(bases.encoder, "labels", 2, tmp_path)
-    list(run(make(False), tmp_path / "whole"))
-    stop(run(make(None), tmp_path / "stopped"), "tail")
-    again = list(run(make(True), tmp_path / "stopped"))
+def test_a_run_that_lacked_memory_goes_on_streamed(bases, tmp_path, streaming):
+    """The same command on a busier machine is the same run."""
+    recipe = settings(bases.encoder, "labels", 2, tmp_path)
+    list(run(recipe, tmp_path / "whole"))
+    stop(run(recipe, tmp_path / "stopped"), "tail")
+    streaming(True)
+    again = list(run(recipe, tmp_path / "stopped"))
     assert any(event.kind == "training_resumed" for event in again)
     same_specialist(tmp_path / "whole", tmp_path / "stopped")
+
+
+@pytest.fixture
+def streaming(monkeypatch):
+    """Let bases be streamed from now on, or no more."""
+    return lambda stream: monkeypatch.setattr(specialist, "must_stream", lambda *_: stream)
 
 
 def stop(going, stage):
@@ -380,9 +389,9 @@ def same_specialist(*homes):
 
 
 def settings(base, task, rank, folder):
-    """A recipe, to be streamed or not."""
+    """A recipe."""
     data = tiny.write(folder / "notes.jsonl", {"json": tiny.records, "labels": tiny.labels}[task]())
-    return lambda stream: Recipe(
+    return Recipe(
         name="tiny",
         data=data,
         base=str(base),
@@ -392,5 +401,4 @@ def settings(base, task, rank, folder):
         threads=1,
         tail_layers=1,
         rank=rank,
-        stream_trunk=stream,
     )
