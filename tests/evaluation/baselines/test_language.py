@@ -1,6 +1,7 @@
 """Baselines that write: base, prompted, retrieval, LoRA and the specialist, with tiny random models."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -90,11 +91,11 @@ def test_derived_fields_are_computed_for_rivals_too(dear, promptable):
 
 
 def test_instruction_and_examples_are_chosen_on_validation(labels, promptable):
-    baseline = Prompted(promptable(labels), labels, ["My own words."], 60)
+    baseline = Prompted(promptable(labels), labels, 60)
     baseline.prepare(silent)
     variants = {one.variant for one in baseline.choice}
-    told = instruction_texts(labels.contract, labels.instruction, ["My own words."])
-    assert told[:2] == (labels.instruction, "My own words.")
+    told = instruction_texts(labels.contract, labels.instruction)
+    assert told[0] == labels.instruction
     assert {f"instruction {place}, 0 examples" for place in range(1, len(told) + 1)} <= variants
     assert any(one.endswith("4 examples") for one in variants)
     chosen = baseline.contender()
@@ -112,7 +113,7 @@ def test_instruction_and_examples_are_chosen_on_validation(labels, promptable):
 
 
 def test_worked_examples_come_from_train_and_stand_in_the_instruction(labels, promptable):
-    baseline = Prompted(promptable(labels), labels, (), 60)
+    baseline = Prompted(promptable(labels), labels, 60)
     found = baseline._texts()
     four = [text for name, text in found.items() if name.endswith("4 examples")]
     assert four
@@ -124,9 +125,10 @@ def test_worked_examples_come_from_train_and_stand_in_the_instruction(labels, pr
 
 
 def test_what_does_not_fit_the_base_is_no_candidate(records, promptable):
-    long = Prompted(promptable(records), records, ["word " * 400], 60)
-    assert not any("word word" in text for text in long._texts().values())
-    assert len(long._texts()) >= 1
+    long = Prompted(promptable(records), replace(records, instruction="word " * 400), 60)
+    assert [name for name, text in long._texts().items() if "word word" in text] == [
+        "instruction 1, 0 examples"
+    ]
 
 
 def test_the_instruction_is_counted_once_for_all(records, promptable):
