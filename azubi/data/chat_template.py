@@ -1,17 +1,19 @@
 """Turns an example into token ids. The only place that knows chat templates.
 
-A rendered conversation is cut where the content of the first turn begins. What stands before is
-the prime's part, the same for all examples that share the prime; the two parts are tokenised apart,
-so that the prime's tokens never depend on the example. Templates are rendered with marks in the place
+A rendered conversation is cut where the content of the first turn begins. What stands before is the
+instruction's part, the same for all examples that share the instruction; the two parts are tokenised apart,
+so that the instruction's tokens never depend on the example. Templates are rendered with marks in the place
 of contents, and contents are put in afterwards: a template cannot be steered by what they say.
 Knows nothing of models, nor whether a base understands its own template.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 from jinja2 import TemplateError
 
@@ -31,27 +33,19 @@ PLAIN = (
 """The template of bases that bring none: instruction, what was asked, `Answer:`."""
 
 TODAY = {
-    **{
-        "%d": "26",
-        "%m": "07",
-        "%y": "24",
-        "%Y": "2024",
-        "%b": "Jul",
-        "%B": "July",
-        "%a": "Fri",
-        "%A": "Friday",
-    },
-    **{"%H": "12", "%M": "00", "%S": "00"},
+    **{"%d": "26", "%m": "07", "%y": "24", "%Y": "2024", "%b": "Jul", "%B": "July"},
+    **{"%a": "Fri", "%A": "Friday", "%H": "12", "%M": "00", "%S": "00"},
 }
-"""What a template that writes the date is told: with the real one, every day would need a new cache."""
+"""What a template that writes the date is given: with the real one, every day would need a new cache."""
 
-_PRIME_MARK = "AzubiPrimeMark"
-_FORM = "azubi template 1"
+_INSTRUCTION_MARK = "AzubiInstructionMark"
+_VERSION = "azubi template 1"
+"""Part of the fingerprint: changes when this module makes other tokens of the same example."""
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """An example as token ids: prime, then prompt, then answer (empty if there is none yet)."""
+    """An example as token ids: instruction, then prompt, then answer (empty if there is none yet)."""
 
     instruction_ids: tuple[int, ...]
     prompt_ids: tuple[int, ...]
@@ -64,117 +58,115 @@ class Encoded:
         return len(self.instruction_ids) + len(self.prompt_ids) + len(self.answer_ids)
 
 
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """What a template does, found out by rendering marks."""
-
-    system: bool
-    """Whether the prime goes into a system message, as opposed to the first message of the user."""
-    trims_prompt: bool
-    trims_answer: bool
-    lead: str
-    """What stands between the generation prompt and the answer, such as an empty thought."""
-    end: str
-    """What stands behind an answer."""
-
-
 class Template:
     """A tokenizer and its chat template, or `PLAIN` where it has none.
 
-    `instruction_ids` depend on the prime alone. To keep it so, turns are first brought into the order
-    user, assistant, …, user: a system message of an example's own, or an assistant's greeting, is put before
-    the user's message that follows it, and messages of one role in a row become one.
+    `instruction_ids` depend on the instruction alone. To keep it so, turns are first brought into the order
+    user, assistant, …, user: see `alternating`.
     """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        """Find out what the template does; raises BaseModelError if it cannot write a conversation."""
+        """Find out what the template does by rendering marks.
+
+        Raises:
+            BaseModelError: it cannot write a conversation, or nothing ends an answer.
+        """
         self._tokenizer = tokenizer
-        self._template = _dated(tokenizer.get_chat_template() if tokenizer.chat_template else PLAIN)
+        self._template = _with_fixed_date(tokenizer.get_chat_template() if tokenizer.chat_template else PLAIN)
         self._guard = Guard(tokenizer, self._template)
-        self._form = self._probe()
         self._frames: dict[tuple[bool, int], tuple[str, ...]] = {}
-        self._primes: dict[str, tuple[int, ...]] = {}
-        self._gap = _spaces_at_end(self._frame(False, 1)[-1] + self._form.lead)
+        self._instructions: dict[str, tuple[int, ...]] = {}
+        self._has_system_role = self._writes_system_messages()
+        self._trims = {role: self._trims_content(role) for role in ("user", "assistant")}
+        self._lead, self._end = "", ""
+        """What stands before an answer, such as an empty thought, and behind it."""
+        prompt, answered = (self._rendered_frame(False, turns, self._has_system_role) for turns in (1, 2))
+        if prompt is not None and answered is not None:
+            before, self._end = answered[-2:]
+            self._lead = before.removeprefix(prompt[-1]) if before.startswith(prompt[-1]) else ""
+        self._gap = _spaces_at_end(self._frame(False, 1)[-1] + self._lead)
         self.end_id = self._end_id()
         """The token that ends an answer."""
         self.fingerprint = _fingerprint(tokenizer, self._template)
         """Changes whenever the same example could become other tokens."""
 
-    def encode(self, prime: str, turns: Sequence[Turn], answer: str | None = None) -> Encoded:
+    def encode(self, instruction: str, turns: Sequence[Turn], answer: str | None = None) -> Encoded:
         """The token ids of an example; the answer's end with the token that ends an answer.
 
         A space at the end of the text before a content goes to the content, as tokenizers join them.
         """
-        instruction_ids = self.instruction_ids(prime)
-        ordered = alternating(turns)
-        pieces = self._prompt(bool(prime.strip()), ordered)
-        prompt_ids = self._guard.ids(pieces, opening=not instruction_ids, followed=True)
-        answer_ids = () if answer is None else self.answer_ids(answer)
+        instruction_ids = self.instruction_ids(instruction)
+        opening = not instruction_ids
+        turns = alternating(turns)
+        pieces = self._prompt_pieces(bool(instruction.strip()), turns)
+        prompt_ids = self._guard.ids(pieces, opening=opening, followed=True)
         learned = tuple(
-            self._span(pieces, 1 + 2 * place, prompt_ids, opening=not instruction_ids)
-            for place, turn in enumerate(ordered)
+            self._span(pieces, 1 + 2 * index, prompt_ids, opening=opening)
+            for index, turn in enumerate(turns)
             if turn.learned
         )
-        return Encoded(instruction_ids, prompt_ids, answer_ids, learned)
-
-    def instruction_ids(self, prime: str) -> tuple[int, ...]:
-        """The tokens that all examples with this prime begin with; may be none if the prime is empty."""
-        prime = prime.strip()
-        if prime not in self._primes:
-            texts = self._frame(bool(prime), 1)
-            head = [Piece(texts[0].rstrip(" "), True)]
-            if prime:
-                head = [Piece(texts[0], True), Piece(prime, False), Piece(texts[1].rstrip(" "), True)]
-            self._primes[prime] = self._guard.ids(head, opening=True, followed=True)
-        return self._primes[prime]
-
-    def decode(self, ids: Sequence[int]) -> str:
-        """The answer that `ids` say, up to the token that ends it."""
-        kept = list(ids)
-        if self.end_id in kept:
-            kept = kept[: kept.index(self.end_id)]
-        text = self._tokenizer.decode(kept, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return str(text).removeprefix(self._gap)
-
-    def _prompt(self, instructed: bool, turns: Sequence[Turn]) -> list[Piece]:
-        texts = self._frame(instructed, len(turns))
-        before, *after = texts[1:] if instructed else texts
-        after[-1] = (after[-1] + self._form.lead).rstrip(" ")
-        pieces = [Piece(_spaces_at_end(before), True)]
-        for turn, text in zip(turns, after, strict=True):
-            pieces += [Piece(self._trimmed(turn), False), Piece(text, True)]
-        return pieces
-
-    def _span(
-        self, pieces: Sequence[Piece], content: int, ids: tuple[int, ...], *, opening: bool
-    ) -> tuple[int, int]:
-        """Where among `ids`, which all pieces make, the piece `content` stands, with what ends it."""
-        before, after = list(pieces[:content]), pieces[content + 1].text
-        control = self._guard.first_control(after)
-        end = after[: after.index(control) + len(control)] if control is not None else ""
-        ended = [*before, pieces[content], Piece(end, True)]
-        start, stop = (
-            _common(self._guard.ids(part, opening=opening, followed=True), ids) for part in (before, ended)
+        return Encoded(
+            instruction_ids, prompt_ids, () if answer is None else self.answer_ids(answer), learned
         )
-        return start, stop
+
+    def instruction_ids(self, instruction: str) -> tuple[int, ...]:
+        """The tokens that all examples with this instruction begin with; may be none if it is empty."""
+        instruction = instruction.strip()
+        if instruction not in self._instructions:
+            texts = self._frame(bool(instruction), 1)
+            pieces = [Piece(texts[0].rstrip(" "), True)]
+            if instruction:
+                pieces = [
+                    Piece(texts[0], True),
+                    Piece(instruction, False),
+                    Piece(texts[1].rstrip(" "), True),
+                ]
+            self._instructions[instruction] = self._guard.ids(pieces, opening=True, followed=True)
+        return self._instructions[instruction]
 
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """The token ids of an answer, the last the one that ends it."""
-        content = self._trimmed(Turn("assistant", answer))
-        pieces = [Piece(self._gap, True), Piece(content, False)]
+        pieces = [Piece(self._gap, True), Piece(self._content(Turn("assistant", answer)), False)]
         return (*self._guard.ids(pieces), self.end_id)
 
-    def _trimmed(self, turn: Turn) -> str:
-        trims = self._form.trims_answer if turn.role == "assistant" else self._form.trims_prompt
-        return turn.content.strip() if trims else turn.content
+    def decode(self, ids: Sequence[int]) -> str:
+        """The answer that `ids` say, up to the token that ends it."""
+        answer = list(takewhile(lambda id: id != self.end_id, ids))
+        text = self._tokenizer.decode(answer, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return str(text).removeprefix(self._gap)
+
+    def _prompt_pieces(self, instructed: bool, turns: Sequence[Turn]) -> list[Piece]:
+        texts = self._frame(instructed, len(turns))
+        before, *after = texts[1:] if instructed else texts
+        after[-1] = (after[-1] + self._lead).rstrip(" ")
+        pieces = [Piece(_spaces_at_end(before), True)]
+        for turn, text in zip(turns, after, strict=True):
+            pieces += [Piece(self._content(turn), False), Piece(text, True)]
+        return pieces
+
+    def _span(
+        self, pieces: Sequence[Piece], index: int, ids: tuple[int, ...], *, opening: bool
+    ) -> tuple[int, int]:
+        """Where among `ids`, which all pieces make, the piece `index` stands, with what ends it."""
+        after = pieces[index + 1].text
+        control = self._guard.first_control(after)
+        end = after[: after.index(control) + len(control)] if control is not None else ""
+        start, stop = (
+            _common_length(self._guard.ids(part, opening=opening, followed=True), ids)
+            for part in (pieces[:index], [*pieces[: index + 1], Piece(end, True)])
+        )
+        return start, stop
+
+    def _content(self, turn: Turn) -> str:
+        return turn.content.strip() if self._trims[turn.role] else turn.content
 
     # Finding out what the template does
 
     def _frame(self, instructed: bool, turns: int) -> tuple[str, ...]:
-        """The template's own text around the prime (if any) and around so many turns."""
+        """The template's own text around the instruction (if any) and around so many turns."""
         key = (instructed, turns)
         if key not in self._frames:
-            frame = self._marked(instructed, turns, self._form.system)
+            frame = self._rendered_frame(instructed, turns, self._has_system_role)
             if frame is None:
                 raise BaseModelError(
                     f"The base's chat template cannot write a conversation of {turns} messages.",
@@ -183,12 +175,18 @@ class Template:
             self._frames[key] = frame
         return self._frames[key]
 
-    def _marked(self, instructed: bool, turns: int, system: bool) -> tuple[str, ...] | None:
-        """Render marks and part the text at them; None if the template refuses, drops or reorders them."""
+    def _rendered_frame(self, instructed: bool, turns: int, system: bool) -> tuple[str, ...] | None:
+        """Render marks and split the text at them; None if the template refuses, drops or reorders them."""
         marks = [f"AzubiMark{index}End" for index in range(turns)]
-        messages = _messages(marks, _PRIME_MARK if instructed else "", system)
+        messages = [
+            {"role": ("user", "assistant")[index % 2], "content": mark} for index, mark in enumerate(marks)
+        ]
+        if instructed and system:
+            messages.insert(0, {"role": "system", "content": _INSTRUCTION_MARK})
+        elif instructed:
+            messages[0]["content"] = f"{_INSTRUCTION_MARK}\n\n{marks[0]}"
         text = self._render(messages)
-        return None if text is None else _parted(text, [_PRIME_MARK, *marks] if instructed else marks)
+        return None if text is None else _split(text, [_INSTRUCTION_MARK, *marks] if instructed else marks)
 
     def _render(self, messages: list[dict[str, str]]) -> str | None:
         try:
@@ -202,42 +200,29 @@ class Template:
             return None
         return str(text)
 
-    def _probe(self) -> _Form:
-        system = self._find_place_of_prime()
-        asked = self._marked(False, 1, system)
-        answered = self._marked(False, 2, system)
-        lead, end = "", ""
-        if asked is not None and answered is not None:
-            before, end = answered[-2:]
-            lead = before[len(asked[-1]) :] if before.startswith(asked[-1]) else ""
-        return _Form(system, self._trims("user"), self._trims("assistant"), lead, end)
-
-    def _find_place_of_prime(self) -> bool:
-        """True for a system message, False for the first user message: whichever the template can write."""
-        can_write = {}
+    def _writes_system_messages(self) -> bool:
+        """Whether the instruction goes into a system message, as opposed to the first message of the user."""
+        frames = {}
         for system in (True, False):
-            short, long = self._marked(True, 1, system), self._marked(True, 3, system)
-            if short is not None and long is not None and short[:2] == long[:2]:
+            frames[system], long = (self._rendered_frame(True, turns, system) for turns in (1, 3))
+            if (short := frames[system]) is not None and long is not None and short[:2] == long[:2]:
                 return system
-            can_write[system] = short is not None
-        for system, can in can_write.items():
-            if can:
+        for system, frame in frames.items():
+            if frame is not None:
                 return system
         raise BaseModelError(
             "The base's chat template cannot write a message of the user whole and in its place.",
             "Use another base, or mend the chat template in its folder.",
         )
 
-    def _trims(self, role: str) -> bool:
+    def _trims_content(self, role: str) -> bool:
         spaced = " AzubiMarkEnd "
-        messages = [{"role": "user", "content": spaced}]
-        if role == "assistant":
-            messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": spaced}]
-        text = self._render(messages)
+        messages = [{"role": "user", "content": "x"}, {"role": "assistant", "content": spaced}]
+        text = self._render(messages if role == "assistant" else [{"role": "user", "content": spaced}])
         return text is not None and spaced not in text
 
     def _end_id(self) -> int:
-        control = self._guard.first_control(self._form.end)
+        control = self._guard.first_control(self._end)
         if control is not None:
             return self._guard.controls[control]
         if self._tokenizer.eos_token_id is None:
@@ -245,7 +230,7 @@ class Template:
                 "The base's tokenizer has no token that ends an answer.",
                 "Set eos_token in its tokenizer_config.json, or use another base.",
             )
-        return self._tokenizer.eos_token_id
+        return int(self._tokenizer.eos_token_id)
 
 
 def encode_plain(tokenizer: Tokenizer, turns: Sequence[Turn]) -> tuple[int, ...]:
@@ -274,16 +259,20 @@ def check_length(
 
 
 def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
-    """The turns as user, assistant, …, user: all that chat templates agree on."""
+    """The turns as user, assistant, …, user: all that chat templates agree on.
+
+    A system message of an example's own, or an assistant's greeting, is put before the user's message that
+    follows it, and messages of one role in a row become one.
+    """
     ordered: list[Turn] = []
     waiting: list[str] = []
     for turn in turns:
         if turn.role == "system" or (turn.role == "assistant" and not ordered):
             waiting.append(turn.content)
             continue
-        content = "\n\n".join([*waiting, turn.content]) if turn.role == "user" else turn.content
-        waiting = [] if turn.role == "user" else waiting
-        learned = turn.learned
+        content, learned = turn.content, turn.learned
+        if turn.role == "user":
+            content, waiting = "\n\n".join([*waiting, content]), []
         if ordered and ordered[-1].role == turn.role:
             last = ordered.pop()
             content, learned = f"{last.content}\n\n{content}", learned or last.learned
@@ -295,27 +284,17 @@ def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
     return tuple(ordered)
 
 
-def _common(some: Sequence[int], others: Sequence[int]) -> int:
+def _common_length(some: Sequence[int], others: Sequence[int]) -> int:
     """How many ids both begin with."""
-    pairs = enumerate(zip(some, others, strict=False))
-    return next((place for place, (one, other) in pairs if one != other), min(len(some), len(others)))
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(some, others, strict=False)))
 
 
-def _messages(contents: Sequence[str], prime: str, system: bool) -> list[dict[str, str]]:
-    roles = ("user", "assistant")
-    messages = [{"role": roles[i % 2], "content": content} for i, content in enumerate(contents)]
-    if not prime:
-        return messages
-    if system:
-        return [{"role": "system", "content": prime}, *messages]
-    return [{"role": "user", "content": f"{prime}\n\n{contents[0]}"}, *messages[1:]]
-
-
-def _parted(text: str, marks: Sequence[str]) -> tuple[str, ...] | None:
+def _split(text: str, marks: Sequence[str]) -> tuple[str, ...] | None:
+    """The text between the marks; None unless each stands there once and in order."""
     parts = []
     for mark in marks:
-        before, found, text = text.partition(mark)
-        if not found or mark in text:
+        before, present, text = text.partition(mark)
+        if not present or mark in text:
             return None
         parts.append(before)
     return None if any(mark in part for mark in marks for part in [*parts, text]) else (*parts, text)
@@ -325,7 +304,7 @@ def _spaces_at_end(text: str) -> str:
     return text[len(text.rstrip(" ")) :]
 
 
-def _dated(template: str) -> str:
+def _with_fixed_date(template: str) -> str:
     """The template with a clock that stands still, if it asks for the date."""
     if "strftime_now" not in template:
         return template
@@ -335,15 +314,14 @@ def _dated(template: str) -> str:
 
 def _fingerprint(tokenizer: Tokenizer, template: str) -> str:
     special = {name: str(token) for name, token in tokenizer.special_tokens_map.items()}
-    parts = [_FORM, template, json.dumps(special, sort_keys=True), _serialised(tokenizer)]
+    parts = [_VERSION, template, json.dumps(special, sort_keys=True), _serialised(tokenizer)]
     return sha256("\0".join(parts).encode()).hexdigest()
 
 
 def _serialised(tokenizer: Tokenizer) -> str:
     """The tokenizer as text, without the settings that change with use (padding and truncation)."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    write: Callable[[], str] | None = getattr(backend, "to_str", None)
-    if write is None:
+    if backend is None or not hasattr(backend, "to_str"):
         return json.dumps([type(tokenizer).__name__, sorted(tokenizer.get_vocab().items())])
-    form = json.loads(write())
-    return json.dumps({**form, "padding": None, "truncation": None}, sort_keys=True)
+    parts: dict[str, Any] = json.loads(backend.to_str())
+    return json.dumps({**parts, "padding": None, "truncation": None}, sort_keys=True)

@@ -14,10 +14,9 @@ from typing import Any
 
 DEEPEST = 100
 """Levels of objects and lists."""
-_LONGEST_WHOLE = 308
+_MOST_DIGITS = 308
 """Digits of a whole number: with more of them it is no number to most programs."""
-_HALF = re.compile(r"\\u[dD][89a-fA-F]")
-
+_HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F]")
 
 Record = Mapping[str, Any]
 """A JSON object: an answer with fields."""
@@ -41,27 +40,27 @@ def parse(text: str) -> Any:
         raise NotJson(f"{error.msg} at {line}column {error.colno:,}") from None
     except RecursionError:
         raise NotJson("it is nested too deeply") from None
-    if text.count("{") + text.count("[") > DEEPEST and _too_deep(value):
+    if text.count("{") + text.count("[") > DEEPEST and _is_too_deep(value):
         raise NotJson("it is nested too deeply")
     try:
-        (json.dumps(value, ensure_ascii=False) if _HALF.search(text) else text).encode()
+        (json.dumps(value, ensure_ascii=False) if _HALF_CHARACTER.search(text) else text).encode()
     except UnicodeEncodeError as error:
         code = ord(error.object[error.start])
         raise NotJson(f"\\u{code:04x} is half a character (a lone surrogate)") from None
     return value
 
 
-def write(value: object, **how: Any) -> str:
-    """A value as JSON that every parser reads; `how` goes to `json.dumps`.
+def write(value: object, **options: Any) -> str:
+    """A value as JSON that every parser reads; `options` go to `json.dumps`.
 
     A number that JSON does not have becomes null, as in pydantic's files; half a character becomes `?`.
     """
-    how = {"ensure_ascii": False, **how}
+    options = {"ensure_ascii": False, **options}
     try:
-        text = json.dumps(value, allow_nan=False, **how)
+        text = json.dumps(value, allow_nan=False, **options)
     except ValueError:
         # Keys too may be such numbers; what Python's own writer makes of them is read back.
-        text = json.dumps(json.loads(json.dumps(value, **how), parse_constant=lambda _: None), **how)
+        text = json.dumps(json.loads(json.dumps(value, **options), parse_constant=lambda _: None), **options)
     return text if text.isascii() else text.encode(errors="replace").decode()
 
 
@@ -86,25 +85,25 @@ def same(first: object, second: object) -> bool:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    value = dict(pairs)
+    if len(value) < len(pairs):
         names = [name for name, _ in pairs]
-        twice = next(name for name in found if names.count(name) > 1)
+        twice = next(name for name in value if names.count(name) > 1)
         raise NotJson(f"the key “{twice[:60]}” occurs twice in one object")
-    return found
+    return value
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > _LONGEST_WHOLE:
+    if len(digits) > _MOST_DIGITS:
         raise NotJson(f"a number has {len(digits):,} digits")
     return int(digits)
 
 
 def _fraction(digits: str) -> float:
-    found = float(digits)
-    if math.isinf(found):
+    number = float(digits)
+    if math.isinf(number):
         raise NotJson(f"the number {digits[:60]} is out of range")
-    return found
+    return number
 
 
 def _constant(name: str) -> Any:
@@ -116,10 +115,10 @@ _STRICT = json.JSONDecoder(
 )
 
 
-def _too_deep(value: Any) -> bool:
+def _is_too_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEEPEST):
-        inside = [part for one in level for part in (one.values() if isinstance(one, dict) else one)]
+        inside = [part for outer in level for part in (outer.values() if isinstance(outer, dict) else outer)]
         level = [part for part in inside if isinstance(part, dict | list)]
     return bool(level)
 
@@ -130,12 +129,6 @@ REPAIR = "--repair mends it"
 """Stands in the fault of whatever `mended` mends."""
 
 
-def fault(text: str, error: NotJson) -> str:
-    """What keeps a text from being JSON, as one that `mended` mends or as the parser's `error` has it."""
-    nearly = mended(text)
-    return f"is not JSON, but {REPAIR}: {nearly}" if nearly else f"is not JSON: {error}"
-
-
 @dataclass(frozen=True, slots=True)
 class Mended:
     """What a text that is nearly JSON means, and how it departs from JSON."""
@@ -143,26 +136,15 @@ class Mended:
     value: Any
     faults: tuple[str, ...]
 
-    def __str__(self) -> str:
-        return ", ".join(self.faults)
+
+def fault(text: str, error: NotJson) -> str:
+    """What keeps a text from being JSON, as one that `mended` mends or as the parser's `error` has it."""
+    repair = mended(text)
+    return f"is not JSON, but {REPAIR}: {', '.join(repair.faults)}" if repair else f"is not JSON: {error}"
 
 
-_SINGLE = "single quotes, as in a Python dict"
-_UNQUOTED = "keys without quotes"
-_TRAILING = "a comma before the closing bracket"
-_COMMENT = "a comment"
-_ESCAPE_FAULT = "an escape that JSON does not have"
-_BREAK = "a line break or tab within a text"
-_WORDS = {
-    **dict.fromkeys(("true", "false", "null"), ("", "")),
-    "None": ("null", "None"),
-    "True": ("true", "True"),
-    "False": ("false", "False"),
-    "NaN": ("null", "NaN"),
-    "nan": ("null", "nan"),
-    "undefined": ("null", "undefined"),
-}
-"""What is written for a word, and what is said of it."""
+_WORDS = {"None": "null", "True": "true", "False": "false", "NaN": "null", "nan": "null", "undefined": "null"}
+"""What is written for a word of Python or JavaScript."""
 _TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+)
     |(?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -174,10 +156,7 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)[0-9a-fA-F]{4}|.)", re.DOTALL)
-_LETTERS = {
-    **dict(zip("nrtbf", "\n\r\t\b\f", strict=True)),
-    **{one: one for one in "\"'\\/"},
-}
+_ESCAPED_SIGNS = {**dict(zip("nrtbf", "\n\r\t\b\f", strict=True)), **{sign: sign for sign in "\"'\\/"}}
 
 
 def mended(text: str) -> Mended | None:
@@ -195,17 +174,17 @@ def mended(text: str) -> Mended | None:
     return Mended(value, tuple(faults)) if faults else None
 
 
-def end(text: str, at: int, most: int) -> int | None:
-    """Where the object or list ends that begins at `at` and is JSON, or nearly so.
+def end(text: str, start: int, most: int) -> int | None:
+    """Where the object or list ends that begins at `start` and is JSON, or nearly so.
 
     None if that is not seen within `most` characters.
     """
-    depth, stop = 0, at + most
-    while found := _TOKEN.match(text, at, stop):
-        at, sign = found.end(), found["sign"]
+    depth, position = 0, start
+    while match := _TOKEN.match(text, position, start + most):
+        position, sign = match.end(), match["sign"]
         depth += (sign in ("{", "[")) - (sign in ("}", "]"))
         if not depth and sign:
-            return at
+            return position
     return None
 
 
@@ -215,19 +194,19 @@ def _tokens(text: str, faults: dict[str, None]) -> Iterator[str]:
     Raises:
         NotJson: something is neither JSON nor nearly so.
     """
-    at, comma, opened = 0, False, True
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise NotJson(f"no value begins with {text[at : at + 10]}")
-        at, kind, token = found.end(), found.lastgroup, found[0]
+    position, comma, opened = 0, False, True
+    while position < len(text):
+        match = _TOKEN.match(text, position)
+        if match is None:
+            raise NotJson(f"no value begins with {text[position : position + 10]}")
+        position, kind, token = match.end(), match.lastgroup, match[0]
         if kind == "comment":
-            faults[_COMMENT] = None
+            faults["a comment"] = None
         if kind in ("comment", "space"):
             continue
         if comma:
             if token in ("}", "]"):
-                faults[_TRAILING] = None
+                faults["a comma before the closing bracket"] = None
             else:
                 yield ","
         comma = token == "," and not opened
@@ -240,33 +219,34 @@ def _token(kind: str, token: str, faults: dict[str, None]) -> str:
     if kind == "text":
         return _text(token, faults)
     if kind == "key":
-        faults[_UNQUOTED] = None
+        faults["keys without quotes"] = None
         return json.dumps(token)
-    if kind == "word":
-        written, fault = _WORDS.get(token, (token, ""))
-        if fault:
-            faults[fault] = None
-        return written or token
+    if kind == "word" and token in _WORDS:
+        faults[token] = None
+        return _WORDS[token]
     return token
 
 
 def _text(token: str, faults: dict[str, None]) -> str:
     if token.startswith("'"):
-        faults[_SINGLE] = None
+        faults["single quotes, as in a Python dict"] = None
     else:
         try:
             json.loads(token)
         except ValueError:
-            faults[_BREAK if re.search(r"[\x00-\x1f]", token) else _ESCAPE_FAULT] = None
+            unprintable = re.search(r"[\x00-\x1f]", token)
+            faults[
+                "a line break or tab within a text" if unprintable else "an escape that JSON does not have"
+            ] = None
         else:
             return token
-    return json.dumps(_ESCAPE.sub(_escaped, token[1:-1]))
+    return json.dumps(_ESCAPE.sub(_unescaped, token[1:-1]))
 
 
-def _escaped(found: re.Match[str]) -> str:
-    sign = found[1]
+def _unescaped(match: re.Match[str]) -> str:
+    sign = match[1]
     if len(sign) > 1:
         return chr(int(sign[1:], 16))
-    if sign not in _LETTERS:
+    if sign not in _ESCAPED_SIGNS:
         raise NotJson(f"\\{sign} means nothing")
-    return _LETTERS[sign]
+    return _ESCAPED_SIGNS[sign]

@@ -1,65 +1,17 @@
-"""What azubi asks of a tokenizer, and tokenising text that must not smuggle in control tokens.
+"""Tokenises template text and people's text together; only the template may use control tokens.
 
 Knows nothing of chat templates or examples.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from azubi.errors import DataError
 
-
-class AddedToken(Protocol):
-    """A token that stands outside the tokenizer's trained vocabulary."""
-
-    @property
-    def content(self) -> str:
-        """The token as text."""
-
-    @property
-    def special(self) -> bool:
-        """Whether it steers the model, as opposed to being a word of its own."""
-
-
-class Tokenizer(Protocol):
-    """The part of a Transformers tokenizer that azubi uses."""
-
-    @property
-    def chat_template(self) -> Any:
-        """The chat template, several by name, or None."""
-
-    @property
-    def eos_token_id(self) -> int | None:
-        """The token that ends a text."""
-
-    @property
-    def unk_token_id(self) -> int | None:
-        """The token for what the vocabulary does not have."""
-
-    @property
-    def special_tokens_map(self) -> Mapping[str, Any]:
-        """The special tokens by their role: bos_token, eos_token, …"""
-
-    @property
-    def added_tokens_decoder(self) -> Mapping[int, Any]:
-        """The added tokens by id."""
-
-    def get_chat_template(self) -> str:
-        """The chat template that is used if none is named."""
-
-    def get_vocab(self) -> dict[str, int]:
-        """All tokens and their ids."""
-
-    def apply_chat_template(self, conversation: Any, **options: Any) -> Any:
-        """Write a conversation as text, as the template says."""
-
-    def encode(self, text: str, **options: Any) -> list[int]:
-        """Text to token ids."""
-
-    def decode(self, token_ids: Any, **options: Any) -> Any:
-        """Token ids to text."""
+Tokenizer = Any
+"""A tokenizer of Transformers, which has no types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +24,7 @@ class Piece:
 
 
 class Guard:
-    """Tokenises template text and people's text together, and lets only the template use control tokens.
+    """Tokenises text in which people's text may spell control tokens.
 
     Where people's text holds no control token as text, the ids are those of tokenising the whole
     text at once. Where it does, the text is cut after that token's first character, so that the
@@ -80,19 +32,23 @@ class Guard:
     """
 
     def __init__(self, tokenizer: Tokenizer, template: str) -> None:
-        """Find the control tokens of a tokenizer and its chat template."""
+        """Find the control tokens: the special ones, and those that the chat template writes."""
         self._tokenizer = tokenizer
-        self.controls = _controls(tokenizer, template)
+        self.controls: dict[str, int] = {
+            token.content: id
+            for id, token in tokenizer.added_tokens_decoder.items()
+            if token.content.strip() and (token.special or token.content in template)
+        }
         longest_first = sorted(self.controls, key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
-        self._watched = set(self.controls.values()) - {tokenizer.unk_token_id}
+        self._control_ids = set(self.controls.values()) - {tokenizer.unk_token_id}
         self._line_break = self._encode("\n")
-        self._word = self._continued("x")
+        self._word = self._encode_continued("x")
 
     def first_control(self, text: str) -> str | None:
         """The control token with which `text` begins, whitespace apart."""
-        found = self._pattern.match(text.lstrip())
-        return found[0] if found else None
+        match = self._pattern.match(text.lstrip())
+        return match[0] if match else None
 
     def ids(
         self, pieces: Sequence[Piece], *, opening: bool = False, followed: bool = False
@@ -100,34 +56,45 @@ class Guard:
         """The token ids of the pieces put together.
 
         `opening` if nothing stands before them, `followed` if something comes after them.
+
+        Raises:
+            DataError: people's text becomes a control token all the same.
         """
         text = "".join(piece.text for piece in pieces)
-        meant, cuts = self._scan(text, pieces)
-        ends = [*cuts, len(text)]
+        intended, cuts = self._scan(text, pieces)
         ids: list[int] = []
-        for start, end in zip([0, *cuts], ends, strict=True):
-            encode = self._encode if opening and not start else self._continued
-            ids += self._followed(text[start:end], encode) if followed else encode(text[start:end])
-        if sum(id in self._watched for id in ids) > meant:
-            self._refuse(ids)
+        for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
+            encode = self._encode if opening and not start else self._encode_continued
+            ids += self._encode_followed(text[start:end], encode) if followed else encode(text[start:end])
+        controls = [id for id in ids if id in self._control_ids]
+        if len(controls) > intended:
+            names = ", ".join(sorted(name for name, id in self.controls.items() if id in controls))
+            raise DataError(
+                f"The text of an example becomes a control token of the model (one of {names}).",
+                "Take that token out of the example, or use another base.",
+            )
         return tuple(ids)
 
     def _scan(self, text: str, pieces: Sequence[Piece]) -> tuple[int, list[int]]:
         """How many control tokens are meant, and where to cut those that are not."""
-        ours = _spans(pieces)
-        meant, cuts, at = 0, [], 0
-        while found := self._pattern.search(text, at):
-            if any(start <= found.start() and found.end() <= end for start, end in ours):
-                meant, at = meant + 1, found.end()
+        ours, position = [], 0
+        for piece in pieces:
+            if piece.ours:
+                ours.append((position, position + len(piece.text)))
+            position += len(piece.text)
+        intended, cuts, position = 0, [], 0
+        while match := self._pattern.search(text, position):
+            if any(start <= match.start() and match.end() <= end for start, end in ours):
+                intended, position = intended + 1, match.end()
             else:
-                at = found.start() + 1
-                cuts.append(at)
-        return meant, [cut for cut in cuts if cut < len(text)]
+                position = match.start() + 1
+                cuts.append(position)
+        return intended, [cut for cut in cuts if cut < len(text)]
 
     def _encode(self, text: str) -> list[int]:
         return self._tokenizer.encode(text, add_special_tokens=False, verbose=False) if text else []
 
-    def _continued(self, text: str) -> list[int]:
+    def _encode_continued(self, text: str) -> list[int]:
         """Tokenise text that does not open the sequence.
 
         Some tokenizers put a space before whatever they are given. A line break before the text takes
@@ -137,7 +104,7 @@ class Guard:
         size = len(self._line_break)
         return ids[size:] if ids[:size] == self._line_break else self._encode(text)
 
-    def _followed(self, text: str, encode: Callable[[str], list[int]]) -> list[int]:
+    def _encode_followed(self, text: str, encode: Callable[[str], list[int]]) -> list[int]:
         """Tokenise text that others follow.
 
         Some tokenizers join line breaks at the very end of a text, but not before a word; so a word
@@ -147,29 +114,3 @@ class Guard:
             return encode(text)
         ids, size = encode(text + "x"), len(self._word)
         return ids[:-size] if self._word and ids[-size:] == self._word else encode(text)
-
-    def _refuse(self, ids: Sequence[int]) -> None:
-        names = {id: name for name, id in self.controls.items()}
-        found = ", ".join(sorted({names[id] for id in ids if id in self._watched}))
-        raise DataError(
-            f"The text of an example becomes a control token of the model (one of {found}).",
-            "Take that token out of the example, or use another base.",
-        )
-
-
-def _spans(pieces: Sequence[Piece]) -> list[tuple[int, int]]:
-    spans, at = [], 0
-    for piece in pieces:
-        if piece.ours:
-            spans.append((at, at + len(piece.text)))
-        at += len(piece.text)
-    return spans
-
-
-def _controls(tokenizer: Tokenizer, template: str) -> dict[str, int]:
-    """The added tokens that steer the model: the special ones, and those that the template writes."""
-    return {
-        token.content: id
-        for id, token in tokenizer.added_tokens_decoder.items()
-        if token.content.strip() and (token.special or token.content in template)
-    }

@@ -82,7 +82,7 @@ def test_earlier_answers_are_found_among_the_tokens(build, name, kind):
         text = tokenizer.decode([one for one in ids if one != template.end_id], skip_special_tokens=True)
         assert text.strip() == tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False)).strip()
         # The end is learned wherever the template itself writes it behind an answer.
-        if template._guard.first_control(template._form.end) is not None:
+        if template._guard.first_control(template._end) is not None:
             assert ids[-1] == template.end_id
     assert template.encode(PRIME, THREE).learned == ()
 

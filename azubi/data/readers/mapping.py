@@ -34,29 +34,23 @@ from azubi.settings import Recipe, RecordField
 NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
 Layout = Callable[[Mapping[str, Any], bool, bool], Conversation]
-
-_TALKS: tuple[tuple[frozenset[str], Layout], ...] = (
-    (frozenset(("messages",)), chat.openai),
-    (frozenset(("conversations",)), chat.sharegpt),
-)
+"""A way in which others publish conversations."""
+_MESSAGES: tuple[tuple[str, Layout], ...] = (("messages", chat.openai), ("conversations", chat.sharegpt))
+"""Layouts by the column that holds a list of messages."""
 _PAIRS: tuple[tuple[str, str, Layout], ...] = (
     ("prompt", "completion", chat.completion),
     ("instruction", "output", chat.alpaca),
 )
+"""Layouts by the columns of question and answer."""
 
 
 class Columns:
     """What a recipe says about the columns of a source."""
 
     def __init__(
-        self,
-        recipe: Recipe,
-        text: str | None = None,
-        repairs: Repairs | None = None,
-        *,
-        asked: bool = False,
+        self, recipe: Recipe, text_column: str | None, repairs: Repairs, *, asked: bool = False
     ) -> None:
-        """Take the mapping; `text` is the column that is the prompt if the recipe says nothing.
+        """Take the mapping; `text_column` is the prompt if the recipe says nothing.
 
         What is mended is counted by `repairs`. Rows that are `asked` need no answer, and nothing is read of
         them but what is asked.
@@ -65,11 +59,9 @@ class Columns:
             SettingError: the mapping contradicts itself.
         """
         standard = Recipe.model_fields
-        self._mapping_given = (
-            recipe.prompt != standard["prompt"].default or recipe.answer != standard["answer"].default
-        )
-        untold = text if text is not None and recipe.prompt == standard["prompt"].default else None
-        self._prompt = PromptTemplate(untold or recipe.prompt)
+        prompt_given = recipe.prompt != standard["prompt"].default
+        self._mapping_given = prompt_given or recipe.answer != standard["answer"].default
+        self._prompt = PromptTemplate(recipe.prompt if prompt_given else text_column or recipe.prompt)
         self._answer = recipe.answer
         if self._prompt.columns == (recipe.prompt,) == (recipe.answer,):
             raise SettingError(
@@ -77,15 +69,15 @@ class Columns:
                 "Name two different columns with --prompt and --answer.",
             )
         self.asked = asked
-        self.asks = frozenset(self._prompt.columns)
-        """The columns of what is asked."""
-        self.line = self._prompt.columns[0] if asked and len(self._prompt.columns) == 1 else None
+        columns = self._prompt.columns
+        self.line = columns[0] if asked and len(columns) == 1 else None
         """The column that a line of plain text may stand for; None if it cannot."""
-        self._named = self.asks | frozenset(self._answers())
-        self._every = recipe.turns == "all"
-        self._repairs = repairs or Repairs(recipe.repair)
+        self._asked_columns = frozenset(columns)
+        self._named = self._asked_columns | frozenset(self._answer_columns())
+        self._every_turn = recipe.turns == "all"
+        self._repairs = repairs
         self._may_be_records = recipe.task in ("auto", "json")
-        self._about = {
+        self._about: dict[str, str] = {
             name: column
             for name in ("id", "group", "time", "weight")
             if not asked and (column := getattr(recipe, name)) is not None
@@ -96,10 +88,11 @@ class Columns:
         weight, time = self._about.get("weight"), self._about.get("time")
         self._weights = NumberStyle("the weight", weight, recipe.decimal) if weight else None
         self._times = DateStyle("the time", time, recipe.dates) if time else None
-        self.styles: tuple[Style, ...] = tuple(
-            style for style in (*self._fields.values(), self._weights, self._times) if style is not None
-        )
+        styles = (*self._fields.values(), self._weights, self._times)
+        self.styles: tuple[Style, ...] = tuple(style for style in styles if style is not None)
         """Of the columns that can only be read once all rows were seen: see `settle`."""
+
+    # Before rows are read
 
     def see(self, row: Row) -> None:
         """Let a row show how its columns write numbers, dates, true and false."""
@@ -120,9 +113,8 @@ class Columns:
         style = self._fields.get(name)
         if style is not None and any(style.undecided()):
             return field.model_copy(update={"type": None})
-        return (
-            field.model_copy(update={"decimal": style.decimal}) if isinstance(style, NumberStyle) else field
-        )
+        update = {"decimal": style.decimal} if isinstance(style, NumberStyle) else {}
+        return field.model_copy(update=update)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -142,7 +134,9 @@ class Columns:
         """
         for column, what in self._needed(columns):
             if column not in columns:
-                raise DataError(f"{name} {_lacks(column, columns)}.", _which(what))
+                more = {"prompt": " (what is asked)", "answer": " (the right answer)"}.get(what, "")
+                remedy = f"Name the right column with --{what}{more}."
+                raise DataError(f"{name} {_missing(column, columns)}.", remedy)
             if f"{column} (2)" in columns:
                 raise DataError(
                     f"{name} has two columns “{column}”, and it is not said which of them is the {what}.",
@@ -154,7 +148,7 @@ class Columns:
         return next((column for column, _ in self._needed(columns) if column not in columns), None)
 
     def used(self, columns: Sequence[str]) -> list[str]:
-        """Those of a table's columns that examples are made of; all where one is lacking, to name them.
+        """Those of a table's columns that examples are made of; all where one is missing, to name them.
 
         Rows that are asked come back with their answers, and so with all that they have.
         """
@@ -167,23 +161,57 @@ class Columns:
 
     def _needed(self, columns: Sequence[str]) -> list[tuple[str, str]]:
         """Each column that a table has to have, and what for."""
-        needed = [(column, what) for what, column in self._about.items()]
+        needed = [(column, name) for name, column in self._about.items()]
         if self._layout(dict.fromkeys(columns).keys()) is None:
-            answers = ((column, "answer") for column in self._answers() if not self.asked)
+            answers = [(column, "answer") for column in self._answer_columns() if not self.asked]
             needed = [*((column, "prompt") for column in self._prompt.columns), *answers, *needed]
         return needed
+
+    def _answer_columns(self) -> list[str]:
+        if isinstance(self._answer, str):
+            return [self._answer]
+        return [field.column for field in self._answer.values()]
+
+    def _layout(self, columns: KeysView[str]) -> Layout | None:
+        """The published layout that these columns have; None if they are taken as the recipe names them."""
+        named = (self._asked_columns if self.asked and self._mapping_given else self._named) <= columns
+        if self._mapping_given and named:
+            return None
+        for column, layout in _MESSAGES:
+            if column in columns:
+                return layout
+        if self._mapping_given or named:
+            return None
+        for question, answer, layout in _PAIRS:
+            if question in columns and answer in columns:
+                return layout
+        if not self.asked or self._asked_columns <= columns:
+            return None
+        return next((layout for question, _, layout in _PAIRS if question in columns), None)
+
+    # Reading a row
 
     def example(self, row: Row) -> Example | Rejected:
         """Make an example of a row, or say why that cannot be."""
         try:
-            turns, answer = self._talk(self._prepared(row))
-            example = Example(turns, self._record(answer.strip(), row.line), row.line)
+            turns, answer = self._conversation(self._prepared(row))
+            example = Example(turns, self._mended_answer(answer.strip(), row.line), row.line)
             if self._about:
-                example = self._described(example, row.values)
+                example = self._with_facts(example, row.values)
             _check_texts(example)
         except Unusable as error:
             return rejected(row, str(error))
         return example
+
+    def question(self, row: Row) -> Asked:
+        """What a row asks, or why it cannot be asked."""
+        try:
+            turns, answer = self._conversation(self._prepared(row))
+            _check_texts(Example(turns, ""), asked=True)
+        except Unusable as error:
+            return unasked(Rejected(row.line, str(error)), row.values)
+        self.answered += bool(answer)
+        return Asked(row.line, row.values, turns)
 
     def _prepared(self, row: Row) -> Mapping[str, Any]:
         """The row's values, conversations that stand as JSON in cells of a table among them as what they say.
@@ -191,121 +219,81 @@ class Columns:
         Raises:
             Unusable: such a cell is no JSON, or a number is infinite.
         """
-        for column in (*(self.asks if self.asked else self._named), *self._about.values()):
-            value = row.values.get(column)
-            if isinstance(value, float | Decimal) and not isfinite(value):
-                if value == value:
-                    raise Unusable(f"“{column}” is {value}, which JSON does not have")
+        for column in (*(self._asked_columns if self.asked else self._named), *self._about.values()):
+            cell = row.values.get(column)
+            if isinstance(cell, float | Decimal) and not isfinite(cell):
+                if cell == cell:
+                    raise Unusable(f"“{column}” is {cell}, which JSON does not have")
                 self._repairs.count_empty(row.line, column)
-        for needed, _ in _TALKS:
-            for name in needed:
-                if isinstance(text := row.values.get(name), str) and self._layout(row.values.keys()):
-                    return {**row.values, name: self._parsed(name, text, row.line)}
+        for column, _ in _MESSAGES:
+            if isinstance(text := row.values.get(column), str) and self._layout(row.values.keys()):
+                return {**row.values, column: self._parsed(column, text, row.line)}
         return row.values
 
-    def _parsed(self, name: str, text: str, line: int) -> Any:
+    def _parsed(self, column: str, text: str, line: int) -> Any:
         try:
             return strict_json.parse(text)
         except strict_json.NotJson as error:
-            if (value := self._repairs.mended(line, text)) is not None:
-                return value
-            raise Unusable(f"“{name}” {strict_json.fault(text, error)}") from None
+            if (repaired := self._repairs.mended(line, text)) is not None:
+                return repaired
+            raise Unusable(f"“{column}” {strict_json.fault(text, error)}") from None
 
-    def _record(self, answer: str, line: int) -> str:
+    def _mended_answer(self, answer: str, line: int) -> str:
         """The answer; if it is nearly a record, and that is to be mended, as one."""
         body = contract.meant_as_record(answer) if self._may_be_records else ""
         if not body or contract.parse_record(body) is not None:
             return answer
-        value = self._repairs.mended(line, body)
-        return strict_json.write(value) if isinstance(value, dict) else answer
+        record = self._repairs.mended(line, body)
+        return strict_json.write(record) if isinstance(record, dict) else answer
 
-    def question(self, row: Row) -> Asked:
-        """What a row asks, or why it cannot be asked."""
-        try:
-            turns, answer = self._talk(self._prepared(row))
-            _check_texts(Example(turns, ""), asked=True)
-        except Unusable as error:
-            return unasked(Rejected(row.line, str(error)), row.values)
-        self.answered += bool(answer)
-        return Asked(row.line, row.values, turns)
-
-    def _described(self, example: Example, values: Mapping[str, Any]) -> Example:
-        about = {name: self._value(values, column) for name, column in self._about.items()}
+    def _with_facts(self, example: Example, values: Mapping[str, Any]) -> Example:
+        for column in self._about.values():
+            if column not in values:
+                raise Unusable(_missing(column, list(values)))
+        facts = {name: values[column] for name, column in self._about.items()}
         return replace(
             example,
-            key=written(about.get("id")).strip(),
-            group=written(about.get("group")).strip(),
-            time=value.moment(about.get("time"), self._times.order if self._times else None),
-            weight=value.weight(about.get("weight"), self._weights.decimal if self._weights else None),
+            key=written(facts.get("id")).strip(),
+            group=written(facts.get("group")).strip(),
+            time=value.moment(facts.get("time"), self._times.order if self._times else None),
+            weight=value.weight(facts.get("weight"), self._weights.decimal if self._weights else None),
         )
 
-    def _talk(self, values: Mapping[str, Any]) -> Conversation:
+    def _conversation(self, values: Mapping[str, Any]) -> Conversation:
         layout = self._layout(values.keys())
         if layout is not None:
-            return layout(values, self._every, self.asked)
-        needed = self._prompt.columns if self.asked else (*self._prompt.columns, *self._answers())
-        if lacking := [name for name in needed if name not in values]:
-            raise Unusable(_lacks(lacking[0], list(values)))
-        answer = None if self.asked else self._answered(values)
-        if (column := self._prompt.column) is not None and chat.is_conversation(values[column]):
-            return chat.completion({"prompt": values[column], "completion": answer}, self._every, self.asked)
+            return layout(values, self._every_turn, self.asked)
+        for column in (*self._prompt.columns, *([] if self.asked else self._answer_columns())):
+            if column not in values:
+                raise Unusable(_missing(column, list(values)))
+        answer = None if self.asked else self._answer_text(values)
+        only_column = self._prompt.only_column
+        if only_column is not None and chat.is_conversation(values[only_column]):
+            pair = {"prompt": values[only_column], "completion": answer}
+            return chat.completion(pair, self._every_turn, self.asked)
         return (Turn("user", self._prompt.fill(values)),), answer or ""
 
-    def _layout(self, columns: KeysView[str]) -> Layout | None:
-        """A form that others publish; None if the columns are taken as the recipe names them."""
-        there = (self.asks if self.asked and self._mapping_given else self._named) <= columns
-        if self._mapping_given and there:
-            return None
-        for needed, layout in _TALKS:
-            if needed <= columns:
-                return layout
-        if self._mapping_given or there:
-            return None
-        for asked, answered, layout in _PAIRS:
-            if asked in columns and answered in columns:
-                return layout
-        if not self.asked or self.asks <= columns:
-            return None
-        return next((layout for asked, _, layout in _PAIRS if asked in columns), None)
-
-    def _answers(self) -> list[str]:
-        if isinstance(self._answer, str):
-            return [self._answer]
-        return [field.column for field in self._answer.values()]
-
-    def _answered(self, values: Mapping[str, Any]) -> str:
+    def _answer_text(self, values: Mapping[str, Any]) -> str:
         if isinstance(self._answer, str):
             return written(values[self._answer])
         record = {
             name: value.field(name, values[field.column], field) for name, field in self._answer.items()
         }
-        if all(part is None for part in record.values()):
-            return ""
-        return strict_json.write(record)
-
-    def _value(self, values: Mapping[str, Any], column: str) -> Any:
-        if column not in values:
-            raise Unusable(_lacks(column, list(values)))
-        return values[column]
+        return "" if all(part is None for part in record.values()) else strict_json.write(record)
 
 
 def _field_styles(recipe: Recipe) -> dict[str, Style]:
     styles: dict[str, Style] = {}
     for name, field in recipe.answer.items() if not isinstance(recipe.answer, str) else ():
-        called = f"the field “{name}”"
+        title = f"the field “{name}”"
         if field.type in ("number", "integer"):
-            styles[name] = NumberStyle(called, field.column, field.decimal or recipe.decimal)
+            styles[name] = NumberStyle(title, field.column, field.decimal or recipe.decimal)
         elif field.type == "boolean":
-            styles[name] = BooleanStyle(called, field.column, field.empty)
+            styles[name] = BooleanStyle(title, field.column, field.empty)
     return styles
 
 
-def _which(what: str) -> str:
-    more = {"prompt": " (what is asked)", "answer": " (the right answer)"}.get(what, "")
-    return f"Name the right column with --{what}{more}."
-
-
-def _lacks(column: str, columns: Sequence[str]) -> str:
+def _missing(column: str, columns: Sequence[str]) -> str:
     return f"has no column “{column}”; it has {quoted(columns)}"
 
 
@@ -314,14 +302,12 @@ def _check_texts(example: Example, *, asked: bool = False) -> None:
         raise Unusable(NO_PROMPT)
     if not example.answer and not asked:
         raise Unusable(NO_ANSWER)
-    about = (example.key, example.group)
-    text = "".join([*[turn.content for turn in example.turns], example.answer, *about])
+    texts = [turn.content for turn in example.turns]
+    text = "".join([*texts, example.answer, example.key, example.group])
     if len(text) > LONGEST_ROW:
         raise Unusable(f"has {len(text):,} characters, more than {LONGEST_ROW:,}")
     if "\0" in text:
         raise Unusable("holds a NUL character, which no text has")
-    if text.isascii():
-        return
     try:
         text.encode()
     except UnicodeEncodeError as error:
@@ -330,47 +316,39 @@ def _check_texts(example: Example, *, asked: bool = False) -> None:
 
 
 _TEMPLATE_PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
-_BRACES = {"{{": "{", "}}": "}"}
 
 
 class PromptTemplate:
-    """Text with places for columns."""
+    """Text with columns in braces; without braces, it is the name of one column."""
 
     def __init__(self, text: str) -> None:
-        """Take the text apart; without braces, it is the name of one column.
+        """Take the text apart.
 
         Raises:
             SettingError: a brace stands alone, or no column is named.
         """
         self._parts: list[tuple[str, bool]] = []
-        self.columns: tuple[str, ...]
-        """The columns that it names, each once."""
-        if "{" not in text and "}" not in text:
-            self._parts.append((text, True))
-            self.columns = (text,)
-            return
+        """Texts, and whether each is the name of a column."""
         for match in _TEMPLATE_PART.finditer(text):
             if match[0] in ("{", "}"):
                 raise SettingError(
                     f"The prompt {text!r} has a brace without its partner.",
                     "Write {column} for a column, and {{ or }} for a brace.",
                 )
-            named = match[1] is not None
-            self._parts.append((match[1] if named else _BRACES.get(match[0], match[0]), named))
-        self.columns = self._columns()
+            is_column = match[1] is not None
+            part = match[1] if is_column else match[0]
+            self._parts.append(({"{{": "{", "}}": "}"}.get(part, part), is_column))
+        if "{" not in text and "}" not in text:
+            self._parts = [(text, True)]
+        self.columns = tuple(dict.fromkeys(part for part, is_column in self._parts if is_column))
+        """The columns that it names, each once."""
+        self.only_column = self.columns[0] if len(self._parts) == 1 and self.columns else None
+        """The one column that it is, with nothing around it; None if it is more."""
         if not self.columns:
             raise SettingError(
                 f"The prompt {text!r} names no column: every example would ask the same.",
                 "Write the name of a column in braces, such as {body}.",
             )
-
-    @property
-    def column(self) -> str | None:
-        """The one column that it is, with nothing around it; None if it is more."""
-        return self.columns[0] if len(self._parts) == 1 else None
-
-    def _columns(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(text for text, named in self._parts if named))
 
     def fill(self, values: Mapping[str, Any]) -> str:
         """Put a row's values in; nothing if all of them are empty.
@@ -378,9 +356,9 @@ class PromptTemplate:
         Raises:
             Unusable: a value has no text.
         """
-        if len(self._parts) == 1:
-            return written(values[self.columns[0]])
         filled = {column: written(values[column]) for column in self.columns}
+        if self.only_column is not None:
+            return filled[self.only_column]
         if not any(text.strip() for text in filled.values()):
             return ""
-        return "".join(filled[text] if named else text for text, named in self._parts)
+        return "".join(filled[part] if is_column else part for part, is_column in self._parts)

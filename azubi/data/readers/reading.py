@@ -18,6 +18,9 @@ from azubi.data.readers.source import Source
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
 
+_NAMED = 10
+"""Rejected rows that an error names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -61,9 +64,8 @@ def read(
 
 def source_from_settings(path: Path | str | None, prompt: str, answer: Any, **settings: Any) -> Source:
     """The source that these settings of a recipe describe."""
-    given = {"data": path, "prompt": prompt, "answer": answer, **settings}
     try:
-        recipe = Recipe.model_validate(given)
+        recipe = Recipe.model_validate({"data": path, "prompt": prompt, "answer": answer, **settings})
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:1])
@@ -100,14 +102,13 @@ def reject_faulty(source: Source, reading: Reading, fault: Callable[[Example], R
         DataError: too many rows cannot be used now.
     """
     judged = [(example, fault(example)) for example in reading.examples]
-    faulty = [bad for _, bad in judged if bad is not None]
+    faulty = [row for _, row in judged if row is not None]
     if not faulty:
         return reading
+    examples = tuple(example for example, row in judged if row is None)
     rejected = tuple(sorted((*reading.rejected, *faulty), key=lambda row: row.line))
-    check_share(source, len(judged) - len(faulty), len(rejected), rejected[:_NAMED])
-    return replace(
-        reading, examples=tuple(example for example, bad in judged if bad is None), rejected=rejected
-    )
+    check_share(source, len(examples), len(rejected), rejected[:_NAMED])
+    return replace(reading, examples=examples, rejected=rejected)
 
 
 def read_asked(source: Source) -> tuple[Asked, ...]:
@@ -131,80 +132,52 @@ def read_asked(source: Source) -> tuple[Asked, ...]:
     return rows
 
 
-_NAMED = 10
-"""Rejected rows that an error names."""
-
-
 def check_share(source: Source, good: int, bad: int, first: Sequence[Rejected]) -> None:
     """Refuse a source of which too little can be used; `first` are the first rejected rows.
 
     Raises:
         DataError: it has no rows, or a larger share of unusable ones than `limits.rejected`.
     """
-    rows, most = good + bad, source.recipe.limits.rejected
+    name, rows, most = source.name, good + bad, source.recipe.limits.rejected
     if not rows:
-        raise DataError(f"{source.name} has a header, but no rows.", "Bring a file with examples in it.")
+        raise DataError(f"{name} has a header, but no rows.", "Bring a file with examples in it.")
     for reason, flag in ((NO_PROMPT, "--prompt"), (NO_ANSWER, "--answer")):
         if not good and all(row.reason == reason for row in first):
             raise DataError(
-                f"{source.name}: all {rows:,} rows have {reason}.", f"Name the right column with {flag}."
+                f"{name}: all {rows:,} rows have {reason}.", f"Name the right column with {flag}."
             )
-    if bad > most * rows:
-        raise DataError(_refusal(source.name, rows, bad, most, first), _remedy(first))
-
-
-def _refusal(name: str, rows: int, bad: int, most: float, first: Sequence[Rejected]) -> str:
+    if bad <= most * rows:
+        return
+    cause, *others = first
     share = f"{bad:,} of {rows:,} rows cannot be used, more than {100 * most:g} %"
-    first_row = first[0]
-    start = f"; it begins “{first_row.raw[:60]}”" if first_row.raw else ""
-    others = "; ".join(f"line {row.line:,}: {row.reason[:60]}" for row in first[1:_NAMED])
+    verb = " " if is_predicate(cause.reason) else ": "
+    start = f"; it begins “{cause.raw[:60]}”" if cause.raw else ""
     more = f"; and {bad - len(first):,} more" if bad > len(first) else ""
-    also = f". Others: {others}{more}" if others else ""
-    verb = " " if is_predicate(first_row.reason) else ": "
-    return f"{name}: {share}: line {first_row.line:,}{verb}{first_row.reason}{start}{also}."
+    also = "; ".join(f"line {row.line:,}: {row.reason[:60]}" for row in others)
+    also = f". Others: {also}{more}" if also else ""
+    raise DataError(
+        f"{name}: {share}: line {cause.line:,}{verb}{cause.reason}{start}{also}.",
+        next((remedy for words, remedy in _REMEDIES.items() if words in cause.reason), _CORRECT),
+    )
 
 
-def _remedy(first: Sequence[Rejected]) -> str:
-    reason = first[0].reason
-    for sign, remedy in _REMEDIES:
-        if sign in reason:
-            return remedy
-    return "Correct or delete them, or allow more with --limits-rejected."
-
-
-_REMEDIES = (
-    (ESCAPED, "Write quotes inside quotes twice, without a backslash."),
-    (
-        strict_json.REPAIR,
-        "Correct the export; or add --repair, which mends such rows, counts them and shows an example.",
-    ),
-    (
-        "no JSON record",
-        "Correct them, allow more with --limits-rejected, or take all answers as texts: --task text.",
-    ),
-    (
-        "the answer is not JSON",
-        "Correct them, allow more with --limits-rejected, or take all answers as texts: --task text.",
-    ),
-    (
-        "has no column",
-        "Name the right column with --prompt (what is asked) and --answer (the right answer).",
-    ),
-    ("not JSON", "Write one JSON object per line, or name a CSV file .csv."),
-    ("JSON, but not an object", 'Write {"prompt": …, "answer": …} or {"messages": […]} on each line.'),
-    ("not an answer", "End every conversation with the assistant's right answer."),
-    (" text (", "Name the file's encoding with --encoding, or save it as UTF-8 (in Excel: “CSV UTF-8”)."),
-    (
-        "as CSV",
-        "Put values with commas, quotes or line breaks in double quotes, and write quotes in them twice.",
-    ),
-    (
-        "but the header has",
-        "Put values that hold the delimiter in double quotes, or name it with --delimiter.",
-    ),
-    (
-        "reads at most",
-        "Shorten such rows, choose a base that reads more (--base), or let more be left out with "
-        "--limits-rejected.",
-    ),
-)
+_CORRECT = "Correct or delete them, or allow more with --limits-rejected."
+_NO_RECORD = "Correct them, allow more with --limits-rejected, or take all answers as texts: --task text."
+_REMEDIES = {
+    ESCAPED: "Write quotes inside quotes twice, without a backslash.",
+    strict_json.REPAIR: "Correct the export; or add --repair, which mends such rows, counts them and shows "
+    "an example.",
+    "no JSON record": _NO_RECORD,
+    "the answer is not JSON": _NO_RECORD,
+    "has no column": "Name the right column with --prompt (what is asked) and --answer (the right answer).",
+    "not JSON": "Write one JSON object per line, or name a CSV file .csv.",
+    "JSON, but not an object": 'Write {"prompt": …, "answer": …} or {"messages": […]} on each line.',
+    "not an answer": "End every conversation with the assistant's right answer.",
+    " text (": "Name the file's encoding with --encoding, or save it as UTF-8 (in Excel: “CSV UTF-8”).",
+    "as CSV": "Put values with commas, quotes or line breaks in double quotes, and double the quotes in "
+    "them.",
+    "but the header has": "Put values that hold the delimiter in double quotes, or name it with --delimiter.",
+    "reads at most": "Shorten such rows, choose a base that reads more (--base), or let more be left out "
+    "with --limits-rejected.",
+}
+"""What to do, by words of the reason of the first row; the first that fits."""

@@ -13,16 +13,24 @@ from typing import Any, NamedTuple
 from azubi.data.readers.row import Unusable, plain, written
 from azubi.settings import DateOrder, DecimalSign, RecordField
 
-_LONGEST = 400
-"""Characters of a number."""
-_HEAVIEST = 1_000_000
+_LONGEST_NUMBER = 400
+"""Characters."""
+_LARGEST_WEIGHT = 1_000_000
+_KINDS = {
+    None: "a value",
+    "string": "text",
+    "number": "a number",
+    "integer": "a whole number",
+    "boolean": "true or false",
+}
+_SIGN_NAMES: dict[str | None, str] = {",": " with a decimal comma", ".": " with a decimal point"}
 
 
 def field(name: str, value: Any, spec: RecordField) -> Any:
     """A value as a field of a record; nothing and empty text are None, or what `spec.empty` says.
 
     Raises:
-        Unusable: it is not of the type that was told.
+        Unusable: it is not of the type that the field has.
     """
     value = plain(value)
     if is_empty(value):
@@ -30,25 +38,15 @@ def field(name: str, value: Any, spec: RecordField) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         raise Unusable(f"the field “{name}” is {value}, which JSON cannot say")
     if spec.separator is not None:
-        return several(value, spec.separator)
-    made = _made(value, spec)
-    if made is None:
-        kind = _NAMES[spec.type] + _SIGNS.get(spec.decimal if spec.type == "number" else None, "")
+        return _texts(value, spec.separator)
+    typed = _typed(value, spec)
+    if typed is None:
+        kind = _KINDS[spec.type] + _SIGN_NAMES.get(spec.decimal if spec.type == "number" else None, "")
         raise Unusable(f"the field “{name}” is “{written(value)[:60]}”, which is not {kind}")
-    return made
+    return typed
 
 
-_NAMES = {
-    None: "a value",
-    "string": "text",
-    "number": "a number",
-    "integer": "a whole number",
-    "boolean": "true or false",
-}
-_SIGNS: dict[str | None, str] = {",": " with a decimal comma", ".": " with a decimal point"}
-
-
-def several(value: Any, separator: str) -> list[str]:
+def _texts(value: Any, separator: str) -> list[str]:
     """The texts of a cell (or a list), each once and in alphabetical order: theirs says nothing."""
     parts = value if isinstance(value, list) else written(value).split(separator)
     texts = {text for part in parts if (text := written(part).strip())}
@@ -60,7 +58,7 @@ def is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _made(value: Any, spec: RecordField) -> Any:
+def _typed(value: Any, spec: RecordField) -> Any:
     match spec.type:
         case "string":
             return written(value).strip()
@@ -69,10 +67,8 @@ def _made(value: Any, spec: RecordField) -> Any:
         case "integer":
             parsed = number(value, spec.decimal)
             # Beyond that, a float has already lost the last digits.
-            whole = isinstance(parsed, int) or (
-                parsed is not None and parsed.is_integer() and abs(parsed) < 2**53
-            )
-            return int(parsed) if parsed is not None and whole else None
+            exact = isinstance(parsed, float) and parsed.is_integer() and abs(parsed) < 2**53
+            return int(parsed) if parsed is not None and (exact or isinstance(parsed, int)) else None
         case "boolean":
             return value if isinstance(value, bool) else WORDS.get(word(value), (None,))[0]
     return value.strip() if isinstance(value, str) else value
@@ -113,6 +109,7 @@ class Number(NamedTuple):
     """Whether brackets or a minus behind it say that it is negative."""
 
 
+DECIMAL_SIGNS: tuple[DecimalSign, ...] = (",", ".")
 _SPACES, _APOSTROPHES, _DASHES = "\u00a0\u2009\u202f", "\u2019\u00b4`", "\u2212\u2013\u2014"
 _TIDY = str.maketrans(_SPACES + _APOSTROPHES + _DASHES, "   '''---")
 _UNIT = (
@@ -141,7 +138,7 @@ _BARE = {
 @lru_cache(1 << 14)
 def readings(text: str) -> Mapping[DecimalSign, Number]:
     """What a text is as a number, by the decimal signs with which it is one."""
-    parts = _DRESSED.fullmatch(text.translate(_TIDY).strip()) if len(text) <= _LONGEST else None
+    parts = _DRESSED.fullmatch(text.translate(_TIDY).strip()) if len(text) <= _LONGEST_NUMBER else None
     if parts is None:
         return {}
     marks = [mark.upper() for mark in _MARK.findall(parts["before"] + parts["after"])]
@@ -156,9 +153,6 @@ def readings(text: str) -> Mapping[DecimalSign, Number]:
         for sign, value in values.items()
         if value is not None
     }
-
-
-DECIMAL_SIGNS: tuple[DecimalSign, ...] = (",", ".")
 
 
 def _bare(text: str, whole: str | None, sign: DecimalSign) -> int | float | None:
@@ -181,10 +175,7 @@ def number(value: Any, decimal: DecimalSign | None = None) -> int | float | None
         return None
     if not isinstance(value, str):
         return value
-    read = readings(value)
-    if decimal is not None:
-        return read[decimal].value if decimal in read else None
-    values = {reading.value for reading in read.values()}
+    values = {reading.value for sign, reading in readings(value).items() if decimal in (None, sign)}
     return values.pop() if len(values) == 1 else None
 
 
@@ -204,12 +195,12 @@ def moment(value: Any, order: DateOrder | None = None) -> str:
     one way only.
 
     Raises:
-        Unusable: it is no date that can be told.
+        Unusable: it is no date, or can be read in two ways.
     """
-    if isinstance(value, str):
-        value = _parsed(value.strip(), order)
-    if value is None or value == "":
+    if is_empty(value):
         return ""
+    if isinstance(value, str):
+        value = _parse_moment(value.strip(), order)
     if isinstance(value, datetime):
         try:
             return (value.astimezone(UTC) if value.tzinfo is not None else value).isoformat()
@@ -220,9 +211,7 @@ def moment(value: Any, order: DateOrder | None = None) -> str:
     raise Unusable(f"the time {written(value)[:60]} is no date; {_WRITE}")
 
 
-def _parsed(text: str, order: DateOrder | None) -> Any:
-    if not text:
-        return ""
+def _parse_moment(text: str, order: DateOrder | None) -> date:
     try:
         if parts := DATE.fullmatch(text):
             return _ordered(text, parts, order)
@@ -266,6 +255,6 @@ def weight(value: Any, decimal: DecimalSign | None = None) -> float:
     if is_empty(value):
         return 1.0
     parsed = number(value, decimal)
-    if parsed is None or not 0 <= parsed <= _HEAVIEST:
-        raise Unusable(f"the weight “{written(value)[:60]}” is no number from 0 to {_HEAVIEST:,}")
+    if parsed is None or not 0 <= parsed <= _LARGEST_WEIGHT:
+        raise Unusable(f"the weight “{written(value)[:60]}” is no number from 0 to {_LARGEST_WEIGHT:,}")
     return float(parsed)
