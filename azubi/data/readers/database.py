@@ -17,6 +17,7 @@ from azubi.settings import DatabaseUrl
 
 _BATCH = 1_000
 _REFERENCE = re.compile(r"\$\{(\w+)\}")
+_HOW = "Write --sql 'postgresql+psycopg://user:${DB_PASSWORD}@host/database' or 'sqlite:///file.db'."
 
 
 def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
@@ -27,12 +28,14 @@ def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
         DataError: the database cannot be reached, or refuses the query.
     """
     secrets: list[str] = []
-    address = _filled(url.reveal(), secrets)
-    with (
-        _connected(address, url, secrets) as connection,
-        _explained(url, secrets, "did not answer the query"),
-    ):
-        result = connection.execution_options(no_parameters=True).exec_driver_sql(query)
+    address = _fill_in(url.reveal(), secrets)
+    with contextlib.ExitStack() as stack:
+        with _explained(url, secrets, "cannot be reached"):
+            connection = stack.enter_context(_engine(address, url, secrets).connect())
+            _forbid_writing(connection, address.get_backend_name())
+        stack.enter_context(_explained(url, secrets, "did not answer the query"))
+        options = {"no_parameters": True, "stream_results": True, "yield_per": _BATCH}
+        result = connection.execution_options(**options).exec_driver_sql(query)
         if not result.returns_rows:
             raise DataError(
                 f"The query gives no rows: “{query.strip()[:80]}”.", "Ask with --query 'SELECT … FROM …'."
@@ -40,42 +43,45 @@ def rows(url: DatabaseUrl, query: str) -> Iterator[Row]:
         names = column_names(list(result.keys()))
         for number, values in enumerate(result, start=1):
             # What some drivers give for binary columns lives as long as the connection's memory.
-            kept = (bytes(value) if isinstance(value, memoryview) else value for value in values)
-            yield Row(number, dict(zip(names, kept, strict=True)))
+            copied = (bytes(value) if isinstance(value, memoryview) else value for value in values)
+            yield Row(number, dict(zip(names, copied, strict=True)))
 
 
-@contextlib.contextmanager
-def _connected(address: Any, url: DatabaseUrl, secrets: list[str]) -> Iterator[Any]:
+def _engine(address: Any, url: DatabaseUrl, secrets: list[str]) -> Any:
     import sqlalchemy
     from sqlalchemy.pool import NullPool
 
-    kind = address.get_backend_name()
-    _check_file(address, kind)
+    kind, file = address.get_backend_name(), address.database
+    in_file = kind == "sqlite" and file and file != ":memory:" and "uri" not in address.query
+    if in_file and not os.path.isfile(file):  # SQLite would make it
+        raise DataError(
+            f"There is no file {file}.", "Check the path: sqlite:///relative or sqlite:////absolute."
+        )
     try:
-        engine = sqlalchemy.create_engine(address, poolclass=NullPool, hide_parameters=True)
+        return sqlalchemy.create_engine(address, poolclass=NullPool, hide_parameters=True)
     except ModuleNotFoundError as error:
         raise SettingError(
             f"The driver for {kind} is not installed: there is no module {error.name}.",
             f"pip install {error.name}",
         ) from None
     except Exception as error:
-        raise SettingError(f"{url} is not usable: {_safe(error, secrets)}.", _HOW) from None
-    with contextlib.ExitStack() as stack:
-        with _explained(url, secrets, "cannot be reached"):
-            connection = stack.enter_context(engine.connect())
-            options: dict[str, Any] = {"stream_results": True, "yield_per": _BATCH}
-            if kind == "postgresql":
-                options["postgresql_readonly"] = True
-            connection = connection.execution_options(**options)
-            if kind == "sqlite":
-                connection.exec_driver_sql("PRAGMA query_only = ON")
-        yield connection
+        raise SettingError(f"{url} is not usable: {_without_secrets(error, secrets)}.", _HOW) from None
 
 
-def _filled(url: str, secrets: list[str]) -> Any:
-    """The address with what the environment holds in the place of `${NAME}`."""
+def _forbid_writing(connection: Any, kind: str) -> None:
+    if kind == "postgresql":
+        connection.execution_options(postgresql_readonly=True)
+    elif kind == "sqlite":
+        connection.exec_driver_sql("PRAGMA query_only = ON")
+
+
+def _fill_in(url: str, secrets: list[str]) -> Any:
+    """The address with what the environment holds in the place of `${NAME}`, which `secrets` takes up."""
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
+
+    def fill(text: Any) -> Any:
+        return _REFERENCE.sub(value, text) if isinstance(text, str) else text
 
     def value(match: re.Match[str]) -> str:
         if (text := os.environ.get(match[1])) is None:
@@ -87,47 +93,22 @@ def _filled(url: str, secrets: list[str]) -> Any:
         return text
 
     try:
-        parts = make_url(url)
+        address = make_url(url)
     except (ArgumentError, ValueError):
         raise SettingError("The address of the database cannot be read.", _HOW) from None
     # Filled in part by part, so that a password may hold any character.
-    filled: dict[str, Any] = {
-        name: _REFERENCE.sub(value, text)
-        for name in ("username", "password", "host", "database")
-        if isinstance(text := getattr(parts, name), str)
-    }
-    query = {
-        name: _REFERENCE.sub(value, text) if isinstance(text, str) else text
-        for name, text in parts.query.items()
-    }
-    filled_url = parts.set(**filled).set(query=query)
+    parts = {name: fill(getattr(address, name)) for name in ("username", "password", "host", "database")}
+    query = {name: fill(text) for name, text in address.query.items()}
+    address = address.set(**{name: text for name, text in parts.items() if text is not None}).set(query=query)
     shown = make_url(str(DatabaseUrl(url))).query
     secrets += [str(text) for name, text in query.items() if shown.get(name) == "***"]
-    secrets += [str(filled_url.password)] if filled_url.password else []
-    if filled_url.password == "***":
+    secrets += [str(address.password)] if address.password else []
+    if address.password == "***":
         raise SettingError(
             "The password of the database was not kept.",
             "Write ${NAME} in its place in the address and set that variable, or give --sql with it again.",
         )
-    return filled_url
-
-
-_HOW = "Write --sql 'postgresql+psycopg://user:${DB_PASSWORD}@host/database' or 'sqlite:///file.db'."
-
-
-def _check_file(address: Any, kind: str) -> None:
-    """SQLite would make the file that is not there."""
-    name = address.database
-    if (
-        kind == "sqlite"
-        and name
-        and name != ":memory:"
-        and "uri" not in address.query
-        and not os.path.isfile(name)
-    ):
-        raise DataError(
-            f"There is no file {name}.", "Check the path: sqlite:///relative or sqlite:////absolute."
-        )
+    return address
 
 
 @contextlib.contextmanager
@@ -138,13 +119,13 @@ def _explained(url: DatabaseUrl, secrets: list[str], what: str) -> Iterator[None
         raise
     except Exception as error:
         # Not "from error": a traceback of it could show the address.
+        cause = _without_secrets(getattr(error, "orig", None) or error, secrets)
         raise DataError(
-            f"The database {url} {what}: {_safe(getattr(error, 'orig', None) or error, secrets)}.",
-            "Check address, password, rights and query.",
+            f"The database {url} {what}: {cause}.", "Check address, password, rights and query."
         ) from None
 
 
-def _safe(error: BaseException, secrets: list[str]) -> str:
+def _without_secrets(error: BaseException, secrets: list[str]) -> str:
     """The first line of what a driver says, without anything secret in it."""
     message = (str(error).strip() or type(error).__name__).splitlines()[0]
     for secret in sorted({*secrets, *map(unquote, secrets)}, key=len, reverse=True):
