@@ -26,7 +26,8 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample, collate, order
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel
-from azubi.engine.training.loop import Step, TrainingConfig, train
+from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.loop import Step, train
 
 LENGTH, ANSWER, WIDTH = 128, 40, 576
 CHUNK = 512
@@ -105,7 +106,7 @@ def main() -> None:
     told["read_ms_per_token"] = round((time.monotonic() - begun) / tokens * 1e3, 5)
     told["read_rss_gb"] = [round(one / 1e9, 2) for one in most[:: max(1, len(most) // 5)]]
 
-    plan = TrainingConfig(1, 16, 1e-4, 0.1, 0.01, 1.0, 1, 1)
+    plan = TrainingConfig(1, 16, 1e-4, 1, 1)
     stamps, resident = [time.monotonic()], []
     for happened in train(specialist.tail, made, made[:16], read, plan, has_instruction=False):
         assert isinstance(happened, Step)

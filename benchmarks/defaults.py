@@ -32,6 +32,7 @@ from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults, loop
+from azubi.engine.training.config import config_from
 from azubi.engine.training.loop import Ended, Epoch
 from azubi.settings import Recipe
 from azubi.storage import files
@@ -169,7 +170,7 @@ class Bench:
     ) -> tuple[dict[str, Any], weights.State]:
         begun = time.perf_counter()
         own, read, recipe = self._begun(specialist, change, encoded[0])
-        plan = loop.config_from(recipe.model_copy(update={"seed": seed}))
+        plan = config_from(recipe.model_copy(update={"seed": seed}))
         taught = loop.as_trained(encoded[0], recipe)
         told: dict[str, Any] = {"epochs": 0}
         has_instruction = bool(own.instruction_tokens)
@@ -195,7 +196,7 @@ class Bench:
     def _scored(
         self, own: Specialist, read: Reader, recipe: Recipe, encoded: Sequence[Sequence[EncodedExample]]
     ) -> dict[str, Any]:
-        plan, prime = loop.config_from(recipe), read(()) if own.instruction_tokens else None
+        plan, prime = config_from(recipe), read(()) if own.instruction_tokens else None
         checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in encoded[1:])
         return {
             "validation": checked.accuracy,

@@ -26,7 +26,8 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import new_specialist
-from azubi.engine.training.loop import Step, TrainingConfig, train
+from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.loop import Step, train
 from azubi.storage import keys
 
 ROUNDS = 5
@@ -66,7 +67,7 @@ def measured(
             for one in made:
                 read(one.tokens)
             reads[name].append((time.process_time() - begun) / len(made) * 1e3)
-    plan = TrainingConfig(2, batch, 1e-4, 0.1, 0.01, 1.0, 9, 0)
+    plan = TrainingConfig(2, batch, 1e-4, 9, 0)
     read = specialist.activations.reader(caches["encrypted"])
     steps = 0
     begun = time.process_time()

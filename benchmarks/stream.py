@@ -307,11 +307,12 @@ def tail(name, both, work, home):
     from azubi.engine.model.batch import EncodedExample
     from azubi.engine.training import loop
     from azubi.engine.training.checkpoint import Checkpoints
+    from azubi.engine.training.config import TrainingConfig
 
     encoded = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)
     states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
-    plan = loop.TrainingConfig(epochs=1, batch=BATCH, learning_rate=1e-4, patience=2, seed=0)
+    plan = TrainingConfig(epochs=1, batch=BATCH, learning_rate=1e-4, patience=2, seed=0)
     kept = home / "checkpoint"
     shutil.rmtree(kept, ignore_errors=True)
     happened, begun = [], time.perf_counter()

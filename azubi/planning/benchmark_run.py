@@ -25,6 +25,7 @@ from azubi.engine.model.batch import EncodedExample, Reader, by_length
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import room_for_activations
 from azubi.engine.training import loop
+from azubi.engine.training.config import config_from
 from azubi.errors import RunError
 from azubi.planning.cost_model import CostModel, Timings, Workload
 from azubi.settings import Recipe
@@ -116,7 +117,7 @@ class _Benchmark:
 
     def __post_init__(self) -> None:
         self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
-        self.config = loop.config_from(self.recipe)
+        self.config = config_from(self.recipe)
 
     def time_training(self, train: Sequence[EncodedExample], validation: Sequence[EncodedExample]) -> None:
         """Time the trunk, and steps and validation of the tail."""

@@ -20,6 +20,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.weights import State
 from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
+from azubi.engine.training.config import config_from
 from azubi.planning import cost_model
 from azubi.planning.cost_model import Workload
 from azubi.settings import Recipe
@@ -142,7 +143,7 @@ class TrialRunner:
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
         cut.init_from_data(encoded, read)
-        plan = loop.config_from(setting.applied(self.recipe, None))
+        plan = config_from(setting.applied(self.recipe, None))
         yield from loop.train(cut.tail, encoded, checks, read, plan, has_instruction=has_instruction)
 
     def trained(self) -> State:

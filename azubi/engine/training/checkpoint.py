@@ -1,6 +1,6 @@
 """A run's checkpoint on disk: written whole or not at all, read only if it fits.
 
-    checkpoint.json              what is where, with checksums; it alone makes files count
+    checkpoint.json              names and checksums of the other files; no others count
     state-<step>.safetensors     float32 weights and the optimiser's moments, random state
     best-<epoch>.safetensors     the trained weights of the best epoch
 
@@ -24,7 +24,7 @@ _NAME = "checkpoint.json"
 
 
 class Point(BaseModel):
-    """A place on the way, as figures; the tensors that belong to it lie in a file."""
+    """A point of a run, as figures; its tensors lie in a file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -41,11 +41,11 @@ class Point(BaseModel):
     losses: tuple[float, ...] = ()
     """What the divergence detector remembers."""
     safe: bool = False
-    """Whether a point to go back to is due, and waits for the loss to be calm."""
+    """Whether a safe point is due, and waits for the loss to be calm."""
 
 
 class Saved(BaseModel):
-    """A file and the CRC-32 of its content: against damage, not against malice."""
+    """A file and the CRC-32 of its content."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,7 +54,7 @@ class Saved(BaseModel):
 
 
 class Contents(BaseModel):
-    """What `checkpoint.json` says."""
+    """The content of `checkpoint.json`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -80,17 +80,17 @@ class Checkpoints:
         self._contents: Contents | None = None
 
     def read(self) -> Contents | None:
-        """What was kept, or None if there is nothing, or nothing that is whole and of this `basis`."""
+        """The checkpoint, or None if there is none that is whole and of this `basis`."""
         self._contents = self._read()
         return self._contents
 
     @property
     def unfit(self) -> bool:
-        """Whether there is a checkpoint, but one that is damaged or of something else."""
+        """Whether there is a checkpoint that is damaged or has another basis."""
         return exists(self._folder) and self.read() is None
 
     def tensors(self, saved: Saved) -> State:
-        """The tensors of a file that `read` found whole; mapped from it, so only to be read."""
+        """The tensors of a file that `read` verified; mapped from it, so only to be read."""
         return weights.read(self._folder / saved.file)
 
     def write(
@@ -106,7 +106,7 @@ class Checkpoints:
         """Keep a point as the latest, and if `safe` also as the one to go back to.
 
         Raises:
-            StorageError: the disk is full or read-only; what was kept before still counts.
+            StorageError: the disk is full or read-only; the checkpoint before still counts.
         """
         try:
             self._contents = self._write_all(point, state, safe, best, rollbacks, seconds)
@@ -158,7 +158,7 @@ class Checkpoints:
             return False
 
     def _tidy(self) -> None:
-        """Throw away what does not count, also what a run left that was killed while it wrote."""
+        """Delete files that do not count, also those of a run that was killed while it wrote."""
         counting = {saved.file for saved in _saved(self._contents)} if self._contents else set()
         for path in _files(self._folder):
             if path.name not in counting:

@@ -1,6 +1,8 @@
-"""The numbers that steer training. Knows nothing of what they do."""
+"""The numbers that steer training."""
 
 from dataclasses import dataclass
+
+from azubi.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -19,4 +21,17 @@ class TrainingConfig:
     clip: float = 1.0
     """Gradients whose norm exceeds this are scaled down to it."""
     epsilon: float | None = None
-    """What training may reveal of one example; None without differential privacy (see `private`)."""
+    """What training may reveal of one example; None without differential privacy (see `privacy`)."""
+
+
+def config_from(recipe: Recipe) -> TrainingConfig:
+    """The config of a recipe that `defaults.resolved` completed."""
+    assert recipe.epochs and recipe.batch and recipe.learning_rate, "defaults.resolved chose them"
+    return TrainingConfig(
+        epochs=recipe.epochs,
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        patience=recipe.patience,
+        seed=recipe.seed,
+        epsilon=recipe.privacy.epsilon if recipe.privacy is not None else None,
+    )

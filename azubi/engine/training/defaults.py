@@ -1,7 +1,4 @@
-"""What is chosen where the recipe leaves a choice: from measurements, written down in docs/defaults.md.
-
-Knows settings, the base's kind and the task; nothing of data.
-"""
+"""Values for what a recipe leaves open, chosen by measurements (docs/defaults.md)."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def base_for(recipe: Recipe, task: Task) -> str:
-    """The base, where the recipe says auto: a small encoder is hard to beat on closed labels."""
+    """The recipe's base; for auto a small encoder for labels, else a small decoder."""
     if recipe.base != "auto":
         return recipe.base
     return "minilm" if task == "labels" and recipe.tail_layers != "all" else "smollm2-135m"

@@ -1,8 +1,8 @@
 """AdamW on a tail's trained weights, with float32 masters where the tail computes in bfloat16.
 
-A bfloat16 number keeps 8 bits: an update smaller than a 256th of a weight would be lost. So the
-optimiser works on float32 copies and hands rounded ones to the tail, as mixed-precision training does
-(Micikevicius et al., arXiv 1710.03740, section 3.1). Knows weights and gradients; nothing of lessons.
+A bfloat16 number keeps 8 bits: an update smaller than a 256th of a weight would be lost. So the optimiser
+works on float32 copies and writes rounded ones to the tail, as mixed-precision training does (Micikevicius
+et al., arXiv 1710.03740, section 3.1). Knows weights and gradients; nothing of examples.
 """
 
 import math
@@ -36,8 +36,8 @@ class Optimiser:
             members.setdefault((weight.ndim > 1, factor), []).append(master)
         self._adamw = torch.optim.AdamW(
             [
-                {"params": some, "weight_decay": weight_decay if decayed else 0.0, "factor": factor}
-                for (decayed, factor), some in members.items()
+                {"params": masters, "weight_decay": weight_decay if decayed else 0.0, "factor": factor}
+                for (decayed, factor), masters in members.items()
             ],
             lr=0.0,
             betas=(0.9, 0.98),
@@ -45,23 +45,23 @@ class Optimiser:
         )
 
     def step(self, rate: float) -> bool:
-        """Move the weights by their gradients, at learning rate `rate`, and forget the gradients.
+        """Move the weights by their gradients, at learning rate `rate`, and drop the gradients.
 
-        Gradients that are not finite would spoil every weight: then nothing is moved, and this is False.
+        Returns False, and moves nothing, if gradients are not finite.
         """
         for weight, master in zip(self._weights, self._masters, strict=True):
             if master is not weight:
                 master.grad = None if weight.grad is None else weight.grad.float()
                 weight.grad = None  # at once: for a tail of billions of weights this is gigabytes
-        sound = math.isfinite(float(nn.utils.clip_grad_norm_(self._masters, self._clip)))
-        if sound:
+        finite = math.isfinite(float(nn.utils.clip_grad_norm_(self._masters, self._clip)))
+        if finite:
             for group in self._adamw.param_groups:
                 group["lr"] = rate * group["factor"]
             self._adamw.step()
-            self._hand_over()
+            self._copy_to_tail()
         for tensor in (*self._weights, *self._masters):
             tensor.grad = None
-        return sound
+        return finite
 
     def state(self) -> State:
         """Masters and moments, by their order; views, not copies."""
@@ -73,7 +73,7 @@ class Optimiser:
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
-        """Go on from what `state` gave, the tail's weights included."""
+        """Continue from what `state` returned, the tail's weights included."""
         self._adamw.state.clear()
         for name, value in state.items():
             kind, number = name.rsplit(".", 1)
@@ -82,10 +82,10 @@ class Optimiser:
                 master.copy_(value)
             else:
                 self._adamw.state[master][kind] = value.clone()  # it may lie in a file
-        self._hand_over()
+        self._copy_to_tail()
 
     @torch.no_grad()
-    def _hand_over(self) -> None:
+    def _copy_to_tail(self) -> None:
         for weight, master in zip(self._weights, self._masters, strict=True):
             if master is not weight:
                 weight.copy_(master)

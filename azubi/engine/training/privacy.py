@@ -1,5 +1,4 @@
-"""Training with differential privacy: what the presence of one training example can at most change is
-bounded.
+"""Training with differential privacy: it bounds how much any one training example can change the weights.
 
 DP-SGD (Abadi et al., arXiv 1607.00133, algorithm 1): each step draws every example by itself with the same
 chance (Poisson sampling), scales each example's gradient down to a norm of at most `clip`, adds them up,
@@ -7,12 +6,11 @@ adds normal noise to every number, and divides by how many examples were to be e
 noise keeps to epsilon over all steps, and how much was spent after some (Rényi accountant: Mironov, arXiv
 1702.07476).
 
-Each example goes through the tail alone, with an instruction of its own, so its gradient is exactly what it
-would be without the others, whatever the tail is made of; that costs the batch's speed. Sampling and noise
-come from the system's randomness and never from the seed: whoever knows the recipe must not be able to take
-the noise out again. So two runs of the same recipe differ.
+Each example goes through the tail alone, so its gradient does not depend on the others; that is slower than
+batches. Sampling and noise come from the system's randomness and never from the seed: who knows the recipe
+must not be able to subtract the noise. So two runs of the same recipe differ.
 
-The promise is for the tail's weights and for single training examples. It does not cover the validation
+The guarantee is for the tail's weights and for single training examples. It does not cover the validation
 examples that choose the epoch, the names of labels and fields, or a run's own figures such as its losses.
 """
 
@@ -33,7 +31,7 @@ from azubi.errors import SettingError
 
 @dataclass(frozen=True)
 class Spent:
-    """What a training gave away at most."""
+    """The privacy that a training spent at most."""
 
     epsilon: float
     delta: float
@@ -51,58 +49,58 @@ def check_available() -> None:
 
 
 class PrivateSteps:
-    """Draws examples, and gives gradients that hold little of each."""
+    """Draws examples, and computes gradients that hold little of each."""
 
     def __init__(
         self,
         weights: Sequence[nn.Parameter],
         encoded: Sequence[EncodedExample],
-        plan: TrainingConfig,
+        config: TrainingConfig,
         steps: int,
     ) -> None:
-        """`weights` are those that are trained, `steps` how many there will be at most.
+        """`weights` are those that are trained, `steps` is how many there will be at most.
 
         Raises:
-            SettingError: opacus is missing, or epsilon cannot be kept to with any amount of noise.
+            SettingError: opacus is missing, or no amount of noise keeps to epsilon.
         """
-        assert plan.epsilon is not None, "the plan is private"
+        assert config.epsilon is not None, "the training is private"
         check_available()
-        self._weights, self._lessons = list(weights), list(encoded)
-        self._clip = plan.clip
-        self._expected = min(plan.batch, len(encoded))
+        self._weights, self._examples = list(weights), list(encoded)
+        self._clip = config.clip
+        self._expected = min(config.batch, len(encoded))
         self._rate = self._expected / len(encoded)
         self.delta = default_delta(len(encoded))
-        self.noise = _noise(plan.epsilon, self.delta, self._rate, steps)
+        self.noise = _noise(config.epsilon, self.delta, self._rate, steps)
         """Standard deviation of the noise, in units of `clip`."""
-        self._dice = torch.Generator(device="cpu").manual_seed(secrets.randbits(63))
+        self._generator = torch.Generator(device="cpu").manual_seed(secrets.randbits(63))
 
     def draw(self) -> list[EncodedExample]:
-        """Every lesson with the same chance, by itself; it may be that there is none."""
-        taken = torch.rand(len(self._lessons), generator=self._dice) < self._rate
-        return [self._lessons[place] for place in taken.nonzero().flatten().tolist()]
+        """Every example with the same chance, independently; there may be none."""
+        drawn = torch.rand(len(self._examples), generator=self._generator) < self._rate
+        return [self._examples[number] for number in drawn.nonzero().flatten().tolist()]
 
     def gradients(
         self, tail: Any, encoded: Sequence[EncodedExample], read: Reader, instruction: torch.Tensor | None
     ) -> Outcome:
-        """Leave a private gradient on the weights; the outcome's loss has none of its own."""
+        """Put a private gradient on the weights; the outcome's loss has no gradient."""
         for weight in self._weights:
-            weight.grad = None  # what is left there is of other examples
+            weight.grad = None  # of other examples
         sums = [torch.zeros_like(weight, dtype=torch.float32) for weight in self._weights]
         loss, targets, right = 0.0, 0, 0
-        for lesson in encoded:
-            outcome: Outcome = tail(collate([lesson], read), instruction)
+        for example in encoded:
+            outcome: Outcome = tail(collate([example], read), instruction)
             outcome.loss.backward()
-            self._take(sums)
+            self._add_clipped(sums)
             loss += float(outcome.loss.detach()) * outcome.targets
             targets, right = targets + outcome.targets, right + outcome.right
         for weight, total in zip(self._weights, sums, strict=True):
-            noise = torch.randn(total.shape, generator=self._dice, device="cpu").to(total.device)
+            noise = torch.randn(total.shape, generator=self._generator, device="cpu").to(total.device)
             private = total.add_(noise, alpha=self.noise * self._clip).div_(self._expected)
             weight.grad = private.to(weight.dtype)
         return Outcome(torch.tensor(loss / max(1, targets)), targets, len(encoded), right)
 
     def spent(self, steps: int) -> Spent:
-        """What so many steps gave away at most."""
+        """The privacy that so many steps spent at most."""
         from opacus.accountants import RDPAccountant
 
         accountant = RDPAccountant()
@@ -112,19 +110,19 @@ class PrivateSteps:
             epsilon = float(accountant.get_epsilon(self.delta)) if steps else 0.0
         return Spent(epsilon, self.delta)
 
-    def _take(self, sums: Sequence[torch.Tensor]) -> None:
-        """Add the gradient of one example, scaled down, and take it off the weights.
+    def _add_clipped(self, sums: Sequence[torch.Tensor]) -> None:
+        """Add the gradient of one example, scaled down, and remove it from the weights.
 
-        One that is not finite says nothing that could be bounded: it counts as none.
+        A gradient that is not finite cannot be bounded: it is left out.
         """
-        found = [weight.grad for weight in self._weights]
-        norms = [one.float().norm() for one in found if one is not None]
+        gradients = [weight.grad for weight in self._weights]
+        norms = [gradient.float().norm() for gradient in gradients if gradient is not None]
         norm = float(torch.stack(norms).norm()) if norms else 0.0
         if math.isfinite(norm):
             scale = min(1.0, self._clip / max(norm, 1e-12))
-            for total, one in zip(sums, found, strict=True):
-                if one is not None:
-                    total.add_(one.float(), alpha=scale)
+            for total, gradient in zip(sums, gradients, strict=True):
+                if gradient is not None:
+                    total.add_(gradient.float(), alpha=scale)
         for weight in self._weights:
             weight.grad = None
 

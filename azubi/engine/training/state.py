@@ -1,7 +1,6 @@
-"""Training under way: all that decides what comes next, so that it can be put away and taken up again.
+"""The state of a training: all that decides what comes next, so that it can be stored and resumed.
 
-The loop asks where it stands, tells what happened, and lets this keep it. Knows weights, optimiser and
-checkpoints; nothing of batches or events.
+Knows weights, optimiser and checkpoints; nothing of batches or events.
 """
 
 import math
@@ -14,19 +13,18 @@ from torch import nn
 from azubi.engine.base import hardware
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
-from azubi.engine.training.checkpoint import Checkpoints, Contents, Point
+from azubi.engine.training.checkpoint import Checkpoints, Point
 from azubi.engine.training.config import TrainingConfig
-from azubi.engine.training.divergence import DivergenceDetector
 from azubi.engine.training.optimiser import Optimiser
-from azubi.engine.training.validation import Validation
+from azubi.engine.training.validation import DivergenceDetector, Validation
 from azubi.errors import StorageError, TrainingError
 
 EVERY = 50.0
 """Seconds between checkpoints, so that with a step of up to ten seconds never more than a minute is lost."""
 _SAFE_POINTS = 8
-"""How many places of a run, beside the ends of epochs, it can go back to."""
+"""How many points of a run, beside the ends of epochs, it can go back to."""
 CHANCES = 3
-"""How often a run whose loss explodes goes back and tries again, each time with half the learning rate."""
+"""How often a run whose loss explodes goes back, each time with half the learning rate."""
 
 Reason = Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
 T = TypeVar("T")
@@ -39,20 +37,17 @@ class TrainingState:
         self,
         tail: nn.Module,
         groups: Iterable[tuple[nn.Parameter, float]],
-        plan: TrainingConfig,
+        config: TrainingConfig,
         per_epoch: int,
         checkpoints: Checkpoints | None,
     ) -> None:
-        """Stand at the beginning.
-
-        `per_epoch`: steps of an epoch; `checkpoints`: where to keep the course, if anywhere.
-        """
+        """Begin; `per_epoch` is the number of steps of an epoch."""
         self._tail = tail
         self._groups = list(groups)
-        self._plan = plan
+        self._config = config
         self._checkpoints = checkpoints
         self._per_epoch = per_epoch
-        self.steps = per_epoch * plan.epochs
+        self.steps = per_epoch * config.epochs
         self._point = Point()
         self._detector = DivergenceDetector()
         self._optimiser = self._fresh_optimiser()
@@ -60,47 +55,44 @@ class TrainingState:
         self._best: Validation | None = None
         self.best_epoch = 0
         self.rollbacks = 0
-        self._given_up: Reason | None = None
+        self._end_reason: Reason | None = None
         self._before = 0.0
         self._began = self._epoch_began = self._last_kept = time.monotonic()
 
-    # Where it stands
-
     @property
     def epoch(self) -> int:
-        """The epoch that is running, from 1; the last one's number if all is over."""
+        """The epoch that is running, from 1; the last one if training is over."""
         return self._point.epoch if self.over else self._point.epoch + 1
 
     @property
     def step(self) -> int:
-        """Steps done, those that a setback undid not counted."""
+        """Steps done, without those that were rolled back."""
         return self._point.step
 
     @property
     def over(self) -> bool:
-        """Whether all epochs are done, the last ones brought nothing better, or going on is hopeless."""
+        """Whether training is over."""
         return self.reason != ""
 
     @property
     def reason(self) -> Reason | Literal[""]:
         """Why training is over; empty while it is not."""
         done, waited = self._point.epoch, self._point.epoch - self.best_epoch
-        if self._given_up is not None:
-            return self._given_up
-        if done == self._plan.epochs:
+        if self._end_reason is not None:
+            return self._end_reason
+        if done == self._config.epochs:
             return "all epochs done"
-        return "no better epoch" if done and waited >= self._plan.patience else ""
+        return "no better epoch" if done and waited >= self._config.patience else ""
 
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        share = rate_factor(self._point.step, self.steps, self._plan.warmup)
-        return self.peak_rate * share
+        return self.peak_rate * rate_factor(self._point.step, self.steps, self._config.warmup)
 
     @property
     def peak_rate(self) -> float:
-        """The highest learning rate of the plan, halved by each setback."""
-        return self._plan.learning_rate * 0.5**self.rollbacks
+        """The highest learning rate, halved by each rollback."""
+        return self._config.learning_rate * 0.5**self.rollbacks
 
     @property
     def mean_loss(self) -> float:
@@ -109,7 +101,7 @@ class TrainingState:
 
     @property
     def seconds(self) -> float:
-        """Spent on training, the time before an interruption included."""
+        """Spent on training, before an interruption too."""
         return self._before + time.monotonic() - self._began
 
     @property
@@ -121,14 +113,12 @@ class TrainingState:
         """Those of the running epoch's batches that are still to come."""
         return batches[self._point.place :]
 
-    # What happens
-
-    def healthy(self, loss: float) -> bool:
-        """Take in the loss of the step that is being made; whether to go on with it."""
+    def is_healthy(self, loss: float) -> bool:
+        """Take in the loss of the step that is being made; returns whether to make it."""
         return self._detector.is_healthy(loss)
 
     def move(self, loss: float, targets: int) -> bool:
-        """Move the weights by their gradients; False, and nothing moved, if those are not finite."""
+        """Move the weights by their gradients; returns False if those are not finite, and moves nothing."""
         if not self._optimiser.step(self.rate):
             return False
         point = self._point
@@ -145,7 +135,7 @@ class TrainingState:
         return True
 
     def end_epoch(self, measured: Validation) -> bool:
-        """Take in what the epoch was worth; whether it is the best so far."""
+        """Take in the validation of the epoch; returns whether it is the best so far."""
         self._point = Point(epoch=self._point.epoch + 1, step=self._point.step, safe=True)
         self._epoch_began = time.monotonic()
         better = self._best is None or measured.better_than(self._best)
@@ -154,24 +144,24 @@ class TrainingState:
             self._kept = weights.kept(self._tail)
         return better
 
-    def end_here(self) -> None:
-        """Go no further for want of time; an epoch was just ended."""
-        self._given_up = "the time is used up"
+    def end_for_time(self) -> None:
+        """End training after this epoch, since there is no time for another."""
+        self._end_reason = "the time is used up"
 
     def finish(self) -> None:
         """Leave the tail with the weights of its best epoch."""
         weights.restore(self._tail, self._kept)
         self._tail.eval()
 
-    # Keeping, and going back
+    # Checkpoints
 
     @property
-    def due(self) -> bool:
-        """Whether this is a moment to keep."""
+    def checkpoint_due(self) -> bool:
+        """Whether to write a checkpoint now."""
         return self._safe or time.monotonic() - self._last_kept >= EVERY
 
     def keep(self) -> Exception | None:
-        """Write a checkpoint, if there is a place for one; gives the reason if that failed."""
+        """Write a checkpoint, if there is a place for one; returns the error if that failed."""
         self._last_kept = time.monotonic()
         if self._checkpoints is None:
             return None
@@ -191,67 +181,61 @@ class TrainingState:
         return None
 
     def resume(self) -> bool:
-        """Stand where the latest checkpoint was made; False if there is none."""
-        found = self._checkpoints.read() if self._checkpoints is not None else None
-        if found is None:
+        """Continue from the latest checkpoint; returns False if there is none."""
+        if self._checkpoints is None or (contents := self._checkpoints.read()) is None:
             return False
-        assert self._checkpoints is not None
-        if found.best is not None:
-            self.best_epoch, self._best, saved = found.best
+        if contents.best is not None:
+            self.best_epoch, self._best, saved = contents.best
             self._kept = self._checkpoints.tensors(saved)
-        self.rollbacks, self._before = found.rollbacks, found.seconds
-        self._stand_at(found.latest[0], self._checkpoints.tensors(found.latest[1]))
+        self.rollbacks, self._before = contents.rollbacks, contents.seconds
+        self._set_to(contents.latest[0], self._checkpoints.tensors(contents.latest[1]))
         return True
 
     def go_back(self, loss: float) -> None:
-        """Stand at the last safe point, with half the learning rate.
+        """Return to the last safe point, with half the learning rate.
 
-        Without one, stand where the best epoch ended (or at the beginning), with a new optimiser. If this
-        was tried often enough, all is over.
+        Without one, return to the end of the best epoch (or to the beginning), with a new optimiser. After
+        `CHANCES` rollbacks training is over.
 
         Raises:
-            TrainingError: and there is no epoch worth keeping.
+            TrainingError: there is no epoch worth keeping then.
         """
         if self.rollbacks >= CHANCES:
             if self._best is not None:
-                self._given_up = "the loss kept exploding"
+                self._end_reason = "the loss kept exploding"
                 return
             raise TrainingError(
                 f"The loss became {loss:.4g} at a learning rate of {self.rate:.2g}, "
                 f"which had been halved {CHANCES} times.",
                 ADVICE,
             )
-        if self._plan.epsilon is not None:
+        if self._config.epsilon is not None:
             # Steps that were undone would have been paid for, and a loss would have decided.
             raise TrainingError("The weights became numbers that are not finite, under privacy.", ADVICE)
         self.rollbacks += 1
-        found: Contents | None = self._checkpoints.read() if self._checkpoints is not None else None
-        if found is not None and found.safe is not None:
-            assert self._checkpoints is not None
-            self._stand_at(found.safe[0], self._checkpoints.tensors(found.safe[1]))
-        else:
-            self._stand_at_best()
-
-    @property
-    def _safe(self) -> bool:
-        """Whether a safe point is due; it waits while the loss looks suspicious."""
-        return self._point.safe and self._detector.calm
-
-    def _stand_at(self, point: Point, state: State) -> None:
-        hardware.set_rng_state(state.pop("random"))
-        self._optimiser.restore(state)
-        self._point, self._detector = point, DivergenceDetector(point.losses)
-        self._epoch_began = self._last_kept = time.monotonic()
-
-    def _stand_at_best(self) -> None:
+        contents = self._checkpoints.read() if self._checkpoints is not None else None
+        if self._checkpoints is not None and contents is not None and contents.safe is not None:
+            self._set_to(contents.safe[0], self._checkpoints.tensors(contents.safe[1]))
+            return
         weights.restore(self._tail, self._kept)
         self._optimiser = self._fresh_optimiser()
         self._point = Point(epoch=self.best_epoch, step=self.best_epoch * self._per_epoch)
         self._detector = DivergenceDetector()
         self._epoch_began = time.monotonic()
 
+    @property
+    def _safe(self) -> bool:
+        """Whether a safe point is due; it waits while the loss looks suspicious."""
+        return self._point.safe and self._detector.calm
+
+    def _set_to(self, point: Point, state: State) -> None:
+        hardware.set_rng_state(state.pop("random"))
+        self._optimiser.restore(state)
+        self._point, self._detector = point, DivergenceDetector(point.losses)
+        self._epoch_began = self._last_kept = time.monotonic()
+
     def _fresh_optimiser(self) -> Optimiser:
-        return Optimiser(self._groups, self._plan.weight_decay, self._plan.clip)
+        return Optimiser(self._groups, self._config.weight_decay, self._config.clip)
 
 
 ADVICE = "Train again with a lower --learning-rate, or with --dtype float32."
@@ -267,8 +251,8 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def saved_state(epochs: int, steps: int, seconds: float) -> tuple[int, int]:
-    """How often a checkpoint is written over so many epochs, steps in all, and `seconds` of training; and how
-    many points of the way lie on disk at a time: the latest is a safe one, unless those are far apart."""
+    """How many checkpoints are written over so many epochs, steps in all, and seconds of training; and how
+    many points lie on disk at a time: the latest is a safe one, unless those are far apart."""
     every = math.ceil(steps / _SAFE_POINTS)
     safe, ends = range(every, steps + 1, every), range(steps // epochs, steps + 1, steps // epochs)
     moments = len({*safe, *ends})

@@ -15,6 +15,7 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import in_order
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
+from azubi.engine.training.config import config_from
 from azubi.evaluation import metrics
 from azubi.evaluation.facts import Curve
 from azubi.evaluation.prediction import Prediction
@@ -61,7 +62,7 @@ class Retrainer:
             encoded_examples,
             checks,
             read,
-            loop.config_from(recipe),
+            config_from(recipe),
             has_instruction=has_instruction,
         ):
             if isinstance(happened, loop.Step):

@@ -11,6 +11,7 @@ from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import defaults, loop
+from azubi.engine.training.config import config_from
 from azubi.evaluation.baselines.prompted_model import trained
 from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.evaluation.facts import Contender
@@ -93,7 +94,7 @@ class Lora:
         read = self._both.activations.reader(None)
         self._both.init_from_data(encoded_examples, read)
         has_instruction = bool(self._both.instruction_tokens)
-        plan = loop.config_from(self.recipe)
+        plan = config_from(self.recipe)
         for event in loop.train(
             self._both.tail, encoded_examples, checks, read, plan, has_instruction=has_instruction
         ):

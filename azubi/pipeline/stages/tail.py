@@ -19,7 +19,7 @@ from azubi.engine.model.weights import State
 from azubi.engine.training import checkpoint, loop
 from azubi.engine.training import state as course
 from azubi.engine.training.checkpoint import Checkpoints
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.config import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev
@@ -68,7 +68,7 @@ def train_tail(
     """
     if searched is not None and searched.found.weights is not None:
         return (yield from _taken(cut, searched.found, searched.found.weights))
-    read, plan = cut.specialist.activations.reader(cache), loop.config_from(encoded.recipe)
+    read, plan = cut.specialist.activations.reader(cache), config_from(encoded.recipe)
     outlook.begin("tail")
     _begin(data, cut, encoded, read)
     pace, epochs = Throughput(cut.machine.gflops), _epochs(context.work.earlier)

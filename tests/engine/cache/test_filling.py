@@ -16,7 +16,8 @@ from azubi.engine.cache.filling import bucketed, fill
 from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.trunk import InstructionState, Progress
 from azubi.engine.split_model import Activations, CachedReader
-from azubi.engine.training.loop import TrainingConfig, train
+from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.loop import train
 from tests.engine.cache.helpers import DAMAGE, NOTHING, ORIGIN, SIZE, TOKENS, tensor
 
 
@@ -211,7 +212,7 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
         process = psutil.Process()
         before, most = process.memory_info().rss, 0
         read = CachedReader(cache, origin, lambda _: pytest.fail("all of it is in the cache"))
-        plan = TrainingConfig(1, 2, 1e-3, 0.1, 0.0, 1.0, 1, 0)
+        plan = TrainingConfig(1, 2, 1e-3, 1, 0, weight_decay=0.0)
         for _ in train(Mean(), encoded[:count], encoded[:2], read, plan, has_instruction=False):
             most = max(most, process.memory_info().rss - before)
         return most

@@ -12,6 +12,7 @@ from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training import loop
 from azubi.engine.training.checkpoint import Checkpoints
+from azubi.engine.training.config import TrainingConfig
 from azubi.engine.training.loop import Ended, Epoch, RolledBack, Step, measure, train
 from azubi.engine.training.optimiser import Optimiser
 from azubi.engine.training.state import rate_factor
@@ -61,7 +62,7 @@ class Scripted(nn.Module):
 
 
 LESSONS = [EncodedExample((number,), (0,)) for number in range(4)]
-PLAN = loop.TrainingConfig(
+PLAN = TrainingConfig(
     epochs=6, batch=4, learning_rate=1e-2, warmup=0.1, weight_decay=0.0, clip=1.0, patience=2, seed=0
 )
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.label_tail import LabelTail
-from azubi.engine.training.class_weights import balanced, scaled
+from azubi.engine.training.example_weights import balanced, scaled
 from azubi.engine.training.loop import as_trained
 from azubi.errors import DataError
 from azubi.settings import Recipe

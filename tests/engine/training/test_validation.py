@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from azubi.engine.training.divergence import DivergenceDetector
+from azubi.engine.training.validation import DivergenceDetector
 
 
 def noticed(losses):

@@ -1,0 +1,87 @@
+"""How much each example, and each target in it, counts in the loss. Knows token ids alone.
+
+In a record the names of the fields, the quotation marks and the colons follow from what stands before
+them; so do the later tokens of a long label. A tail learns them from a few dozen examples, yet each would
+cost as much as any other, most of all in the language head. So most examples leave them out of the loss.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+from azubi.engine.model.batch import EncodedExample, Tokens
+from azubi.errors import DataError
+
+_CONTEXT = 4
+"""Answer tokens from which the next one must follow."""
+_MIN_COUNT = 64
+"""How often a context must occur, always with the same token after it."""
+_UNMASKED_EVERY = 4
+"""One example in so many keeps all its targets."""
+
+
+def scaled(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The examples with a weight above 0, scaled to a mean weight of 1; raises DataError if there is none.
+
+    So weights say what counts more than what, and leave the learning rate as it is.
+    """
+    counting = [example for example in examples if example.weight > 0]
+    total = sum(example.weight for example in counting)
+    if examples and not counting:
+        raise DataError(
+            f"The weight of all {len(examples):,} training examples is 0: there is nothing to learn from.",
+            "Correct the column that --weight names, or leave it out.",
+        )
+    if all(example.weight == 1.0 for example in counting):
+        return counting
+    return [replace(example, weight=example.weight * len(counting) / total) for example in counting]
+
+
+def balanced(examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The same examples, weighted so that each answer counts the same in all; the mean weight stays."""
+    totals: defaultdict[Tokens, float] = defaultdict(float)
+    for example in examples:
+        totals[example.answers[-1]] += example.weight
+    share = sum(example.weight for example in examples) / len(totals)
+    return [
+        replace(example, weight=example.weight * share / totals[example.answers[-1]]) for example in examples
+    ]
+
+
+def mask_boilerplate(encoded: Sequence[EncodedExample]) -> list[EncodedExample]:
+    """The same examples, most of them without the targets that follow from the tokens before them.
+
+    A target follows if the `_CONTEXT` answer tokens before it always have it after them. Which examples keep
+    all targets depends on their order alone.
+    """
+    next_tokens: dict[Tokens, tuple[int, int]] = {}  # a context's one next token (else -1), and its count
+    for example in encoded:
+        for answer in example.answers:
+            for index, token in enumerate(answer):
+                context = _context(answer, index)
+                known, count = next_tokens.get(context, (token, 0))
+                next_tokens[context] = (token if token == known else -1, count + 1)
+    return [
+        example
+        if number % _UNMASKED_EVERY == 0
+        else replace(example, masked_targets=_masked(example, next_tokens))
+        for number, example in enumerate(encoded)
+    ]
+
+
+def _masked(example: EncodedExample, next_tokens: dict[Tokens, tuple[int, int]]) -> frozenset[int]:
+    masked: set[int] = set()
+    first = 0
+    for answer in example.answers:
+        # Where an answer ends is always learned, so that no example is without a target.
+        for index, token in enumerate(answer[:-1]):
+            known, count = next_tokens[_context(answer, index)]
+            if known == token and count >= _MIN_COUNT:
+                masked.add(first + index)
+        first += len(answer)
+    return frozenset(masked)
+
+
+def _context(targets: Tokens, index: int) -> Tokens:
+    # At the beginning of an answer, where fewer tokens stand before it, its position is part of the context.
+    return targets[index - _CONTEXT : index] if index >= _CONTEXT else (-1 - index, *targets[:index])
