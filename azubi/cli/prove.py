@@ -112,10 +112,10 @@ def prove(
     with importing():
         from azubi.cli.recipe_file import proof_from
         from azubi.cli.terminal import follow
-        from azubi.pipeline.prove import Wanted
+        from azubi.pipeline.prove import ProofOptions
         from azubi.pipeline.prove import prove as proved
 
-    wanted = Wanted(
+    options = ProofOptions(
         against=tuple(against or ()),
         regression_set=regression_set,
         out_of_scope=out_of_scope,
@@ -128,7 +128,7 @@ def prove(
         lang=language,
         threads=threads,
     )
-    view = follow(proved(name, session.home, wanted), session.err(), quiet=quiet)
+    view = follow(proved(name, session.home, options), session.err(), quiet=quiet)
     tell(view, session)
     if gate and not _passes(view):
         raise typer.Exit(REFUSED)

@@ -1,7 +1,7 @@
-"""Two specialists, or two versions of one, asked the same questions: what got better, and what got worse.
+"""Two specialists, or two versions of one, answer the same questions: what got better, and what got worse.
 
 They are asked what stands in the test of either and was learned by neither, nor by one that either went on
-from. Knows papers, examples and specialists; how answers compare `evaluate.versus` says.
+from. How answers compare is in `evaluation.versus`.
 """
 
 import time
@@ -16,16 +16,16 @@ from azubi.data.datasets.versions import now
 from azubi.data.example import Example
 from azubi.data.splits.split_assignment import question
 from azubi.engine.base import hardware
-from azubi.engine.inference.answering import Answer
 from azubi.errors import SettingError
 from azubi.evaluation import metrics, prediction, report, summary, versus
 from azubi.evaluation.baselines import asking
-from azubi.evaluation.baselines.task import EvaluationTask
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
+from azubi.evaluation.facts import Contender
 from azubi.evaluation.locale import Locale
 from azubi.evaluation.prediction import Prediction
-from azubi.evaluation.proof import SPECIALIST
 from azubi.events import events as ev
 from azubi.pipeline import ask
+from azubi.pipeline.proof.context import show_progress
 from azubi.planning.eta import Eta
 from azubi.registry import ancestors, split_from_version
 from azubi.registry.card import Card
@@ -33,12 +33,13 @@ from azubi.registry.store import Store
 from azubi.storage import files
 
 NUMBERS, REPORT = "report.json", "report.html"
+_ANSWERS = {"labels": "labels", "json": "records", "text": "free text"}
 
 
 def compare(
     first: str, second: str, home: Path, lang: Literal["en", "de"] = "en", threads: int | None = None
 ) -> Iterator[ev.Event]:
-    """Set two specialists side by side; yields what happens, `SetSideBySide` last. `second` is the new one.
+    """Compare two specialists, `second` being the new one; yields what happens, `ComparisonEnded` last.
 
     Raises:
         UnknownSpecialist: there is none of one of the names.
@@ -46,102 +47,85 @@ def compare(
         SettingError: their answers have different forms, or there is nothing that both can be asked.
         StorageError: the disk is full or may not be written.
     """
-    begun = time.monotonic()
-    cards = [Store(home).get(name) for name in (first, second)]
-    a, b = (f"{card.name}@{card.version}" for card in cards)
-    _check_alike(*cards)
-    folder = home / "proofs" / "compared" / f"{files.moment()}-{a}-{b}"
+    started = time.monotonic()
+    old, new = (Store(home).get(name) for name in (first, second))
+    names = f"{old.name}@{old.version}", f"{new.name}@{new.version}"
+    if old.task != new.task:
+        raise SettingError(
+            f"{names[0]} answers with {_ANSWERS[old.task]}, {names[1]} with {_ANSWERS[new.task]}.",
+            "Compare specialists for the same work.",
+        )
+    folder = home / "proofs" / "compared" / f"{files.moment()}-{names[0]}-{names[1]}"
     yield ev.ProofStarted(
-        name=f"{b} against {a}",
+        name=f"{names[1]} against {names[0]}",
         folder=str(folder),
         stages=("examples", "baselines", "report"),
         test=0,
         test_accesses=0,
     )
     yield ev.StageStarted(stage="examples")
-    examples = unseen(cards, home)
+    examples = unseen((old, new), home)
     if not examples:
         raise SettingError(
-            f"There is no example in the tests of {a} and {b} that neither has learned.",
+            f"There is no example in the tests of {names[0]} and {names[1]} that neither has learned.",
             "Train one of them with the other's test: --test-data.",
         )
-    for card in cards:
-        TestAccessLog(home).add(
-            split_from_version.of(card, home).test, Access(when=now(), by=f"compare {folder.name}")
-        )
+    for card in (old, new):
+        access = Access(when=now(), by=f"compare {folder.name}")
+        TestAccessLog(home).add(split_from_version.of(card, home).test, access)
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
     yield ev.StageStarted(stage="baselines")
-    hardware.probe("auto", threads)
-    outlook = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip((a, b), cards, strict=True)})
+    eta = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip(names, (old, new), strict=True)})
     tables = []
-    for card, name in zip(cards, (a, b), strict=True):
-        rows = yield from _answered(card, name, home, examples, outlook)
+    for card, name in zip((old, new), names, strict=True):
+        rows = yield from _answer(card, name, home, examples, eta, threads)
         tables.append(prediction.table(rows))
         hardware.release_memory()
     yield ev.StageStarted(stage="report")
-    texts = {one.name: one.prompt for one in examples}
-    told = versus.versus(tables[0], tables[1], (a, b), cards[1].contract, texts)
+    texts = {example.name: example.prompt for example in examples}
+    comparison = versus.versus(tables[0], tables[1], names, new.contract, texts)
     with files.new_folder(folder) as scratch:
-        for table, side in zip(tables, ("a", "b"), strict=True):
-            prediction.write(table, scratch / f"predictions-{side}.parquet")
-        files.write_text(scratch / NUMBERS, told.model_dump_json(indent=1))
-        files.write_text(scratch / REPORT, report.render_comparison(told, lang))
+        for table, letter in zip(tables, "ab", strict=True):
+            prediction.write(table, scratch / f"predictions-{letter}.parquet")
+        files.write_text(scratch / NUMBERS, comparison.model_dump_json(indent=1))
+        files.write_text(scratch / REPORT, report.render_comparison(comparison, lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
     yield ev.ComparisonEnded(
-        sentence=summary.comparison(Locale(lang), told),
+        sentence=summary.comparison(Locale(lang), comparison),
         folder=str(folder),
         report=str(folder / REPORT),
-        seconds=time.monotonic() - begun,
+        seconds=time.monotonic() - started,
     )
 
 
 def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
-    """What stands in a test of the specialists and was learned by none of them nor of their forebears."""
+    """What stands in a test of the specialists and was learned by none of them nor of their ancestors."""
     tests: dict[str, Example] = {}
     learned: set[str] = set()
     for card in cards:
-        for one in split_from_version.of(card, home).test:
-            tests.setdefault(one.name, one)
-        for forebear in ancestors.ancestors_of(card, home):
-            split = split_from_version.of(forebear, home)
-            learned |= {question(one.prompt) for one in (*split.train, *split.validation)}
-    return tuple(one for one in tests.values() if question(one.prompt) not in learned)
+        for example in split_from_version.of(card, home).test:
+            tests.setdefault(example.name, example)
+        for ancestor in ancestors.ancestors_of(card, home):
+            split = split_from_version.of(ancestor, home)
+            learned |= {question(example.prompt) for example in (*split.train, *split.validation)}
+    return tuple(example for example in tests.values() if question(example.prompt) not in learned)
 
 
-def _check_alike(a: Card, b: Card) -> None:
-    if a.task != b.task:
-        forms = {"labels": "labels", "json": "records", "text": "free text"}
-        raise SettingError(
-            f"{a.name}@{a.version} answers with {forms[a.task]}, {b.name}@{b.version} with {forms[b.task]}.",
-            "Compare specialists for the same work.",
-        )
-
-
-def _answered(
-    card: Card, name: str, home: Path, examples: Sequence[Example], outlook: Eta
+def _answer(
+    card: Card, name: str, home: Path, examples: Sequence[Example], eta: Eta, threads: int | None
 ) -> Generator[ev.Event, None, list[Prediction]]:
-    begun = time.monotonic()
-    both = ask.loaded(card, home)
-    outlook.begin(name)
-    answers: dict[int, Answer] = {}
-    for number, answer in both.answering(card.longest)([one.turns for one in examples]):
-        answers[number] = answer
-        done = len(answers)
-        left = outlook.left(name, done / len(examples))
-        yield ev.Progress(
-            stage="baselines",
-            done=done,
-            total=len(examples),
-            unit="answers",
-            left=left,
-            note=f"{name} answers",
-        )
-    case = EvaluationTask(card.contract, (), (), card.instruction, card.longest)
-    rows = [
-        asking.row(case, "test", SPECIALIST, number, one, answers[number])
-        for number, one in enumerate(examples)
-    ]
-    main = metrics.mean_score(metrics.MAIN[card.task], np.array([one.score for one in rows], np.float64))
-    yield ev.BaselineMeasured(who=name, says="", score=main, seconds=time.monotonic() - begun)
-    return asking.spread(rows, len(both.instruction_tokens))
+    """Let a specialist answer as it is served."""
+    started = time.monotonic()
+    specialist = ask.loaded(card, home)
+    hardware.use_threads(threads)
+    task = EvaluationTask(card.contract, (), (), card.instruction, card.longest)
+    answering = specialist.answering(card.longest)  # as it is served: records are not constrained
+    shared = len(specialist.instruction_tokens)
+    baseline = Baseline(Contender(who="specialist"), lambda asked, _: answering(asked), shared_tokens=shared)
+    work = asking.ask(baseline, task, examples, range(len(examples)))
+    rows = yield from show_progress(eta, "baselines", work, f"{name} answers")
+    scores = np.array([row.score for row in rows], np.float64)
+    main = metrics.mean_score(metrics.MAIN[card.task], scores)
+    yield ev.BaselineMeasured(who=name, says="", score=main, seconds=time.monotonic() - started)
+    return rows

@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -35,10 +34,9 @@ def notes(tmp_path, monkeypatch, bases):
     monkeypatch.chdir(tmp_path)
     rows = [f'"{row["prompt"]}",{row["answer"]}' for row in tiny.labels(160)]
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
-    brief = partial(baseline_set.baseline_set, encoder=str(bases.encoder), writer=str(bases.decoder))
-    monkeypatch.setattr(
-        "azubi.pipeline.prove.baseline_set.baseline_set", lambda *a, **k: brief(*a, **k | {"seconds": 2.0})
-    )
+    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
+    monkeypatch.setattr(baseline_set, "LABELS_SECONDS", 2.0)
     quick = ["--threads", "1", "--quiet", "--epochs", "3"]
 
     def tune(words):

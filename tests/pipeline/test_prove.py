@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,8 @@ from azubi.evaluation.baselines import baseline_set
 from azubi.evaluation.facts import Facts
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.events import events as ev
-from azubi.pipeline.prove import FACTS, NUMBERS, PREDICTIONS, REPORT, Wanted, prove
+from azubi.pipeline.proof.report import FACTS, NUMBERS, PREDICTIONS, REPORT
+from azubi.pipeline.prove import ProofOptions, prove
 from azubi.pipeline.run import run
 from azubi.settings import Recipe
 from tests import tiny
@@ -28,13 +28,10 @@ MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 @pytest.fixture
 def specialist(bases, home, tmp_path, monkeypatch):
     """Trains one, and lets its baselines use the tiny bases too; gives the recipe."""
-    tiny_bases = partial(
-        baseline_set.baseline_set, encoder=str(bases.encoder), writer=str(bases.decoder), seconds=2
-    )
-    monkeypatch.setattr(
-        "azubi.pipeline.prove.baseline_set.baseline_set",
-        lambda *a, **k: tiny_bases(*a, **k | {"seconds": 2.0}),
-    )
+    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
+    monkeypatch.setattr(baseline_set, "LABELS_SECONDS", 2.0)
+    monkeypatch.setattr(baseline_set, "RECORDS_SECONDS", 2.0)
 
     def make(task, base, name="tiny", **more):
         rows = MADE[task](120)
@@ -58,7 +55,7 @@ def specialist(bases, home, tmp_path, monkeypatch):
 
 
 def proved(name, home, **wanted):
-    events = list(prove(name, home, Wanted(threads=1, **wanted)))
+    events = list(prove(name, home, ProofOptions(threads=1, **wanted)))
     last = events[-1]
     assert isinstance(last, ev.Proved)
     folder = Path(last.folder)
@@ -162,12 +159,12 @@ def test_what_cannot_be_proved_is_said(specialist, home):
         list(prove("nobody", home))
     specialist("labels", "encoder")
     with pytest.raises(SettingError, match="cannot be sliced by 'colour'"):
-        list(prove("tiny", home, Wanted(slice="colour")))
+        list(prove("tiny", home, ProofOptions(slice="colour")))
 
 
 def test_a_proof_that_is_given_up_leaves_nothing(specialist, home):
     specialist("labels", "encoder")
-    line = prove("tiny", home, Wanted(threads=1))
+    line = prove("tiny", home, ProofOptions(threads=1))
     for event in line:
         if isinstance(event, ev.BaselineMeasured):
             break

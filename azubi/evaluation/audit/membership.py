@@ -1,9 +1,9 @@
-"""How the loss tells what was trained on from what was not: rows for an attack against the base's loss.
+"""The loss of examples: whether it tells what was trained on from what was not.
 
-The attack itself, its AUC and its true positives are `evaluation.leaks`. Knows examples and tails.
+The attack itself, its AUC and its true positives are in `evaluation.leaks`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,13 +11,14 @@ import torch
 from azubi.data.example import Example
 from azubi.data.splits import splitting
 from azubi.engine.base.hardware import on_device
-from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length, collate
+from azubi.engine.model.batch import EncodedExample, Outcome, by_length, collate
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell, silent
+from azubi.events.work import Step, Work
 
 MOST = 500
-"""Examples of each side."""
+"""Examples of each split."""
+_BATCH = 16
 
 
 def membership(
@@ -27,66 +28,45 @@ def membership(
     others: Sequence[Example],
     seed: int = 0,
     most: int = MOST,
-    tell: Tell = silent,
-) -> Iterator[Prediction]:
-    """Part membership: the loss of training examples (`members`) and held-out ones (`others`), by each tail.
+) -> Work[list[Prediction]]:
+    """Part membership: the loss of training examples (`members`) and of held-out ones, by each tail.
 
-    Draws equally many of both by `seed`, at most `most`. `tails` are named as baselines are; the attack is
-    calibrated only if the base's own tail is among them. An answer that a label head does not know has no
-    loss: such examples are left out.
+    Draws equally many of both, at most `most`. `tails` are named as baselines are; the attack is calibrated
+    only if the base's own tail is among them. Answers that a label head does not know are left out.
     """
     count = min(most, len(members), len(others))
-    asked = [("member", example) for example in splitting.sample(members, count, seed)]
-    asked += [("other", example) for example in splitting.sample(others, count, seed)]
-    asked = [(truth, example) for truth, example in asked if specialist.can_answer(example.answer)]
-    encoded_examples = [specialist.encode(example).last_answer_only for _, example in asked]
-    read, has_instruction = (
-        specialist.activations.in_memory(encoded.tokens for encoded in encoded_examples),
-        bool(specialist.instruction_tokens),
-    )
-    for turn, (who, tail) in enumerate(tails.items()):
-        costs = losses(tail, encoded_examples, read, has_instruction=has_instruction)
-        tell(turn + 1, len(tails))
-        for number, ((truth, example), loss) in enumerate(zip(asked, costs, strict=True)):
-            yield Prediction(
-                part="membership",
-                who=who,
-                number=number,
-                id=example.name,
-                truth=truth,
-                loss=loss,
-            )
+    drawn = [("member", example) for example in splitting.sample(members, count, seed)]
+    drawn += [("other", example) for example in splitting.sample(others, count, seed)]
+    drawn = [(truth, example) for truth, example in drawn if specialist.can_answer(example.answer)]
+    encoded = [specialist.encode(example).last_answer_only for _, example in drawn]
+    losses = yield from losses_by_tail(specialist, tails, encoded)
+    return [
+        Prediction(part="membership", who=who, number=number, id=example.name, truth=truth, loss=loss)
+        for who, of_tail in losses.items()
+        for number, ((truth, example), loss) in enumerate(zip(drawn, of_tail, strict=True))
+    ]
 
 
-_BATCH = 16
-
-
-@torch.inference_mode()
-def losses(
-    tail: Any,
-    encoded_examples: Sequence[EncodedExample],
-    read: Reader,
-    *,
-    has_instruction: bool,
-    tell: Tell = silent,
-) -> list[float]:
-    """The loss of each of `encoded_examples`, whatever its weight and whatever of it is masked.
-
-    `tail` is as `Specialist.tail` or `Specialist.base_tail`; `read` gives the activations, of the prime
-    too if there is one (`has_instruction`).
-    """
-    tail.eval()
-    prime = on_device(read(())) if has_instruction else None
-    results: dict[int, float] = {}
+def losses_by_tail(
+    specialist: Specialist, tails: Mapping[str, Any], examples: Sequence[EncodedExample]
+) -> Work[dict[str, list[float]]]:
+    """The loss of each example by each tail, in nats, whatever its weight and whatever of it is masked."""
     plain = [
         EncodedExample(encoded.tokens, encoded.targets, target_positions=encoded.target_positions)
-        for encoded in encoded_examples
+        for encoded in examples
     ]
-    places = {id(encoded): number for number, encoded in enumerate(plain)}
-    for group in by_length(plain, _BATCH):
-        outcome: Outcome = tail(collate(group, read), prime)
-        assert outcome.losses is not None, "every tail gives them"
-        for encoded, loss in zip(group, outcome.losses.tolist(), strict=True):
-            results[places[id(encoded)]] = loss
-        tell(len(results), len(plain))
-    return [results[number] for number in range(len(plain))]
+    numbers = {id(encoded): number for number, encoded in enumerate(plain)}
+    read = specialist.activations.in_memory(encoded.tokens for encoded in plain)
+    instruction = on_device(read(())) if specialist.instruction_tokens else None
+    results, done = {who: [0.0] * len(plain) for who in tails}, 0
+    for who, tail in tails.items():
+        tail.eval()
+        for batch in by_length(plain, _BATCH):
+            with torch.inference_mode():
+                outcome: Outcome = tail(collate(batch, read), instruction)
+            assert outcome.losses is not None, "every tail gives them"
+            for encoded, loss in zip(batch, outcome.losses.tolist(), strict=True):
+                results[who][numbers[id(encoded)]] = loss
+            done += len(batch)
+            yield Step(done, len(tails) * len(plain))
+    return results

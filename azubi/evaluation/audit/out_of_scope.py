@@ -1,55 +1,47 @@
 """How a specialist scores questions that are its job, and questions that are not.
 
-Knows questions and the scope; nothing of how scores are judged (`evaluation.detection`).
+How the scores are judged is in `evaluation.detection`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from azubi.data.example import Turn
-from azubi.engine.inference.answering import Answering, Question
+from azubi.engine.inference.answering import Answer, Answering, Question
 from azubi.engine.inference.scope import Scope
-from azubi.evaluation.audit.probe import Item
 from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell, silent
+from azubi.events.work import Step, Work
 
-IN = "test"
-"""Kind of the questions that are the specialist's job."""
+
+def scope_row(
+    scope: Scope, answer: Answer, number: int, *, kind: str, in_scope: bool, id: str = ""
+) -> Prediction:
+    """Part scope: the score of one question, from the specialist's answer to it."""
+    assert answer.vector is not None, "a specialist's answers have it"
+    score = scope.score(answer.vector, answer.evidence)
+    return Prediction(
+        part="scope",
+        who="specialist",
+        number=number,
+        id=id,
+        kind=kind,
+        truth="in" if in_scope else "out",
+        answer="in" if score >= scope.limit else "out",
+        right=(score >= scope.limit) == in_scope,
+        score=score,
+        confidence=answer.confidence,
+    )
 
 
 def out_of_scope(
-    answering: Answering,
-    scope: Scope,
-    inside: Sequence[Question],
-    others: Mapping[str, Sequence[Question]],
-    tell: Tell = silent,
-) -> Iterator[Prediction]:
-    """Part scope: held-out questions of the job, and `others` by where they are from.
+    answering: Answering, scope: Scope, questions: Mapping[str, Sequence[Question]], first: int = 0
+) -> Work[list[Prediction]]:
+    """Part scope: questions that are not the job, by where they are from; numbered from `first` on.
 
-    `answering` is the specialist's. Each question is answered once, since the tail's confidence is part of
-    the score.
+    `answering` is the specialist's. It answers each question, since its confidence is part of the score.
     """
-    groups: list[tuple[str, str, Sequence[Question]]] = [("in", IN, inside)]
-    groups += [("out", kind, questions) for kind, questions in others.items()]
-    total, before = sum(len(questions) for _, _, questions in groups), 0
-    for truth, kind, questions in groups:
-        for done, (number, answer) in enumerate(answering(questions), start=1):
-            assert answer.vector is not None, "a specialist's answers have it"
-            tell(before + done, total)
-            score = scope.score(answer.vector, answer.evidence)
-            yield Prediction(
-                part="scope",
-                who="specialist",
-                number=before + number,
-                kind=kind,
-                truth=truth,
-                answer="in" if score >= scope.limit else "out",
-                right=(score >= scope.limit) == (truth == "in"),
-                score=score,
-                confidence=answer.confidence,
-            )
-        before += len(questions)
-
-
-def as_questions(items: Sequence[Item]) -> list[Question]:
-    """The probe's items as questions."""
-    return [(Turn("user", item.prompt),) for item in items]
+    total, rows = sum(map(len, questions.values())), list[Prediction]()
+    for kind, asked in questions.items():
+        before = first + len(rows)
+        for number, answer in answering(asked):
+            rows.append(scope_row(scope, answer, before + number, kind=kind, in_scope=False))
+            yield Step(len(rows), total)
+    return rows

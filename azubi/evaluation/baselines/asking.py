@@ -1,78 +1,20 @@
-"""Asking a baseline about examples, and noting its answers as rows of the table of predictions.
-
-Knows baselines and the table; nothing of how a baseline comes to its answers.
-"""
+"""Asking a baseline about examples: its answers become rows of the table of predictions."""
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from azubi.data.example import Example
-from azubi.engine.base import hardware
 from azubi.engine.inference.answering import Answer, AnswerMode
 from azubi.evaluation import metrics
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask, order
-from azubi.evaluation.facts import Contender
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask, sample_order
 from azubi.evaluation.prediction import Part, Prediction
-from azubi.events.tell import Tell
+from azubi.events.work import Step, Work, translate
 
 _ALONE = 20
 """Questions that are asked one at a time for the time that one takes."""
-_FEWEST = 3
-
-
-def ask(
-    baseline: Baseline,
-    task: EvaluationTask,
-    examples: Sequence[Example],
-    numbers: Sequence[int],
-    tell: Tell,
-    *,
-    part: Part = "test",
-    mode: AnswerMode = "constrained",
-    variant: str = "",
-) -> list[Prediction]:
-    """The baseline's answers to the examples of these numbers, in that order.
-
-    `seconds` of a row is its share of the time that all of them took.
-    """
-    return spread(_asked(baseline, task, examples, numbers, tell, part, mode, variant), baseline.shared)
-
-
-def _asked(
-    baseline: Baseline,
-    task: EvaluationTask,
-    examples: Sequence[Example],
-    numbers: Sequence[int],
-    tell: Tell,
-    part: Part,
-    mode: AnswerMode,
-    variant: str,
-) -> list[Prediction]:
-    """Rows that do not know of the instruction that all questions share."""
-    asked = [examples[number] for number in numbers]
-    hardware.reset_peak_memory()
-    begun, answers = time.perf_counter(), dict[int, Answer]()
-    for place, answer in baseline.answer([example.turns for example in asked], mode):
-        answers[place] = answer
-        tell(len(answers), len(asked))
-    share = (time.perf_counter() - begun) / max(1, len(asked))
-    return [
-        row(task, part, baseline.who, number, example, answers[place], mode, variant, seconds=share)
-        for place, (number, example) in enumerate(zip(numbers, asked, strict=True))
-    ]
-
-
-def spread(rows: Sequence[Prediction], shared: int) -> list[Prediction]:
-    """The same rows, with the tokens that are read once for all spread evenly over them."""
-    each = shared / max(1, len(rows))
-    return [replace(prediction, tokens_in=round((prediction.tokens_in or 0) + each)) for prediction in rows]
-
-
-def _counted(tell: Tell, before: int, total: int, done: int, _: int) -> None:
-    tell(before + done, total)
+_FEWEST_ALONE = 3
 
 
 def row(
@@ -83,12 +25,12 @@ def row(
     example: Example,
     answer: Answer,
     mode: AnswerMode = "constrained",
-    variant: str = "",
     *,
+    variant: str = "",
     seconds: float | None = None,
 ) -> Prediction:
-    """One answer, judged against the example's own, as a row of the table."""
-    truth = task.completed(example.answer) if part == "choice" else example.answer
+    """One answer, judged against the example's own."""
+    truth = task.complete(example.answer) if part == "choice" else example.answer
     return Prediction(
         part=part,
         who=who,
@@ -107,25 +49,18 @@ def row(
     )
 
 
-def latency(
-    baseline: Baseline, task: EvaluationTask, examples: Sequence[Example], tell: Tell, seconds: float = 30.0
-) -> Iterator[Prediction]:
-    """Ask held-out questions one at a time; fewer than twenty once `seconds` are used up, but three at least.
-
-    One more is asked before them and thrown away: the first brings weights and code into memory.
-    """
-    numbers = order(len(examples), task.seed)[:_ALONE]
-    for _ in baseline.answer([examples[numbers[0]].turns]):
-        pass
-    begun = time.perf_counter()
-    for done, number in enumerate(numbers):
-        if done >= _FEWEST and time.perf_counter() - begun > seconds:
-            return
-        asked = time.perf_counter()
-        ((_, answer),) = baseline.answer([examples[number].turns])
-        took = time.perf_counter() - asked
-        tell(done + 1, len(numbers))
-        yield row(task, "latency", baseline.who, number, examples[number], answer, seconds=took)
+def ask(
+    baseline: Baseline,
+    task: EvaluationTask,
+    examples: Sequence[Example],
+    numbers: Sequence[int],
+    *,
+    part: Part = "test",
+    mode: AnswerMode = "constrained",
+) -> Work[list[Prediction]]:
+    """Ask about the examples of these numbers; rows in that order, each with its share of the time."""
+    rows = yield from _ask(baseline, task, examples, numbers, part, mode)
+    return spread_shared_tokens(rows, baseline.shared_tokens)
 
 
 def ask_within(
@@ -133,37 +68,74 @@ def ask_within(
     task: EvaluationTask,
     examples: Sequence[Example],
     seconds: float,
-    tell: Tell,
     *,
     mode: AnswerMode = "constrained",
     fewest: int = 30,
-) -> list[Prediction]:
-    """The baseline's answers to as many of the examples, chosen by chance, as it can give in about `seconds`.
+) -> Work[list[Prediction]]:
+    """Ask about as many of the examples, chosen at random, as fit into about `seconds`; at least `fewest`.
 
-    At least `fewest`. Many together are answered faster than the few that its pace was seen with, so the
-    first part takes half of the time, and the second as many as fit into the rest. Rows stand in the
-    examples' order.
+    Many questions together are answered faster than the few of the preparation. So the first part may take
+    half of the time, and the second as much as is left at the pace of the first.
     """
-    numbers, begun = order(len(examples), task.seed), time.perf_counter()
-    rows: list[Prediction] = []
-    pace, part = baseline.pace, 0.5
-    while len(rows) < len(numbers):
-        left = part * (seconds - (time.perf_counter() - begun))
-        more = len(numbers) if pace <= 0 else int(left / pace)
-        if not rows:
-            more = max(fewest, more)
-        some = numbers[len(rows) : len(rows) + max(0, more)]
-        if not some:
-            break
-        done, started = len(rows), time.perf_counter()
-        total = min(len(numbers), done + len(some))
-        rows += _asked(baseline, task, examples, some, partial(_counted, tell, done, total), "test", mode, "")
-        pace, part = (time.perf_counter() - started) / len(some), 1.0
-        if done:
-            break
-    return sorted(spread(rows, baseline.shared), key=lambda prediction: prediction.number)
+    order, started = sample_order(len(examples), task.seed), time.perf_counter()
+    pace = baseline.seconds_per_question
+    count = len(order) if pace <= 0 else max(fewest, int(seconds / 2 / pace))
+    first, rest = order[:count], order[count:]
+    rows = yield from _ask(baseline, task, examples, first, "test", mode)
+    spent = time.perf_counter() - started
+    asked, count = len(first), int((seconds - spent) / (spent / len(first)))
+    if rest and count > 0:
+        more = _ask(baseline, task, examples, rest[:count], "test", mode)
+        rows += yield from translate(more, lambda step: Step(asked + step.done, asked + step.total))
+    return sorted(
+        spread_shared_tokens(rows, baseline.shared_tokens), key=lambda prediction: prediction.number
+    )
 
 
-def with_peak_memory(contender: Contender) -> Contender:
-    """The contender with the most memory that was held since `ask` began."""
-    return contender.model_copy(update={"memory": hardware.peak_memory()})
+def measure_latency(
+    baseline: Baseline, task: EvaluationTask, examples: Sequence[Example], seconds: float = 30.0
+) -> Work[list[Prediction]]:
+    """Ask twenty questions one at a time; fewer once `seconds` are used up, but three at least.
+
+    One more is asked before them and not counted: the first brings weights and code into memory.
+    """
+    numbers = sample_order(len(examples), task.seed)[:_ALONE]
+    list(baseline.answer([examples[numbers[0]].turns], "constrained"))
+    started, rows = time.perf_counter(), list[Prediction]()
+    for number in numbers:
+        if len(rows) >= _FEWEST_ALONE and time.perf_counter() - started > seconds:
+            break
+        asked = time.perf_counter()
+        ((_, answer),) = baseline.answer([examples[number].turns], "constrained")
+        took = time.perf_counter() - asked
+        rows.append(row(task, "latency", baseline.who, number, examples[number], answer, seconds=took))
+        yield Step(len(rows), len(numbers))
+    return rows
+
+
+def spread_shared_tokens(rows: Sequence[Prediction], shared: int) -> list[Prediction]:
+    """The same rows, with the tokens that are read once for all spread evenly over them."""
+    each = shared / max(1, len(rows))
+    return [replace(prediction, tokens_in=round((prediction.tokens_in or 0) + each)) for prediction in rows]
+
+
+def _ask(
+    baseline: Baseline,
+    task: EvaluationTask,
+    examples: Sequence[Example],
+    numbers: Sequence[int],
+    part: Part,
+    mode: AnswerMode,
+) -> Work[list[Prediction]]:
+    asked = [examples[number] for number in numbers]
+    started, answers = time.perf_counter(), dict[int, Answer]()
+    for position, answer in baseline.answer([example.turns for example in asked], mode):
+        answers[position] = answer
+        paused = time.perf_counter()
+        yield Step(len(answers), len(asked))
+        started += time.perf_counter() - paused  # drawing the progress is not the baseline's time
+    seconds = (time.perf_counter() - started) / max(1, len(asked))
+    return [
+        row(task, part, baseline.who, number, example, answers[position], mode, seconds=seconds)
+        for position, (number, example) in enumerate(zip(numbers, asked, strict=True))
+    ]

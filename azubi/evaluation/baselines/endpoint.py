@@ -1,27 +1,47 @@
-"""An OpenAI-compatible endpoint: the company's larger model, or anybody's.
+"""A larger model behind an OpenAI-compatible endpoint, with instruction and contract described.
 
-Speaks `/chat/completions` and `/models`. Waits and tries again where the endpoint is busy or fails for the
-moment; says what is wrong where it refuses. The key comes from the environment, is sent to this endpoint
-alone and stands in no message. Knows HTTP; nothing of examples or contracts.
+It is asked for JSON that obeys the contract's schema; an endpoint that refuses schemas is asked without.
+The key comes from the environment, is sent to this endpoint alone and stands in no message.
 """
 
+import math
 import os
 import random
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import httpx
 
+from azubi.data.chat_template import alternating
+from azubi.data.contract import Contract, parse_record
+from azubi.data.example import Turn
+from azubi.engine.inference.answering import Answer, AnswerMode, Question
+from azubi.engine.inference.constraints import learned_schema
 from azubi.errors import RunError, SettingError
+from azubi.evaluation.baselines.prompted import contract_prompts
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
+from azubi.evaluation.facts import Contender
+from azubi.events.work import Step, Work
 
 KEYS = ("AZUBI_AGAINST_KEY", "OPENAI_API_KEY")
 """Names in the environment under which the key is looked for, in this order."""
-_TIMEOUT = httpx.Timeout(120.0, connect=10.0)
-_TRIES = 6
+TIMEOUT = httpx.Timeout(120.0, connect=10.0)
+TRIES = 6
+FIRST_WAIT = 1.0
+"""Seconds before another try; it doubles each time."""
 _LONGEST_WAIT = 60.0
+_BUSY = (408, 409, 425, 429)
+"""Statuses that may be others the next time, as those from 500 on."""
+_TOGETHER = 4
+"""Requests that are under way at a time."""
+_TRIED = 4
+"""Validation questions that are asked first."""
+_TOKENS = 3
+"""Other models may need more tokens for the same answer: so many times the specialist's longest."""
 
 
 class Refused(SettingError):
@@ -29,7 +49,7 @@ class Refused(SettingError):
 
 
 class EndpointError(RunError):
-    """The endpoint cannot be reached, stays busy, or answers what is no answer."""
+    """The endpoint cannot be reached, stays busy, or its answer cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -42,50 +62,22 @@ class Reply:
 
 
 class Endpoint:
-    """A connection; used by several threads at a time."""
+    """A connection; several threads may use it at a time."""
 
-    def __init__(
-        self,
-        url: str,
-        model: str = "",
-        *,
-        key: str | None = None,
-        timeout: httpx.Timeout = _TIMEOUT,
-        tries: int = _TRIES,
-        pause: float = 1.0,
-    ) -> None:
-        """`url` up to and with `/v1`, or as `URL#model`; `key` is taken from the environment if not given.
-
-        `pause` is the first wait in seconds before another try; it doubles each time.
+    def __init__(self, url: str) -> None:
+        """`url` up to and with `/v1`, the model as `URL#model` if there are several.
 
         Raises:
             SettingError: the address is none.
         """
-        plain, _, named_model = url.partition("#")
-        _check(plain)
-        self.url = plain.rstrip("/").removesuffix("/chat/completions")
-        self._model = model or named_model
-        secret = (
-            key if key is not None else next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+        address, _, self._model = url.partition("#")
+        _check(address)
+        self.url = address.rstrip("/").removesuffix("/chat/completions")
+        key = next((os.environ[name] for name in KEYS if os.environ.get(name)), "")
+        self._has_key = bool(key)
+        self._client = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=TIMEOUT, follow_redirects=False
         )
-        headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-        self._has_key = bool(secret)
-        self._client = httpx.Client(headers=headers, timeout=timeout, follow_redirects=False)
-        self._tries, self._pause = tries, pause
-
-    def __enter__(self) -> "Endpoint":
-        """Itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the connections."""
-        self.close()
-
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
 
     @property
     def model(self) -> str:
@@ -95,10 +87,9 @@ class Endpoint:
             SettingError: it has several, or none.
         """
         if not self._model:
-            reply = self._sent("GET", "/models")
-            names = [
-                str(entry["id"]) for entry in _listed(reply) if isinstance(entry, dict) and "id" in entry
-            ]
+            reply = self._request("GET", "/models")
+            listed = reply.get("data") if isinstance(reply, dict) else None
+            names = [str(entry["id"]) for entry in listed or () if isinstance(entry, dict) and "id" in entry]
             if len(names) != 1:
                 shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
                 raise SettingError(
@@ -115,7 +106,7 @@ class Endpoint:
 
         Raises:
             Refused: the endpoint does not take the request, such as one with a schema.
-            EndpointError: it cannot be reached, or what came back is no answer.
+            EndpointError: it cannot be reached, or its answer cannot be read.
         """
         body: dict[str, Any] = {
             "model": self.model,
@@ -124,69 +115,53 @@ class Endpoint:
             "max_tokens": longest,
         }
         if schema is not None:
-            body["response_format"] = {
-                "type": "json_schema",
-                "json_schema": {"name": "answer", "schema": dict(schema)},
-            }
-        return self._reply(self._sent("POST", "/chat/completions", body))
-
-    def _reply(self, body: Any) -> Reply:
+            json_schema = {"name": "answer", "schema": dict(schema)}
+            body["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+        reply = self._request("POST", "/chat/completions", body)
         try:
-            content = body["choices"][0]["message"]["content"]
-            usage = body.get("usage") or {}
+            content = reply["choices"][0]["message"]["content"]
+            usage = reply.get("usage") or {}
             read, wrote = (int(usage.get(f"{name}_tokens") or 0) for name in ("prompt", "completion"))
         except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            raise self._strange("has no choices[0].message.content", error) from error
-        if content is None:
-            return Reply("", read, wrote)
-        if not isinstance(content, str):
-            raise self._strange("has content that is not text")
-        return Reply(content, read, wrote)
+            raise self._unreadable("has no choices[0].message.content") from error
+        if not isinstance(content, str | None):
+            raise self._unreadable("has content that is not text")
+        return Reply(content or "", read, wrote)
 
-    def _sent(self, method: str, path: str, body: Any = None) -> Any:
-        """What the endpoint says, tried again as long as it is busy."""
-        for tried in range(1, self._tries + 1):
-            asked: str | None = None
+    def _request(self, method: str, path: str, body: Any = None) -> Any:
+        """The endpoint's JSON; tries again while it is busy or fails for the moment."""
+        for tried in range(1, TRIES + 1):
             try:
                 answer = self._client.request(method, self.url + path, json=body)
-            except httpx.TimeoutException as error:
-                problem: Exception = self._failed("did not answer in time", error)
-            except httpx.HTTPError as error:
-                problem = self._failed(f"cannot be reached ({type(error).__name__})", error)
-            else:
                 if answer.is_success:
-                    try:
-                        return answer.json()
-                    except ValueError as error:  # cut short on the way, or another program's page
-                        problem = self._strange("is no JSON", error)
-                elif answer.status_code not in (408, 409, 425, 429) and answer.status_code < 500:
+                    return answer.json()
+            except ValueError:  # JSON that was cut short on the way, or another program's page
+                problem, wait = self._unreadable("is no JSON"), 0.0
+            except httpx.HTTPError as error:
+                late = isinstance(error, httpx.TimeoutException)
+                what = "did not answer in time" if late else f"cannot be reached ({type(error).__name__})"
+                remedy = "Check that it runs, and its address."
+                problem, wait = EndpointError(f"The endpoint {self.url} {what}.", remedy), 0.0
+            else:
+                if answer.status_code not in _BUSY and answer.status_code < 500:
                     raise self._refused(answer)
-                else:
-                    problem = EndpointError(
-                        f"The endpoint {self.url} is busy or out of order: it answered "
-                        f"{answer.status_code} {tried} times.",
-                        "Try again later, or see what its log says.",
-                    )
-                    asked = answer.headers.get("Retry-After")
-            if tried < self._tries:
-                time.sleep(self._wait(tried, asked))
+                problem = EndpointError(
+                    f"The endpoint {self.url} is busy or out of order: it answered "
+                    f"{answer.status_code} {tried} times.",
+                    "Try again later, or see what its log says.",
+                )
+                wait = _seconds(answer.headers.get("Retry-After", ""))
+            if tried < TRIES:
+                usual = FIRST_WAIT * 2.0 ** (tried - 1) * random.uniform(0.75, 1.25)
+                time.sleep(min(_LONGEST_WAIT, max(wait, usual)))
         raise problem
-
-    def _wait(self, tried: int, retry_after: str | None) -> float:
-        """Seconds until the next try: what the endpoint said, or twice as long each time, spread a little."""
-        try:
-            asked = float(retry_after) if retry_after is not None else 0.0
-        except ValueError:  # a date
-            asked = 0.0
-        usual = self._pause * 2.0 ** (tried - 1) * random.uniform(0.75, 1.25)
-        return min(_LONGEST_WAIT, max(asked, usual))
 
     def _refused(self, answer: httpx.Response) -> SettingError:
         status = answer.status_code
         if status in (401, 403):
-            have = "the key in the environment is not accepted" if self._has_key else "it wants a key"
+            reason = "the key in the environment is not accepted" if self._has_key else "it wants a key"
             return SettingError(
-                f"The endpoint {self.url} refuses access ({status}): {have}.",
+                f"The endpoint {self.url} refuses access ({status}): {reason}.",
                 f"Set {KEYS[0]} in the environment.",
             )
         if status == 404:
@@ -196,22 +171,15 @@ class Endpoint:
                 "Give the address up to and with /v1, and the model as #MODEL behind it.",
             )
         return Refused(
-            f"The endpoint {self.url} refuses the request ({status}): {_said(answer)}.",
+            f"The endpoint {self.url} refuses the request ({status}): {_reason(answer)}.",
             "See what it takes, or name another model with #MODEL behind the address.",
         )
 
-    def _failed(self, what: str, error: Exception) -> EndpointError:
-        problem = EndpointError(f"The endpoint {self.url} {what}.", "Check that it runs, and its address.")
-        problem.__cause__ = error
-        return problem
-
-    def _strange(self, what: str, error: Exception | None = None) -> EndpointError:
-        problem = EndpointError(
+    def _unreadable(self, what: str) -> EndpointError:
+        return EndpointError(
             f"What the endpoint {self.url} answered {what}.",
             "Check that it is OpenAI-compatible, and that the address ends with /v1.",
         )
-        problem.__cause__ = error
-        return problem
 
 
 def _check(address: str) -> None:
@@ -232,13 +200,15 @@ def _check(address: str) -> None:
         )
 
 
-def _listed(reply: Any) -> list[Any]:
-    listed = reply.get("data") if isinstance(reply, dict) else None
-    return listed if isinstance(listed, list) else []
+def _seconds(retry_after: str) -> float:
+    try:
+        return float(retry_after)
+    except ValueError:  # nothing, or a date
+        return 0.0
 
 
-def _said(answer: httpx.Response) -> str:
-    """The reason that an endpoint gives, on one line."""
+def _reason(answer: httpx.Response) -> str:
+    """Why the endpoint refuses, on one line."""
     try:
         reply = answer.json()
         error = reply.get("error", reply)
@@ -247,3 +217,98 @@ def _said(answer: httpx.Response) -> str:
         text = answer.text
     line = " ".join(text.split()).rstrip(".")
     return line if len(line) <= 200 else line[:199] + "…"
+
+
+def generalist(
+    who: str, endpoint: Endpoint, task: EvaluationTask, price_per_question: float = 0.0
+) -> Work[Baseline]:
+    """Ask a few questions, so that what does not work shows at once.
+
+    Raises:
+        SettingError: the endpoint refuses access, or there is no such model.
+        EndpointError: it cannot be reached.
+    """
+    started = time.perf_counter()
+    asking = _Asking(endpoint, task)
+    list(asking.answer([example.turns for example in task.checks[:_TRIED]], "constrained"))
+    yield Step(1, 1)
+    return Baseline(
+        Contender(
+            who=who,
+            says=f"{endpoint.model} behind {endpoint.url}",
+            instruction=asking.instruction,
+            upfront=time.perf_counter() - started,
+            price_per_question=price_per_question,
+        ),
+        asking.answer,
+        ("constrained",) if task.contract.task == "text" else ("constrained", "unconstrained"),
+        notes=asking.notes,
+    )
+
+
+class _Asking:
+    """Asks an endpoint a task's questions, with a schema until it refuses one."""
+
+    def __init__(self, endpoint: Endpoint, task: EvaluationTask) -> None:
+        self.instruction = f"{task.instruction}\n\n{contract_prompts(task.contract)[0]}".strip()
+        self.notes: list[str] = []
+        self._endpoint, self._task = endpoint, task
+        self._schema = _schema(task.contract)
+        self._lock = threading.Lock()
+
+    def answer(self, questions: Sequence[Question], mode: AnswerMode) -> Iterator[tuple[int, Answer]]:
+        with ThreadPoolExecutor(_TOGETHER) as threads:
+            waiting = {
+                threads.submit(self._answer, question, mode): number
+                for number, question in enumerate(questions)
+            }
+            try:
+                for done in as_completed(waiting):
+                    yield waiting[done], done.result()
+            finally:
+                threads.shutdown(wait=False, cancel_futures=True)
+
+    def _answer(self, question: Question, mode: AnswerMode) -> Answer:
+        first, *others = (Turn("system", self.instruction), *question)
+        messages = [{"role": turn.role, "content": turn.content} for turn in (first, *alternating(others))]
+        longest = _TOKENS * self._task.longest
+        schema = self._schema if mode == "constrained" else None
+        try:
+            reply = self._endpoint.chat(messages, longest, schema)
+        except Refused as error:
+            if schema is None:
+                raise
+            reply = self._endpoint.chat(messages, longest)  # without the schema it may do
+            self._give_up_schema(error.problem)
+        text = reply.text
+        if mode == "constrained" and self._task.contract.task == "labels":
+            text = _label(text)
+        return Answer(self._task.complete(text), math.nan, read=reply.read, wrote=reply.wrote)
+
+    def _give_up_schema(self, problem: str) -> None:
+        with self._lock:
+            if self._schema is not None:
+                self._schema = None
+                self.notes.append(
+                    f"The generalist was asked without a schema, which its endpoint refuses: {problem}"
+                )
+
+
+def _schema(contract: Contract) -> Mapping[str, Any] | None:
+    """What answers shall obey; None for free text."""
+    if contract.task == "json":
+        return {name: part for name, part in learned_schema(contract).items() if name != "$schema"}
+    if contract.task == "labels":
+        return {
+            "type": "object",
+            "properties": {"label": {"type": "string", "enum": list(contract.labels)}},
+            "required": ["label"],
+            "additionalProperties": False,
+        }
+    return None
+
+
+def _label(text: str) -> str:
+    """The label out of its JSON object."""
+    label = (parse_record(text) or {}).get("label")
+    return label if isinstance(label, str) else text

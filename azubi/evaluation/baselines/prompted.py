@@ -1,130 +1,89 @@
 """Good prompting: the best of several instructions, with 0, 4 or 8 worked examples.
 
-Instruction and examples are chosen on validation questions. Both are the same for all questions, so they are
-computed once (the instruction).
+Both are chosen on validation questions and are the same for all questions, so the base reads them once.
 """
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from azubi.data import instruction
 from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Example
 from azubi.data.schema import described
-from azubi.engine.inference.answering import Answer, AnswerMode, Question
+from azubi.engine.inference.answering import Answer, Question
 from azubi.engine.inference.constraints import learned_schema
-from azubi.evaluation.baselines.prompted_model import PromptableModel
+from azubi.evaluation.baselines.instructed_model import InstructedModel
 from azubi.evaluation.baselines.race import Candidate, race_in_two_stages
-from azubi.evaluation.baselines.task import EvaluationTask
-from azubi.evaluation.facts import Contender
-from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
+from azubi.events.work import Work
 
 _WITH_EXAMPLES = 2
 """Instructions that are tried with worked examples: the best without any."""
-
-
-class Prompted:
-    """The untouched model, prompted with care."""
-
-    who = "prompted"
-
-    def __init__(self, promptable: PromptableModel, task: EvaluationTask, seconds: float) -> None:
-        """Choosing may take about `seconds`."""
-        self.modes: tuple[AnswerMode, ...] = promptable.modes
-        self.choice: Sequence[Prediction] = ()
-        self.pace = 0.0
-        self.notes: list[str] = []
-        self._promptable, self._task, self._seconds = promptable, task, seconds
-        self._instruction, self._says, self._upfront = task.instruction, "", 0.0
-
-    @property
-    def shared(self) -> int:
-        """Tokens of instruction and worked examples."""
-        return self._promptable.shared(self._instruction)
-
-    def prepare(self, tell: Tell) -> None:
-        """Choose instruction and number of examples."""
-        begun = time.perf_counter()
-        texts = self._texts()
-
-        def candidates(names: Sequence[str]) -> list[Candidate]:
-            return [Candidate(name, partial(self._under, texts[name])) for name in names]
-
-        def with_examples(front: Sequence[Candidate]) -> list[Candidate]:
-            chosen = {candidate.says.partition(",")[0] for candidate in front}
-            return candidates([text for text in texts if text.partition(",")[0] in chosen])
-
-        plain = candidates([text for text in texts if text.endswith(" 0 examples")])
-        result = race_in_two_stages(
-            self.who, plain, with_examples, self._task, self._seconds, tell, keep=_WITH_EXAMPLES
-        )
-        self.choice, self.pace = result.rows, result.best.pace
-        self._instruction = texts[result.best.says]
-        self._says = f"{result.best.says}; the best of {len(texts)} on {result.asked} validation questions"
-        if result.left_out:
-            self.notes.append(
-                f"{result.left_out} of {len(texts)} instructions were not tried: the time for choosing was "
-                "used up."
-            )
-        self.notes += self._promptable.notes
-        self._upfront = time.perf_counter() - begun
-
-    def answer(
-        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
-    ) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) as they are done."""
-        return self._promptable.under(self._instruction, mode)(questions)
-
-    def contender(self) -> Contender:
-        """Which instruction was chosen; what choosing took."""
-        return Contender(
-            who=self.who,
-            says=self._says,
-            instruction=self._instruction,
-            upfront=self._upfront,
-            parameters=self._promptable.parameters,
-        )
-
-    def _under(self, text: str, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        return self._promptable.under(text, "constrained")(questions)
-
-    def _texts(self) -> dict[str, str]:
-        """The candidates by name: those of all instructions without examples first, since they are quick."""
-        task = self._task
-        examples = varied_examples(task.taught, max(EXAMPLE_COUNTS))
-        longest = max((*task.train, *task.validation), key=lambda example: len(example.prompt)).turns
-        texts = instruction_texts(task.contract, task.instruction)
-        results: dict[str, str] = {}
-        for count in EXAMPLE_COUNTS:
-            for number, text in enumerate(texts, start=1):
-                whole = with_worked_examples(text, examples[:count])
-                if count <= len(examples) and (not results or self._promptable.takes(whole, longest)):
-                    results[f"instruction {number}, {count} examples"] = whole
-        return results
-
-
 EXAMPLE_COUNTS = (0, 4, 8)
 """How many worked examples are tried."""
 _POOL = 64
 """The shortest examples, among which varied ones are looked for."""
-_LONGEST = 8_000
+_LONGEST_SCHEMA = 8_000
 """Characters of a schema that is worth showing to a model."""
 
 
+def prompted(model: InstructedModel, task: EvaluationTask, seconds: float) -> Work[Baseline]:
+    """Choose instruction and number of examples within about `seconds`."""
+    started = time.perf_counter()
+    prompts = prompts_to_try(model, task)
+
+    def candidate(name: str) -> Candidate:
+        def answer(questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+            return model.answering(prompts[name], "constrained")(questions)
+
+        return Candidate(name, answer)
+
+    def with_examples(best: Sequence[Candidate]) -> list[Candidate]:
+        chosen = {first.name.partition(",")[0] for first in best}
+        return [candidate(name) for name in prompts if name.partition(",")[0] in chosen]
+
+    plain = [candidate(name) for name in prompts if name.endswith(" 0 examples")]
+    result = yield from race_in_two_stages(
+        "prompted", plain, with_examples, task, seconds, keep=_WITH_EXAMPLES
+    )
+    best = result.best[0]
+    baseline = model.baseline(
+        "prompted",
+        f"{best.name}; the best of {len(prompts)} on {len(best.rows)} validation questions",
+        prompts[best.name],
+        upfront=time.perf_counter() - started,
+        choice=result.rows,
+        seconds_per_question=best.seconds_per_question,
+    )
+    if result.not_tried:
+        baseline.notes.append(
+            f"{result.not_tried} of {len(prompts)} instructions were not tried: the time for choosing was "
+            "used up."
+        )
+    return baseline
+
+
+def prompts_to_try(model: InstructedModel, task: EvaluationTask) -> dict[str, str]:
+    """Instructions with worked examples by name, those without any first; what does not fit is left out."""
+    examples = varied_examples(task.learned_train, max(EXAMPLE_COUNTS))
+    longest = max((*task.train, *task.validation), key=lambda example: len(example.prompt)).turns
+    instructions = instruction_texts(task.contract, task.instruction)
+    prompts: dict[str, str] = {}
+    for count in EXAMPLE_COUNTS:
+        for number, text in enumerate(instructions, start=1):
+            prompt = with_worked_examples(text, examples[:count])
+            if count <= len(examples) and (not prompts or model.fits(prompt, longest)):
+                prompts[f"instruction {number}, {count} examples"] = prompt
+    return prompts
+
+
 def instruction_texts(contract: Contract, company: str) -> tuple[str, ...]:
-    """Distinct instructions, the company's first, then azubi's own."""
-    own = [instruction.from_contract(contract), *_own(contract)]
-    texts = [text.strip() for text in (company, *own)]
-    return tuple(dict.fromkeys(text for place, text in enumerate(texts) if text or place == 0))
-
-
-def described_contract(contract: Contract) -> str:
-    """What an answer has to look like, label by label or field by field."""
-    return _own(contract)[0]
+    """Distinct instructions: the company's first, then azubi's."""
+    texts = [company, instruction.from_contract(contract), *contract_prompts(contract)]
+    stripped = [text.strip() for text in texts]
+    return tuple(dict.fromkeys(text for number, text in enumerate(stripped) if text or number == 0))
 
 
 def with_worked_examples(text: str, examples: Sequence[Example]) -> str:
@@ -161,42 +120,40 @@ def _values(example: Example) -> set[str]:
     return {f"{name}: {json.dumps(value, sort_keys=True)}" for name, value in record.items()}
 
 
-def _own(contract: Contract) -> list[str]:
+def contract_prompts(contract: Contract) -> list[str]:
+    """What an answer has to look like, in azubi's words; the most explicit text first."""
     if contract.task == "labels":
-        return [_labels(contract.labels), _labels_shortly(contract.labels)]
+        return _label_prompts(contract.labels)
     if contract.task == "json":
-        return _records(contract)
+        return _record_prompts(contract)
     return [
         "You answer messages on behalf of the company. Write the answer that an experienced colleague would "
         "send: to the point, complete, in the company's usual words. Write nothing but the answer."
     ]
 
 
-def _labels(labels: Sequence[str]) -> str:
+def _label_prompts(labels: Sequence[str]) -> list[str]:
     listed = "\n".join(f"- {label}" for label in labels)
-    return (
+    return [
         "You sort messages. Read the message and decide which one of the following labels fits it best.\n\n"
         f"Labels:\n{listed}\n\n"
-        "Write the label exactly as it stands in the list, and nothing else."
-    )
+        "Write the label exactly as it stands in the list, and nothing else.",
+        f"What is this message about? Choose one: {'; '.join(labels)}.",
+    ]
 
 
-def _labels_shortly(labels: Sequence[str]) -> str:
-    return f"What is this message about? Choose one: {'; '.join(labels)}."
-
-
-def _records(contract: Contract) -> list[str]:
+def _record_prompts(contract: Contract) -> list[str]:
     schema = learned_schema(contract)
-    parts: Mapping[str, Any] = schema.get("properties", {})
+    properties: Mapping[str, Any] = schema.get("properties", {})
     required = set(schema.get("required", ()))
-    listed = "\n".join(_field(name, part, name in required) for name, part in parts.items())
+    listed = "\n".join(_field(name, part, name in required) for name, part in properties.items())
     texts = [
         "You read messages and enter what they say into a record. Write one JSON object on one line, with "
         f"these fields in this order:\n\n{listed}\n\n"
         "Take values from the message; do not make any up. Write the JSON object and nothing else."
     ]
     text = json.dumps({name: part for name, part in schema.items() if name != "$schema"}, ensure_ascii=False)
-    if len(text) <= _LONGEST:
+    if len(text) <= _LONGEST_SCHEMA:
         texts.append(
             f"Extract the information from the message as JSON that follows this JSON schema:\n{text}"
         )
@@ -205,13 +162,9 @@ def _records(contract: Contract) -> list[str]:
 
 def _field(name: str, part: Any, required: bool) -> str:
     properties = part if isinstance(part, dict) else {}
-    kind = described(properties) if "type" in properties else "any value"
     about = f" ({properties['description']})" if properties.get("description") else ""
-    return f"- {name}{about}: {_choices(properties) or kind}{'' if required else '; may be left out'}"
-
-
-def _choices(part: Mapping[str, Any]) -> str:
-    """All of a closed set: what is not named cannot be chosen."""
-    choices: Iterable[Any] = part.get("enum", ())
-    shown = [json.dumps(choice, ensure_ascii=False) for choice in choices]
-    return f"one of {', '.join(shown)}" if shown else ""
+    if choices := properties.get("enum"):  # all of them: what is not named cannot be chosen
+        kind = "one of " + ", ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+    else:
+        kind = described(properties) if "type" in properties else "any value"
+    return f"- {name}{about}: {kind}{'' if required else '; may be left out'}"

@@ -1,73 +1,66 @@
-"""Choosing among candidates on validation examples, within a budget of time.
+"""Choosing among candidates on validation examples within a time.
 
 Successive halving (Jamieson and Talwalkar, AISTATS 2016, algorithm 1) with thirds: all candidates answer a
-few questions, the better third of them more, until one is left. Knows candidates as something that answers;
-nothing of prompts, penalties or limits.
+few questions, the better third of them more, until one is left.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from azubi.data.example import Example
-from azubi.engine.inference.answering import Answer, Question
+from azubi.engine.inference.answering import Answering
 from azubi.evaluation.baselines.asking import row
 from azubi.evaluation.baselines.task import EvaluationTask
 from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell
+from azubi.events.work import Step, Work, part_of
 
 _FIRST = 6
-"""Questions that every candidate is asked at least, as long as there is time for any."""
+"""Questions that every candidate is asked at least, as long as there is time."""
 _MOST = 200
 """More validation questions hardly change which candidate is the best."""
 _KEPT = 3
-"""One in so many goes on."""
+"""One in so many goes on to the next round."""
 
 
 @dataclass
 class Candidate:
-    """One way to answer."""
+    """One way to answer, and how it did so far."""
 
-    says: str
-    """Which one it is, for the table: "instruction 2, 4 examples"."""
-    answer: Callable[[Sequence[Question]], Iterator[tuple[int, Answer]]]
+    name: str
+    """Its variant in the table: "instruction 2, 4 examples"."""
+    answer: Answering
     rows: list[Prediction] = field(default_factory=list)
-    fine: list[float] = field(default_factory=list)
+    finer_scores: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
     def judge(self, who: str, task: EvaluationTask, examples: Sequence[Example]) -> None:
-        """Ask more of the validation questions, which follow on those that were asked."""
+        """Ask more validation questions, those that follow on the ones asked before."""
         if not examples:
             return
-        done, begun = len(self.rows), time.perf_counter()
+        started = time.perf_counter()
         answers = dict(self.answer([example.turns for example in examples]))
-        took = time.perf_counter() - begun
-        self.seconds += took
-        for place, example in enumerate(examples):
-            made = row(
-                task,
-                "choice",
-                who,
-                done + place,
-                example,
-                answers[place],
-                "constrained",
-                self.says,
-                seconds=took / len(examples),
-            )
-            self.rows.append(made)
-            self.fine.append(task.scores(made.answer, made.truth)[1])
+        seconds = time.perf_counter() - started
+        self.seconds += seconds
+        share, before = seconds / len(examples), len(self.rows)
+        for position, example in enumerate(examples):
+            number, answer = before + position, answers[position]
+            new = row(task, "choice", who, number, example, answer, variant=self.name, seconds=share)
+            self.rows.append(new)
+            self.finer_scores.append(task.scores(new.answer, new.truth)[1])
 
     @property
     def merit(self) -> tuple[float, float]:
-        """Mean main metric, then the mean of the finer one, where the main one cannot tell."""
-        scores = [prediction.score or 0.0 for prediction in self.rows]
-        return _mean(scores), _mean(self.fine)
+        """Mean main metric, then mean of the finer one, which decides where the main one is equal."""
+        if not self.rows:
+            return 0.0, 0.0
+        main = sum(prediction.score or 0.0 for prediction in self.rows)
+        return main / len(self.rows), sum(self.finer_scores) / len(self.rows)
 
     @property
-    def pace(self) -> float:
-        """Seconds per question."""
+    def seconds_per_question(self) -> float:
+        """0 if it was asked nothing."""
         return self.seconds / len(self.rows) if self.rows else 0.0
 
 
@@ -75,50 +68,45 @@ class Candidate:
 class RaceResult:
     """Who won, and all that was answered."""
 
-    front: tuple[Candidate, ...]
-    """Those that were left, the best first."""
-    rows: tuple[Prediction, ...]
-    asked: int
-    """Questions that the winner was asked."""
-    left_out: int
-    """Candidates that there was no time for."""
-
-    @property
-    def best(self) -> Candidate:
-        """Who won."""
-        return self.front[0]
+    best: tuple[Candidate, ...]
+    """Those that were left, the winner first."""
+    rows: tuple[Prediction, ...] = ()
+    not_tried: int = 0
+    """Candidates for which there was no time."""
 
 
 def race(
-    who: str, candidates: Sequence[Candidate], task: EvaluationTask, seconds: float, tell: Tell, keep: int = 1
-) -> RaceResult:
+    who: str, candidates: Sequence[Candidate], task: EvaluationTask, seconds: float, keep: int = 1
+) -> Work[RaceResult]:
     """Find the `keep` candidates that answer validation questions best; of equal ones the first.
 
-    Each round may take an equal share of `seconds`. A candidate is only compared with others on the same
-    questions: those that all of the round were asked.
+    Each round may take an equal share of `seconds`. Candidates of a round are compared on the same questions.
     """
     if len(candidates) <= keep or not task.checks:
-        return RaceResult(tuple(candidates[:keep]), (), 0, 0)
+        return RaceResult(tuple(candidates[:keep]))
     deadline = time.perf_counter() + seconds
     running: list[Candidate] = []
+    most = min(_MOST, len(task.checks))
     for candidate in candidates:
         if running and time.perf_counter() > deadline:
             break
-        candidate.judge(who, task, task.checks[len(candidate.rows) : min(_FIRST, _limit(task))])
+        candidate.judge(who, task, task.checks[len(candidate.rows) : min(_FIRST, most)])
         running.append(candidate)
-        tell(len(running), 2 * len(candidates))
-    left_out = len(candidates) - len(running)
+        yield Step(len(running), 2 * len(candidates))
+    not_tried = len(candidates) - len(running)
     rounds = max(1, math.ceil(math.log(len(candidates), _KEPT)))
     for turn in range(rounds):
-        reach = _reach(running, task, (deadline - time.perf_counter()) / (rounds - turn))
-        for place, candidate in enumerate(running):
-            candidate.judge(who, task, task.checks[len(candidate.rows) : reach])
-            done = (turn + (place + 1) / len(running)) / rounds
-            tell(round(len(candidates) * (1 + done)), 2 * len(candidates))
+        asked = max(len(candidate.rows) for candidate in running)
+        pace = max(1e-9, sum(candidate.seconds_per_question for candidate in running))
+        more = int((deadline - time.perf_counter()) / (rounds - turn) / pace)
+        for position, candidate in enumerate(running):
+            candidate.judge(who, task, task.checks[len(candidate.rows) : min(most, asked + max(0, more))])
+            done = (turn + (position + 1) / len(running)) / rounds
+            yield Step(round(len(candidates) * (1 + done)), 2 * len(candidates))
         running.sort(key=lambda candidate: candidate.merit, reverse=True)
         running = running[: keep if turn == rounds - 1 else max(keep, len(running) // _KEPT)]
-    rows = [prediction for candidate in candidates for prediction in candidate.rows]
-    return RaceResult(tuple(running), tuple(rows), len(running[0].rows), left_out)
+    rows = tuple(prediction for candidate in candidates for prediction in candidate.rows)
+    return RaceResult(tuple(running), rows, not_tried)
 
 
 def race_in_two_stages(
@@ -127,35 +115,19 @@ def race_in_two_stages(
     then: Callable[[Sequence[Candidate]], Sequence[Candidate]],
     task: EvaluationTask,
     seconds: float,
-    tell: Tell,
     *,
     keep: int,
-) -> RaceResult:
-    """Choose one thing, then another: far fewer candidates than every combination of both.
+) -> Work[RaceResult]:
+    """Choose one thing, then another: far fewer candidates than all combinations.
 
     The `keep` best of `first` decide which candidates `then` makes; the first race may take half of
-    `seconds`. What is in both is asked anew, and only counted once.
+    `seconds`. A candidate in both races is asked anew; its answers of the second count.
     """
-    begun, half = time.perf_counter(), seconds / 2
-    front = race(who, first, task, half, lambda done, total: tell(done, 2 * total), keep)
-    later = then(front.front)
-    spent = time.perf_counter() - begun
-    result = race(who, later, task, seconds - spent, lambda done, total: tell(total + done, 2 * total))
-    names = {candidate.says for candidate in later if candidate.rows}
-    rows = [candidate for candidate in front.rows if candidate.variant not in names]
-    return RaceResult(result.front, (*rows, *result.rows), result.asked, front.left_out + result.left_out)
-
-
-def _reach(running: Sequence[Candidate], task: EvaluationTask, seconds: float) -> int:
-    """How many questions each of the candidates shall have answered, if that may take so many seconds."""
-    done = max(len(candidate.rows) for candidate in running)
-    more = int(seconds / max(1e-9, sum(candidate.pace for candidate in running)))
-    return min(_limit(task), done + max(0, more))
-
-
-def _limit(task: EvaluationTask) -> int:
-    return min(_MOST, len(task.checks))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+    started = time.perf_counter()
+    early = yield from part_of(race(who, first, task, seconds / 2, keep), 0.0, 0.5)
+    later = then(early.best)
+    left = seconds - (time.perf_counter() - started)
+    result = yield from part_of(race(who, later, task, left), 0.5, 1.0)
+    asked_again = {candidate.name for candidate in later if candidate.rows}
+    rows = [prediction for prediction in early.rows if prediction.variant not in asked_again]
+    return RaceResult(result.best, (*rows, *result.rows), early.not_tried + result.not_tried)

@@ -1,18 +1,16 @@
-"""The simpler ways: no language model at all.
+"""Baselines without a language model: the most frequent answer, nearest neighbours, logistic regression.
 
-`frequent` says what was most often right, `neighbours` what the most similar examples say, `classical` is
-logistic regression; both of the latter read frozen features of a small encoder. For records: the most
-frequent value per field, the nearest example's record, and logistic regression for each field of a closed
-set.
+The latter two read frozen features of a small encoder. Records: the most frequent value per field, the
+nearest example's record, and a regression for each field of a closed set.
 """
 
 import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,244 +20,189 @@ from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation.baselines.race import Candidate
 from azubi.evaluation.baselines.retrieval import Vectors
-from azubi.evaluation.baselines.task import EvaluationTask
+from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.evaluation.facts import Contender
-from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell
+from azubi.events.work import Step, Work
 
-PENALTIES = (0.1, 1.0, 10.0, 100.0)
-"""The inverse penalties C that are tried."""
+INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
+"""Values of C that are tried."""
 NEIGHBOURS = (1, 3, 5, 9, 15)
-"""How many neighbours vote."""
+"""Numbers of neighbours that are tried."""
 MOST_CHOICES = 50
 """A field with more distinct values is no closed set."""
 
 Matrix = npt.NDArray[np.float32]
-Predictor = Callable[[Matrix], list[tuple[str, float]]]
-"""What turns features [texts, hidden] into answers with their probability."""
-_Setting = TypeVar("_Setting", int, float)
+Predictor = Callable[[Matrix], Sequence[tuple[str, float]]]
+"""Turns features [texts, hidden] into answers, each with its probability."""
+_ABSENT = "absent"
+"""No JSON: stands for a field that a record does not have."""
 
 
-class SimpleBaseline:
-    """A baseline that reads features, chosen among several on validation examples."""
+def most_frequent(task: EvaluationTask) -> Work[Baseline]:
+    """What was most often right, field by field for records."""
+    answer = most_frequent_answer(task)
+    share = sum(example.answer == answer for example in task.learned_train) / len(task.learned_train)
 
-    modes: tuple[AnswerMode, ...] = ("constrained",)
-    pace = 0.0
-    shared = 0
+    def predict(features: Matrix) -> list[tuple[str, float]]:
+        return [(answer, share)] * len(features)
 
-    def __init__(
-        self,
-        who: str,
-        task: EvaluationTask,
-        vectors: Vectors,
-        fit: Callable[[Matrix], Mapping[str, Predictor]],
-    ) -> None:
-        """`fit` makes the candidates, by what they are called, from the training prompts' features."""
-        self.who = who
-        self.choice: Sequence[Prediction] = ()
-        self.notes: list[str] = []
-        self._task, self._vectors, self._fit = task, vectors, fit
-        self._says, self._upfront = "", 0.0
-        self._best: Predictor | None = None
+    def no_features(texts: Sequence[str]) -> Matrix:
+        return np.zeros((len(texts), 0), dtype=np.float32)
 
-    def prepare(self, tell: Tell) -> None:
-        """Fit all candidates and choose the one that is best on all validation examples."""
-        begun, task = time.perf_counter(), self._task
-        known = self._vectors([example.prompt for example in task.train])
-        fitted = self._fit(known)
-        candidates = [Candidate(says, partial(self._asked, predict)) for says, predict in fitted.items()]
-        checks = self._vectors([example.prompt for example in task.checks]) if task.checks else None
-        for done, candidate in enumerate(candidates, start=1):
-            if checks is not None and len(candidates) > 1:
-                candidate.judge(self.who, task, task.checks)
-            tell(done, len(candidates))
-        best = max(candidates, key=lambda candidate: candidate.merit)
-        self._best = fitted[best.says]
-        self.choice = [row for candidate in candidates for row in candidate.rows]
-        more = (
-            f"; the best of {len(candidates)} on {len(best.rows)} validation questions" if best.rows else ""
-        )
-        self._says = best.says + more
-        self._upfront = time.perf_counter() - begun
-
-    def answer(
-        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
-    ) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) in order."""
-        assert self._best is not None, "prepare comes first"
-        return self._asked(self._best, questions)
-
-    def contender(self) -> Contender:
-        """What was chosen, and what fitting took."""
-        return Contender(who=self.who, says=self._says, upfront=self._upfront)
-
-    def _asked(self, predict: Predictor, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        features = self._vectors([Example(question, "").prompt for question in questions])
-        for number, (text, confidence) in enumerate(predict(features)):
-            yield number, Answer(self._task.completed(text), confidence)
+    return _choose("frequent", task, no_features, {"the most frequent": lambda _: predict})
 
 
-def classical(task: EvaluationTask, vectors: Vectors) -> SimpleBaseline | None:
+def nearest_neighbours(task: EvaluationTask, vectors: Vectors) -> Work[Baseline]:
+    """The most similar examples vote on labels; of other answers the nearest one's is taken."""
+    answers = [example.answer for example in task.learned_train]
+    counts = NEIGHBOURS if task.contract.task == "labels" else NEIGHBOURS[:1]
+
+    def fit(count: int, known: Matrix) -> Predictor:
+        return lambda features: [vote(known @ row, answers, count) for row in features]
+
+    fits = {f"{count} nearest": partial(fit, count) for count in counts if count <= len(answers)}
+    return _choose("neighbours", task, vectors, fits)
+
+
+def regression(task: EvaluationTask, vectors: Vectors) -> Work[Baseline] | None:
     """Logistic regression; None for free text and for records without a field of a closed set."""
+    fit: Callable[[float, Matrix], Predictor]
     if task.contract.task == "labels":
-        fit: Callable[[float, Matrix], Predictor] = partial(
-            _regression, [example.answer for example in task.taught]
-        )
-    elif task.contract.task == "json" and (fields := closed_fields(task)):
-        fit = partial(_regressions, task, fields)
+        fit = partial(_fit_regression, [example.answer for example in task.learned_train])
+    elif task.contract.task == "json" and closed_fields(task):
+        fit = partial(_fit_fields, task)
     else:
         return None
-    return SimpleBaseline(
-        "classical", task, vectors, partial(_each, PENALTIES, "logistic regression, C = {:g}", fit)
-    )
+    fits = {f"logistic regression, C = {c:g}": partial(fit, c) for c in INVERSE_PENALTIES}
+    return _choose("classical", task, vectors, fits)
 
 
-def neighbours(task: EvaluationTask, vectors: Vectors) -> SimpleBaseline:
-    """The most similar examples: they vote on labels; of other answers the nearest one's is taken."""
-    vote = partial(_vote, [example.answer for example in task.taught])
-    counts = (
-        [choice for choice in NEIGHBOURS if choice <= len(task.taught)]
-        if task.contract.task == "labels"
-        else [1]
-    )
-    return SimpleBaseline("neighbours", task, vectors, partial(_each, counts, "{} nearest", vote))
-
-
-def frequent(task: EvaluationTask) -> SimpleBaseline:
-    """What was most often right, field by field for records."""
-    answer = commonest(task)
-    share = sum(example.answer == answer for example in task.taught) / len(task.taught)
-    said = (answer, share)
-    return SimpleBaseline(
-        "frequent", task, _lengths, lambda _: {"the most frequent": lambda rows: [said] * len(rows)}
-    )
-
-
-def commonest(task: EvaluationTask) -> str:
-    """The most frequent answer; for records, of the most frequent values."""
+def most_frequent_answer(task: EvaluationTask) -> str:
+    """For records, of the most frequent value of each field."""
     if task.contract.task != "json":
-        return _most([example.answer for example in task.taught])
-    records = [task.contract.parse(example.answer) or {} for example in task.taught]
-    return strict_json.write(
-        _without_absent({name: _most_value(records, name) for name in task.contract.learned})
-    )
+        return _most([example.answer for example in task.learned_train])
+    return _record(_most_values(task))
 
 
 def closed_fields(task: EvaluationTask) -> tuple[str, ...]:
-    """Learned fields whose values are few and come again: what a classifier can choose from."""
-    records = [task.contract.parse(example.answer) or {} for example in task.taught]
-    closed = []
-    for name in task.contract.learned:
-        values = Counter(_key(record, name) for record in records)
-        if 2 <= len(values) <= MOST_CHOICES and len(records) >= 3 * len(values):
-            closed.append(name)
-    return tuple(closed)
+    """Learned fields with few values that come again: what a classifier can choose from."""
+    columns = _columns(task)
+    return tuple(
+        name
+        for name, column in columns.items()
+        if 2 <= len(set(column)) <= MOST_CHOICES and len(column) >= 3 * len(set(column))
+    )
 
 
-def _each(
-    settings: Sequence[_Setting], says: str, fit: Callable[[_Setting, Matrix], Predictor], known: Matrix
-) -> dict[str, Predictor]:
-    return {says.format(choice): fit(choice, known) for choice in settings}
-
-
-def _regression(answers: Sequence[str], penalty: float, known: Matrix) -> Predictor:
-    from sklearn.linear_model import LogisticRegression
-
-    if len(set(answers)) == 1:
-        return lambda rows: [(answers[0], 1.0)] * len(rows)
-    model = LogisticRegression(C=penalty, max_iter=1_000).fit(known, list(answers))
-
-    def says(rows: Matrix) -> list[tuple[str, float]]:
-        chances = model.predict_proba(rows)
-        best = chances.argmax(1)
-        return [
-            (str(model.classes_[place]), float(row[place])) for place, row in zip(best, chances, strict=True)
-        ]
-
-    return says
-
-
-def _regressions(task: EvaluationTask, fields: Sequence[str], penalty: float, known: Matrix) -> Predictor:
-    """A regression for each field of a closed set; the most frequent value for the others."""
-    records = [task.contract.parse(example.answer) or {} for example in task.taught]
-    common = {name: _most_value(records, name) for name in task.contract.learned}
-    predictors = {
-        name: _regression([_key(record, name) for record in records], penalty, known) for name in fields
-    }
-
-    def says(rows: Matrix) -> list[tuple[str, float]]:
-        predictions = {name: predict(rows) for name, predict in predictors.items()}
-        answers = []
-        for place in range(len(rows)):
-            chosen = {name: _value(field[place][0]) for name, field in predictions.items()}
-            chance = float(np.prod([field[place][1] for field in predictions.values()]))
-            answers.append((strict_json.write(_without_absent({**common, **chosen})), chance))
-        return answers
-
-    return says
-
-
-def _vote(answers: Sequence[str], count: int, known: Matrix) -> Predictor:
-    def says(rows: Matrix) -> list[tuple[str, float]]:
-        return [_voted(known @ row, answers, count) for row in rows]
-
-    return says
-
-
-def _voted(likeness: npt.NDArray[Any], answers: Sequence[str], count: int) -> tuple[str, float]:
-    """Each neighbour's vote counts as much as it is like; its share of all votes is the probability."""
-    nearest = np.argsort(-likeness, kind="stable")[:count]
+def vote(similarity: npt.NDArray[Any], answers: Sequence[str], count: int) -> tuple[str, float]:
+    """The answer of the `count` most similar, weighted by similarity, and its share of all votes."""
     votes: dict[str, float] = {}
-    for place in nearest:
-        votes[answers[place]] = votes.get(answers[place], 0.0) + max(1e-6, float(likeness[place]))
+    for number in np.argsort(-similarity, kind="stable")[:count]:
+        votes[answers[number]] = votes.get(answers[number], 0.0) + max(1e-6, float(similarity[number]))
     best = max(votes, key=lambda answer: votes[answer])
     return best, votes[best] / sum(votes.values())
 
 
-_ABSENT = "absent"
-"""No JSON: a field that a record does not have."""
+def cached(vectors: Vectors) -> Vectors:
+    """The same, but each text is read once for all baselines."""
+    known: dict[str, npt.NDArray[np.float32]] = {}
+
+    def read(texts: Sequence[str]) -> Matrix:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, vectors(new), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    return read
 
 
-def _key(record: Mapping[str, Any], name: str) -> str:
-    return json.dumps(record[name], sort_keys=True, ensure_ascii=False) if name in record else _ABSENT
+def _choose(
+    who: str, task: EvaluationTask, vectors: Vectors, fits: Mapping[str, Callable[[Matrix], Predictor]]
+) -> Work[Baseline]:
+    """Fit all candidates on the training prompts; the best on the validation examples is the baseline."""
+    started = time.perf_counter()
+    known = vectors([example.prompt for example in task.train])
+
+    def answer(predict: Predictor, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        features = vectors([Example(question, "").prompt for question in questions])
+        for number, (text, confidence) in enumerate(predict(features)):
+            yield number, Answer(task.complete(text), confidence)
+
+    candidates = [Candidate(name, partial(answer, fit(known))) for name, fit in fits.items()]
+    if task.checks:
+        vectors([example.prompt for example in task.checks])  # read once, in no candidate's time
+    for done, candidate in enumerate(candidates, start=1):
+        if len(candidates) > 1:
+            candidate.judge(who, task, task.checks)
+        yield Step(done, len(candidates))
+    best = max(candidates, key=lambda candidate: candidate.merit)
+    setup = best.name
+    if best.rows:
+        setup += f"; the best of {len(candidates)} on {len(best.rows)} validation questions"
+
+    def answer_best(questions: Sequence[Question], mode: AnswerMode) -> Iterator[tuple[int, Answer]]:
+        return best.answer(questions)
+
+    return Baseline(
+        Contender(who=who, says=setup, upfront=time.perf_counter() - started),
+        answer_best,
+        choice=[row for candidate in candidates for row in candidate.rows],
+    )
 
 
-def _value(key: str) -> Any:
-    return _ABSENT_VALUE if key == _ABSENT else json.loads(key)
+def _fit_regression(answers: Sequence[str], inverse_penalty: float, known: Matrix) -> Predictor:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(set(answers)) == 1:
+        return lambda features: [(answers[0], 1.0)] * len(features)
+    model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(known, list(answers))
+
+    def predict(features: Matrix) -> list[tuple[str, float]]:
+        probabilities = model.predict_proba(features)
+        best = probabilities.argmax(1)
+        return list(zip(model.classes_[best].tolist(), probabilities.max(1).tolist(), strict=True))
+
+    return predict
 
 
-_ABSENT_VALUE = object()
+def _fit_fields(task: EvaluationTask, inverse_penalty: float, known: Matrix) -> Predictor:
+    """A regression for each field of a closed set; the most frequent value for the others."""
+    columns, usual = _columns(task), _most_values(task)
+    predictors = {
+        name: _fit_regression(columns[name], inverse_penalty, known) for name in closed_fields(task)
+    }
+
+    def predict(features: Matrix) -> list[tuple[str, float]]:
+        by_field = [predict_field(features) for predict_field in predictors.values()]
+        answers = []
+        for fields in zip(*by_field, strict=True):
+            chosen = {name: value for name, (value, _) in zip(predictors, fields, strict=True)}
+            answers.append((_record(usual | chosen), prod(probability for _, probability in fields)))
+        return answers
+
+    return predict
 
 
-def _most_value(records: Sequence[Mapping[str, Any]], name: str) -> Any:
-    return _value(_most([_key(record, name) for record in records]))
+def _columns(task: EvaluationTask) -> dict[str, list[str]]:
+    """The values of each learned field in all training examples, as JSON."""
+    records = [task.contract.parse(example.answer) or {} for example in task.learned_train]
+    return {
+        name: [
+            json.dumps(record[name], sort_keys=True, ensure_ascii=False) if name in record else _ABSENT
+            for record in records
+        ]
+        for name in task.contract.learned
+    }
 
 
-def _without_absent(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in record.items() if value is not _ABSENT_VALUE}
+def _most_values(task: EvaluationTask) -> dict[str, str]:
+    return {name: _most(column) for name, column in _columns(task).items()}
+
+
+def _record(values: Mapping[str, str]) -> str:
+    """The text of a record from its fields' values as JSON."""
+    return strict_json.write({name: json.loads(value) for name, value in values.items() if value != _ABSENT})
 
 
 def _most(values: Sequence[str]) -> str:
     return Counter(values).most_common(1)[0][0]
-
-
-def _lengths(texts: Sequence[str]) -> Matrix:
-    """No features: how many texts there are is all that is asked for."""
-    return np.zeros((len(texts), 0), dtype=np.float32)
-
-
-@dataclass
-class CachedFeatures:
-    """Features that are computed once for each text, for all baselines that read them."""
-
-    vectors: Vectors
-
-    def __post_init__(self) -> None:
-        self._known: dict[str, npt.NDArray[np.float32]] = {}
-
-    def __call__(self, texts: Sequence[str]) -> Matrix:
-        """[texts, hidden]."""
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
-        if new:
-            self._known |= dict(zip(new, self.vectors(new), strict=True))
-        return np.stack([self._known[text] for text in texts])

@@ -1,23 +1,22 @@
-"""What all baselines are given: the contract, examples to learn and choose from, the company's instruction.
+"""What every baseline is given, and what it becomes: `EvaluationTask` and `Baseline`.
 
-No baseline ever sees a test example before it is asked about it. Knows nothing of who the baselines are.
+No baseline sees a test example before it is asked about it.
 """
 
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
 
 from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
+from azubi.engine.specialist import Specialist
 from azubi.evaluation import metrics
 from azubi.evaluation.facts import Contender
 from azubi.evaluation.prediction import Prediction
-from azubi.events.tell import Tell
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class EvaluationTask:
     contract: Contract
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
-    """Both with whole answers, derived fields and all."""
+    """Both with whole answers, derived fields included."""
     instruction: str
     """The company's: the specialist's."""
     longest: int
@@ -35,35 +34,30 @@ class EvaluationTask:
     seed: int = 0
 
     @cached_property
-    def taught(self) -> tuple[Example, ...]:
-        """The training examples as they are shown to models: without derived fields."""
+    def learned_train(self) -> tuple[Example, ...]:
+        """The training examples as models see them: without derived fields."""
         return self._derivation.taught(self.train) if self.contract.derived else self.train
 
     @cached_property
-    def taught_checks(self) -> tuple[Example, ...]:
-        """The same of the validation examples, in their own order."""
+    def learned_validation(self) -> tuple[Example, ...]:
+        """The validation examples without derived fields, in their own order."""
         return self._derivation.taught(self.validation) if self.contract.derived else self.validation
-
-    @property
-    def like(self) -> str:
-        """An answer whose whitespace is the one to write."""
-        return self.taught[0].answer if self.taught else ""
 
     @cached_property
     def checks(self) -> tuple[Example, ...]:
-        """The validation examples in an order by chance, so that the first of them stand for all."""
-        return tuple(self.validation[place] for place in order(len(self.validation), self.seed))
+        """The validation examples in random order, so that the first of them stand for all."""
+        return tuple(self.validation[number] for number in sample_order(len(self.validation), self.seed))
 
-    def completed(self, answer: str) -> str:
+    def complete(self, answer: str) -> str:
         """A record's text with its derived fields computed; other answers as they are."""
         record = self.contract.parse(answer) if self.contract.derived else None
         return answer if record is None else strict_json.write(self._derivation.complete(record).record)
 
     def scores(self, answer: str, truth: str) -> tuple[float, float]:
-        """The main metric of one answer, and a finer one: the share of right fields, for records."""
-        metrics_by_name = metrics.per_example(self.contract, [answer], [truth])
-        main = float(next(iter(metrics_by_name.values()))[0])
-        fields = [float(value[0]) for name, value in metrics_by_name.items() if name.startswith("field:")]
+        """The main metric of one answer, and a finer one: of a record, the share of right fields."""
+        values = metrics.per_example(self.contract, [answer], [truth])
+        main = float(next(iter(values.values()))[0])
+        fields = [float(value[0]) for name, value in values.items() if name.startswith("field:")]
         return main, sum(fields) / len(fields) if fields else main
 
     @cached_property
@@ -71,59 +65,47 @@ class EvaluationTask:
         return Derivation(self.contract)
 
 
-def order(count: int, seed: int) -> list[int]:
-    """Numbers 0 to `count`-1 in an order that follows from the seed.
+@dataclass(frozen=True)
+class Baseline:
+    """Somebody who answers the questions of a task, with all preparation done."""
 
-    The first so many of them are a fair sample, and smaller samples lie within larger ones: a baseline
-    that is asked fewer questions gets some of the others'.
+    contender: Contender
+    """Who it is, how it was set up and what that took."""
+    answer: Callable[[Sequence[Question], AnswerMode], Iterator[tuple[int, Answer]]]
+    """Yields (number of the question, answer) as they are done; a confidence that is not known is NaN.
+
+    Raises DataError if a question is too long.
     """
-    numbers = list(range(count))
-    random.Random(f"rivals/{seed}").shuffle(numbers)
-    return numbers
-
-
-def subset(examples: Sequence[Example], count: int, seed: int) -> list[int]:
-    """The numbers of at most `count` examples to ask about, in their order."""
-    return sorted(order(len(examples), seed)[: max(1, count)])
-
-
-class Baseline(Protocol):
-    """Somebody who answers the questions of a task."""
+    modes: tuple[AnswerMode, ...] = ("constrained",)
+    """How it can answer; the mode that counts first."""
+    shared_tokens: int = 0
+    """Tokens of the instruction, which are read once for all questions."""
+    seconds_per_question: float = 0.0
+    """Many asked together, as measured in preparation; 0 if next to nothing or not measured."""
+    choice: Sequence[Prediction] = ()
+    """Its answers to the validation questions with which its settings were chosen."""
+    notes: list[str] = field(default_factory=list)
+    """What the reader of the proof has to know; may grow while it answers."""
+    specialist: Specialist | None = None
+    """The model, where one was trained for this baseline."""
 
     @property
     def who(self) -> str:
-        """As in the table of predictions."""
+        """Its name in the table of predictions."""
+        return self.contender.who
 
-    @property
-    def modes(self) -> tuple[AnswerMode, ...]:
-        """In which modes it can answer, the one that counts first."""
 
-    @property
-    def choice(self) -> Sequence[Prediction]:
-        """What it answered to validation questions while it chose; empty if it has nothing to choose."""
+def sample_order(count: int, seed: int) -> list[int]:
+    """Numbers 0 to `count`-1 in random order.
 
-    @property
-    def pace(self) -> float:
-        """Seconds per question, many asked together, as seen in `prepare`; 0 where it is next to nothing."""
+    The first n of them are a fair sample, and smaller samples lie within larger ones: a baseline that is
+    asked fewer questions gets some of the others'.
+    """
+    numbers = list(range(count))
+    random.Random(f"rivals/{seed}").shuffle(numbers)  # another word would draw other questions
+    return numbers
 
-    @property
-    def shared(self) -> int:
-        """Tokens of the instruction, which are read once for all questions."""
 
-    @property
-    def notes(self) -> Sequence[str]:
-        """What the reader of the proof has to know."""
-
-    def prepare(self, tell: Tell) -> None:
-        """All that comes before the first answer: fitting, choosing on validation examples."""
-
-    def answer(
-        self, questions: Sequence[Question], mode: AnswerMode = "constrained"
-    ) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) as they are done; confidence is NaN where it is not known.
-
-        Raises DataError if a question is too long.
-        """
-
-    def contender(self) -> Contender:
-        """How it was set up and what that took."""
+def sample_numbers(examples: Sequence[Example], count: int, seed: int) -> list[int]:
+    """The numbers of at most `count` examples to ask about, ascending."""
+    return sorted(sample_order(len(examples), seed)[: max(1, count)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from azubi.engine.cache.activation_cache import ActivationCache
-from azubi.evaluation.audit.learning_curve import Retrainer
+from azubi.evaluation.retraining import Retrainer
 from azubi.pipeline import ask, run
 from azubi.registry import split_from_version
 from azubi.registry.store import Store

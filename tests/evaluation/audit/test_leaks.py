@@ -14,6 +14,13 @@ from azubi.evaluation.audit.canaries import canaries, plant
 from azubi.evaluation.audit.extraction import extraction
 from azubi.evaluation.leaks import exposures, extractions
 from azubi.evaluation.prediction import table
+from azubi.events.work import Step, finish
+
+
+def done(result):
+    """Work that is done at once."""
+    yield Step(1, 1)
+    return result
 
 
 def test_canaries_have_the_form_of_the_task(trained):
@@ -52,7 +59,7 @@ def test_a_record_in_which_nothing_varies_hides_no_secret():
 def test_values_keep_their_shape(value):
     import random
 
-    other = planting._like(value, random.Random(3))
+    other = planting._other_value(value, random.Random(3))
     assert type(other) is type(value) and len(str(other)) == len(str(value))
     shape = [(a.isdigit(), a.isupper(), a.islower()) for a in str(value)]
     assert [(a.isdigit(), a.isupper(), a.islower()) for a in str(other)] == shape
@@ -60,8 +67,8 @@ def test_values_keep_their_shape(value):
 
 def test_exposure_follows_from_the_rank(trained, retrainer):
     planted = plant(trained.card.contract, trained.split.train, repeats=(1, 16), each=2, most=16)
-    rows = list(canaries(retrainer, trained.split.train, planted, 0))
-    assert [one.who for one in rows] == ["specialist"] * 4 + ["base"] * 4
+    rows = finish(canaries(retrainer, trained.split.train, planted, 0))
+    assert [one.who for one in rows] == ["specialist", "base"] * 4
     for row in rows:
         assert 1 <= row.rank <= row.candidates == len(planted[row.number].candidates)
         assert row.score == pytest.approx(math.log2(row.candidates / row.rank))
@@ -74,7 +81,7 @@ def test_exposure_follows_from_the_rank(trained, retrainer):
 def test_what_was_planted_often_is_exposed(trained, retrainer):
     """Sixteen times among two dozen: the tail has to know it better than the base does."""
     planted = plant(trained.card.contract, trained.split.train, repeats=(16,), each=4, most=16)
-    rows = list(canaries(retrainer, trained.split.train[:8], planted, 0))
+    rows = finish(canaries(retrainer, trained.split.train[:8], planted, 0))
     found = {one.who: one for one in exposures(table(rows))}
     assert found["specialist"].mean >= found["base"].mean
     if trained.card.task != "labels":  # of three labels a tiny decoder ranks none anew
@@ -86,12 +93,12 @@ def test_what_was_planted_often_is_exposed(trained, retrainer):
 def test_a_model_without_preference_exposes_nothing(trained, retrainer, monkeypatch):
     monkeypatch.setattr(
         planting,
-        "losses",
-        lambda tail, encoded_examples, read, has_instruction: [1.0] * len(encoded_examples),
+        "losses_by_tail",
+        lambda specialist, tails, examples: done({who: [1.0] * len(examples) for who in tails}),
     )
     planted = plant(trained.card.contract, trained.split.train, repeats=(1,), each=1, most=16)
-    monkeypatch.setattr(type(retrainer), "train", lambda self, examples, seed, tell: self.specialist)
-    assert {one.score for one in canaries(retrainer, trained.split.train, planted, 0)} == {0.0}
+    monkeypatch.setattr(type(retrainer), "train", lambda self, examples, seed: done(self.specialist))
+    assert {row.score for row in finish(canaries(retrainer, trained.split.train, planted, 0))} == {0.0}
 
 
 IBAN = "DE89 3704 0044 0532 0130 00"
@@ -123,7 +130,7 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
         return answers
 
     monkeypatch.setattr(type(trained.specialist), "answering", answering)
-    rows = list(extraction(trained.specialist, tails, private, Scanner()))
+    rows = finish(extraction(trained.specialist, tails, private, Scanner()))
     if trained.base_kind == "encoder":
         assert rows == []
         return
@@ -140,6 +147,6 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
 
 
 def test_models_are_really_asked(trained, tails, private):
-    rows = list(extraction(trained.specialist, tails, private, Scanner()))
+    rows = finish(extraction(trained.specialist, tails, private, Scanner()))
     assert len(rows) == (0 if trained.base_kind == "encoder" else 4)
     assert not any(row.right for row in rows), "a model this small never heard of them"

@@ -8,8 +8,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer
-from azubi.evaluation.audit.membership import losses
-from azubi.evaluation.audit.probe import Item, probe, retained
+from azubi.evaluation.audit.membership import losses_by_tail
+from azubi.evaluation.audit.probe import Item, probe, regression_set
+from azubi.events.work import finish, translate
 from tests.pipeline.test_ask import whole_base
 
 ITEMS = [
@@ -40,17 +41,16 @@ def whole(folder, prompt, answer):
 
 def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
     if trained.base_kind == "encoder":
-        assert list(probe(trained.specialist, tails, ITEMS)) == []
         return
-    heard = []
-    rows = list(probe(trained.specialist, tails, ITEMS, tell=lambda done, total: heard.append((done, total))))
+    steps = []
+    rows = finish(translate(probe(trained.specialist, tails, ITEMS), steps.append))
     assert [(one.who, one.number) for one in rows] == [
         ("base", 0),
         ("base", 1),
         ("specialist", 0),
         ("specialist", 1),
     ]
-    assert heard[-1] == (10, 10)
+    assert steps[-1][:2] == (10, 10)
     for row, item in zip(rows[:2], ITEMS, strict=True):
         costs = [whole(trained.card.base, item.prompt, choice) for choice in item.choices]
         means = [sum(one) / len(one) for one in costs]
@@ -63,7 +63,10 @@ def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
 
 
 def test_it_is_the_same_every_time(trained, tails):
-    assert list(probe(trained.specialist, tails, ITEMS)) == list(probe(trained.specialist, tails, ITEMS))
+    if trained.base_kind == "encoder":
+        return
+    first, second = (finish(probe(trained.specialist, tails, ITEMS)) for _ in range(2))
+    assert first == second
 
 
 def test_what_must_not_be_forgotten_is_written_and_weighed(trained, tails):
@@ -71,10 +74,9 @@ def test_what_must_not_be_forgotten_is_written_and_weighed(trained, tails):
         Example((Turn("user", "The pipe"),), "was hit"),
         Example((Turn("user", "The car"),), "a leak"),
     ]
-    rows = list(retained(trained.specialist, tails, examples))
     if trained.base_kind == "encoder":
-        assert rows == []
         return
+    rows = finish(regression_set(trained.specialist, tails, examples))
     assert [(one.who, one.number) for one in rows] == [(who, n) for who in tails for n in (0, 1)]
     for row in rows[:2]:
         cost = sum(whole(trained.card.base, examples[row.number].prompt, row.truth))
@@ -95,7 +97,7 @@ def test_what_is_written_to_the_letter_is_right(trained, monkeypatch):
         Example((Turn("user", "The pipe"),), "was hit"),
         Example((Turn("user", "The car"),), "a leak"),
     ]
-    rows = retained(trained.specialist, {"specialist": trained.specialist.tail}, examples)
+    rows = finish(regression_set(trained.specialist, {"specialist": trained.specialist.tail}, examples))
     assert [(one.right, one.score) for one in rows] == [(True, 1.0), (False, 0.0)]
 
 
@@ -104,11 +106,11 @@ def test_losses_keep_the_order_whatever_the_lengths(trained):
     encoded_examples = [
         both.encode(one).last_answer_only for one in (*trained.split.test, *trained.split.test[:2])
     ]
-    read, has_instruction = (
-        both.activations.in_memory(one.tokens for one in encoded_examples),
-        bool(both.instruction_tokens),
-    )
-    together = losses(both.tail, encoded_examples, read, has_instruction=has_instruction)
-    alone = [losses(both.tail, [one], read, has_instruction=has_instruction)[0] for one in encoded_examples]
+
+    def losses(examples):
+        return finish(losses_by_tail(both, {"specialist": both.tail}, examples))["specialist"]
+
+    together = losses(encoded_examples)
+    alone = [losses([example])[0] for example in encoded_examples]
     assert together == pytest.approx(alone, rel=1e-3, abs=1e-5)
     assert together[:2] == pytest.approx(together[-2:])

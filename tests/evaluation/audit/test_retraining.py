@@ -1,5 +1,7 @@
 """New tails are trained as the specialist was: with its examples and seed it comes out the same."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,50 +10,46 @@ from azubi.data.splits import splitting
 from azubi.engine.model import weights
 from azubi.evaluation import metrics
 from azubi.evaluation.audit import learning_curve
-from azubi.evaluation.audit.learning_curve import expected
 from azubi.evaluation.audit.learning_curve import learning_curve as curve_rows
 from azubi.evaluation.audit.membership import membership
-from azubi.evaluation.facts import Curve
 from azubi.evaluation.leaks import memberships
 from azubi.evaluation.prediction import table
+from azubi.evaluation.retraining import expected_seconds
+from azubi.events.work import finish, translate
 
 
 def test_the_specialist_is_made_again(trained, retrainer):
-    heard = []
-    both = retrainer.train(trained.split.train, 0, lambda done, total: heard.append((done, total)))
+    steps = []
+    both = finish(translate(retrainer.train(trained.split.train, 0), steps.append))
     own, again = weights.trained(trained.specialist.tail), weights.trained(both.tail)
     assert own.keys() == again.keys()
     assert all(torch.equal(own[name], again[name]) for name in own)
-    assert [done for done, _ in heard] == list(range(1, heard[-1][1] + 1))
-    other = retrainer.train(trained.split.train, 1)
+    assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
+    other = finish(retrainer.train(trained.split.train, 1))
     assert any(not torch.equal(own[name], one) for name, one in weights.trained(other.tail).items())
 
 
 def test_the_curve_has_nested_samples_and_all_answers(trained, retrainer):
-    heard = []
-    rows = list(
-        curve_rows(
-            retrainer,
-            trained.card.contract,
-            trained.split.train,
-            trained.split.test,
-            trained.longest,
-            shares=(0.25, 1.0),
-            seeds=(0, 5),
-            tell=lambda done, total: heard.append(done),
-        )
+    steps = []
+    work = curve_rows(
+        retrainer,
+        trained.card.contract,
+        trained.split.train,
+        trained.split.test,
+        trained.longest,
+        shares=(0.25, 1.0),
+        seeds=(0, 5),
     )
-    facts = [one for one in rows if isinstance(one, Curve)]
+    curves, answers = finish(translate(work, steps.append))
     whole = len(trained.split.train)
-    assert [(one.variant, one.examples, one.seed) for one in facts] == [
+    assert [(one.variant, one.examples, one.seed) for one in curves] == [
         ("25 %, seed 0", round(whole / 4), 0),
         ("100 %, seed 0", whole, 0),
         ("25 %, seed 5", round(whole / 4), 5),
         ("100 %, seed 5", whole, 5),
     ]
-    assert all(one.seconds > 0 for one in facts)
-    assert heard == sorted(heard) and heard[-1] == 1000
-    answers = [one for one in rows if not isinstance(one, Curve)]
+    assert all(one.seconds > 0 for one in curves)
+    assert steps == sorted(steps) and steps[-1][:2] == (1000, 1000)
     assert len(answers) == 4 * len(trained.split.test)
     full = [one for one in answers if one.variant == "100 %, seed 0"]
     texts = [one.answer for one in full]
@@ -73,13 +71,13 @@ def test_smaller_samples_are_part_of_larger_ones(trained):
 
 def test_what_takes_longer_is_said_to():
     stages = {"tail": 100.0, "evaluate": 20.0}
-    assert expected(stages, 0.5, 3) == 150.0
-    assert learning_curve.seconds(stages, (0.5, 1.0), (0, 1)) == 2 * (50 + 10) + 2 * (100 + 10)
+    assert expected_seconds(stages, 0.5, 3) == 150.0
+    assert learning_curve.expected_seconds(stages, (0.5, 1.0), (0, 1)) == 2 * (50 + 10) + 2 * (100 + 10)
 
 
 def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):
     split = trained.split
-    rows = list(membership(trained.specialist, tails, split.train, split.test, most=8))
+    rows = finish(membership(trained.specialist, tails, split.train, split.test, most=8))
     assert [one.who for one in rows] == ["base"] * 16 + ["specialist"] * 16
     assert [one.truth for one in rows[:16]] == ["member"] * 8 + ["other"] * 8
     assert [one.id for one in rows[:16]] == [one.id for one in rows[16:]]
@@ -102,16 +100,14 @@ def test_a_tail_that_learned_by_heart_is_found_out(trained, retrainer):
 
     members, others = invented(24, "The roof"), invented(24, "The hotel")
     recipe = retrainer.recipe.model_copy(update={"epochs": 40})
-    both = type(retrainer)(
-        retrainer.specialist, retrainer.instruction, recipe, retrainer.cache, members
-    ).train(members, 0)
+    both = finish(replace(retrainer, recipe=recipe, validation=members).train(members, 0))
     tails = {"base": both.base_tail(), "specialist": both.tail}
-    (found,) = memberships(table(membership(both, tails, members, others)))
+    (found,) = memberships(table(finish(membership(both, tails, members, others))))
     assert found.detection.auroc.value > 0.8
 
 
 def test_an_answer_that_a_head_does_not_know_is_left_out(trained, tails):
     others = [*trained.split.test[:3], Example((Turn("user", "x"),), "never seen")]
-    rows = list(membership(trained.specialist, tails, trained.split.train, others))
+    rows = finish(membership(trained.specialist, tails, trained.split.train, others))
     left = sum(one.truth == "other" for one in rows) / 2
     assert left == (3 if trained.base_kind == "encoder" else 4)

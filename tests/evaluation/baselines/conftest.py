@@ -10,7 +10,7 @@ from azubi.data.contract import infer
 from azubi.data.example import Example, Turn
 from azubi.engine.base.opening import open_base
 from azubi.engine.specialist import new_specialist
-from azubi.evaluation.baselines.prompted_model import PromptableModel
+from azubi.evaluation.baselines.instructed_model import InstructedModel
 from azubi.evaluation.baselines.task import EvaluationTask
 from tests import tiny
 
@@ -74,10 +74,11 @@ def cut(opened):
 
 
 @pytest.fixture(scope="session")
-def promptable(cut):
-    """The untouched model of a task."""
+def model_of(cut):
+    """The untouched model of a task, or its specialist."""
 
     def make(task, own=False):
-        return PromptableModel(cut(task), task.contract, task.longest, task.like, own=own)
+        specialist = cut(task)
+        return InstructedModel(specialist if own else specialist.with_new_tail(1, 0, 0), task)
 
     return make

@@ -10,8 +10,9 @@ from azubi.engine.inference.answering import Answer
 from azubi.engine.specialist import new_specialist
 from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking, baseline_set
-from azubi.evaluation.baselines.task import subset
+from azubi.evaluation.baselines.task import Baseline, sample_numbers
 from azubi.evaluation.facts import Contender
+from azubi.events.work import Step, finish, translate
 from azubi.settings import Recipe
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples, task_of
@@ -27,15 +28,27 @@ def brief(monkeypatch):
     monkeypatch.setattr(asking, "_ALONE", 3)
 
 
-def line(task, both, bases, home, **more):
-    told = {"upfront": 3.0, "seconds": 12.0, "encoder": str(bases.encoder), "writer": str(bases.decoder)}
-    return baseline_set.baseline_set(both, task, home, **(told | more))
+@pytest.fixture(autouse=True)
+def tiny_bases(bases, monkeypatch):
+    """Those that baselines read and write with."""
+    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
 
 
-def shown(task, both, bases, home, test, watch=lambda *_: None, **more):
-    alone = line(task, both, bases, home, **more)
-    found = [baseline_set.examine(alone, one, task, test, watch) for one in alone.baselines]
-    return {one.contender.who: one for one in found}
+def set_of(task, both, home, **more):
+    recipe = more.pop("recipe", Recipe())
+    return baseline_set.baseline_set(both, task, home, recipe, **{"upfront": 3.0, "seconds": 12.0} | more)
+
+
+def shown(task, both, home, test, watch=lambda _: None, **more):
+    baselines = set_of(task, both, home, **more)
+    working = [baseline_set.examine(baselines, baselines.specialist, task, test)]
+    working += [
+        baseline_set.prepare_and_examine(baselines, who, task, test) for who in baselines.preparations
+    ]
+    results = [finish(translate(work, watch)) for work in working]
+    notes = {note for result in results for note in result.notes} | set(baselines.notes)
+    return {result.contender.who: result for result in results}, notes
 
 
 def rows(one, part="test", mode="constrained"):
@@ -43,15 +56,15 @@ def rows(one, part="test", mode="constrained"):
 
 
 def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, home):
-    told = []
-    found = shown(
+    steps = []
+    found, _ = shown(
         records,
         cut(records),
-        bases,
         home,
         RECORDS,
-        lambda *one: told.append(one),
-        lora=Recipe(epochs=1, batch=8),
+        steps.append,
+        recipe=Recipe(epochs=1, batch=8),
+        against=["lora"],
     )
     assert list(found) == [
         "specialist",
@@ -66,7 +79,7 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
     ]
     for who, one in found.items():
         held = rows(one)
-        assert [row.number for row in held] == subset(RECORDS, len(held), 0), who
+        assert [row.number for row in held] == sample_numbers(RECORDS, len(held), 0), who
         assert len(held) >= 30
         assert all(
             row.id == RECORDS[row.number].id and row.truth == RECORDS[row.number].answer for row in held
@@ -77,16 +90,16 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
         assert one.contender.memory > 0
     assert found["specialist"].contender.upfront == 3.0
     assert found["specialist+retrieval"].contender.upfront > 3.0
-    assert {who for who, *_ in told} == set(found)
-    assert all(0 < done <= total for *_, done, total in told)
+    assert {step.note.split()[0] for step in steps} == set(found)
+    assert all(0 < step.done <= step.total for step in steps)
 
 
 def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
     both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     short = type(labels)(labels.contract, labels.train, labels.validation, labels.instruction, longest=1)
-    found = shown(short, both, bases, home, LABELLED)
+    found, notes = shown(short, both, home, LABELLED)
     assert list(found) == ["specialist", "neighbours", "classical", "base", "prompted", "retrieval"]
-    assert any("takes no instruction" in note for note in found["base"].notes)
+    assert any("takes no instruction" in note for note in notes)
     assert {row.answer for row in rows(found["base"])} <= set(labels.contract.labels)
     assert rows(found["specialist"]) and not rows(found["specialist"], mode="unconstrained")
 
@@ -94,15 +107,17 @@ def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
 def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
     monkeypatch.setattr(type(baseline_set.catalog.ENTRIES[0]), "path", lambda self, home: None)
     both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
-    alone = line(labels, both, bases, home, encoder="minilm", writer="smollm2-135m")
-    assert [one.who for one in alone.baselines] == ["specialist"]
-    assert any("minilm" in note and "azubi bases get" in note for note in alone.notes)
-    assert any("smollm2-135m" in note and "azubi bases get" in note for note in alone.notes)
+    monkeypatch.setattr(baseline_set, "ENCODER", "minilm")
+    monkeypatch.setattr(baseline_set, "WRITER", "smollm2-135m")
+    baselines = set_of(labels, both, home)
+    assert not baselines.preparations
+    assert any("minilm" in note and "azubi bases get" in note for note in baselines.notes)
+    assert any("smollm2-135m" in note and "azubi bases get" in note for note in baselines.notes)
 
 
 def test_free_text_has_one_mode(cut, bases, home):
     task = task_of(tiny.texts(60))
-    found = shown(task, cut(task), bases, home, TEXTS)
+    found, _ = shown(task, cut(task), home, TEXTS)
     assert list(found) == [
         "specialist",
         "neighbours",
@@ -116,7 +131,7 @@ def test_free_text_has_one_mode(cut, bases, home):
 
 def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, home, monkeypatch):
     monkeypatch.setattr(baseline_set, "_FEWEST", 10)
-    found = shown(records, cut(records), bases, home, RECORDS, seconds=0.5)
+    found, _ = shown(records, cut(records), home, RECORDS, seconds=0.5)
     assert len(rows(found["specialist"])) == len(RECORDS)
     few = found["retrieval"]
     assert len(rows(few)) == 10
@@ -128,41 +143,29 @@ def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, 
 @pytest.mark.parametrize("against", ["nonsense", "http://user:pw@x/v1"])
 def test_a_wrong_address_is_said_before_anything_runs(records, cut, bases, home, against):
     with pytest.raises(SettingError, match=r"address"):
-        line(records, cut(records), bases, home, against=[against])
+        set_of(records, cut(records), home, against=[against])
 
 
-class Slow:
+def slow(who):
     """Takes what time it is given; answers nothing right."""
 
-    modes = ("constrained",)
-    choice = ()
-    notes = ()
-    shared = 0
-    pace = 0.01
-
-    def __init__(self, who):
-        self.who = who
-
-    def prepare(self, tell):
-        tell(1, 1)
-
-    def answer(self, questions, mode="constrained"):
+    def answer(questions, mode):
         for number, _ in enumerate(questions):
-            time.sleep(self.pace)
+            time.sleep(0.01)
             yield number, Answer("{}", 0.5)
 
-    def contender(self):
-        return Contender(who=self.who)
+    yield Step(1, 1)
+    return Baseline(Contender(who=who), answer, seconds_per_question=0.01)
 
 
 def test_the_time_is_shared_by_all_and_not_given_to_each(records, monkeypatch):
     monkeypatch.setattr(baseline_set, "_FEWEST", 1)
     names = ["base", "prompted", "retrieval", "specialist+retrieval"]
-    alone = baseline_set.BaselineSet([Slow(who) for who in names], seconds=1.0)
+    baselines = baseline_set.BaselineSet(None, {who: slow(who) for who in names}, seconds=1.0)
     many = examples(tiny.records(300, seed=6))
-    begun = time.perf_counter()
-    found = [baseline_set.examine(alone, one, records, many, lambda *_: None) for one in alone.baselines]
-    assert time.perf_counter() - begun < 2.0
-    assert alone.spent == pytest.approx(time.perf_counter() - begun, abs=0.3)
-    base, prompted, retrieval, _ = (len(rows(one)) for one in found)
+    started = time.perf_counter()
+    results = [finish(baseline_set.prepare_and_examine(baselines, who, records, many)) for who in names]
+    assert time.perf_counter() - started < 2.0
+    assert baselines.spent == pytest.approx(time.perf_counter() - started, abs=0.3)
+    base, prompted, retrieval, _ = (len(rows(result)) for result in results)
     assert 1 < base < prompted < retrieval < 300

@@ -10,7 +10,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import in_order
 from azubi.evaluation.baselines import asking, simple
 from azubi.evaluation.baselines.task import EvaluationTask
-from azubi.events.tell import silent
+from azubi.events.work import finish
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples, task_of
 
@@ -34,49 +34,52 @@ def noise(texts):
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
 
+def answers(baseline):
+    """To all notes, in their order."""
+    return in_order(lambda asked: baseline.answer(asked, "constrained"), [note.turns for note in NOTES])
+
+
 def shares(baseline, task, test):
-    baseline.prepare(silent)
-    rows = asking.ask(baseline, task, test, range(len(test)), silent)
+    rows = finish(asking.ask(finish(baseline), task, test, range(len(test))))
     return sum(one.right for one in rows) / len(rows), rows
 
 
-@pytest.mark.parametrize("make", [simple.classical, simple.neighbours])
+@pytest.mark.parametrize("make", [simple.regression, simple.nearest_neighbours])
 def test_features_that_tell_the_label_give_the_label(labels, make):
     assert shares(make(labels, by_things), labels, LABELLED)[0] == 1.0
 
 
-@pytest.mark.parametrize("make", [simple.classical, simple.neighbours])
+@pytest.mark.parametrize("make", [simple.regression, simple.nearest_neighbours])
 def test_features_that_tell_nothing_give_nothing(labels, make):
     assert shares(make(labels, noise), labels, LABELLED)[0] < 0.65
 
 
 def test_the_setting_is_the_best_on_validation(labels):
-    baseline = simple.neighbours(labels, by_things)
-    baseline.prepare(silent)
+    baseline = finish(simple.nearest_neighbours(labels, by_things))
     found = {}
     for one in baseline.choice:
         found.setdefault(one.variant, []).append(one.score)
     assert set(found) == {f"{count} nearest" for count in simple.NEIGHBOURS}
     assert all(len(scores) == len(labels.validation) for scores in found.values())
-    best = baseline.contender().says.partition(";")[0]
+    best = baseline.contender.says.partition(";")[0]
     assert sum(found[best]) == max(map(sum, found.values()))
 
 
 def test_confidence_is_a_probability_and_right_answers_have_more_of_it(labels):
-    _, rows = shares(simple.classical(labels, by_things), labels, LABELLED)
+    _, rows = shares(simple.regression(labels, by_things), labels, LABELLED)
     assert all(1 / 3 < one.confidence <= 1 for one in rows)
 
 
 def test_votes_count_by_likeness():
     likeness = np.array([0.9, 0.5, 0.3, 0.1])
-    assert simple._voted(likeness, ["a", "b", "b", "b"], 1) == ("a", 1.0)
-    assert simple._voted(likeness, ["a", "b", "b", "b"], 3) == ("a", pytest.approx(0.9 / 1.7))
-    assert simple._voted(likeness, ["a", "b", "b", "b"], 4) == ("a", pytest.approx(0.5))
-    assert simple._voted(np.array([0.5, 0.4, 0.4]), ["a", "b", "b"], 3) == ("b", pytest.approx(0.8 / 1.3))
+    assert simple.vote(likeness, ["a", "b", "b", "b"], 1) == ("a", 1.0)
+    assert simple.vote(likeness, ["a", "b", "b", "b"], 3) == ("a", pytest.approx(0.9 / 1.7))
+    assert simple.vote(likeness, ["a", "b", "b", "b"], 4) == ("a", pytest.approx(0.5))
+    assert simple.vote(np.array([0.5, 0.4, 0.4]), ["a", "b", "b"], 3) == ("b", pytest.approx(0.8 / 1.3))
 
 
 def test_the_most_frequent_label(labels):
-    baseline = simple.frequent(labels)
+    baseline = simple.most_frequent(labels)
     share, rows = shares(baseline, labels, LABELLED)
     answers = [one.answer for one in labels.train]
     best = max(set(answers), key=answers.count)
@@ -102,26 +105,25 @@ def test_each_field_has_its_most_frequent_value():
             {"a": "x", "b": True},
         ]
     )
-    assert json.loads(simple.commonest(task)) == {"a": "x", "b": 2}
+    assert json.loads(simple.most_frequent_answer(task)) == {"a": "x", "b": 2}
 
 
 def test_one_and_true_are_different_values():
     task = record_case([{"a": 1}, {"a": 1}, {"a": True}, {"a": True}, {"a": True}])
-    assert json.loads(simple.commonest(task)) == {"a": True}
+    assert json.loads(simple.most_frequent_answer(task)) == {"a": True}
 
 
 def test_records_are_those_of_the_nearest(records):
-    baseline = simple.neighbours(records, by_things)
-    baseline.prepare(silent)
+    baseline = finish(simple.nearest_neighbours(records, by_things))
     known = {one.answer for one in records.train}
-    for one in in_order(baseline.answer, [example.turns for example in NOTES]):
+    for one in answers(baseline):
         assert one.text in known
 
 
 def test_closed_fields_are_regressed_and_the_others_most_frequent(records):
     assert simple.closed_fields(records) == ("line",)
-    _, rows = shares(simple.classical(records, by_things), records, NOTES)
-    common = json.loads(simple.commonest(records))["amount"]
+    _, rows = shares(simple.regression(records, by_things), records, NOTES)
+    common = json.loads(simple.most_frequent_answer(records))["amount"]
     for one in rows:
         said, true = json.loads(one.answer), json.loads(one.truth)
         assert said["line"] == true["line"]
@@ -130,29 +132,27 @@ def test_closed_fields_are_regressed_and_the_others_most_frequent(records):
 
 def test_derived_fields_are_computed(dear):
     for baseline in (
-        simple.frequent(dear),
-        simple.neighbours(dear, by_things),
-        simple.classical(dear, by_things),
+        simple.most_frequent(dear),
+        simple.nearest_neighbours(dear, by_things),
+        simple.regression(dear, by_things),
     ):
-        baseline.prepare(silent)
-        for one in in_order(baseline.answer, [example.turns for example in NOTES]):
+        for one in answers(finish(baseline)):
             record = json.loads(one.text)
             assert record["dear"] is (record["amount"] > 50)
 
 
 def test_free_text_has_no_regression_but_neighbours():
     task = task_of(tiny.texts(60))
-    assert simple.classical(task, by_things) is None
-    baseline = simple.neighbours(task, by_things)
-    baseline.prepare(silent)
+    assert simple.regression(task, by_things) is None
+    baseline = finish(simple.nearest_neighbours(task, by_things))
     assert baseline.choice == []
-    (answer,) = in_order(baseline.answer, [NOTES[0].turns])
+    answer = answers(baseline)[0]
     assert answer.text in {one.answer for one in task.train}
 
 
 def test_each_text_is_read_once():
     read = []
-    features = simple.CachedFeatures(lambda texts: read.extend(texts) or by_things(texts))
+    features = simple.cached(lambda texts: read.extend(texts) or by_things(texts))
     first = features(["a car", "a van", "a car"])
     second = features(["a van", "a hotel"])
     assert read == ["a car", "a van", "a hotel"]

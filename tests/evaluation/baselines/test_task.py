@@ -5,19 +5,19 @@ from itertools import pairwise
 
 import pytest
 
-from azubi.evaluation.baselines.task import order, subset
+from azubi.evaluation.baselines.task import sample_numbers, sample_order
 
 
 def test_models_are_shown_records_without_derived_fields(dear):
     assert all("dear" in json.loads(one.answer) for one in dear.train)
-    assert all(list(json.loads(one.answer)) == ["line", "amount"] for one in dear.taught)
-    for whole, taught in zip(dear.train, dear.taught, strict=True):
-        assert json.loads(dear.completed(taught.answer)) == json.loads(whole.answer)
+    assert all(list(json.loads(one.answer)) == ["line", "amount"] for one in dear.learned_train)
+    for whole, taught in zip(dear.train, dear.learned_train, strict=True):
+        assert json.loads(dear.complete(taught.answer)) == json.loads(whole.answer)
 
 
 def test_what_is_no_record_is_left_as_it_is(dear, labels):
-    assert dear.completed("no record") == "no record"
-    assert labels.completed("home") == "home"
+    assert dear.complete("no record") == "no record"
+    assert labels.complete("home") == "home"
 
 
 def test_a_record_with_one_right_field_is_better_than_one_with_none(records):
@@ -34,12 +34,12 @@ def test_checks_are_the_validation_examples_in_another_order(records):
 
 
 def test_smaller_samples_lie_within_larger_ones(records):
-    samples = [set(subset(records.train, count, 7)) for count in (1, 5, 20, 40, 100)]
+    samples = [set(sample_numbers(records.train, count, 7)) for count in (1, 5, 20, 40, 100)]
     assert [len(one) for one in samples] == [1, 5, 20, 40, 40]
     assert all(one <= other for one, other in pairwise(samples))
 
 
 def test_samples_are_fair():
     """Each of ten numbers is in a sample of three about three times in ten."""
-    often = [sum(number in order(10, seed)[:3] for seed in range(2_000)) for number in range(10)]
+    often = [sum(number in sample_order(10, seed)[:3] for seed in range(2_000)) for number in range(10)]
     assert [one / 2_000 for one in often] == [pytest.approx(0.3, abs=0.05)] * 10

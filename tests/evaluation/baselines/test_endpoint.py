@@ -9,12 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from azubi.engine.inference.answering import in_order
 from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking
-from azubi.evaluation.baselines.endpoint import Endpoint, EndpointError, Refused
-from azubi.evaluation.baselines.generalist import Generalist
-from azubi.events.tell import silent
+from azubi.evaluation.baselines import endpoint as module
+from azubi.evaluation.baselines.endpoint import Endpoint, EndpointError, Refused, generalist
+from azubi.events.work import finish
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples
 
@@ -65,8 +64,22 @@ def serving(reply, models=("big",)):
         server.server_close()
 
 
-def endpoint(url, **more):
-    return Endpoint(url, **({"key": KEY, "pause": 0.01, "tries": 3} | more))
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Waits briefly, tries three times, and has a key."""
+    monkeypatch.setattr(module, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(module, "TRIES", 3)
+    monkeypatch.setenv("AZUBI_AGAINST_KEY", KEY)
+
+
+def prepared(url, task):
+    return finish(generalist("generalist", Endpoint(url), task))
+
+
+def answer_alone(url, task, question, mode="constrained"):
+    """One answer without any preparation."""
+    asking = module._Asking(Endpoint(url), task)
+    return next(iter(asking.answer([question], mode)))[1]
 
 
 def right(body, _):
@@ -81,9 +94,8 @@ def right(body, _):
 
 def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
     with serving(right) as (url, heard):
-        baseline = Generalist(endpoint(url), records)
-        baseline.prepare(silent)
-        rows = asking.ask(baseline, records, TEST, range(9), silent)
+        baseline = prepared(url, records)
+        rows = finish(asking.ask(baseline, records, TEST, range(9)))
     assert all(one.right for one in rows)
     assert {(one.tokens_in, one.tokens_out, one.confidence) for one in rows} == {(31, 7, None)}
     path, headers, body = heard[-1]
@@ -95,13 +107,13 @@ def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
     schema = body["response_format"]["json_schema"]["schema"]
     assert list(schema["properties"]) == ["line", "amount"]
     assert schema["additionalProperties"] is False
-    assert baseline.contender().says == f"big behind {url}"
+    assert baseline.contender.says == f"big behind {url}"
     assert baseline.notes == []
 
 
 def test_labels_are_asked_for_as_one_of_a_closed_set(labels):
     with serving(right) as (url, heard):
-        rows = asking.ask(Generalist(endpoint(url), labels), labels, LABELLED, range(9), silent)
+        rows = finish(asking.ask(prepared(url, labels), labels, LABELLED, range(9)))
     assert all(one.right for one in rows)
     schema = heard[0][2]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["label"]["enum"] == ["home", "motor", "travel"]
@@ -109,17 +121,14 @@ def test_labels_are_asked_for_as_one_of_a_closed_set(labels):
 
 def test_free_answers_are_taken_as_they_are(labels):
     with serving(lambda *_: said(" It is home. ")) as (url, heard):
-        (answer,) = in_order(
-            lambda asked: Generalist(endpoint(url), labels).answer(asked, "unconstrained"),
-            [LABELLED[0].turns],
-        )
+        answer = answer_alone(url, labels, LABELLED[0].turns, "unconstrained")
     assert answer.text == " It is home. "
     assert "response_format" not in heard[0][2]
 
 
 def test_derived_fields_are_computed(dear):
     with serving(lambda *_: said('{"line": "home", "amount": 60}')) as (url, heard):
-        (answer,) = in_order(Generalist(endpoint(url), dear).answer, [TEST[0].turns])
+        answer = answer_alone(url, dear, TEST[0].turns)
     assert json.loads(answer.text) == {"line": "home", "amount": 60, "dear": True}
     assert "dear" not in heard[0][2]["response_format"]["json_schema"]["schema"]["properties"]
 
@@ -131,8 +140,8 @@ def test_an_endpoint_that_knows_no_schema_is_asked_without_and_that_is_said(reco
         return right(body, _)
 
     with serving(picky) as (url, heard):
-        baseline = Generalist(endpoint(url), records)
-        rows = asking.ask(baseline, records, TEST, range(9), silent)
+        baseline = prepared(url, records)
+        rows = finish(asking.ask(baseline, records, TEST, range(9)))
     assert all(one.right for one in rows)
     assert len([note for note in baseline.notes if "response_format is not supported" in note]) == 1
     assert sum("response_format" in body for *_, body in heard) <= 4
@@ -144,7 +153,7 @@ def test_busy_then_ready_is_waited_for(records):
 
     with serving(busy) as (url, heard):
         begun = time.perf_counter()
-        reply = endpoint(url).chat([{"role": "user", "content": TEST[0].prompt}], 20)
+        reply = Endpoint(url).chat([{"role": "user", "content": TEST[0].prompt}], 20)
         assert time.perf_counter() - begun >= 0.05
     assert json.loads(reply.text) == json.loads(TEST[0].answer)
     assert len(heard) == 2
@@ -153,7 +162,7 @@ def test_busy_then_ready_is_waited_for(records):
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_what_stays_busy_is_given_up_and_named(status):
     with serving(lambda *_: (status, {})) as (url, heard), pytest.raises(EndpointError) as caught:
-        endpoint(url).chat([], 20)
+        Endpoint(url).chat([], 20)
     assert len(heard) == 3
     assert str(status) in caught.value.problem and url in caught.value.problem
 
@@ -161,9 +170,10 @@ def test_what_stays_busy_is_given_up_and_named(status):
 @pytest.mark.parametrize(
     ("key", "told"), [(KEY, "the key in the environment is not accepted"), ("", "it wants a key")]
 )
-def test_refused_access_is_said_at_once_without_the_key(key, told):
+def test_refused_access_is_said_at_once_without_the_key(key, told, monkeypatch):
+    monkeypatch.setenv("AZUBI_AGAINST_KEY", key)
     with serving(lambda *_: (401, {"error": KEY})) as (url, heard), pytest.raises(SettingError) as caught:
-        endpoint(url, key=key).chat([], 20)
+        Endpoint(url).chat([], 20)
     assert len(heard) == 1
     assert told in caught.value.problem and "AZUBI_AGAINST_KEY" in caught.value.remedy
     assert KEY not in str(caught.value)
@@ -172,17 +182,19 @@ def test_refused_access_is_said_at_once_without_the_key(key, told):
 def test_a_refused_request_is_told_with_the_endpoints_reason(records):
     refusal = (422, {"error": {"message": "context too long"}})
     with serving(lambda *_: refusal) as (url, _), pytest.raises(Refused, match="context too long"):
-        in_order(Generalist(endpoint(url), records).answer, [TEST[0].turns])
+        answer_alone(url, records, TEST[0].turns)
 
 
-def test_a_slow_endpoint_is_not_waited_for_for_ever():
+def test_a_slow_endpoint_is_not_waited_for_for_ever(monkeypatch):
+    monkeypatch.setattr(module, "TIMEOUT", httpx.Timeout(0.05))
+
     def slow(body, count):
         time.sleep(0.3)
         return said("late")
 
     with serving(slow) as (url, heard), pytest.raises(EndpointError, match="did not answer in time"):
-        endpoint(url, timeout=httpx.Timeout(0.05), tries=2).chat([], 20)
-    assert len(heard) == 2
+        Endpoint(url).chat([], 20)
+    assert len(heard) == 3
 
 
 @pytest.mark.parametrize(
@@ -198,35 +210,35 @@ def test_a_slow_endpoint_is_not_waited_for_for_ever():
 )
 def test_what_is_no_answer_is_named(told, what):
     with serving(lambda *_: (200, told)) as (url, _), pytest.raises(EndpointError, match=what):
-        endpoint(url).chat([], 20)
+        Endpoint(url).chat([], 20)
 
 
 def test_json_that_was_cut_short_once_is_asked_for_again():
     with serving(lambda _, count: (200, '{"choices"') if count == 1 else said("whole")) as (url, heard):
-        assert endpoint(url).chat([], 20).text == "whole"
+        assert Endpoint(url).chat([], 20).text == "whole"
     assert len(heard) == 2
 
 
 def test_an_empty_answer_is_an_empty_answer():
     with serving(lambda *_: said(None)) as (url, _):
-        assert endpoint(url).chat([], 20).text == ""
+        assert Endpoint(url).chat([], 20).text == ""
 
 
 def test_nobody_there_is_said():
     with serving(right) as (url, _):
         pass
     with pytest.raises(EndpointError, match="cannot be reached"):
-        endpoint(url, tries=1).chat([], 20)
+        Endpoint(url).chat([], 20)
 
 
 def test_the_only_model_is_taken_one_of_several_has_to_be_named():
     with serving(right, models=("big",)) as (url, _):
-        assert endpoint(url).model == "big"
-        assert endpoint(f"{url}#other").model == "other"
-        assert endpoint(f"{url}/chat/completions#x").url == url
+        assert Endpoint(url).model == "big"
+        assert Endpoint(f"{url}#other").model == "other"
+        assert Endpoint(f"{url}/chat/completions#x").url == url
     for models in ((), ("big", "small")):
         with serving(right, models=models) as (url, _), pytest.raises(SettingError, match="models") as caught:
-            _ = endpoint(url).model
+            _ = Endpoint(url).model
         assert "#MODEL" in caught.value.remedy
 
 
@@ -244,7 +256,7 @@ def test_the_only_model_is_taken_one_of_several_has_to_be_named():
 )
 def test_what_is_no_address_or_shows_a_secret_is_refused(url):
     with pytest.raises(SettingError) as caught:
-        Endpoint(url, key="")
+        Endpoint(url)
     assert KEY not in str(caught.value)
 
 
@@ -264,7 +276,7 @@ def test_a_redirect_does_not_take_the_key_elsewhere():
     with serving(right) as (other, there):
         away = (307, {}, {"Location": f"{other}/chat/completions"})
         with serving(lambda *_: away) as (url, _), pytest.raises(Refused, match="307"):
-            endpoint(url).chat([], 20)
+            Endpoint(url).chat([], 20)
     assert there == []
 
 
@@ -281,6 +293,6 @@ def test_several_are_asked_at_a_time(records):
         return right(body, count)
 
     with serving(busy) as (url, _):
-        rows = asking.ask(Generalist(endpoint(url), records), records, TEST, range(9), silent)
+        rows = finish(asking.ask(prepared(url, records), records, TEST, range(9)))
     assert 2 <= most[0] <= 4
     assert [json.loads(one.answer) for one in rows] == [json.loads(one.answer) for one in TEST]

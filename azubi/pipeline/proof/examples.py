@@ -1,0 +1,155 @@
+"""The examples stage: the specialist, and the examples that it was trained and is to be tested with."""
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from azubi.data.datasets.test_access_log import Access, TestAccessLog
+from azubi.data.datasets.versions import now
+from azubi.data.example import Example
+from azubi.data.splits.splitting import Split
+from azubi.engine.base import hardware
+from azubi.engine.specialist import Specialist
+from azubi.errors import SettingError
+from azubi.evaluation.audit import learning_curve
+from azubi.evaluation.baselines import lora
+from azubi.evaluation.baselines.task import EvaluationTask, sample_numbers
+from azubi.evaluation.locale import Locale
+from azubi.evaluation.retraining import expected_seconds
+from azubi.events import events as ev
+from azubi.pipeline import ask
+from azubi.pipeline.proof.context import ProofContext
+from azubi.registry import ancestors, split_from_version
+from azubi.settings import Recipe
+
+_UTILISATION = 0.4
+"""Of the speed of matrix products, what training all layers reaches on a processor (docs/benchmarks.md)."""
+_OTHER_RULES = (
+    "The settings of this proof are not those that the specialist was trained with: they were given with "
+    "--recipe, after training."
+)
+
+
+@dataclass(frozen=True)
+class ProofExamples:
+    """What all later stages work with."""
+
+    recipe: Recipe
+    """The specialist's, with the settings of this proof."""
+    split: Split
+    test: tuple[Example, ...]
+    """The test examples that are asked."""
+    slices: dict[str, tuple[str, ...]]
+    """The slice of every test example, by the way to slice."""
+    test_accesses: tuple[Access, ...]
+    specialist: Specialist
+    task: EvaluationTask
+    threads: int
+    lora_seconds: float
+    """How long LoRA on all layers will train; 0 if it was not asked for."""
+    canary_seconds: float
+    curve_seconds: float
+    notes: tuple[str, ...]
+
+
+def prepare_examples(context: ProofContext) -> Generator[ev.Event, None, ProofExamples]:
+    """Find the examples, check that the test was not learned, and load the specialist.
+
+    Raises:
+        UnknownData: the examples are not kept here.
+        DataError: the specialist or an ancestor has learned from the test.
+        SettingError: the examples cannot be sliced as wanted.
+    """
+    card, home, options = context.card, context.home, context.options
+    recipe, notes = Recipe.model_validate(card.recipe), list[str]()
+    if options.settings is not None and options.settings != recipe.proof:
+        recipe = recipe.model_copy(update={"proof": options.settings})
+        notes.append(_OTHER_RULES)
+    split = split_from_version.of(card, home)
+    test = tuple(split.test)
+    if options.limit is not None and options.limit < len(test):
+        test = tuple(test[number] for number in sample_numbers(test, options.limit, recipe.seed))
+    not_compared = ancestors.check_unseen(card, home, test)
+    slice_by = options.slice or recipe.proof.slice
+    slices = {slice_by: tuple(_slices(slice_by, context, test))} if slice_by is not None else {}
+    # Who sees some of the test has accessed all of it.
+    access = Access(when=now(), by=f"prove {context.name} {context.folder.name}")
+    test_accesses = TestAccessLog(home).add(split.test, access)
+    yield ev.ProofStarted(
+        name=context.name,
+        folder=str(context.folder),
+        stages=("examples", *context.stages, "report"),
+        test=len(test),
+        test_accesses=len(test_accesses),
+    )
+    yield ev.StageStarted(stage="examples")
+    for note in not_compared:
+        yield ev.Notice(text=note)
+    notes += not_compared
+    specialist = ask.loaded(card, home)
+    machine = hardware.probe("auto", options.threads, recipe.device)
+    task = EvaluationTask(
+        card.contract, split.train, split.validation, card.instruction, card.longest, recipe.seed
+    )
+    if erased := card.counts.get("train", 0) - len(split.train):
+        notes.append(f"{erased:,} of the examples that it learned from were erased since.")
+    lora_seconds = canary_seconds = curve_seconds = 0.0
+    if "lora" in options.against:
+        speed = machine.gflops * 1e9 * _UTILISATION
+        lora_seconds = lora.expected_seconds(specialist, task, recipe, speed)
+        yield _takes("Training LoRA on all layers", lora_seconds)
+    if options.canaries:
+        canary_seconds = expected_seconds(card.seconds, 1.0, 1)
+        yield _takes("Training with planted secrets", canary_seconds)
+    if options.learning_curve:
+        curve_seconds = learning_curve.expected_seconds(card.seconds)
+        yield _takes("Training on parts of the examples", curve_seconds)
+    sizes = f"{len(test):,} of {len(split.test):,} held-out examples"
+    yield ev.StageSummed(
+        stage="examples", text=f"{sizes}, looked at for the {_ordinal(len(test_accesses))} time"
+    )
+    return ProofExamples(
+        recipe,
+        split,
+        test,
+        slices,
+        test_accesses,
+        specialist,
+        task,
+        machine.threads,
+        lora_seconds,
+        canary_seconds,
+        curve_seconds,
+        tuple(notes),
+    )
+
+
+def _slices(by: str, context: ProofContext, test: Sequence[Example]) -> Iterator[str]:
+    contract, labels = context.card.contract, context.card.task == "labels"
+    if by == "length":
+        lengths = np.array([len(example.prompt) for example in test])
+        names = np.array(["shortest quarter", "shorter", "longer", "longest quarter"])
+        yield from names[np.searchsorted(np.quantile(lengths, (0.25, 0.5, 0.75)), lengths)].tolist()
+    elif by == "group" and any(example.group for example in test):
+        yield from (example.group or "(none)" for example in test)
+    elif by == "label" and labels:
+        yield from (example.answer for example in test)
+    elif by in contract.fields:
+        for example in test:
+            record = contract.parse(example.answer) or {}
+            yield str(record.get(by, "(left out)"))
+    else:
+        choices = [*contract.fields, *(["label"] if labels else []), "group", "length"]
+        raise SettingError(
+            f"The examples cannot be sliced by {by!r}.", f"Choose one of: {', '.join(choices)}."
+        )
+
+
+def _takes(what: str, seconds: float) -> ev.Event:
+    return ev.Notice(text=f"{what} takes about {Locale('en').duration(seconds)}.")
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
