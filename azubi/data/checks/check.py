@@ -190,10 +190,7 @@ def examine(
     """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
 
     `split` parts examples as a run would; without it, they are parted as by a home that has met none of them.
-    `handle` is told what is being done.
-
-    Raises:
-        DataError: the source cannot be read, or holds no row at all.
+    `handle` is told what is being done. A source without any row, or that cannot be read, is a DataError.
     """
     start, recipe = time.monotonic(), recipe or Recipe.model_validate({})
     check_input, findings = read_input(data, test, recipe, handle)
@@ -215,7 +212,7 @@ def examine(
         page=str(folder / PAGE) if folder else None,
         seconds=seconds,
     )
-    if folder is not None:
+    if folder:
         from azubi.data.checks.page import render
 
         files.write_text(folder / PAGE, render(check))

@@ -14,6 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+from babel import Locale
 
 from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckedPart, CheckInput, Tokens, size
 from azubi.data.example import Example
@@ -134,15 +135,6 @@ LANGUAGE_SAMPLE = 2_000
 """Prompts that are looked at, evenly drawn."""
 SEEN = 2
 """Prompts that must be in a language before it is named, unless there is no doubt about one of them."""
-_LANGUAGES = {
-    "ar": "Arabic", "bg": "Bulgarian", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek",
-    "en": "English", "es": "Spanish", "et": "Estonian", "fi": "Finnish", "fr": "French", "he": "Hebrew",
-    "hr": "Croatian", "hu": "Hungarian", "it": "Italian", "ja": "Japanese", "ko": "Korean",
-    "lb": "Luxembourgish", "lt": "Lithuanian", "lv": "Latvian", "nb": "Norwegian", "nl": "Dutch",
-    "nn": "Norwegian (Nynorsk)", "no": "Norwegian", "pl": "Polish", "pt": "Portuguese", "ro": "Romanian",
-    "ru": "Russian", "sk": "Slovak", "sl": "Slovenian", "sr": "Serbian", "sv": "Swedish", "tr": "Turkish",
-    "uk": "Ukrainian", "zh": "Chinese",
-}  # fmt: skip
 
 
 def languages(check_input: CheckInput) -> Iterator[Finding]:
@@ -155,37 +147,33 @@ def languages(check_input: CheckInput) -> Iterator[Finding]:
         if code:
             by_code.setdefault(code, []).append(example)
             clear |= {code} if certain else set()
-    known = {
-        code: examples
-        for code, examples in sorted(by_code.items(), key=lambda pair: -len(pair[1]))
-        if len(examples) >= SEEN or code in clear
-    }
-    if not known:
-        return
-    names = {code: _LANGUAGES.get(code, code) for code in known}
-    total = sum(map(len, known.values()))
-    shares = [f"{names[code]} {share(len(examples) / total)}" for code, examples in known.items()]
-    usual, *others = known
-    yield Finding(
+    by_code = {code: group for code, group in by_code.items() if len(group) >= SEEN or code in clear}
+    if by_code:
+        yield _languages_finding(by_code, len(sample))
+
+
+def _languages_finding(by_code: dict[str, list[Example]], sampled: int) -> Finding:
+    ranked = sorted(by_code.items(), key=lambda pair: -len(pair[1]))
+    names = {code: Locale("en").languages.get(code, code) for code in by_code}
+    total = sum(map(len, by_code.values()))
+    shares = [f"{names[code]} {share(len(group) / total)}" for code, group in ranked]
+    return Finding(
         kind="languages",
         level="note",
-        routine=not others,
-        title=f"The prompts are in {listed(shares, 6) if others else names[usual]}.",
-        count=len(known),
+        routine=len(ranked) == 1,
+        title=f"The prompts are in {listed(shares, 6) if len(ranked) > 1 else names[ranked[0][0]]}.",
+        count=len(ranked),
         cases=tuple(
             Case(lines=(example.line,), text=f"{names[code]}: {excerpt(example.prompt)}")
-            for code in others
-            for example in known[code][:SHOWN]
+            for code, group in ranked[1:]
+            for example in group[:SHOWN]
         )[:SHOWN],
         why="A base reads the languages that it was made from; a rare one is learned from few examples. "
-        f"Told from {total:,} of {len(sample):,} prompts that were drawn; the others are too short or not "
+        f"Told from {total:,} of {sampled:,} prompts that were drawn; the others are too short or not "
         "clear.",
         remedy="Choose a base that knows these languages. Rows in a language that you did not expect may be "
         "there by mistake.",
-        details={
-            "languages": [[code, len(examples)] for code, examples in known.items()],
-            "looked_at": len(sample),
-        },
+        details={"languages": [[code, len(group)] for code, group in ranked], "looked_at": sampled},
     )
 
 

@@ -94,9 +94,8 @@ class Columns:
         """Say what kind of field it is. A few values of another kind are faults: they count as none."""
         values = self.column(name)
         there = sum(value is not None for value in values)
-        kinds = {"list": _is_texts, "number": _is_number, "text": _is_text, "truth": _is_truth}
-        for kind, is_kind in kinds.items():
-            known = [value if value is not None and is_kind(value) else None for value in values]
+        for kind in ("list", "number", "text", "truth"):
+            known = [value if _kind(value) == kind else None for value in values]
             if there and sum(value is not None for value in known) >= (1 - schemas.RARE) * there:
                 self._add(name, kind, known)
                 return
@@ -130,20 +129,14 @@ def _codes(values: Sequence[Any]) -> Codes | None:
     )
 
 
-def _is_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_truth(value: Any) -> bool:
-    return isinstance(value, bool)
+def _kind(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "truth"
+    if isinstance(value, int | float):
+        return "number" if abs(value) < _LARGEST else None
+    if isinstance(value, list):
+        return "list" if all(isinstance(item, str) for item in value) else None
+    return "text" if isinstance(value, str) else None
 
 
 def _day(text: str | None) -> float:
