@@ -87,14 +87,13 @@ class Extractor:
         if size > LARGEST_DOCUMENT:
             raise Unusable(f"has {size:,} bytes, more than {LARGEST_DOCUMENT:,}")
         encoding = self.encoding
-        return next(
-            self.sandbox.call(
-                "azubi.data.readers.content:extract",
-                path=str(path.absolute()),
-                encoding=encoding.name if encoding else None,
-                guess=encoding is None or not encoding.sure,
-            )
+        (extract,) = self.sandbox.call(
+            "azubi.data.readers.content:extract",
+            path=str(path.absolute()),
+            encoding=encoding.name if encoding else None,
+            guess=encoding is None or not encoding.sure,
         )
+        return dict(extract)
 
     def _guess_encoding(self, first: str) -> Encoding:
         """The encoding of all documents that need one, from a sample of them: few letters decide nothing."""

@@ -1,6 +1,6 @@
 """JSON as rows: one value per line, or the elements of one list; and what was mended in them.
 
-A list is never held as a whole. Knows nothing of what the fields mean.
+Knows nothing of what the fields mean.
 """
 
 import json
@@ -83,115 +83,61 @@ def _parse(number: int, text: str, repairs: Repairs) -> Row | Rejected:
     return Row(number, values, text)
 
 
-_BETWEEN = re.compile(r"[\s,]*")
+_ELEMENT = re.compile(r"[^\s,]")
 _AFTER_BROKEN = re.compile(r"\}\s*,\s*(?=\{)")
 _UNDECODED = re.compile("[\udc80-\udcff]")
-_PIECE = 1 << 18
 _LONGEST_REPAIR = 1 << 16
 """Characters of an element that may be nearly JSON; longer ones are broken."""
-_PASSED = 1 << 14
-"""Characters that were passed before they are let go: an error of the parser counts the lines before it."""
+_LENIENT = json.JSONDecoder(parse_int=str, parse_float=str)
+"""Only finds where an element ends; `_parse` reads it."""
 
 
 def list_rows(text: Text, repairs: Repairs) -> Iterator[Row | Rejected]:
     """One row per element; `line` is where it begins.
 
     Raises:
-        DataError: the list breaks off.
+        DataError: the list breaks off, or is too large.
     """
-    window = _Window(text, repairs)
-    window.skip()
-    window.move(window.position + 1)  # the bracket, which is known to stand here
+    content = text.whole()
+    position, line = content.index("[") + 1, 1 + content.count("\n", 0, content.index("["))
     while True:
-        window.skip()
-        if window.ended:
+        match = _ELEMENT.search(content, position)
+        start = match.start() if match else len(content)
+        line += content.count("\n", position, start)
+        if start == len(content):
             raise DataError(f"{text.name} breaks off: the list is not closed.", "Write or get it once more.")
-        if window.text.startswith("]", window.position):
+        if content[start] == "]":
             return
-        yield window.element()
+        end, cause = _find_end(content, start, line)
+        raw = content[start:end] if not cause else content[start : start + 1000]
+        if cause:
+            yield Rejected(line, f"is not JSON: {cause}", shortened(raw))
+            end = _next_element(content, start)
+        elif len(raw) > LONGEST_ROW:
+            yield Rejected(line, f"has {len(raw):,} characters, more than {LONGEST_ROW:,}", shortened(raw))
+        elif _UNDECODED.search(raw):
+            encoding = text.encoding.name.upper()
+            yield Rejected(line, f"holds bytes that are not {encoding} text (invalid)", shortened(raw))
+        else:
+            yield _parse(line, raw, repairs)
+        line += content.count("\n", start, end)
+        position = end
 
 
-class _Window:
-    """The part of the text that is being read."""
+def _find_end(content: str, start: int, line: int) -> tuple[int, str]:
+    """Where the element ends that begins at `start`; else why it has no end."""
+    try:
+        return _LENIENT.raw_decode(content, start)[1], ""
+    except RecursionError:
+        return len(content), "it is nested too deeply"
+    except json.JSONDecodeError as error:
+        end = strict_json.end(content, start, _LONGEST_REPAIR)
+        if end is not None and strict_json.mended(content[start:end]) is not None:
+            return end, ""
+        return len(content), f"{error.msg} in line {line + content.count(chr(10), start, error.pos):,}"
 
-    def __init__(self, text: Text, repairs: Repairs) -> None:
-        self._pieces = text.pieces(_PIECE)
-        self._encoding = text.encoding.name.upper()
-        self._repairs = repairs
-        self.text = ""
-        self.position = 0
-        self._line = 1
-        # Lenient: it only finds where an element ends; `_parse` reads it.
-        self._decoder = json.JSONDecoder(parse_int=str, parse_float=str)
-        self._grow()
 
-    @property
-    def ended(self) -> bool:
-        """Whether nothing is left."""
-        return self.position >= len(self.text) and not self._grow()
-
-    def skip(self) -> None:
-        """Pass over what stands between elements."""
-        while match := _BETWEEN.match(self.text, self.position):
-            self.move(match.end())
-            if self.position < len(self.text) or not self._grow():
-                return
-
-    def move(self, end: int) -> None:
-        """Go on to that position."""
-        self._line += self.text.count("\n", self.position, end)
-        self.position = end
-
-    def element(self) -> Row | Rejected:
-        """The element that begins here."""
-        if self.position > _PASSED:
-            self.text, self.position = self.text[self.position :], 0
-        while True:
-            try:
-                _, end = self._decoder.raw_decode(self.text, self.position)
-            except RecursionError:
-                return self._broken("it is nested too deeply")
-            except json.JSONDecodeError as error:
-                # Either something is wrong here, or the element goes on in the next piece.
-                cut_off = error.msg.startswith("Unterminated") or error.pos > len(self.text) - 16
-                if cut_off and len(self.text) - self.position <= LONGEST_ROW and self._grow():
-                    continue
-                repaired = strict_json.end(self.text, self.position, _LONGEST_REPAIR)
-                if (
-                    repaired is not None
-                    and strict_json.mended(self.text[self.position : repaired]) is not None
-                ):
-                    return self._row(repaired)
-                line = self._line + self.text.count("\n", self.position, error.pos)
-                return self._broken(f"{error.msg} in line {line:,}")
-            if end < len(self.text) or not self._grow():  # else a number may go on
-                return self._row(end)
-
-    def _row(self, end: int) -> Row | Rejected:
-        line, raw = self._line, self.text[self.position : end]
-        self.move(end)
-        if len(raw) > LONGEST_ROW:
-            return Rejected(line, f"has {len(raw):,} characters, more than {LONGEST_ROW:,}", shortened(raw))
-        if _UNDECODED.search(raw):
-            return Rejected(line, f"holds bytes that are not {self._encoding} text (invalid)", shortened(raw))
-        return _parse(line, raw, self._repairs)
-
-    def _broken(self, cause: str) -> Rejected:
-        """Leave out what stands up to the next element; where none is found, to the end of what is held."""
-        line, raw = self._line, shortened(self.text[self.position : self.position + 1000])
-        while not (match := _AFTER_BROKEN.search(self.text, self.position + 1)):
-            if not self._grow():
-                break
-            if len(self.text) - self.position > 2 * LONGEST_ROW:
-                self.move(len(self.text) - LONGEST_ROW)
-        closing = len(self.text.rstrip().removesuffix("]"))
-        self.move(match.end() if match else max(self.position + 1, closing))
-        return Rejected(line, f"is not JSON: {cause}", raw)
-
-    def _grow(self) -> bool:
-        """Hold one more piece; False if there is none."""
-        piece = next(self._pieces, "")
-        if piece:
-            self.text = self.text[self.position :] + piece
-            self.position = 0
-        return bool(piece)
+def _next_element(content: str, broken: int) -> int:
+    """Where the element behind a broken one begins; where none is found, the end of the list."""
+    match = _AFTER_BROKEN.search(content, broken + 1)
+    return match.end() if match else max(broken + 1, len(content.rstrip().removesuffix("]")))

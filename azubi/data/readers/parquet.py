@@ -32,7 +32,7 @@ def rows(
         Sandbox(memory, ["pyarrow.parquet"], file) as sandbox,
         refusal(name, "a Parquet file", _REMEDY),
     ):
-        names, labels = next(sandbox.call(f"{__name__}:schema", descriptor=sandbox.descriptor))
+        ((names, labels),) = sandbox.call(f"{__name__}:schema", descriptor=sandbox.descriptor)
         unique = len(set(names)) == len(names)
         wanted = list(used_columns(names)) if unique else names
         notes += [

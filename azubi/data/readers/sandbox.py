@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import json
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -19,6 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from datetime import time as clock
 from typing import IO, Any, Self
+
+import psutil
 
 from azubi.data.readers.row import LONGEST_ROW, Unreadable, Unusable, plain
 from azubi.errors import DataError
@@ -68,12 +71,11 @@ class Sandbox:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.write(json.dumps([function, arguments]).encode() + b"\n")
                 process.stdin.flush()
-            while not ended:
-                message = self._receive(process, SECONDS)
-                ended, fault = message["state"]["end"], message["state"]["fault"]
-                yield from message["items"]
-                if fault:
-                    raise Unusable(fault)
+            while isinstance(message := self._receive(process, SECONDS), list):
+                yield from message
+            ended = True
+            if message:
+                raise Unusable(message)
         finally:
             if not ended:
                 self.close()
@@ -115,8 +117,8 @@ class Sandbox:
             ) from None
         return self._process
 
-    def _receive(self, process: "subprocess.Popen[bytes]", seconds: float) -> Mapping[str, Any]:
-        """The next message of the process."""
+    def _receive(self, process: "subprocess.Popen[bytes]", seconds: float) -> list[Any] | str:
+        """The next message: some items; or, at the end of a call, what kept the parser from reading on."""
         assert process.stdout is not None
         until = time.monotonic() + seconds
         parts = [self._received]
@@ -129,7 +131,7 @@ class Sandbox:
                 raise Unusable(_TOO_MUCH_MEMORY)
             parts.append(block)
         line, _, self._received = b"".join(parts).partition(b"\n")
-        message: Mapping[str, Any] = json.loads(line)
+        message: list[Any] | str = json.loads(line)
         return message
 
 
@@ -145,25 +147,23 @@ def serve(memory: int, seconds: int, libraries: Sequence[str]) -> None:
     _leave_network()
     for library in libraries:
         importlib.import_module(library)
-    _limit_memory(memory)
+    _lower(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
     sys.addaudithook(_refuse_sockets)
-    _send(output, [], end=True)
+    print('""', file=output, flush=True)
     for line in sys.stdin:
-        items: list[str] = []
+        items, size, fault = list[str](), 0, ""
+        _limit_time(seconds)
         try:
-            _limit_time(seconds)
-            size = 0
             for item in run(*json.loads(line)):
                 items.append(json.dumps(item))
                 size += len(items[-1])
                 if size > _MESSAGE_SIZE:
-                    _send(output, items)
+                    print(f"[{', '.join(items)}]", file=output, flush=True)
                     _limit_time(seconds)
                     items, size = [], 0
         except Unusable as error:
-            _send(output, items, fault=str(error))
-        else:
-            _send(output, items, end=True)
+            fault = str(error)
+        print(f"[{', '.join(items)}]", json.dumps(fault), sep="\n", file=output, flush=True)
 
 
 def run(function: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
@@ -187,34 +187,14 @@ def run(function: str, arguments: Mapping[str, Any]) -> Iterator[Any]:
         raise Unusable(_TOO_MUCH_MEMORY if short else f"cannot be read: {cause}") from None
 
 
-def _send(output: IO[str], items: Sequence[str], *, end: bool = False, fault: str = "") -> None:
-    """Write one message; `items` are JSON already."""
-    state = json.dumps({"end": end or bool(fault), "fault": fault})
-    output.write(f'{{"items": [{", ".join(items)}], "state": {state}}}\n')
-    output.flush()
-
-
 def _limit_time(seconds: int) -> None:
     """Let the kernel end this process if an item takes that long and nobody is left to end it."""
-    import resource
-
     used = resource.getrusage(resource.RUSAGE_SELF)
-    threads = os.cpu_count() or 1
-    soft = int(used.ru_utime + used.ru_stime) + seconds * threads + _SPARE_SECONDS
-    _lower(resource.RLIMIT_CPU, soft)
-
-
-def _limit_memory(memory: int) -> None:
-    import resource
-
-    import psutil
-
-    _lower(resource.RLIMIT_AS, psutil.Process().memory_info().vms + memory)
+    seconds = seconds * (os.cpu_count() or 1) + _SPARE_SECONDS
+    _lower(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime) + seconds)
 
 
 def _lower(limit: int, soft: int) -> None:
-    import resource
-
     hard = resource.getrlimit(limit)[1]
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(limit, (soft if hard < 0 else min(soft, hard), hard))

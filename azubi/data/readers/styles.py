@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Protocol
+from typing import Any
 
 from azubi.data.readers import value as values
 from azubi.data.readers.row import Unusable, shortened
@@ -29,23 +29,6 @@ class Undecided:
     """Values that it is about."""
     cases: tuple[tuple[int, str], ...]
     """Rows and their values, such as show it."""
-
-
-class Style(Protocol):
-    """What is known of one column."""
-
-    name: str
-    """What messages call it."""
-    column: str
-
-    def see(self, line: int, value: Any) -> None:
-        """Take one value into account."""
-
-    def undecided(self) -> Iterator[Undecided]:
-        """What keeps the column from being read."""
-
-    def remarks(self) -> Iterator[str]:
-        """How the column is read, as far as a person should know; parts of one sentence."""
 
 
 class _Evidence:
@@ -304,3 +287,7 @@ class BooleanStyle:
         """How the column is read."""
         if len(self._words.first) > 1:
             yield f"several words for yes and no ({', '.join(map(self._words.quote, self._words.first))})"
+
+
+Style = NumberStyle | DateStyle | BooleanStyle
+"""What is known of one column."""

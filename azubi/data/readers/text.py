@@ -51,6 +51,8 @@ PROBE = 50_000
 """Bytes of text outside ASCII from which an encoding is guessed."""
 _CLEAR = 0.8
 """Share of its characters that a European text has in their places."""
+_LARGEST_WHOLE = 10**9
+"""Bytes of a JSON list, which is held as a whole."""
 _BETWEEN = re.compile(r"(?=(.?)([^\x00-\x7f])(.?))", re.DOTALL)
 _WORD = re.compile(r"[^\W\d_]*[^\W\d_a-zA-Z][^\W\d_]*")
 
@@ -270,15 +272,18 @@ class Text:
             parts.pop()  # cut off
         return [part.decode(self._decoding, "replace").removeprefix("\ufeff") for part in parts[:lines]]
 
-    def pieces(self, size: int) -> Iterator[str]:
-        """All of the text in pieces; bytes that cannot be decoded are lone surrogates."""
-        decoder = codecs.getincrementaldecoder(self._decoding)("surrogateescape")
-        first = True
-        while block := self._file.read(size):
-            if text := decoder.decode(block):
-                yield text.removeprefix("\ufeff") if first else text
-                first = False
-        yield decoder.decode(b"", final=True)
+    def whole(self) -> str:
+        """All of the text; bytes that cannot be decoded are lone surrogates.
+
+        Raises:
+            DataError: it is too large to be held.
+        """
+        data = self._file.read(_LARGEST_WHOLE + 1)
+        if len(data) > _LARGEST_WHOLE:
+            raise DataError(
+                f"{self.name} is one list of more than {_LARGEST_WHOLE:,} bytes.", "Write it as JSON lines."
+            )
+        return data.decode(self._decoding, "surrogateescape").removeprefix("\ufeff")
 
     def __iter__(self) -> Iterator[Line]:
         """Each line, also the empty ones. Only \\n ends one: not U+2028 and its like."""

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from azubi.data.readers import json_rows
+from azubi.data.readers import text
 from azubi.data.readers.reading import read
 from tests.data.readers.writing import pairs, refused
 
@@ -13,12 +13,9 @@ WANT = [(row["prompt"], row["answer"]) for row in ROWS]
 
 
 @pytest.mark.parametrize("indent", [None, 2])
-@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
-def test_elements_in_one_line_or_in_many(file, monkeypatch, indent, piece):
-    monkeypatch.setattr(json_rows, "_PIECE", piece)
-    rows = ROWS if piece > 1 else ROWS[:40]
-    reading = read(file(" \n" + json.dumps(rows, indent=indent, ensure_ascii=False) + "\n", "a.json"))
-    assert pairs(reading) == WANT[: len(rows)]
+def test_elements_in_one_line_or_in_many(file, indent):
+    reading = read(file(" \n" + json.dumps(ROWS, indent=indent, ensure_ascii=False) + "\n", "a.json"))
+    assert pairs(reading) == WANT
     assert [one.line for one in reading.examples[:2]] == ([2, 2] if indent is None else [3, 7])
 
 
@@ -36,10 +33,15 @@ def test_broken_elements_cost_themselves(file):
 
 
 def test_a_list_that_breaks_off(file):
-    text = json.dumps(ROWS)
-    assert "breaks off" in refused(file(text[:-1], "a.json")).problem
+    assert "breaks off" in refused(file(json.dumps(ROWS)[:-1], "a.json")).problem
     assert "breaks off" in refused(file('[{"prompt": "a', "b.json")).problem
     assert "no rows" in refused(file("[]", "c.json")).problem
+
+
+def test_a_list_that_is_too_large(file, monkeypatch):
+    monkeypatch.setattr(text, "_LARGEST_WHOLE", 1_000)
+    error = refused(file(json.dumps(ROWS), "a.json"))
+    assert "one list of more than 1,000 bytes" in error.problem and "JSON lines" in error.remedy
 
 
 def test_elements_that_are_too_long(file, longest_row):
@@ -51,10 +53,10 @@ def test_elements_that_are_too_long(file, longest_row):
 
 
 def test_bytes_in_another_encoding(file):
-    text = (
+    content = (
         json.dumps(ROWS[:60], ensure_ascii=False)
         .encode()
         .replace("größe 7".encode(), "größe 7".encode("cp1252"))
     )
-    (bad,) = read(file(text, "a.json")).rejected
+    (bad,) = read(file(content, "a.json")).rejected
     assert "not UTF-8 text" in bad.reason
