@@ -1,4 +1,4 @@
-"""One trial of a search over settings, as it is told, drawn and kept. Knows nothing of how it was made."""
+"""The trials of a search over settings, and the rule by which one is chosen."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -10,13 +10,11 @@ from azubi.events.epoch import Epoch
 State = Literal["done", "stopped early", "out of time", "no time", "failed"]
 
 
-class Trial(BaseModel):
-    """What was tried, and what came of it on the validation examples."""
+class Setting(BaseModel):
+    """A choice of everything that is searched."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    number: int
-    """Counted from 1."""
     base: str
     instruction: str
     """Name of the instruction's variant; empty for a base that reads none."""
@@ -25,10 +23,25 @@ class Trial(BaseModel):
     learning_rate: float
     epochs: int
     """At most."""
+
+    @property
+    def words(self) -> str:
+        """In a few words: minilm, last 2 layers, rank 16, rate 0.0005."""
+        layers = "1 layer" if self.tail_layers == 1 else f"{self.tail_layers} layers"
+        depth = f"last {layers}" if self.tail_layers else "head alone"
+        rank = f", rank {self.rank}" if self.rank else ""
+        return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
+
+
+class Trial(Setting):
+    """A setting that was tried, and what came of it on the validation examples."""
+
+    number: int
+    """Counted from 1."""
     trained: int = 0
     """Epochs that were trained."""
     state: State
-    """Stopped early: halving gave the time to better ones. No time: never begun."""
+    """Stopped early: successive halving gave the time to better ones. No time: never begun."""
     score: float | None = None
     """Share of validation answers wholly right; for free text exp(-loss), a token's mean probability."""
     error: float = 0.0
@@ -41,6 +54,11 @@ class Trial(BaseModel):
     """Its epochs."""
     work: float = 0.0
     """Floating-point operations that could not be avoided, those of the trunk included if it came first."""
+
+    @property
+    def setting(self) -> Setting:
+        """What was tried."""
+        return Setting(**{name: getattr(self, name) for name in Setting.model_fields})
 
 
 def begun(trials: Sequence[Trial]) -> list[Trial]:
@@ -65,26 +83,26 @@ def choose(trials: Sequence[Trial]) -> Choice | None:
     The rule is Breiman et al.'s, "Classification and Regression Trees" (1984), section 3.4.3: differences
     smaller than the error are luck, so among those the cheapest is the best bargain.
     """
-    done = [one for one in trials if one.state == "done" and one.score is not None]
+    done = [trial for trial in trials if trial.state == "done" and trial.score is not None]
     if not done:
         return None
-    best = max(done, key=lambda one: (_score(one), -one.cost, -one.number))
-    near = [one for one in done if _score(one) >= _score(best) - best.error]
-    return Choice(best=best, chosen=min(near, key=lambda one: (one.cost, -_score(one), one.number)))
+    best = max(done, key=_rank)
+    near = [trial for trial in done if _score(trial) >= _score(best) - best.error]
+    return Choice(best=best, chosen=min(near, key=lambda trial: (trial.cost, -_score(trial), trial.number)))
 
 
 def undominated(trials: Sequence[Trial]) -> list[Trial]:
     """Those that `choose` may still take, whatever comes: none is as good and as cheap, or better in one."""
-    done = [one for one in trials if one.state == "done" and one.score is not None]
+    done = [trial for trial in trials if trial.state == "done" and trial.score is not None]
     return [
-        one
-        for one in done
-        if not any(
-            (_score(other), -other.cost, -other.number) > (_score(one), -one.cost, -one.number)
-            and other.cost <= one.cost
-            for other in done
-        )
+        trial
+        for trial in done
+        if not any(_rank(other) > _rank(trial) and other.cost <= trial.cost for other in done)
     ]
+
+
+def _rank(trial: Trial) -> tuple[float, float, int]:
+    return _score(trial), -trial.cost, -trial.number
 
 
 def _score(trial: Trial) -> float:

@@ -47,7 +47,7 @@ from azubi.pipeline.stages.trunk import fill_cache
 from azubi.planning.eta import Eta
 from azubi.registry import runs
 from azubi.registry.runs import Run, Runs
-from azubi.search.trial_weights import TrialWeights
+from azubi.search import trial_weights
 from azubi.settings import Recipe
 from azubi.storage import files
 
@@ -263,7 +263,7 @@ def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -
 def _clear(folder: Path) -> None:
     """Remove what was only kept to go on with."""
     checkpoint.clear(folder)
-    TrialWeights(folder).clear()
+    trial_weights.clear(folder)
 
 
 @contextlib.contextmanager

@@ -1,29 +1,11 @@
-"""How long trials, trunk passes and the rest of the run will take, and how much time the budget leaves.
-
-Knows trial runners, costs and the budget; decides nothing.
-"""
+"""How long trials, trunk passes and the rest of a run take, and how much time the budget leaves."""
 
 import time
 from collections.abc import Callable, Mapping
 
+from azubi.events.trial import Setting
 from azubi.planning.cost_model import CostModel, Timings, Workload
-from azubi.search.trial_runner import Setting, TrialRunner
-
-Clock = Callable[[], float]
-
-
-class TimeBudget:
-    """Time until a deadline."""
-
-    def __init__(self, deadline: float, clock: Clock = time.monotonic) -> None:
-        """`deadline` on the clock's own scale, in seconds."""
-        self.clock = clock
-        self._deadline = deadline
-
-    def left(self) -> float:
-        """Seconds until the deadline; below 0 behind it."""
-        return self._deadline - self.clock()
-
+from azubi.search.trial_runner import TrialRunner
 
 _PACKAGING = 6.0
 """Seconds for intervals of scores, and for writing specialist and report."""
@@ -31,119 +13,126 @@ _MARGIN = 1.1
 """What comes after the search cannot be cut short, so a little more time is left for it."""
 
 
-class Estimate:
-    """Seconds, all of them."""
+class TimeBudget:
+    """Time until a deadline."""
 
-    def __init__(
-        self, runners: Mapping[str, TrialRunner], budget: TimeBudget, speed: float, total: int, tests: int
-    ) -> None:
-        """`speed` in floating-point operations per second; `total` lessons and `tests` questions."""
-        self.count = total
-        """Lessons that trials train with."""
+    def __init__(self, deadline: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """`deadline` in the clock's own seconds."""
+        self.clock = clock
+        self._deadline = deadline
+
+    def left(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self._deadline - self.clock()
+
+
+class TrialCosts:
+    """Seconds of trials, of all bases. Planned ones are corrected by what trials took."""
+
+    def __init__(self, runners: Mapping[str, TrialRunner], speed: float, examples: int, tests: int) -> None:
+        """`speed` in floating-point operations per second; `examples` for training, `tests` to answer."""
+        self.count = examples
+        """Training examples of a trial."""
         self.depths: dict[str, tuple[int, ...]] = {}
-        """What one trunk pass keeps, by base; the default's depth where nothing is said."""
-        self._runners, self._budget = runners, budget
-        self._speed, self._total, self._tests = speed, total, tests
+        """Depths that one trunk pass keeps, by base; the setting's own where nothing is said."""
+        self._runners, self._speed, self._examples, self._tests = runners, speed, examples, tests
         self._filled: set[tuple[str, str]] = set()
         self._opening: dict[str, float] = {}
         self._costs = CostModel(cautious=True)
-        self._loads: dict[tuple[str, str, int], Workload] = {}
+        self._workloads: dict[tuple[str, str, int], Workload] = {}
 
     @property
     def whole(self) -> bool:
-        """Whether trials train with all lessons, so that their weights are those of the run itself."""
-        return self.count == self._total
+        """Whether trials train with all examples, so that their weights are those of the run itself."""
+        return self.count == self._examples
 
-    def cost(self, setting: Setting, epochs: int) -> float:
-        """What the specialist takes from nothing, as planned: a figure that no clock has touched."""
-        load = self._load(setting, self._total)
-        return load.trunk(setting.tail_layers) + epochs * sum(self._epoch(setting, self._total))
+    def workload(self, setting: Setting, count: int | None = None) -> Workload:
+        """What there is to do with so many training examples, or with those of a trial."""
+        key = (setting.base, setting.instruction, count or self.count)
+        if key not in self._workloads:
+            runner = self._runners[setting.base]
+            self._workloads[key] = runner.workload(setting.instruction, self._speed, key[2])
+        return self._workloads[key]
+
+    def planned(self, setting: Setting, epochs: int) -> float:
+        """Training the specialist from nothing, trunk included: planned, so it depends on no clock."""
+        workload = self.workload(setting, self._examples)
+        batch = self._runners[setting.base].batch
+        training = workload.training(setting.tail_layers, setting.rank, batch, epochs)
+        return workload.trunk(setting.tail_layers) + training
 
     def trial(self, setting: Setting, epochs: int | None = None) -> float:
-        """Training with the trials' share of the lessons: so many `epochs`, or from begin to end."""
-        return self._trained(setting, self.count, setting.epochs if epochs is None else epochs)
+        """Training in a trial: so many `epochs`, or all of the setting's."""
+        return self._training(setting, self.count, setting.epochs if epochs is None else epochs)
 
     def trunk(self, setting: Setting) -> float:
         """The pass that keeps all depths, unless it was made already."""
         if (setting.base, setting.instruction) in self._filled:
             return 0.0
-        return self._expect("trunk", setting, self._pass(setting))
+        return self._costs.seconds(f"trunk of {setting.base}", self._trunk_pass(setting))
 
     def after(self, setting: Setting, trained: bool = False) -> float:
         """From the end of the search to the end of the run, if this setting is chosen.
 
         `trained`: its weights are there and need no training.
         """
-        load = self._load(setting, self._total)
-        rest = (1 - self.count / self._total) * load.trunk(setting.tail_layers)
-        work = self._expect("trunk", setting, rest)
-        work += 0.0 if trained else self._trained(setting, self._total, setting.epochs)
-        return _MARGIN * work + self.close(setting)
-
-    def close(self, setting: Setting) -> float:
-        """What comes when the tail is trained: base and specialist answer, and all is written."""
-        answers = self._expect(
-            "answers", setting, 2 * self._load(setting, self._total).answer_questions(self._tests)
+        rest = (1 - self.count / self._examples) * self.workload(setting, self._examples).trunk(
+            setting.tail_layers
         )
+        seconds = self._costs.seconds(f"trunk of {setting.base}", rest)
+        seconds += 0.0 if trained else self._training(setting, self._examples, setting.epochs)
+        return _MARGIN * seconds + self.evaluation(setting)
+
+    def evaluation(self, setting: Setting) -> float:
+        """What comes when the tail is trained: base and specialist answer, and all is written."""
+        planned = 2 * self.workload(setting, self._examples).answer_questions(self._tests)
+        answers = self._costs.seconds(f"answers of {setting.base}", planned)
         packaging = self._costs.seconds("packaging", _PACKAGING)
         return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
 
-    def opened(self, base: str, took: float) -> None:
-        """A base was loaded; it will be once more, if it is chosen."""
-        self._opening[base] = took
-
-    def filled(self, setting: Setting, share: float, took: float) -> None:
-        """The trunk pass was made, for `share` of its examples (the others were known)."""
-        if share > 0:
-            self._learn("trunk", setting, share * self._pass(setting), took)
-        self._filled.add((setting.base, setting.instruction))
-
-    def taught(self, setting: Setting, share: float, took: float) -> None:
-        """A trial made `share` of its steps."""
-        self._learn("tail", setting, share * setting.epochs * self._epoch(setting, self.count)[0], took)
-
-    def checked(self, setting: Setting, took: float) -> None:
-        """A trial was measured on the validation lessons."""
-        self._learn("validation", setting, self._epoch(setting, self.count)[1], took)
-
-    def answered(self, setting: Setting, questions: int, took: float) -> None:
-        """The untouched base answered so many questions."""
-        self._learn("answers", setting, self._load(setting, self._total).answer_questions(questions), took)
-
-    def observed(self, base: str) -> Timings:
-        """How long things took with a base, for whoever plans on from here."""
+    def timings(self, base: str) -> Timings:
+        """How long things took with a base."""
         stages = ("trunk", "tail", "validation", "answers")
         return Timings(self._costs.renamed({f"{stage} of {base}": stage for stage in stages}))
 
-    def _pass(self, setting: Setting) -> float:
-        """The trunk pass before any correction."""
-        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
-        return self.load(setting).trunk(depth)
+    # What was seen
 
-    def _trained(self, setting: Setting, count: int, epochs: int) -> float:
-        teaching, checking = self._epoch(setting, count)
-        each = self._expect("tail", setting, teaching) + self._expect("validation", setting, checking)
-        return epochs * each
+    def observe_opening(self, base: str, seconds: float) -> None:
+        """A base was loaded; it will be once more, if it is chosen."""
+        self._opening[base] = seconds
+
+    def observe_trunk(self, setting: Setting, share: float, seconds: float) -> None:
+        """The trunk pass was made, for a `share` of its examples; the cache held the others."""
+        self._costs.observe(f"trunk of {setting.base}", share * self._trunk_pass(setting), seconds)
+        self._filled.add((setting.base, setting.instruction))
+
+    def observe_steps(self, setting: Setting, share: float, seconds: float) -> None:
+        """A trial made a `share` of its steps."""
+        planned = share * setting.epochs * self._epoch(setting, self.count)[0]
+        self._costs.observe(f"tail of {setting.base}", planned, seconds)
+
+    def observe_validation(self, setting: Setting, seconds: float) -> None:
+        """A trial was measured on the validation examples."""
+        self._costs.observe(f"validation of {setting.base}", self._epoch(setting, self.count)[1], seconds)
+
+    def observe_answers(self, setting: Setting, questions: int, seconds: float) -> None:
+        """The untouched base answered so many questions."""
+        planned = self.workload(setting, self._examples).answer_questions(questions)
+        self._costs.observe(f"answers of {setting.base}", planned, seconds)
+
+    def _trunk_pass(self, setting: Setting) -> float:
+        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
+        return self.workload(setting).trunk(depth)
+
+    def _training(self, setting: Setting, count: int, epochs: int) -> float:
+        training, validation = self._epoch(setting, count)
+        return epochs * (
+            self._costs.seconds(f"tail of {setting.base}", training)
+            + self._costs.seconds(f"validation of {setting.base}", validation)
+        )
 
     def _epoch(self, setting: Setting, count: int) -> tuple[float, float]:
-        """Teaching and validation of one epoch, as planned."""
-        batch = self._runners[setting.base].recipe.batch or 1
-        load = self._load(setting, count)
-        depth = setting.tail_layers
-        return load.training_epoch(depth, setting.rank, batch), load.validation(depth, batch)
-
-    def load(self, setting: Setting) -> Workload:
-        """What there is to read and learn in a trial."""
-        return self._load(setting, self.count)
-
-    def _load(self, setting: Setting, count: int) -> Workload:
-        key = (setting.base, setting.instruction, count)
-        if key not in self._loads:
-            self._loads[key] = self._runners[setting.base].load(setting.instruction, self._speed, count)
-        return self._loads[key]
-
-    def _expect(self, part: str, setting: Setting, planned: float) -> float:
-        return self._costs.seconds(f"{part} of {setting.base}", planned)
-
-    def _learn(self, part: str, setting: Setting, planned: float, took: float) -> None:
-        self._costs.observe(f"{part} of {setting.base}", planned, took)
+        """Steps and validation of one epoch, as planned."""
+        workload, batch = self.workload(setting, count), self._runners[setting.base].batch
+        training = workload.training_epoch(setting.tail_layers, setting.rank, batch)
+        return training, workload.validation(setting.tail_layers, batch)

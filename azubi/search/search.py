@@ -1,77 +1,58 @@
 """The search: plans what the budget has room for, tries settings, and chooses one.
 
-All decisions follow from the seed and the scores, but for those that time makes, and these are told:
-which bases, depths and share of the lessons are planned (`SearchPlanned`), which settings are not
-begun or not ended (`TrialDone`), and after how many trials the search ends (`SearchEnded`). From these
-events a search that was interrupted goes on behind the last trial that was ended.
-
-Knows settings, scores and seconds; nothing of how a specialist is measured or packaged.
+All decisions follow from the seed and the scores, except for those that time makes: what is planned, which
+settings are not begun or not ended, and when the search ends. The study keeps them all, so a search that was
+stopped goes on behind its last trial. Knows settings, scores and seconds; nothing of how a specialist is
+measured or packaged.
 """
 
 import math
-from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from azubi.data import instruction
-from azubi.data.contract import Contract
-from azubi.data.splits.splitting import Split
-from azubi.engine.base.hardware import Machine
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.weights import State as Weights
 from azubi.engine.training import loop
 from azubi.errors import RunError, StorageError, TrainingError, UsageError
 from azubi.events import events as ev
 from azubi.events.epoch import Epoch
-from azubi.events.trial import Choice, State, Trial, choose, undominated
+from azubi.events.trial import Choice, Setting, State, Trial, choose, undominated
 from azubi.planning.cost_model import Timings
-from azubi.search import candidates
-from azubi.search.candidates import Options, Space
-from azubi.search.estimate import Estimate, TimeBudget
-from azubi.search.halving import Halving, TrialScore
-from azubi.search.trial_runner import Setting, TrialRunner
-from azubi.search.trial_weights import Replay, TrialWeights, replay
+from azubi.search.candidates import Options, Space, base_names, depth_ladder, find_options, open_runner
+from azubi.search.estimate import TimeBudget, TrialCosts
+from azubi.search.trial_runner import SearchTask, TrialRunner, with_setting
+from azubi.search.trial_weights import TrialWeights
 from azubi.settings import Recipe
+
+if TYPE_CHECKING:
+    from azubi.search.study import SearchStudy
 
 _ROOM = 8
 """So many trials of the default setting should have room; halving makes about twice as many of them."""
 _FEWEST = 3
 """With room for fewer, there is no search."""
 _SMALLEST = 0.2
-"""With a smaller share of the lessons, trials say too little about training with all of them."""
+"""With a smaller share of the examples, trials say too little about training with all of them."""
 _FEW = 100
-"""Nor do trials with fewer lessons, unless there are no more."""
+"""Nor do trials with fewer examples, unless there are no more."""
 _DEAR = 0.25
 """Share of the search's time that one trial may take."""
 _MOST = 60
 """Trials."""
 _MISSES = 24
 """So many draws in a row that were tried before, or for which there is no time, end the search."""
-
 _QUESTIONS = 8
 """The untouched base answers so many, to learn how long the test will take."""
 _CHECK_EVERY = 1.0
 """Seconds between two checks of the time within an epoch."""
-
 _TIE = 1e-3
 """Weight of exp(-loss) in halving: it tells equals apart, as when no answer is wholly right yet."""
 
-Tries = Generator[ev.Event, None, None]
-
-
-@dataclass(frozen=True)
-class SearchTask:
-    """What settings are looked for."""
-
-    recipe: Recipe
-    contract: Contract
-    split: Split
-    system: str | None
-    """The instruction with which all examples began."""
-    machine: Machine
-    home: Path
+Events = Generator[ev.Event, None, None]
 
 
 @dataclass(frozen=True)
@@ -87,32 +68,32 @@ class SearchOutcome:
     after: float = 0.0
     """Seconds that are needed when the tail is trained."""
     observed: Timings = field(default_factory=Timings)
-    """How long things took with the base that is left."""
+    """How long things took with the base of the recipe."""
 
 
 def search(
-    task: SearchTask,
-    budget: TimeBudget,
-    cache: ActivationCache,
-    folder: Path,
-    earlier: Sequence[ev.Event] = (),
+    task: SearchTask, budget: TimeBudget, cache: ActivationCache, folder: Path
 ) -> Generator[ev.Event, None, SearchOutcome]:
-    """Find the settings that the recipe leaves open, such that the whole run ends with the allowance.
+    """Find the settings that the recipe leaves open, such that the whole run ends within the budget.
 
-    Yields what happens. Weights of promising trials are kept in `folder`, the run's own; with the events
-    that the run told `earlier`, the search goes on where these end.
+    Yields what happens. The study and weights of promising trials are kept in `folder`, the run's own; a
+    search that was begun there goes on.
 
     Raises:
         UsageError: base and task do not fit each other.
         RunError: something failed; a trial that does not learn is no such thing.
     """
-    return (yield from _Search(task, budget, cache, TrialWeights(folder), replay(earlier)).run())
+    from azubi.search.study import SearchStudy  # imports optuna
+
+    with closing(SearchStudy(folder, task.recipe.seed)) as study:
+        return (yield from _Search(task, budget, cache, TrialWeights(folder), study).run())
 
 
 @dataclass
-class _Outcome:
-    """What is known of a trial so far."""
+class _Attempt:
+    """A trial on its way."""
 
+    setting: Setting
     state: State = "done"
     curve: list[Epoch] = field(default_factory=list)
     work: float = 0.0
@@ -130,318 +111,304 @@ class _Search:
     budget: TimeBudget
     cache: ActivationCache
     trial_weights: TrialWeights
-    earlier: Replay
+    study: "SearchStudy"
     runners: dict[str, TrialRunner] = field(default_factory=dict)
-    trials: list[Trial] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
 
     def run(self) -> Generator[ev.Event, None, SearchOutcome]:
-        recipe, split = self.task.recipe, self.task.split
-        plan = self.earlier.plan
-        speed = plan.gflops if plan else self.task.machine.gflops
-        self.estimate = Estimate(self.runners, self.budget, speed * 1e9, len(split.train), len(split.test))
-        name, *others = candidates.bases(recipe, self.task.contract, self.task.home)
+        task, plan, self.trials = self.task, self._plan(), self.study.trials
+        speed = plan.gflops if plan is not None else task.machine.gflops
+        self.costs = TrialCosts(self.runners, speed * 1e9, len(task.split.train), len(task.split.test))
+        name, *others = base_names(task)
         self._open(name)
-        default = self.runners[name].default
-        if self.earlier.skipped:
-            return self._without(default)
+        if self.study.saved("skipped"):
+            return self._without_search()
         if plan is not None:
-            self._go_on(plan)
-        elif not self._has_room(default):
-            yield ev.Notice(
-                text=f"The budget of {recipe.budget} is too small for a search. "
-                "The measured defaults are used."
+            self._load_plan(plan)
+        elif not self._has_room():
+            return (
+                yield from self._no_search(
+                    f"The budget of {task.recipe.budget} is too small for a search. "
+                    "The measured defaults are used."
+                )
             )
-            return self._without(default)
         else:
             for other in others:
-                self._invite(other)
-        space = Space({base: self._options(runner) for base, runner in self.runners.items()})
+                self._open_if_room(other)
+        space = Space({base: self._options(runner, plan) for base, runner in self.runners.items()})
         if space.single:
-            yield ev.Notice(text="There is nothing to search, since every setting is given.")
-            return self._without(default)
+            return (yield from self._no_search("There is nothing to search, since every setting is given."))
         self.begun = self.budget.clock()
+        if plan is None:
+            self._save_plan(space)
         yield self._planned(space)
-        reason = self.earlier.ended.reason if self.earlier.ended else (yield from self._try_all(space))
-        return (yield from self._conclude(reason, default))
+        if self.study.saved("ending") is None:
+            yield from self._try_settings(space)
+        return (yield from self._conclude())
 
-    def _conclude(self, reason: ev.Ending, default: Setting) -> Generator[ev.Event, None, SearchOutcome]:
-        choice = choose(self.trials)
+    def _no_search(self, reason: str) -> Generator[ev.Event, None, SearchOutcome]:
+        yield ev.Notice(text=reason)
+        self.study.save("skipped", True)
+        return self._without_search()
+
+    def _without_search(self) -> SearchOutcome:
+        setting = self._default
+        recipe, timings = self._recipe(setting), self.costs.timings(setting.base)
+        return SearchOutcome(recipe, after=self.costs.evaluation(setting), observed=timings)
+
+    def _conclude(self) -> Generator[ev.Event, None, SearchOutcome]:
+        choice, ending = choose(self.trials), self.study.saved("ending")
         numbers = (choice.best.number, choice.chosen.number) if choice else (None, None)
-        yield ev.SearchEnded(reason=reason, best=numbers[0], chosen=numbers[1])
-        trials = tuple(self.trials)
+        yield ev.SearchEnded(reason=ending, best=numbers[0], chosen=numbers[1])
         if choice is None:
             yield ev.Notice(text="No trial was trained to its end; the measured defaults are used.")
-            return replace(self._without(default), trials=trials)
-        chosen, number = _setting(choice.chosen), choice.chosen.number
-        self.trial_weights.clear(but=(number,))
-        weights = self.trial_weights.get(number) if self.estimate.whole else None
-        after, observed = self.estimate.close(chosen), self.estimate.observed(chosen.base)
-        return SearchOutcome(self._applied(chosen), trials, choice, weights, after, observed)
-
-    def _without(self, default: Setting) -> SearchOutcome:
-        observed = self.estimate.observed(default.base)
-        return SearchOutcome(self._applied(default), after=self.estimate.close(default), observed=observed)
-
-    def _applied(self, setting: Setting) -> Recipe:
-        text = self.runners[setting.base].texts[setting.instruction]
-        return setting.applied(
-            self.task.recipe, instruction.to_setting(text) if setting.instruction else None
+            return replace(self._without_search(), trials=tuple(self.trials))
+        chosen = choice.chosen
+        self.trial_weights.keep_only({chosen.number})
+        return SearchOutcome(
+            self._recipe(chosen.setting),
+            tuple(self.trials),
+            choice,
+            self.trial_weights.read(chosen.number) if self.costs.whole else None,
+            self.costs.evaluation(chosen),
+            self.costs.timings(chosen.base),
         )
+
+    def _recipe(self, setting: Setting) -> Recipe:
+        text = self.runners[setting.base].texts[setting.instruction]
+        named = instruction.to_setting(text) if setting.instruction else None
+        return with_setting(self.task.recipe, setting, named)
+
+    @property
+    def _default(self) -> Setting:
+        return next(iter(self.runners.values())).default
 
     # What there is room for
 
     def _open(self, name: str) -> None:
         begun = self.budget.clock()
-        task = self.task
-        self.runners[name] = candidates.opened(
-            name,
-            task.recipe,
-            task.contract,
-            task.split,
-            task.system,
-            task.home,
-            task.machine.dtype,
-        )
-        self.estimate.opened(name, self.budget.clock() - begun)
+        self.runners[name] = open_runner(name, self.task)
+        self.costs.observe_opening(name, self.budget.clock() - begun)
 
-    def _go_on(self, plan: ev.SearchPlanned) -> None:
-        """Keep to what was planned when the search began; only the time that is left is another."""
-        self.window, self.estimate.count = plan.seconds, plan.encoded
-        self.left_out, self.trials = list(plan.left_out), list(self.earlier.trials)
+    def _load_plan(self, plan: ev.SearchPlanned) -> None:
+        """Keep to what was planned when the search began; only the time that is left has changed."""
+        self.window, self.costs.count, self.left_out = plan.seconds, plan.encoded, list(plan.left_out)
         for name in plan.depths:
             if name not in self.runners:
                 self._open(name)
-            self._ask_some(self.runners[name].default)
+            self._time_answers(self.runners[name])
 
-    def _has_room(self, default: Setting) -> bool:
-        """Set the time for trials and their share of the lessons; whether there is room for a search."""
-        self._ask_some(default)
-        total = len(self.task.split.train)
-        whole = self.estimate.trial(default)
-        before = self.estimate.trunk(default) + self.estimate.after(default)
+    def _has_room(self) -> bool:
+        """Set the time for trials and their share of the examples; whether there is room for a search."""
+        default, total = self._default, len(self.task.split.train)
+        self._time_answers(self.runners[default.base])
+        whole = self.costs.trial(default)
+        before = self.costs.trunk(default) + self.costs.after(default)
         self.window = max(0.0, self.budget.left() - before)
         share = min(1.0, max(_SMALLEST, self.window / (_ROOM * whole)))
-        self.estimate.count = min(total, max(_FEW, round(share * total)))
-        return self.window >= _FEWEST * self.estimate.trial(default)
+        self.costs.count = min(total, max(_FEW, round(share * total)))
+        return self.window >= _FEWEST * self.costs.trial(default)
 
-    def _ask_some(self, default: Setting) -> None:
-        """Learn how long answers take where they are written, which is the longest part behind a search."""
-        runner = self.runners[default.base]
+    def _time_answers(self, runner: TrialRunner) -> None:
+        """Learn how long answers take where they are written, which is the longest part after a search."""
         if runner.base.kind == "decoder":
             begun = self.budget.clock()
-            asked = runner.answer(default.instruction, _QUESTIONS)
-            self.estimate.answered(default, asked, self.budget.clock() - begun)
+            asked = runner.answer(runner.default.instruction, _QUESTIONS)
+            self.costs.observe_answers(runner.default, asked, self.budget.clock() - begun)
 
-    def _invite(self, name: str) -> None:
+    def _open_if_room(self, name: str) -> None:
         """Take another base in, if it fits the task, and two trials of it have room in half of the time."""
         try:
             self._open(name)
         except (UsageError, RunError) as error:
             self.left_out.append(f"{name}: {error.problem}")
             return
-        default = self.runners[name].default
-        self._ask_some(default)
-        needed = self.estimate.trunk(default) + 2 * self.estimate.trial(default)
-        room = min(self.window / 2, self.budget.left() - self.estimate.after(default))
-        if needed > room:
+        runner = self.runners[name]
+        self._time_answers(runner)
+        needed = self.costs.trunk(runner.default) + 2 * self.costs.trial(runner.default)
+        if needed > min(self.window / 2, self.budget.left() - self.costs.after(runner.default)):
             self.left_out.append(f"{name}: two trials take about {needed:.0f} s")
             del self.runners[name]
 
-    def _options(self, runner: TrialRunner) -> Options:
-        plan, base = self.earlier.plan, runner.default.base
+    def _options(self, runner: TrialRunner, plan: ev.SearchPlanned | None) -> Options:
+        base = runner.default.base
 
         def fits(setting: Setting) -> bool:
             if plan is not None:
                 return setting.tail_layers in plan.depths[base] and setting.epochs in plan.epochs[base]
-            return self.estimate.trial(setting) <= _DEAR * self.window
+            return self.costs.trial(setting) <= _DEAR * self.window
 
-        options = candidates.options(runner, self.task.recipe, self.task.contract, fits)
-        self.estimate.depths[base] = options.depths
-        deeper = sorted(set(candidates.ladder(runner.base)) - set(options.depths))
+        options = find_options(runner, self.task, fits)
+        self.costs.depths[base] = options.depths
+        deeper = sorted(set(depth_ladder(runner.base)) - set(options.depths))
         if deeper and self.task.recipe.tail_layers == "auto" and plan is None:
             self.left_out.append(f"{base}: {', '.join(map(str, deeper))} layers take too long")
         return options
 
-    def _planned(self, space: Space) -> ev.SearchPlanned:
-        if self.earlier.plan is not None:
-            return self.earlier.plan.model_copy(update={"earlier": tuple(self.trials)})
+    def _plan(self) -> ev.SearchPlanned | None:
+        """What was planned when the search began, if it did."""
+        saved = self.study.saved("plan")
+        return None if saved is None else ev.SearchPlanned(**saved, instructions={})
+
+    def _save_plan(self, space: Space) -> None:
         machine = self.task.machine
-        return ev.SearchPlanned(
+        plan = ev.SearchPlanned(
             seconds=self.window,
-            encoded=self.estimate.count,
+            encoded=self.costs.count,
             depths={base: options.depths for base, options in space.options.items()},
             ranks=next(iter(space.options.values())).ranks,
             epochs={base: options.epochs for base, options in space.options.items()},
-            instructions={base: self.runners[base].texts for base in space.options},
+            instructions={},
             left_out=tuple(self.left_out),
             dtype=machine.dtype_name,
             threads=machine.threads,
             gflops=machine.gflops,
         )
+        self.study.save("plan", plan.model_dump(mode="json", exclude={"instructions"}))
+
+    def _planned(self, space: Space) -> ev.SearchPlanned:
+        """The plan as an event, with the texts of instructions, which the study does not keep."""
+        plan = self._plan()
+        assert plan is not None, "_save_plan came first"
+        texts = {base: self.runners[base].texts for base in space.options}
+        return plan.model_copy(update={"instructions": texts, "earlier": tuple(self.trials)})
 
     def _fits(self, setting: Setting) -> bool:
         """Whether a trial would end in time for what comes after, whichever setting is then chosen."""
-        needed = self.estimate.trunk(setting) + self.estimate.trial(setting)
+        needed = self.costs.trunk(setting) + self.costs.trial(setting)
         return needed + self._reserve(setting) <= self.budget.left()
 
     def _reserve(self, trying: Setting) -> float:
-        """Seconds that must be left behind the search if this trial ends, or is given up."""
+        """Seconds that must be left after the search if this trial ends, or is given up."""
         choice = choose(self.trials)
         if choice is None:  # then the default is trained, whatever becomes of this trial
-            default = next(iter(self.runners.values())).default
-            return max(self.estimate.after(default), self.estimate.after(trying, self.estimate.whole))
-        leaders = (choice.best, choice.chosen)
-        needed = [
-            self.estimate.after(_setting(trial), self.trial_weights.holds(trial.number)) for trial in leaders
-        ]
-        return max(*needed, self.estimate.after(trying, self.estimate.whole))
+            needed = [self.costs.after(self._default)]
+        else:
+            needed = [
+                self.costs.after(trial, self.trial_weights.exist(trial.number))
+                for trial in (choice.best, choice.chosen)
+            ]
+        return max(*needed, self.costs.after(trying, self.costs.whole))
 
     # Trials
 
-    def _try_all(self, space: Space) -> Generator[ev.Event, None, ev.Ending]:
-        halving = Halving(space, self.task.recipe.seed)
-        before = deque(self.trials)
-        known: set[Setting] = set()
-        late, misses = False, 0
-        while len(self.trials) < _MOST and misses < _MISSES:
-            setting = halving.ask()
-            misses += 1
-            if setting in known:
-                halving.end(None)
+    def _try_settings(self, space: Space) -> Events:
+        study = self.study
+        study.begin(space)
+        while len(self.trials) < _MOST and study.misses < _MISSES:
+            attempt = _Attempt(study.ask())
+            if any(trial.setting == attempt.setting for trial in self.trials):
+                study.end(None)
                 continue
-            known.add(setting)
-            if before and _setting(before[0]) == setting:
-                state = self._repeat(before.popleft(), halving)
-            elif self._fits(setting):
-                state = yield from self._try(setting, halving)
+            seconds = 0.0
+            if self._fits(attempt.setting):
+                seconds = yield from self._try(attempt)
             else:
-                yield self._trial_done(setting, _Outcome(state="no time"), 0.0)
-                halving.end(None)
-                state = "no time"
-            late = late or state == "no time"
-            misses = misses if state == "no time" else 0
-        if misses < _MISSES:
-            return "enough was tried"
-        return "the time is used up" if late else "nothing new to try"
+                attempt.state = "no time"
+            trial = self._trial(attempt, seconds)
+            self.trials.append(trial)
+            self._keep_weights(trial)
+            study.end(trial, self._standing(attempt)[0])
+            yield ev.TrialDone(trial=trial)
+        late = any(trial.state == "no time" for trial in self.trials)
+        ended: ev.Ending = "the time is used up" if late else "nothing new to try"
+        study.save("ending", ended if study.misses >= _MISSES else "enough was tried")
 
-    def _repeat(self, trial: Trial, halving: Halving) -> State:
-        """Tell the study what came of a trial before the search was interrupted."""
-        outcome = _Outcome(state=trial.state)
-        for epoch in trial.curve:
-            outcome.curve.append(epoch)
-            self._goes_on(_setting(trial), outcome, halving)
-        self._end(outcome, halving)
-        return trial.state
-
-    def _try(self, setting: Setting, halving: Halving) -> Generator[ev.Event, None, State]:
+    def _try(self, attempt: _Attempt) -> Generator[ev.Event, None, float]:
+        """Run one trial; returns the seconds that it took."""
         begun = self.budget.clock()
-        outcome = _Outcome()
         try:
-            yield from self._fill(setting, outcome)
-            yield from self._train(setting, halving, outcome)
+            yield from self._fill(attempt)
+            yield from self._train(attempt)
         except TrainingError:
-            outcome.state = "failed"
-        self._end(outcome, halving)
-        done = self._trial_done(setting, outcome, self.budget.clock() - begun)
-        self._keep(done.trial)
-        yield done
-        return outcome.state
+            attempt.state = "failed"
+        return self.budget.clock() - begun
 
-    def _end(self, outcome: _Outcome, halving: Halving) -> None:
-        if outcome.state in ("stopped early", "out of time"):
-            halving.stop()
-        else:
-            halving.end(self._trial_score(outcome, 0.0).score if outcome.state == "done" else None)
-
-    def _keep(self, trial: Trial) -> None:
-        """Keep the weights of a trial that may be chosen; those of trials that no longer can be may go."""
-        if trial.state != "done" or not self.estimate.whole:
-            return
-        wanted = {trial.number for trial in undominated(self.trials)}
-        if trial.number in wanted:
-            with suppress(StorageError):  # then it is trained once more, if it is chosen
-                self.trial_weights.put(trial.number, self.runners[trial.base].trained())
-        self.trial_weights.clear(but=wanted)
-
-    def _fill(self, setting: Setting, outcome: _Outcome) -> Tries:
+    def _fill(self, attempt: _Attempt) -> Events:
         """Run the trunk once for all depths, at the first trial of a base with an instruction."""
-        if self.estimate.trunk(setting) == 0:
+        setting = attempt.setting
+        if self.costs.trunk(setting) == 0:
             return
-        begun = self.budget.clock()
-        filled = None
-        depths = self.estimate.depths[setting.base]
-        for filled in self.runners[setting.base].fill(
-            self.cache, setting.instruction, self.estimate.count, depths
-        ):
-            note = f"the trunk of {setting.base}: {filled.done:,} of {filled.total:,} examples"
-            yield self._progress(note)
+        begun, depths, filled = self.budget.clock(), self.costs.depths[setting.base], None
+        runner = self.runners[setting.base]
+        for filled in runner.fill(self.cache, setting.instruction, self.costs.count, depths):
+            yield self._progress(f"the trunk of {setting.base}: {filled.done:,} of {filled.total:,} examples")
         share = (filled.total - filled.reused) / filled.total if filled else 0.0
-        self.estimate.filled(setting, share, self.budget.clock() - begun)
-        if filled is not None:
-            deepest = self.estimate.load(setting).work(min(depths), 0)
-            outcome.work += deepest.trunk(filled.tokens)
-            if filled.without:
-                yield ev.Notice(
-                    text=f"The activations of {filled.without:,} examples are not kept, since "
-                    f"{self.cache.full}: trials take longer. "
-                    "--cache-dtype int8 takes a quarter of the room of float32."
-                )
+        self.costs.observe_trunk(setting, share, self.budget.clock() - begun)
+        if filled is None:
+            return
+        attempt.work += self.costs.workload(setting).work(min(depths)).trunk(filled.tokens)
+        if filled.without:
+            yield ev.Notice(
+                text=f"The activations of {filled.without:,} examples are not kept, since "
+                f"{self.cache.full}: trials take longer. "
+                "--cache-dtype int8 takes a quarter of the room of float32."
+            )
 
-    def _train(self, setting: Setting, halving: Halving, outcome: _Outcome) -> Tries:
-        checked = seen = 0.0
-        runner, load = self.runners[setting.base], self.estimate.load(setting)
-        work = load.work(setting.tail_layers, setting.rank)
-        with closing(runner.train(setting, self.cache, self.estimate.count)) as happenings:
-            for happened in happenings:
+    def _train(self, attempt: _Attempt) -> Events:
+        setting, checked, seen = attempt.setting, 0.0, 0.0
+        workload = self.costs.workload(setting)
+        work = workload.work(setting.tail_layers, setting.rank)
+        training = self.runners[setting.base].train(setting, self.cache, self.costs.count)
+        with closing(training):
+            for event in training:
                 now = self.budget.clock()
-                if isinstance(happened, loop.RolledBack):
+                if isinstance(event, loop.RolledBack):
                     # The run itself would go back to another point, and a lower rate is another setting.
-                    outcome.state = "failed"
-                elif isinstance(happened, loop.Step):
-                    outcome.work += work.step(happened.tokens, happened.targets, load.instruction_tokens)
-                    share = happened.step / happened.steps
-                    last = happened.step * setting.epochs % happened.steps == 0
+                    attempt.state = "failed"
+                elif isinstance(event, loop.Step):
+                    attempt.work += work.step(event.tokens, event.targets, workload.instruction_tokens)
+                    share = event.step / event.steps
+                    last = event.step * setting.epochs % event.steps == 0
                     if not seen:
                         # The first step takes what only first ones do, and the tail was made before it.
                         checked, seen = now, share
                     elif now - checked >= _CHECK_EVERY or last:
-                        self.estimate.taught(setting, share - seen, now - checked)
+                        self.costs.observe_steps(setting, share - seen, now - checked)
                         checked, seen = now, share
-                        yield self._progress(f"{setting.words}, epoch {happened.epoch} of {setting.epochs}")
-                        self._watch(outcome, self._reserve(setting))
-                elif isinstance(happened, loop.Epoch):
-                    self.estimate.checked(setting, now - checked)
+                        yield self._progress(f"{setting.words}, epoch {event.epoch} of {setting.epochs}")
+                        self._give_up_if_late(attempt, self._reserve(setting))
+                elif isinstance(event, loop.Epoch):
+                    self.costs.observe_validation(setting, now - checked)
                     checked = now
-                    outcome.curve.append(_epoch(happened))
-                    if happened.epoch < setting.epochs:
-                        if not self._goes_on(setting, outcome, halving):
-                            outcome.state = "stopped early"
-                        rest = self.estimate.trial(setting, setting.epochs - happened.epoch)
-                        self._watch(outcome, self._reserve(setting) + rest)
-                if outcome.state != "done":
+                    self._end_epoch(attempt, event)
+                if attempt.state != "done":
                     return
 
-    def _watch(self, outcome: _Outcome, needed: float) -> None:
-        """Give a trial up if the time does not do."""
-        if outcome.state == "done" and self.budget.left() < needed:
-            outcome.state = "out of time"
+    def _end_epoch(self, attempt: _Attempt, event: loop.Epoch) -> None:
+        """Note the epoch, and stop the trial if it is not worth the next, or has no time for it."""
+        attempt.curve.append(Epoch(**vars(event)))
+        setting, ended = attempt.setting, event.epoch
+        if ended < setting.epochs:
+            cost = self.costs.planned(setting, setting.epochs)
+            if not self.study.report(ended / setting.epochs, *self._standing(attempt), cost):
+                attempt.state = "stopped early"
+            rest = self.costs.trial(setting, setting.epochs - ended)
+            self._give_up_if_late(attempt, self._reserve(setting) + rest)
 
-    def _goes_on(self, setting: Setting, outcome: _Outcome, halving: Halving) -> bool:
-        """Whether halving lets a trial go on behind the epoch that it just ended."""
-        share = len(outcome.curve) / setting.epochs
-        current = self._trial_score(outcome, self.estimate.cost(setting, setting.epochs))
-        return share >= 1 or halving.judge(share, current)
+    def _give_up_if_late(self, attempt: _Attempt, needed: float) -> None:
+        if attempt.state == "done" and self.budget.left() < needed:
+            attempt.state = "out of time"
 
-    def _trial_score(self, outcome: _Outcome, cost: float) -> TrialScore:
-        """How a trial stands, as halving compares it."""
-        score, error = self._score(outcome)
-        sure = math.exp(-outcome.best.validation_loss) if outcome.best else 0.0
-        return TrialScore((score or 0.0) + _TIE * sure, error, cost)
+    def _keep_weights(self, trial: Trial) -> None:
+        """Keep the weights of a trial that may be chosen; those of trials that no longer can be may go."""
+        if trial.state != "done" or not self.costs.whole:
+            return
+        wanted = {other.number for other in undominated(self.trials)}
+        if trial.number in wanted:
+            with suppress(StorageError):  # then it is trained once more, if it is chosen
+                self.trial_weights.write(trial.number, self.runners[trial.base].trained())
+        self.trial_weights.keep_only(wanted)
 
-    def _score(self, outcome: _Outcome) -> tuple[float | None, float]:
+    def _standing(self, attempt: _Attempt) -> tuple[float, float]:
+        """Score and its standard error, as halving compares them."""
+        score, error = self._score(attempt)
+        likelihood = math.exp(-attempt.best.validation_loss) if attempt.best else 0.0
+        return (score or 0.0) + _TIE * likelihood, error
+
+    def _score(self, attempt: _Attempt) -> tuple[float | None, float]:
         """Score of the best epoch so far and its standard error; no score before an epoch was ended."""
-        best = outcome.best
+        best = attempt.best
         if best is None:
             return None, 0.0
         if self.task.contract.task == "text":
@@ -452,54 +419,28 @@ class _Search:
         share = (best.validation_accuracy * count + 1) / (count + 2)
         return best.validation_accuracy, math.sqrt(share * (1 - share) / (count + 2))
 
-    def _trial_done(self, setting: Setting, outcome: _Outcome, seconds: float) -> ev.TrialDone:
-        score, error = self._score(outcome)
-        trained = len(outcome.curve)
-        trial = Trial(
+    def _trial(self, attempt: _Attempt, seconds: float) -> Trial:
+        score, error = self._score(attempt)
+        setting, trained = attempt.setting, len(attempt.curve)
+        return Trial(
+            **setting.model_dump(),
             number=len(self.trials) + 1,
-            base=setting.base,
-            instruction=setting.instruction,
-            tail_layers=setting.tail_layers,
-            rank=setting.rank,
-            learning_rate=setting.learning_rate,
-            epochs=setting.epochs,
             trained=trained,
-            state=outcome.state,
+            state=attempt.state,
             score=score,
             error=error,
-            cost=self.estimate.cost(setting, trained or setting.epochs),
+            cost=self.costs.planned(setting, trained or setting.epochs),
             seconds=seconds,
-            curve=tuple(outcome.curve),
-            work=outcome.work,
+            curve=tuple(attempt.curve),
+            work=attempt.work,
         )
-        self.trials.append(trial)
-        return ev.TrialDone(trial=trial)
 
     def _progress(self, note: str) -> ev.Progress:
-        spent = self.budget.clock() - self.begun
         return ev.Progress(
             stage="search",
-            done=min(round(spent), round(self.window)),
+            done=min(round(self.budget.clock() - self.begun), round(self.window)),
             total=round(self.window),
             unit="seconds of trials",
             left=max(0.0, self.budget.left()),
             note=f"trial {len(self.trials) + 1}: {note}",
         )
-
-
-def _setting(trial: Trial) -> Setting:
-    return Setting(
-        trial.base, trial.instruction, trial.tail_layers, trial.rank, trial.learning_rate, trial.epochs
-    )
-
-
-def _epoch(done: loop.Epoch) -> Epoch:
-    return Epoch(
-        epoch=done.epoch,
-        loss=done.loss,
-        validation_loss=done.validation_loss,
-        validation_accuracy=done.validation_accuracy,
-        best=done.best,
-        loss_error=done.loss_error,
-        seconds=done.seconds,
-    )

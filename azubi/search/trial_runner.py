@@ -5,14 +5,14 @@ Knows how a setting is trained; not which settings are worth it, nor how long an
 
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
-
-import torch
+from pathlib import Path
 
 from azubi.data.chat_template import check_length
 from azubi.data.contract import Contract
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base.base import Base
+from azubi.engine.base.hardware import Machine
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled
 from azubi.engine.model import weights
@@ -21,58 +21,35 @@ from azubi.engine.model.weights import State
 from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
 from azubi.engine.training.config import config_from
-from azubi.planning import cost_model
-from azubi.planning.cost_model import Workload
+from azubi.events.trial import Setting
+from azubi.planning.cost_model import Workload, count_workload
 from azubi.settings import Recipe
 
 
 @dataclass(frozen=True)
-class Setting:
-    """A choice of everything that is searched."""
+class SearchTask:
+    """What settings are searched for."""
 
-    base: str
-    instruction: str
-    """Name of the instruction's variant; empty for a base that reads none."""
-    tail_layers: int
-    rank: int
-    learning_rate: float
-    epochs: int
+    recipe: Recipe
+    contract: Contract
+    split: Split
+    system: str | None
+    """The instruction with which all examples began."""
+    machine: Machine
+    home: Path
 
-    @property
-    def words(self) -> str:
-        """In a few words, for a person who waits."""
-        layers = "1 layer" if self.tail_layers == 1 else f"{self.tail_layers} layers"
-        depth = f"last {layers}" if self.tail_layers else "head alone"
-        rank = f", rank {self.rank}" if self.rank else ""
-        return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
 
-    def applied(self, recipe: Recipe, instruction: str | None) -> Recipe:
-        """The recipe that trains with this setting and searches no more; `instruction` is its text."""
-        return recipe.model_copy(
-            update={
-                "base": self.base,
-                "tail_layers": self.tail_layers,
-                "rank": self.rank,
-                "learning_rate": self.learning_rate,
-                "epochs": self.epochs,
-                "instruction": recipe.instruction if instruction is None else instruction,
-                "budget": None,
-            }
-        )
+def with_setting(recipe: Recipe, setting: Setting, instruction: str | None) -> Recipe:
+    """The recipe that trains with a setting and searches no more; `instruction` is its text."""
+    chosen = setting.model_dump() | {"budget": None}
+    chosen["instruction"] = recipe.instruction if instruction is None else instruction
+    return recipe.model_copy(update=chosen)
 
 
 class TrialRunner:
-    """Everything to try settings of one base with."""
+    """Tries settings of one base."""
 
-    def __init__(
-        self,
-        base: Base,
-        contract: Contract,
-        split: Split,
-        recipe: Recipe,
-        texts: dict[str, str],
-        dtype: torch.dtype,
-    ) -> None:
+    def __init__(self, base: Base, task: SearchTask, recipe: Recipe, texts: dict[str, str]) -> None:
         """Load the base.
 
         `recipe` has every choice made; `texts` are the instruction's variants by name, the default first.
@@ -82,88 +59,85 @@ class TrialRunner:
             DataError: an example is longer than what the base reads.
         """
         assert recipe.learning_rate and recipe.epochs, "defaults.resolved chose them"
-        self.base, self.recipe = base, recipe
+        self.base, self.recipe, self.batch = base, recipe, recipe.batch or 1
         self.default = Setting(
-            recipe.base,
-            next(iter(texts)),
-            int(recipe.tail_layers),
-            int(recipe.rank),
-            recipe.learning_rate,
-            recipe.epochs,
+            base=recipe.base,
+            instruction=next(iter(texts)),
+            tail_layers=int(recipe.tail_layers),
+            rank=int(recipe.rank),
+            learning_rate=recipe.learning_rate,
+            epochs=recipe.epochs,
         )
-        self._split = split
+        self._split = task.split
         self._specialist = new_specialist(
             base,
-            contract,
+            task.contract,
             self.default.tail_layers,
             self.default.rank,
             recipe.seed,
-            dtype,
+            task.machine.dtype,
         )
-        self._lessons: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
+        self._encoded: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
         self._current: str | None = None
         self._texts = texts
         self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
         """Variants of the instruction that leave room for the longest example."""
 
-    def load(self, instruction: str, speed: float, count: int) -> Workload:
-        """The work of training with `count` lessons; `speed` in floating-point operations per second."""
-        encoded, checks = self._taught(instruction, count)
+    def workload(self, instruction: str, speed: float, count: int) -> Workload:
+        """The work of training with `count` examples; `speed` in floating-point operations per second."""
+        train, validation = self._encode(instruction, count)
         self._set_instruction(instruction)
-        return cost_model.count_workload(self._specialist, speed, encoded, checks)
+        return count_workload(self._specialist, speed, train, validation)
 
     def fill(
         self, cache: ActivationCache, instruction: str, count: int, depths: Sequence[int]
     ) -> Iterator[Filled]:
-        """Run the trunk once over `count` of the lessons and the validation, for tails of all `depths`."""
-        encoded, checks = self._taught(instruction, count)
+        """Run the trunk once over `count` training examples and the validation, for tails of all `depths`."""
+        train, validation = self._encode(instruction, count)
         self._set_instruction(instruction)
-        return self._specialist.activations.fill(cache, [*encoded, *checks], depths)
+        return self._specialist.activations.fill(cache, [*train, *validation], depths)
 
     def answer(self, instruction: str, count: int) -> int:
-        """Let the untouched base answer so many validation questions; gives how many there were."""
+        """Let the untouched base answer so many validation questions; returns how many there were."""
         self._set_instruction(instruction)
-        checks = self._split.validation[:count]
+        questions = [example.turns for example in self._split.validation[:count]]
         longest = longest_answer([self._specialist.encode(example) for example in self._split.validation])
-        return sum(1 for _ in self._specialist.base_model(longest)([example.turns for example in checks]))
+        return len(list(self._specialist.base_model(longest)(questions)))
 
     def train(
         self, setting: Setting, cache: ActivationCache, count: int
     ) -> Generator[loop.TrainingEvent, None, None]:
-        """Train a new tail as `setting` says, with `count` of the lessons.
+        """Train a new tail as `setting` says, with `count` training examples.
 
         With all of them this is, step for step, what the run itself will do with this setting.
 
         Raises:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
-        encoded, checks = self._taught(setting.instruction, count)
+        train, validation = self._encode(setting.instruction, count)
         cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
-        cut.init_from_data(encoded, read)
-        plan = config_from(setting.applied(self.recipe, None))
-        yield from loop.train(cut.tail, encoded, checks, read, plan, has_instruction=has_instruction)
+        cut.init_from_data(train, read)
+        config = config_from(with_setting(self.recipe, setting, None))
+        yield from loop.train(cut.tail, train, validation, read, config, has_instruction=has_instruction)
 
     def trained(self) -> State:
         """The weights of the trial that was trained last; views, not copies."""
         return weights.trained(self._tail)
 
-    def _taught(self, instruction: str, count: int) -> tuple[list[EncodedExample], list[EncodedExample]]:
-        """Lessons and validation lessons as they are read behind an instruction."""
-        if (instruction, count) not in self._lessons:
+    def _encode(self, instruction: str, count: int) -> tuple[list[EncodedExample], list[EncodedExample]]:
+        """Training and validation examples as they are read behind an instruction."""
+        if (instruction, count) not in self._encoded:
             self._set_instruction(instruction)
-            lesson, train = (
-                self._specialist.encode,
-                splitting.sample(self._split.train, count, self.recipe.seed),
-            )
-            checks = [lesson(one).last_answer_only for one in self._split.validation]
-            self._lessons[instruction, count] = (
-                loop.as_trained([lesson(example) for example in train], self.recipe),
-                checks,
-            )
-        return self._lessons[instruction, count]
+            sample = splitting.sample(self._split.train, count, self.recipe.seed)
+            train = [self._specialist.encode(example) for example in sample]
+            validation = [
+                self._specialist.encode(example).last_answer_only for example in self._split.validation
+            ]
+            self._encoded[instruction, count] = loop.as_trained(train, self.recipe), validation
+        return self._encoded[instruction, count]
 
     def _set_instruction(self, name: str) -> None:
         if name != self._current:

@@ -1,19 +1,27 @@
-"""What is left of the trials of a run: their weights on disk, and the search's events.
+"""What a search leaves in the folder of its run, until the run is over.
 
-    <run>/trial-<number>.safetensors
-
-Knows weights, numbers and events; nothing of why a trial is worth keeping.
+<run>/search.sqlite               its study
+<run>/trial-<number>.safetensors  weights of trials that may yet be chosen
 """
 
-from collections.abc import Container, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container
 from pathlib import Path
 
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
 from azubi.errors import CorruptFile
-from azubi.events import events as ev
-from azubi.events.trial import Trial
+
+
+def study_path(folder: Path) -> Path:
+    """Where a run keeps its study."""
+    return folder / "search.sqlite"
+
+
+def clear(folder: Path) -> None:
+    """Remove all that a search left in the folder of its run."""
+    TrialWeights(folder).keep_only(())
+    for path in folder.glob(f"{study_path(folder).name}*"):  # the database and its log
+        path.unlink(missing_ok=True)
 
 
 class TrialWeights:
@@ -23,7 +31,7 @@ class TrialWeights:
         """`folder`: the run's own."""
         self._folder = folder
 
-    def put(self, number: int, state: State) -> None:
+    def write(self, number: int, state: State) -> None:
         """Keep the weights of a trial.
 
         Raises:
@@ -31,52 +39,24 @@ class TrialWeights:
         """
         weights.write(state, self._path(number))
 
-    def get(self, number: int) -> State | None:
+    def read(self, number: int) -> State | None:
         """The weights of a trial; None if they are not there, or damaged."""
         try:
             return weights.read(self._path(number))
         except CorruptFile:
             return None
 
-    def holds(self, number: int) -> bool:
+    def exist(self, number: int) -> bool:
         """Whether a trial's weights are kept."""
         return self._path(number).is_file()
 
-    def clear(self, but: Container[int] = ()) -> None:
-        """Throw weights away, all `but` those of these trials."""
+    def keep_only(self, numbers: Container[int]) -> None:
+        """Remove the weights of all other trials, and what was half written when a run was killed."""
         for path in self._folder.glob("trial-*.safetensors"):
-            if int(path.stem.removeprefix("trial-")) not in but:
+            if int(path.stem.removeprefix("trial-")) not in numbers:
                 path.unlink(missing_ok=True)
-        # What a run left that was killed while it wrote.
         for path in self._folder.glob(".trial-*"):
             path.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"trial-{number}.safetensors"
-
-
-@dataclass
-class Replay:
-    """A search so far; empty if there was none."""
-
-    plan: ev.SearchPlanned | None = None
-    trials: list[Trial] = field(default_factory=list)
-    ended: ev.SearchEnded | None = None
-    skipped: bool = False
-    """Whether the run had gone on without a search, since there was nothing to find or no time."""
-
-
-def replay(events: Sequence[ev.Event]) -> Replay:
-    """Fold the events that a run gave before it was interrupted."""
-    earlier = Replay()
-    for event in events:
-        match event:
-            case ev.SearchPlanned():
-                earlier.plan, earlier.trials = event, list(event.earlier)
-            case ev.TrialDone():
-                earlier.trials.append(event.trial)
-            case ev.SearchEnded():
-                earlier.ended = event
-            case ev.BaseReady():
-                earlier.skipped = earlier.plan is None
-    return earlier

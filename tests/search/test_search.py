@@ -23,7 +23,8 @@ from azubi.registry.history import history
 from azubi.search import search as searching
 from azubi.search import trial_runner as runner
 from azubi.search.estimate import TimeBudget
-from azubi.search.search import SearchTask, search
+from azubi.search.search import search
+from azubi.search.trial_runner import SearchTask
 from azubi.search.trial_weights import TrialWeights
 from azubi.settings import Recipe, SplitSettings
 from azubi.storage import files
@@ -53,17 +54,17 @@ def events_of(events, kind):
     return [event for event in events if isinstance(event, kind)]
 
 
-def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, earlier=(), machine=None):
+def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = read(recipe.data, "prompt", "answer").examples
     split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
     contract = infer([one.answer for one in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)
     task = SearchTask(recipe, contract, split, None, machine, home)
-    folder, events = home / "run", []
+    folder, events = home / f"run-{len(list(home.glob('run-*')))}", []
     folder.mkdir(parents=True, exist_ok=True)
     with closing(ActivationCache(home, "of the test")) as cache:
-        going = search(task, TimeBudget(deadline, clock), cache, folder, earlier)
+        going = search(task, TimeBudget(deadline, clock), cache, folder)
         while True:
             try:
                 events.append(next(going))
@@ -318,7 +319,7 @@ def test_a_full_disk_costs_only_the_winners_weights(recipe, home, tmp_path, monk
     def full(self, number, state):
         raise DiskFull("The disk is full.", "")
 
-    monkeypatch.setattr(TrialWeights, "put", full)
+    monkeypatch.setattr(TrialWeights, "write", full)
     events = list(run(recipe(), home))
     assert events_of(events, ev.StepDone) and made(events) == made(whole)
 
@@ -352,7 +353,7 @@ class Pretence:
         self.now += planned * self.slowness(self.now)
 
     def load(self, runner, prime, count):
-        return runner.load(prime, SPEED, count)
+        return runner.workload(prime, SPEED, count)
 
     def train(self, runner, setting, cache, count):
         load, steps = self.load(runner, setting.instruction, count), 5 * setting.epochs

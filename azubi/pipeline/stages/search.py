@@ -15,7 +15,8 @@ from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.search import search as searching
 from azubi.search.estimate import TimeBudget
-from azubi.search.search import SearchOutcome, SearchTask
+from azubi.search.search import SearchOutcome
+from azubi.search.trial_runner import SearchTask
 from azubi.settings import seconds
 
 
@@ -52,5 +53,5 @@ def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
     machine = context.machine(recipe)
     quest = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home)
     with contextlib.closing(open_cache.opened(context.home, data.version, recipe.cache)) as cache:
-        found = yield from searching.search(quest, TimeBudget(deadline), cache, context.work.folder, earlier)
+        found = yield from searching.search(quest, TimeBudget(deadline), cache, context.work.folder)
     return SearchResult(found, machine, deadline, time.monotonic() - begun)
