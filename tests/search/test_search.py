@@ -57,7 +57,7 @@ def events_of(events, kind):
 def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = read(recipe.data, "prompt", "answer").examples
-    split = splitting.split(examples, SplitSettings(test=0.2, validation=0.2))
+    split = splitting.split(examples, SplitSettings(test=0.2))
     contract = infer([one.answer for one in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)
     task = SearchTask(recipe, contract, split, None, machine, home)
