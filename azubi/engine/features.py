@@ -14,7 +14,6 @@ from azubi.data.chat_template import encode_plain
 from azubi.data.example import Turn
 from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
-from azubi.engine.base.hardware import faster_dtype, use_threads
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
 from azubi.engine.model.attention import fastest_attention
@@ -28,6 +27,8 @@ LONGEST = 256
 _TEXTS = 4_096
 """Texts whose tokens are held at once."""
 _BATCH_TOKENS = 2_048
+_LETTERS = 16
+"""Of a text that are tokenised, per token that is read."""
 
 
 def frozen_features(
@@ -37,21 +38,18 @@ def frozen_features(
     threads: int | None = None,
     quick: bool = False,
 ) -> Callable[[Sequence[str]], Matrix]:
-    """What turns texts into vectors of length 1, [texts, hidden]; in memory are that matrix and one batch.
+    """A function that turns texts into vectors of length 1, [texts, hidden]; equal texts are read once.
 
-    `base` is an encoder; `tell` hears how many of how many texts are done. Equal texts are read once.
+    `base` is an encoder, opened at the first call; `tell` hears how many of how many texts are done.
     `quick`: in bfloat16 where the processor is faster with it; the cosine of a text's two vectors is 0.9999.
-
-    Raises, when it is first asked:
-        BaseModelError: the base is not here.
     """
     reader: list[_Reader] = []
 
     def features(texts: Sequence[str]) -> Matrix:
         if not reader:
             hardware.use_device()
-            use_threads(threads)
-            dtype = faster_dtype(torch.get_num_threads()) if quick else torch.float32
+            hardware.use_threads(threads)
+            dtype = hardware.faster_dtype(torch.get_num_threads()) if quick else torch.float32
             reader.append(_Reader(open_base(base, home), dtype))
         return reader[0].read(texts, tell)
 
@@ -70,7 +68,7 @@ class _Reader:
     @torch.inference_mode()
     def read(self, texts: Sequence[str], tell: Tell) -> Matrix:
         distinct = list(dict.fromkeys(texts))
-        found = np.zeros((len(distinct), self._base.hidden), dtype=np.float32)
+        vectors = np.zeros((len(distinct), self._base.hidden), dtype=np.float32)
         done = 0
         for start in range(0, len(distinct), _TEXTS):
             rows: dict[tuple[int, ...], list[int]] = {}
@@ -80,16 +78,13 @@ class _Reader:
                 states = self._trunk.states(batch, NO_INSTRUCTION)[self._base.layers]
                 for tokens, state in zip(batch, states, strict=True):
                     vector = torch.nn.functional.normalize(view(state, self._base.pooling)[0].float(), dim=0)
-                    found[rows[tokens]] = vector.cpu().numpy()
+                    vectors[rows[tokens]] = vector.cpu().numpy()
                     done += len(rows[tokens])
                 tell(done, len(distinct))
         places = {text: row for row, text in enumerate(distinct)}
-        return found[[places[text] for text in texts]]
+        return vectors[[places[text] for text in texts]]
 
     def _tokens(self, text: str) -> tuple[int, ...]:
-        # Cut before it is tokenised: no token is longer than the text, so these letters hold enough.
+        # Cut before it is tokenised: so many letters give enough tokens.
         tokens = encode_plain(self._base.tokenizer, (Turn("user", text[: _LETTERS * self._longest]),))
         return tokens if len(tokens) <= self._longest else (*tokens[: self._longest - 1], tokens[-1])
-
-
-_LETTERS = 16

@@ -2,12 +2,12 @@
 
 Everything but the tail is shared with all specialists on the same model, so a second one loads no second
 base. What a decoder and an encoder do differently (which tail, how an example becomes tokens, how they
-answer) lies in a part of its own. Knows nothing of data files, scores or folders of specialists.
+answer) is in `_LanguagePart` and `_LabelPart`. Knows nothing of data files, scores or stored specialists.
 """
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from azubi.engine.inference.answering import (
     AnswerMode,
     ChosenAnswers,
     WrittenAnswers,
-    completed,
     in_order,
 )
 from azubi.engine.inference.generation import Classifier, Generator, averaged
@@ -49,17 +48,15 @@ class Specialist:
     """A tail and its instruction and contract on a base that others may share."""
 
     def __init__(self, model: SplitModel, contract: Contract, tail_layers: int, rank: int, seed: int) -> None:
-        """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or with low-rank factors.
-
-        Raises:
-            SettingError: base, task and `tail_layers` do not fit each other.
-        """
+        """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or low-rank."""
         check(model.base, contract, tail_layers)
         self.model, self.contract, self.tail_layers = model, contract, tail_layers
         self.instruction = ""
         self.scope: Scope | None = None
-        """Tells which questions are the specialist's job; None where it was not learned."""
-        self._part: _Part = _LabelPart() if model.template is None else _LanguagePart(model.template)
+        """Which questions are in scope; None where it was not learned."""
+        self._part: _LanguagePart | _LabelPart = (
+            _LabelPart() if model.template is None else _LanguagePart(model.template)
+        )
         self.tail: Any = self._part.new_tail(self, rank, seed)
         """The torch module that is trained."""
         self.activations = Activations(model, tail_layers)
@@ -89,7 +86,7 @@ class Specialist:
     def set_instruction(self, text: str) -> tuple[int, ...]:
         """Put `text` before every prompt; the trunk reads it now. Returns its tokens.
 
-        An encoder reads in both directions, so nothing can be shared by all texts: it has no instruction.
+        An encoder has no instruction: it reads in both directions, so texts cannot share a beginning.
         """
         template = self.model.template
         if template is not None:
@@ -115,11 +112,7 @@ class Specialist:
         return other
 
     def without_instruction(self) -> "Specialist":
-        """A decoder as someone asks it who knows nothing of the specialist: no instruction, no contract.
-
-        Raises:
-            SettingError: the base is an encoder, which writes nothing.
-        """
+        """The same without instruction and contract; raises SettingError for an encoder."""
         if self.model.template is None:
             raise SettingError(
                 f"The base {self.base.name} is an encoder: it writes nothing without its labels.",
@@ -148,55 +141,31 @@ class Specialist:
         return self._part.count_tokens(self, example)
 
     def answering(self, longest: int, mode: AnswerMode | None = None, like: str = "") -> Answering:
-        """What answers with the tail as it is now; `longest` is the most tokens of an answer.
+        """Answers with the tail as it is now; `longest` is the most tokens of an answer.
 
         For `mode` and `like` see `answering.WrittenAnswers`; a label head ignores them.
         """
         return self._part.answering(self, self.tail, longest, mode, like)
 
     def base_model(self, longest: int, mode: AnswerMode | None = None, like: str = "") -> Answering:
-        """What answers with the base's own tail, behind the same instruction.
+        """Answers with the base's own tail, behind the same instruction.
 
         An encoder's base chooses the label whose name lies nearest to the text.
         """
         return self._part.answering(self, self.base_tail(), longest, mode, like)
 
     def base_tail(self) -> Any:
-        """The base's own tail, with which `base_model` answers: a torch module like `tail`."""
+        """The base's own tail: a torch module like `tail`."""
         return self._part.base_tail(self)
 
     def can_answer(self, answer: str) -> bool:
-        """Whether this answer can be given at all: any text, or one of a head's labels."""
+        """Whether this answer is possible: any text, or one of a head's labels."""
         return self.model.template is not None or answer in self.contract.labels
 
     def question_vectors(self, examples: Sequence[EncodedExample], read: Reader) -> scopes.Matrix:
         """[examples, hidden]: activations of each question alone, averaged, as answering gives them."""
         part = self._part
         return np.stack([averaged(read(each.tokens)[: part.question_tokens(each)]) for each in examples])
-
-
-class _Part(Protocol):
-    """What a decoder and an encoder do differently, for any specialist."""
-
-    def new_tail(self, specialist: Specialist, rank: int, seed: int) -> Any:
-        """A tail at the base's weights."""
-
-    def base_tail(self, specialist: Specialist) -> Any:
-        """A tail that answers as well as the base does without training."""
-
-    def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
-        """Token ids and targets."""
-
-    def count_tokens(self, specialist: Specialist, example: Example) -> int:
-        """Instruction, prompt and answer."""
-
-    def question_tokens(self, encoded: EncodedExample) -> int | None:
-        """How many of the tokens are the question; None for all."""
-
-    def answering(
-        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
-    ) -> Answering:
-        """Text in, text out."""
 
 
 class _LanguagePart:
@@ -247,7 +216,7 @@ class _LanguagePart:
         activations, base = specialist.activations, specialist.base
         frozen = InferenceLanguageTail(tail, specialist.dtype)
         generator = Generator(activations.trunk, frozen, activations.instruction, self._template.end_id)
-        written = WrittenAnswers(
+        return WrittenAnswers(
             generator,
             self._template,
             specialist.instruction,
@@ -258,7 +227,6 @@ class _LanguagePart:
             like,
             base.tokenizer,
         )
-        return completed(written, specialist.contract)
 
 
 class _LabelPart:

@@ -32,10 +32,10 @@ from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import (
     Answer,
     Answering,
-    BaseAnswers,
-    NoAnswers,
     Question,
     ScopedAnswers,
+    by_base,
+    no_answers,
 )
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
@@ -182,9 +182,9 @@ def _elsewhere(specialist: Specialist, out_of_scope: Outside, longest: int) -> A
     if out_of_scope == "mark":
         return None
     if out_of_scope != "base" or specialist.base.kind == "encoder":
-        return NoAnswers()
+        return no_answers
     base, most = specialist.without_instruction(), max(longest, _AT_LARGE)
-    return _Fitting(BaseAnswers(base.base_model(most)), base, most)
+    return _Fitting(by_base(base.base_model(most)), base, most)
 
 
 @dataclass(frozen=True)

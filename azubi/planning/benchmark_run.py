@@ -18,7 +18,7 @@ import torch
 from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import largest
-from azubi.engine.inference.answering import CompletedAnswers, Question, WrittenAnswers
+from azubi.engine.inference.answering import Question, WrittenAnswers
 from azubi.engine.inference.generation import Constraint
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader, by_length
@@ -227,8 +227,6 @@ class _Benchmark:
     def time_answers(self, questions: Sequence[Question]) -> Timings:
         """Let the untouched base answer, and return all that was timed."""
         answering = self.specialist.base_model(self.workload.longest_answer)
-        if isinstance(answering, CompletedAnswers):
-            answering = answering.answering  # what is derived takes no time that shows
         hardware.reset_peak_memory()
         if isinstance(answering, WrittenAnswers):
             return self._time_writing(answering, questions)
@@ -255,7 +253,7 @@ class _Benchmark:
                 timed.append((*weighed, moments[-1] - moments[0]))
         self.costs.observe("answers", workload.read_questions(len(asked)), moments[0] - begun)
         tokens = round(workload.instruction_tokens + workload.mean_question + longest)
-        at_once, room = answering.writer.together(tokens), answering.writer.room
+        at_once, room = answering.generator.together(tokens), answering.generator.room
         rows = min(at_once, len(questions))
         extra = (hardware.peak_memory() - before) * rows / len(asked)
         self.peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
@@ -284,7 +282,7 @@ def _watch(answering: WrittenAnswers, questions: Sequence[Question]) -> tuple[li
         answers.append(WatchedAnswer(moments, begin() if begin else None))
         return answers[-1]
 
-    list(answering.watched(questions, watched))
+    list(answering.under(questions, watched))
     return moments, [answer.length for answer in answers]
 
 

@@ -40,7 +40,7 @@ def test_long_texts_are_cut_and_progress_is_told(bases, home):
 
 @pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
 def test_what_only_has_to_be_quick_takes_the_faster_format(bases, home, monkeypatch, faster):
-    monkeypatch.setattr("azubi.engine.features.faster", lambda threads: faster)
+    monkeypatch.setattr("azubi.engine.base.hardware.faster_dtype", lambda threads: faster)
     exact = frozen_features(home, str(bases.encoder), threads=1)(TEXTS)
     quick = frozen_features(home, str(bases.encoder), threads=1, quick=True)(TEXTS)
     assert (exact * quick).sum(1).min() > 0.999

@@ -7,7 +7,8 @@ import pytest
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.contract import Contract
-from azubi.engine.inference.answering import Answer, CompletedAnswers
+from azubi.data.rules.derivation import Derivation
+from azubi.engine.inference.answering import Answer, WrittenAnswers, completed
 from azubi.engine.specialist import Specialist
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
@@ -111,10 +112,8 @@ def test_it_answers_later_as_it_was_measured_from_its_papers_alone(made):
 
 def test_the_untouched_base_gets_the_same_derivation(settings, home, monkeypatch):
     asked = []
-    complete = CompletedAnswers.__call__
-    monkeypatch.setattr(
-        CompletedAnswers, "__call__", lambda self, q: asked.append(len(q)) or complete(self, q)
-    )
+    write = WrittenAnswers.__call__
+    monkeypatch.setattr(WrittenAnswers, "__call__", lambda self, q: asked.append(len(q)) or write(self, q))
     events = list(run.run(settings(derive={"team": RULE}), home))
     # Base and specialist answer the test; then the scope is learned from validation questions.
     test = of(ev.DataReady, events)[0].test
@@ -123,9 +122,8 @@ def test_the_untouched_base_gets_the_same_derivation(settings, home, monkeypatch
 
 def test_what_a_model_writes_is_never_lost_and_what_is_lacking_is_said():
     texts = ['{"amount": 60}', '{"line": "pet"}', "no record", '{"team": 1, "amount": null}']
-    model = lambda questions: enumerate([Answer(text, 0.5) for text in texts])  # noqa: E731
     contract = Contract(task="json", fields=("line", "team", "amount"), derived={"team": RULE})
-    done = [answer for _, answer in CompletedAnswers(model, contract)([()] * 4)]
+    done = [completed(Answer(text, 0.5), contract, Derivation(contract)) for text in texts]
     assert [one.text for one in done] == [
         '{"team": "S7", "amount": 60}',
         '{"line": "pet"}',

@@ -1,21 +1,21 @@
 """Questions as text in, answers as text out, under an answer contract.
 
-Evaluation, `azubi ask` and the server ask through here, so that what is measured is what is
-served. Knows templates and contracts; nothing of training or of how right an answer is.
+Evaluation and `azubi ask` both ask through here, so that what is measured is what is served.
+Knows templates and contracts; nothing of training or of how right an answer is.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
-from typing import Any, Literal, Protocol
+from functools import cached_property
+from typing import Any, Literal
 
 from azubi.data import strict_json
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract
 from azubi.data.example import Turn
 from azubi.data.rules.derivation import Derivation
-from azubi.engine.inference.constraints import DraftFromGrammar, held
+from azubi.engine.inference.constraints import DraftFromGrammar, SchemaConstraints, schema_constraints
 from azubi.engine.inference.generation import Classifier, Completion, Constraint, Generator, LabelTrie, Vector
 from azubi.engine.inference.scope import Scope
 from azubi.errors import DataError
@@ -33,36 +33,32 @@ class Answer:
     confidence: float
     """Probability that the model itself gives the answer."""
     notes: tuple[str, ...] = ()
-    """What the asker should know: that it is out of scope, or why a derived field could not be computed."""
+    """What the user should know: that it is out of scope, or why a derived field could not be computed."""
     scope: float | None = None
-    """How much the question is like the specialist's job (see `scope`); None where that was not learned."""
+    """The score of the question (see `scope`); None where no scope was learned."""
     in_scope: bool | None = None
-    """Whether it counts as the specialist's job; None where that was not learned."""
     by: Literal["specialist", "base", "nobody"] = "specialist"
     """Who gave the answer, where questions out of scope go elsewhere."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
     """The trunk's activations of the question, averaged, from the pass that answered it."""
     evidence: float = field(default=0.0, repr=False, compare=False)
-    """What the tail has to say about whether it is its job: see `azubi.engine.inference.scope`."""
+    """How sure the tail is that the question is in scope (see `scope`)."""
     read: int = 0
     """Tokens that were read for it alone: without the instruction that all questions share."""
     wrote: int = 0
-    """Tokens that were written, the one that ends an answer not counted; 0 where a label was chosen."""
+    """Tokens that were written, without the end token; 0 where a label was chosen."""
 
 
-class Answering(Protocol):
-    """Anything that answers questions."""
-
-    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) as they are done, not in order."""
+Answering = Callable[[Sequence[Question]], Iterator[tuple[int, Answer]]]
+"""Answers questions; yields (number of the question, answer) as they are done, not in order."""
 
 
 class WrittenAnswers:
-    """Answers that a decoder writes."""
+    """Answers that a decoder writes; derived fields of records are computed afterwards."""
 
     def __init__(
         self,
-        writer: Generator,
+        generator: Generator,
         template: Template,
         instruction: str,
         contract: Contract,
@@ -74,56 +70,58 @@ class WrittenAnswers:
     ) -> None:
         """`longest` is the most tokens of an answer, `context` the most that the base reads in all.
 
-        Without a `mode`, labels are held to the contract and records are written freely, since a specialist
-        has learned their form: it is only foreseen, where one is written alone, so that names of fields need
-        not be written token by token. Holding and foreseeing records takes the base's `tokenizer`; `like` is
-        an answer whose whitespace they get. Free text has no form that it could be held to.
+        Without a `mode`, labels are constrained and records are not, since a specialist has learned their
+        form; a record that is written alone is drafted from its schema, so that names of fields need not be
+        written token by token. Both need the base's `tokenizer`; `like` is an answer whose whitespace records
+        get. Free text cannot be constrained.
         """
-        self.writer = writer
+        self.generator = generator
         self.note = ""
-        """Why records are not held to the whole of their schema; empty if they are, or need not be."""
-        self._template = template
-        self._instruction = instruction
-        self._longest = longest
-        self._context = context
-        self._begin: Callable[[], Constraint] | None = None
+        """Why records are not constrained to the whole of their schema; empty if they are."""
+        self.constraint: Callable[[], Constraint] | None = None
+        """Makes the constraint of one answer; None where it is free."""
+        self._template, self._instruction, self._contract = template, instruction, contract
+        self._longest, self._context = longest, context
+        self._tokenizer, self._like = tokenizer, like
+        self._derivation = Derivation(contract) if contract.derived else None
         if contract.task == "labels" and mode != "unconstrained":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
-            self._begin = lambda: LabelTrie(labels, template.end_id)
-        self._holding = partial(held, contract, tokenizer, template, writer.vocabulary, like)
+            self.constraint = lambda: LabelTrie(labels, template.end_id)
         if contract.task == "json" and mode == "constrained":
-            holding = self._holding()
-            self._begin, self.note = holding.begin, holding.note
-        self._foresees = contract.task == "json" and mode is None
+            self.constraint, self.note = self._schema.begin, self._schema.note
+        self._drafts = contract.task == "json" and mode is None
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        alone = self._foresees and len(questions) == 1
-        yield from self.watched(questions, self._foreseeing if alone else self.constraint)
+        constraint = self.constraint
+        # The grammar takes half a second to compile, and answers that are written side by side gain nothing.
+        if self._drafts and len(questions) == 1 and (begin := self._schema.begin) is not None:
+            constraint = lambda: DraftFromGrammar(begin())  # noqa: E731
+        yield from self.under(questions, constraint)
 
     @cached_property
-    def _foreseeing(self) -> Callable[[], Constraint] | None:
-        """What foresees the form of a record that is written alone.
+    def _schema(self) -> SchemaConstraints:
+        vocabulary = self.generator.vocabulary
+        return schema_constraints(self._contract, self._tokenizer, self._template, vocabulary, self._like)
 
-        It takes half a second to make, and answers that are written side by side gain nothing by it.
-        """
-        begin = self._holding().begin
-        return None if begin is None else lambda: DraftFromGrammar(begin())
-
-    def watched(
+    def under(
         self, questions: Sequence[Question], constraint: Callable[[], Constraint] | None
     ) -> Iterator[tuple[int, Answer]]:
-        """The same under another constraint on each answer, such as one that looks on."""
+        """The same with another constraint on each answer, such as one that observes it."""
         prompts = [self._tokens(question) for question in questions]
-        for number, done in self.writer.write(prompts, self._longest, constraint):
-            text = self._template.decode(done.tokens)
-            told = Answer(text, done.confidence, vector=done.vector, evidence=_evidence(done))
-            yield number, replace(told, read=len(prompts[number]), wrote=len(done.tokens))
-
-    @property
-    def constraint(self) -> Callable[[], Constraint] | None:
-        """What makes the constraint of one answer; None where it is free."""
-        return self._begin
+        for number, done in self.generator.write(prompts, self._longest, constraint):
+            answer = Answer(
+                self._template.decode(done.tokens),
+                done.confidence,
+                vector=done.vector,
+                evidence=_evidence(done),
+                read=len(prompts[number]),
+                wrote=len(done.tokens),
+            )
+            yield (
+                number,
+                answer if self._derivation is None else completed(answer, self._contract, self._derivation),
+            )
 
     def _tokens(self, question: Question) -> tuple[int, ...]:
         encoded = self._template.encode(self._instruction, question)
@@ -131,12 +129,21 @@ class WrittenAnswers:
         return encoded.prompt_ids
 
 
+def completed(answer: Answer, contract: Contract, derivation: Derivation) -> Answer:
+    """The answer with its derived fields; unchanged if it is no record."""
+    record = contract.parse(answer.text)
+    if record is None:
+        return answer
+    done = derivation.complete(record)
+    return replace(answer, text=strict_json.write(done.record), notes=answer.notes + done.notes)
+
+
 class ChosenAnswers:
     """Answers that a label head chooses."""
 
-    def __init__(self, chooser: Classifier, tokenizer: Any, contract: Contract, context: int) -> None:
+    def __init__(self, classifier: Classifier, tokenizer: Any, contract: Contract, context: int) -> None:
         """The labels' numbers are their places in the contract."""
-        self._chooser = chooser
+        self._classifier = classifier
         self._tokenizer = tokenizer
         self._contract = contract
         self._context = context
@@ -146,45 +153,19 @@ class ChosenAnswers:
         texts = [encode_plain(self._tokenizer, question) for question in questions]
         for question, text in zip(questions, texts, strict=True):
             check_fits(question, len(text), self._context)
-        for number, choice in self._chooser.choose(texts):
-            label = self._contract.labels[choice.label]
-            told = Answer(label, choice.confidence, vector=choice.vector, evidence=choice.energy)
-            yield number, replace(told, read=len(texts[number]))
-
-
-class CompletedAnswers:
-    """Records whose derived fields are computed after the model."""
-
-    def __init__(self, answering: Answering, contract: Contract) -> None:
-        """`answering` writes the fields that are learned."""
-        self.answering = answering
-        self._contract = contract
-        self._derivation = Derivation(contract)
-
-    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) as they are done; what is no record stays as it is."""
-        for number, answer in self.answering(questions):
-            record = self._contract.parse(answer.text)
-            if record is None:
-                yield number, answer
-            else:
-                done = self._derivation.complete(record)
-                yield (
-                    number,
-                    replace(answer, text=strict_json.write(done.record), notes=answer.notes + done.notes),
-                )
-
-
-def completed(answering: Answering, contract: Contract) -> Answering:
-    """The same answers, with the contract's derived fields if it has any."""
-    return CompletedAnswers(answering, contract) if contract.derived else answering
+        for number, choice in self._classifier.choose(texts):
+            label, read = self._contract.labels[choice.label], len(texts[number])
+            yield (
+                number,
+                Answer(label, choice.confidence, vector=choice.vector, evidence=choice.energy, read=read),
+            )
 
 
 class ScopedAnswers:
-    """Answers with a mark whether the question was the specialist's job; where not, others may answer."""
+    """Answers that say whether the question was in scope; where not, others may answer."""
 
     def __init__(self, answering: Answering, scope: Scope, elsewhere: Answering | None = None) -> None:
-        """`elsewhere` answers what is out of scope, in place of the specialist; None leaves it as it is."""
+        """`elsewhere` answers what is out of scope, in place of the specialist; None keeps the answer."""
         self._answering = answering
         self._scope = scope
         self._elsewhere = elsewhere
@@ -193,51 +174,45 @@ class ScopedAnswers:
         """Yield (number of the question, answer) as they are done."""
         outside: dict[int, Answer] = {}
         for number, answer in self._answering(questions):
-            marked = self._marked(answer)
-            if marked.in_scope is False and self._elsewhere is not None:
-                outside[number] = marked
+            scored = self._scored(answer)
+            if scored.in_scope is False and self._elsewhere is not None:
+                outside[number] = scored
             else:
-                yield number, marked
+                yield number, scored
         if outside and self._elsewhere is not None:
             numbers = list(outside)
             for place, other in self._elsewhere([questions[number] for number in numbers]):
-                told, notes = outside[numbers[place]], (*other.notes, OUT_OF_SCOPE)
-                yield numbers[place], replace(other, notes=notes, scope=told.scope, in_scope=False)
+                score, notes = outside[numbers[place]].scope, (*other.notes, OUT_OF_SCOPE)
+                yield numbers[place], replace(other, notes=notes, scope=score, in_scope=False)
 
-    def _marked(self, answer: Answer) -> Answer:
+    def _scored(self, answer: Answer) -> Answer:
         if answer.vector is None:
             return answer
         score = self._scope.score(answer.vector, answer.evidence)
-        inside = score >= self._scope.limit
-        notes = answer.notes if inside else (*answer.notes, OUT_OF_SCOPE)
-        return replace(answer, scope=score, in_scope=inside, notes=notes)
+        in_scope = score >= self._scope.limit
+        notes = answer.notes if in_scope else (*answer.notes, OUT_OF_SCOPE)
+        return replace(answer, scope=score, in_scope=in_scope, notes=notes)
 
 
-class NoAnswers:
-    """Gives questions back to whoever asked."""
-
-    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Yield an empty answer to each."""
-        for number in range(len(questions)):
-            yield number, Answer("", 0.0, by="nobody")
+def no_answers(questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+    """Yield an empty answer by nobody to each question."""
+    for number in range(len(questions)):
+        yield number, Answer("", 0.0, by="nobody")
 
 
 def unanswered(why: str) -> Answer:
-    """What is said to a question that cannot be asked."""
+    """The answer to a question that cannot be asked."""
     return Answer("", 0.0, notes=(why,), by="nobody")
 
 
-class BaseAnswers:
-    """What the untouched base answers, told as such."""
+def by_base(answering: Answering) -> Answering:
+    """Mark the answers of the untouched base as such."""
 
-    def __init__(self, answering: Answering) -> None:
-        """`answering` is the base's own."""
-        self._answering = answering
-
-    def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        """Yield (number of the question, answer) as they are done."""
-        for number, answer in self._answering(questions):
+    def marked(questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        for number, answer in answering(questions):
             yield number, replace(answer, by="base")
+
+    return marked
 
 
 OUT_OF_SCOPE = (

@@ -1,8 +1,8 @@
-"""A record's JSON schema as which tokens an answer may go on with.
+"""A record's JSON schema as a constraint on the next token of an answer.
 
-llguidance (Moskal et al.) keeps the state of an Earley parser over the schema's grammar and tells for each
-step which tokens of the vocabulary keep the answer valid; so what is written can always be read and follows
-the schema, whatever the weights. Fields stand in the contract's order, whitespace as the examples write it.
+llguidance (Moskal et al.) keeps the state of an Earley parser over the schema's grammar and computes for each
+step which tokens keep the answer valid; so every answer can be parsed and follows the schema, whatever the
+weights. Fields stand in the contract's order, whitespace is as the examples write it.
 
 Knows contracts, tokenizers and token ids; nothing of models or of what is asked.
 """
@@ -31,53 +31,55 @@ FORMATS = {
     "date": f"^{_DATE}$",
     "date-time": rf"^{_DATE}[T ]{_CLOCK}(?::[0-5]\d(?:\.\d{{1,6}})?)?(?:Z|[+-]{_CLOCK})?$",
 }
-"""What `data.schema` means by these formats; llguidance's own know no time without a zone, and a year 0."""
+"""These formats as `data.schema` checks them; llguidance's own differ (no time without a zone, a year 0)."""
 _MOST_ENDING = 2_000
-"""Tokens in which an answer that was cut is ended; more are only wanted by patterns without an end."""
+"""Most tokens that close an answer that was cut; only patterns without an end need more."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """How records are held to their schema."""
+class SchemaConstraints:
+    """Constraints that keep records to their schema."""
 
     begin: Callable[[], Constraint] | None
     """Makes the constraint of one answer; None if there can be none."""
     note: str = ""
-    """What a reader has to know: that the schema was relaxed, or why there is no constraint."""
+    """What the user has to know: that the schema was relaxed, or why there is no constraint."""
 
 
-def held(contract: Contract, tokenizer: Any, template: Template, vocabulary: int, like: str = "") -> Held:
-    """Hold a contract's learned fields to its schema.
+def schema_constraints(
+    contract: Contract, tokenizer: Any, template: Template, vocabulary: int, like: str = ""
+) -> SchemaConstraints:
+    """Constraints for a contract's learned fields.
 
-    `vocabulary` is how many tokens the model scores; `like` is an answer whose whitespace is the one to
-    write, that of `strict_json.write` if empty. A schema with what llguidance does not know is relaxed to
-    its fields and their types.
+    `vocabulary` is how many tokens the model scores; `like` is an answer whose whitespace is used, that of
+    `strict_json.write` if empty. A schema that llguidance does not support is relaxed to its fields and
+    their types.
     """
-    words = getattr(tokenizer, "backend_tokenizer", None)
-    if not hasattr(words, "to_str"):
-        return Held(
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not hasattr(backend, "to_str"):
+        return SchemaConstraints(
             None,
             "Answers are not held to the schema: the base's tokenizer is one of Python's "
             f"({type(tokenizer).__name__}), and only those of the tokenizers library can be.",
         )
     try:
-        known = _known(_serialised(words), template.end_id)
+        ll_tokenizer = _ll_tokenizer(_serialised(backend), template.end_id)
     except (ValueError, RuntimeError) as error:
-        return Held(
-            None, f"Answers are not held to the schema: the base's tokenizer is of no known kind ({error})."
-        )
-    before = _before(known, template)
+        note = f"Answers are not held to the schema: the base's tokenizer is of no known kind ({error})."
+        return SchemaConstraints(None, note)
+    prefix = _answer_prefix(ll_tokenizer, template)
     whole = learned_schema(contract)
     reason = ""
     for schema in (whole, types_only(whole), _fields_only(contract)):
-        text = _compiled(_with_formats(schema), before, _whitespace(like))
-        grammar = Grammar(known, text, vocabulary)
+        grammar = Grammar(
+            ll_tokenizer, _compiled(_with_formats(schema), prefix, _whitespace(like)), vocabulary
+        )
         fault = grammar.fault()
         if not fault:
             note = f"Answers are held to the types of the fields alone: {reason}." if reason else ""
-            return Held(grammar.begin, note)
+            return SchemaConstraints(grammar.begin, note)
         reason = reason or f"the schema has what constrained writing does not know ({fault})"
-    return Held(None, f"Answers are not held to the schema: {reason}.")
+    return SchemaConstraints(None, f"Answers are not held to the schema: {reason}.")
 
 
 def learned_schema(contract: Contract) -> Schema:
@@ -90,7 +92,7 @@ def learned_schema(contract: Contract) -> Schema:
     names += [name for name in properties if name not in names and name not in contract.derived]
     schema["properties"] = {name: properties[name] for name in names}
     schema["required"] = [name for name in schema.get("required", ()) if name in names]
-    # Said here even where a given schema leaves it open: a model that may go on with fields never ends.
+    # Even where a given schema leaves it open: a model that may add fields never ends.
     schema["additionalProperties"] = False
     return schema
 
@@ -122,10 +124,10 @@ def _with_formats(schema: Any) -> Any:
         return [_with_formats(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    told = {name: _with_formats(part) for name, part in schema.items()}
+    converted = {name: _with_formats(part) for name, part in schema.items()}
     if schema.get("format") in FORMATS and "pattern" not in schema:
-        told["pattern"] = FORMATS[told.pop("format")]
-    return told
+        converted["pattern"] = FORMATS[converted.pop("format")]
+    return converted
 
 
 def _fields_only(contract: Contract) -> Schema:
@@ -154,12 +156,12 @@ class Grammar:
         """Why the grammar cannot be used; empty if it can."""
         from llguidance import LLMatcher
 
-        error, told = LLMatcher.validate_grammar_with_warnings(self._text, self.tokenizer)
-        return str(told[0]).splitlines()[0].rstrip(".") if error else ""
+        error, messages = LLMatcher.validate_grammar_with_warnings(self._text, self.tokenizer)
+        return str(messages[0]).splitlines()[0].rstrip(".") if error else ""
 
-    def begin(self) -> "Following":
-        """The constraint of a new answer. A copy shares what the grammar has learned of its lexemes."""
-        return Following(self, self._first.deep_copy())
+    def begin(self) -> "GrammarConstraint":
+        """The constraint of a new answer; copies of a matcher share what it has compiled."""
+        return GrammarConstraint(self, self._first.deep_copy())
 
     @cached_property
     def enders(self) -> Sequence[np.ndarray]:
@@ -169,8 +171,8 @@ class Grammar:
         return [_made_of(texts, letters) for letters in (b'"]}', b'"]}[{:, ', b"0123456789")]
 
 
-class Following:
-    """The constraint of one answer; see `generate.Constraint`."""
+class GrammarConstraint:
+    """The constraint of one answer; see `generation.Constraint`."""
 
     def __init__(self, grammar: Grammar, matcher: Any) -> None:
         """`matcher` stands at the answer's beginning."""
@@ -220,7 +222,7 @@ class Following:
 
 
 class DraftFromGrammar:
-    """Follows an answer that is written freely, and foresees its form; forbids nothing."""
+    """Drafts the next tokens of an answer that is written freely; forbids nothing."""
 
     def __init__(self, follower: Constraint) -> None:
         """`follower` stands at the answer's beginning."""
@@ -230,7 +232,7 @@ class DraftFromGrammar:
         """Any token."""
 
     def take(self, token: int) -> None:
-        """Go on with `token`; one that breaks the form ends all foresight."""
+        """Go on with `token`; one that breaks the schema ends the drafts."""
         if self._follower is None or self._follower.settled() is not None:
             return
         try:
@@ -242,7 +244,7 @@ class DraftFromGrammar:
         """The model ends its answer itself."""
 
     def forced(self) -> Tokens:
-        """What the form asks for next."""
+        """What the schema asks for next."""
         return () if self._follower is None else self._follower.forced()
 
     def ending(self) -> Tokens:
@@ -255,8 +257,8 @@ def _made_of(texts: Sequence[bytes], letters: bytes) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _known(serialised: str, end: int) -> Any:
-    """llguidance's own form of a tokenizer, which takes half a second to make."""
+def _ll_tokenizer(serialised: str, end: int) -> Any:
+    """llguidance's tokenizer, which takes half a second to make."""
     from llguidance import LLTokenizer
 
     return LLTokenizer(serialised, eos_token=end)
@@ -264,11 +266,10 @@ def _known(serialised: str, end: int) -> Any:
 
 def _serialised(words: Any) -> str:
     """The tokenizer as text, without the padding and truncation that others may have set on it."""
-    form = json.loads(words.to_str())
-    return json.dumps({**form, "padding": None, "truncation": None})
+    return json.dumps({**json.loads(words.to_str()), "padding": None, "truncation": None})
 
 
-def _before(tokenizer: Any, template: Template) -> str:
+def _answer_prefix(tokenizer: Any, template: Template) -> str:
     """What the tokens of an answer put in front of its text: some templates and tokenizers a space."""
     tokens = template.answer_ids("{}")
     return str(tokenizer.decode_str(list(tokens[:-1]))).partition("{")[0]
@@ -284,11 +285,11 @@ def _whitespace(like: str) -> dict[str, Any]:
     return {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 
 
-def _compiled(schema: Mapping[str, Any], before: str, whitespace: Mapping[str, Any]) -> str:
-    """What LLMatcher compiles."""
+def _compiled(schema: Mapping[str, Any], prefix: str, whitespace: Mapping[str, Any]) -> str:
+    """The grammar of a schema, in the form that LLMatcher reads."""
     from llguidance import LLMatcher
 
-    told = json.dumps({**schema, "x-guidance": dict(whitespace)}, ensure_ascii=False)
-    if not before:
-        return str(LLMatcher.grammar_from_json_schema(told))
-    return str(LLMatcher.grammar_from_lark(f"start: {json.dumps(before)} record\nrecord: %json {told}"))
+    text = json.dumps({**schema, "x-guidance": dict(whitespace)}, ensure_ascii=False)
+    if not prefix:
+        return str(LLMatcher.grammar_from_json_schema(text))
+    return str(LLMatcher.grammar_from_lark(f"start: {json.dumps(prefix)} record\nrecord: %json {text}"))

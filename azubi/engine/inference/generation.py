@@ -1,7 +1,6 @@
 """From questions to answers: trunk + tail -> tokens or labels.
 
-The one place where both halves meet at work; evaluation, `ask` and the server all come here. One
-trunk serves any number of tails. Knows token ids; nothing of text, files or training.
+One trunk serves any number of tails. Knows token ids; nothing of text, files or training.
 """
 
 import math
@@ -27,7 +26,7 @@ _STREAMED_BYTES = 2 << 30
 """The same where each token reads the whole trunk from disk; rows are not limited there."""
 _CHOICES = 32
 """Texts that are labelled together."""
-_WORTH_DROPPING = 0.75
+_DROP_BELOW = 0.75
 """Share of rows still running at which those that have ended are dropped."""
 Tokens = tuple[int, ...]
 Vector = NDArray[np.float32]
@@ -47,10 +46,10 @@ class Constraint(Protocol):
         """The whole rest of the answer, if nothing is left to choose; else None."""
 
     def forced(self) -> Tokens:
-        """Tokens that are expected next, since the answer's form asks for them; may be nothing."""
+        """Tokens that are expected next; may be none."""
 
     def ending(self) -> Tokens:
-        """What ends an answer that has become too long so that it keeps its form; may be nothing."""
+        """Tokens that make an answer valid that has become too long; may be none."""
 
 
 @dataclass(frozen=True)
@@ -82,17 +81,13 @@ class Generator:
         self._tail = tail
         self._end = end
         (self._cut,) = trunk.shell.cuts
-        self._instruction = (
-            instruction.tokens if isinstance(instruction, InstructionState) else tuple(instruction)
-        )
+        state = instruction if isinstance(instruction, InstructionState) else None
+        self._instruction = tuple(instruction) if state is None else state.tokens  # type: ignore[arg-type]
         self._shared = trunk.shares and tail.shares and bool(self._instruction)
-        state = NO_INSTRUCTION
-        if self._shared:
-            state = (
-                instruction
-                if isinstance(instruction, InstructionState)
-                else trunk.read_instruction(instruction)
-            )
+        if not self._shared:
+            state = NO_INSTRUCTION
+        elif state is None:
+            state = trunk.read_instruction(self._instruction)
         self._trunk_cache = state.cache
         self._tail_cache = tail.read_instruction(state.states[self._cut]) if self._shared else None
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
@@ -111,9 +106,8 @@ class Generator:
         Yields (number of the prompt, answer) as they are done, not in order.
         """
         for group in self._groups(prompts, longest):
-            yield from zip(
-                group, self._answer([prompts[one] for one in group], longest, constraint), strict=True
-            )
+            answers = self._answer([prompts[number] for number in group], longest, constraint)
+            yield from zip(group, answers, strict=True)
 
     @property
     def vocabulary(self) -> int:
@@ -133,7 +127,7 @@ class Generator:
         """Numbers of prompts that are answered together: of like length, or of equal length where a
         gap would change the result; as many as there is memory for."""
         group: list[int] = []
-        for number in sorted(range(len(prompts)), key=lambda one: len(prompts[one])):
+        for number in sorted(range(len(prompts)), key=lambda number: len(prompts[number])):
             same = not group or self._pads or len(prompts[number]) == len(prompts[group[0]])
             full = len(group) >= self.together(len(self._instruction) + len(prompts[number]) + longest)
             if group and (full or not same):
@@ -147,9 +141,9 @@ class Generator:
     def _answer(
         self, prompts: Sequence[Tokens], longest: int, constraint: Callable[[], Constraint] | None
     ) -> list[Completion]:
-        rows = [_Row(constraint() if constraint else None) for _ in prompts]
-        flow = _Flow(self, prompts)
-        scores: torch.Tensor | None = flow.begin()
+        rows = [_PartialAnswer(constraint() if constraint else None) for _ in prompts]
+        decoding = _DecodingBatch(self, prompts)
+        scores: torch.Tensor | None = decoding.begin()
         running = rows
         while scores is not None:
             best, gained = _likeliest(scores)
@@ -158,29 +152,33 @@ class Generator:
                     row.choose(scores[place], best[place], gained[place], self._end)
             going = [place for place, row in enumerate(running) if not row.done]
             # A row that has ended runs on for a while: dropping it copies all keys and values.
-            if going and len(going) <= _WORTH_DROPPING * len(running):
-                flow.keep(going)
+            if going and len(going) <= _DROP_BELOW * len(running):
+                decoding.keep(going)
                 running = [running[place] for place in going]
-            scores = self._further(flow, running, longest)
-        return [row.completion(vector) for row, vector in zip(rows, flow.vectors, strict=True)]
+            scores = self._further(decoding, running, longest)
+        return [row.completion(vector) for row, vector in zip(rows, decoding.vectors, strict=True)]
 
-    def _further(self, flow: "_Flow", running: Sequence["_Row"], longest: int) -> torch.Tensor | None:
-        """Scores of what comes next in each row; None if no row may go on.
+    def _further(
+        self, decoding: "_DecodingBatch", running: Sequence["_PartialAnswer"], longest: int
+    ) -> torch.Tensor | None:
+        """Scores of what comes next in each row; None if all rows are done.
 
-        A row alone is read together with what its form asks for next: one pass for several tokens, since
-        on a processor a pass over many takes little longer than a pass over one. Each of them is still
-        chosen by its own scores (speculative decoding, Leviathan et al., arXiv 2211.17192, greedy case).
+        A single row is read together with its draft: one pass for several tokens, since on a processor a pass
+        over many takes little longer than a pass over one. Each of them is still chosen by its own scores
+        (speculative decoding, Leviathan et al., arXiv 2211.17192, greedy case).
         """
         while going := [row for row in running if not row.done and len(row.tokens) < longest]:
             row = going[0]
-            # What was read in vain has to be forgotten: only keys and values that bear a gap can be cut off.
-            alone = len(running) == 1 and self._pads
-            draft = row.foreseen(longest - len(row.tokens), self._end) if alone else ()
+            # Tokens that were not taken are cut off the caches: running states do not allow that.
+            single = len(running) == 1 and self._pads
+            draft = row.draft(longest - len(row.tokens), self._end) if single else ()
             if not draft:
-                return flow.go_on([(self._end if row.done else row.tokens[-1],) for row in running])[:, -1]
-            scores = flow.go_on([(row.tokens[-1], *draft)])[0]
+                return decoding.go_on([(self._end if row.done else row.tokens[-1],) for row in running])[
+                    :, -1
+                ]
+            scores = decoding.go_on([(row.tokens[-1], *draft)])[0]
             taken = row.choose_along(draft, scores, self._end)
-            flow.forget(len(draft) - taken)
+            decoding.forget(len(draft) - taken)
             if taken == len(draft) and len(row.tokens) < longest:
                 return scores[-1:]
         return None
@@ -193,7 +191,7 @@ def _likeliest(scores: torch.Tensor) -> tuple[list[int], list[float]]:
 
 
 @dataclass
-class _Row:
+class _PartialAnswer:
     """One answer in the making."""
 
     constraint: Constraint | None
@@ -220,13 +218,13 @@ class _Row:
                 self.tokens.extend(rest)
                 self.done = True
 
-    def foreseen(self, most: int, end: int) -> Tokens:
-        """Tokens that its form asks for next, at most so many, none of them the end."""
+    def draft(self, most: int, end: int) -> Tokens:
+        """Tokens that are expected next, at most `most`, none of them the end."""
         forced = self.constraint.forced()[:most] if self.constraint else ()
         return forced[: forced.index(end)] if end in forced else forced
 
     def choose_along(self, draft: Tokens, scores: torch.Tensor, end: int) -> int:
-        """Choose by `scores` [1 + draft, vocabulary] as long as that gives `draft`; how much of it was."""
+        """Choose by `scores` [1 + draft, vocabulary] while they agree with `draft`; returns how many."""
         best, gained = _likeliest(scores)
         for place, token in enumerate(draft):
             self.choose(scores[place], best[place], gained[place], end)
@@ -239,33 +237,33 @@ class _Row:
         return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
 
 
-class _Flow:
+class _DecodingBatch:
     """The caches of one batch on its way through trunk and tail.
 
     Prompts stand flush right, so that all rows go on at the same place; what is left of a shorter
     one is a gap that no position attends to, and its positions are counted without it.
     """
 
-    def __init__(self, writer: Generator, prompts: Sequence[Tokens]) -> None:
-        self._trunk = writer._trunk
-        self._tail = writer._tail
-        self._cut = writer._cut
-        whole = prompts if writer._shared else [(*writer._instruction, *one) for one in prompts]
+    def __init__(self, generator: Generator, prompts: Sequence[Tokens]) -> None:
+        self._trunk = generator._trunk
+        self._tail = generator._tail
+        self._cut = generator._cut
+        whole = prompts if generator._shared else [(*generator._instruction, *prompt) for prompt in prompts]
         width = max(map(len, whole))
-        self._ids = torch.tensor([[0] * (width - len(one)) + list(one) for one in whole])
-        before = len(writer._instruction) if writer._shared else 0
-        gaps = torch.tensor([width - len(one) for one in whole])
+        self._ids = torch.tensor([[0] * (width - len(tokens)) + list(tokens) for tokens in whole])
+        before = len(generator._instruction) if generator._shared else 0
+        gaps = torch.tensor([width - len(tokens) for tokens in whole])
         real = torch.arange(width)[None] >= gaps[:, None]
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
-        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(writer._instruction) - before)
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(generator._instruction) - before)
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
         self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
         self._caches = [
-            _widened(writer._trunk_cache, self._trunk.config, len(whole)),
-            _widened(writer._tail_cache, self._tail.config, len(whole)),
+            _widened(generator._trunk_cache, self._trunk.config, len(whole)),
+            _widened(generator._tail_cache, self._tail.config, len(whole)),
         ]
 
     def begin(self) -> torch.Tensor:
@@ -298,17 +296,17 @@ class _Flow:
 
     def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
         # Without a gap the model's own mask is the right one, and the faster.
-        aids = self._trunk.position_inputs(positions, None if self._gapless else self._mask)
-        states = self._trunk.continuation(ids, self._caches[0], aids)[self._cut]
+        inputs = self._trunk.position_inputs(positions, None if self._gapless else self._mask)
+        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._cut]
         if not self.vectors:
-            self.vectors = [averaged(one[asked]) for one, asked in zip(states, self._asked, strict=True)]
-        return self._tail.scores(states, self._caches[1], every=every, **aids)
+            self.vectors = [averaged(state[asked]) for state, asked in zip(states, self._asked, strict=True)]
+        return self._tail.scores(states, self._caches[1], every=every, **inputs)
 
 
 def averaged(states: torch.Tensor) -> Vector:
     """Mean of states [tokens, hidden] over the tokens."""
-    found: Vector = states.float().mean(0).cpu().numpy()
-    return found
+    mean: Vector = states.float().mean(0).cpu().numpy()
+    return mean
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
@@ -328,27 +326,26 @@ class LabelTrie:
 
     def __init__(self, answers: Sequence[Tokens], end: int) -> None:
         """`answers` are token ids without the end token."""
-        self._left = [tuple(one) for one in answers]
+        self._left = [tuple(answer) for answer in answers]
         self._end = end
         self._depth = 0
 
     def allowed(self) -> Sequence[int]:
         """Next tokens of the answers that are still possible."""
-        nexts = {one[self._depth] if len(one) > self._depth else self._end for one in self._left}
-        return sorted(nexts)
+        return sorted({(*answer, self._end)[self._depth] for answer in self._left})
 
     def take(self, token: int) -> None:
         """Keep the answers that go on with `token`."""
-        self._left = [one for one in self._left if len(one) > self._depth and one[self._depth] == token]
+        self._left = [answer for answer in self._left if answer[self._depth : self._depth + 1] == (token,)]
         self._depth += 1
 
     def settled(self) -> Tokens | None:
-        """The rest of the one answer that is left, if it is one."""
+        """The rest of the answer, if only one is left."""
         return self._left[0][self._depth :] if len(self._left) == 1 else None
 
     def forced(self) -> Tokens:
         """What all answers that are still possible go on with."""
-        columns = zip(*((*one[self._depth :], self._end) for one in self._left), strict=False)
+        columns = zip(*((*answer[self._depth :], self._end) for answer in self._left), strict=False)
         return tuple(nexts[0] for nexts in takewhile(lambda nexts: len({*nexts}) == 1, columns))
 
     def ending(self) -> Tokens:
@@ -373,7 +370,7 @@ class Classifier:
     """Chooses labels with a label head."""
 
     def __init__(self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states") -> None:
-        """Both halves of one specialist; `kept`: what the cache keeps of a text, see `trunk.filling.view`."""
+        """`kept` is what the cache keeps of a text, see `cache.filling.view`."""
         self._trunk = trunk
         self._tail = tail
         self._kept = kept
@@ -382,11 +379,12 @@ class Classifier:
     def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
         """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
         (cut,) = self._trunk.shell.cuts
-        order = sorted(range(len(texts)), key=lambda one: len(texts[one]))
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
         numbers = iter(order)
-        batches = ([texts[one] for one in order[at : at + _CHOICES]] for at in range(0, len(order), _CHOICES))
-        for passed in self._trunk.run(batches, NO_INSTRUCTION):
-            for batch, states in passed.done:
+        starts = range(0, len(order), _CHOICES)
+        batches = ([texts[number] for number in order[start : start + _CHOICES]] for start in starts)
+        for progress in self._trunk.run(batches, NO_INSTRUCTION):
+            for batch, states in progress.done:
                 scores = self._tail.scores(states[cut])
                 best, label = scores.softmax(-1).max(-1)
                 energy = scores.logsumexp(-1)

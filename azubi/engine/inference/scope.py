@@ -1,15 +1,15 @@
-"""Whether a question is the specialist's job: what the frozen trunk makes of it, and how sure the tail is.
+"""Whether a question is in scope: by the frozen trunk's activations, and by how sure the tail is.
 
 The trunk's activations of a question, averaged over its tokens, are compared with those of the training
-examples. Directions in which examples of one kind differ among themselves say nothing about the job, so they
-are scaled down first: within-class covariance normalisation (Hatch et al. 2006), the metric of
-Lee et al., arXiv 1807.03888. The likeness is the cosine to the nearest class mean, as speaker recognition
-has it (Dehak et al. 2011); unlike the distance it is not swayed by the vectors' length. The tail adds its
-evidence: a label head its energy (Liu et al., arXiv 2010.03759), a decoder the mean log-probability of its
-answer's tokens. Both are counted in standard deviations of held-out questions of the job, and added up.
+examples. Directions in which examples of one class differ among themselves say nothing about the scope, so
+they are scaled down first: within-class covariance normalisation (Hatch et al. 2006), the metric of
+Lee et al., arXiv 1807.03888. The likeness is the cosine to the nearest class mean (Dehak et al. 2011); unlike
+the distance it does not depend on the vectors' length. The tail adds its evidence: a label head its energy
+(Liu et al., arXiv 2010.03759), a decoder the mean log-probability of its answer's tokens. Both are
+standardised on held-out questions in scope, and added.
 
-No question from outside is needed: the limit is set so that a wanted share of the job's own held-out
-questions lies above it (split conformal prediction: Papadopoulos et al. 2002).
+No question out of scope is needed: the limit is set so that a wanted share of the held-out questions
+lies above it (split conformal prediction: Papadopoulos et al. 2002).
 
 Knows vectors; nothing of texts, models or how answers come about.
 """
@@ -32,22 +32,22 @@ Floats = NDArray[np.float64]
 RECALL = 0.95
 """Share of the questions of the job that have to count as in scope; it sets the limit."""
 MOST = 20_000
-"""Training examples that are looked at; more change class means and covariance by little."""
+"""Training examples that are used; more change class means and covariance by little."""
 _WIDTH = 512
-"""Wider activations are brought to so many principal components first."""
+"""Wider activations are reduced to so many principal components first."""
 _PER_CLUSTER, _CLUSTERS = 10, 256
-"""Where answers are no labels, examples are grouped by likeness: so many each, at most so many groups."""
+"""Where answers are no labels, examples are clustered: so many in each, at most so many clusters."""
 _SEED = 0
 
 
 @dataclass(frozen=True)
 class Likeness:
-    """What the job's questions look like to the trunk."""
+    """How like a question is to the training examples, by the trunk's activations."""
 
     centre: Vector
     """[hidden]: mean of the examples."""
     projection: Matrix
-    """[hidden, width]: takes what is like within a class to spread 1 in every direction."""
+    """[hidden, width]: scales the spread within a class to 1 in every direction."""
     prototypes: Matrix
     """[classes, width]: directions of the class means, of length 1."""
 
@@ -60,7 +60,7 @@ class Likeness:
 
 @dataclass(frozen=True)
 class Scale:
-    """Mean and standard deviation of a figure over the job's held-out questions."""
+    """Mean and standard deviation of a figure over held-out questions in scope."""
 
     mean: float
     spread: float
@@ -72,7 +72,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Scope:
-    """Scores questions; the higher, the more they are like the job."""
+    """Scores questions; the higher, the more like the training examples."""
 
     likeness: Likeness
     likeness_scale: Scale
@@ -85,8 +85,8 @@ class Scope:
 
     def scores(self, vectors: Matrix, evidence: Floats) -> Floats:
         """Scores of questions, from activations [questions, hidden] and the tail's evidence [questions]."""
-        found = self.likeness_scale(self.likeness(vectors))
-        return found if self.evidence_scale is None else found + self.evidence_scale(evidence)
+        scores = self.likeness_scale(self.likeness(vectors))
+        return scores if self.evidence_scale is None else scores + self.evidence_scale(evidence)
 
     def score(self, vector: Vector, evidence: float) -> float:
         """The same for one question."""
@@ -100,7 +100,7 @@ def size(hidden: int, classes: int | None, examples: int) -> int:
 
 
 def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
-    """Learn what the job looks like from training examples [examples, hidden].
+    """Learn the likeness from training examples [examples, hidden].
 
     `classes` numbers the label of each; without, examples are grouped by likeness (k-means).
     """
@@ -111,7 +111,7 @@ def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
     centred, axes = _narrowed(vectors - centre)
     groups = np.asarray(classes) if classes is not None else _clusters(centred)
     _, groups = np.unique(groups, return_inverse=True)
-    means = np.stack([centred[groups == one].mean(0) for one in range(groups.max() + 1)])
+    means = np.stack([centred[groups == group].mean(0) for group in range(groups.max() + 1)])
     # Shrunk towards a multiple of the identity (Ledoit and Wolf 2004): there may be fewer examples than axes.
     within = ledoit_wolf(centred - means[groups], assume_centered=True)[0]
     sizes, directions = np.linalg.eigh(within)
@@ -124,9 +124,9 @@ def fit(vectors: Matrix, classes: Sequence[int] | None = None) -> Likeness:
 
 
 def calibrated(likeness: Likeness, vectors: Matrix, evidence: Floats | None, recall: float = RECALL) -> Scope:
-    """Set scales and limit with held-out questions of the job.
+    """Set scales and limit with held-out questions in scope.
 
-    A further question of the job lies above the limit with a probability of at least `recall`, if there were
+    A further question in scope lies above the limit with a probability of at least `recall`, if there were
     1 / (1 - recall) - 1 questions or more; with fewer the lowest of them is the limit.
     """
     alike = likeness(vectors)
@@ -160,17 +160,13 @@ def write(scope: Scope, path: Path) -> None:
 
 
 def read(path: Path) -> Scope:
-    """Read what `write` wrote.
-
-    Raises:
-        CorruptFile: the file is missing or damaged.
-    """
+    """Read what `write` wrote; raises CorruptFile if the file is missing or damaged."""
     from safetensors.numpy import load_file
 
     try:
-        found = load_file(path)
-        figures = [float(one) for one in found["figures"]]
-        likeness = Likeness(found["centre"], found["projection"], found["prototypes"])
+        tensors = load_file(path)
+        figures = [float(figure) for figure in tensors["figures"]]
+        likeness = Likeness(tensors["centre"], tensors["projection"], tensors["prototypes"])
         first, second, limit, questions = Scale(*figures[:2]), Scale(*figures[2:4]), *figures[4:]
     except Exception as error:  # safetensors raises its own kind, which is not exported
         raise CorruptFile(
@@ -186,8 +182,8 @@ def _narrowed(centred: Floats) -> tuple[Floats, Floats]:
         return centred, np.eye(hidden)
     from sklearn.decomposition import PCA
 
-    found = PCA(min(_WIDTH, *centred.shape), svd_solver="randomized", random_state=_SEED).fit(centred)
-    axes: Floats = found.components_.T
+    pca = PCA(min(_WIDTH, *centred.shape), svd_solver="randomized", random_state=_SEED).fit(centred)
+    axes: Floats = pca.components_.T
     return centred @ axes, axes
 
 
@@ -199,10 +195,9 @@ def _clusters(centred: Floats) -> NDArray[np.int64]:
     from sklearn.cluster import KMeans
 
     count = min(_groups(len(centred)), len(np.unique(centred, axis=0)))
-    found: NDArray[np.int64] = (
-        KMeans(count, n_init=1, max_iter=50, random_state=_SEED).fit_predict(unit(centred)).astype(np.int64)
-    )
-    return found
+    kmeans = KMeans(count, n_init=1, max_iter=50, random_state=_SEED)
+    clusters: NDArray[np.int64] = kmeans.fit_predict(unit(centred)).astype(np.int64)
+    return clusters
 
 
 def _scale(values: Floats) -> Scale:

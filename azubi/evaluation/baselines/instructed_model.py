@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from azubi.data.example import Turn
-from azubi.engine.inference.answering import Answering, AnswerMode, CompletedAnswers, WrittenAnswers
+from azubi.engine.inference.answering import Answering, AnswerMode, WrittenAnswers
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.evaluation.facts import Contender
@@ -82,9 +82,8 @@ class InstructedModel:
         self._specialist.set_instruction(instruction)
         sample = self._task.learned_train[0].answer if self._task.learned_train else ""
         answering = self._specialist.answering(self._task.longest, mode, like=sample)
-        inner = answering.answering if isinstance(answering, CompletedAnswers) else answering
-        if isinstance(inner, WrittenAnswers) and inner.note and inner.note not in self.notes:
-            self.notes.append(inner.note)
+        if isinstance(answering, WrittenAnswers) and answering.note and answering.note not in self.notes:
+            self.notes.append(answering.note)
         return answering
 
 

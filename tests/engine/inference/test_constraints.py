@@ -48,7 +48,9 @@ def contract_of(records):
 
 
 def holding(base, contract, like=""):
-    return constraints.held(contract, base.tokenizer, Template(base.tokenizer), base.config.vocab_size, like)
+    return constraints.schema_constraints(
+        contract, base.tokenizer, Template(base.tokenizer), base.config.vocab_size, like
+    )
 
 
 def walked(base, begin, answer):
@@ -120,7 +122,9 @@ def test_what_stands_in_front_of_an_answer_is_allowed(base):
     kept, tokenizer.chat_template = tokenizer.chat_template, None
     try:
         records = rich()
-        held = constraints.held(contract_of(records), tokenizer, Template(tokenizer), base.config.vocab_size)
+        held = constraints.schema_constraints(
+            contract_of(records), tokenizer, Template(tokenizer), base.config.vocab_size
+        )
         assert Template(tokenizer).answer_ids("{}")[0] != tokenizer.encode("{")[0]
         assert walked(base, held.begin, strict_json.write(records[0]))
     finally:
@@ -193,7 +197,7 @@ def test_dates_are_those_that_the_check_of_data_takes(text):
 
 
 def test_a_tokenizer_of_python_is_named(base):
-    held = constraints.held(contract_of(rich()), object(), Template(base.tokenizer), 9)
+    held = constraints.schema_constraints(contract_of(rich()), object(), Template(base.tokenizer), 9)
     assert held.begin is None
     assert "not held to the schema" in held.note and "object" in held.note
 
@@ -275,7 +279,7 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
         return found
 
     # The answer's tokens need not be the tokenizer's own choice: they are walked as they were written.
-    ((_, done),) = answering.writer.write([encoded.prompt_ids], 40, answering.constraint)
+    ((_, done),) = answering.generator.write([encoded.prompt_ids], 40, answering.constraint)
     assert template.decode(done.tokens) == best.text
     assert done.ended
     assert best.confidence == pytest.approx(chance(done.tokens), rel=1e-3)
