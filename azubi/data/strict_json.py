@@ -126,11 +126,11 @@ def _is_too_deep(value: Any) -> bool:
 # What is nearly JSON
 
 REPAIR = "--repair mends it"
-"""Stands in the fault of whatever `mended` mends."""
+"""Stands in the fault of whatever `repair` mends."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mended:
+class Repaired:
     """What a text that is nearly JSON means, and how it departs from JSON."""
 
     value: Any
@@ -138,9 +138,9 @@ class Mended:
 
 
 def fault(text: str, error: NotJson) -> str:
-    """What keeps a text from being JSON, as one that `mended` mends or as the parser's `error` has it."""
-    repair = mended(text)
-    return f"is not JSON, but {REPAIR}: {', '.join(repair.faults)}" if repair else f"is not JSON: {error}"
+    """What keeps a text from being JSON, as one that `repair` mends or as the parser's `error` has it."""
+    repaired = repair(text)
+    return f"is not JSON, but {REPAIR}: {', '.join(repaired.faults)}" if repaired else f"is not JSON: {error}"
 
 
 _WORDS = {"None": "null", "True": "true", "False": "false", "NaN": "null", "nan": "null", "undefined": "null"}
@@ -159,10 +159,10 @@ _ESCAPE = re.compile(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U00(?:0[0-9a-fA-F]|10)
 _ESCAPED_SIGNS = {**dict(zip("nrtbf", "\n\r\t\b\f", strict=True)), **{sign: sign for sign in "\"'\\/"}}
 
 
-def mended(text: str) -> Mended | None:
+def repair(text: str) -> Repaired | None:
     """The value of a text that is JSON but for what Python and JavaScript write otherwise; else None.
 
-    Mended is only what can be meant in one way: quotes, None, True and False, commas before a closing
+    Repaired is only what can be meant in one way: quotes, None, True and False, commas before a closing
     bracket, comments, keys without quotes, line breaks within texts, escapes. NaN becomes null.
     Equal keys, Infinity and whatever breaks off stay faults.
     """
@@ -171,10 +171,10 @@ def mended(text: str) -> Mended | None:
         value = parse(" ".join(_tokens(text, faults)))
     except NotJson:
         return None
-    return Mended(value, tuple(faults)) if faults else None
+    return Repaired(value, tuple(faults)) if faults else None
 
 
-def end(text: str, start: int, most: int) -> int | None:
+def find_end(text: str, start: int, most: int) -> int | None:
     """Where the object or list ends that begins at `start` and is JSON, or nearly so.
 
     None if that is not seen within `most` characters.

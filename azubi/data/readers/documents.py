@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from azubi.data.readers.content import KINDS, LARGEST_DOCUMENT, LIBRARIES
-from azubi.data.readers.row import MOST_ROWS, Rejected, Row, Unusable, quoted, rejected, written
+from azubi.data.readers.row import MOST_ROWS, Rejected, Row, Unusable, quoted, reject, written
 from azubi.data.readers.sandbox import Sandbox
 from azubi.data.readers.text import PROBE, Encoding, guess_encoding, named_encoding, sample_word
 from azubi.errors import DataError
@@ -143,12 +143,12 @@ class Folder:
                 try:
                     path = files.named(written(row.values[FILE]))
                 except Unusable as error:
-                    yield rejected(row, str(error))
+                    yield reject(row, str(error))
                     continue
                 try:
                     extract = reader.read(path)
                 except Unusable as error:
-                    yield rejected(row, f"the document {error}")
+                    yield reject(row, f"the document {error}")
                     continue
                 self._note(row.line, path.name, extract, reader.encoding)
                 yield replace(row, values={**row.values, TEXT: extract["text"]})

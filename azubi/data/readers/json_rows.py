@@ -27,17 +27,17 @@ class Repairs:
         self._empty: Counter[str] = Counter()
         self._first_empty = 0
 
-    def mended(self, line: int, text: str) -> Any:
+    def repair(self, line: int, text: str) -> Any:
         """The value of a text that is nearly JSON; None if it is not, or if nothing is to be mended."""
-        repair = strict_json.mended(text) if self._wanted else None
-        if repair is None:
+        repaired = strict_json.repair(text) if self._wanted else None
+        if repaired is None:
             return None
         self._lines.add(line)
-        self._faults.update(repair.faults)
+        self._faults.update(repaired.faults)
         self._example = self._example or (
-            f"Line {line:,}: {_start(text)} was read as {_start(strict_json.write(repair.value))}"
+            f"Line {line:,}: {_start(text)} was read as {_start(strict_json.write(repaired.value))}"
         )
-        return repair.value
+        return repaired.value
 
     def count_empty(self, line: int, column: str) -> None:
         """Take note of a value that is not a number, in a column that is used."""
@@ -75,7 +75,7 @@ def _parse(number: int, text: str, repairs: Repairs) -> Row | Rejected:
     try:
         values = strict_json.parse(text)
     except strict_json.NotJson as error:
-        values = repairs.mended(number, text)
+        values = repairs.repair(number, text)
         if values is None:
             return Rejected(number, strict_json.fault(text, error), shortened(text))
     if not isinstance(values, dict):
@@ -131,8 +131,8 @@ def _find_end(content: str, start: int, line: int) -> tuple[int, str]:
     except RecursionError:
         return len(content), "it is nested too deeply"
     except json.JSONDecodeError as error:
-        end = strict_json.end(content, start, _LONGEST_REPAIR)
-        if end is not None and strict_json.mended(content[start:end]) is not None:
+        end = strict_json.find_end(content, start, _LONGEST_REPAIR)
+        if end is not None and strict_json.repair(content[start:end]) is not None:
             return end, ""
         return len(content), f"{error.msg} in line {line + content.count(chr(10), start, error.pos):,}"
 

@@ -23,8 +23,8 @@ from azubi.data.readers.row import (
     Row,
     Unusable,
     quoted,
-    rejected,
-    unasked,
+    reject,
+    reject_question,
     written,
 )
 from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
@@ -77,11 +77,7 @@ class Columns:
         self._every_turn = recipe.turns == "all"
         self._repairs = repairs
         self._may_be_records = recipe.task in ("auto", "json")
-        self._about: dict[str, str] = {
-            name: column
-            for name in ("id", "group", "time", "weight")
-            if not asked and (column := getattr(recipe, name)) is not None
-        }
+        self._about = {} if asked else _fact_columns(recipe)
         self.answered = 0
         """Conversations that were asked although they end with an answer."""
         self._fields = _field_styles(recipe)
@@ -200,7 +196,7 @@ class Columns:
                 example = self._with_facts(example, row.values)
             _check_texts(example)
         except Unusable as error:
-            return rejected(row, str(error))
+            return reject(row, str(error))
         return example
 
     def question(self, row: Row) -> Asked:
@@ -209,7 +205,7 @@ class Columns:
             turns, answer = self._conversation(self._prepared(row))
             _check_texts(Example(turns, ""), asked=True)
         except Unusable as error:
-            return unasked(Rejected(row.line, str(error)), row.values)
+            return reject_question(Rejected(row.line, str(error)), row.values)
         self.answered += bool(answer)
         return Asked(row.line, row.values, turns)
 
@@ -234,7 +230,7 @@ class Columns:
         try:
             return strict_json.parse(text)
         except strict_json.NotJson as error:
-            if (repaired := self._repairs.mended(line, text)) is not None:
+            if (repaired := self._repairs.repair(line, text)) is not None:
                 return repaired
             raise Unusable(f"“{column}” {strict_json.fault(text, error)}") from None
 
@@ -243,7 +239,7 @@ class Columns:
         body = contract.meant_as_record(answer) if self._may_be_records else ""
         if not body or contract.parse_record(body) is not None:
             return answer
-        record = self._repairs.mended(line, body)
+        record = self._repairs.repair(line, body)
         return strict_json.write(record) if isinstance(record, dict) else answer
 
     def _with_facts(self, example: Example, values: Mapping[str, Any]) -> Example:
@@ -280,6 +276,12 @@ class Columns:
             name: value.field(name, values[field.column], field) for name, field in self._answer.items()
         }
         return "" if all(part is None for part in record.values()) else strict_json.write(record)
+
+
+def _fact_columns(recipe: Recipe) -> dict[str, str]:
+    """The columns of facts about a row, by what they say."""
+    columns = {name: getattr(recipe, name) for name in ("id", "group", "time", "weight")}
+    return {name: column for name, column in columns.items() if column is not None}
 
 
 def _field_styles(recipe: Recipe) -> dict[str, Style]:

@@ -26,7 +26,7 @@ _SAMPLES, _SAMPLE_SIZE = 16, 1 << 16
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[io.BufferedReader]:
+def open_unpacked(path: Path) -> Iterator[io.BufferedReader]:
     """Give the unpacked bytes, whose beginning can be read ahead with `peek`.
 
     Raises:
@@ -87,7 +87,7 @@ def source_name(path: Path) -> str:
 
 def _open(path: Path, stack: contextlib.ExitStack) -> Any:
     if path != STDIN:
-        with explained(path):
+        with explain_errors(path):
             return stack.enter_context(path.open("rb", buffering=BLOCK))
     try:
         # The interpreter's own buffer is left open: others may want to read on.
@@ -98,7 +98,7 @@ def _open(path: Path, stack: contextlib.ExitStack) -> Any:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explain_errors(path: Path) -> Iterator[None]:
     """Say in words why a file cannot be read."""
     try:
         yield

@@ -88,7 +88,7 @@ class Asked:
     """What whoever asks should know of it: that parts of a document were not read."""
 
 
-def unasked(row: Rejected, values: Mapping[str, Any] | None = None) -> Asked:
+def reject_question(row: Rejected, values: Mapping[str, Any] | None = None) -> Asked:
     """A row that cannot be asked, with the reason as a sentence."""
     reason = row.reason if row.line else f"{row.reason}: {row.raw}"
     sentence = f"The row {reason}." if is_predicate(reason) else f"Not asked: {reason}."
@@ -100,7 +100,7 @@ def is_predicate(reason: str) -> bool:
     return reason.startswith(("is ", "has ", "holds ", "names "))
 
 
-def rejected(row: Row, reason: str) -> Rejected:
+def reject(row: Row, reason: str) -> Rejected:
     """Leave out a row."""
     raw = row.raw or strict_json.write(dict(row.values), default=str)
     return Rejected(row.line, reason, shortened(raw))
@@ -226,17 +226,10 @@ def find_header(
     Raises:
         DataError: there is no such row, or a row above it may be the header as well.
     """
-    rows = []
-    for number, cells in head:
-        names = column_names(cells)
-        rows.append(Header(number, names, missing_column(names)))
+    named = [(number, column_names(cells)) for number, cells in head]
+    rows = [Header(number, names, missing_column(names)) for number, names in named]
     if given is not None:
-        if row := next((row for row in rows if row.number == given), None):
-            return row
-        raise DataError(
-            f"{name} has no row {given:,} with names of columns among its first {HEADER_ROWS}.",
-            "Name the right row with --header, or leave it out.",
-        )
+        return _given_header(rows, given, name)
     fitting = next((row for row in rows if row.lacks is None), None)
     if fitting is None:
         return next((row for row in rows if row.width > 1), rows[0])
@@ -254,3 +247,13 @@ def find_header(
             "is not read. --header says otherwise."
         )
     return fitting
+
+
+def _given_header(rows: Sequence[Header], number: int, name: str) -> Header:
+    for row in rows:
+        if row.number == number:
+            return row
+    raise DataError(
+        f"{name} has no row {number:,} with names of columns among its first {HEADER_ROWS}.",
+        "Name the right row with --header, or leave it out.",
+    )

@@ -1,4 +1,4 @@
-"""Where examples come from: told by its content, opened, and read as examples and rejected rows.
+"""Where examples come from: told by its content, open_unpacked, and read as examples and rejected rows.
 
 Knows nothing of what is done with them.
 """
@@ -16,8 +16,8 @@ from azubi.data.example import Example
 from azubi.data.readers import database, delimited, documents, parquet, workbook
 from azubi.data.readers.json_rows import Repairs, line_rows, list_rows
 from azubi.data.readers.mapping import Columns
-from azubi.data.readers.opening import STDIN, explained, opened, samples, seekable, source_name
-from azubi.data.readers.row import MOST_ROWS, Asked, Rejected, Row, unasked
+from azubi.data.readers.opening import STDIN, explain_errors, open_unpacked, samples, seekable, source_name
+from azubi.data.readers.row import MOST_ROWS, Asked, Rejected, Row, reject_question
 from azubi.data.readers.styles import Undecided
 from azubi.data.readers.text import Text
 from azubi.errors import DataError, SettingError
@@ -72,7 +72,7 @@ class Source:
         return source_name(self.path) if self.path is not None else str(self.recipe.sql)
 
     @property
-    def lasting(self) -> bool:
+    def is_file(self) -> bool:
         """Whether it is a file, whose content has a hash."""
         if self.path is None or self.path == STDIN:
             return False
@@ -105,7 +105,7 @@ class Source:
         columns = self._begin(asked=True)
         empty: list[Asked] = []
         for number, row in enumerate(self._checked_rows(), start=1):
-            question = columns.question(row) if isinstance(row, Row) else unasked(row)
+            question = columns.question(row) if isinstance(row, Row) else reject_question(row)
             if self._is_list:
                 question = replace(question, line=number)
             empty.append(question)
@@ -194,7 +194,7 @@ class Source:
 
     def _file_rows(self, path: Path) -> Iterator[Row | Rejected]:
         recipe, name = self.recipe, source_name(path)
-        with opened(path) as file:
+        with open_unpacked(path) as file:
             start = file.peek(8)[:8]
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
@@ -273,9 +273,9 @@ class Source:
 
     def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:
         """Hash of its content: of the file or, where there is none that lasts, of what was read from it."""
-        if self.lasting:
+        if self.is_file:
             assert self.path is not None
-            with explained(self.path):
+            with explain_errors(self.path):
                 return files.sha256(self.path)
         digest = sha256()
         for example in examples or ():

@@ -52,7 +52,7 @@ def read_passing(recipe: Recipe) -> OneShotSources:
     Raises:
         UsageError: a source is named wrongly, or cannot be read.
     """
-    return {name: (one, read_source(one)) for name, one in _sources(recipe).items() if not one.lasting}
+    return {name: (one, read_source(one)) for name, one in _sources(recipe).items() if not one.is_file}
 
 
 def read(
@@ -78,7 +78,7 @@ def read(
             source = replace(named, recipe=recipe)
             found = read_source(source)
         recipe = _agreed(recipe, source)
-        name = source.path.name if source.lasting and source.path is not None else source.name
+        name = source.path.name if source.is_file and source.path is not None else source.name
         hashes[source.name if name in hashes else name] = source.sha256(found.examples)
         notes = list(found.notes)
         if setting == "data":

@@ -76,7 +76,7 @@ def test_a_pipe_with_a_name_is_read_once(tmp_path, pack):
     content = pack(b"prompt,answer\n" + b"a,x\n" * 500_000)
     writing = threading.Thread(target=path.write_bytes, args=(content,))
     writing.start()
-    assert not Source.of(Recipe(data=path)).lasting
+    assert not Source.of(Recipe(data=path)).is_file
     assert sum(1 for _ in stream(path)) == 500_000
     writing.join()
 
