@@ -127,7 +127,7 @@ def test_what_is_large_deep_or_odd_and_still_json_is_read():
     ],
 )
 def test_what_can_be_meant_in_one_way_is_mended_and_named(text, value, faults):
-    mended = strict_json.mended(text)
+    mended = strict_json.repair(text)
     assert (mended.value if mended else None) == value
     if faults is not None:
         assert list(mended.faults if mended else ()) == faults
@@ -136,7 +136,7 @@ def test_what_can_be_meant_in_one_way_is_mended_and_named(text, value, faults):
 @given(st.dictionaries(TEXT, JSON, min_size=1))
 def test_every_python_dict_is_mended_to_what_it_says(value):
     text = repr(value)
-    mended = strict_json.mended(text)
+    mended = strict_json.repair(text)
     read = mended.value if mended else strict_json.parse(text)
     assert read == value
     assert json.dumps(read) == json.dumps(value)  # 1 is not True
@@ -145,9 +145,9 @@ def test_every_python_dict_is_mended_to_what_it_says(value):
 @given(st.dictionaries(TEXT, JSON, min_size=1), st.data())
 def test_what_breaks_off_is_never_mended(value, data):
     text = repr(value)
-    assert strict_json.mended(text[: data.draw(st.integers(0, len(text) - 1))]) is None
+    assert strict_json.repair(text[: data.draw(st.integers(0, len(text) - 1))]) is None
 
 
 @given(JSON)
 def test_what_is_json_needs_no_mending(value):
-    assert strict_json.mended(strict_json.write(value)) is None
+    assert strict_json.repair(strict_json.write(value)) is None
