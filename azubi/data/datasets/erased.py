@@ -1,14 +1,14 @@
 """What was erased, so that it does not come back when the same source is read again.
 
-    <home>/data/erased.json     keyed hashes of what erased rows were called, and what became of them
+    <home>/data/erased.json     keyed hashes of the erased rows' ids, and what became of the rows
     <home>/keys/erased.key      the hashes' key, mode 0600
 
-Ids are often personal themselves (a claim number), and content can be guessed: so neither stands here, only
-hashes that cannot be tried without the key. Knows nothing of where rows, activations or specialists lie.
+Ids are often personal themselves (a claim number), and content can be guessed. So only hashes are kept that
+cannot be tried without the key.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
@@ -20,43 +20,44 @@ from azubi.data.example import SplitName
 from azubi.errors import CorruptFile
 from azubi.storage import files
 
-_LENGTH = 32
+_KEY_BYTES = 32
+_CONFIG = ConfigDict(extra="forbid", frozen=True)
 
 
 class AffectedSpecialist(BaseModel):
     """A specialist that had to do with an erased row."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     name: str
     """As name@version."""
     split: SplitName
-    """What it used the row for: to learn from, to choose with, to be tested with."""
+    """What it used the row for."""
     through: str = ""
-    """The specialist that it went on from and that learned the row; empty if it was itself."""
+    """The ancestor that learned the row; empty if it was the specialist itself."""
 
 
 class Erasure(BaseModel):
     """One request to erase, and how far it is."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = _CONFIG
 
     when: datetime
     hashes: tuple[str, ...]
-    """Of every name by which the rows could be called."""
+    """Of every id that the rows have."""
     rows: int
-    """How many rows it took out of stored data, counted in each version."""
+    """Rows taken out of stored data, counted in each version."""
     versions: tuple[str, ...]
     questions: tuple[str, ...]
-    """Names of what the rows ask, as the trunk saw it; emptied when it is done."""
+    """Names of the rows' questions, as the trunk saw them; emptied when the erasure is done."""
     instructed: bool = False
     """Whether an instruction quotes a row: then all activations go, since they were computed behind it."""
     learners: tuple[AffectedSpecialist, ...]
     done: bool = False
 
 
-class _Book(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class _Log(BaseModel):
+    model_config = _CONFIG
 
     erasures: tuple[Erasure, ...] = ()
 
@@ -74,27 +75,27 @@ class Erased:
         self._key_path = home / "keys" / "erased.key"
         self.erasures = self._read()
         self._key = self._read_key()
-        self._hashes = {one for erasure in self.erasures for one in erasure.hashes}
+        self._hashes = {hashed for erasure in self.erasures for hashed in erasure.hashes}
 
     def holds(self, row: Row) -> bool:
         """Whether a row was erased: by its key if it has one, else by its content."""
         return bool(self._hashes) and self.hash(row.id) in self._hashes
 
-    def find(self, name: str) -> list[Erasure]:
-        """The erasures of what is called so."""
-        told = self.hash(name)
-        return [one for one in self.erasures if told in one.hashes]
-
     def without(self, rows: Sequence[Row]) -> tuple[Row, ...]:
         """The rows that were not erased."""
-        return tuple(row for row in rows if not self.holds(row)) if self._hashes else tuple(rows)
+        return tuple(row for row in rows if not self.holds(row))
+
+    def find(self, name: str) -> list[Erasure]:
+        """The erasures of an id."""
+        hashed = self.hash(name)
+        return [erasure for erasure in self.erasures if hashed in erasure.hashes]
 
     def pending(self) -> list[Erasure]:
-        """Those that were begun and not ended."""
-        return [one for one in self.erasures if not one.done]
+        """Erasures that were begun and have not finished."""
+        return [erasure for erasure in self.erasures if not erasure.done]
 
     def hash(self, name: str) -> str:
-        """What stands for a name."""
+        """The keyed hash of an id."""
         return blake2b(name.encode(), digest_size=16, key=self._key).hexdigest()
 
     def make_key(self) -> None:
@@ -103,41 +104,37 @@ class Erased:
         Raises:
             StorageError: the folder cannot be written.
         """
-        if not self._key:
-            with files.locked(self._key_path.parent):
-                self._key = self._read_key()
-                if not self._key:
-                    self._key = secrets.token_bytes(_LENGTH)
-                    files.write_bytes(self._key_path, self._key)
-                    self._key_path.chmod(0o600)
+        with files.locked(self._key_path.parent):
+            self._key = self._read_key()
+            if not self._key:
+                self._key = secrets.token_bytes(_KEY_BYTES)
+                files.write_bytes(self._key_path, self._key)
+                self._key_path.chmod(0o600)
 
     def add(self, erasure: Erasure) -> None:
         """Note an erasure; from now on its rows are left out."""
-        self._write([*self.erasures, erasure])
+        self._write((*self.erasures, erasure))
 
     def end(self, erasure: Erasure) -> None:
-        """Note that an erasure is done."""
+        """Note that an erasure has finished."""
         ended = erasure.model_copy(update={"done": True, "questions": ()})
-        self._write([ended if one == erasure else one for one in self.erasures])
+        self._write(tuple(ended if other == erasure else other for other in self.erasures))
 
-    def _write(self, erasures: Iterable[Erasure]) -> None:
-        self.erasures = tuple(erasures)
-        self._hashes = {one for erasure in self.erasures for one in erasure.hashes}
-        files.write_text(self._path, _Book(erasures=self.erasures).model_dump_json(indent=1))
+    def _write(self, erasures: tuple[Erasure, ...]) -> None:
+        self.erasures = erasures
+        self._hashes = {hashed for erasure in erasures for hashed in erasure.hashes}
+        files.write_text(self._path, _Log(erasures=erasures).model_dump_json(indent=1))
 
     def _read(self) -> tuple[Erasure, ...]:
         try:
-            return _Book.model_validate_json(self._path.read_bytes()).erasures
+            return _Log.model_validate_json(self._path.read_bytes()).erasures
         except (
             FileNotFoundError,
             NotADirectoryError,
-        ):  # a home that is a file is told by whoever writes there
+        ):  # who writes to a home that is a file is told so there
             return ()
         except (OSError, ValidationError) as error:
-            raise CorruptFile(
-                f"{self._path} cannot be read, so what was erased is not known.",
-                "Bring it back from a copy: without it, erased rows would be learned again.",
-            ) from error
+            raise self._corrupt(f"{self._path} cannot be read, so what was erased is not known.") from error
 
     def _read_key(self) -> bytes:
         try:
@@ -145,7 +142,11 @@ class Erased:
         except (FileNotFoundError, NotADirectoryError) as error:
             if not self.erasures:
                 return b""
-            raise CorruptFile(
-                f"{self._key_path} is gone, so what was erased cannot be recognised.",
-                "Bring it back from a copy: without it, erased rows would be learned again.",
+            raise self._corrupt(
+                f"{self._key_path} is gone, so what was erased cannot be recognised."
             ) from error
+
+    def _corrupt(self, problem: str) -> CorruptFile:
+        return CorruptFile(
+            problem, "Bring it back from a copy: without it, erased rows would be learned again."
+        )

@@ -1,9 +1,5 @@
-"""The manifest of a data version: all that is told of it without showing a row.
+"""The manifest of a data version: what may be said of it without showing a row."""
 
-Knows nothing of where it lies.
-"""
-
-from collections.abc import Mapping
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal
@@ -29,7 +25,7 @@ class FindingNote(BaseModel):
 
 
 class SplitNote(BaseModel):
-    """One way in which the rows were parted. Which row stands where is kept apart, encrypted."""
+    """One way in which the rows were split. Which row is in which split is stored apart, encrypted."""
 
     model_config = _CONFIG
 
@@ -50,7 +46,7 @@ class SplitNote(BaseModel):
 
 
 class Manifest(BaseModel):
-    """A data version's papers."""
+    """A data version: where it came from, what is in it, how it was split."""
 
     model_config = _CONFIG
 
@@ -76,15 +72,19 @@ class Manifest(BaseModel):
         """How many it holds now."""
         return sum(self.counts.values())
 
+    def split(self, name: str) -> SplitNote | None:
+        """The split of that name."""
+        return next((note for note in self.splits if note.name == name), None)
+
 
 def split_name(settings: SplitSettings, seed: int, given: tuple[SplitName, ...]) -> str:
-    """What a way to part rows is called: 16 hexadecimal digits."""
-    told = f"{settings.model_dump_json()} {seed} {' '.join(sorted(given))}"
-    return blake2b(told.encode(), digest_size=8).hexdigest()
+    """The name of a way to split rows: 16 hexadecimal digits."""
+    text = f"{settings.model_dump_json()} {seed} {' '.join(sorted(given))}"
+    return blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def split_note(
-    parts: Split, settings: SplitSettings, seed: int, given: tuple[SplitName, ...], follows: str = ""
+    split: Split, settings: SplitSettings, seed: int, given: tuple[SplitName, ...], follows: str = ""
 ) -> SplitNote:
     """What the manifest keeps of a split."""
     return SplitNote(
@@ -93,20 +93,15 @@ def split_note(
         seed=seed,
         given=given,
         follows=follows,
-        counts=dict(parts.whole),
-        duplicates=parts.duplicates,
-        overlapping=parts.overlapping,
-        moved=parts.moved,
-        validation_from=parts.state.validation_from,
-        test_from=parts.state.test_from,
+        counts=dict(split.whole),
+        duplicates=split.duplicates,
+        overlapping=split.overlapping,
+        moved=split.moved,
+        validation_from=split.state.validation_from,
+        test_from=split.state.test_from,
     )
 
 
 def notes(findings: tuple[Finding, ...]) -> tuple[FindingNote, ...]:
     """What the manifest keeps of findings."""
-    return tuple(FindingNote(kind=one.kind, level=one.level, count=one.count) for one in findings)
-
-
-def newest(manifests: Mapping[str, Manifest]) -> list[Manifest]:
-    """Manifests, the newest first."""
-    return sorted(manifests.values(), key=lambda one: (one.created, one.version), reverse=True)
+    return tuple(FindingNote(kind=found.kind, level=found.level, count=found.count) for found in findings)

@@ -1,21 +1,18 @@
-"""A row of a data set: an example, and for which split it was given.
+"""A row of a data set: an example, and the setting that named its source.
 
-A row has a stable id: its own key if the company gave it one, else the hash of its content. What a state
-of the data is called follows from its rows in any order. Knows nothing of files.
+A row's id is its own key if the company gave it one, else the hash of its content. The name of a data version
+follows from its rows, in any order.
 """
 
 import json
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 
 from azubi.data.example import Example, Part, Turn
 from azubi.data.instruction import strip_system
 from azubi.data.splits.split_assignment import question
-
-_TURN = tuple(field.name for field in fields(Turn))
-_EXAMPLE = tuple(field.name for field in fields(Example))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +24,7 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The company's own key, else the hash of its content."""
+        """The company's own key, else the hash of the content."""
         return self.example.name
 
     @property
@@ -37,13 +34,12 @@ class Row:
 
     @property
     def questions(self) -> tuple[str, ...]:
-        """Names of what it asks, with and without that system message."""
-        return tuple(dict.fromkeys(question(one.prompt) for one in (self.example, self.plain)))
+        """Names of the question, with and without that system message."""
+        return tuple(dict.fromkeys(question(example.prompt) for example in (self.example, self.plain)))
 
     @property
     def ids(self) -> frozenset[str]:
-        """All that it can be called by: by its content also as it was before its beginning became a system
-        message."""
+        """All ids that it has had; also that from before its beginning became a system message."""
         first, *rest = self.example.turns
         whole = [replace(turn, content=first.content + turn.content) for turn in rest[:1]] + rest[1:]
         before = replace(self.example, turns=tuple(whole)).id if first.role == "system" and rest else ""
@@ -52,7 +48,7 @@ class Row:
 
 def rows_of(parts: Mapping[Part, Sequence[Example] | None]) -> tuple[Row, ...]:
     """The rows of a data set, part after part."""
-    return tuple(Row(one, part) for part, examples in parts.items() for one in examples or ())
+    return tuple(Row(example, part) for part, examples in parts.items() for example in examples or ())
 
 
 def version_of(rows: Iterable[Row]) -> str:
@@ -63,51 +59,52 @@ def version_of(rows: Iterable[Row]) -> str:
 
 def to_json(row: Row) -> str:
     """A row as one line."""
-    told = {name: getattr(row.example, name) for name in _EXAMPLE}
-    told["turns"] = [{name: getattr(turn, name) for name in _TURN} for turn in row.example.turns]
-    return json.dumps({"part": row.part, **told}, ensure_ascii=False)
+    return json.dumps({"part": row.part, **asdict(row.example)}, ensure_ascii=False)
 
 
 def from_json(line: str) -> Row:
     """The row that `to_json` wrote."""
-    told = json.loads(line)
-    part: Part = told.pop("part")
-    return Row(Example(**told | {"turns": tuple(Turn(**turn) for turn in told["turns"])}), part)
+    fields = json.loads(line)
+    part: Part = fields.pop("part")
+    return Row(Example(**fields | {"turns": tuple(Turn(**turn) for turn in fields["turns"])}), part)
 
 
 def content(row: Row) -> str:
-    """All of a row but the line on which it stood, as one text."""
-    one = row.example
-    turns = [[getattr(turn, name) for name in _TURN] for turn in one.turns]
-    told = [row.part, turns, one.answer, one.key, one.group, one.time, one.weight]
-    return json.dumps(told, ensure_ascii=False)
+    """All of a row but its line, as one text."""
+    example = row.example
+    turns = [[turn.role, turn.content, turn.learned] for turn in example.turns]
+    fields = [row.part, turns, example.answer, example.key, example.group, example.time, example.weight]
+    return json.dumps(fields, ensure_ascii=False)
+
+
+# Comparing two states
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A row that is in both, but not the same."""
+    """A row that is in both states, but not the same."""
 
     before: Row
     after: Row
 
     @property
     def what(self) -> str:
-        """What of it is another one."""
-        one, other = self.before.example, self.after.example
-        told = {
-            "question": one.turns != other.turns,
-            "answer": one.answer != other.answer,
-            "group": one.group != other.group,
-            "time": one.time != other.time,
-            "weight": one.weight != other.weight,
+        """What differs, such as "question and answer"."""
+        old, new = self.before.example, self.after.example
+        differences = {
+            "question": old.turns != new.turns,
+            "answer": old.answer != new.answer,
+            "group": old.group != new.group,
+            "time": old.time != new.time,
+            "weight": old.weight != new.weight,
             "part": self.before.part != self.after.part,
         }
-        return " and ".join(name for name, differs in told.items() if differs)
+        return " and ".join(name for name, differs in differences.items() if differs)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """What is in one of two states alone, and what is another in them."""
+    """What two states of the data do not have in common."""
 
     added: tuple[Row, ...]
     removed: tuple[Row, ...]
@@ -116,28 +113,27 @@ class Difference:
 
 
 def difference(before: Sequence[Row], after: Sequence[Row]) -> Difference:
-    """Compare two states of the data; each list is in the order of its source."""
-    equal, old, new = _matched(before, after, content)
-    # By their own keys; then, of those without one, by what they ask.
-    keyed, old, new = _matched(old, new, lambda row: row.example.key)
-    asked, old, new = _matched(old, new, lambda row: "" if row.example.key else question(row.example.prompt))
+    """Compare two states of the data, each in the order of its source."""
+    equal, old, new = _match(before, after, content)
+    # By their keys; then, of those without a key, by their questions.
+    keyed, old, new = _match(old, new, lambda row: row.example.key)
+    asked, old, new = _match(old, new, lambda row: "" if row.example.key else question(row.example.prompt))
     changed = tuple(Change(*pair) for pair in (*keyed, *asked))
     return Difference(tuple(new), tuple(old), changed, len(equal))
 
 
-def _matched(
+def _match(
     old: Sequence[Row], new: Sequence[Row], name: Callable[[Row], str]
 ) -> tuple[list[tuple[Row, Row]], list[Row], list[Row]]:
-    """Pairs of rows with the same name (each row once), and those left over; an empty name has no pair."""
+    """Pairs of rows with the same name, each row once, and the rows left over. An empty name has no pair."""
     waiting: dict[str, deque[Row]] = defaultdict(deque)
     for row in old:
         waiting[name(row)].append(row)
-    pairs, alone = [], []
+    pairs, rest = [], []
     for row in new:
-        there = waiting.get(name(row)) if name(row) else None
-        if there:
-            pairs.append((there.popleft(), row))
+        if name(row) and waiting[name(row)]:
+            pairs.append((waiting[name(row)].popleft(), row))
         else:
-            alone.append(row)
-    paired = {id(one) for one, _ in pairs}
-    return pairs, [row for row in old if id(row) not in paired], alone
+            rest.append(row)
+    paired = {id(row) for row, _ in pairs}
+    return pairs, [row for row in old if id(row) not in paired], rest
