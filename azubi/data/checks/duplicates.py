@@ -12,6 +12,7 @@ import numpy as np
 from azubi.data.checks.check_input import CheckInput
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, differing, excerpt, share, some
+from azubi.data.splits import near_duplicates as near_duplicates_index
 
 MANY = 0.1
 """From this share on, repeats are more than chance: the export has mostly joined something twice."""
@@ -80,7 +81,7 @@ def near_duplicates(check_input: CheckInput) -> Iterator[Finding]:
         "would do.",
         remedy="Nothing, for the test: azubi keeps them in one split. If they are many, see "
         "that the answers do not follow from the template alone.",
-        details={"share": part, "threshold": check_input.near_index.threshold},
+        details={"share": part, "threshold": near_duplicates_index.NEAR},
     )
 
 

@@ -20,7 +20,7 @@ from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.pii import kinds, scanner
 from azubi.data.pii.key_store import PseudonymMap
 from azubi.data.pii.kinds import Span
-from azubi.data.pii.pseudonyms import Pair, Pseudonymizer, ReIdentifier
+from azubi.data.pii.pseudonyms import Pair, Pseudonymizer, ReIdentifier, Value
 from azubi.data.pii.scanner import Scanner
 from azubi.errors import DataError
 
@@ -150,14 +150,13 @@ class Redactor:
         self, texts: Iterable[Texts], spans: Iterable[Spans], pseudonym_map: PseudonymMap | None = None
     ) -> None:
         """Give everything that was found a pseudonym."""
-        values = {
-            value
-            for texts_of_example, spans_of_example in zip(texts, spans, strict=True)
-            for place, (text, found) in enumerate(zip(texts_of_example, spans_of_example, strict=True))
-            if found and not self._is_masked(place, texts_of_example)
-            for span in found
-            for value in self._pseudonymizer.values(span.kind, scanner.read(text).value(span))
-        }
+        values = set[Value]()
+        for of_example, spans_of_example in zip(texts, spans, strict=True):
+            for place, (text, spans_of_text) in enumerate(zip(of_example, spans_of_example, strict=True)):
+                if spans_of_text and not self._is_masked(place, of_example):
+                    source = scanner.read(text)
+                    for span in spans_of_text:
+                        values.update(self._pseudonymizer.values(span.kind, source.value(span)))
         if pseudonym_map is None:
             self._pseudonymizer.assign(values)
         else:
@@ -166,11 +165,11 @@ class Redactor:
     def redact(self, texts: Texts, spans: Spans) -> tuple[Texts, list[Pair]]:
         """The texts of one example without what was found, and the pairs that took its place."""
         changed, pairs = [], list[Pair]()
-        for place, (text, found) in enumerate(zip(texts, spans, strict=True)):
+        for place, (text, spans_of_text) in enumerate(zip(texts, spans, strict=True)):
             if self._is_masked(place, texts):
-                changed.append(self.mask(text, found))
+                changed.append(self.mask(text, spans_of_text))
             else:
-                changed.append(self._pseudonymise(text, found, pairs))
+                changed.append(self._pseudonymise(text, spans_of_text, pairs))
         return tuple(changed), pairs
 
     def _is_masked(self, place: int, texts: Texts) -> bool:

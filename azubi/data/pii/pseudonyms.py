@@ -105,9 +105,9 @@ class Pseudonymizer:
 
     def _choose(self, kind: str, value: str) -> str:
         pattern = self._patterns.get(kind)
-        form = custom_shape(pattern, value) if pattern else shape(kind, value)
-        for counter in range(0 if form.is_fixed else _MAX_TRIES):
-            candidate = form.fill(self._digest(kind, value, counter))
+        value_shape = custom_shape(pattern, value) if pattern else shape(kind, value)
+        for counter in range(0 if value_shape.is_fixed else _MAX_TRIES):
+            candidate = value_shape.fill(self._digest(kind, value, counter))
             if candidate is None:
                 continue
             if kind == kinds.EMAIL:

@@ -1,10 +1,8 @@
 """Text that many prompts share: an instruction, a mail footer, a signature, the fixed words of a form.
 
-Such text says nothing about whether two prompts ask the same, so it does not count when they are compared. It
-is told by runs of three words that stand in three tenths of the prompts, wherever they stand. Compared is
-what is left of a prompt; of a prompt that is nothing but shared text, the whole.
-
-Knows nothing of examples, splits or files.
+Such text does not say whether two prompts ask the same, so it is left out when they are compared. It is found
+by runs of three words that occur in three tenths of the prompts, wherever they stand. A prompt that is
+nothing but shared text is compared as a whole.
 """
 
 import re
@@ -12,25 +10,22 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-SHARE = 0.3
-"""Share of the prompts in which a run of words stands that counts as shared text."""
-FEWEST = 10
-"""Prompts in which it stands at least."""
-RUN = 3
-"""Words of a run; of scripts without spaces, characters."""
-LONGEST = 50_000
-"""Characters of a prompt that are looked at."""
-
-_SAMPLE = 2_000
-"""Prompts from which it is told what is shared."""
-_EDGE = 0.8
-"""A run that overlaps another one is shared text if it stands in so much of the prompts that have the other;
-else it is its edge: the instruction's last word, and what happens to follow it in many prompts."""
-_ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+ALONE = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
 """Kana and Han: every character is a word."""
-_WORD = re.compile(rf"[{_ALONE}]|[^\s{_ALONE}]+")
-
-Run = tuple[str, ...]
+LONGEST = 50_000
+"""Characters of a prompt that are compared."""
+_SHARE = 0.3
+"""Share of the prompts in which a run of words occurs that is shared text."""
+_FEWEST = 10
+"""Prompts in which it occurs at least."""
+_RUN = 3
+"""Words of a run."""
+_SAMPLE = 2_000
+"""Prompts, evenly from all, in which shared text is looked for."""
+_EDGE = 0.8
+"""A run that overlaps a more frequent one is shared text if it occurs in so much of the prompts that have the
+other. Else it is its edge: the instruction's last word, and what happens to follow it in many prompts."""
+_WORD = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")
 
 
 def normalised(prompt: str) -> str:
@@ -41,17 +36,17 @@ def normalised(prompt: str) -> str:
 class SharedText:
     """Runs of words that many prompts share."""
 
-    def __init__(self, runs: Mapping[Run, float] | None = None) -> None:
-        """`runs`: in which share of the prompts each one stands."""
+    def __init__(self, runs: Mapping[tuple[str, ...], float] | None = None) -> None:
+        """Take the runs, each with the share of the prompts in which it occurs."""
         self._runs = dict(runs or {})
 
     @classmethod
     def of(cls, prompts: Sequence[str]) -> "SharedText":
-        """What these prompts share; of many, some are looked at, evenly from all."""
-        drawn = prompts[:: -(-len(prompts) // _SAMPLE) or 1]
-        counts = Counter(run for prompt in drawn for run in set(_runs(_words(normalised(prompt)))))
-        fewest = max(FEWEST, SHARE * len(drawn))
-        return cls({run: count / len(drawn) for run, count in counts.items() if count >= fewest})
+        """What these prompts share."""
+        sample = prompts[:: -(-len(prompts) // _SAMPLE) or 1]
+        counts = Counter(run for prompt in sample for run in set(_runs(normalised(prompt))))
+        fewest = max(_FEWEST, _SHARE * len(sample))
+        return cls({run: count / len(sample) for run, count in counts.items() if count >= fewest})
 
     def __bool__(self) -> bool:
         return bool(self._runs)
@@ -60,35 +55,31 @@ class SharedText:
         return self if other._runs.keys() <= self._runs.keys() else SharedText(other._runs | self._runs)
 
     def without(self, prompt: str) -> str:
-        """What is left of a prompt, `normalised`: itself if it has no shared text, or nothing else."""
+        """What is left of a prompt, `normalised`: all of it if it has no shared text, or nothing else."""
         text = normalised(prompt)
-        shares = list(map(self._runs.get, _runs(_words(text)))) if self._runs else []
+        shares = [self._runs.get(run, 0.0) for run in _runs(text)] if self._runs else []
         if not any(shares):
             return text
-        spans = [word.span() for word in _WORD.finditer(text[:LONGEST])]
-        shared = _covered([share or 0.0 for share in shares], len(spans))
-        left, end = list[str](), 0
-        for (begin, until), dropped in zip(spans, shared, strict=True):
-            if not dropped:
-                # What stands next to each other stays as it is; a gap where text was taken out is a space.
-                left.append(text[begin:until] if begin == end or not left else f" {text[begin:until]}")
+        words = [word.span() for word in _WORD.finditer(text[:LONGEST])]
+        rest, end = list[str](), 0
+        for (begin, until), is_shared in zip(words, _shared_words(shares, len(words)), strict=True):
+            if not is_shared:
+                # Where text was taken out there is a space; neighbours stay as they are.
+                rest.append(text[begin:until] if begin == end or not rest else f" {text[begin:until]}")
             end = until
-        rest = "".join(left) + text[LONGEST:]
-        return rest if any(letter.isalnum() for letter in rest) else text
+        left = "".join(rest) + text[LONGEST:]
+        return left if any(map(str.isalnum, left)) else text
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text[:LONGEST])
+def _runs(text: str) -> Iterable[tuple[str, ...]]:
+    words = _WORD.findall(text[:LONGEST])
+    return zip(*(words[begin:] for begin in range(_RUN)), strict=False)
 
 
-def _runs(words: Sequence[str]) -> Iterable[Run]:
-    return zip(*(words[begin:] for begin in range(RUN)), strict=False)
-
-
-def _covered(shares: Sequence[float], words: int) -> list[bool]:
-    """For each word whether it stands in a run that is shared and no edge of another."""
-    covered = [False] * words
+def _shared_words(shares: Sequence[float], words: int) -> list[bool]:
+    """For each word whether it is in a run that is shared and no edge of another."""
+    is_shared = [False] * words
     for at, share in enumerate(shares):
-        if share and share >= _EDGE * max(shares[max(0, at - RUN + 1) : at + RUN]):
-            covered[at : at + RUN] = [True] * RUN
-    return covered
+        if share and share >= _EDGE * max(shares[max(0, at - _RUN + 1) : at + _RUN]):
+            is_shared[at : at + _RUN] = [True] * _RUN
+    return is_shared

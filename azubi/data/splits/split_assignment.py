@@ -1,11 +1,9 @@
 """Assigns each example to a split: train, validation or test.
 
 A question's split follows from a hash of it (or of its group), or from when it was asked. Equal and nearly
-equal questions never stand both in the test and in another split. Examples are assigned one after another,
-and no assignment changes later: appended rows never move those before them. Rows that come in between do
-not either, if the earlier assignments are given (`SplitState`).
-
-Knows nothing of files, versions or tasks.
+equal questions are never both in the test and in another split. Examples are assigned one after another, and
+no assignment changes later: appended rows never move those before them. Rows that come in between do not
+either, if the earlier assignments are given (`SplitState`).
 """
 
 from bisect import bisect_left, bisect_right
@@ -19,8 +17,9 @@ from azubi.data.splits.near_duplicates import ExactNearDuplicates
 from azubi.settings import SplitSettings
 
 _WHOLE = 1 << 64
-VALIDATION = 0.1
-"""Share of the data that chooses the best epoch, unless validation data are given."""
+_GOLDEN = 0x9E3779B97F4A7C15
+"""The golden section of 2**64. Steps of it, wrapped around, divide any stretch evenly, be they few or
+many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class SplitState:
     """What a split decided, for later splits of more data to keep to."""
 
     splits: Mapping[str, SplitName] = field(default_factory=dict)
-    """By the names of the `question`s; not of those that were left out or stand in splits that were given."""
+    """By the questions' names; without those that were left out or are in splits that were given."""
     validation_from: str = ""
     """When validation begins; empty unless split by time, or if a validation was given."""
     test_from: str = ""
@@ -46,52 +45,55 @@ def hashed(text: str, seed: int) -> int:
 
 
 def placed(text: str, seed: int) -> float:
-    """Where a text falls in [0, 1)."""
+    """A number in [0, 1) that follows from text and seed."""
     return hashed(text, seed) / _WHOLE
 
 
 class SplitAssignment:
-    """Settles one example after another; each knows those before it only."""
+    """Assigns one example after another; each depends on those before it only."""
 
     def __init__(
         self,
-        how: SplitSettings,
+        settings: SplitSettings,
         seed: int,
         earlier: SplitState,
         examples: Sequence[Example],
         given: Mapping[SplitName, Sequence[Example]],
     ) -> None:
-        """`given`: the splits that are given, which take none of the examples."""
+        """Take the examples, and the splits that are `given`, which take none of the examples."""
         self.moved = 0
-        """Questions that went to another split than their own, to where nearly the same stands."""
+        """Questions that went to another split than their own, to where nearly the same is."""
         self.tied = 0
         """Questions that have nearly the same before them, in whatever split."""
         self.alike: tuple[str, str] | None = None
-        """The first of these that could not stand in its own split, and the one before it."""
-        self._how, self._seed, self._earlier, self._given = how, seed, earlier, given
+        """The first question that could not go to its own split, after the one before it."""
+        self._settings, self._seed, self._earlier, self._given = settings, seed, earlier, given
         self._examples, self._order = examples, self._ordered(examples)
-        apart = {question(one.prompt): one.prompt for split in SPLITS for one in given.get(split, ())}
-        asked = {question(one.prompt): one.prompt for one in (examples[at] for at in self._order)}
-        self._neighbours = ExactNearDuplicates(apart | asked, apart=len(apart))
+        apart = [example.prompt for split in SPLITS for example in given.get(split, ())]
+        prompts = {question(prompt): prompt for prompt in apart}
+        count = len(prompts)
+        later = {question(examples[at].prompt): examples[at].prompt for at in self._order}
+        self._near_duplicates = ExactNearDuplicates(prompts | later, apart=count)
         self._splits: dict[str, SplitName | None] = {}
-        """Of each question that was met; None if it was left out."""
+        """Of each question so far; None if it was left out."""
         self._groups: dict[str, SplitName] = {}
+        self._strata: dict[str, int] = {}
         """For each answer, where its next question falls."""
 
     def given(self) -> list[Example]:
-        """Settle the splits that are given; returns what of the validation the test does not ask."""
-        for one in self._given.get("test", ()):
-            self._put(question(one.prompt), "test")
+        """Assign the splits that are given; returns what of the validation the test does not ask."""
+        for example in self._given.get("test", ()):
+            self._put(question(example.prompt), "test")
         kept = []
-        for one in self._given.get("validation", ()):
-            name = question(one.prompt)
-            if self._splits.get(name) != "test" and "test" not in self._neighbours.splits(name):
+        for example in self._given.get("validation", ()):
+            name = question(example.prompt)
+            if self._splits.get(name) != "test" and "test" not in self._near_duplicates.splits(name):
                 self._put(name, "validation")
-                kept.append(one)
+                kept.append(example)
         return kept
 
     def assign(self) -> list[SplitName | None]:
-        """The split of every example; None for those that are left out, since they stand in another."""
+        """The split of every example; None for those that are left out, since they are in another."""
         self._find_cuts(self._examples)
         splits: list[SplitName | None] = [None] * len(self._examples)
         for at in self._order:
@@ -105,96 +107,95 @@ class SplitAssignment:
         return SplitState(splits, self._validation_from, self._test_from)
 
     def _ordered(self, examples: Sequence[Example]) -> list[int]:
-        """Those that were settled earlier first; then as they stand, or as they happened."""
-        known = [question(one.prompt) in self._earlier.splits for one in examples]
-        times = [one.time if self._how.by == "time" else "" for one in examples]
+        """Those that were assigned earlier first; then in the order of the source, or of time."""
+        known = [question(example.prompt) in self._earlier.splits for example in examples]
+        times = [example.time if self._settings.by == "time" else "" for example in examples]
         return sorted(range(len(examples)), key=lambda at: (not known[at], times[at], at))
 
-    def _split_for(self, one: Example) -> SplitName | None:
-        name = question(one.prompt)
-        if name in self._splits and self._how.by == "prompt":
-            there = self._splits[name]
-            return None if there in self._given else there
-        own = self._own(one, name)
+    def _split_for(self, example: Example) -> SplitName | None:
+        name = question(example.prompt)
+        if name in self._splits and self._settings.by == "prompt":
+            earlier = self._splits[name]
+            return None if earlier in self._given else earlier
+        own = self._own(example, name)
         if name in self._splits:  # asked before, in another group or at another time
             return own if own == self._splits[name] else None
-        near = self._neighbours.splits(name)
+        near = self._near_duplicates.splits(name)
         split = self._beside(own, name, near)
         self.tied += bool(near)
         self.moved += split not in (own, None)
         if split != own and self.alike is None:
-            self.alike = self._neighbours.before(name), one.prompt
+            self.alike = self._near_duplicates.before(name), example.prompt
         self._put(name, split)
         return split
 
     def _put(self, name: str, split: SplitName | None) -> None:
         if split is not None and name not in self._splits:
-            self._neighbours.put(name, split)
+            self._near_duplicates.put(name, split)
         self._splits[name] = split
 
     def _beside(self, own: SplitName, name: str, near: Set[SplitName]) -> SplitName | None:
-        """Where a question goes, given the splits of those nearly the same: to them, or nowhere."""
+        """The split of a question, given those of nearly the same questions; None if it is left out."""
         if near & self._given.keys():
             return None
         if name in self._earlier.splits:
             return own
+        goal = own
+        if self._settings.by == "prompt" and near:
+            # What is like something learned is learned, not chosen with.
+            goal = "test" if near == {"test"} else "train" if "train" in near else "validation"
         # Times and groups decide by themselves: whoever contradicts them is left out.
-        goal = _joined(near, own) if self._how.by == "prompt" else own
-        return None if any(_apart(split, goal) for split in near) else goal
+        return None if any((split == "test") != (goal == "test") for split in near) else goal
 
     # The split that an example has by itself
 
-    def _own(self, one: Example, name: str) -> SplitName:
-        if self._how.by == "time":
-            return self._timed(one.time)
+    def _own(self, example: Example, name: str) -> SplitName:
+        if self._settings.by == "time":
+            return self._by_time(example.time)
         known = self._earlier.splits.get(name)
-        if self._how.by == "group" and one.group:
-            if one.group not in self._groups:
-                self._groups[one.group] = known or self._drawn(f"group\0{one.group}")
-            return self._groups[one.group]
-        drawn = self._drawn(self._neighbours.rest(name))
-        return known or drawn
+        if self._settings.by == "group" and example.group:
+            if example.group not in self._groups:
+                self._groups[example.group] = known or self._by_hash(
+                    f"group\0{example.group}", example.answer
+                )
+            return self._groups[example.group]
+        by_hash = self._by_hash(self._near_duplicates.rest(name), example.answer)
+        return known or by_hash
 
-    def _drawn(self, text: str) -> SplitName:
-        place = placed(text, self._seed)
-        if "test" not in self._given and place < self._how.test:
+    def _by_hash(self, text: str, answer: str) -> SplitName:
+        number = hashed(text, self._seed)
+        if self._settings.stratify:
+            # The first question of an answer falls where it would, each further one a golden section on.
+            number = self._strata.get(answer, number)
+            self._strata[answer] = (number + _GOLDEN) % _WHOLE
+        if "test" not in self._given and number / _WHOLE < self._settings.test:
             return "test"
-        return "validation" if "validation" not in self._given and place >= 1 - VALIDATION else "train"
+        if "validation" not in self._given and number / _WHOLE >= 1 - self._settings.validation:
+            return "validation"
+        return "train"
 
-    def _timed(self, time: str) -> SplitName:
+    def _by_time(self, time: str) -> SplitName:
         if self._test_from and time >= self._test_from:
             return "test"
         return "validation" if self._validation_from and time >= self._validation_from else "train"
 
     def _find_cuts(self, examples: Sequence[Example]) -> None:
-        """When the test begins, and when the validation before it."""
+        """Set when the test begins, and when the validation before it."""
         self._test_from = self._validation_from = ""
-        if self._how.by != "time":
+        if self._settings.by != "time":
             return
-        times = sorted(one.time for one in examples if one.time)
+        times = sorted(example.time for example in examples if example.time)
         if "test" not in self._given:
-            cut = self._earlier.test_from
-            self._test_from = cut or _latest(times, round(self._how.test * len(times)))
+            cut = self._settings.cutoff or self._earlier.test_from
+            self._test_from = cut or _latest(times, round(self._settings.test * len(times)))
         if "validation" not in self._given:
             before = times[: bisect_left(times, self._test_from)] if self._test_from else times
-            share = round(VALIDATION * len(times))
-            self._validation_from = self._earlier.validation_from or _latest(before, share)
-
-
-def _apart(one: SplitName, other: SplitName) -> bool:
-    """Whether two splits may not share nearly the same question."""
-    return (one == "test") != (other == "test")
-
-
-def _joined(near: Set[SplitName], own: SplitName) -> SplitName:
-    """The split of those nearly the same; what is like something learned is learned, not chosen with."""
-    if not near:
-        return own
-    return "test" if near == {"test"} else "train" if "train" in near else "validation"
+            count = round(self._settings.validation * len(times))
+            self._validation_from = self._earlier.validation_from or _latest(before, count)
 
 
 def _latest(times: Sequence[str], count: int) -> str:
-    """The time from which on there are about `count`, as near as can be: equal times are not parted."""
+    """The time from which on there are about `count` times; equal times are not parted."""
     if not times:
         return ""
     wanted = max(1, min(count, len(times)))

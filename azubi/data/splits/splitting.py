@@ -1,7 +1,7 @@
 """Splits examples into train, validation and test.
 
-Equal and nearly equal prompts never stand both in the test and in another split, and new rows never move
-old ones: see `split_assignment`. Knows nothing of files, versions or tasks.
+Equal and nearly equal prompts are never both in the test and in another split, and new rows never move old
+ones: see `split_assignment`.
 """
 
 import math
@@ -11,18 +11,15 @@ from dataclasses import dataclass, field, replace
 from azubi.data.example import SPLITS, Example, Part, SplitName
 from azubi.data.finding import differing, share
 from azubi.data.instruction import shared_system, strip_system
-from azubi.data.splits import split_assignment
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.split_assignment import SplitAssignment, SplitState, hashed, placed, question
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe, SplitSettings
 
 HANDFUL = 20
-"""Examples of a split from which on its figures begin to tell something."""
+"""Examples of a split from which on its figures begin to mean something."""
 _MOSTLY = 0.3
-"""Share of the prompts that are like others from which on it is they that keep a split empty."""
-
-__all__ = ["Split", "SplitState", "normalised", "place", "question", "sample", "split", "split_by_recipe"]
+"""If so many prompts are like others, it is they that keep a split empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +32,15 @@ class Split:
     duplicates: int = 0
     """Examples left out because another has the same prompt and the same answer."""
     overlapping: int = 0
-    """Examples left out because the same or nearly the same prompt stands in another split."""
+    """Examples left out because the same or nearly the same prompt is in another split."""
     moved: int = 0
-    """Prompts that went to another split than their own, to where nearly the same stands."""
+    """Prompts that went to another split than their own, to where nearly the same is."""
     tied: int = 0
-    """Prompts that have nearly the same before them; they stand together, or are left out."""
+    """Prompts that have nearly the same before them; they are in one split, or left out."""
     alike: tuple[str, str] | None = None
-    """Two prompts that are nearly the same, the second one for that not where it would stand by itself."""
+    """Two prompts that are nearly the same; the second is for that not in its own split."""
     untimed: int = 0
-    """Examples that do not tell when they happened, if split by time; they are learned from."""
+    """Examples without a time, if split by time; they are learned from."""
     whole: Mapping[SplitName, int] = field(default_factory=dict)
     """Examples in each split before `limit` and `test_limit`."""
     state: SplitState = field(default_factory=SplitState)
@@ -61,12 +58,12 @@ def split(
     limit: int | None = None,
     test_limit: int | None = None,
 ) -> Split:
-    """Part the examples; each split keeps the order of the source.
+    """Split the examples; each split keeps the order of the source.
 
     A split that is given takes none of `examples`. The given test is kept as it is; of the given validation,
-    what the test asks too is left out. `earlier` is what a split of an earlier state of the data
-    settled, with the same settings and seed. `limit` keeps about as many of train and validation together
-    as it says, in their proportion; `test_limit` as many of the test.
+    what the test asks too is left out. `earlier` is what a split of an earlier state of the data decided,
+    with the same settings and seed. `limit` keeps about so many of train and validation together, in their
+    proportion; `test_limit` so many of the test.
 
     Raises:
         SettingError: the settings contradict each other, or ask for what no example tells.
@@ -80,28 +77,27 @@ def split(
         given["test"] = test_given
     if validation_given is not None:
         given["validation"] = validation_given
-    work = SplitAssignment(how, seed, earlier or SplitState(), unique, given)
-    validation = work.given()
-    splits = work.assign()
-
-    def on(split: SplitName) -> tuple[Example, ...]:
-        return tuple(one for one, there in zip(unique, splits, strict=True) if there == split)
-
-    parts = Split(
-        train=on("train"),
-        validation=on("validation") if validation_given is None else tuple(validation),
-        test=on("test") if test_given is None else tuple(test_given),
+    assignment = SplitAssignment(how, seed, earlier or SplitState(), unique, given)
+    validation = assignment.given()
+    splits = assignment.assign()
+    parts: dict[SplitName | None, list[Example]] = {name: [] for name in (*SPLITS, None)}
+    for example, name in zip(unique, splits, strict=True):
+        parts[name].append(example)
+    result = Split(
+        train=tuple(parts["train"]),
+        validation=tuple(parts["validation"] if validation_given is None else validation),
+        test=tuple(parts["test"] if test_given is None else test_given),
         duplicates=len(examples) - len(unique),
-        overlapping=splits.count(None) + len(validation_given or ()) - len(validation),
-        moved=work.moved,
-        tied=work.tied,
-        alike=work.alike,
-        untimed=sum(not one.time for one in unique) if how.by == "time" else 0,
-        state=work.state,
+        overlapping=len(parts[None]) + len(validation_given or ()) - len(validation),
+        moved=assignment.moved,
+        tied=assignment.tied,
+        alike=assignment.alike,
+        untimed=sum(not example.time for example in unique) if how.by == "time" else 0,
+        state=assignment.state,
     )
-    _check(parts, how, len(examples))
-    parts = replace(parts, whole={split: len(getattr(parts, split)) for split in SPLITS})
-    return _limited(parts, how, limit, test_limit, seed)
+    _check(result, how, len(examples))
+    result = replace(result, whole={split: len(getattr(result, split)) for split in SPLITS})
+    return _limited(result, how, limit, test_limit, seed)
 
 
 def split_by_recipe(
@@ -109,15 +105,15 @@ def split_by_recipe(
     recipe: Recipe,
     earlier: Callable[[set[str]], SplitState] = lambda _: SplitState(),
 ) -> tuple[str | None, Split]:
-    """Part what the settings of a recipe name, without the system message that all share, if there is one.
+    """Split what a recipe names, without the system message that all examples share, which is returned too.
 
-    `earlier` gives what was settled of some questions, by their names. Whoever checks data, plans, or trains
-    parts them through here.
+    `earlier` gives what was decided about questions, by their names. Checks, plans and runs split through
+    here.
 
     Raises:
         SettingError, DataError: see `split`.
     """
-    system = shared_system([one for examples in parts.values() for one in examples])
+    system = shared_system([example for examples in parts.values() for example in examples])
     plain = {name: strip_system(rows) if system is not None else tuple(rows) for name, rows in parts.items()}
     return system, split(
         plain["data"],
@@ -125,7 +121,7 @@ def split_by_recipe(
         recipe.seed,
         test_given=plain.get("test_data"),
         validation_given=plain.get("validation_data"),
-        earlier=earlier({question(one.prompt) for one in plain["data"]}),
+        earlier=earlier({question(example.prompt) for example in plain["data"]}),
         limit=recipe.limit,
         test_limit=recipe.test_limit,
     )
@@ -146,13 +142,23 @@ def sample(examples: Sequence[Example], count: int, seed: int = 0) -> tuple[Exam
 
 def _unique(examples: Sequence[Example]) -> list[Example]:
     first: dict[str, Example] = {}
-    for one in examples:
-        first.setdefault(one.id, one)
+    for example in examples:
+        first.setdefault(example.id, example)
     return list(first.values())
 
 
 def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
-    if how.by != "prompt" and examples and not any(getattr(one, how.by) for one in examples):
+    if how.by == "time" and how.stratify:
+        raise SettingError(
+            "split.stratify cannot be had with split.by time: the time decides, whatever the answer.",
+            "Leave one of them out.",
+        )
+    if how.by != "time" and how.cutoff is not None:
+        raise SettingError(
+            f"split.cutoff is {how.cutoff}, but the split goes by {how.by}.",
+            "Set split.by to time, or leave the cut-off out.",
+        )
+    if how.by != "prompt" and examples and not any(getattr(example, how.by) for example in examples):
         raise SettingError(
             f"split.by is {how.by}, but no example has a {how.by}.",
             f"Name the column that holds it: `{how.by}: COLUMN` in the recipe, or --{how.by} COLUMN.",
@@ -162,10 +168,10 @@ def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
 def _check(parts: Split, how: SplitSettings, given: int) -> None:
     sizes = {split: len(getattr(parts, split)) for split in SPLITS}
     if not all(sizes.values()):
-        less = [f"{parts.duplicates:,} repeat another one"] if parts.duplicates else []
+        reasons = [f"{parts.duplicates:,} repeat another one"] if parts.duplicates else []
         if parts.overlapping:
-            less.append(f"{parts.overlapping:,} ask the same or nearly the same as one in another split")
-        left_out = f" (left out: {'; '.join(less)})" if less else ""
+            reasons.append(f"{parts.overlapping:,} ask the same or nearly the same as one in another split")
+        left_out = f" (left out: {'; '.join(reasons)})" if reasons else ""
         named = ", ".join(f"{size:,} for {split}" for split, size in sizes.items())
         raise DataError(
             f"{given:,} examples give {named}{left_out}: each needs at least 1.", remedy(parts, how, given)
@@ -189,14 +195,13 @@ def remedy(parts: Split, how: SplitSettings, given: int) -> str:
             f"as {first} and {second}. Bring prompts that differ more; another column may tell them apart."
         )
     if how.by == "time":
-        return "The split goes by time: bring examples of more days, or split by prompt."
+        return "The split goes by time: choose an earlier split.cutoff, or leave it out; or split by prompt."
     if how.by == "group":
         return "Each group stands in one split as a whole: bring more groups, or set split.by to prompt."
-    validation = split_assignment.VALIDATION
-    enough = math.ceil(HANDFUL / min(how.test, validation))
+    enough = math.ceil(HANDFUL / min(how.test, how.validation))
     return (
-        f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(validation)} for the "
-        f"validation are at least {HANDFUL} each. Or name files of your own for them (--test-data, "
+        f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(how.validation)} for "
+        f"the validation are at least {HANDFUL} each. Or name files of your own for them (--test-data, "
         "--validation-data)."
     )
 

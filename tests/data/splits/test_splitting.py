@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from azubi.data.example import Example, Turn
 from azubi.data.splits import near_duplicates, split_assignment
+from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.split_assignment import question
-from azubi.data.splits.splitting import normalised, place, sample, split
+from azubi.data.splits.splitting import place, sample, split
 from azubi.errors import DataError, SettingError
 from azubi.settings import SplitSettings
 
