@@ -104,4 +104,6 @@ def split_note(
 
 def notes(findings: tuple[Finding, ...]) -> tuple[FindingNote, ...]:
     """What the manifest keeps of findings."""
-    return tuple(FindingNote(kind=finding.kind, level=finding.level, count=finding.count) for finding in findings)
+    return tuple(
+        FindingNote(kind=finding.kind, level=finding.level, count=finding.count) for finding in findings
+    )
