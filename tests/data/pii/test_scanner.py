@@ -106,9 +106,12 @@ def test_no_text_makes_it_slow(unit):
     scanner, seconds = Scanner(), []
     for length in (10_000, 100_000):
         text = (unit * (length // len(unit) + 1))[:length]
-        began = time.process_time()
-        scanner.find(text)
-        seconds.append(time.process_time() - began)
+        times = []
+        for _ in range(3):  # the quickest: the garbage collector is at work between
+            began = time.process_time()
+            scanner.find(text)
+            times.append(time.process_time() - began)
+        seconds.append(min(times))
     assert seconds[1] < 40 * max(seconds[0], 0.005)
 
 
