@@ -17,9 +17,8 @@ from azubi.data.splits.near_duplicates import ExactNearDuplicates
 from azubi.settings import SplitSettings
 
 _WHOLE = 1 << 64
-_GOLDEN = 0x9E3779B97F4A7C15
-"""The golden section of 2**64. Steps of it, wrapped around, divide any stretch evenly, be they few or
-many."""
+VALIDATION = 0.1
+"""Share of the data that chooses the best epoch, unless validation data are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +76,6 @@ class SplitAssignment:
         self._splits: dict[str, SplitName | None] = {}
         """Of each question so far; None if it was left out."""
         self._groups: dict[str, SplitName] = {}
-        self._strata: dict[str, int] = {}
-        """For each answer, where its next question falls."""
 
     def given(self) -> list[Example]:
         """Assign the splits that are given; returns what of the validation the test does not ask."""
@@ -155,22 +152,16 @@ class SplitAssignment:
         known = self._earlier.splits.get(name)
         if self._settings.by == "group" and example.group:
             if example.group not in self._groups:
-                self._groups[example.group] = known or self._by_hash(
-                    f"group\0{example.group}", example.answer
-                )
+                self._groups[example.group] = known or self._by_hash(f"group\0{example.group}")
             return self._groups[example.group]
-        by_hash = self._by_hash(self._near_duplicates.rest(name), example.answer)
+        by_hash = self._by_hash(self._near_duplicates.rest(name))
         return known or by_hash
 
-    def _by_hash(self, text: str, answer: str) -> SplitName:
-        number = hashed(text, self._seed)
-        if self._settings.stratify:
-            # The first question of an answer falls where it would, each further one a golden section on.
-            number = self._strata.get(answer, number)
-            self._strata[answer] = (number + _GOLDEN) % _WHOLE
-        if "test" not in self._given and number / _WHOLE < self._settings.test:
+    def _by_hash(self, text: str) -> SplitName:
+        place = placed(text, self._seed)
+        if "test" not in self._given and place < self._settings.test:
             return "test"
-        if "validation" not in self._given and number / _WHOLE >= 1 - self._settings.validation:
+        if "validation" not in self._given and place >= 1 - VALIDATION:
             return "validation"
         return "train"
 
@@ -186,11 +177,11 @@ class SplitAssignment:
             return
         times = sorted(example.time for example in examples if example.time)
         if "test" not in self._given:
-            cut = self._settings.cutoff or self._earlier.test_from
-            self._test_from = cut or _latest(times, round(self._settings.test * len(times)))
+            count = round(self._settings.test * len(times))
+            self._test_from = self._earlier.test_from or _latest(times, count)
         if "validation" not in self._given:
             before = times[: bisect_left(times, self._test_from)] if self._test_from else times
-            count = round(self._settings.validation * len(times))
+            count = round(VALIDATION * len(times))
             self._validation_from = self._earlier.validation_from or _latest(before, count)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from azubi.data.example import SPLITS, Example, Part, SplitName
 from azubi.data.finding import differing, share
 from azubi.data.instruction import shared_system, strip_system
+from azubi.data.splits import split_assignment
 from azubi.data.splits.boilerplate import normalised
 from azubi.data.splits.split_assignment import SplitAssignment, SplitState, hashed, placed, question
 from azubi.errors import DataError, SettingError
@@ -148,16 +149,6 @@ def _unique(examples: Sequence[Example]) -> list[Example]:
 
 
 def _check_settings(how: SplitSettings, examples: Sequence[Example]) -> None:
-    if how.by == "time" and how.stratify:
-        raise SettingError(
-            "split.stratify cannot be had with split.by time: the time decides, whatever the answer.",
-            "Leave one of them out.",
-        )
-    if how.by != "time" and how.cutoff is not None:
-        raise SettingError(
-            f"split.cutoff is {how.cutoff}, but the split goes by {how.by}.",
-            "Set split.by to time, or leave the cut-off out.",
-        )
     if how.by != "prompt" and examples and not any(getattr(example, how.by) for example in examples):
         raise SettingError(
             f"split.by is {how.by}, but no example has a {how.by}.",
@@ -195,13 +186,14 @@ def remedy(parts: Split, how: SplitSettings, given: int) -> str:
             f"as {first} and {second}. Bring prompts that differ more; another column may tell them apart."
         )
     if how.by == "time":
-        return "The split goes by time: choose an earlier split.cutoff, or leave it out; or split by prompt."
+        return "The split goes by time: bring examples of more days, or split by prompt."
     if how.by == "group":
         return "Each group stands in one split as a whole: bring more groups, or set split.by to prompt."
-    enough = math.ceil(HANDFUL / min(how.test, how.validation))
+    validation = split_assignment.VALIDATION
+    enough = math.ceil(HANDFUL / min(how.test, validation))
     return (
-        f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(how.validation)} for "
-        f"the validation are at least {HANDFUL} each. Or name files of your own for them (--test-data, "
+        f"Bring more examples: of {enough:,}, {share(how.test)} for the test and {share(validation)} for the "
+        f"validation are at least {HANDFUL} each. Or name files of your own for them (--test-data, "
         "--validation-data)."
     )
 
