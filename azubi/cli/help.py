@@ -50,7 +50,7 @@ RARE = {
         *("dtype", "device", "cache", "fresh"),
     ),
     "Privacy": ("privacy",),
-    "Output": ("scope", "proof", "sink", "debug"),
+    "Output": ("scope", "proof", "lang", "sink", "debug"),
 }
 """Settings that most never need."""
 

@@ -119,7 +119,7 @@ def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
 def _identity(recipe: Recipe, passing: OneShotSources) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
     # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
-    told = recipe.model_dump(mode="json", exclude={"sink"})
+    told = recipe.model_dump(mode="json", exclude={"lang", "sink"})
     prime = (
         Path(recipe.instruction[1:]) if recipe.instruction and recipe.instruction.startswith("@") else None
     )

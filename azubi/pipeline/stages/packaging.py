@@ -62,7 +62,7 @@ def _written(context: RunContext, results: Results) -> Card:
     for left in folder.parent.glob(f".{version}.*"):
         shutil.rmtree(left, ignore_errors=True)
     card, scope = build_card.card(results, version), _scope(context, results)
-    report = render(build_card.report(results, card))
+    report = render(build_card.report(results, card), results.encoded.recipe.lang)
     return writing.write(card, weights.trained(results.cut.specialist.tail), report, folder, scope)
 
 
