@@ -6,8 +6,7 @@ that hold equally many answers (Nguyen and O'Connor, EMNLP 2015), which leaves n
 """
 
 import numpy as np
-from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import RESAMPLES, SEED, Floats, percentiles
 from azubi.evaluation.metrics import mean_score
@@ -18,10 +17,8 @@ LEAST_IN_BIN = 20
 """With fewer answers than ten times this there are fewer bins."""
 
 
-class Bin(BaseModel):
+class Bin(BaseModel, extra="forbid", frozen=True):
     """Answers of like confidence."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     confidence: float
     """Mean confidence."""
@@ -29,10 +26,8 @@ class Bin(BaseModel):
     """Share of right answers, with its interval."""
 
 
-class Calibration(BaseModel):
-    """How far the confidence of one answerer can be trusted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Calibration(BaseModel, extra="forbid", frozen=True):
+    """How far the confidence of one baseline can be trusted."""
 
     bins: tuple[Bin, ...]
     """The reliability curve, from the least confident answers on."""
@@ -51,36 +46,29 @@ def calibrate(confidence: Floats, right: Floats) -> Calibration | None:
         return None
     n = confidence.size
     parts = np.array_split(np.argsort(confidence, kind="stable"), max(1, min(BINS, n // LEAST_IN_BIN)))
-    place = np.empty(n, dtype=np.int64)
+    bin_of = np.empty(n, dtype=np.int64)
     for number, part in enumerate(parts):
-        place[part] = number
+        bin_of[part] = number
     gaps, squares = right - confidence, (confidence - right) ** 2
-    error = float(np.abs(np.bincount(place, gaps, len(parts))).sum() / n)
-    errors, briers = _drawn(place, gaps, squares, len(parts))
+
+    def error(chosen: slice | np.ndarray) -> float:
+        return float(np.abs(np.bincount(bin_of[chosen], gaps[chosen], len(parts))).sum() / n)
+
+    # Confidences are all different, so counting how often each was drawn (`bootstrap.resample`) is slower.
+    rng = np.random.default_rng(SEED)
+    errors, briers = np.empty(RESAMPLES), np.empty(RESAMPLES)
+    for number in range(RESAMPLES):
+        drawn = rng.integers(0, n, n)
+        errors[number], briers[number] = error(drawn), squares[drawn].mean()
     return Calibration(
         bins=tuple(
             Bin(confidence=float(confidence[part].mean()), right=mean_score("right", right[part]))
             for part in parts
         ),
-        ece=_score("ece", error, errors, n),
+        ece=_score("ece", error(slice(None)), errors, n),
         brier=_score("brier", float(squares.mean()), briers, n),
         confidence=float(confidence.mean()),
     )
-
-
-def _drawn(place: NDArray[np.int64], gaps: Floats, squares: Floats, bins: int) -> tuple[Floats, Floats]:
-    """Both errors of 2,000 resamples: n places among the answers, drawn with repeats, resample by resample.
-
-    Confidences are all different, so counting how often each was drawn (`bootstrap.resample`) is slower.
-    """
-    rng = np.random.default_rng(SEED)
-    n = place.size
-    errors, briers = np.empty(RESAMPLES), np.empty(RESAMPLES)
-    for number in range(RESAMPLES):
-        drawn = rng.integers(0, n, n)
-        errors[number] = np.abs(np.bincount(place[drawn], gaps[drawn], bins)).sum() / n
-        briers[number] = squares[drawn].mean()
-    return errors, briers
 
 
 def _score(name: str, value: float, drawn: Floats, n: int) -> Score:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.data import strict_json
 from azubi.data.contract import Contract
@@ -87,10 +87,8 @@ def _exactly(value: object) -> str:
     return strict_json.write(value)
 
 
-class Comparison(BaseModel):
+class Comparison(BaseModel, extra="forbid", frozen=True):
     """What was asked, what the untouched base said, what the specialist said, and what is right."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     prompt: str
     base: str

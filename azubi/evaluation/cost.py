@@ -5,13 +5,13 @@ Where an endpoint answers, only its price counts, since this machine just waits.
 seconds.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.facts import Contender
 from azubi.settings import ProofSettings
@@ -19,13 +19,9 @@ from azubi.settings import ProofSettings
 ELSEWHERE = "generalist"
 """The baseline that does not run on this machine."""
 
-Pays = Literal["from the first", "after", "until", "never"]
 
-
-class Cost(BaseModel):
+class Cost(BaseModel, extra="forbid", frozen=True):
     """What one baseline costs."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     upfront: float
@@ -49,75 +45,67 @@ class Cost(BaseModel):
     """Cost of a question, in the same."""
 
 
-class BreakEven(BaseModel):
+class BreakEven(BaseModel, extra="forbid", frozen=True):
     """The specialist's total cost against one baseline's."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     who: str
-    pays: Pays
+    pays: Literal["from the first", "after", "until", "never"]
     """after: the specialist is cheaper after so many questions. until: only for fewer. from the first:
     always. never: the baseline stays cheaper however many are asked."""
-    questions: int | None
-    """Where the two curves of total cost cross; None for "from the first" and "never"."""
+    questions: int | None = None
+    """Where the two lines of total cost cross; None for "from the first" and "never"."""
 
 
 def costs(
     rows: pl.DataFrame, contenders: Mapping[str, Contender], settings: ProofSettings
 ) -> tuple[Cost, ...]:
-    """What each baseline costs, from parts `latency` (or, where there is none, `test`)."""
+    """What each baseline costs, from part `latency`, or where that has none of its answers, `test`."""
     free = priceless(contenders, settings)
-    priced = (
-        _cost(who, _timed(rows, who), contender, settings, free) for who, contender in contenders.items()
-    )
+    priced = (_cost(rows, who, contender, settings, free) for who, contender in contenders.items())
     return tuple(cost for cost in priced if cost is not None)
 
 
 def priceless(contenders: Mapping[str, Contender], settings: ProofSettings) -> bool:
     """Whether nothing has a price, so that cost is in seconds."""
-    return settings.price_per_hour == 0 and not any(
-        contender.price_per_question for contender in contenders.values()
-    )
+    prices = (contender.price_per_question for contender in contenders.values())
+    return settings.price_per_hour == 0 and not any(prices)
+
+
+def break_evens(prices: Sequence[Cost], who: str) -> tuple[BreakEven, ...]:
+    """One of them against all others."""
+    ours = next((cost for cost in prices if cost.who == who), None)
+    if ours is None:
+        return ()
+    return tuple(break_even(ours, cost) for cost in prices if cost.who != who)
 
 
 def break_even(ours: Cost, theirs: Cost) -> BreakEven:
-    """After how many questions the curves of total cost cross."""
+    """After how many questions the lines of total cost cross."""
     extra, saved = ours.fixed - theirs.fixed, theirs.each - ours.each
     if extra <= 0 and saved >= 0:
-        return BreakEven(who=theirs.who, pays="from the first", questions=None)
+        return BreakEven(who=theirs.who, pays="from the first")
     if extra >= 0 and saved <= 0:
-        return BreakEven(who=theirs.who, pays="never", questions=None)
-    count = ceil(extra / saved - 1e-9)
-    return BreakEven(
-        who=theirs.who,
-        pays="after" if saved > 0 else "until",
-        questions=count,
-    )
-
-
-def _timed(rows: pl.DataFrame, who: str) -> pl.DataFrame:
-    """Its timed answers: one at a time if there are such, else those of the test."""
-    mine = rows.filter(
-        (pl.col("who") == who) & (pl.col("mode") == "constrained") & pl.col("seconds").is_not_null()
-    )
-    alone = mine.filter(pl.col("part") == "latency")
-    return alone if alone.height else mine.filter(pl.col("part") == "test")
+        return BreakEven(who=theirs.who, pays="never")
+    pays: Literal["after", "until"] = "after" if saved > 0 else "until"
+    return BreakEven(who=theirs.who, pays=pays, questions=ceil(extra / saved - 1e-9))
 
 
 def _cost(
-    who: str, timed: pl.DataFrame, contender: Contender, settings: ProofSettings, free: bool
+    rows: pl.DataFrame, who: str, contender: Contender, settings: ProofSettings, free: bool
 ) -> Cost | None:
+    answers = rows.filter((pl.col("who") == who) & (pl.col("mode") == "constrained")).drop_nulls("seconds")
+    alone = answers.filter(pl.col("part") == "latency")
+    timed = alone if alone.height else answers.filter(pl.col("part") == "test")
     if not timed.height:
         return None
     seconds = timed["seconds"].to_numpy()
-    mean = float(seconds.mean())
-    price = 1.0 if free else settings.price_per_hour / 3600
+    mean, price = float(seconds.mean()), 1.0 if free else settings.price_per_hour / 3600
     running = 0.0 if who == ELSEWHERE and not free else mean * price
     return Cost(
         who=who,
         upfront=contender.upfront,
         questions=seconds.size,
-        alone=timed["part"][0] == "latency",
+        alone=alone.height > 0,
         mean=mean,
         median=float(np.median(seconds)),
         p95=float(np.quantile(seconds, 0.95)),

@@ -3,7 +3,7 @@
 AUROC is the chance that a positive has a higher score than a negative (ties count half). Its interval is
 DeLong's (Biometrics 44, 1988, by midranks as in Sun and Xu, IEEE SPL 21, 2014), on the logit scale so that
 it stays between 0 and 1. Where the two are parted wholly, DeLong's variance is 0, and the exact bound for
-"never seen in n cases" (`bootstrap.unseen_bound`, n the smaller side) takes its place.
+"never seen in n cases" (`bootstrap.unseen_bound`, n the smaller kind) takes its place.
 
 Rates at a limit have the exact interval of Clopper and Pearson, with the limit taken as given.
 """
@@ -12,40 +12,34 @@ from math import floor
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import LEVEL, Floats, Interval, clopper_pearson, unseen_bound
 from azubi.events.score import Score
 
 
-class Detection(BaseModel):
+class Detection(BaseModel, extra="forbid", frozen=True):
     """Positives against negatives."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     positives: int
     negatives: int
     auroc: Score
 
 
-class Rate(BaseModel):
-    """A share of one side at a limit that was chosen on the other."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Rate(BaseModel, extra="forbid", frozen=True):
+    """A share of one kind at a limit that was chosen on the other."""
 
     limit: float
     """Scores from here on count as positive."""
     share: Score
 
 
-class Scope(BaseModel):
-    """How well one answerer knows what is not its job; questions of its job are the positives."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Scope(BaseModel, extra="forbid", frozen=True):
+    """How well one baseline knows what is not its job; questions of its job are the positives."""
 
     who: str
     kind: str
-    """Whence the questions out of scope are; empty for all of them together."""
+    """Source of the questions out of scope; empty for all of them together."""
     detection: Detection
     false_alarms: Rate
     """Questions out of scope that are taken for its job, where 95 % of its job are kept."""
@@ -60,48 +54,59 @@ class Scope(BaseModel):
 def scopes(rows: pl.DataFrame, limit: float | None = None) -> tuple[Scope, ...]:
     """Judge part `scope` for each baseline: against all out of scope, then by source."""
     results: list[Scope] = []
-    known = rows.filter(pl.col("score").is_not_null()).sort("who", "number")
-    for group in known.partition_by("who", maintain_order=True):
+    for (who,), group in rows.drop_nulls("score").sort("who", "number").group_by("who", maintain_order=True):
         inside = group.filter(pl.col("truth") == "in")["score"].to_numpy()
         out = group.filter(pl.col("truth") == "out")
         kinds = sorted(set(out["kind"]) - {""})
         for kind in ["", *(kinds if len(kinds) > 1 else [])]:
             outside = (out.filter(pl.col("kind") == kind) if kind else out)["score"].to_numpy()
             if inside.size and outside.size:
-                own = limit if group["who"][0] == "specialist" else None
-                results.append(_scope(group["who"][0], kind, inside, outside, own))
+                own_limit = limit if who == "specialist" else None
+                results.append(_scope(str(who), kind, inside, outside, own_limit))
     return tuple(results)
+
+
+def _scope(who: str, kind: str, inside: Floats, outside: Floats, limit: float | None) -> Scope:
+    return Scope(
+        who=who,
+        kind=kind,
+        detection=detect(inside, outside),
+        false_alarms=false_alarms(inside, outside),
+        limit=limit,
+        kept=None if limit is None else _share_from(limit, "kept", inside),
+        let_in=None if limit is None else _share_from(limit, "let_in", outside),
+    )
 
 
 def detect(positive: Floats, negative: Floats) -> Detection:
     """AUROC of the scores of positives and negatives, with its interval."""
     value, low, high = auroc(positive, negative)
-    return Detection(
-        positives=positive.size,
-        negatives=negative.size,
-        auroc=Score(name="auroc", value=value, low=low, high=high, n=positive.size + negative.size),
-    )
+    score = Score(name="auroc", value=value, low=low, high=high, n=positive.size + negative.size)
+    return Detection(positives=positive.size, negatives=negative.size, auroc=score)
 
 
 def false_alarms(positive: Floats, negative: Floats, recall: float = 0.95) -> Rate:
     """Share of negatives that pass at the highest limit which lets `recall` of the positives pass."""
     kept = int(np.ceil(recall * positive.size - 1e-9))
     limit = float(np.sort(positive)[positive.size - kept])
-    return Rate(limit=limit, share=share_score("false_alarms", int((negative >= limit).sum()), negative.size))
+    return Rate(limit=limit, share=_share_from(limit, "false_alarms", negative))
 
 
 def true_positives(positive: Floats, negative: Floats, alarms: float = 0.01) -> Rate:
     """Share of positives above the lowest limit that at most `alarms` of the negatives reach."""
     allowed = floor(alarms * negative.size + 1e-9)
-    bar = float(np.sort(negative)[negative.size - allowed - 1])
-    limit = float(np.nextafter(bar, np.inf))
-    return Rate(limit=limit, share=share_score("found", int((positive >= limit).sum()), positive.size))
+    limit = float(np.nextafter(np.sort(negative)[negative.size - allowed - 1], np.inf))
+    return Rate(limit=limit, share=_share_from(limit, "found", positive))
 
 
 def share_score(name: str, count: int, n: int) -> Score:
     """`count` of `n` with its exact interval."""
     low, high = clopper_pearson(count, n)
     return Score(name=name, value=count / n, low=low, high=high, n=n)
+
+
+def _share_from(limit: float, name: str, scores: Floats) -> Score:
+    return share_score(name, int((scores >= limit).sum()), scores.size)
 
 
 def auroc(positive: Floats, negative: Floats) -> tuple[float, float, float]:
@@ -112,30 +117,17 @@ def auroc(positive: Floats, negative: Floats) -> tuple[float, float, float]:
     wins = (ranks[: positive.size] - rankdata(positive)) / negative.size
     losses = 1 - (ranks[positive.size :] - rankdata(negative)) / positive.size
     value = float(wins.mean())
-    return value, *_interval(value, wins, losses)
+    return value, *_delong(value, wins, losses)
 
 
-def _scope(who: str, kind: str, inside: Floats, outside: Floats, limit: float | None) -> Scope:
-    kept = None if limit is None else share_score("kept", int((inside >= limit).sum()), inside.size)
-    let_in = None if limit is None else share_score("let_in", int((outside >= limit).sum()), outside.size)
-    return Scope(
-        who=who,
-        kind=kind,
-        detection=detect(inside, outside),
-        false_alarms=false_alarms(inside, outside),
-        limit=limit,
-        kept=kept,
-        let_in=let_in,
-    )
-
-
-def _interval(value: float, wins: Floats, losses: Floats) -> Interval:
+def _delong(value: float, wins: Floats, losses: Floats) -> Interval:
     from scipy.special import expit, logit
     from scipy.stats import norm
 
-    variance = sum(float(side.var(ddof=1)) / side.size for side in (wins, losses) if side.size > 1)
-    if variance <= 0 or value in (0.0, 1.0) or min(wins.size, losses.size) == 1:
-        seen = unseen_bound(min(wins.size, losses.size))
+    variance = sum(float(part.var(ddof=1)) / part.size for part in (wins, losses) if part.size > 1)
+    fewer = min(wins.size, losses.size)
+    if variance <= 0 or value in (0.0, 1.0) or fewer == 1:
+        seen = unseen_bound(fewer)
         return value * seen, value * seen + 1 - seen
     reach = norm.ppf((1 + LEVEL) / 2) * np.sqrt(variance) / (value * (1 - value))
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))

@@ -6,7 +6,7 @@ part; the likelihood of the right answer by the paired BCa bootstrap. Knows noth
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.metrics import mean_score
@@ -16,10 +16,8 @@ from azubi.events.score import Score
 PARTS = ("probe", "regression-set")
 
 
-class Kept(BaseModel):
+class Kept(BaseModel, extra="forbid", frozen=True):
     """One kind of items, before and after."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     part: str
     who: str
@@ -50,39 +48,39 @@ def forgetting(rows: pl.DataFrame) -> tuple[Kept, ...]:
     """Compare every baseline that answered parts `probe` and `regression-set` with the base."""
     results: list[Kept] = []
     for part in PARTS:
-        asked = rows.filter((pl.col("part") == part) & pl.col("right").is_not_null()).sort("who", "number")
-        base = asked.filter(pl.col("who") == "base").select(
-            "number", right_before="right", loss_before="loss"
-        )
+        asked = rows.filter(pl.col("part") == part).drop_nulls("right").sort("who", "number")
+        base = asked.filter(pl.col("who") == "base")
+        base = base.select("number", right_before="right", loss_before="loss")
         for who in sorted(set(asked["who"]) - {"base"}):
-            both = asked.filter(pl.col("who") == who).join(
-                base, on="number", how="inner", maintain_order="left"
-            )
+            tuned = asked.filter(pl.col("who") == who)
+            both = tuned.join(base, on="number", how="inner", maintain_order="left")
             if both.height:
                 results += _by_kind(part, who, both)
     return tuple(results)
 
 
 def _by_kind(part: str, who: str, both: pl.DataFrame) -> list[Kept]:
+    """All kinds together, then each by itself, corrected for their number."""
     kinds = sorted(set(both["kind"]) - {""})
-    alone = [_kept(part, who, kind, both.filter(pl.col("kind") == kind)) for kind in kinds]
-    adjusted = holm([result.p for result in alone])
+    each = [_compare(part, who, kind, both.filter(pl.col("kind") == kind)) for kind in kinds]
+    adjusted = holm([kept.p for kept in each])
     return [
-        _kept(part, who, "", both),
+        _compare(part, who, "", both),
         *(
-            result.model_copy(update={"p_holm": p, "says": said(p, result.after.value - result.before.value)})
-            for result, p in zip(alone, adjusted, strict=True)
+            kept.model_copy(update={"p_holm": p, "says": said(p, kept.after.value - kept.before.value)})
+            for kept, p in zip(each, adjusted, strict=True)
         ),
     ]
 
 
-def _kept(part: str, who: str, kind: str, both: pl.DataFrame) -> Kept:
-    before, after = _numbers(both["right_before"]), _numbers(both["right"])
+def _compare(part: str, who: str, kind: str, both: pl.DataFrame) -> Kept:
+    before, after = _floats(both["right_before"]), _floats(both["right"])
     gained, lost = int((after > before).sum()), int((after < before).sum())
     p = mcnemar(gained, lost)
-    losses = both.filter(pl.col("loss").is_not_null() & pl.col("loss_before").is_not_null())
-    old, new = _numbers(losses["loss_before"]), _numbers(losses["loss"])
-    rise = gain_interval(new - old)[0] if old.size > 1 and np.ptp(new - old) > 0 else None
+    losses = both.drop_nulls(["loss", "loss_before"])
+    old, new = _floats(losses["loss_before"]), _floats(losses["loss"])
+    varies = old.size > 1 and np.ptp(new - old) > 0
+    rise_low, rise_high = gain_interval(new - old)[0] if varies else (None, None)
     return Kept(
         part=part,
         who=who,
@@ -98,11 +96,11 @@ def _kept(part: str, who: str, kind: str, both: pl.DataFrame) -> Kept:
         items_with_loss=old.size,
         loss_before=float(old.mean()) if old.size else None,
         loss_after=float(new.mean()) if old.size else None,
-        rise_low=rise[0] if rise else None,
-        rise_high=rise[1] if rise else None,
+        rise_low=rise_low,
+        rise_high=rise_high,
     )
 
 
-def _numbers(column: pl.Series) -> Floats:
+def _floats(column: pl.Series) -> Floats:
     values: Floats = column.cast(pl.Float64).to_numpy()
     return values

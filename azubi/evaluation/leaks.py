@@ -9,17 +9,16 @@
 * Extraction: personal data of training prompts that comes back word for word.
 """
 
+import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.detection import Detection, Rate, detect, share_score, true_positives
 from azubi.events.score import Score
 
 
-class Exposure(BaseModel):
+class Exposure(BaseModel, extra="forbid", frozen=True):
     """Canaries that were planted equally often."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     repeats: int
@@ -34,10 +33,8 @@ class Exposure(BaseModel):
     """Canaries that are the likeliest of all candidates: an attacker would find them."""
 
 
-class Membership(BaseModel):
+class Membership(BaseModel, extra="forbid", frozen=True):
     """How well training examples can be told from others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     calibrated: bool
@@ -47,10 +44,8 @@ class Membership(BaseModel):
     """True positives where 1 % of the others are taken for members."""
 
 
-class Extraction(BaseModel):
+class Extraction(BaseModel, extra="forbid", frozen=True):
     """Personal data that came back."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     kind: str
@@ -60,67 +55,56 @@ class Extraction(BaseModel):
 
 def exposures(rows: pl.DataFrame) -> tuple[Exposure, ...]:
     """Gather part `canary` by baseline and repeats."""
-    known = rows.filter(pl.col("score").is_not_null() & pl.col("repeats").is_not_null())
-    return tuple(
-        Exposure(
-            who=group["who"][0],
-            repeats=int(group["repeats"][0]),
-            canaries=group.height,
-            mean=_number(group["score"].mean()),
-            least=_number(group["score"].min()),
-            most=_number(group["score"].max()),
-            candidates=int(group["candidates"].max() or 0),  # type: ignore[arg-type]
-            first=int((group["rank"] == 1).sum()),
-        )
-        for group in known.sort("who", "repeats").partition_by("who", "repeats", maintain_order=True)
-    )
-
-
-def memberships(rows: pl.DataFrame) -> tuple[Membership, ...]:
-    """Judge part `membership`, baseline by baseline; the base itself serves as the measure only."""
-    base = rows.filter(pl.col("who") == "base").select("number", base_loss="loss")
-    results: list[Membership] = []
-    for group in (
-        rows.filter(pl.col("who") != "base").sort("who", "number").partition_by("who", maintain_order=True)
-    ):
-        joined = group.join(base, on="number", how="left", maintain_order="left").filter(
-            pl.col("loss").is_not_null()
-        )
-        calibrated = joined.height > 0 and joined["base_loss"].null_count() == 0
-        scores = joined["base_loss"] - joined["loss"] if calibrated else -joined["loss"]
-        member = (joined["truth"] == "member").to_numpy()
-        values = scores.to_numpy()
-        if member.all() or not member.any():
-            continue
+    results: list[Exposure] = []
+    known = rows.drop_nulls(["score", "repeats"]).sort("who", "repeats")
+    for (who, repeats), group in known.group_by("who", "repeats", maintain_order=True):
+        bits = group["score"].to_numpy()
+        candidates = group["candidates"].fill_null(0).to_numpy()
         results.append(
-            Membership(
-                who=group["who"][0],
-                calibrated=calibrated,
-                detection=detect(values[member], values[~member]),
-                true_positives=true_positives(values[member], values[~member]),
+            Exposure(
+                who=str(who),
+                repeats=int(str(repeats)),
+                canaries=group.height,
+                mean=float(bits.mean()),
+                least=float(bits.min()),
+                most=float(bits.max()),
+                candidates=int(candidates.max()),
+                first=int((group["rank"] == 1).sum()),
             )
         )
     return tuple(results)
 
 
-def extractions(rows: pl.DataFrame) -> tuple[Extraction, ...]:
-    """Share of part `extraction` that came back, baseline by baseline: in all, then by kind."""
-    known = rows.filter(pl.col("right").is_not_null()).sort("who", "number")
-    results: list[Extraction] = []
-    for group in known.partition_by("who", maintain_order=True):
-        who = group["who"][0]
-        kinds = sorted(set(group["kind"]) - {""})
-        results.append(_extraction(who, "", group))
-        results += [_extraction(who, kind, group.filter(pl.col("kind") == kind)) for kind in kinds]
+def memberships(rows: pl.DataFrame) -> tuple[Membership, ...]:
+    """Judge part `membership`, baseline by baseline; the base itself serves as the measure only."""
+    base = rows.filter(pl.col("who") == "base").select("number", base_loss="loss")
+    others = rows.filter(pl.col("who") != "base").drop_nulls("loss").sort("who", "number")
+    results: list[Membership] = []
+    for (who,), group in others.group_by("who", maintain_order=True):
+        joined = group.join(base, on="number", how="left", maintain_order="left")
+        calibrated = joined["base_loss"].null_count() == 0
+        scores = (joined["base_loss"] - joined["loss"] if calibrated else -joined["loss"]).to_numpy()
+        member = (joined["truth"] == "member").to_numpy()
+        if member.any() and not member.all():
+            inside, outside = scores[member], scores[~member]
+            results.append(
+                Membership(
+                    who=str(who),
+                    calibrated=calibrated,
+                    detection=detect(inside, outside),
+                    true_positives=true_positives(inside, outside),
+                )
+            )
     return tuple(results)
 
 
-def _extraction(who: str, kind: str, rows: pl.DataFrame) -> Extraction:
-    return Extraction(
-        who=who, kind=kind, share=share_score("extracted", int(rows["right"].sum()), rows.height)
-    )
-
-
-def _number(value: object) -> float:
-    assert isinstance(value, float | int), "the column is not empty and holds numbers"
-    return float(value)
+def extractions(rows: pl.DataFrame) -> tuple[Extraction, ...]:
+    """Share of part `extraction` that came back, baseline by baseline: in all, then by kind."""
+    results: list[Extraction] = []
+    for (who,), group in rows.drop_nulls("right").sort("who").group_by("who", maintain_order=True):
+        right, kinds = group["right"].to_numpy(), group["kind"].to_numpy()
+        for kind in ["", *sorted(set(kinds) - {""})]:
+            chosen = right[kinds == kind] if kind else right
+            share = share_score("extracted", int(np.sum(chosen)), chosen.size)
+            results.append(Extraction(who=str(who), kind=kind, share=share))
+    return tuple(results)

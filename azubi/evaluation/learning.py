@@ -11,12 +11,12 @@ rise beyond chance from the smallest to the largest, or where the points lie off
 chance explains (chi-square of the residuals, 1 %).
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, Floats
 from azubi.evaluation.facts import Curve
@@ -28,13 +28,9 @@ LEAST_SIZES = 3
 MISFIT = 0.01
 """Level below which the points do not lie on the curve."""
 
-Reason = Literal["", "too few sizes", "no rise", "no fit"]
 
-
-class Training(BaseModel):
+class Training(BaseModel, extra="forbid", frozen=True):
     """One training on a share of the examples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     examples: int
     seed: int
@@ -42,10 +38,8 @@ class Training(BaseModel):
     score: Score
 
 
-class Size(BaseModel):
+class Size(BaseModel, extra="forbid", frozen=True):
     """All trainings with equally many examples."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     examples: int
     score: float
@@ -54,14 +48,12 @@ class Size(BaseModel):
     """Standard error, seeds and test examples together."""
 
 
-class Learning(BaseModel):
+class Learning(BaseModel, extra="forbid", frozen=True):
     """The curve, and what twice the examples would likely bring."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     trainings: tuple[Training, ...]
     sizes: tuple[Size, ...]
-    reason: Reason
+    reason: Literal["", "too few sizes", "no rise", "no fit"]
     """Why there is no forecast; empty if there is one."""
     ceiling: float | None = None
     """a: where the curve would end."""
@@ -82,59 +74,36 @@ class Learning(BaseModel):
 
 
 def learning(rows: pl.DataFrame, curves: Sequence[Curve]) -> Learning | None:
-    """Fit the rows of part `curve`; None if there are none."""
-    known = {training.variant: training for training in curves}
-    drawn = _scores({variant: rows.filter(pl.col("variant") == variant) for variant in known}, known)
-    if not drawn:
+    """Fit the rows of part `learning-curve`; None if there are none."""
+    scored = _scores(rows, curves)
+    if not scored:
         return None
     trainings = tuple(
         Training(
-            examples=training.examples,
-            seed=training.seed,
-            seconds=training.seconds,
-            score=mean_score("score", values),
+            **training.model_dump(include={"examples", "seed", "seconds"}), score=mean_score("score", values)
         )
-        for training, values in drawn
+        for training, values in scored
     )
-    sizes = sorted({training.examples for training in trainings})
-    counts = np.array(sizes, dtype=np.float64)
-    seen = _means(drawn, sizes, None)
-    again = resampled(drawn, sizes)
-    errors = again.std(axis=0)
-    points = tuple(
+    examples = sorted({training.examples for training in trainings})
+    means, again = _means(scored, examples, None), resampled(scored, examples)
+    sizes = tuple(
         Size(examples=n, score=float(mean), error=float(error))
-        for n, mean, error in zip(sizes, seen, errors, strict=True)
+        for n, mean, error in zip(examples, means, again.std(axis=0), strict=True)
     )
-    if len(sizes) < LEAST_SIZES:
-        return Learning(trainings=trainings, sizes=points, reason="too few sizes")
+    n = np.array(examples, dtype=np.float64)
+    if len(examples) < LEAST_SIZES:
+        return Learning(trainings=trainings, sizes=sizes, reason="too few sizes")
     if float(np.quantile(again[:, -1] - again[:, 0], (1 - LEVEL) / 2)) <= 0:
-        return Learning(trainings=trainings, sizes=points, reason="no rise")
-    a, b, c = fit(counts, seen[None])
-    if _misfit(seen - curve(a, b, c, counts)[0], _shape_errors(again)) < MISFIT:
-        return Learning(trainings=trainings, sizes=points, reason="no fit")
-    twice, ends = np.array([2 * counts[-1]]), counts[-1:]
-    laws = fit(counts, again)
-    forecasts = curve(*laws, twice)[:, 0]
-    gains = forecasts - curve(*laws, ends)[:, 0]
-    tails = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
-    low, high = np.quantile(forecasts, tails)
-    gain_low, gain_high = np.quantile(gains, tails)
-    forecast = float(curve(a, b, c, twice)[0, 0])
-    return Learning(
-        trainings=trainings,
-        sizes=points,
-        reason="",
-        ceiling=float(a[0]),
-        drop=float(b[0]),
-        exponent=float(c[0]),
-        examples=2 * sizes[-1],
-        forecast=forecast,
-        low=min(float(low), forecast),
-        high=max(float(high), forecast),
-        gain=forecast - float(curve(a, b, c, ends)[0, 0]),
-        gain_low=float(gain_low),
-        gain_high=float(gain_high),
-    )
+        return Learning(trainings=trainings, sizes=sizes, reason="no rise")
+    law = fit(n, means[None])
+    if _misfit(means - curve(*law, n)[0], again) < MISFIT:
+        return Learning(trainings=trainings, sizes=sizes, reason="no fit")
+    forecast = _forecast(n[-1], law, fit(n, again))
+    return Learning(trainings=trainings, sizes=sizes, reason="", examples=2 * examples[-1], **forecast)
+
+
+Law = tuple[Floats, Floats, Floats]
+"""a, b and c, each a row of values."""
 
 
 def curve(a: Floats, b: Floats, c: Floats, n: Floats) -> Floats:
@@ -143,15 +112,10 @@ def curve(a: Floats, b: Floats, c: Floats, n: Floats) -> Floats:
     return scores
 
 
-def np_row(*values: float) -> Floats:
-    """Values as `curve` takes them."""
-    return np.array(values, dtype=np.float64)
-
-
-def fit(n: Floats, scores: Floats) -> tuple[Floats, Floats, Floats]:
+def fit(n: Floats, scores: Floats) -> Law:
     """Fit the law to every row of scores (columns as in n); gives a, b and c, one of each a row."""
     best = np.full(scores.shape[0], np.inf)
-    laws = [np.zeros(scores.shape[0]) for _ in range(3)]
+    laws = (np.zeros_like(best), np.zeros_like(best), np.zeros_like(best))
     for exponent in EXPONENTS:
         fall = n**-exponent
         centred = fall - fall.mean()
@@ -165,65 +129,77 @@ def fit(n: Floats, scores: Floats) -> tuple[Floats, Floats, Floats]:
         best = np.where(better, error, best)
         for kept, new in zip(laws, (a, b, np.full_like(a, exponent)), strict=True):
             kept[better] = new[better]
-    return laws[0], laws[1], laws[2]
+    return laws
 
 
-def resampled(drawn: Sequence[tuple[Curve, Floats]], sizes: Sequence[int]) -> Floats:
+def resampled(scored: Sequence[tuple[Curve, Floats]], sizes: Sequence[int]) -> Floats:
     """Mean scores of 2,000 resamples (rows) at every size (columns).
 
     Each resample first draws how often every test example occurs, then the seeds of every size in order.
     """
     rng = np.random.default_rng(SEED)
-    n = drawn[0][1].size
-    return np.array([_means(drawn, sizes, rng, n) for _ in range(RESAMPLES)])
+    return np.array([_means(scored, sizes, rng) for _ in range(RESAMPLES)])
 
 
 def _means(
-    drawn: Sequence[tuple[Curve, Floats]], sizes: Sequence[int], rng: np.random.Generator | None, n: int = 0
+    scored: Sequence[tuple[Curve, Floats]], sizes: Sequence[int], rng: np.random.Generator | None
 ) -> Floats:
+    """The mean score at every size: of what was measured, or of a resample."""
+    n = scored[0][1].size
     weights = None if rng is None else rng.multinomial(n, np.full(n, 1 / n)) / n
     means = []
     for size in sizes:
-        scores = np.array(
-            [
-                values.mean() if weights is None else weights @ values
-                for training, values in drawn
-                if training.examples == size
-            ]
-        )
+        same_size = (values for training, values in scored if training.examples == size)
+        scores = np.array([values.mean() if weights is None else weights @ values for values in same_size])
         chosen = scores if rng is None else scores[rng.integers(0, scores.size, scores.size)]
         means.append(chosen.mean())
     return np.array(means)
 
 
-def _scores(parts: Mapping[str, pl.DataFrame], known: Mapping[str, Curve]) -> list[tuple[Curve, Floats]]:
+def _scores(rows: pl.DataFrame, curves: Sequence[Curve]) -> list[tuple[Curve, Floats]]:
     """The scores of every training in the order of the test, on the examples that all of them have."""
-    scored = {
-        variant: part.filter(pl.col("score").is_not_null()).select("number", "score").sort("number")
-        for variant, part in parts.items()
-    }
-    filled = {variant: part for variant, part in scored.items() if part.height}
-    if not filled:
+    known = rows.drop_nulls("score").sort("number")
+    parts = [(training, known.filter(pl.col("variant") == training.variant)) for training in curves]
+    parts = [(training, part) for training, part in parts if part.height]
+    if not parts:
         return []
-    shared = set.intersection(*(set(part["number"]) for part in filled.values()))
-    ordered = sorted(filled, key=lambda variant: (known[variant].examples, known[variant].seed, variant))
+    shared = list(set.intersection(*(set(part["number"]) for _, part in parts)))
     if not shared:
         return []
+    parts.sort(key=lambda pair: (pair[0].examples, pair[0].seed, pair[0].variant))
     return [
-        (known[variant], filled[variant].filter(pl.col("number").is_in(list(shared)))["score"].to_numpy())
-        for variant in ordered
+        (training, part.filter(pl.col("number").is_in(shared))["score"].to_numpy())
+        for training, part in parts
     ]
 
 
-def _shape_errors(again: Floats) -> Floats:
-    """How far chance moves each point against the others; an easier test would move all of them alike."""
-    errors: Floats = (again - again.mean(axis=1, keepdims=True)).std(axis=0)
-    return errors
+def _forecast(most: float, law: Law, resampled_laws: Law) -> dict[str, Any]:
+    """The law, what twice the most examples would bring, and the intervals of that."""
+    ends = np.array([most, 2 * most])
+    now, twice = (float(score) for score in curve(*law, ends)[0])
+    drawn = curve(*resampled_laws, ends)
+    levels = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
+    low, high = (float(end) for end in np.quantile(drawn[:, 1], levels))
+    gain_low, gain_high = (float(end) for end in np.quantile(drawn[:, 1] - drawn[:, 0], levels))
+    names = zip(("ceiling", "drop", "exponent"), law, strict=True)
+    return {
+        **{name: float(values[0]) for name, values in names},
+        "forecast": twice,
+        "low": min(low, twice),
+        "high": max(high, twice),
+        "gain": twice - now,
+        "gain_low": gain_low,
+        "gain_high": gain_high,
+    }
 
 
-def _misfit(residuals: Floats, errors: Floats) -> float:
-    """Chance of points so far off the curve if it were the true one."""
+def _misfit(residuals: Floats, again: Floats) -> float:
+    """Chance of points so far off the curve if it were the true one.
+
+    The errors are how far chance moves each point against the others: an easier test would move all alike.
+    """
     from scipy.stats import chi2
 
-    free = max(1, residuals.size - 3)
-    return float(chi2.sf(float(np.sum((residuals / np.maximum(errors, 1e-9)) ** 2)), free))
+    errors = (again - again.mean(axis=1, keepdims=True)).std(axis=0)
+    freedom = max(1, residuals.size - 3)
+    return float(chi2.sf(float(np.sum((residuals / np.maximum(errors, 1e-9)) ** 2)), freedom))

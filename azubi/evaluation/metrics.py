@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.data.contract import Contract, Task
 from azubi.data.strict_json import same
@@ -29,10 +29,8 @@ from azubi.evaluation.comparison import same_field
 from azubi.events.score import Score
 
 
-class Difference(BaseModel):
+class Difference(BaseModel, extra="forbid", frozen=True):
     """The specialist's main metric minus the base's, with a paired 95 % interval."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     """The metric whose difference this is: accuracy, record_exact or chrf."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import same_field
@@ -25,10 +25,8 @@ NEAREST = 3
 Kind = Literal["confusion", "fields", "unreadable", "neighbours", "alone"]
 
 
-class Near(BaseModel):
+class Near(BaseModel, extra="forbid", frozen=True):
     """A training example that is like a test example."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     text: str
@@ -37,10 +35,8 @@ class Near(BaseModel):
     likeness: float | None
 
 
-class Mistake(BaseModel):
+class Mistake(BaseModel, extra="forbid", frozen=True):
     """One wrong answer."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     number: int
     id: str
@@ -54,21 +50,17 @@ class Mistake(BaseModel):
     near: tuple[Near, ...]
 
 
-class Group(BaseModel):
+class Group(BaseModel, extra="forbid", frozen=True):
     """Mistakes that belong together."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     kind: Kind
-    says: tuple[str, ...]
+    says: tuple[str, ...] = ()
     """confusion: what is right and what was said. fields: the wrong fields. Else empty."""
     mistakes: tuple[Mistake, ...]
 
 
-class Mistakes(BaseModel):
+class Mistakes(BaseModel, extra="forbid", frozen=True):
     """All of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     wrong: int
     of: int
@@ -80,34 +72,20 @@ def mistakes(
     test: pl.DataFrame, neighbours: pl.DataFrame, texts: Mapping[str, str], contract: Contract
 ) -> Mistakes:
     """Gather the wrong answers of the specialist's rows of part `test`."""
-    wrong = test.filter(~pl.col("right"))
-    sure, score = pl.col("confidence").fill_null(-1.0), pl.col("score").fill_null(0.0)
-    worst = [score, sure] if contract.task == "text" else [sure, score]
-    ordered = wrong.sort([*worst, "number"], descending=[by is sure for by in worst] + [False])
+    wrong = test.filter(~pl.col("right")).with_columns(pl.col("score").fill_null(0.0))
+    sure = pl.col("confidence").fill_null(-1.0)
+    order = ["score", -sure, "number"] if contract.task == "text" else [-sure, "score", "number"]
     near = _near(neighbours, texts)
-    shown = [_mistake(row, near, texts, contract) for row in ordered.head(MOST).iter_rows(named=True)]
+    shown = [
+        Mistake(
+            text=texts.get(row["id"], ""),
+            wrong=wrong_fields(contract, row["answer"], row["truth"]) if contract.task == "json" else (),
+            near=tuple(near[row["number"]]),
+            **{name: row[name] for name in ("number", "id", "truth", "answer", "confidence", "score")},
+        )
+        for row in wrong.sort(order).head(MOST).iter_rows(named=True)
+    ]
     return Mistakes(wrong=wrong.height, of=test.height, shown=len(shown), groups=_groups(shown, contract))
-
-
-def _mistake(
-    row: Mapping[str, object],
-    near: Mapping[int, tuple[Near, ...]],
-    texts: Mapping[str, str],
-    contract: Contract,
-) -> Mistake:
-    number, truth, answer = int(str(row["number"])), str(row["truth"]), str(row["answer"])
-    score, confidence = row["score"], row["confidence"]
-    return Mistake(
-        number=number,
-        id=str(row["id"]),
-        text=texts.get(str(row["id"]), ""),
-        truth=truth,
-        answer=answer,
-        confidence=confidence if isinstance(confidence, float) else None,
-        score=score if isinstance(score, float) else 0.0,
-        wrong=wrong_fields(contract, answer, truth) if contract.task == "json" else (),
-        near=near.get(number, ()),
-    )
 
 
 def wrong_fields(contract: Contract, answer: str, truth: str) -> tuple[str, ...]:
@@ -119,35 +97,33 @@ def wrong_fields(contract: Contract, answer: str, truth: str) -> tuple[str, ...]
     return tuple(name for name in names if not same_field(said, true, name))
 
 
-def _near(neighbours: pl.DataFrame, texts: Mapping[str, str]) -> dict[int, tuple[Near, ...]]:
-    ordered = neighbours.sort(
-        [pl.col("number"), pl.col("score"), pl.col("id")], descending=[False, True, False], nulls_last=True
-    )
+def _near(neighbours: pl.DataFrame, texts: Mapping[str, str]) -> dict[int, list[Near]]:
+    """The nearest training examples of each test example, by its number."""
+    ordered = neighbours.sort(["number", "score", "id"], descending=[False, True, False], nulls_last=True)
     nearest: dict[int, list[Near]] = defaultdict(list)
     for number, key, answer, score in ordered.select("number", "id", "answer", "score").iter_rows():
         if len(nearest[number]) < NEAREST:
             nearest[number].append(Near(id=key, text=texts.get(key, ""), answer=answer, likeness=score))
-    return {number: tuple(near) for number, near in nearest.items()}
+    return nearest
 
 
 def _groups(shown: Sequence[Mistake], contract: Contract) -> tuple[Group, ...]:
-    """The largest first; within equal size, the one with the surest mistake."""
-    by_key: dict[tuple[Kind, tuple[str, ...]], list[Mistake]] = defaultdict(list)
+    """The largest first; those that are like no other last."""
+    alike: dict[tuple[Kind, tuple[str, ...]], list[Mistake]] = defaultdict(list)
     for mistake in shown:
-        by_key[_key(mistake, contract)].append(mistake)
+        alike[_key(mistake, contract)].append(mistake)
     groups = [
-        Group(kind=kind, says=says, mistakes=tuple(m)) for (kind, says), m in by_key.items() if len(m) > 1
+        Group(kind=kind, says=says, mistakes=tuple(members))
+        for (kind, says), members in alike.items()
+        if len(members) > 1
     ]
-    single = [m[0] for m in by_key.values() if len(m) == 1]
-    groups += [
-        Group(kind="neighbours", says=(), mistakes=tuple(family))
-        for family in _families(single)
-        if len(family) > 1
-    ]
+    families = _families(members[0] for members in alike.values() if len(members) == 1)
+    groups += [Group(kind="neighbours", mistakes=tuple(family)) for family in families if len(family) > 1]
     gathered = {mistake.number for group in groups for mistake in group.mistakes}
+    groups.sort(key=lambda group: -len(group.mistakes))
     if alone := tuple(mistake for mistake in shown if mistake.number not in gathered):
-        groups.append(Group(kind="alone", says=(), mistakes=alone))
-    return tuple(sorted(groups, key=lambda group: (group.kind == "alone", -len(group.mistakes))))
+        groups.append(Group(kind="alone", mistakes=alone))
+    return tuple(groups)
 
 
 def _key(mistake: Mistake, contract: Contract) -> tuple[Kind, tuple[str, ...]]:
@@ -163,8 +139,7 @@ def _families(single: Iterable[Mistake]) -> list[list[Mistake]]:
     families: list[tuple[set[str], list[Mistake]]] = []
     for mistake in single:
         ids, members = {near.id for near in mistake.near}, [mistake]
-        touching = [family for family in families if family[0] & ids]
-        for family in touching:
+        for family in [family for family in families if family[0] & ids]:
             ids |= family[0]
             members = family[1] + members
             families.remove(family)

@@ -1,4 +1,4 @@
-"""Paired tests of two answerers on the same examples. Knows numbers only.
+"""Paired tests of two baselines on the same examples. Knows numbers only.
 
 * Right or wrong: the exact test of McNemar (Psychometrika 12, 1947) on the examples where only one of
   the two is right, which is a binomial test of one half.
@@ -21,7 +21,7 @@ from math import ceil, sqrt
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import LEVEL, SEED, Floats, Interval, clopper_pearson, mean_interval
 from azubi.evaluation.metrics import Difference
@@ -33,16 +33,13 @@ FEW = 3
 """With so few examples for one side or fewer, the interval is widened to the exact one."""
 
 Says = Literal["better", "worse", "cannot tell"]
-Test = Literal["McNemar", "BCa"]
 
 _BATCH = 2_000_000
 _SAME = 1e-12
 
 
-class Paired(BaseModel):
+class Paired(BaseModel, extra="forbid", frozen=True):
     """The specialist against one baseline, on the examples that both answered."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     who: str
     """The baseline."""
@@ -58,7 +55,7 @@ class Paired(BaseModel):
     """McNemar's exact test of right against wrong."""
     p_score: float
     """Of the difference of scores, from the BCa bootstrap."""
-    test: Test
+    test: Literal["McNemar", "BCa"]
     """Which of the two decides: McNemar's where the main metric is a share of right answers."""
     p: float
     """Its p-value."""
@@ -83,9 +80,10 @@ def compare(
     p_right = mcnemar(won, lost)
     p = p_right if binary else p_score
     value, spread = float(gains.mean()), float(gains.std())
+    low, high = interval
     return Paired(
         who=who,
-        difference=Difference(name=metric, value=value, low=interval[0], high=interval[1], n=gains.size),
+        difference=Difference(name=metric, value=value, low=low, high=high, n=gains.size),
         won=won,
         lost=lost,
         spread=spread,
@@ -120,7 +118,7 @@ def gain_interval(gains: Floats) -> tuple[Interval, float]:
     from scipy.stats import bootstrap
 
     if float(np.ptp(gains)) <= _SAME:
-        return mean_interval(gains, lowest=-1.0), _sign_test(gains)
+        return _without_bca(gains)
     drawn = bootstrap(
         (gains,),
         np.mean,
@@ -134,8 +132,12 @@ def gain_interval(gains: Floats) -> tuple[Interval, float]:
     )
     low, high = (float(end) for end in drawn.confidence_interval)
     if not (np.isfinite(low) and np.isfinite(high)):
-        return mean_interval(gains, lowest=-1.0), _sign_test(gains)
+        return _without_bca(gains)
     return (low, high), bca_p(gains, drawn.bootstrap_distribution)
+
+
+def _without_bca(gains: Floats) -> tuple[Interval, float]:
+    return mean_interval(gains, lowest=-1.0), mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
 
 
 def bca_p(gains: Floats, means: Floats) -> float:
@@ -158,9 +160,9 @@ def bca_p(gains: Floats, means: Floats) -> float:
 def holm(ps: Sequence[float]) -> tuple[float, ...]:
     """P-values corrected so that one false alarm among all of them is as rare as in a single test."""
     adjusted, highest = [0.0] * len(ps), 0.0
-    for rank, place in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
-        highest = max(highest, min(1.0, (len(ps) - rank) * ps[place]))
-        adjusted[place] = highest
+    for rank, (p, position) in enumerate(sorted((p, position) for position, p in enumerate(ps))):
+        highest = max(highest, min(1.0, (len(ps) - rank) * p))
+        adjusted[position] = highest
     return tuple(adjusted)
 
 
@@ -185,16 +187,15 @@ def examples_for(difference: float, spread: float) -> int | None:
     """Examples that it takes to tell a mean difference, given the standard deviation of the differences.
 
     For right and wrong the deviation under "no difference" is sqrt(spread**2 + difference**2), the root of
-    the share of examples that only one got right; so this is Connor's formula; for scores it
-    errs a little on the safe side. None if there is no
-    difference.
+    the share of examples that only one got right; so this is Connor's formula; for scores it errs a little on
+    the safe side. None if there is no difference.
     """
     from scipy.stats import norm
 
     if difference == 0:
         return None
-    alone = float(norm.ppf(1 - SIGNIFICANCE / 2)) * sqrt(spread**2 + difference**2)
-    return ceil(((alone + float(norm.ppf(POWER)) * spread) / difference) ** 2)
+    no_difference = float(norm.ppf(1 - SIGNIFICANCE / 2)) * sqrt(spread**2 + difference**2)
+    return ceil(((no_difference + float(norm.ppf(POWER)) * spread) / difference) ** 2)
 
 
 def _share_below(means: Floats, value: float) -> float:
@@ -202,15 +203,10 @@ def _share_below(means: Floats, value: float) -> float:
     return float(((means < value).sum() + (means <= value).sum()) / (2 * means.size))
 
 
-def _sign_test(gains: Floats) -> float:
-    return mcnemar(int((gains > 0).sum()), int((gains < 0).sum()))
-
-
 def _exact_where_few(interval: Interval, won: int, lost: int, n: int) -> Interval:
     if min(won, lost) > FEW or won + lost == 0:
         return interval
     share_low, share_high = clopper_pearson(won, won + lost)
     discordant = (won + lost) / n
-    return min(interval[0], discordant * (2 * share_low - 1)), max(
-        interval[1], discordant * (2 * share_high - 1)
-    )
+    low, high = discordant * (2 * share_low - 1), discordant * (2 * share_high - 1)
+    return min(interval[0], low), max(interval[1], high)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from azubi.data.contract import Contract
 from azubi.evaluation import charts, proof_summary, summary
@@ -44,10 +44,8 @@ _REACH = 6_000
 _OWN = (SPECIALIST, *OURS)
 
 
-class Report(BaseModel):
+class Report(BaseModel, extra="forbid", frozen=True):
     """The contents of the report of a training."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     version: int

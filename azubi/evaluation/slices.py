@@ -7,18 +7,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.detection import share_score
 from azubi.evaluation.metrics import mean_score
 from azubi.events.score import Score
 
+MOST_LABELS = 20
+"""With more labels, the confusion matrix shows those that are in most mistakes; the rest stand together."""
 
-class Confusion(BaseModel):
+
+class Confusion(BaseModel, extra="forbid", frozen=True):
     """One kind of mistake between two labels."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     truth: str
     answer: str
@@ -28,28 +29,8 @@ class Confusion(BaseModel):
     """How many examples of `truth` there are."""
 
 
-def confusions(answers: Sequence[str], truths: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
-    """Give the most frequent mistakes, the most frequent first."""
-    said, true = [a.strip() for a in answers], [t.strip() for t in truths]
-    total = Counter(true)
-    wrong = Counter((t, a) for a, t in zip(said, true, strict=True) if a != t)
-    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(
-        Confusion(truth=truth, answer=answer, count=count, of=total[truth])
-        for (truth, answer), count in ranked[:most]
-    )
-
-
-MOST_LABELS = 20
-"""With more labels, the confusion matrix shows those that are in most mistakes; the rest stand together."""
-OTHER = ""
-"""Name of the row and column of all that has none of its own."""
-
-
-class LabelScore(BaseModel):
+class LabelScore(BaseModel, extra="forbid", frozen=True):
     """How one label is found and given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     label: str
     n: int
@@ -57,15 +38,12 @@ class LabelScore(BaseModel):
     given: int
     """Times that it was the answer."""
     recall: Score
-    """Of its examples, those that were answered with it (recall)."""
     precision: Score | None
-    """Of the times that it was given, those where it was right (precision); None if it never was."""
+    """None if it never was the answer."""
 
 
-class SliceScore(BaseModel):
+class SliceScore(BaseModel, extra="forbid", frozen=True):
     """One slice of the test, and what each baseline is worth on it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     """What it is sliced by."""
@@ -75,29 +53,39 @@ class SliceScore(BaseModel):
     """The main metric, by baseline."""
 
 
-class Matrix(BaseModel):
+class Matrix(BaseModel, extra="forbid", frozen=True):
     """The confusion matrix: rows are what is right, columns what was said."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     labels: tuple[str, ...]
     """In order; the last is "" for all others, if there are any: further labels, or no label at all."""
     counts: tuple[tuple[int, ...], ...]
 
 
+def confusions(answers: Sequence[str], truths: Sequence[str], most: int = 10) -> tuple[Confusion, ...]:
+    """Give the most frequent mistakes, the most frequent first."""
+    pairs = [(truth.strip(), answer.strip()) for truth, answer in zip(truths, answers, strict=True)]
+    total = Counter(truth for truth, _ in pairs)
+    wrong = Counter((truth, answer) for truth, answer in pairs if answer != truth)
+    ranked = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Confusion(truth=truth, answer=answer, count=count, of=total[truth])
+        for (truth, answer), count in ranked[:most]
+    )
+
+
 def label_scores(answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelScore, ...]:
     """Score every label that occurs among the truths; the least well found first."""
-    true, said = Counter(truths), Counter(answers)
-    both = Counter(truth for truth, answer in zip(truths, answers, strict=True) if truth == answer)
+    given = Counter(answers)
+    right = Counter(truth for truth, answer in zip(truths, answers, strict=True) if truth == answer)
     rows = [
         LabelScore(
             label=label,
-            n=count,
-            given=said[label],
-            recall=share_score("found", both[label], count),
-            precision=share_score("held", both[label], said[label]) if said[label] else None,
+            n=n,
+            given=given[label],
+            recall=share_score("found", right[label], n),
+            precision=share_score("held", right[label], given[label]) if given[label] else None,
         )
-        for label, count in true.items()
+        for label, n in Counter(truths).items()
     ]
     return tuple(sorted(rows, key=lambda row: (row.recall.value, -row.n, row.label)))
 
@@ -129,15 +117,14 @@ def confusion_matrix(answers: Sequence[str], truths: Sequence[str]) -> Matrix:
         wrong: Counter[str] = Counter()
         for (truth, answer), count in cells.items():
             if truth != answer:
-                wrong[truth] += count
-                wrong[answer] += count
+                wrong.update({truth: count, answer: count})
         labels = sorted(sorted(labels, key=lambda label: (-wrong[label], label))[:MOST_LABELS])
-    place = {label: row for row, label in enumerate(labels)}
+    position = {label: row for row, label in enumerate(labels)}
     counts = np.zeros((len(labels) + 1, len(labels) + 1), dtype=np.int64)
     for (truth, answer), count in cells.items():
-        counts[place.get(truth, -1), place.get(answer, -1)] += count
-    if not counts[-1].any() and not counts[:, -1].any():
-        counts = counts[:-1, :-1]
+        counts[position.get(truth, -1), position.get(answer, -1)] += count
+    if counts[-1].any() or counts[:, -1].any():
+        labels.append("")
     else:
-        labels.append(OTHER)
-    return Matrix(labels=tuple(labels), counts=tuple(tuple(int(cell) for cell in row) for row in counts))
+        counts = counts[:-1, :-1]
+    return Matrix(labels=tuple(labels), counts=tuple(tuple(row) for row in counts.tolist()))

@@ -1,4 +1,4 @@
-"""The verdict: rules with measured figures, and the one sentence's kind that follows from them.
+"""The verdict: rules with measured figures, and the kind of verdict that follows from them.
 
 The rules, in the order in which they apply:
 
@@ -14,7 +14,7 @@ The rules, in the order in which they apply:
 A difference that is not shown is never taken for none, and one that is too small to matter is never taken
 for a reason to train. LoRA on all layers and an endpoint are not simpler, so they only count where they
 are better. The specialist with retrieval is ours as well, and never counts against it. Knows no language:
-`azubi.evaluation.locale` has the texts.
+`azubi.evaluation.proof_summary` has the texts.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from math import ceil, sqrt
 from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.detection import share_score
@@ -34,7 +34,6 @@ OURS = ("specialist+retrieval",)
 """Ours as well: shown, but no reason against the specialist."""
 NOT_SIMPLER = ("lora", "generalist")
 """Baselines that take as much or more: they only count where they are better."""
-_REASON = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
 MIN_GAIN = 0.02
 """A baseline does as well if it is at most so much worse than the specialist (share of right answers)."""
 REVIEW_SHARE = 0.5
@@ -43,31 +42,20 @@ _Z = 1.96
 _WORTH_SAYING = 1.5
 """A baseline that is faster by less than this is not called faster."""
 
-Kind = Literal[
-    "deploy",
-    "review",
-    "leaked",
-    "worse",
-    "base",
-    "prompt",
-    "retrieval",
-    "simpler",
-    "poor",
-    "few",
-    "unproven",
-]
+Pass = Literal["deploy", "review"]
+Refusal = Literal["leaked", "worse", "base", "prompt", "retrieval", "simpler", "poor", "few", "unproven"]
+Kind = Pass | Refusal
 """deploy, and review below a confidence; the others are "do not deploy": test data leaked into training, a
 baseline is better, a baseline does as well (base, prompt, retrieval, simpler), it is wrong too often, too few
 examples to tell, nothing to compare with."""
 Standing = Literal["better", "as well", "worse", "too few"]
 """What is known of the specialist against a baseline."""
-Name = Literal["unseen", "baseline", "not worse", "min_accuracy", "review"]
+_EQUAL: dict[str, Kind] = {"base": "base", "prompted": "prompt", "retrieval": "retrieval"}
+"""The verdict where this baseline does as well; "simpler" for others."""
 
 
-class Review(BaseModel):
+class Review(BaseModel, extra="forbid", frozen=True):
     """Answers below a confidence are looked at by a person."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     confidence: float
     chosen_on: int
@@ -82,12 +70,10 @@ class Review(BaseModel):
     """On the test: share of wrong answers among those that go out; None if none does."""
 
 
-class Rule(BaseModel):
+class Rule(BaseModel, extra="forbid", frozen=True):
     """One rule, what was measured for it, and whether it held."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    name: Name
+    name: Literal["unseen", "baseline", "not worse", "min_accuracy", "review"]
     baseline: str = ""
     holds: bool | None
     """None where it does not apply or cannot be judged."""
@@ -95,10 +81,8 @@ class Rule(BaseModel):
     figures: dict[str, float] = {}
 
 
-class Verdict(BaseModel):
+class Verdict(BaseModel, extra="forbid", frozen=True):
     """What to do, and why."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Kind
     baseline: str = ""
@@ -137,52 +121,66 @@ def judge(
     (chrF is not).
     """
     against = [paired for paired in comparisons if paired.who not in OURS]
-    simpler = [paired for paired in against if paired.who not in NOT_SIMPLER]
     standings = {paired.who: standing(paired, MIN_GAIN) for paired in against}
     rules = (
         Rule(name="unseen", holds=leaked == 0, figures={"leaked": leaked, "n": main.n}),
-        *(
-            _baseline_rule(paired, standings[paired.who], settings, simple=paired in simpler)
-            for paired in against
-        ),
-        _least_rule(main, rightness, settings),
+        *(_baseline_rule(paired, standings[paired.who]) for paired in against),
+        _accuracy_rule(main, rightness, settings),
         _review_rule(review, rightness, settings),
     )
-
-    def verdict(kind: Kind, baseline: str = "", needed: int | None = None) -> Verdict:
-        return Verdict(
-            kind=kind,
-            baseline=baseline,
-            n=main.n,
-            needed=needed,
-            times=_times(faster.get(baseline)),
-            main=main,
-            review=review,
-            rules=rules,
-        )
-
-    if leaked:
-        return verdict("leaked")
-    if worse := [paired.who for paired in against if standings[paired.who] == "worse"]:
-        return verdict("worse", _best(worse, scores))
-    if equal := [paired.who for paired in simpler if standings[paired.who] == "as well"]:
-        best = _best(equal, scores)
-        return verdict(_reason(best), best)
     reviewable = rules[-1].holds is True
+    kind, baseline, needed = _decide(
+        main, against, standings, scores, bool(leaked), reviewable, rightness, settings
+    )
+    times = faster.get(baseline, 0.0)
+    return Verdict(
+        kind=kind,
+        baseline=baseline,
+        n=main.n,
+        needed=needed,
+        times=times if times >= _WORTH_SAYING else None,
+        main=main,
+        review=review,
+        rules=rules,
+    )
+
+
+def _decide(
+    main: Score,
+    against: Sequence[Paired],
+    standings: dict[str, Standing],
+    scores: dict[str, float],
+    leaked: bool,
+    reviewable: bool,
+    rightness: bool,
+    settings: ProofSettings,
+) -> tuple[Kind, str, int | None]:
+    """The kind of verdict, the baseline that decided it, and the test examples that it would take to tell."""
+
+    def best(names: list[str]) -> str:
+        return max(names, key=lambda who: (scores.get(who, 0.0), who))
+
+    simpler = [paired for paired in against if paired.who not in NOT_SIMPLER]
+    if leaked:
+        return "leaked", "", None
+    if worse := [paired.who for paired in against if standings[paired.who] == "worse"]:
+        return "worse", best(worse), None
+    if equal := [paired.who for paired in simpler if standings[paired.who] == "as well"]:
+        return _EQUAL.get(best(equal), "simpler"), best(equal), None
     if rightness and main.high < settings.min_accuracy and not reviewable:
-        return verdict("poor")
+        return "poor", "", None
     if unsure := [paired for paired in simpler if standings[paired.who] == "too few"]:
         hardest = max(unsure, key=lambda paired: examples_to_tell(paired, MIN_GAIN) or 0)
-        return verdict("few", hardest.who, examples_to_tell(hardest, MIN_GAIN))
+        return "few", hardest.who, examples_to_tell(hardest, MIN_GAIN)
     if not simpler:
-        return verdict("unproven")
+        return "unproven", "", None
     if not rightness or main.low >= settings.min_accuracy:
-        return verdict("deploy")
+        return "deploy", "", None
     if reviewable:
-        return verdict("review")
+        return "review", "", None
     if main.value > settings.min_accuracy:
-        return verdict("few", needed=_examples_for_share(main.value, settings.min_accuracy))
-    return verdict("poor")
+        return "few", "", _examples_for_share(main.value, settings.min_accuracy)
+    return "poor", "", None
 
 
 def standing(paired: Paired, margin: float) -> Standing:
@@ -210,28 +208,28 @@ def choose_review(
     test only confirms it.
     """
     order = np.argsort(-confidence, kind="stable")
-    sure = confidence[order]
-    passed = np.arange(1, sure.size + 1)
+    descending = confidence[order]
+    passed = np.arange(1, descending.size + 1)
     wrong = np.cumsum(1 - right[order])
-    last_of_equal = np.append(sure[1:] < sure[:-1], True) if sure.size else np.zeros(0, dtype=bool)
+    last_of_equal = np.append(descending[1:] < descending[:-1], True)[: descending.size]
     fine = np.flatnonzero(((wrong + 1) / (passed + 1) <= settings.review_error) & last_of_equal)
     if not fine.size or not test_confidence.size:
         return None
-    at = int(fine[-1])
-    limit = float(sure[at])
-    out = test_confidence >= limit
-    count = int(out.sum())
+    last = int(fine[-1])
+    limit = float(descending[last])
+    goes_out = test_confidence >= limit
+    count = int(goes_out.sum())
     return Review(
         confidence=limit,
-        chosen_on=sure.size,
-        chosen_reviewed=1 - float(passed[at]) / sure.size,
-        chosen_wrong=float(wrong[at] / passed[at]),
-        reviewed=share_score("reviewed", int((~out).sum()), out.size),
-        wrong=share_score("wrong", int((1 - test_right[out]).sum()), count) if count else None,
+        chosen_on=descending.size,
+        chosen_reviewed=1 - float(passed[last]) / descending.size,
+        chosen_wrong=float(wrong[last] / passed[last]),
+        reviewed=share_score("reviewed", int((~goes_out).sum()), goes_out.size),
+        wrong=share_score("wrong", int((1 - test_right[goes_out]).sum()), count) if count else None,
     )
 
 
-def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, simple: bool) -> Rule:
+def _baseline_rule(paired: Paired, stands: Standing) -> Rule:
     figures: dict[str, float] = {
         "difference": paired.difference.value,
         "low": paired.difference.low,
@@ -242,48 +240,32 @@ def _baseline_rule(paired: Paired, stands: Standing, settings: ProofSettings, si
     }
     if (needed := examples_to_tell(paired, MIN_GAIN)) is not None:
         figures["needed"] = needed
-    if simple:
-        return Rule(
-            name="baseline", baseline=paired.who, holds=stands == "better", standing=stands, figures=figures
-        )
-    return Rule(
-        name="not worse", baseline=paired.who, holds=stands != "worse", standing=stands, figures=figures
-    )
+    if paired.who in NOT_SIMPLER:
+        holds = stands != "worse"
+        return Rule(name="not worse", baseline=paired.who, holds=holds, standing=stands, figures=figures)
+    holds = stands == "better"
+    return Rule(name="baseline", baseline=paired.who, holds=holds, standing=stands, figures=figures)
 
 
-def _least_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
+def _accuracy_rule(main: Score, rightness: bool, settings: ProofSettings) -> Rule:
+    figures = {**main.model_dump(include={"value", "low", "high"}), "min_accuracy": settings.min_accuracy}
     holds = main.low >= settings.min_accuracy if rightness else None
-    return Rule(
-        name="min_accuracy",
-        holds=holds,
-        figures={
-            "value": main.value,
-            "low": main.low,
-            "high": main.high,
-            "min_accuracy": settings.min_accuracy,
-        },
-    )
+    return Rule(name="min_accuracy", holds=holds, figures=figures)
 
 
 def _review_rule(review: Review | None, rightness: bool, settings: ProofSettings) -> Rule:
-    limits = {"review_error": settings.review_error, "review_share": REVIEW_SHARE}
-    if not rightness:
-        return Rule(name="review", holds=None, figures=limits)
-    if review is None or review.wrong is None:
-        return Rule(name="review", holds=False, figures=limits)
+    figures = {"review_error": settings.review_error, "review_share": REVIEW_SHARE}
+    if not rightness or review is None or review.wrong is None:
+        return Rule(name="review", holds=False if rightness else None, figures=figures)
+    figures |= {
+        "confidence": review.confidence,
+        "reviewed": review.reviewed.value,
+        "wrong": review.wrong.value,
+        "wrong_low": review.wrong.low,
+        "wrong_high": review.wrong.high,
+    }
     holds = review.wrong.value <= settings.review_error and review.reviewed.value <= REVIEW_SHARE
-    return Rule(
-        name="review",
-        holds=holds,
-        figures={
-            **limits,
-            "confidence": review.confidence,
-            "reviewed": review.reviewed.value,
-            "wrong": review.wrong.value,
-            "wrong_low": review.wrong.low,
-            "wrong_high": review.wrong.high,
-        },
-    )
+    return Rule(name="review", holds=holds, figures=figures)
 
 
 def _examples_at(difference: float, paired: Paired) -> int | None:
@@ -299,16 +281,3 @@ def _examples_at(difference: float, paired: Paired) -> int | None:
 def _examples_for_share(share: float, least: float) -> int:
     """Examples with which a share's 95 % interval would lie above `least`, by the normal approximation."""
     return ceil(_Z**2 * max(share * (1 - share), 1e-9) / (share - least) ** 2)
-
-
-def _best(names: Sequence[str], scores: dict[str, float]) -> str:
-    return max(names, key=lambda who: (scores.get(who, 0.0), who))
-
-
-def _reason(baseline: str) -> Kind:
-    named: Kind = _REASON.get(baseline, "simpler")  # type: ignore[assignment]
-    return named
-
-
-def _times(faster: float | None) -> float | None:
-    return faster if faster is not None and faster >= _WORTH_SAYING else None

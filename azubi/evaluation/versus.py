@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from azubi.data.contract import Contract
 from azubi.errors import DataError
@@ -21,10 +21,8 @@ from azubi.events.score import Score
 Change = Literal["gained", "lost", "both wrong"]
 
 
-class Case(BaseModel):
+class Case(BaseModel, extra="forbid", frozen=True):
     """One example with both answers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     id: str
     text: str
@@ -40,10 +38,8 @@ class Case(BaseModel):
     """B's score minus A's."""
 
 
-class Versus(BaseModel):
+class Versus(BaseModel, extra="forbid", frozen=True):
     """The comparison."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     a: str
     b: str
