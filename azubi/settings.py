@@ -242,8 +242,6 @@ class ProofSettings(BaseModel):
     """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)
     """Most wrong answers among those that go out without review."""
-    slice: str | None = None
-    """Also score by this: a field of the record, label, group or length."""
 
 
 class Recipe(BaseModel):

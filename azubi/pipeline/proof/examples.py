@@ -71,8 +71,7 @@ def prepare_examples(context: ProofContext) -> Generator[ev.Event, None, ProofEx
     if options.limit is not None and options.limit < len(test):
         test = tuple(test[number] for number in sample_numbers(test, options.limit, recipe.seed))
     not_compared = ancestors.check_unseen(card, home, test)
-    slice_by = options.slice or recipe.proof.slice
-    slices = {slice_by: tuple(_slices(slice_by, context, test))} if slice_by is not None else {}
+    slices = {options.slice: tuple(_slices(options.slice, context, test))} if options.slice else {}
     # Who sees some of the test has accessed all of it.
     access = Access(when=now(), by=f"prove {context.name} {context.folder.name}")
     test_accesses = TestAccessLog(home).add(split.test, access)
