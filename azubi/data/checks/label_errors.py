@@ -146,13 +146,16 @@ def _find(matrix: Any, texts: Sequence[str], labels: Sequence[str]) -> list[Labe
 def _out_of_fold(matrix: Numbers, ids: npt.NDArray[np.int64], texts: Sequence[str]) -> Numbers:
     """Probabilities of each label, from classifiers that have not learned from the example."""
     from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
 
     folds = _folds(ids, texts)
     chances = np.zeros((len(ids), int(ids.max()) + 1))
     for fold in np.unique(folds):
         unseen = folds == fold
         model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
-        model.fit(matrix[~unseen], ids[~unseen])
+        # The products are small: several threads would wait for each other most of the time.
+        with threadpool_limits(1):
+            model.fit(matrix[~unseen], ids[~unseen])
         chances[np.ix_(unseen, model.classes_)] = model.predict_proba(matrix[unseen])
     return chances
 

@@ -7,7 +7,7 @@ how well a rule does on records that it was not made from.
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any, TypeAlias
 
@@ -106,10 +106,13 @@ class _Constant:
     entries: dict[Place, Any]
     errors: int
 
-    def text(self, columns: Columns) -> str:
-        return lookup_text(
-            columns, self.key, {place: literal(value) for place, value in self.entries.items()}
-        )
+    @property
+    def cost(self) -> float:
+        return STEP + ENTRY * len(self.entries) + ERROR * self.errors
+
+    def text(self, columns: Columns, whole: bool = False) -> str:
+        values = {place: int(value) if whole else value for place, value in self.entries.items()}
+        return lookup_text(columns, self.key, {place: literal(value) for place, value in values.items()})
 
     def only(self, value: float) -> bool:
         return set(self.entries.values()) == {value}
@@ -207,9 +210,10 @@ def _shifted(
             continue
         sign = "-" if max(constant.entries.values()) <= 0 else "+"
         entries = {place: abs(v) if sign == "-" else v for place, v in constant.entries.items()}
-        text = _Constant(constant.key, _typed(entries, whole), 0).text(columns)
-        cost = 2 * STEP + ENTRY * len(entries) + ERROR * constant.errors
-        yield RuleCandidate(f"{_term(columns, name, whole)} {sign} {text}", (name, *constant.key), cost)
+        text = (
+            f"{_term(columns, name, whole)} {sign} {replace(constant, entries=entries).text(columns, whole)}"
+        )
+        yield RuleCandidate(text, (name, *constant.key), STEP + constant.cost)
 
 
 def _scaled(
@@ -234,10 +238,9 @@ def _scaled(
             continue
         whole = columns.whole(name) and columns.whole(target)
         whole = whole and all(rate % 1 == 0 for rate in constant.entries.values())
-        rate = _Constant(constant.key, _typed(constant.entries, whole), 0).text(columns)
-        text = f"{_term(columns, name, whole)} * {rate}"
-        cost = 2 * STEP + ENTRY * len(constant.entries) + ERROR * constant.errors
-        yield RuleCandidate(text if whole else f"round({text}, {decimals})", (name, *constant.key), cost)
+        text = f"{_term(columns, name, whole)} * {constant.text(columns, whole)}"
+        text = text if whole else f"round({text}, {decimals})"
+        yield RuleCandidate(text, (name, *constant.key), STEP + constant.cost)
 
 
 def _rate(values: Numbers, numbers: Numbers) -> float:
@@ -263,17 +266,12 @@ def _dates(columns: Columns, target: str, inputs: Sequence[str], rows: Ids) -> I
         if len(known) < _FEWEST_NUMBERS:
             continue
         for days in _gaps(columns, gap, inputs, known):
-            text = _Constant(days.key, _typed(days.entries, True), 0).text(columns)
-            cost = ERROR * days.errors + STEP + ENTRY * len(days.entries)
-            yield RuleCandidate(f"date({read(name)}) + days({text})", (name, *days.key), cost)
+            text = f"date({read(name)}) + days({days.text(columns, whole=True)})"
+            yield RuleCandidate(text, (name, *days.key), days.cost)
 
 
 def _term(columns: Columns, name: str, whole: bool) -> str:
     return read(name) if whole or not columns.whole(name) else f"double({read(name)})"
-
-
-def _typed(entries: Mapping[Place, float], whole: bool) -> dict[Place, Any]:
-    return {place: int(value) if whole else value for place, value in entries.items()}
 
 
 def _decimals(values: Numbers) -> int:
