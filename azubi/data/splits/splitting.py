@@ -78,27 +78,37 @@ def split(
         given["test"] = test_given
     if validation_given is not None:
         given["validation"] = validation_given
-    assignment = SplitAssignment(how, seed, earlier or SplitState(), unique, given)
-    validation = assignment.given()
-    splits = assignment.assign()
-    parts: dict[SplitName | None, list[Example]] = {name: [] for name in (*SPLITS, None)}
-    for example, name in zip(unique, splits, strict=True):
-        parts[name].append(example)
-    result = Split(
-        train=tuple(parts["train"]),
-        validation=tuple(parts["validation"] if validation_given is None else validation),
-        test=tuple(parts["test"] if test_given is None else test_given),
-        duplicates=len(examples) - len(unique),
-        overlapping=len(parts[None]) + len(validation_given or ()) - len(validation),
-        moved=assignment.moved,
-        tied=assignment.tied,
-        alike=assignment.alike,
-        untimed=sum(not example.time for example in unique) if how.by == "time" else 0,
-        state=assignment.state,
+    result = replace(
+        _assigned(unique, how, seed, earlier or SplitState(), given), duplicates=len(examples) - len(unique)
     )
     _check(result, how, len(examples))
     result = replace(result, whole={split: len(getattr(result, split)) for split in SPLITS})
     return _limited(result, how, limit, test_limit, seed)
+
+
+def _assigned(
+    examples: Sequence[Example],
+    how: SplitSettings,
+    seed: int,
+    earlier: SplitState,
+    given: Mapping[SplitName, Sequence[Example]],
+) -> Split:
+    assignment = SplitAssignment(how, seed, earlier, examples, given)
+    validation = assignment.given()
+    parts: dict[SplitName | None, list[Example]] = {name: [] for name in (*SPLITS, None)}
+    for example, name in zip(examples, assignment.assign(), strict=True):
+        parts[name].append(example)
+    return Split(
+        train=tuple(parts["train"]),
+        validation=tuple(validation if "validation" in given else parts["validation"]),
+        test=tuple(given.get("test", parts["test"])),
+        overlapping=len(parts[None]) + len(given.get("validation", ())) - len(validation),
+        moved=assignment.moved,
+        tied=assignment.tied,
+        alike=assignment.alike,
+        untimed=sum(not example.time for example in examples) if how.by == "time" else 0,
+        state=assignment.state,
+    )
 
 
 def split_by_recipe(
