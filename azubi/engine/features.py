@@ -18,9 +18,10 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
 from azubi.engine.model.attention import fastest_attention
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
-from azubi.events.tell import Tell, silent
 
 Matrix = npt.NDArray[np.float32]
+Tell = Callable[[int, int], None]
+"""Hears how many of how many texts are done."""
 
 LONGEST = 256
 """Tokens of a text that are read; what a text is about stands at its beginning."""
@@ -34,7 +35,7 @@ _LETTERS = 16
 def frozen_features(
     home: Path,
     base: str = "minilm",
-    tell: Tell = silent,
+    tell: Tell | None = None,
     threads: int | None = None,
     quick: bool = False,
 ) -> Callable[[Sequence[str]], Matrix]:
@@ -66,7 +67,7 @@ class _Reader:
         self._longest = min(LONGEST, base.context)
 
     @torch.inference_mode()
-    def read(self, texts: Sequence[str], tell: Tell) -> Matrix:
+    def read(self, texts: Sequence[str], tell: Tell | None) -> Matrix:
         distinct = list(dict.fromkeys(texts))
         vectors = np.zeros((len(distinct), self._base.hidden), dtype=np.float32)
         done = 0
@@ -80,7 +81,8 @@ class _Reader:
                     vector = torch.nn.functional.normalize(view(state, self._base.pooling)[0].float(), dim=0)
                     vectors[rows[tokens]] = vector.cpu().numpy()
                     done += len(rows[tokens])
-                tell(done, len(distinct))
+                if tell is not None:
+                    tell(done, len(distinct))
         places = {text: row for row, text in enumerate(distinct)}
         return vectors[[places[text] for text in texts]]
 

@@ -48,13 +48,9 @@ def compare(
         StorageError: the disk is full or may not be written.
     """
     started = time.monotonic()
-    old, new = (Store(home).get(name) for name in (first, second))
-    names = f"{old.name}@{old.version}", f"{new.name}@{new.version}"
-    if old.task != new.task:
-        raise SettingError(
-            f"{names[0]} answers with {_ANSWERS[old.task]}, {names[1]} with {_ANSWERS[new.task]}.",
-            "Compare specialists for the same work.",
-        )
+    cards = Store(home).get(first), Store(home).get(second)
+    names = [f"{card.name}@{card.version}" for card in cards]
+    _check_alike(cards, names)
     folder = home / "proofs" / "compared" / f"{files.moment()}-{names[0]}-{names[1]}"
     yield ev.ProofStarted(
         name=f"{names[1]} against {names[0]}",
@@ -64,26 +60,26 @@ def compare(
         test_accesses=0,
     )
     yield ev.StageStarted(stage="examples")
-    examples = unseen((old, new), home)
+    examples = unseen(cards, home)
     if not examples:
         raise SettingError(
             f"There is no example in the tests of {names[0]} and {names[1]} that neither has learned.",
             "Train one of them with the other's test: --test-data.",
         )
-    for card in (old, new):
+    for card in cards:
         access = Access(when=now(), by=f"compare {folder.name}")
         TestAccessLog(home).add(split_from_version.of(card, home).test, access)
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
     yield ev.StageStarted(stage="baselines")
-    eta = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip(names, (old, new), strict=True)})
+    eta = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip(names, cards, strict=True)})
     tables = []
-    for card, name in zip((old, new), names, strict=True):
+    for card, name in zip(cards, names, strict=True):
         rows = yield from _answer(card, name, home, examples, eta, threads)
         tables.append(prediction.table(rows))
         hardware.release_memory()
     yield ev.StageStarted(stage="report")
     texts = {example.name: example.prompt for example in examples}
-    comparison = versus.versus(tables[0], tables[1], names, new.contract, texts)
+    comparison = versus.versus(tables[0], tables[1], (names[0], names[1]), cards[1].contract, texts)
     with files.new_folder(folder) as scratch:
         for table, letter in zip(tables, "ab", strict=True):
             prediction.write(table, scratch / f"predictions-{letter}.parquet")
@@ -91,12 +87,19 @@ def compare(
         files.write_text(scratch / REPORT, report.render_comparison(comparison, lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
+    sentence, seconds = summary.comparison(Locale(lang), comparison), time.monotonic() - started
     yield ev.ComparisonEnded(
-        sentence=summary.comparison(Locale(lang), comparison),
-        folder=str(folder),
-        report=str(folder / REPORT),
-        seconds=time.monotonic() - started,
+        sentence=sentence, folder=str(folder), report=str(folder / REPORT), seconds=seconds
     )
+
+
+def _check_alike(cards: Sequence[Card], names: Sequence[str]) -> None:
+    if cards[0].task != cards[1].task:
+        answers = [_ANSWERS[card.task] for card in cards]
+        raise SettingError(
+            f"{names[0]} answers with {answers[0]}, {names[1]} with {answers[1]}.",
+            "Compare specialists for the same work.",
+        )
 
 
 def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:

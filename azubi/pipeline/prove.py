@@ -100,11 +100,11 @@ def _planned_seconds(context: ProofContext, examples: ProofExamples) -> dict[str
     """What each stage will take: what has a budget takes about that, what trains was estimated."""
     labels = context.card.task == "labels"
     budget = baseline_set.LABELS_SECONDS if labels else baseline_set.RECORDS_SECONDS
-    seconds = {
-        "baselines": 1.2 * (context.options.seconds or budget) + examples.lora_seconds,
+    roughly: dict[ev.ProofStage, float] = {
+        "baselines": 1.2 * (context.options.seconds or budget),
         "forgetting": 30.0,
         "scope": 20.0,
-        "leaks": 40.0 + examples.canary_seconds,
-        "learning-curve": examples.curve_seconds,
+        "leaks": 40.0,
     }
-    return {stage: seconds[stage] for stage in context.stages}
+    training = examples.training_seconds
+    return {stage: roughly.get(stage, 0.0) + training.get(stage, 0.0) for stage in context.stages}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from azubi.data.contract import Task
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.evaluation import metrics
@@ -53,9 +54,7 @@ def compare_baselines(
         against=options.against,
     )
     notes = yield from _tell_new(baselines.notes, [])
-    specialist, answers = _recorded(
-        baselines.specialist, "unconstrained" if task.contract.task == "json" else "constrained"
-    )
+    specialist, answers = _recorded(baselines.specialist, task.contract.task)
     checks = task.checks[:_CHECKS]
     choosing = asking.ask(specialist, task, checks, range(len(checks)), part="choice")
     note = "specialist answers validation questions"
@@ -78,9 +77,10 @@ def compare_baselines(
     return Baselines(tuple(rows), tuple(contenders), answers, trained, tuple(notes))
 
 
-def _recorded(baseline: Baseline, mode: AnswerMode) -> tuple[Baseline, dict[Question, Answer]]:
-    """The same baseline, and a record of its answers: those in `mode` if it answers in several."""
+def _recorded(baseline: Baseline, task: Task) -> tuple[Baseline, dict[Question, Answer]]:
+    """The same baseline, and a record of its answers; if in several modes, as they are served."""
     answers: dict[Question, Answer] = {}
+    mode = "unconstrained" if task == "json" else "constrained"
 
     def answer(questions: Sequence[Question], asked_mode: AnswerMode) -> Iterator[tuple[int, Answer]]:
         for number, given in baseline.answer(questions, asked_mode):

@@ -46,10 +46,8 @@ class ProofExamples:
     specialist: Specialist
     task: EvaluationTask
     threads: int
-    lora_seconds: float
-    """How long LoRA on all layers will train; 0 if it was not asked for."""
-    canary_seconds: float
-    curve_seconds: float
+    training_seconds: dict[ev.ProofStage, float]
+    """About how long each stage trains, where it does."""
     notes: tuple[str, ...]
 
 
@@ -61,20 +59,19 @@ def prepare_examples(context: ProofContext) -> Generator[ev.Event, None, ProofEx
         DataError: the specialist or an ancestor has learned from the test.
         SettingError: the examples cannot be sliced as wanted.
     """
-    card, home, options = context.card, context.home, context.options
-    recipe, notes = Recipe.model_validate(card.recipe), list[str]()
-    if options.settings is not None and options.settings != recipe.proof:
-        recipe = recipe.model_copy(update={"proof": options.settings})
+    card, settings, notes = context.card, context.options.settings, list[str]()
+    recipe = Recipe.model_validate(card.recipe)
+    if settings is not None and settings != recipe.proof:
+        recipe = recipe.model_copy(update={"proof": settings})
         notes.append(_OTHER_RULES)
-    split = split_from_version.of(card, home)
-    test = tuple(split.test)
-    if options.limit is not None and options.limit < len(test):
-        test = tuple(test[number] for number in sample_numbers(test, options.limit, recipe.seed))
-    not_compared = ancestors.check_unseen(card, home, test)
-    slices = {options.slice: tuple(_slices(options.slice, context, test))} if options.slice else {}
+    split = split_from_version.of(card, context.home)
+    test = _limited(split.test, context.options.limit, recipe.seed)
+    not_compared = ancestors.check_unseen(card, context.home, test)
+    slice_by = context.options.slice
+    slices = {slice_by: tuple(_slices(slice_by, context, test))} if slice_by else {}
     # Who sees some of the test has accessed all of it.
     access = Access(when=now(), by=f"prove {context.name} {context.folder.name}")
-    test_accesses = TestAccessLog(home).add(split.test, access)
+    test_accesses = TestAccessLog(context.home).add(split.test, access)
     yield ev.ProofStarted(
         name=context.name,
         folder=str(context.folder),
@@ -86,42 +83,44 @@ def prepare_examples(context: ProofContext) -> Generator[ev.Event, None, ProofEx
     for note in not_compared:
         yield ev.Notice(text=note)
     notes += not_compared
-    specialist = ask.loaded(card, home)
-    machine = hardware.probe("auto", options.threads, recipe.device)
+    if erased := card.counts.get("train", 0) - len(split.train):
+        notes.append(f"{erased:,} of the examples that it learned from were erased since.")
+    specialist = ask.loaded(card, context.home)
+    machine = hardware.probe("auto", context.options.threads, recipe.device)
     task = EvaluationTask(
         card.contract, split.train, split.validation, card.instruction, card.longest, recipe.seed
     )
-    if erased := card.counts.get("train", 0) - len(split.train):
-        notes.append(f"{erased:,} of the examples that it learned from were erased since.")
-    lora_seconds = canary_seconds = curve_seconds = 0.0
-    if "lora" in options.against:
-        speed = machine.gflops * 1e9 * _UTILISATION
-        lora_seconds = lora.expected_seconds(specialist, task, recipe, speed)
-        yield _takes("Training LoRA on all layers", lora_seconds)
-    if options.canaries:
-        canary_seconds = expected_seconds(card.seconds, 1.0, 1)
-        yield _takes("Training with planted secrets", canary_seconds)
-    if options.learning_curve:
-        curve_seconds = learning_curve.expected_seconds(card.seconds)
-        yield _takes("Training on parts of the examples", curve_seconds)
-    sizes = f"{len(test):,} of {len(split.test):,} held-out examples"
-    yield ev.StageSummed(
-        stage="examples", text=f"{sizes}, looked at for the {_ordinal(len(test_accesses))} time"
-    )
+    speed = machine.gflops * 1e9 * _UTILISATION
+    seconds = yield from _training_seconds(context, specialist, task, recipe, speed)
+    sizes, times = f"{len(test):,} of {len(split.test):,}", _ordinal(len(test_accesses))
+    yield ev.StageSummed(stage="examples", text=f"{sizes} held-out examples, looked at for the {times} time")
     return ProofExamples(
-        recipe,
-        split,
-        test,
-        slices,
-        test_accesses,
-        specialist,
-        task,
-        machine.threads,
-        lora_seconds,
-        canary_seconds,
-        curve_seconds,
-        tuple(notes),
+        recipe, split, test, slices, test_accesses, specialist, task, machine.threads, seconds, tuple(notes)
     )
+
+
+def _limited(test: Sequence[Example], limit: int | None, seed: int) -> tuple[Example, ...]:
+    if limit is None or limit >= len(test):
+        return tuple(test)
+    return tuple(test[number] for number in sample_numbers(test, limit, seed))
+
+
+def _training_seconds(
+    context: ProofContext, specialist: Specialist, task: EvaluationTask, recipe: Recipe, speed: float
+) -> Generator[ev.Event, None, dict[ev.ProofStage, float]]:
+    """What trains again says beforehand how long that takes."""
+    options, stage_seconds = context.options, context.card.seconds
+    seconds: dict[ev.ProofStage, float] = {}
+    if "lora" in options.against:
+        seconds["baselines"] = lora.expected_seconds(specialist, task, recipe, speed)
+        yield _takes("Training LoRA on all layers", seconds["baselines"])
+    if options.canaries:
+        seconds["leaks"] = expected_seconds(stage_seconds, 1.0, 1)
+        yield _takes("Training with planted secrets", seconds["leaks"])
+    if options.learning_curve:
+        seconds["learning-curve"] = learning_curve.expected_seconds(stage_seconds)
+        yield _takes("Training on parts of the examples", seconds["learning-curve"])
+    return seconds
 
 
 def _slices(by: str, context: ProofContext, test: Sequence[Example]) -> Iterator[str]:

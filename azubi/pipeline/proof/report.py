@@ -29,6 +29,10 @@ PREDICTIONS, FACTS, NUMBERS, REPORT = "predictions.parquet", "facts.json", "repo
 _NEAREST = 3
 """Training examples that are shown beside a wrong answer."""
 _BATCH = 64
+_FROM_CARD = (
+    *("name", "version", "contract", "base", "trained", "tail_layers", "rank", "instruction"),
+    *("data_version", "epsilon", "delta", "versions"),
+)
 
 
 def write_report(
@@ -115,24 +119,16 @@ def _facts(
     card, split, recipe, specialist = context.card, examples.split, examples.recipe, examples.specialist
     notes = [*examples.notes, *baselines.notes, *(note for audit in audits for note in audit.notes)]
     return Facts(
-        name=card.name,
-        version=card.version,
+        **{name: getattr(card, name) for name in _FROM_CARD},
         date=f"{now():%Y-%m-%d}",
-        contract=card.contract,
         main=context.metric,
-        base=card.base,
         base_licence=card.licence,
         base_parameters=card.parameters,
-        trained=card.trained,
-        tail_layers=card.tail_layers,
-        rank=card.rank,
-        instruction=card.instruction,
         train=len(split.train),
         validation=len(split.validation),
         test=len(examples.test),
         test_given=recipe.test_data is not None,
         split_by=recipe.split.by,
-        data_version=card.data_version,
         test_accesses=examples.test_accesses,
         settings=recipe.proof,
         contenders=baselines.contenders,
@@ -140,11 +136,8 @@ def _facts(
         texts=texts,
         slices=examples.slices,
         limit=specialist.scope.limit if specialist.scope is not None else None,
-        epsilon=card.epsilon,
-        delta=card.delta,
         cpu=hardware.processor(),
         threads=examples.threads,
         dtype=str(specialist.dtype).removeprefix("torch."),
-        versions=card.versions,
         notes=tuple(dict.fromkeys(notes)),
     )
