@@ -70,11 +70,11 @@ def per_example(contract: Contract, answers: Sequence[str], truths: Sequence[str
         )
     if len(answers) != len(truths):
         raise ValueError(f"{len(answers)} answers, but {len(truths)} truths")
-    if contract.task == "labels":
-        return {"accuracy": _equal(answers, truths)}
     if contract.task == "json":
         return _records(contract, answers, truths)
-    return {"chrf": _chrf(answers, truths), "exact": _equal(answers, truths)}
+    pairs = list(zip(_stripped(answers), _stripped(truths), strict=True))
+    equal = _shares(answer == truth for answer, truth in pairs)
+    return {"accuracy": equal} if contract.task == "labels" else {"chrf": _chrf(pairs), "exact": equal}
 
 
 def right(contract: Contract, answer: str, truth: str) -> bool:
@@ -102,31 +102,20 @@ def mean_score(name: str, values: Floats) -> Score:
 
 
 def _records(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> dict[str, Floats]:
-    said = [contract.parse(answer) for answer in answers]
-    true = [contract.parse(truth) for truth in truths]
-    pairs = list(zip(said, true, strict=True))
-    values = {
-        "record_exact": _shares(a is not None and t is not None and same(a, t) for a, t in pairs),
-        "parsable": _shares(answer is not None for answer in said),
-    }
-    for name in contract.fields:
-        values[f"field:{name}"] = _shares(same_field(a, t, name) for a, t in pairs)
-    return values
+    pairs = [(contract.parse(a), contract.parse(t)) for a, t in zip(answers, truths, strict=True)]
+    exact = _shares(a is not None and t is not None and same(a, t) for a, t in pairs)
+    fields = {f"field:{name}": _shares(same_field(a, t, name) for a, t in pairs) for name in contract.fields}
+    return {"record_exact": exact, "parsable": _shares(a is not None for a, _ in pairs), **fields}
 
 
-def _chrf(answers: Sequence[str], truths: Sequence[str]) -> Floats:
+def _chrf(pairs: Iterable[tuple[str, str]]) -> Floats:
     from sacrebleu.metrics.chrf import CHRF
 
     chrf = CHRF()
-    pairs = zip(_stripped(answers), _stripped(truths), strict=True)
     return np.array([1.0 if a == t else chrf.sentence_score(a, [t]).score / 100 for a, t in pairs])
 
 
-def _equal(answers: Sequence[str], truths: Sequence[str]) -> Floats:
-    return _shares(a == t for a, t in zip(_stripped(answers), _stripped(truths), strict=True))
-
-
-def _stripped(texts: Sequence[str]) -> list[str]:
+def _stripped(texts: Iterable[str]) -> list[str]:
     return [text.strip() for text in texts]
 
 

@@ -1,18 +1,17 @@
 """Two specialists, or two versions of one, on the same examples: what got better, and what got worse.
 
-`versus` compares saved answers (pure), `render` writes the page. A is the old one and B the new. Knows no
-models.
+A is the old one and B the new. Compares saved answers; knows no models and no pages.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
 from azubi.data.contract import Contract
 from azubi.errors import DataError
+from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.metrics import MAIN, mean_score
 from azubi.evaluation.mistakes import wrong_fields
 from azubi.evaluation.paired import Paired, compare
@@ -86,24 +85,25 @@ def versus(
             f"{differing.height:,} examples, {differing['id'][0]} for one.",
             "Prove both on the same data version.",
         )
-    main = MAIN[contract.task]
-    right_a, right_b = (both[name].cast(pl.Float64).to_numpy() for name in ("right_a", "right"))
-    if contract.task == "text":
-        value_a, value_b = (both[name].fill_null(0.0).to_numpy() for name in ("score_a", "score"))
-    else:
-        value_a, value_b = right_a, right_b
-    more = (("exact", right_a, right_b),) if contract.task == "text" else ()
-    rows = zip(both.iter_rows(named=True), value_b - value_a, strict=True)
-    cases = (_case(row, gain, contract, texts) for row, gain in rows)
-    changed = [case for case in cases if case is not None]
+    text, main = contract.task == "text", MAIN[contract.task]
+    old_right, new_right = (both[name].cast(pl.Float64).to_numpy() for name in ("right_a", "right"))
+    old_main, new_main = old_right, new_right
+    if text:
+        old_main, new_main = (both[name].fill_null(0.0).to_numpy() for name in ("score_a", "score"))
+
+    def scores(values: Floats, right: Floats) -> tuple[Score, ...]:
+        return (mean_score(main, values), *([mean_score("exact", right)] if text else []))
+
+    rows = zip(both.iter_rows(named=True), new_main - old_main, strict=True)
+    cases = [case for row, gain in rows if (case := _case(row, float(gain), contract, texts)) is not None]
     return Versus(
         a=names[0],
         b=names[1],
         main=main,
-        a_scores=(mean_score(main, value_a), *(mean_score(name, values) for name, values, _ in more)),
-        b_scores=(mean_score(main, value_b), *(mean_score(name, values) for name, _, values in more)),
-        paired=compare(names[0], main, value_b, value_a, right_b, right_a),
-        cases=tuple(sorted(changed, key=lambda case: -abs(case.gain))),
+        a_scores=scores(old_main, old_right),
+        b_scores=scores(new_main, new_right),
+        paired=compare(names[0], main, new_main, old_main, new_right, old_right),
+        cases=tuple(sorted(cases, key=lambda case: -abs(case.gain))),
         only_a=old.height - both.height,
         only_b=new.height - both.height,
     )
@@ -121,22 +121,20 @@ def _tested(predictions: pl.DataFrame, who: str) -> pl.DataFrame:
     return rows.select("id", "truth", "answer", "right", "score")
 
 
-def _case(
-    row: Mapping[str, object], gain: np.float64, contract: Contract, texts: Mapping[str, str]
-) -> Case | None:
+def _case(row: Mapping[str, Any], gain: float, contract: Contract, texts: Mapping[str, str]) -> Case | None:
     """None if nothing changed."""
-    truth, old, new = (str(row[name]) for name in ("truth", "answer_a", "answer"))
+    truth, old, new = row["truth"], row["answer_a"], row["answer"]
     if gain == 0 and (row["right"] or old.strip() == new.strip()):
         return None
     records = contract.task == "json"
     return Case(
-        id=str(row["id"]),
-        text=texts.get(str(row["id"]), ""),
+        id=row["id"],
+        text=texts.get(row["id"], ""),
         truth=truth,
         a=old,
         b=new,
         a_wrong=wrong_fields(contract, old, truth) if records else (),
         b_wrong=wrong_fields(contract, new, truth) if records else (),
         change="gained" if gain > 0 else "lost" if gain < 0 else "both wrong",
-        gain=float(gain),
+        gain=gain,
     )
