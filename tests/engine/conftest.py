@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -46,3 +47,13 @@ def plan() -> TrainingConfig:
     return TrainingConfig(
         epochs=4, batch=3, learning_rate=3e-3, warmup=0.1, weight_decay=0.0, clip=1.0, patience=9, seed=1
     )
+
+
+@pytest.fixture
+def soft_adam(monkeypatch):
+    """AdamW that does not blow up rounding: a weight whose true gradient is zero stays where it is.
+
+    There are such weights (a key's bias moves all scores alike); AdamW would divide their rounding
+    errors by themselves and step at full rate in a random direction, in any implementation.
+    """
+    monkeypatch.setattr(torch.optim, "AdamW", partial(torch.optim.AdamW, eps=1e-3))
