@@ -26,7 +26,7 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample, collate, order
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Step, train
 
 LENGTH, ANSWER, WIDTH = 128, 40, 576

@@ -28,7 +28,7 @@ from azubi.engine.cache import packing
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import language_tail
 from azubi.engine.specialist import new_specialist
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Epoch, measure, train
 
 FORMS: tuple[tuple[str, packing.StorageFormat, int], ...] = (

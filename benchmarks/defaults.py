@@ -32,7 +32,7 @@ from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults, loop
-from azubi.engine.training.config import config_from
+from azubi.engine.training.defaults import config_from
 from azubi.engine.training.loop import Ended, Epoch
 from azubi.settings import Recipe
 from azubi.storage import files

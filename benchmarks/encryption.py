@@ -26,7 +26,7 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import new_specialist
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Step, train
 from azubi.storage import keys
 

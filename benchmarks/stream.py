@@ -307,7 +307,7 @@ def tail(name, both, work, home):
     from azubi.engine.model.batch import EncodedExample
     from azubi.engine.training import loop
     from azubi.engine.training.checkpoint import Checkpoints
-    from azubi.engine.training.config import TrainingConfig
+    from azubi.engine.training.defaults import TrainingConfig
 
     encoded = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
     dice = torch.Generator().manual_seed(0)

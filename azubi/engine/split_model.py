@@ -26,8 +26,7 @@ from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
-from azubi.engine.model.streaming import HEAD, LazyModel
-from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
+from azubi.engine.model.trunk import HEAD, NO_INSTRUCTION, LazyModel, Trunk
 from azubi.engine.model.weights import parameter_count
 
 _BASE_SHARE = 0.8

@@ -8,7 +8,7 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
-from azubi.engine.training.config import config_from
+from azubi.engine.training.defaults import config_from
 from azubi.events.work import Step, Work
 from azubi.settings import Recipe
 

@@ -25,7 +25,7 @@ from azubi.engine.model.batch import EncodedExample, Reader, by_length
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import room_for_activations
 from azubi.engine.training import loop
-from azubi.engine.training.config import config_from
+from azubi.engine.training.defaults import config_from
 from azubi.errors import RunError
 from azubi.planning.cost_model import CostModel, Timings, Workload
 from azubi.settings import Recipe

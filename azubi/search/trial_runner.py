@@ -20,7 +20,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.weights import State
 from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
-from azubi.engine.training.config import config_from
+from azubi.engine.training.defaults import config_from
 from azubi.events.trial import Setting
 from azubi.planning.cost_model import Workload, count_workload
 from azubi.settings import Recipe

@@ -9,7 +9,7 @@ import torch
 
 from azubi.engine.model.batch import EncodedExample, Tokens
 from azubi.engine.model.trunk import InstructionState, Trunk
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from tests.engine.families import DECODERS, LAYERS, Family, sequences
 
 

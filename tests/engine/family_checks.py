@@ -12,7 +12,7 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.trunk import InstructionState, Trunk
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.state import rate_factor
 from tests.engine.families import DECODERS, ENCODERS, LAYERS, Family, sequences
 

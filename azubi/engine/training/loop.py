@@ -16,7 +16,7 @@ from azubi.engine.base.hardware import on_device
 from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length, collate, order
 from azubi.engine.training import example_weights
 from azubi.engine.training.checkpoint import Checkpoints
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.privacy import PrivateSteps, Spent
 from azubi.engine.training.state import Reason, TrainingState
 from azubi.engine.training.validation import Validation

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from azubi.engine.model.batch import EncodedExample, Outcome, Reader, collate
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.errors import SettingError
 
 

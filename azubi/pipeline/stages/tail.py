@@ -19,7 +19,7 @@ from azubi.engine.model.weights import State
 from azubi.engine.training import checkpoint, loop
 from azubi.engine.training import state as course
 from azubi.engine.training.checkpoint import Checkpoints
-from azubi.engine.training.config import TrainingConfig, config_from
+from azubi.engine.training.defaults import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev

@@ -299,5 +299,5 @@ def test_a_gguf_file_is_converted_once(home, monkeypatch):
     assert base.sha256 == catalog.ENTRIES[0].sha256
     assert base.licence == "apache-2.0"
     assert (base.folder / "model.safetensors").is_file()
-    monkeypatch.setattr("azubi.engine.base.gguf._convert", None)
+    monkeypatch.setattr("azubi.engine.base.opening._convert", None)
     assert open_base("smollm2-135m", home).folder == base.folder

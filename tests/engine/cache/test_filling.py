@@ -16,7 +16,7 @@ from azubi.engine.cache.filling import bucketed, fill
 from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.trunk import InstructionState, Progress
 from azubi.engine.split_model import Activations, CachedReader
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import train
 from tests.engine.cache.helpers import DAMAGE, NOTHING, ORIGIN, SIZE, TOKENS, tensor
 

@@ -12,10 +12,9 @@ from azubi.engine.model.batch import EncodedExample, Outcome
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training import loop
 from azubi.engine.training.checkpoint import Checkpoints
-from azubi.engine.training.config import TrainingConfig
+from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Ended, Epoch, RolledBack, Step, measure, train
-from azubi.engine.training.optimiser import Optimiser
-from azubi.engine.training.state import rate_factor
+from azubi.engine.training.state import Optimiser, rate_factor
 from azubi.errors import TrainingError
 
 # The learning rate.
