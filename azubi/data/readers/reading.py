@@ -37,8 +37,9 @@ def stream(
 ) -> Iterator[Example | Rejected]:
     """Yield each example, and each row that cannot be used, in the order of the source.
 
-    Memory does not grow with the source. `settings` are those of the recipe: `sql`, `query`, `sheet`,
-    `group`, `limits` and so on. How many rows may be unusable is left to the caller: see `check_share`.
+    Memory does not grow with the source, unless it is one JSON list. `settings` are those of the recipe:
+    `sql`, `query`, `sheet`, `group`, `limits` and so on. How many rows may be unusable is left to the caller:
+    see `check_share`.
 
     Raises:
         DataError: the source as a whole cannot be read, or exceeds a limit.
