@@ -52,7 +52,7 @@ def test_json(tmp_path, table, as_list):
     assert pairs(read(path)) == table
 
 
-@quick
+@settings(quick, max_examples=15)
 @given(tables)
 def test_parquet(tmp_path, table):
     columns = {"prompt": [prompt for prompt, _ in table], "answer": [answer for _, answer in table]}

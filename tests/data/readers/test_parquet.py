@@ -165,7 +165,7 @@ def test_damaged(tmp_path):
 
 
 def test_too_large(tmp_path):
-    path = write(tmp_path, prompt=["a" * 300_000_000, "b"], answer=["x", "y"])
+    path = write(tmp_path, prompt=["a" * 100_000_000, "b"], answer=["x", "y"])
     assert path.stat().st_size < 20_000_000
-    error = refused(path, limits={"memory": 200_000_000})
+    error = refused(path, limits={"memory": 100_000_000})
     assert "the memory that limits.memory allows" in error.problem and "--limits-memory" in error.remedy
