@@ -1,7 +1,6 @@
 """What a run will take, as one document: counts, time, memory, disk.
 
-Knows the figures; nothing of where they come from (`prospect`) or how they are told. Light: it is part of
-every event log, and so of every start of the program.
+Light: it is part of every event log, and so of every start of the program.
 """
 
 from pydantic import BaseModel, ConfigDict
@@ -13,22 +12,22 @@ class Forecast(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     examples: dict[str, int]
-    """By side: train, validation, test."""
+    """By split: train, validation, test."""
     tokens: dict[str, int]
     """`instruction`, once; `prompts` and `answers` of train and validation; `test` prompts."""
     known: int
     """Examples of train and validation whose activations are in the cache already."""
     setup: float
-    """Reading the data, loading the base, and the rehearsal that this forecast is made from."""
+    """Reading the data, loading the base, and the timed batches that this forecast is made from."""
     trunk: float
     epoch: float
-    """One epoch: its steps, the look at the validation examples, its checkpoints."""
+    """One epoch: its steps, the validation, its checkpoints."""
     epochs: int
     """At most: training ends earlier if the last ones brought nothing better."""
     tail: float
     """All epochs."""
     checks: float = 0.0
-    """Of an epoch, what are not its steps."""
+    """Of an epoch, what is not its steps."""
     evaluate: float
     base_answers: float = 0.0
     """Of the evaluation, the answers of the untouched base."""
@@ -44,7 +43,7 @@ class Forecast(BaseModel):
     specialist: int
     """Bytes of the weights that are left."""
     measured: float
-    """Seconds of the rehearsal; 0 if there was none, and times are known only roughly."""
+    """Seconds that timed batches took; 0 if there were none, and times are known only roughly."""
 
     @property
     def total(self) -> float:

@@ -1,1 +1,1 @@
-"""What a run will take, said before it begins: counted, and measured on a few of its own lessons."""
+"""What a run will take: counted work, timed batches, and the forecast made from them."""

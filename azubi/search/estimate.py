@@ -69,24 +69,22 @@ class TrialCosts:
         """The pass that keeps all depths, unless it was made already."""
         if (setting.base, setting.instruction) in self._filled:
             return 0.0
-        return self._costs.seconds(f"trunk of {setting.base}", self._trunk_pass(setting))
+        return self._seconds("trunk", setting, self._trunk_pass(setting))
 
     def after(self, setting: Setting, trained: bool = False) -> float:
         """From the end of the search to the end of the run, if this setting is chosen.
 
         `trained`: its weights are there and need no training.
         """
-        rest = (1 - self.count / self._examples) * self.workload(setting, self._examples).trunk(
-            setting.tail_layers
-        )
-        seconds = self._costs.seconds(f"trunk of {setting.base}", rest)
+        pass_ = self.workload(setting, self._examples).trunk(setting.tail_layers)
+        seconds = self._seconds("trunk", setting, (1 - self.count / self._examples) * pass_)
         seconds += 0.0 if trained else self._training(setting, self._examples, setting.epochs)
         return _MARGIN * seconds + self.evaluation(setting)
 
     def evaluation(self, setting: Setting) -> float:
         """What comes when the tail is trained: base and specialist answer, and all is written."""
         planned = 2 * self.workload(setting, self._examples).answer_questions(self._tests)
-        answers = self._costs.seconds(f"answers of {setting.base}", planned)
+        answers = self._seconds("answers", setting, planned)
         packaging = self._costs.seconds("packaging", _PACKAGING)
         return _MARGIN * answers + self._opening.get(setting.base, 0.0) + packaging
 
@@ -95,44 +93,34 @@ class TrialCosts:
         stages = ("trunk", "tail", "validation", "answers")
         return Timings(self._costs.renamed({f"{stage} of {base}": stage for stage in stages}))
 
-    # What was seen
-
     def observe_opening(self, base: str, seconds: float) -> None:
         """A base was loaded; it will be once more, if it is chosen."""
         self._opening[base] = seconds
 
     def observe_trunk(self, setting: Setting, share: float, seconds: float) -> None:
         """The trunk pass was made, for a `share` of its examples; the cache held the others."""
-        self._costs.observe(f"trunk of {setting.base}", share * self._trunk_pass(setting), seconds)
+        self.observe("trunk", setting, share * self._trunk_pass(setting), seconds)
         self._filled.add((setting.base, setting.instruction))
 
-    def observe_steps(self, setting: Setting, share: float, seconds: float) -> None:
-        """A trial made a `share` of its steps."""
-        planned = share * setting.epochs * self._epoch(setting, self.count)[0]
-        self._costs.observe(f"tail of {setting.base}", planned, seconds)
+    def observe(self, stage: str, setting: Setting, planned: float, seconds: float) -> None:
+        """Work of tail, validation or answers was done: how long it was `planned` to take, and took."""
+        self._costs.observe(f"{stage} of {setting.base}", planned, seconds)
 
-    def observe_validation(self, setting: Setting, seconds: float) -> None:
-        """A trial was measured on the validation examples."""
-        self._costs.observe(f"validation of {setting.base}", self._epoch(setting, self.count)[1], seconds)
-
-    def observe_answers(self, setting: Setting, questions: int, seconds: float) -> None:
-        """The untouched base answered so many questions."""
-        planned = self.workload(setting, self._examples).answer_questions(questions)
-        self._costs.observe(f"answers of {setting.base}", planned, seconds)
+    def epoch(self, setting: Setting, count: int | None = None) -> tuple[float, float]:
+        """Steps and validation of one epoch with so many examples, as planned."""
+        workload, batch = self.workload(setting, count), self._runners[setting.base].batch
+        training = workload.training_epoch(setting.tail_layers, setting.rank, batch)
+        return training, workload.validation(setting.tail_layers, batch)
 
     def _trunk_pass(self, setting: Setting) -> float:
         depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
         return self.workload(setting).trunk(depth)
 
     def _training(self, setting: Setting, count: int, epochs: int) -> float:
-        training, validation = self._epoch(setting, count)
+        training, validation = self.epoch(setting, count)
         return epochs * (
-            self._costs.seconds(f"tail of {setting.base}", training)
-            + self._costs.seconds(f"validation of {setting.base}", validation)
+            self._seconds("tail", setting, training) + self._seconds("validation", setting, validation)
         )
 
-    def _epoch(self, setting: Setting, count: int) -> tuple[float, float]:
-        """Steps and validation of one epoch, as planned."""
-        workload, batch = self.workload(setting, count), self._runners[setting.base].batch
-        training = workload.training_epoch(setting.tail_layers, setting.rank, batch)
-        return training, workload.validation(setting.tail_layers, batch)
+    def _seconds(self, stage: str, setting: Setting, planned: float) -> float:
+        return self._costs.seconds(f"{stage} of {setting.base}", planned)

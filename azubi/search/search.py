@@ -139,9 +139,7 @@ class _Search:
         if space.single:
             return (yield from self._no_search("There is nothing to search, since every setting is given."))
         self.begun = self.budget.clock()
-        if plan is None:
-            self._save_plan(space)
-        yield self._planned(space)
+        yield self._planned(space, plan)
         if self.study.saved("ending") is None:
             yield from self._try_settings(space)
         return (yield from self._conclude())
@@ -214,7 +212,8 @@ class _Search:
         if runner.base.kind == "decoder":
             begun = self.budget.clock()
             asked = runner.answer(runner.default.instruction, _QUESTIONS)
-            self.costs.observe_answers(runner.default, asked, self.budget.clock() - begun)
+            planned = self.costs.workload(runner.default).answer_questions(asked)
+            self.costs.observe("answers", runner.default, planned, self.budget.clock() - begun)
 
     def _open_if_room(self, name: str) -> None:
         """Take another base in, if it fits the task, and two trials of it have room in half of the time."""
@@ -250,26 +249,23 @@ class _Search:
         saved = self.study.saved("plan")
         return None if saved is None else ev.SearchPlanned(**saved, instructions={})
 
-    def _save_plan(self, space: Space) -> None:
-        machine = self.task.machine
-        plan = ev.SearchPlanned(
-            seconds=self.window,
-            encoded=self.costs.count,
-            depths={base: options.depths for base, options in space.options.items()},
-            ranks=next(iter(space.options.values())).ranks,
-            epochs={base: options.epochs for base, options in space.options.items()},
-            instructions={},
-            left_out=tuple(self.left_out),
-            dtype=machine.dtype_name,
-            threads=machine.threads,
-            gflops=machine.gflops,
-        )
-        self.study.save("plan", plan.model_dump(mode="json", exclude={"instructions"}))
-
-    def _planned(self, space: Space) -> ev.SearchPlanned:
-        """The plan as an event, with the texts of instructions, which the study does not keep."""
-        plan = self._plan()
-        assert plan is not None, "_save_plan came first"
+    def _planned(self, space: Space, plan: ev.SearchPlanned | None) -> ev.SearchPlanned:
+        """The plan as an event. The study keeps no texts of instructions, since these may hold examples."""
+        if plan is None:
+            machine = self.task.machine
+            plan = ev.SearchPlanned(
+                seconds=self.window,
+                encoded=self.costs.count,
+                depths={base: options.depths for base, options in space.options.items()},
+                ranks=next(iter(space.options.values())).ranks,
+                epochs={base: options.epochs for base, options in space.options.items()},
+                instructions={},
+                left_out=tuple(self.left_out),
+                dtype=machine.dtype_name,
+                threads=machine.threads,
+                gflops=machine.gflops,
+            )
+            self.study.save("plan", plan.model_dump(mode="json", exclude={"instructions"}))
         texts = {base: self.runners[base].texts for base in space.options}
         return plan.model_copy(update={"instructions": texts, "earlier": tuple(self.trials)})
 
@@ -364,12 +360,13 @@ class _Search:
                         # The first step takes what only first ones do, and the tail was made before it.
                         checked, seen = now, share
                     elif now - checked >= _CHECK_EVERY or last:
-                        self.costs.observe_steps(setting, share - seen, now - checked)
+                        planned = (share - seen) * setting.epochs * self.costs.epoch(setting)[0]
+                        self.costs.observe("tail", setting, planned, now - checked)
                         checked, seen = now, share
                         yield self._progress(f"{setting.words}, epoch {event.epoch} of {setting.epochs}")
                         self._give_up_if_late(attempt, self._reserve(setting))
                 elif isinstance(event, loop.Epoch):
-                    self.costs.observe_validation(setting, now - checked)
+                    self.costs.observe("validation", setting, self.costs.epoch(setting)[1], now - checked)
                     checked = now
                     self._end_epoch(attempt, event)
                 if attempt.state != "done":
