@@ -42,7 +42,9 @@ code = main({[*arguments, *([] if arguments == ["--help"] else ["--home", "home"
 print([name for name in {HEAVY} if name in sys.modules], code)
 """
     done = python(code, cwd=tmp_path)
-    assert done.stdout.splitlines()[-1] == "[] 0", done.stderr
+    # Near-duplicates are found with sparse matrices.
+    needed = ["scipy"] if arguments[0] == "check" else []
+    assert done.stdout.splitlines()[-1] == f"{needed} 0", done.stderr
 
 
 def test_asking_imports_nothing_of_search_charts_and_tables():

@@ -19,14 +19,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from hashlib import blake2b
 from itertools import chain, combinations
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
 
 from azubi.data.example import SPLITS, SplitName
 from azubi.data.splits.boilerplate import ALONE, LONGEST, SharedText
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_matrix
 
 NEAR = 0.8
 """Share of the elements of two near-duplicates. Of fourteen words one may differ, of a hundred seven. On
@@ -233,8 +235,10 @@ def _near_pairs(sets: _Sets, known: int) -> Pairs:
     return pairs >> 32, pairs & 0xFFFFFFFF, np.concatenate(shares)[at]
 
 
-def _ranks(sets: _Sets, known: int) -> csr_matrix:
+def _ranks(sets: _Sets, known: int) -> "csr_matrix":
     """A row for each set, with a one for each element, the rarest first."""
+    from scipy.sparse import csr_matrix  # takes 0.16 s to import, which a command that splits nothing spares
+
     values, places = np.unique(sets.elements, return_inverse=True)
     until = int(sets.sizes[: np.searchsorted(sets.first, known)].sum())
     counts = np.bincount(places[:until], minlength=len(values))
@@ -293,7 +297,7 @@ def _buckets(sizes: I64, ranks: I64, begins: I64) -> Iterator[tuple[U64, I64]]:
                 yield _mix(rarest[:, first]), sets
 
 
-def _similarity(matrix: csr_matrix, sizes: I64, first: I64, second: I64) -> F64:
+def _similarity(matrix: "csr_matrix", sizes: I64, first: I64, second: I64) -> F64:
     both = sizes[first] + sizes[second]
     common = [
         np.asarray(matrix[first[part]].multiply(matrix[second[part]]).sum(axis=1)).ravel()
