@@ -62,13 +62,13 @@ def inspect(
 def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], task: Task) -> Split:
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
     from azubi.data.datasets.rows import rows_of, version_of
-    from azubi.pipeline.stages.redact import withheld
+    from azubi.pipeline.stages.redact import redact
     from azubi.registry import split_from_version
 
     read = {name: tuple(rows) for name, rows in parts.items()}
     if any(_size(one) > _SHORT for rows in read.values() for one in rows):
         read = _readable(recipe, home, read, task)
-    working = withheld(home, recipe, read, plan_only=True)
+    working = redact(home, recipe, read, plan_only=True)
     while True:
         try:
             next(working)

@@ -1,6 +1,6 @@
 """The one way through: examples in, a measured specialist out.
 
-    data -> (search) -> base -> prime -> trunk -> tail -> evaluate -> package
+    data -> (search) -> base -> instruction -> trunk -> tail -> evaluate -> package
 
 `run` yields what happens as events and writes each of them to the run's `events.jsonl`. The
 terminal, a page or a program draw them; none of them does anything that is not in here. What each stage does
@@ -32,7 +32,6 @@ from azubi.errors import (
 from azubi.events import events as ev
 from azubi.pipeline import erase
 from azubi.pipeline.sinks import sink as sinks
-from azubi.pipeline.stages import absolute_paths
 from azubi.pipeline.stages.base import LoadedModel, load_model
 from azubi.pipeline.stages.build_card import Results
 from azubi.pipeline.stages.data import Data, prepare
@@ -41,7 +40,7 @@ from azubi.pipeline.stages.instruction import EncodedData, encode_data
 from azubi.pipeline.stages.packaging import package
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult, search
-from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_passing
+from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_one_shot, with_absolute_paths
 from azubi.pipeline.stages.tail import train_tail
 from azubi.pipeline.stages.trunk import fill_cache
 from azubi.planning.eta import Eta
@@ -57,7 +56,7 @@ T = TypeVar("T")
 def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event]:
     """Make a specialist as `recipe` says, in `home`; yields what happens.
 
-    A run of the same recipe and data that was stopped or killed is gone on with, unless `fresh`. Closing the
+    A run of the same recipe and data that was stopped or killed is resumed, unless `fresh`. Closing the
     iterator stops the run. One that had not come as far as the trunk then leaves nothing.
 
     Raises:
@@ -65,17 +64,17 @@ def run(recipe: Recipe, home: Path, *, fresh: bool = False) -> Iterator[ev.Event
         RunError: something failed on the way.
     """
     erase.finish(home)
-    told, passing = absolute_paths.recipe(recipe), read_passing(recipe)
-    identity, place = _identity(told, passing), Runs(home)
-    found = None if fresh else place.take(identity)
-    work = found or place.begin(recipe.name, identity, told.model_dump(mode="json"))
-    yield from _work_on(recipe, home, work, passing)
+    absolute, one_shot = with_absolute_paths(recipe), read_one_shot(recipe)
+    identity, known = _identity(absolute, one_shot), Runs(home)
+    work = None if fresh else known.take(identity)
+    work = work or known.begin(recipe.name, identity, absolute.model_dump(mode="json"))
+    yield from _logged(recipe, home, work, one_shot)
 
 
 def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
     """Say what a run of `recipe` would take, before anything runs; the last event is `Planned`.
 
-    Data are read, the base is loaded, and a few lessons go the whole way, to be forgotten. Nothing is kept.
+    Data are read, the base is loaded, and a few examples go the whole way, to be forgotten. Nothing is kept.
     With a budget it is the run that a search begins with: the first base, with the defaults.
 
     Raises:
@@ -85,9 +84,9 @@ def plan(recipe: Recipe, home: Path) -> Iterator[ev.Event]:
         recipe = recipe.model_copy(update={"base": recipe.base.split(",")[0].strip()})
     # What a run would write on its way to the trunk, such as the rows that it leaves out, is written there.
     with _memory_explained(), tempfile.TemporaryDirectory() as folder:
-        work, passing = runs.unwritten(recipe.name, Path(folder)), read_passing(recipe)
-        context = RunContext(home, work, time.monotonic(), plan_only=True)
-        yield from _prepared(context, recipe, passing, _Meter())
+        work, one_shot = runs.unwritten(recipe.name, Path(folder)), read_one_shot(recipe)
+        context = RunContext(home, work, time.monotonic(), recipe, plan_only=True)
+        yield from _stages_before_trunk(context, one_shot, _Meter())
 
 
 def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
@@ -96,43 +95,38 @@ def resume(home: Path, run_id: str | None = None) -> Iterator[ev.Event]:
     Raises:
         SettingError: there is none, it has ended or is running, or its data have changed since.
     """
-    found = Runs(home).get(run_id)
-    state = runs.state(found)
+    stopped = Runs(home).get(run_id)
+    state = runs.state(stopped)
     if state != "unfinished":
-        raise SettingError(f"The run {found.id} is {state} and cannot be gone on with.", "See: azubi runs")
-    recipe = Recipe.model_validate(found.paper.settings)
+        raise SettingError(f"The run {stopped.id} is {state} and cannot be resumed.", "See: azubi runs")
+    recipe = Recipe.model_validate(stopped.paper.settings)
     if STDIN in (getattr(recipe, name) for name in SOURCES):
         raise SettingError(
-            f"The examples of the run {found.id} came by standard input, which is gone.",
+            f"The examples of the run {stopped.id} came by standard input, which is gone.",
             "Give the command that began it once more, with the same input.",
         )
-    passing = read_passing(recipe)
-    work = Runs(home).take(_identity(recipe, passing), found.id)
+    one_shot = read_one_shot(recipe)
+    work = Runs(home).take(_identity(recipe, one_shot), stopped.id)
     if work is None:
         raise SettingError(
-            f"The data of the run {found.id} have changed since it began.",
+            f"The data of the run {stopped.id} have changed since it began.",
             "Begin a new run with azubi tune; what the trunk said about unchanged examples is used again.",
         )
-    return _work_on(recipe, home, work, passing)
+    return _logged(recipe, home, work, one_shot)
 
 
-def _identity(recipe: Recipe, passing: OneShotSources) -> str:
+def _identity(recipe: Recipe, one_shot: OneShotSources) -> str:
     """Hash of the settings and of the files' content: what makes two runs the same run."""
-    # A streamed trunk gives the same numbers: a run that had too little memory goes on with one.
-    told = recipe.model_dump(mode="json", exclude={"lang", "sink"})
-    prime = (
-        Path(recipe.instruction[1:]) if recipe.instruction and recipe.instruction.startswith("@") else None
-    )
-    paths = {name: getattr(recipe, name) for name in SOURCES} | {
-        "schema": recipe.schema_,
-        "instruction": prime,
-    }
+    identity = recipe.model_dump(mode="json", exclude={"lang", "sink"})
+    paths = {name: getattr(recipe, name) for name in SOURCES} | {"schema": recipe.schema_}
+    if recipe.instruction and recipe.instruction.startswith("@"):
+        paths["instruction"] = Path(recipe.instruction[1:])
     for name, path in paths.items():
-        # What cannot be read is said by whoever reads it for its content.
+        # What cannot be read is reported by whoever reads it for its content.
         with contextlib.suppress(OSError):
-            told[name] = files.sha256(path) if path is not None else told[name]
-    told |= {name: source.sha256(found.examples) for name, (source, found) in passing.items()}
-    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+            identity[name] = files.sha256(path) if path is not None else identity[name]
+    identity |= {name: source.sha256(reading.examples) for name, (source, reading) in one_shot.items()}
+    return sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 # The row
@@ -147,73 +141,59 @@ class _Meter:
     """Most bytes that the process held."""
 
     def stage(self, name: ev.Stage, events: Generator[ev.Event, None, T]) -> Generator[ev.Event, None, T]:
-        """Tell that a stage begins, and then what happens in it; returns what it leaves."""
+        """Announce a stage and pass its events on; returns what it leaves."""
         begun = time.monotonic()
         hardware.reset_peak_memory()
         yield ev.StageStarted(stage=name)
-        left = yield from events
+        result = yield from events
         self.memory[name] = hardware.peak_memory()
         hardware.release_memory()
         self.seconds[name] = round(time.monotonic() - begun, 2)
-        return left
+        return result
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """All that is known before the trunk."""
-
-    data: Data
-    searched: SearchResult | None
-    cut: LoadedModel
-    encoded: EncodedData
-
-
-def _prepared(
-    context: RunContext, recipe: Recipe, passing: OneShotSources, meter: _Meter
-) -> Generator[ev.Event, None, _Prepared]:
+def _stages_before_trunk(
+    context: RunContext, one_shot: OneShotSources, meter: _Meter
+) -> Generator[ev.Event, None, tuple[Data, SearchResult | None, LoadedModel, EncodedData]]:
     """The stages before the trunk; a plan ends with them, and searches nothing."""
-    data = yield from meter.stage("data", prepare(context, recipe, passing))
-    searched = None
-    if recipe.budget and not context.plan_only:
-        searched = yield from meter.stage("search", search(context, data))
-    cut = yield from meter.stage("base", load_model(context, data, searched))
-    encoded = yield from meter.stage("instruction", encode_data(context, data, cut, searched))
-    return _Prepared(data, searched, cut, encoded)
+    data = yield from meter.stage("data", prepare(context, one_shot))
+    search_result = None
+    if context.recipe.budget and not context.plan_only:
+        search_result = yield from meter.stage("search", search(context, data))
+    model = yield from meter.stage("base", load_model(context, data, search_result))
+    encoded = yield from meter.stage("instruction", encode_data(context, data, model, search_result))
+    return data, search_result, model, encoded
 
 
-def _stages(
-    recipe: Recipe, home: Path, work: Run, passing: OneShotSources
-) -> Generator[ev.Event, None, None]:
+def _stages(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event, None, None]:
     """The whole way, from the first event to the last."""
-    context, meter = RunContext(home, work, time.monotonic()), _Meter()
+    work, meter = context.work, _Meter()
     yield ev.RunStarted(
-        name=recipe.name,
+        name=context.recipe.name,
         folder=str(work.folder),
-        settings=recipe.model_dump(mode="json"),
+        settings=context.recipe.model_dump(mode="json"),
         again=bool(work.earlier),
     )
-    before = yield from _prepared(context, recipe, passing, meter)
-    data, searched, cut, encoded = before.data, before.searched, before.cut, before.encoded
-    outlook = Eta(encoded.forecast.parts)
-    with contextlib.ExitStack() as until_taught:
-        filling = fill_cache(context, data, cut, encoded, outlook, until_taught)
+    data, search_result, model, encoded = yield from _stages_before_trunk(context, one_shot, meter)
+    context.eta = Eta(encoded.forecast.parts)
+    with contextlib.ExitStack() as until_trained:
+        filling = fill_cache(context, data, model, encoded, until_trained)
         cache = yield from meter.stage("trunk", filling)
-        teaching = train_tail(context, data, cut, encoded, cache, outlook, searched)
-        taught = yield from meter.stage("tail", teaching)
-    evaluating = evaluate(context, data, cut, encoded, outlook)
-    evaluation = yield from meter.stage("evaluate", evaluating)
-    results = Results(data, searched, cut, encoded, taught, evaluation, meter.seconds)
-    yield from meter.stage("package", package(context, results, outlook))
+        training = yield from meter.stage(
+            "tail", train_tail(context, data, model, encoded, cache, search_result)
+        )
+    evaluation = yield from meter.stage("evaluate", evaluate(context, data, model, encoded))
+    results = Results(data, search_result, model, encoded, training, evaluation, meter.seconds)
+    yield from meter.stage("package", package(context, results))
     _clear(work.folder)
-    yield ev.RunEnded(
-        seconds=time.monotonic() - context.begun, memory=meter.memory, checkpoints=taught.checkpoints
-    )
+    seconds = time.monotonic() - context.begun
+    yield ev.RunEnded(seconds=seconds, memory=meter.memory, checkpoints=training.checkpoints)
 
 
 # Begin and end
 
 
-def _work_on(recipe: Recipe, home: Path, work: Run, passing: OneShotSources) -> Iterator[ev.Event]:
+def _logged(recipe: Recipe, home: Path, work: Run, one_shot: OneShotSources) -> Iterator[ev.Event]:
     """Run `recipe` in the folder of `work`, each event written there as it is yielded."""
     before = work.earlier[-1].elapsed if work.earlier else 0.0
     begun, under_way = time.monotonic(), False
@@ -221,7 +201,7 @@ def _work_on(recipe: Recipe, home: Path, work: Run, passing: OneShotSources) -> 
         with (
             _memory_explained(),
             sinks.opened(recipe.sink, work.folder, home) as sink,
-            contextlib.closing(_stages(recipe, home, work, passing)) as events,
+            contextlib.closing(_stages(RunContext(home, work, begun, recipe), one_shot)) as events,
         ):
             for event in events:
                 under_way |= _begins_work(event)
@@ -231,7 +211,7 @@ def _work_on(recipe: Recipe, home: Path, work: Run, passing: OneShotSources) -> 
                 sink.handle(stamped)
                 yield stamped
     except BaseException as error:
-        _stopped(work, error, before + time.monotonic() - begun, under_way)
+        _log_stop(work, error, before + time.monotonic() - begun, under_way)
         raise
     finally:
         work.release()
@@ -243,7 +223,7 @@ def _begins_work(event: ev.Event) -> bool:
     return trunk or isinstance(event, ev.SearchPlanned)
 
 
-def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -> None:
+def _log_stop(work: Run, error: BaseException, elapsed: float, under_way: bool) -> None:
     """Note why a run ended early; one that had not begun to work leaves nothing."""
     if not under_way and not work.earlier:
         work.remove()
@@ -253,15 +233,15 @@ def _stopped(work: Run, error: BaseException, elapsed: float, under_way: bool) -
     problem, remedy = (error.problem, error.remedy) if isinstance(error, AzubiError) else (repr(error), "")
     if isinstance(error, GeneratorExit | KeyboardInterrupt):
         problem = "Stopped."
-    told = ev.RunStopped(problem=problem, remedy=remedy, resumable=resumable, at=time.time(), elapsed=elapsed)
+    stop = ev.RunStopped(problem=problem, remedy=remedy, resumable=resumable, at=time.time(), elapsed=elapsed)
     with contextlib.suppress(StorageError):
-        work.log(told)
+        work.log(stop)
     if not resumable:
         _clear(work.folder)
 
 
 def _clear(folder: Path) -> None:
-    """Remove what was only kept to go on with."""
+    """Remove what was only kept to resume the run."""
     checkpoint.clear(folder)
     trial_weights.clear(folder)
 
@@ -275,5 +255,5 @@ def _memory_explained() -> Iterator[None]:
             raise
         raise MemoryShortage(
             "The memory that this machine (or a limit on this process) allows is used up.",
-            "Try --stream-trunk, a smaller --batch or fewer --tail-layers, or close other programs.",
+            "Try a smaller --batch or fewer --tail-layers, or close other programs.",
         ) from error

@@ -93,10 +93,10 @@ def test_the_split_that_is_shown_is_the_one_of_the_run(way, tmp_path, home):
             more[name] = claims(tmp_path / f"{name}.csv", more[name], f"{name} {footer}", first * 100)
     for seed, count in enumerate((120, 170, 240)):  # later ones keep to what the earlier ones settled
         wanted = recipe(claims(tmp_path / "claims.csv", count, footer), **more, seed=seed % 2)
-        context = RunContext(home, unwritten("claims", tmp_path), 0.0)
-        data = done(prepare(context, wanted, {}))
+        context = RunContext(home, unwritten("claims", tmp_path), 0.0, wanted)
+        data = done(prepare(context, {}))
         assert inspection.inspect(wanted, home, checks=[small_splits]).split == data.counts
-        keep(data, home)
+        keep(context, data)
 
 
 def test_page_and_rejected_rows_lie_below_home_and_the_same_check_in_the_same_place(letters, home, bases):

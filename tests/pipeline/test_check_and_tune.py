@@ -54,9 +54,9 @@ def checked(recipe, folder):
 
 def tuned(recipe, folder):
     """What a run says, up to where it would open its base."""
-    context = RunContext(folder, runs.unwritten("x", folder), time.monotonic())
+    context = RunContext(folder, runs.unwritten("x", folder), time.monotonic(), recipe)
     try:
-        data = returned(stage.prepare(context, recipe, {}))
+        data = returned(stage.prepare(context, {}))
         return (data.contract.task, data.counts), left_out(folder)
     except DataError:
         return None, None

@@ -10,7 +10,7 @@ import pytest
 from azubi.data.readers.opening import STDIN
 from azubi.errors import DataError
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.sources import read, read_passing
+from azubi.pipeline.stages.sources import read, read_one_shot
 from azubi.registry import runs
 from azubi.settings import Recipe
 
@@ -23,13 +23,14 @@ def brought(tmp_path: Path, data: Path, test: Path):
     recipe = Recipe.model_validate(
         {"data": data, "test_data": test, "time": "at", "answer": "{sum: {column: sum, type: number}}"}
     )
-    passing = read_passing(recipe)
-    reading = read(RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic()), recipe, passing)
+    one_shot = read_one_shot(recipe)
+    context = RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic(), recipe)
+    reading = read(context, one_shot)
     while True:
         try:
             next(reading)
         except StopIteration as end:
-            return end.value
+            return end.value, context.recipe
 
 
 @pytest.fixture
@@ -51,10 +52,10 @@ def sources(tmp_path, monkeypatch):
 @pytest.mark.parametrize("piped", ["", "data"])
 def test_the_test_is_read_as_the_data_are(sources, tmp_path, piped):
     data = rows(("1.250,00", "13/02/2025"), ("36.954", "03/04/2025"))
-    found = brought(tmp_path, *sources(data, rows(("36.954", "03/04/2025")), piped))
+    found, recipe = brought(tmp_path, *sources(data, rows(("36.954", "03/04/2025")), piped))
     assert [one.answer for one in found.parts["test_data"]] == ['{"sum": 36954}']
     assert [one.time for one in found.parts["test_data"]] == ["2025-04-03"]
-    assert (found.recipe.answer["sum"].decimal, found.recipe.dates) == (",", "day-first")
+    assert (recipe.answer["sum"].decimal, recipe.dates) == (",", "day-first")
 
 
 @pytest.mark.parametrize("piped", ["", "data", "test"])
@@ -77,6 +78,6 @@ def test_notices_do_not_quote_what_is_hidden(tmp_path, policy, shown):
     (folder / "P-12345678.html").write_text("<p>A stone has hit the car.<img src=a>")
     (folder / "answers.csv").write_text("file,answer\nP-12345678.html,motor\n")
     recipe = Recipe(data=folder, personal_data=policy, patterns={"policy": r"P-\d{8}"})
-    context = RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic())
-    (event,) = read(context, recipe, read_passing(recipe))
+    context = RunContext(tmp_path, runs.unwritten("a", tmp_path), time.monotonic(), recipe)
+    (event,) = read(context, read_one_shot(recipe))
     assert f"1 document has parts that were not read: {shown}: 1 picture." in event.text

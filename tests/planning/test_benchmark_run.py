@@ -62,13 +62,14 @@ def forecast(recipe, home):
 
 def prepared(recipe_, home):
     """A run that stands before its trunk."""
-    context = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic())
-    found = returned(recipe._prepared(context, recipe_, {}, recipe._Meter()))
-    specialist, encoded = found.cut.specialist, found.encoded
+    context = RunContext(home, runs.unwritten("tiny", home / "thought"), time.monotonic(), recipe_)
+    stages = recipe._stages_before_trunk(context, {}, recipe._Meter())
+    data, _, model, encoded = returned(stages)
+    specialist = model.specialist
     load = cost_model.count_workload(specialist, 1e9, encoded.train, encoded.validation)
-    questions = [one.turns for one in found.data.split.test]
+    questions = [one.turns for one in data.split.test]
     return specialist, lambda: benchmark_run.run_benchmark(
-        specialist, encoded.recipe, load, encoded.train, encoded.validation, questions, home
+        specialist, context.recipe, load, encoded.train, encoded.validation, questions, home
     )
 
 
@@ -125,7 +126,7 @@ def test_what_the_cache_holds_is_not_planned_again(made, home):
 def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank, made, tmp_path, monkeypatch):
     found = []
     for place, worth in (("without", 1e9), ("with", 0.0)):
-        monkeypatch.setattr(stage, "_WORTH_REHEARSING", worth)
+        monkeypatch.setattr(stage, "_WORTH_MEASURING", worth)
         events = list(run(made(base, task, rank=rank), tmp_path / place))
         assert (only(events, ev.Planned).forecast.measured > 0) == (place == "with")
         found.append(files.sha256(Path(only(events, ev.Packaged).folder) / "tail.safetensors"))
@@ -134,7 +135,7 @@ def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank,
 
 def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
     shares = []
-    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
+    monkeypatch.setattr(stage, "_WORTH_MEASURING", 0.0)
     monkeypatch.setattr(
         stage, "run_benchmark", lambda *given: shares.append(given[-1]) or benchmark_run.run_benchmark(*given)
     )
@@ -204,7 +205,7 @@ def test_a_budget_is_for_the_search_and_what_comes_after(made, home, bases):
 
 
 def test_a_run_that_is_gone_on_with_keeps_its_plan(made, home, monkeypatch):
-    monkeypatch.setattr(stage, "_WORTH_REHEARSING", 0.0)
+    monkeypatch.setattr(stage, "_WORTH_MEASURING", 0.0)
     going = run(made("decoder", "json"), home)
     first = next(event for event in going if isinstance(event, ev.Planned)).forecast
     next(event for event in going if isinstance(event, ev.StepDone))

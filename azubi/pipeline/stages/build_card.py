@@ -1,6 +1,6 @@
-"""A specialist's papers, filled in from what the stages have left: its card and its report.
+"""A specialist's card and report, filled in from what the stages have left.
 
-Knows every stage's result; nothing of where papers are put.
+Knows every stage's result; nothing of where files lie.
 """
 
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from azubi.engine.base import hardware
 from azubi.evaluation.report import Report
 from azubi.evaluation.slices import confusions
-from azubi.pipeline.stages import absolute_paths, software
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.evaluation import Evaluation
 from azubi.pipeline.stages.instruction import EncodedData
+from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
-from azubi.pipeline.stages.tail import TrainingResult
+from azubi.pipeline.stages.sources import absolute_base, with_absolute_paths
+from azubi.pipeline.stages.tail import TrainingResult, software_versions
 from azubi.registry.card import Card, Redaction
 
 
@@ -24,40 +25,40 @@ class Results:
     """What the stages have left, and how long each took."""
 
     data: Data
-    searched: SearchResult | None
-    cut: LoadedModel
+    search_result: SearchResult | None
+    model: LoadedModel
     encoded: EncodedData
-    taught: TrainingResult
+    training: TrainingResult
     evaluation: Evaluation
     seconds: dict[str, float]
     """By stage, in the order of the run."""
 
 
-def card(results: Results, version: int) -> Card:
+def card(context: RunContext, results: Results, version: int) -> Card:
     """The specialist's card; hash and size of what is packaged are not known yet."""
-    data, cut, recipe = results.data, results.cut, results.encoded.recipe
-    base, parent, spent = cut.base, data.parent, results.taught.spent
+    data, model, recipe = results.data, results.model, with_absolute_paths(context.recipe)
+    base, parent, spent = model.base, data.parent, results.training.spent
     return Card(
         name=recipe.name,
         version=version,
         created=datetime.now(UTC),
-        base=absolute_paths.base(base.name),
+        base=absolute_base(base.name),
         base_sha256=base.sha256,
         family=base.family,
         licence=base.licence,
         layers=base.layers,
-        tail_layers=cut.depth,
-        rank=cut.rank,
-        parameters=cut.specialist.parameters,
-        trained=cut.trained,
-        dtype=str(cut.specialist.dtype).removeprefix("torch."),
+        tail_layers=model.specialist.tail_layers,
+        rank=model.rank,
+        parameters=model.specialist.parameters,
+        trained=model.trained,
+        dtype=str(model.specialist.dtype).removeprefix("torch."),
         tail_sha256="",
         epsilon=spent.epsilon if spent is not None else None,
         delta=spent.delta if spent is not None else None,
         parent=parent.name if parent is not None else "",
         parent_sha256=parent.card.tail_sha256 if parent is not None else "",
         contract=data.contract,
-        instruction=results.encoded.prime,
+        instruction=results.encoded.instruction,
         system=data.system or "",
         longest=results.encoded.longest,
         data=data.hashes,
@@ -65,22 +66,22 @@ def card(results: Results, version: int) -> Card:
         counts=data.counts,
         scores={"base": results.evaluation.base.scores, "specialist": results.evaluation.specialist.scores},
         seconds=results.seconds,
-        versions=software.versions(),
-        recipe=absolute_paths.recipe(recipe).model_dump(mode="json"),
+        versions=software_versions(),
+        recipe=recipe.model_dump(mode="json"),
         hidden=Redaction(
             policy=recipe.personal_data,
             patterns=recipe.patterns or {},
-            names=absolute_paths.path(recipe.names),
-            key_file=absolute_paths.path(recipe.personal_key),
+            names=str(recipe.names or ""),
+            key_file=str(recipe.personal_key or ""),
         ),
     )
 
 
-def report(results: Results, card: Card) -> Report:
-    """The report, with the card's figures wherever both tell the same."""
-    found = results.searched.found if results.searched is not None else None
-    evaluation, epochs, recipe = results.evaluation, results.taught.epochs, results.encoded.recipe
-    truths = [one.answer for one in results.data.split.test]
+def report(context: RunContext, results: Results, card: Card) -> Report:
+    """The report, with the card's figures wherever both have them."""
+    outcome = results.search_result.outcome if results.search_result is not None else None
+    evaluation, epochs, recipe = results.evaluation, results.training.epochs, context.recipe
+    truths = [example.answer for example in results.data.split.test]
     answers = evaluation.specialist.answers
     return Report(
         name=card.name,
@@ -106,11 +107,11 @@ def report(results: Results, card: Card) -> Report:
         comparisons=evaluation.comparisons,
         confusions=confusions(answers, truths) if card.task == "labels" else (),
         epochs=tuple(epochs[number] for number in sorted(epochs)),
-        trials=found.trials if found is not None else (),
-        choice=found.choice if found is not None else None,
+        trials=outcome.trials if outcome is not None else (),
+        choice=outcome.choice if outcome is not None else None,
         seconds=card.seconds,
         cpu=hardware.processor(),
-        threads=results.cut.machine.threads,
+        threads=results.model.machine.threads,
         dtype=card.dtype,
         versions=card.versions,
         settings=card.recipe,

@@ -5,7 +5,6 @@ Knows examples, contracts and a parent's papers; nothing of models.
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from azubi.data import instruction
@@ -18,11 +17,10 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.records import ruled
-from azubi.pipeline.stages.redact import withheld
+from azubi.pipeline.stages.records import apply_rules
+from azubi.pipeline.stages.redact import redact, some
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read
-from azubi.pipeline.stages.wording import some
 from azubi.registry import split_from_version, warm_start
 from azubi.registry.warm_start import WarmStart
 from azubi.settings import Recipe
@@ -40,8 +38,6 @@ _LABELS = 5
 class Data:
     """What there is to learn from."""
 
-    recipe: Recipe
-    """With the rules of derived fields, and fitted to the parent."""
     parent: WarmStart | None
     """The specialist to go on from."""
     rows: tuple[Row, ...]
@@ -61,36 +57,35 @@ class Data:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Examples by side."""
+        """Examples by split."""
         split = self.split
         return {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
 
 
-def prepare(context: RunContext, recipe: Recipe, passing: OneShotSources) -> Generator[ev.Event, None, Data]:
-    """Read the examples and settle all that follows from them alone; `passing` is emptied.
+def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event, None, Data]:
+    """Read the examples and settle all that follows from them alone; `one_shot` is emptied.
 
     Raises:
         UsageError: settings, examples or parent cannot be used, or do not fit each other.
     """
+    recipe = context.recipe
     _check_settings(recipe)
     parent = warm_start.find(recipe.from_, context.home) if recipe.from_ is not None else None
-    based = parent.based(recipe) if parent is not None else recipe
-    brought = yield from read(context, based, passing, _task(recipe, parent))
-    recipe = brought.recipe
-    parts = yield from withheld(context.home, recipe, brought.parts, plan_only=context.plan_only)
+    task = _task(recipe, parent)
+    if parent is not None:
+        context.recipe = parent.based(recipe)
+    sources = yield from read(context, one_shot, task)
+    recipe = context.recipe
+    parts = yield from redact(context.home, recipe, sources.parts, plan_only=context.plan_only)
     rows = rows_of(parts)
     version = version_of(rows)
-    found = split_from_version.parted(context.home, version, rows, recipe)
-    if (
-        found.system is not None
-        and recipe.instruction is not None
-        and instruction.from_setting(recipe.instruction) != found.system
-    ):
-        yield ev.Notice(text="The prime that was given replaces the system message of the examples.")
-    seen = [*found.split.train, *found.split.validation]
-    contract = infer([one.answer for one in seen], brought.task)
-    records = yield from ruled(recipe, contract, parent, seen, found.split.test)
-    contract, recipe = records.contract, records.recipe
+    parted = split_from_version.parted(context.home, version, rows, recipe)
+    given = recipe.instruction
+    if None not in (parted.system, given) and instruction.from_setting(given or "") != parted.system:
+        yield ev.Notice(text="The instruction that was given replaces the system message of the examples.")
+    seen = [*parted.split.train, *parted.split.validation]
+    contract = infer([example.answer for example in seen], sources.task)
+    contract, findings = yield from apply_rules(context, contract, parent, seen, parted.split.test)
     if recipe.label_weights == "balanced" and contract.task != "labels":
         raise SettingError(
             "label_weights is balanced, but the answers are not labels of a closed set.",
@@ -98,20 +93,20 @@ def prepare(context: RunContext, recipe: Recipe, passing: OneShotSources) -> Gen
         )
     if parent is not None:
         contract = parent.widened(contract)
-        recipe = parent.fitted(recipe).model_copy(update={"from_": parent.name})
-    yield from _remarks(found.split)
-    yield from _test_covered(recipe, contract, found.split)
+        context.recipe = parent.fitted(context.recipe)
+        context.resolve(from_=parent.name)
+    yield from _remarks(parted.split)
+    yield from _test_covered(recipe, contract, parted.split)
     data = Data(
-        recipe=recipe,
         parent=parent,
         rows=rows,
         version=version,
-        hashes=brought.hashes,
-        system=found.system,
-        split=split_from_version.taught(found.split, contract),
-        follows=found.follows,
+        hashes=sources.hashes,
+        system=parted.system,
+        split=split_from_version.taught(parted.split, contract),
+        follows=parted.follows,
         contract=contract,
-        findings=records.findings,
+        findings=findings,
     )
     yield ev.DataReady(
         task=contract.task,
@@ -126,13 +121,13 @@ def prepare(context: RunContext, recipe: Recipe, passing: OneShotSources) -> Gen
     return data
 
 
-def keep(data: Data, home: Path) -> None:
+def keep(context: RunContext, data: Data) -> None:
     """Keep what the run is about to learn from: the same rows are kept once.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    recipe, split = data.recipe, data.split
+    recipe, split = context.recipe, data.split
     mapping: dict[str, Any] = recipe.model_dump(mode="json", include=_MAPPING)
     note = split_note(split, recipe.split, recipe.seed, split_from_version.splits_given(recipe), data.follows)
     counts = {name: sum(row.part == name for row in data.rows) for name in SOURCES}
@@ -144,7 +139,7 @@ def keep(data: Data, home: Path) -> None:
         counts={name: count for name, count in counts.items() if count},
         findings=notes(data.findings),
     )
-    Versions(home).keep(manifest, data.rows, note, split.state.splits)
+    Versions(context.home).keep(manifest, data.rows, note, split.state.splits)
 
 
 def _check_settings(recipe: Recipe) -> None:
@@ -160,7 +155,7 @@ def _check_settings(recipe: Recipe) -> None:
 
 def _check_privacy(recipe: Recipe) -> None:
     """What would spend more than is counted, or tell of all examples at once, is refused."""
-    told = "with privacy: what it gives away of the examples could not be counted."
+    cause = "with privacy: what it gives away of the examples could not be counted."
     for name, given, remedy in (
         ("budget", recipe.budget, "Choose --tail-layers and the like without a search."),
         ("from", recipe.from_, "Train from the base itself."),
@@ -169,7 +164,7 @@ def _check_privacy(recipe: Recipe) -> None:
         ("accept_rules", recipe.accept_rules, "Give the rules yourself with derive."),
     ):
         if given:
-            raise SettingError(f"{name} cannot be had {told}", remedy)
+            raise SettingError(f"{name} cannot be had {cause}", remedy)
     privacy.check_available()
 
 
@@ -201,7 +196,7 @@ def _remarks(split: Split) -> Iterator[ev.Notice]:
 
 def _test_covered(recipe: Recipe, contract: Contract, split: Split) -> Iterator[ev.Notice]:
     """A given test has to fit the contract; in one that chance has drawn, rare labels may stand alone."""
-    answers = [one.answer for one in split.test]
+    answers = [example.answer for example in split.test]
     if recipe.test_data is not None:
         contract.check_covers(answers)
     elif contract.task == "labels":

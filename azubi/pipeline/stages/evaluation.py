@@ -20,9 +20,7 @@ from azubi.events.score import Score
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.instruction import EncodedData
-from azubi.pipeline.stages.progress import progress
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.planning.eta import Eta
 
 
 @dataclass(frozen=True)
@@ -45,43 +43,46 @@ class Evaluation:
 
 
 def evaluate(
-    context: RunContext, data: Data, cut: LoadedModel, encoded: EncodedData, outlook: Eta
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData
 ) -> Generator[ev.Event, None, Evaluation]:
-    """Let both answer; that the test was looked at is noted before the first answer.
+    """Let both answer; the access to the test is logged before the first answer.
 
     Raises:
         StorageError: the home cannot be written.
     """
     TestAccessLog(context.home).add(data.split.test, Access(when=now(), by=f"tune {context.work.id}"))
-    longest = encoded.longest
-    base = yield from _measure(data, "base", cut.specialist.base_model(longest), outlook, 0)
-    specialist = yield from _measure(data, "specialist", cut.specialist.answering(longest), outlook, 1)
+    untouched, trained = (
+        model.specialist.base_model(encoded.longest),
+        model.specialist.answering(encoded.longest),
+    )
+    base = yield from _measure(context, data, "base", untouched, 0)
+    specialist = yield from _measure(context, data, "specialist", trained, 1)
     comparisons = _compared(data.contract, data.split, base, specialist)
-    truths = [one.answer for one in data.split.test]
+    truths = [example.answer for example in data.split.test]
     difference = metrics.paired_difference(data.contract, base.answers, specialist.answers, truths)
-    for one in compare_pick(comparisons):
-        yield ev.Compared(prompt=one.prompt, base=one.base, specialist=one.specialist, truth=one.truth)
+    for pick in compare_pick(comparisons):
+        yield ev.Compared(prompt=pick.prompt, base=pick.base, specialist=pick.specialist, truth=pick.truth)
     return Evaluation(base, specialist, comparisons, difference)
 
 
 def _measure(
-    data: Data, who: ev.Who, answering: Answering, outlook: Eta, before: int
+    context: RunContext, data: Data, who: ev.Who, answering: Answering, before: int
 ) -> Generator[ev.Event, None, Measurement]:
     """Let one answer; `before` is how many have answered already."""
     begun, test = time.monotonic(), data.split.test
     answers: dict[int, Answer] = {}
     note = f"the {'untouched base' if who == 'base' else 'specialist'} answers"
 
-    def told() -> ev.Progress:
+    def progress() -> ev.Progress:
         done, share = before * len(test) + len(answers), len(answers) / len(test)
-        return progress(outlook, "evaluate", done, 2 * len(test), "answers", note, share=share, part=who)
+        return context.progress("evaluate", done, 2 * len(test), "answers", note, share=share, part=who)
 
-    yield told()
-    for number, answer in answering([one.turns for one in test]):
+    yield progress()
+    for number, answer in answering([example.turns for example in test]):
         answers[number] = answer
-        yield told()
+        yield progress()
     texts = [answers[number].text for number in range(len(test))]
-    scores = metrics.measure(data.contract, texts, [one.answer for one in test])
+    scores = metrics.measure(data.contract, texts, [example.answer for example in test])
     yield ev.Measured(who=who, scores=scores, seconds=time.monotonic() - begun)
     return Measurement(texts, scores)
 

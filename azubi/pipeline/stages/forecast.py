@@ -1,6 +1,6 @@
 """What the rest of a run will take, told before its trunk begins.
 
-Knows what there is to do and who can say how long it takes: the search, a rehearsal, or arithmetic alone.
+Knows what there is to do and who can say how long it takes: the search, a benchmark run, or arithmetic alone.
 """
 
 import contextlib
@@ -11,86 +11,72 @@ from dataclasses import replace
 from azubi.engine.model.batch import EncodedExample
 from azubi.events import events as ev
 from azubi.events.forecast import Forecast
-from azubi.pipeline.stages import open_cache
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
 from azubi.planning import cost_model
 from azubi.planning.benchmark_run import run_benchmark
-from azubi.planning.cost_model import Timings, Workload
+from azubi.planning.cost_model import Timings
 from azubi.planning.forecast import ForecastInputs, foresee
 from azubi.settings import seconds
 
-_WORTH_REHEARSING = 5.0
+_WORTH_MEASURING = 5.0
 """A run that will take fewer seconds is planned from arithmetic alone: on processors with matrix units, where
 all but the products costs, that is off by several times."""
 _WHOLE = 60.0
-"""A run that will take fewer seconds gets a rehearsal that is as much shorter."""
+"""A run that will take fewer seconds gets a benchmark run that is as much shorter."""
 
 
-def expected(
+def forecast_run(
     context: RunContext,
     data: Data,
-    cut: LoadedModel,
-    searched: SearchResult | None,
+    model: LoadedModel,
+    search_result: SearchResult | None,
     train: Sequence[EncodedExample],
     validation: Sequence[EncodedExample],
 ) -> Forecast:
-    """What the whole run will take; for one that is gone on with, what was said when it began.
+    """What the whole run will take; for one that was stopped, what was said when it began.
 
     Raises:
-        StorageError: the home cannot be written for a rehearsal.
+        StorageError: the home cannot be written for a benchmark run.
     """
     for event in context.work.earlier:
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
-    load = cost_model.count_workload(cut.specialist, cut.machine.gflops * 1e9, train, validation)
-    prospect = ForecastInputs(
-        recipe=cut.recipe,
-        specialist=cut.specialist,
+    specialist, recipe, test = model.specialist, context.recipe, data.split.test
+    workload = cost_model.count_workload(specialist, model.machine.gflops * 1e9, train, validation)
+    inputs = ForecastInputs(
+        recipe=recipe,
+        specialist=specialist,
         task=data.contract.task,
         split=data.split,
-        missing=_lacking(context, data, cut, [*train, *validation]),
-        test_tokens=sum(cut.specialist.count_tokens(replace(one, answer="")) for one in data.split.test),
+        missing=_not_cached(context, data, model, [*train, *validation]),
+        test_tokens=sum(specialist.count_tokens(replace(example, answer="")) for example in test),
     )
-    if searched is not None:
-        observed = searched.found.observed
+    if search_result is not None:
+        timings, setup = search_result.outcome.observed, context.begun + search_result.seconds
     else:
-        roughly = foresee(prospect, load, Timings(), 0.0).total
-        observed = _rehearsed(context, data, cut, load, roughly, train, validation)
-    # Seconds so far that are not the run's set-up.
-    spared = cut.once + (searched.seconds if searched is not None else 0.0)
-    found = foresee(prospect, load, observed, time.monotonic() - context.begun - spared)
-    if not cut.recipe.budget:
-        return found
+        timings, setup = Timings(), context.begun
+        roughly = foresee(inputs, workload, timings, 0.0).total
+        if context.plan_only or roughly >= _WORTH_MEASURING:
+            questions = [example.turns for example in test]
+            share = 1.0 if context.plan_only else min(1.0, roughly / _WHOLE)
+            timings = run_benchmark(
+                specialist, recipe, workload, train, validation, questions, context.home, share
+            )
+    forecast = foresee(inputs, workload, timings, time.monotonic() - setup - model.seconds_once)
+    if not recipe.budget:
+        return forecast
     assert context.plan_only, "a search leaves a recipe without a budget"
-    return found.model_copy(update={"search": max(0.0, seconds(cut.recipe.budget) - found.total)})
+    return forecast.model_copy(update={"search": max(0.0, seconds(recipe.budget) - forecast.total)})
 
 
-def _rehearsed(
-    context: RunContext,
-    data: Data,
-    cut: LoadedModel,
-    load: Workload,
-    roughly: float,
-    train: Sequence[EncodedExample],
-    validation: Sequence[EncodedExample],
-) -> Timings:
-    """What a rehearsal shows, if the run is worth one."""
-    if not context.plan_only and roughly < _WORTH_REHEARSING:
-        return Timings()
-    questions = [one.turns for one in data.split.test]
-    share = 1.0 if context.plan_only else min(1.0, roughly / _WHOLE)
-    return run_benchmark(cut.specialist, cut.recipe, load, train, validation, questions, context.home, share)
-
-
-def _lacking(
-    context: RunContext, data: Data, cut: LoadedModel, encoded: Sequence[EncodedExample]
+def _not_cached(
+    context: RunContext, data: Data, model: LoadedModel, encoded: Sequence[EncodedExample]
 ) -> Sequence[EncodedExample]:
     """What the trunk has yet to read. Without a cache that is all; none is begun for the question."""
     if not (context.home / "cache" / "index.sqlite").is_file():
         return encoded
-    opened = open_cache.opened(context.home, data.version, cut.recipe.cache, cut.trained)
-    with contextlib.closing(opened) as cache:
-        return cut.specialist.activations.missing(cache, encoded)
+    with contextlib.closing(context.open_cache(data.version, model.trained)) as cache:
+        return model.specialist.activations.missing(cache, encoded)

@@ -1,6 +1,6 @@
-"""The prime: what all examples share is set, the examples become lessons, and the rest of the run is planned.
+"""The instruction that all examples share is set, the examples are encoded, the rest of the run is planned.
 
-Knows the specialist and the contract; nothing of how lessons are taught.
+Knows the specialist and the contract; nothing of training.
 """
 
 from collections.abc import Generator, Sequence
@@ -16,20 +16,17 @@ from azubi.events import events as ev
 from azubi.events.forecast import Forecast
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
-from azubi.pipeline.stages.forecast import expected
+from azubi.pipeline.stages.forecast import forecast_run
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
-from azubi.settings import Recipe
 
 
 @dataclass(frozen=True)
 class EncodedData:
-    """What the tail is taught, measured with on the way, and how long all that will take."""
+    """What the tail is trained with and measured with on the way, and how long all that will take."""
 
-    recipe: Recipe
-    """With every choice made."""
-    prime: str
-    """The instruction; empty where none is read."""
+    instruction: str
+    """Empty where none is read."""
     train: Sequence[EncodedExample]
     validation: Sequence[EncodedExample]
     longest: int
@@ -38,55 +35,56 @@ class EncodedData:
 
 
 def encode_data(
-    context: RunContext, data: Data, cut: LoadedModel, searched: SearchResult | None
+    context: RunContext, data: Data, model: LoadedModel, search_result: SearchResult | None
 ) -> Generator[ev.Event, None, EncodedData]:
-    """Set the prime, make the lessons and the plan.
+    """Set the instruction, encode the examples and plan the rest.
 
     Raises:
         UsageError: an example, or a question of the test with its answer, is too long for the base.
     """
-    recipe, prime = cut.recipe, ""
-    if cut.base.kind == "decoder":
-        prime = _instruction(data, recipe)
+    recipe, specialist, text = context.recipe, model.specialist, ""
+    if model.base.kind == "decoder":
+        text = _instruction(context, data)
     elif recipe.instruction:
-        yield ev.Notice(text=f"{cut.base.name} is an encoder and reads no instruction: prime is not used.")
-    tokens = cut.specialist.set_instruction(prime)
-    _check_lengths(data, cut)
-    train = loop.as_trained([cut.specialist.encode(one) for one in data.split.train], recipe)
-    validation = [cut.specialist.encode(one).last_answer_only for one in data.split.validation]
+        yield ev.Notice(text=f"{model.base.name} is an encoder and reads no instruction: it is not used.")
+    tokens = specialist.set_instruction(text)
+    _check_lengths(context, data, model)
+    train = loop.as_trained([specialist.encode(example) for example in data.split.train], recipe)
+    validation = [specialist.encode(example).last_answer_only for example in data.split.validation]
     longest = longest_answer(train)
-    _check_room(data, cut, longest)
-    forecast = expected(context, data, cut, searched, train, validation)
-    if prime:
-        recipe = recipe.model_copy(update={"instruction": instruction.to_setting(prime)})
-    made = cut.recipe.instruction is None and data.system is None
-    yield ev.InstructionReady(text=prime, tokens=len(tokens), made=made)
-    yield ev.Planned(seconds=forecast.stages, settings=recipe.model_dump(mode="json"), forecast=forecast)
-    return EncodedData(recipe, prime, train, validation, longest, forecast)
+    _check_room(data, model, longest)
+    forecast = forecast_run(context, data, model, search_result, train, validation)
+    made = recipe.instruction is None and data.system is None
+    if text:
+        context.resolve(instruction=instruction.to_setting(text))
+    yield ev.InstructionReady(text=text, tokens=len(tokens), made=made)
+    settings = context.recipe.model_dump(mode="json")
+    yield ev.Planned(seconds=forecast.stages, settings=settings, forecast=forecast)
+    return EncodedData(text, train, validation, longest, forecast)
 
 
-def _instruction(data: Data, recipe: Recipe) -> str:
-    told = recipe.instruction is not None or data.system is not None
-    if not told and data.parent is not None and data.parent.card.contract == data.contract:
-        return data.parent.card.instruction  # what the cache holds of known examples was read behind it
-    return instruction.choose(recipe.instruction, data.system, data.contract)
+def _instruction(context: RunContext, data: Data) -> str:
+    given, parent = context.recipe.instruction, data.parent
+    if given is None and data.system is None and parent and parent.card.contract == data.contract:
+        return parent.card.instruction  # what the cache holds of known examples was read behind it
+    return instruction.choose(given, data.system, data.contract)
 
 
-def _check_lengths(data: Data, cut: LoadedModel) -> None:
-    settings, split = cut.recipe, data.split
-    apart = settings.validation_data is not None
+def _check_lengths(context: RunContext, data: Data, model: LoadedModel) -> None:
+    recipe, split = context.recipe, data.split
+    apart = recipe.validation_data is not None
     for source, examples in (
-        (settings.data or "The data", split.train if apart else (*split.train, *split.validation)),
-        (settings.validation_data or "The data", split.validation if apart else ()),
-        (settings.test_data or settings.data or "The data", split.test),
+        (recipe.data or "The data", split.train if apart else (*split.train, *split.validation)),
+        (recipe.validation_data or "The data", split.validation if apart else ()),
+        (recipe.test_data or recipe.data or "The data", split.test),
     ):
-        lengths = [cut.specialist.count_tokens(one) for one in examples]
-        check_length(examples, lengths, cut.base.context, source)
+        lengths = [model.specialist.count_tokens(example) for example in examples]
+        check_length(examples, lengths, model.base.context, source)
 
 
-def _check_room(data: Data, cut: LoadedModel, longest: int) -> None:
+def _check_room(data: Data, model: LoadedModel, longest: int) -> None:
     """What could not be answered in the test is said now, not after training."""
-    if cut.base.kind == "decoder":
-        for one in data.split.test:
-            tokens = cut.specialist.count_tokens(replace(one, answer="")) + longest
-            check_fits(one.turns, tokens, cut.base.context)
+    if model.base.kind == "decoder":
+        for example in data.split.test:
+            tokens = model.specialist.count_tokens(replace(example, answer="")) + longest
+            check_fits(example.turns, tokens, model.base.context)

@@ -1,6 +1,6 @@
 """The last stage: the specialist is written into its folder, with what tells what is not its job.
 
-Knows where specialists lie; what their papers say is filled in by `papers`.
+Knows where specialists lie; what their card and report say is filled in by `build_card`.
 """
 
 import contextlib
@@ -12,31 +12,29 @@ from azubi.engine.model import weights
 from azubi.engine.specialist import learn_scope
 from azubi.evaluation.report import render
 from azubi.events import events as ev
-from azubi.pipeline.stages import build_card, open_cache
+from azubi.pipeline.stages import build_card
 from azubi.pipeline.stages.build_card import Results
-from azubi.pipeline.stages.progress import progress
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.planning.eta import Eta
 from azubi.registry import card as cards
 from azubi.registry import writing
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 
 
-def package(context: RunContext, results: Results, outlook: Eta) -> Generator[ev.Event, None, None]:
+def package(context: RunContext, results: Results) -> Generator[ev.Event, None, None]:
     """Write the specialist, whole or not at all.
 
     Raises:
         StorageError: the home cannot be written.
     """
-    yield progress(outlook, "package", 0, 1, "folders")
-    if results.encoded.recipe.privacy is not None:
+    yield context.progress("package", 0, 1, "folders")
+    if context.recipe.privacy is not None:
         yield ev.Notice(
             text="What is out of scope is not learned: it would be told from single examples, which "
             "privacy does not let out."
         )
     card = _written(context, results)
-    yield progress(outlook, "package", 1, 1, "folders")
+    yield context.progress("package", 1, 1, "folders")
     yield ev.Packaged(
         name=card.name,
         version=card.version,
@@ -50,29 +48,28 @@ def package(context: RunContext, results: Results, outlook: Eta) -> Generator[ev
 
 def _written(context: RunContext, results: Results) -> Card:
     """The specialist in its folder; written once, however often the run was killed meanwhile."""
-    store, name = Store(context.home), results.encoded.recipe.name
+    store, name = Store(context.home), context.recipe.name
     version = context.work.paper.version
     if version is None:
         version, _ = store.reserve(name)
         context.work.reserve(version)
-    elif (known := store.place(name, version)).is_dir():
-        return cards.read(known)
+    elif (folder := store.place(name, version)).is_dir():
+        return cards.read(folder)
     folder = store.place(name, version)
-    # The version is this run's alone, so what is half written of it was left by a killed context.
-    for left in folder.parent.glob(f".{version}.*"):
-        shutil.rmtree(left, ignore_errors=True)
-    card, scope = build_card.card(results, version), _scope(context, results)
-    report = render(build_card.report(results, card), results.encoded.recipe.lang)
-    return writing.write(card, weights.trained(results.cut.specialist.tail), report, folder, scope)
+    # The version is this run's alone, so what is half written of it was left by a killed process.
+    for unfinished in folder.parent.glob(f".{version}.*"):
+        shutil.rmtree(unfinished, ignore_errors=True)
+    card, scope = build_card.card(context, results, version), _scope(context, results)
+    report = render(build_card.report(context, results, card), context.recipe.lang)
+    return writing.write(card, weights.trained(results.model.specialist.tail), report, folder, scope)
 
 
 def _scope(context: RunContext, results: Results) -> Scope | None:
     """What tells which questions are not the specialist's job; the trunk has read all that it takes."""
-    data, specialist, encoded = results.data, results.cut.specialist, results.encoded
-    if encoded.recipe.privacy is not None:
+    data, specialist, encoded = results.data, results.model.specialist, results.encoded
+    if context.recipe.privacy is not None:
         return None
-    opened = open_cache.opened(context.home, data.version, encoded.recipe.cache)
-    with contextlib.closing(opened) as cache:
+    with contextlib.closing(context.open_cache(data.version)) as cache:
         return learn_scope(
             specialist,
             specialist.activations.reader(cache),

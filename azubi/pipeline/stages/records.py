@@ -4,7 +4,6 @@ Knows contracts and rules; nothing of sources or models.
 """
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
 
 from azubi.data import schema as schemas
 from azubi.data.contract import Contract
@@ -13,56 +12,49 @@ from azubi.data.finding import Finding
 from azubi.data.rules import derivation, proposing
 from azubi.errors import SettingError
 from azubi.events import events as ev
+from azubi.pipeline.stages.run_context import RunContext
 from azubi.registry.warm_start import WarmStart
 from azubi.settings import Recipe
 
 
-@dataclass(frozen=True)
-class Records:
-    """What the records follow."""
-
-    contract: Contract
-    recipe: Recipe
-    """With the rules that hold, and none to accept any more."""
-    findings: tuple[Finding, ...] = ()
-    """What is wrong with the examples' records."""
-
-
-def ruled(
-    recipe: Recipe,
+def apply_rules(
+    context: RunContext,
     contract: Contract,
     parent: WarmStart | None,
     seen: Sequence[Example],
     test: Sequence[Example],
-) -> Generator[ev.Event, None, Records]:
-    """Settle schema and rules; `seen` are the examples to learn from and to choose with.
+) -> Generator[ev.Event, None, tuple[Contract, tuple[Finding, ...]]]:
+    """Settle schema and rules; returns the contract with them, and what is wrong with the examples' records.
+
+    `seen` are the examples to learn from and to choose with.
 
     Raises:
         SettingError: a schema or rules are given that do not fit the answers, or the parent.
         DataError: what is to be derived cannot be, whatever the record.
     """
+    recipe = context.recipe
     schema = schemas.load(recipe.schema_) if recipe.schema_ is not None else None
     if contract.task != "json":
         _refuse_settings(recipe)
-        return Records(contract, recipe)
+        return contract, ()
     if schema is not None:
         contract = contract.following(schema)
     rules = yield from _rules(recipe, contract, parent, seen)
     contract = contract.deriving(rules)
     findings: list[Finding] = []
-    for place, examples in (("", seen), ("test ", test)):
-        records = [(one.line, contract.parse(one.answer) or {}) for one in examples]
-        if not place:
+    for split, examples in (("", seen), ("test ", test)):
+        records = [(example.line, contract.parse(example.answer) or {}) for example in examples]
+        if not split:
             derivation.Derivation(contract).check_possible([record for _, record in records])
-        for found in (
+        for finding in (
             schemas.finding(contract.json_schema, records),
             derivation.finding(contract, records),
         ):
-            if found is not None:
-                findings.append(found)
-                yield ev.Notice(text=_told(place, found))
-    told = recipe.model_copy(update={"derive": rules, "accept_rules": None})
-    return Records(contract, told, tuple(findings))
+            if finding is not None:
+                findings.append(finding)
+                yield ev.Notice(text=_one_line(split, finding))
+    context.resolve(derive=rules, accept_rules=None)
+    return contract, tuple(findings)
 
 
 def _rules(
@@ -76,9 +68,10 @@ def _rules(
         return rules
     rules = dict(recipe.derive)
     if recipe.accept_rules:
-        for one in proposing.propose([contract.parse(e.answer) or {} for e in seen], tuple(rules)):
-            rules[one.field] = one.rule
-            yield ev.Notice(text=f"Derived, not learned: {one}")
+        records = [contract.parse(example.answer) or {} for example in seen]
+        for proposal in proposing.propose(records, tuple(rules)):
+            rules[proposal.field] = proposal.rule
+            yield ev.Notice(text=f"Derived, not learned: {proposal}")
     return rules
 
 
@@ -95,7 +88,6 @@ def _refuse_settings(recipe: Recipe) -> None:
             )
 
 
-def _told(place: str, found: Finding) -> str:
-    """A finding in one line, with the first cases."""
-    cases = "; ".join(f"{place}line {one.lines[0]:,}: {one.text}" for one in found.cases)
-    return f"{found.title} {cases}{' …' if found.count > len(found.cases) else ''}"
+def _one_line(split: str, finding: Finding) -> str:
+    cases = "; ".join(f"{split}line {case.lines[0]:,}: {case.text}" for case in finding.cases)
+    return f"{finding.title} {cases}{' …' if finding.count > len(finding.cases) else ''}"

@@ -17,14 +17,18 @@ from azubi.data.pii import policy
 from azubi.data.pii.key_store import KeyFile, PseudonymMap
 from azubi.data.pii.pseudonyms import derived_key
 from azubi.events import events as ev
-from azubi.pipeline.stages.wording import some
 from azubi.settings import Recipe
 
 if TYPE_CHECKING:
     from azubi.pipeline.stages.sources import Parts
 
 
-def withheld(
+def some(count: int, what: str, more: str = "") -> str:
+    """1 row is, 2 rows are."""
+    return f"{count:,} {what}{more} is" if count == 1 else f"{count:,} {what}s{more} are"
+
+
+def redact(
     home: Path, recipe: Recipe, parts: "Parts", *, plan_only: bool = False
 ) -> Generator[ev.Event, None, "Parts"]:
     """The examples without what was erased, and with personal data treated as the recipe says.
@@ -34,14 +38,14 @@ def withheld(
     Raises:
         DataError, SettingError: see `policy.apply`.
     """
-    parts = yield from _unerased(home, parts)
-    parts = yield from _hidden(home, recipe, parts, not plan_only)
-    parts = yield from _instructed(recipe, parts)
+    parts = yield from _without_erased(home, parts)
+    parts = yield from _without_personal_data(home, recipe, parts, not plan_only)
+    parts = yield from _with_instruction(recipe, parts)
     # Rows without a key are known by their content, which may be another one now.
-    return (yield from _unerased(home, parts))
+    return (yield from _without_erased(home, parts))
 
 
-def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+def _with_instruction(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
     """The examples with the text with which all prompts begin as their system message, the instruction."""
     text, count = instruction.common_beginning(parts["data"])
     # A recipe that a run has left names what was taken: it holds for the same prompts again.
@@ -63,28 +67,30 @@ def _instructed(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Pa
     return {name: instruction.with_system(examples, text) for name, examples in parts.items()}
 
 
-def _unerased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+def _without_erased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
     rows = rows_of(parts)
-    left = Erased(home).without(rows)
-    if gone := len(rows) - len(left):
+    remaining = Erased(home).without(rows)
+    if gone := len(rows) - len(remaining):
         yield ev.Notice(text=f"{some(gone, 'row')} left out: it was erased (azubi data erase).")
-    return {name: tuple(row.example for row in left if row.part == name) for name in parts}
+    return {name: tuple(row.example for row in remaining if row.part == name) for name in parts}
 
 
-def _hidden(home: Path, recipe: Recipe, parts: "Parts", kept: bool) -> Generator[ev.Event, None, "Parts"]:
-    """Carry out what the recipe says about personal data, under one key for all sides."""
-    together = tuple(one for examples in parts.values() for one in examples)
+def _without_personal_data(
+    home: Path, recipe: Recipe, parts: "Parts", keep: bool
+) -> Generator[ev.Event, None, "Parts"]:
+    """Carry out what the recipe says about personal data, under one key for all splits."""
+    together = tuple(example for examples in parts.values() for example in examples)
     rules = policy.Rules(recipe.personal_data, recipe.patterns, recipe.names)
     path, pseudonym_map = recipe.personal_key, None
-    if rules.changes and path is not None and (kept or path.exists()):
+    if rules.changes and path is not None and (keep or path.exists()):
         rules = replace(rules, key=KeyFile(path).read_or_create())
         pseudonym_map = PseudonymMap(home, rules.key)
-        if not kept:
+        if not keep:
             rules, pseudonym_map = replace(rules, known=pseudonym_map.known()), None
     elif rules.changes:
         rules = replace(rules, key=derived_key(together))
     applied = policy.apply(together, rules, pseudonym_map)
     if applied.tally.touched:
         yield ev.Notice(text=policy.summary(rules, applied.tally))
-    hidden = iter(applied.examples)
-    return {name: tuple(islice(hidden, len(examples))) for name, examples in parts.items()}
+    redacted = iter(applied.examples)
+    return {name: tuple(islice(redacted, len(examples))) for name, examples in parts.items()}

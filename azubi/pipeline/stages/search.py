@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from azubi.engine.base.hardware import Machine
 from azubi.events import events as ev
-from azubi.pipeline.stages import open_cache
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.search import search as searching
@@ -22,9 +21,9 @@ from azubi.settings import seconds
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search has left."""
+    """What a search has found."""
 
-    found: SearchOutcome
+    outcome: SearchOutcome
     machine: Machine
     """As it was measured when the search began; it holds to the end of the run."""
     deadline: float
@@ -34,7 +33,7 @@ class SearchResult:
 
     def late(self, epoch: float) -> bool:
         """Whether another epoch of so many seconds, and what comes after it, would end behind the budget."""
-        return time.monotonic() + epoch + self.found.after > self.deadline
+        return time.monotonic() + epoch + self.outcome.after > self.deadline
 
 
 def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchResult]:
@@ -44,14 +43,14 @@ def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
         UsageError: base and task do not fit each other.
         RunError: something failed; a trial that does not learn is no such thing.
     """
-    recipe, begun = data.recipe, time.monotonic()
+    recipe, begun, earlier = context.recipe, time.monotonic(), context.work.earlier
     assert recipe.budget is not None
-    keep(data, context.home)
-    earlier = context.work.earlier
+    keep(context, data)
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = context.begun + seconds(recipe.budget) - spent
-    machine = context.machine(recipe)
-    quest = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home)
-    with contextlib.closing(open_cache.opened(context.home, data.version, recipe.cache)) as cache:
-        found = yield from searching.search(quest, TimeBudget(deadline), cache, context.work.folder)
-    return SearchResult(found, machine, deadline, time.monotonic() - begun)
+    machine = context.machine()
+    task = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home)
+    with contextlib.closing(context.open_cache(data.version)) as cache:
+        outcome = yield from searching.search(task, TimeBudget(deadline), cache, context.work.folder)
+    context.recipe = outcome.recipe
+    return SearchResult(outcome, machine, deadline, time.monotonic() - begun)

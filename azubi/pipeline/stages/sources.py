@@ -6,18 +6,21 @@ Knows sources and rejected rows; nothing of what is done with examples.
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from azubi.data.contract import Task, TaskInference
 from azubi.data.example import Example, Part
 from azubi.data.pii import policy
+from azubi.data.readers.opening import STDIN
 from azubi.data.readers.reading import Reading, read_source, reject_faulty, reject_non_record
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
+from azubi.engine.base import catalog
 from azubi.errors import DataError
 from azubi.events import events as ev
 from azubi.pipeline.stages.overlong import Fault, fault_of
+from azubi.pipeline.stages.redact import some
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.wording import some
 from azubi.settings import Recipe
 from azubi.storage import files
 
@@ -40,28 +43,28 @@ class LoadedSources:
     parts: Parts
     hashes: dict[str, str]
     """SHA-256 of each source, by its name."""
-    recipe: Recipe
-    """With what the columns have shown: how they write numbers and dates."""
     task: Task
     """What the answers are."""
 
 
-def read_passing(recipe: Recipe) -> OneShotSources:
+def read_one_shot(recipe: Recipe) -> OneShotSources:
     """Read what can be read but once, or has no hash before it is read.
 
     Raises:
         UsageError: a source is named wrongly, or cannot be read.
     """
-    return {name: (one, read_source(one)) for name, one in _sources(recipe).items() if not one.is_file}
+    return {
+        name: (source, read_source(source)) for name, source in _sources(recipe).items() if not source.is_file
+    }
 
 
 def read(
-    context: RunContext, recipe: Recipe, passing: OneShotSources, declared: Task | None = None
+    context: RunContext, one_shot: OneShotSources, declared: Task | None = None
 ) -> Generator[ev.Event, None, LoadedSources]:
-    """Read all sources; what stands in `passing` is taken out of it, so that it is not held twice.
+    """Read all sources; what stands in `one_shot` is taken out of it, so that memory holds it once.
 
-    What the answers are is told from all of the data, unless it is `declared`: before they are split. What
-    the base cannot read is left out with what cannot be used.
+    The task follows from all of the data, before they are split, unless it is `declared`. What the base
+    cannot read is left out with what cannot be used. The recipe learns how columns write numbers and dates.
 
     Raises:
         UsageError: a source is named wrongly, cannot be read, or too few of its rows can be used.
@@ -71,36 +74,56 @@ def read(
     rejected: list[str] = []
     inference, task = TaskInference(), declared
     fault: Fault | None = None
-    for setting, named in _sources(recipe).items():
-        if setting in passing:
-            source, found = passing.pop(setting)
+    for setting, named in _sources(context.recipe).items():
+        if setting in one_shot:
+            source, reading = one_shot.pop(setting)
         else:
-            source = replace(named, recipe=recipe)
-            found = read_source(source)
-        recipe = _agreed(recipe, source)
+            source = replace(named, recipe=context.recipe)
+            reading = read_source(source)
+        recipe = context.recipe = _agreed(context.recipe, source)
         name = source.path.name if source.is_file and source.path is not None else source.name
-        hashes[source.name if name in hashes else name] = source.sha256(found.examples)
-        notes = list(found.notes)
+        hashes[source.name if name in hashes else name] = source.sha256(reading.examples)
+        notes = list(reading.notes)
         if setting == "data":
-            for one in found.examples:
-                inference.add(one.answer, one.line)
+            for example in reading.examples:
+                inference.add(example.answer, example.line)
             task = inference.task(declared)
             notes += inference.notes(task)
         if task == "json":
-            found = reject_faulty(source, found, reject_non_record)
-        fault = fault or fault_of(recipe, task, context.home, found.examples)
-        found = reject_faulty(source, found, fault)
-        for note in _hidden(notes, recipe):
+            reading = reject_faulty(source, reading, reject_non_record)
+        fault = fault or fault_of(recipe, task, context.home, reading.examples)
+        reading = reject_faulty(source, reading, fault)
+        for note in _redact(notes, recipe):
             yield ev.Notice(text=note)
-        if found.rejected:
-            left_out = _discreet(found.rejected, recipe)
-            rejected += [one.as_json(source=source.name) for one in left_out]
+        if reading.rejected:
+            left_out = _redact_rows(reading.rejected, recipe)
+            rejected += [row.as_json(source=source.name) for row in left_out]
             path = context.work.folder / _REJECTED
             files.write_text(path, "".join(f"{line}\n" for line in rejected))
-            yield ev.Notice(text=_told(name, left_out, None if context.plan_only else path))
-        parts[setting] = found.examples
+            yield ev.Notice(text=_left_out(name, left_out, None if context.plan_only else path))
+        parts[setting] = reading.examples
     assert task is not None  # the data come first
-    return LoadedSources(parts, hashes, recipe, task)
+    return LoadedSources(parts, hashes, task)
+
+
+def with_absolute_paths(recipe: Recipe) -> Recipe:
+    """The recipe with names of files, folders and bases that hold from any folder; reads no file."""
+    paths: dict[str, Any] = {
+        name: path.absolute()
+        for name in (*SOURCES, "answers", "schema_", "names", "personal_key")
+        if (path := getattr(recipe, name)) and path != STDIN
+    }
+    if recipe.sql is not None:
+        paths["sql"] = recipe.sql.from_folder(Path())
+    if recipe.instruction is not None and recipe.instruction.startswith("@"):
+        paths["instruction"] = f"@{Path(recipe.instruction[1:]).expanduser().absolute()}"
+    return recipe.model_copy(update=paths | {"base": absolute_base(recipe.base)})
+
+
+def absolute_base(name: str) -> str:
+    """A base by a name that holds from any folder; one of the catalog keeps its name."""
+    path = Path(name).expanduser()
+    return name if catalog.find(name) or not path.exists() else str(path.absolute())
 
 
 def _agreed(recipe: Recipe, source: Source) -> Recipe:
@@ -109,7 +132,7 @@ def _agreed(recipe: Recipe, source: Source) -> Recipe:
     Raises:
         DataError: an earlier source has shown the opposite.
     """
-    before, shown = _ways(recipe), _ways(source.recipe)
+    before, shown = _notation(recipe), _notation(source.recipe)
     for name in before:
         if before[name] and shown[name] and before[name] != shown[name]:
             raise DataError(
@@ -126,7 +149,7 @@ def _agreed(recipe: Recipe, source: Source) -> Recipe:
     return recipe.model_copy(update=settled)
 
 
-def _ways(recipe: Recipe) -> dict[str, str | None]:
+def _notation(recipe: Recipe) -> dict[str, str | None]:
     """How numbers and dates are written, as far as it is known."""
     ways: dict[str, str | None] = {"the time": recipe.dates}
     if not isinstance(recipe.answer, str):
@@ -135,24 +158,24 @@ def _ways(recipe: Recipe) -> dict[str, str | None]:
 
 
 def _sources(recipe: Recipe) -> dict[Part, Source]:
-    found: dict[Part, Source] = {"data": Source.of(recipe)}
+    sources: dict[Part, Source] = {"data": Source.of(recipe)}
     for name in SOURCES[1:]:
         if (path := getattr(recipe, name)) is not None:
-            found[name] = Source(recipe, path)
-    return found
+            sources[name] = Source(recipe, path)
+    return sources
 
 
-def _discreet(rejected: Sequence[Rejected], recipe: Recipe) -> list[Rejected]:
+def _redact_rows(rejected: Sequence[Rejected], recipe: Recipe) -> list[Rejected]:
     """Rows that were left out, without what is to be hidden: a broken row cannot be searched reliably."""
     if recipe.personal_data not in _HIDING:
         return list(rejected)
-    reasons = _hidden([row.reason for row in rejected], recipe)
+    reasons = _redact([row.reason for row in rejected], recipe)
     return [
         replace(row, reason=reason, raw="(hidden)") for row, reason in zip(rejected, reasons, strict=True)
     ]
 
 
-def _hidden(texts: Sequence[str], recipe: Recipe) -> list[str]:
+def _redact(texts: Sequence[str], recipe: Recipe) -> list[str]:
     """Sentences without what is to be hidden in them: they quote words and names of files."""
     if recipe.personal_data not in _HIDING:
         return list(texts)
@@ -162,8 +185,8 @@ def _hidden(texts: Sequence[str], recipe: Recipe) -> list[str]:
 _HIDING = ("mask", "pseudonym")
 
 
-def _told(name: str, left_out: Sequence[Rejected], path: Path | None) -> str:
-    first = "; ".join(f"line {one.line}: {one.reason}" for one in left_out[:_NAMED])
+def _left_out(name: str, left_out: Sequence[Rejected], path: Path | None) -> str:
+    first = "; ".join(f"line {row.line}: {row.reason}" for row in left_out[:_NAMED])
     more = "; …" if len(left_out) > _NAMED else ""
     where = f", see {path}" if path is not None else ""
     return f"{name}: {some(len(left_out), 'row', ' that cannot be used')} left out ({first}{more}){where}"

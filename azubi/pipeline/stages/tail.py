@@ -5,19 +5,23 @@ Knows how training is begun and what of it is told; the loop itself is `azubi.en
 
 import contextlib
 import math
+import platform
 import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from pathlib import Path
 
+import torch
+import transformers
+
+import azubi
 from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import weights
 from azubi.engine.model.batch import Reader
 from azubi.engine.model.weights import State
 from azubi.engine.training import checkpoint, loop
-from azubi.engine.training import state as course
+from azubi.engine.training import state as training_state
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.defaults import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
@@ -25,14 +29,12 @@ from azubi.errors import AzubiError
 from azubi.events import events as ev
 from azubi.events.epoch import Epoch
 from azubi.events.forecast import Forecast
-from azubi.pipeline.stages import software
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.instruction import EncodedData
-from azubi.pipeline.stages.progress import progress
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.search import SearchResult
-from azubi.planning.eta import Eta, Throughput
+from azubi.planning.eta import Throughput
 from azubi.search.search import SearchOutcome
 
 _HOUSEKEEPING = 5.0
@@ -54,11 +56,10 @@ class TrainingResult:
 def train_tail(
     context: RunContext,
     data: Data,
-    cut: LoadedModel,
+    model: LoadedModel,
     encoded: EncodedData,
     cache: ActivationCache,
-    outlook: Eta,
-    searched: SearchResult | None,
+    search_result: SearchResult | None,
 ) -> Generator[ev.Event, None, TrainingResult]:
     """Train the tail in place; it is left with the weights of its best epoch.
 
@@ -66,184 +67,198 @@ def train_tail(
         TrainingError: the loss keeps exploding, and no epoch was finished.
         SettingError: the privacy that is asked for cannot be kept to.
     """
-    if searched is not None and searched.found.weights is not None:
-        return (yield from _taken(cut, searched.found, searched.found.weights))
-    read, plan = cut.specialist.activations.reader(cache), config_from(encoded.recipe)
-    outlook.begin("tail")
-    _begin(data, cut, encoded, read)
-    pace, epochs = Throughput(cut.machine.gflops), _epochs(context.work.earlier)
-    telling = _Telling(context.work.folder, cut, plan, encoded.forecast, outlook, pace, epochs)
-    checkpoints = Checkpoints(context.work.folder, _basis(data, cut, encoded, plan))
+    if search_result is not None and search_result.outcome.weights is not None:
+        return (yield from _take_over(model, search_result.outcome, search_result.outcome.weights))
+    specialist, config = model.specialist, config_from(context.recipe)
+    read = specialist.activations.reader(cache)
+    context.eta.begin("tail")
+    _initialise(context, data, model, encoded, read)
+    reporter = _Reporter(context, model, config, encoded.forecast)
+    checkpoints = Checkpoints(context.work.folder, _fingerprint(context, data, model, encoded, config))
     if checkpoints.unfit:
         yield ev.Notice(
             text="The checkpoint is damaged, or was made with other libraries or another base: training "
             "begins anew."
         )
-    happenings = loop.train(
-        cut.specialist.tail,
+    training = loop.train(
+        specialist.tail,
         encoded.train,
         encoded.validation,
         read,
-        plan,
-        has_instruction=bool(cut.specialist.instruction_tokens),
+        config,
+        has_instruction=bool(specialist.instruction_tokens),
         checkpoints=checkpoints,
-        late=searched.late if searched is not None else None,
+        late=search_result.late if search_result is not None else None,
     )
-    with contextlib.closing(happenings):
-        for happened in happenings:
-            yield from telling.told(happened)
-    return TrainingResult(telling.epochs, telling.spent, telling.checkpoints)
+    with contextlib.closing(training):
+        for event in training:
+            yield from reporter.report(event)
+    return TrainingResult(reporter.epochs, reporter.spent, reporter.checkpoints)
 
 
-def _taken(cut: LoadedModel, found: SearchOutcome, state: State) -> Generator[ev.Event, None, TrainingResult]:
+def _take_over(
+    model: LoadedModel, outcome: SearchOutcome, state: State
+) -> Generator[ev.Event, None, TrainingResult]:
     """Take the weights of the chosen trial: training them again would give the very same."""
-    assert found.choice is not None
-    chosen = found.choice.chosen
-    weights.restore(cut.specialist.tail, state)
-    cut.specialist.tail.eval()
+    assert outcome.choice is not None
+    chosen = outcome.choice.chosen
+    weights.restore(model.specialist.tail, state)
+    model.specialist.tail.eval()
     yield ev.Notice(
         text=f"The weights of trial {chosen.number} are taken as they are, since it was trained with all "
         "examples."
     )
-    for one in chosen.curve:
-        yield ev.EpochDone(**one.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
+    for epoch in chosen.curve:
+        yield ev.EpochDone(**epoch.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
     yield ev.TrainingEnded(
         reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
-        best_epoch=max(one.epoch for one in chosen.curve if one.best),
+        best_epoch=max(epoch.epoch for epoch in chosen.curve if epoch.best),
         seconds=chosen.seconds,
     )
-    return TrainingResult({one.epoch: one for one in chosen.curve})
+    return TrainingResult({epoch.epoch: epoch for epoch in chosen.curve})
 
 
-def _begin(data: Data, cut: LoadedModel, encoded: EncodedData, read: Reader) -> None:
+def _initialise(
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, read: Reader
+) -> None:
     """Give the tail its start: the parent's weights where there is one, else the best that its kind knows."""
+    specialist = model.specialist
     if data.parent is not None:
-        data.parent.put_layers(cut.specialist.tail)
-    if encoded.recipe.privacy is not None:
-        cut.specialist.init_without_data()
+        data.parent.put_layers(specialist.tail)
+    if context.recipe.privacy is not None:
+        specialist.init_without_data()
     else:
-        cut.specialist.init_from_data(encoded.train, read)
+        specialist.init_from_data(encoded.train, read)
     if data.parent is not None:
-        data.parent.put_head(cut.specialist.tail, data.contract.labels)
+        data.parent.put_head(specialist.tail, data.contract.labels)
 
 
-def _basis(data: Data, cut: LoadedModel, encoded: EncodedData, plan: TrainingConfig) -> str:
+def software_versions() -> dict[str, str]:
+    """Of the software that a run's numbers follow from."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "azubi": azubi.__version__,
+    }
+
+
+def _fingerprint(
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, config: TrainingConfig
+) -> str:
     """Hash of all that training depends on."""
     digest = sha256()
     for part in (
-        cut.base.sha256,
+        model.base.sha256,
         data.parent.card.tail_sha256 if data.parent is not None else "",
-        cut.depth,
-        cut.rank,
-        encoded.recipe.label_weights,
-        asdict(plan),
-        cut.machine.dtype,
-        cut.machine.threads,
-        sorted(software.versions().items()),
+        model.specialist.tail_layers,
+        model.rank,
+        context.recipe.label_weights,
+        asdict(config),
+        model.machine.dtype,
+        model.machine.threads,
+        sorted(software_versions().items()),
         data.contract.model_dump_json(),
-        cut.specialist.instruction_tokens,
+        model.specialist.instruction_tokens,
         *(
-            (one.tokens, one.targets, one.target_positions, one.weight)
-            for one in (*encoded.train, *encoded.validation)
+            (example.tokens, example.targets, example.target_positions, example.weight)
+            for example in (*encoded.train, *encoded.validation)
         ),
     ):
         digest.update(repr(part).encode() + b"\0")
     return digest.hexdigest()
 
 
-@dataclass
-class _Telling:
-    """Tells what happens in training as events, and keeps what is to be known of it afterwards."""
+class _Reporter:
+    """Turns what happens in training into events, and keeps what is to be known of it afterwards."""
 
-    folder: Path
-    """The run's own, where checkpoints lie."""
-    cut: LoadedModel
-    plan: TrainingConfig
-    forecast: Forecast
-    outlook: Eta
-    pace: Throughput
-    epochs: dict[int, Epoch]
-    spent: Spent | None = None
-    checkpoints: int = 0
-    """Most bytes that they took on disk."""
-    resumed: bool = False
-    """Whether the next step is the first of this context, and not of the training."""
-    accessed: float = 0.0
-    """When house was last kept."""
-    told_not_kept: bool = False
+    def __init__(
+        self, context: RunContext, model: LoadedModel, config: TrainingConfig, forecast: Forecast
+    ) -> None:
+        self._context, self._model, self._config, self._forecast = context, model, config, forecast
+        self.epochs = _epochs(context.work.earlier)
+        self.spent: Spent | None = None
+        self.checkpoints = 0
+        """Most bytes that they took on disk."""
+        self._throughput = Throughput(model.machine.gflops)
+        self._resumed = self._checkpoint_failed = False
+        self._measured_at = 0.0
 
-    def told(self, happened: loop.TrainingEvent) -> Iterator[ev.Event]:
-        """What there is to say about it."""
-        match happened:
+    def report(self, event: loop.TrainingEvent) -> Iterator[ev.Event]:
+        """What there is to say about an event of the training loop."""
+        match event:
             case loop.Resumed():
-                self.resumed = True
-                yield ev.TrainingResumed(epoch=happened.epoch, step=happened.step)
+                self._resumed = True
+                yield ev.TrainingResumed(epoch=event.epoch, step=event.step)
             case loop.Step():
                 self._keep_house()
-                yield self._step(happened)
-                yield self._progress(happened)
+                yield self._step(event)
+                yield self._progress(event)
             case loop.RolledBack():
-                yield _set_back(happened)
-            case loop.CheckpointFailed() if not self.told_not_kept:
-                self.told_not_kept = True
-                yield ev.Notice(text=_not_kept(happened.reason))
+                yield _rolled_back(event)
+            case loop.CheckpointFailed() if not self._checkpoint_failed:
+                self._checkpoint_failed = True
+                yield ev.Notice(text=_not_kept(event.reason))
             case loop.Epoch():
-                yield self._epoch(happened)
+                yield self._epoch(event)
             case loop.Ended():
-                yield from self._ended(happened)
+                yield from self._ended(event)
 
     def _keep_house(self) -> None:
         """Weigh the checkpoint and tidy memory, every few seconds: both take milliseconds."""
-        if time.monotonic() - self.accessed > _HOUSEKEEPING:
-            self.accessed = time.monotonic()
+        if time.monotonic() - self._measured_at > _HOUSEKEEPING:
+            self._measured_at = time.monotonic()
             hardware.release_memory()
-            self.checkpoints = max(self.checkpoints, checkpoint.size(self.folder))
+            self.checkpoints = max(self.checkpoints, checkpoint.size(self._context.work.folder))
 
-    def _step(self, done: loop.Step) -> ev.StepDone:
-        work = self.cut.work.step(done.tokens, done.targets, len(self.cut.specialist.instruction_tokens))
-        self.pace.add(done.tokens, work, done.seconds)
+    def _step(self, step: loop.Step) -> ev.StepDone:
+        before = len(self._model.specialist.instruction_tokens)
+        work = self._model.work.step(step.tokens, step.targets, before)
+        self._throughput.add(step.tokens, work, step.seconds)
         return ev.StepDone(
-            step=done.step,
-            steps=done.steps,
-            epoch=done.epoch,
-            loss=done.loss,
-            learning_rate=done.learning_rate,
-            tokens=done.tokens,
-            seconds=done.seconds,
+            step=step.step,
+            steps=step.steps,
+            epoch=step.epoch,
+            loss=step.loss,
+            learning_rate=step.learning_rate,
+            tokens=step.tokens,
+            seconds=step.seconds,
             work=work,
         )
 
-    def _progress(self, done: loop.Step) -> ev.Progress:
-        note = f"epoch {done.epoch} of at most {self.plan.epochs}"
-        share = self.forecast.trained(done.step, done.steps)
-        if self.resumed:
-            self.outlook.begin("tail", share)
-            self.resumed = False
-        return progress(self.outlook, "tail", done.step, done.steps, "steps", note, self.pace, share=share)
-
-    def _epoch(self, done: loop.Epoch) -> ev.EpochDone:
-        told = ev.EpochDone(
-            epoch=done.epoch,
-            epochs=self.plan.epochs,
-            loss=done.loss,
-            validation_loss=done.validation_loss,
-            validation_accuracy=done.validation_accuracy,
-            seconds=done.seconds,
-            best=done.best,
+    def _progress(self, step: loop.Step) -> ev.Progress:
+        share = self._forecast.trained(step.step, step.steps)
+        if self._resumed:
+            self._context.eta.begin("tail", share)
+            self._resumed = False
+        note = f"epoch {step.epoch} of at most {self._config.epochs}"
+        return self._context.progress(
+            "tail", step.step, step.steps, "steps", note, self._throughput, share=share
         )
-        self.epochs |= _epochs([told])
-        return told
+
+    def _epoch(self, epoch: loop.Epoch) -> ev.EpochDone:
+        event = ev.EpochDone(
+            epoch=epoch.epoch,
+            epochs=self._config.epochs,
+            loss=epoch.loss,
+            validation_loss=epoch.validation_loss,
+            validation_accuracy=epoch.validation_accuracy,
+            seconds=epoch.seconds,
+            best=epoch.best,
+        )
+        self.epochs |= _epochs([event])
+        return event
 
     def _ended(self, ended: loop.Ended) -> Iterator[ev.Event]:
-        self.accessed = 0.0
+        self._measured_at = 0.0
         self._keep_house()
         if ended.reason == "all epochs done":
-            self.outlook.left("tail", 1.0)
+            self._context.eta.left("tail", 1.0)
         if ended.reason == "the loss kept exploding":
-            yield ev.Notice(text=f"Epoch {ended.best_epoch} is kept. {course.ADVICE}")
+            yield ev.Notice(text=f"Epoch {ended.best_epoch} is kept. {training_state.ADVICE}")
         if ended.reason == "the time is used up":
             yield ev.Notice(
-                text=f"The budget allowed no more of the {self.plan.epochs} epochs; epoch "
+                text=f"The budget allowed no more of the {self._config.epochs} epochs; epoch "
                 f"{ended.best_epoch} is kept. The recipe that is left would train all of them."
             )
         self.spent = ended.spent
@@ -256,31 +271,33 @@ class _Telling:
         )
 
 
-def _set_back(happened: loop.RolledBack) -> ev.RolledBack:
+def _rolled_back(event: loop.RolledBack) -> ev.RolledBack:
     return ev.RolledBack(
-        epoch=happened.epoch,
-        step=happened.step,
-        loss=happened.loss if math.isfinite(happened.loss) else None,
-        back_to=happened.back_to,
-        learning_rate=happened.learning_rate,
+        epoch=event.epoch,
+        step=event.step,
+        loss=event.loss if math.isfinite(event.loss) else None,
+        back_to=event.back_to,
+        learning_rate=event.learning_rate,
     )
 
 
 def _epochs(events: Iterable[ev.Event]) -> dict[int, Epoch]:
     """The epochs of a run, each as it was last made."""
     return {
-        one.epoch: Epoch(
-            epoch=one.epoch,
-            loss=one.loss,
-            validation_loss=one.validation_loss,
-            validation_accuracy=one.validation_accuracy,
-            best=one.best,
+        event.epoch: Epoch(
+            epoch=event.epoch,
+            loss=event.loss,
+            validation_loss=event.validation_loss,
+            validation_accuracy=event.validation_accuracy,
+            best=event.best,
         )
-        for one in events
-        if isinstance(one, ev.EpochDone)
+        for event in events
+        if isinstance(event, ev.EpochDone)
     }
 
 
 def _not_kept(reason: Exception) -> str:
-    told = reason.problem if isinstance(reason, AzubiError) else str(reason)
-    return f"Training goes on, but a checkpoint could not be written: stopped now, it would fall back. {told}"
+    cause = reason.problem if isinstance(reason, AzubiError) else str(reason)
+    return (
+        f"Training goes on, but a checkpoint could not be written: stopped now, it would fall back. {cause}"
+    )

@@ -1,6 +1,6 @@
 """The trunk: run once over what the activation cache does not hold.
 
-Knows lessons and the cache; nothing of what is learned from it.
+Knows encoded examples and the cache; nothing of what is learned from it.
 """
 
 import contextlib
@@ -9,40 +9,32 @@ from collections.abc import Generator
 
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.events import events as ev
-from azubi.pipeline.stages import open_cache
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.instruction import EncodedData
-from azubi.pipeline.stages.progress import progress
+from azubi.pipeline.stages.redact import some
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.wording import some
-from azubi.planning.eta import Eta, Throughput
+from azubi.planning.eta import Throughput
 
 
 def fill_cache(
-    context: RunContext,
-    data: Data,
-    cut: LoadedModel,
-    encoded: EncodedData,
-    outlook: Eta,
-    until: contextlib.ExitStack,
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, until: contextlib.ExitStack
 ) -> Generator[ev.Event, None, ActivationCache]:
-    """Keep the data, and what the trunk makes of all lessons; returns the cache, which `until` closes.
+    """Keep the data, and what the trunk makes of all examples; returns the cache, which `until` closes.
 
     Raises:
         StorageError: the home cannot be written.
     """
     begun = last = time.monotonic()
-    keep(data, context.home)
-    opened = open_cache.opened(context.home, data.version, encoded.recipe.cache, cut.trained)
-    cache = until.enter_context(contextlib.closing(opened))
-    work, tokens, pace = cut.work, 0, Throughput(cut.machine.gflops)
+    keep(context, data)
+    cache = until.enter_context(contextlib.closing(context.open_cache(data.version, model.trained)))
+    work, tokens, throughput = model.work, 0, Throughput(model.machine.gflops)
     filled = None
-    for filled in cut.specialist.activations.fill(cache, [*encoded.train, *encoded.validation]):
+    for filled in model.specialist.activations.fill(cache, [*encoded.train, *encoded.validation]):
         now, new = time.monotonic(), filled.tokens - tokens
-        pace.add(new, work.trunk(new), now - last)
+        throughput.add(new, work.trunk(new), now - last)
         last, tokens = now, filled.tokens
-        yield progress(outlook, "trunk", filled.done, filled.total, "examples", pace=pace)
+        yield context.progress("trunk", filled.done, filled.total, "examples", throughput=throughput)
     if filled is not None and filled.without:
         yield ev.Notice(
             text=f"The activations of {some(filled.without, 'example')} not kept, since "
