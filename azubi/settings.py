@@ -26,8 +26,8 @@ _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 
 def seconds(duration: str) -> int:
     """20m, 1h30m or 90s in seconds; 0 for anything else."""
-    found = _DURATION.fullmatch(duration.strip())
-    hours, minutes, rest = (int(part or 0) for part in found.groups()) if found else (0, 0, 0)
+    match = _DURATION.fullmatch(duration.strip())
+    hours, minutes, rest = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     return hours * 3600 + minutes * 60 + rest
 
 
@@ -107,14 +107,14 @@ def _answer(value: Any) -> str | Record:
         return value
     if not isinstance(value, dict) or not value:
         raise PydanticCustomError("record", "neither a column nor a mapping such as {line: lob}")
-    return {str(name): _field(str(name), told) for name, told in value.items()}
+    return {str(name): _field(str(name), setting) for name, setting in value.items()}
 
 
-def _field(name: str, told: Any) -> RecordField:
-    if told is None or isinstance(told, str):
-        return RecordField(column=told or name)
+def _field(name: str, setting: Any) -> RecordField:
+    if setting is None or isinstance(setting, str):
+        return RecordField(column=setting or name)
     try:
-        return RecordField.model_validate(told)
+        return RecordField.model_validate(setting)
     except Invalid as error:
         first = error.errors()[0]
         where = ".".join([name, *(str(part) for part in first["loc"])])
@@ -140,8 +140,8 @@ class DatabaseUrl:
 
     def from_folder(self, folder: Path) -> "DatabaseUrl":
         """The same address with the path of an SQLite file counted from `folder`."""
-        found = _SQLITE.fullmatch(self._url)
-        return DatabaseUrl(f"{found[1]}{folder.absolute() / found[2]}{found[3] or ''}") if found else self
+        match = _SQLITE.fullmatch(self._url)
+        return DatabaseUrl(f"{match[1]}{folder.absolute() / match[2]}{match[3] or ''}") if match else self
 
     def __str__(self) -> str:
         """Password and the like left out."""
@@ -166,8 +166,8 @@ _SQLITE = re.compile(r"(sqlite(?:\+\w+)?:///)(?!file:|:memory:)([^/?][^?]*)(\?.*
 _REFERENCE = re.compile(r"\$\{\w+\}")
 
 
-def _starred(found: re.Match[str]) -> str:
-    return found[0] if _REFERENCE.fullmatch(found[2]) else f"{found[1]}***"
+def _starred(match: re.Match[str]) -> str:
+    return match[0] if _REFERENCE.fullmatch(match[2]) else f"{match[1]}***"
 
 
 def _address(value: Any) -> DatabaseUrl:

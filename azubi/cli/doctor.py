@@ -21,9 +21,9 @@ def doctor(session: Session) -> None:
 
     The exit code is 1 if something has to be mended first.
     """
-    from azubi.pipeline.doctor import look
+    from azubi.pipeline.doctor import examine
 
-    checkup = look(session.home)
+    checkup = examine(session.home)
     if session.json:
         session.emit(checkup.model_dump(mode="json"))
     else:

@@ -20,7 +20,7 @@ from azubi.cli.runs import plan_document
 from azubi.cli.session import default_home
 from azubi.cli.tables import facts, plan_table, scores_table, trials_table
 from azubi.events import events as ev
-from azubi.registry.history import History, against, history
+from azubi.registry.history import History, history, plan_vs_actual
 from azubi.registry.runs import Runs
 
 PROMPT_SHOWN = 160
@@ -52,7 +52,7 @@ def show(view: RunView, console: Console, home: Path) -> None:
     if (past := _history(view)) is not None:
         console.print()
         console.print(Text(plan_heading(past)))
-        console.print(plan_table(against(past)))
+        console.print(plan_table(plan_vs_actual(past)))
     if view.packaged is not None:
         console.print()
         _whereabouts(view.packaged, view.compared, home)

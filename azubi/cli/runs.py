@@ -43,7 +43,7 @@ def list_all(session: Session) -> None:
 
 def show(session: Session, run: RunId) -> None:
     """Show a run's settings and curves, what it took against what was planned, and the work it was."""
-    from azubi.registry.history import against, history
+    from azubi.registry.history import history, plan_vs_actual
     from azubi.registry.runs import Runs, summary
 
     selected = Runs(session.home).get(run)
@@ -54,7 +54,7 @@ def show(session: Session, run: RunId) -> None:
     for line in facts(_facts(selected, glance, past) | _curves(past) | _work(past)):
         print(line)
     print()
-    session.out().print(plan_table(against(past)))
+    session.out().print(plan_table(plan_vs_actual(past)))
     print()
     for line in facts({name: clean(as_json(value)) for name, value in _settings(selected, past).items()}):
         print(line)
@@ -114,12 +114,13 @@ def _base(past: "History") -> str:
 
 def plan_document(past: "History") -> dict[str, object] | None:
     """Plan against truth; None where nothing was planned."""
-    from azubi.registry.history import against
+    from azubi.registry.history import plan_vs_actual
 
     if past.forecast is None:
         return None
     lines = {
-        line.name: {"unit": line.unit, "planned": line.planned, "took": line.took} for line in against(past)
+        line.name: {"unit": line.unit, "planned": line.planned, "took": line.took}
+        for line in plan_vs_actual(past)
     }
     return {"forecast": past.forecast.model_dump(mode="json"), "against": lines}
 

@@ -12,7 +12,7 @@ from azubi.events.score import Score
 from azubi.events.trial import Trial, begun
 
 if TYPE_CHECKING:
-    from azubi.registry.history import Against
+    from azubi.registry.history import PlanVsActual
 
 
 def plain_table(*headings: str) -> Table:
@@ -52,7 +52,7 @@ def _cell(score: Score | None) -> Text:
     return Text(interval(score) if score else "–", no_wrap=True)
 
 
-def plan_table(lines: "Sequence[Against]") -> Table:
+def plan_table(lines: "Sequence[PlanVsActual]") -> Table:
     """Set what was planned beside what it took, line figure per row."""
     table = plain_table("", ">planned", ">took", ">of plan")
     for line in lines:

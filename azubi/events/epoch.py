@@ -1,4 +1,4 @@
-"""One epoch of training, as it is drawn and kept. Knows nothing of how it was made."""
+"""One epoch of training, as events and reports hold it."""
 
 from pydantic import BaseModel, ConfigDict
 

@@ -14,7 +14,7 @@ from azubi.events.trial import Trial
 
 Stage = Literal["data", "search", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 ProofStage = Literal["examples", "baselines", "forgetting", "scope", "leaks", "learning-curve", "report"]
-"""Of a proof: what the specialist is measured by, one after the other."""
+"""The stages of a proof."""
 Who = Literal["base", "specialist"]
 Ending = Literal["the time is used up", "nothing new to try", "enough was tried"]
 """Why a search ended."""
@@ -37,11 +37,11 @@ class RunStarted(_Event):
     folder: str
     settings: dict[str, object]
     again: bool = False
-    """Whether it goes on with a run that was stopped or killed."""
+    """Whether it resumes a run that was stopped or killed."""
 
 
 class StageStarted(_Event):
-    """A room begins its work."""
+    """A stage begins its work."""
 
     kind: Literal["stage_started"] = "stage_started"
     stage: Stage | ProofStage
@@ -160,14 +160,14 @@ class InstructionReady(_Event):
 
 
 class Planned(_Event):
-    """How long each stage is expected to take, told before the first of them begins."""
+    """How long each stage is expected to take, yielded before the first of them begins."""
 
     kind: Literal["planned"] = "planned"
     seconds: dict[str, float]
     settings: dict[str, object] = {}
     """The recipe with every choice made."""
-    forecast: Forecast | None = None
-    """Of the whole run; None in the logs of earlier releases."""
+    forecast: Forecast
+    """Of the whole run."""
 
 
 class TrunkDone(_Event):
@@ -177,7 +177,7 @@ class TrunkDone(_Event):
     computed: int
     reused: int
     tokens: int
-    """Tokens computed now, the prime included."""
+    """Tokens computed now, the instruction included."""
     seconds: float
     bytes: int
     work: float = 0.0
@@ -200,7 +200,7 @@ class RolledBack(_Event):
     Events of steps after `back_to` before this one no longer count.
     """
 
-    kind: Literal["set_back"] = "set_back"
+    kind: Literal["rolled_back"] = "rolled_back"
     epoch: int
     step: int
     """The one that could not be made."""
@@ -293,9 +293,9 @@ class RunEnded(_Event):
     kind: Literal["run_ended"] = "run_ended"
     seconds: float
     memory: dict[str, int] = {}
-    """Most bytes of memory that the process held in each stage of its last context."""
+    """Most bytes of memory that the process held in each stage of its last session."""
     checkpoints: int = 0
-    """Most bytes that checkpoints took on disk, in the last context."""
+    """Most bytes that checkpoints took on disk, in the last session."""
 
 
 class ProofStarted(_Event):
@@ -310,7 +310,7 @@ class ProofStarted(_Event):
     test: int
     """Held-out examples."""
     test_accesses: int
-    """How often these were looked at, this time included."""
+    """How often these were accessed, this time included."""
 
 
 class BaselineMeasured(_Event):
@@ -352,7 +352,7 @@ class Proved(_Event):
 class ComparisonEnded(_Event):
     """The last event of comparing two specialists."""
 
-    kind: Literal["set_side_by_side"] = "set_side_by_side"
+    kind: Literal["comparison_ended"] = "comparison_ended"
     sentence: str
     folder: str
     report: str

@@ -1,4 +1,4 @@
-"""Asking a specialist: papers and weights from its folder, put onto the base they belong to.
+"""Asking a specialist: card and weights from its folder, put onto the base they belong to.
 
 What is asked becomes what training would have made of it: rows of a source are read with the specialist's own
 settings, personal data that was hidden from it is hidden, the system message that all examples shared is
@@ -53,7 +53,7 @@ Outside = Literal["mark", "base", "caller"]
 
 NO_RECORD = "The answer is no JSON record: a program that reads it will fail."
 
-_AT_LARGE = 256
+_OUT_OF_SCOPE_TOKENS = 256
 """Tokens that the base may write on what is not the specialist's job."""
 
 
@@ -77,13 +77,16 @@ def answer(
         CorruptFile: its weights are damaged.
     """
     card = Store(home).get(name)
-    faults = [one.fault if isinstance(one, Asked) else "" for one in prompts]
-    questions = [one.turns if isinstance(one, Asked) else (Turn("user", one),) for one in prompts]
+    rows = [prompt if isinstance(prompt, Asked) else None for prompt in prompts]
+    faults = [row.fault if row else "" for row in rows]
+    questions = [prompt.turns if isinstance(prompt, Asked) else (Turn("user", prompt),) for prompt in prompts]
     sound = [turns for turns, fault in zip(questions, faults, strict=True) if not fault]
     answers = iter(answering.in_order(open_specialist(card, home, out_of_scope), sound) if sound else ())
-    found = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
-    told = [one.notes if isinstance(one, Asked) else () for one in prompts]
-    return [replace(one, notes=(*notes, *one.notes)) for one, notes in zip(found, told, strict=True)]
+    replies = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
+    return [
+        replace(reply, notes=(*row.notes, *reply.notes)) if row else reply
+        for reply, row in zip(replies, rows, strict=True)
+    ]
 
 
 def source(card: Card, path: Path | str | None = None, **settings: Any) -> Source:
@@ -95,10 +98,10 @@ def source(card: Card, path: Path | str | None = None, **settings: Any) -> Sourc
     Raises:
         SettingError: a setting does not fit.
     """
-    told = {name: value for name, value in card.recipe.items() if name not in _NOT_THE_SOURCE}
-    told |= {"prompt": told.get("prompt", "prompt"), "answer": told.get("answer", "answer")}
-    limits = {**_mapping(told.get("limits")), **_mapping(settings.get("limits"))}
-    return replace(source_of(path, **{**told, **settings, "limits": limits}), usual=_USUAL - settings.keys())
+    own = {name: value for name, value in card.recipe.items() if name not in _NOT_THE_SOURCE}
+    own |= {"prompt": own.get("prompt", "prompt"), "answer": own.get("answer", "answer")}
+    limits = {**_mapping(own.get("limits")), **_mapping(settings.get("limits"))}
+    return replace(source_of(path, **{**own, **settings, "limits": limits}), usual=_USUAL - settings.keys())
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -110,13 +113,12 @@ def open_specialist(
 ) -> Answering:
     """Load a specialist, and give what answers; for `onto` see `loaded`, for what it raises `answer`."""
     specialist = loaded(card, home, onto)
-    speak: Answering = _Fitting(specialist.answering(card.longest), specialist, card.longest)
+    speak: Answering = _FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
     if specialist.scope is not None:
         others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
         speak = ScopedAnswers(speak, specialist.scope, others)
-    # What an older azubi trained has its system message in its instruction alone.
     known = card.system or card.instruction
-    return _Discreet(speak, Questions(_rules(card, home)), card.task, card.system, known)
+    return _RedactedAnswers(speak, Questions(_rules(card, home)), card.task, card.system, known)
 
 
 def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist:
@@ -129,7 +131,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     """
     tail_file = card.folder / cards.TAIL
     _check_packaged(tail_file, card.tail_sha256)
-    dtype = _usable(card.dtype)
+    dtype = _dtype(card.dtype)
     if onto is not None and (onto.base.sha256, onto.dtype) == (card.base_sha256, dtype):
         specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, seed=0)
     else:
@@ -153,7 +155,7 @@ def _base_of(card: Card, home: Path) -> Base:
 
 
 def scope_of(card: Card) -> Scope | None:
-    """By what a specialist tells what is not its job; None if an older azubi made it.
+    """By what a specialist tells what is not its job; None if it learned none.
 
     Raises:
         CorruptFile: the file is damaged.
@@ -173,8 +175,7 @@ def _check_packaged(path: Path, sha256: str) -> None:
 
 
 def _out_of_scope(card: Card) -> Outside:
-    told = card.recipe.get("scope")
-    return ScopeSettings.model_validate(told if isinstance(told, dict) else {}).out_of_scope
+    return ScopeSettings.model_validate(_mapping(card.recipe.get("scope"))).out_of_scope
 
 
 def _elsewhere(specialist: Specialist, out_of_scope: Outside, longest: int) -> Answering | None:
@@ -183,12 +184,12 @@ def _elsewhere(specialist: Specialist, out_of_scope: Outside, longest: int) -> A
         return None
     if out_of_scope != "base" or specialist.base.kind == "encoder":
         return no_answers
-    base, most = specialist.without_instruction(), max(longest, _AT_LARGE)
-    return _Fitting(by_base(base.base_model(most)), base, most)
+    base, most = specialist.without_instruction(), max(longest, _OUT_OF_SCOPE_TOKENS)
+    return _FittingAnswers(by_base(base.base_model(most)), base, most)
 
 
 @dataclass(frozen=True)
-class _Fitting:
+class _FittingAnswers:
     """Answers what the base reads; of a question that is longer it says so."""
 
     speak: Answering
@@ -205,8 +206,8 @@ class _Fitting:
                 yield number, answering.unanswered(f"{error.problem} {error.remedy}")
             else:
                 short.append(number)
-        for place, told in self.speak([questions[number] for number in short]):
-            yield short[place], told
+        for place, reply in self.speak([questions[number] for number in short]):
+            yield short[place], reply
 
     def _check(self, question: Question) -> None:
         written = self.longest if self.specialist.base.kind == "decoder" else 0
@@ -215,7 +216,7 @@ class _Fitting:
 
 
 @dataclass(frozen=True)
-class _Discreet:
+class _RedactedAnswers:
     """Hides from a specialist what training hid from it, and puts back what a question brought along."""
 
     speak: Answering
@@ -257,7 +258,7 @@ def _rules(card: Card, home: Path) -> policy.Rules:
     return policy.Rules(hidden.policy, hidden.patterns, names, key, PseudonymMap(home, key).known())
 
 
-def _usable(dtype: str) -> torch.dtype:
+def _dtype(dtype: str) -> torch.dtype:
     """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
     hardware.use_device()
     use_threads(None)

@@ -66,7 +66,7 @@ def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], 
     from azubi.registry import split_from_version
 
     read = {name: tuple(rows) for name, rows in parts.items()}
-    if any(_size(one) > _SHORT for rows in read.values() for one in rows):
+    if any(_size(example) > _SHORT for rows in read.values() for example in rows):
         read = _readable(recipe, home, read, task)
     working = redact(home, recipe, read, plan_only=True)
     while True:
@@ -92,7 +92,9 @@ def _readable(
 
     fault = fault_of(recipe, task, home, parts["data"])
     try:
-        return {name: tuple(one for one in rows if fault(one) is None) for name, rows in parts.items()}
+        return {
+            name: tuple(example for example in rows if fault(example) is None) for name, rows in parts.items()
+        }
     except BaseModelError:
         if recipe.base != "auto":
             raise
@@ -148,11 +150,13 @@ def _opened(name: str, home: Path) -> "Base":
     return open_base(name, home)
 
 
-def _counter(base: "Base", prime: str) -> Callable[[Sequence[Example]], Sequence[int]]:
+def _counter(base: "Base", text: str) -> Callable[[Sequence[Example]], Sequence[int]]:
     """Counts what an example takes of the base's context, as training does."""
     from azubi.data.chat_template import Template, encode_plain
 
     if base.kind == "encoder":
-        return lambda examples: [len(encode_plain(base.tokenizer, one.turns)) for one in examples]
+        return lambda examples: [len(encode_plain(base.tokenizer, example.turns)) for example in examples]
     template = Template(base.tokenizer)
-    return lambda examples: [len(template.encode(prime, one.turns, one.answer)) for one in examples]
+    return lambda examples: [
+        len(template.encode(text, example.turns, example.answer)) for example in examples
+    ]

@@ -33,7 +33,7 @@ class Issue(BaseModel):
 
 
 class Checkup(BaseModel):
-    """One look at the machine."""
+    """What the machine offers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,14 +65,14 @@ class Checkup(BaseModel):
     issues: tuple[Issue, ...]
 
 
-def look(home: Path) -> Checkup:
+def examine(home: Path) -> Checkup:
     """Measure and look up; takes a second or two, and leaves nothing behind."""
     machine = hardware.probe()
     speeds = {
         str(dtype).removeprefix("torch."): hardware.matmul_speed(dtype, machine.threads)
         for dtype in (torch.float32, torch.bfloat16)
     }
-    free, disk = hardware.available_memory(), shutil.disk_usage(_standing(home)).free
+    free, disk = hardware.available_memory(), shutil.disk_usage(_existing(home)).free
     bases = {entry.name: entry.whole(home) for entry in catalog.known()}
     return Checkup(
         processor=hardware.processor(),
@@ -101,7 +101,7 @@ def look(home: Path) -> Checkup:
 
 def _of_home(home: Path, free: int) -> Iterator[Issue]:
     try:
-        with tempfile.TemporaryFile(dir=_standing(home)):
+        with tempfile.TemporaryFile(dir=_existing(home)):
             pass
     except OSError as error:
         yield Issue(
@@ -155,6 +155,6 @@ def _of_speed(machine: Machine, speeds: dict[str, float]) -> Iterator[Issue]:
         )
 
 
-def _standing(path: Path) -> Path:
+def _existing(path: Path) -> Path:
     """The folder itself, or the nearest above it that exists."""
-    return next(one for one in (path, *path.parents) if one.is_dir())
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

@@ -66,8 +66,8 @@ def erase(home: Path, ids: Sequence[str]) -> Report:
     """
     finish(home)
     erased, versions = Erased(home), Versions(home)
-    found = {one.version: _rows(versions, one, set(ids)) for one in versions.list()}
-    rows = [row for there in found.values() for row in there]
+    by_version = {manifest.version: _rows(versions, manifest, set(ids)) for manifest in versions.list()}
+    rows = [row for version_rows in by_version.values() for row in version_rows]
     _check_known(ids, rows, erased)
     entries = forgotten = 0
     lost: tuple[Path, ...] = ()
@@ -81,23 +81,23 @@ def erase(home: Path, ids: Sequence[str]) -> Report:
                 sorted({erased.hash(name) for name in (*ids, *(n for row in rows for n in row.ids))})
             ),
             rows=len(rows),
-            versions=tuple(version for version, there in found.items() if there),
+            versions=tuple(version for version, rows_there in by_version.items() if rows_there),
             questions=tuple(sorted({name for row in rows for name in row.questions})),
-            learners=tuple(_learners(home, versions, found)),
-            instructed=_in_a_prime(home, rows),
+            learners=tuple(_learners(home, versions, by_version)),
+            instructed=_in_an_instruction(home, rows),
         )
         quoted = tuple(_quoting(home, rows))
         _note(home, erasure)
         entries = finish(home)
     else:
         quoted = ()
-    known = [one for name in ids for one in Erased(home).find(name)]
+    erasures = [erasure for name in ids for erasure in Erased(home).find(name)]
     return Report(
         ids=tuple(ids),
         rows=len(rows),
-        versions=tuple(dict.fromkeys(version for one in known for version in one.versions)),
+        versions=tuple(dict.fromkeys(version for erasure in erasures for version in erasure.versions)),
         activations=entries,
-        learners=_merged(one for erasure in known for one in erasure.learners),
+        learners=_merged(learner for erasure in erasures for learner in erasure.learners),
         running=tuple(run.id for run in Runs(home).all() if state(run) == "running"),
         quoted=quoted,
         forgotten=forgotten,
@@ -115,8 +115,8 @@ def finish(home: Path) -> int:
     entries = 0
     for erasure in erased.pending():
         versions = Versions(home)
-        for one in versions.list():
-            versions.take_out(one.version, erased.holds)
+        for manifest in versions.list():
+            versions.take_out(manifest.version, erased.holds)
         entries += activations.erase_questions(home, erasure.questions)
         if erasure.instructed:
             activations.erase_all(home)
@@ -155,7 +155,7 @@ def _forget_pairs(
     keys = _key_files(home)
     if not keys or not (home / "pseudonyms").is_dir():
         return 0, ()
-    others = (row for one in versions.list() for row in versions.rows(one) if not row.ids & ids)
+    others = (row for manifest in versions.list() for row in versions.rows(manifest) if not row.ids & ids)
     # What is kept is hidden already, so it is the pseudonyms that are looked for.
     theirs, staying = (_plainly("\n".join(map(to_json, there))) for there in (rows, others))
 
@@ -182,12 +182,14 @@ def _plainly(text: str) -> str:
 # Who learned it
 
 
-def _learners(home: Path, versions: Versions, found: dict[str, list[Row]]) -> Iterator[AffectedSpecialist]:
+def _learners(
+    home: Path, versions: Versions, by_version: dict[str, list[Row]]
+) -> Iterator[AffectedSpecialist]:
     cards = {f"{card.name}@{card.version}": card for card in Store(home).all()}
     direct = {}
     for name, card in cards.items():
-        if rows := found.get(card.data_version):
-            direct[name] = _side(versions, card, rows)
+        if rows := by_version.get(card.data_version):
+            direct[name] = _split_of(versions, card, rows)
             yield AffectedSpecialist(name=name, split=direct[name])
     for name, card in cards.items():
         ancestor = card.parent
@@ -198,43 +200,44 @@ def _learners(home: Path, versions: Versions, found: dict[str, list[Row]]) -> It
             ancestor = cards[ancestor].parent
 
 
-def _side(versions: Versions, card: Card, rows: Sequence[Row]) -> SplitName:
+def _split_of(versions: Versions, card: Card, rows: Sequence[Row]) -> SplitName:
     """What a specialist used rows for; where several hold, the one that left most in it."""
     parts: dict[Part, SplitName] = {"test_data": "test", "validation_data": "validation"}
     manifest = versions.get(card.data_version)
-    told = card.recipe.get("split")
-    seed = card.recipe.get("seed")
-    split = next(
-        (s.name for s in manifest.splits if s.settings.model_dump(mode="json") == told and s.seed == seed),
-        None,
+    settings, seed = card.recipe.get("split"), card.recipe.get("seed")
+    same = (
+        note.name
+        for note in manifest.splits
+        if note.settings.model_dump(mode="json") == settings and note.seed == seed
     )
+    split = next(same, None)
     splits = versions.splits(manifest, split) if split else {}
     used: set[SplitName] = set()
     for row in rows:
-        # What the split left out was used for nothing, yet better told than not.
+        # What the split left out was used for nothing; it is reported all the same.
         by_split: SplitName = next((splits[name] for name in row.questions if name in splits), "train")
         used.add(parts.get(row.part, by_split))
     return "train" if "train" in used else "validation" if "validation" in used else "test"
 
 
 def _merged(learners: Iterator[AffectedSpecialist]) -> tuple[AffectedSpecialist, ...]:
-    return tuple({(one.name, one.through): one for one in learners}.values())
+    return tuple({(learner.name, learner.through): learner for learner in learners}.values())
 
 
 # Where it is quoted
 
 
-def _in_a_prime(home: Path, rows: Sequence[Row]) -> bool:
+def _in_an_instruction(home: Path, rows: Sequence[Row]) -> bool:
     """Whether an instruction that activations were computed behind quotes a row as a worked example."""
     prompts = {row.plain.turns[-1].content.strip() for row in rows}
-    primes = {card.instruction for card in Store(home).all()}
+    instructions = {card.instruction for card in Store(home).all()}
     for run in Runs(home).all():
         for event in run.events(steps=False):
             if isinstance(event, ev.InstructionReady):
-                primes.add(event.text)
+                instructions.add(event.text)
             elif isinstance(event, ev.SearchPlanned):
-                primes.update(text for texts in event.instructions.values() for text in texts.values())
-    return any(f"Message: {prompt}\n" in prime for prompt in prompts for prime in primes)
+                instructions.update(text for texts in event.instructions.values() for text in texts.values())
+    return any(f"Message: {prompt}\n" in text for prompt in prompts for text in instructions)
 
 
 def _quoting(home: Path, rows: Sequence[Row]) -> Iterator[Path]:
@@ -254,14 +257,20 @@ def _quoting(home: Path, rows: Sequence[Row]) -> Iterator[Path]:
     papers = [card.folder / name for card in Store(home).all() for name in (REPORT, "specialist.json")]
     logs = [run.folder / name for run in Runs(home).all() for name in ("events.jsonl", "rejected.jsonl")]
     proofs = home / "proofs"
-    told = (path for kind in ("*.json", "*.html", "*.jsonl") for path in proofs.rglob(kind))
-    for path in (*papers, *logs, *sorted(told)):
+    reports = (path for kind in ("*.json", "*.html", "*.jsonl") for path in proofs.rglob(kind))
+    for path in (*papers, *logs, *sorted(reports)):
         if path.is_file():
             text = path.read_text(encoding="utf-8", errors="replace")
             if any(needle in text for needle in needles):
                 yield path
     # Answers stand there by the examples' ids, without the questions.
-    ids = {name for row in rows for one in (row.example, row.plain) for name in (one.key, one.id) if name}
+    ids = {
+        name
+        for row in rows
+        for example in (row.example, row.plain)
+        for name in (example.key, example.id)
+        if name
+    }
     for path in sorted(proofs.rglob("*.parquet")):
         if not ids.isdisjoint(pl.read_parquet(path, columns=["id"])["id"]):
             yield path

@@ -1,6 +1,6 @@
 """Whether a specialist, or one that it went on from, has learned from what it is to be tested with.
 
-Knows papers and stored examples; nothing of weights.
+Knows cards and stored examples; nothing of weights.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,20 +28,20 @@ def ancestors_of(card: Card, home: Path) -> Iterator[Card]:
 
 
 def check_unseen(card: Card, home: Path, test: Sequence[Example]) -> tuple[str, ...]:
-    """Refuse a test of which the specialist or a forebear has learned the questions, or nearly the same.
+    """Refuse a test of which the specialist or an ancestor has learned the questions, or nearly the same.
 
-    Returns what could not be looked into, as sentences.
+    Returns what could not be compared, as sentences.
 
     Raises:
         DataError: there are such questions.
     """
-    asked = {question(one.prompt): one.prompt for one in test}
+    asked = {question(example.prompt): example.prompt for example in test}
     notes = []
     try:
-        for one in ancestors_of(card, home):
-            name = f"{one.name}@{one.version}"
+        for ancestor in ancestors_of(card, home):
+            name = f"{ancestor.name}@{ancestor.version}"
             try:
-                split = split_from_version.of(one, home)
+                split = split_from_version.of(ancestor, home)
             except UnknownData as error:
                 notes.append(
                     f"What {name} learned from is not known here, so it was not compared. {error.problem}"
@@ -54,12 +54,12 @@ def check_unseen(card: Card, home: Path, test: Sequence[Example]) -> tuple[str, 
 
 
 def _check(card: Card, learner: str, learned: Sequence[Example], asked: dict[str, str]) -> None:
-    taught = {question(one.prompt): one.prompt for one in learned}
-    both = taught | asked
+    trained = {question(example.prompt): example.prompt for example in learned}
+    both = trained | asked
     neighbours = ExactNearDuplicates(both, apart=len(both))
-    for name in taught:
+    for name in trained:
         neighbours.put(name, "train")
-    known = [name for name in asked if name in taught or "train" in neighbours.splits(name)]
+    known = [name for name in asked if name in trained or "train" in neighbours.splits(name)]
     if not known:
         return
     own = f"{card.name}@{card.version}"
@@ -69,5 +69,5 @@ def _check(card: Card, learner: str, learned: Sequence[Example], asked: dict[str
         f"{len(known):,} of the {len(asked):,} test questions stood, the same or nearly, among what "
         f"{learner}{through} was trained with; the first begins “{first}”. Its figures on them would prove "
         "nothing.",
-        "Train again without --from, or with a test (--test-data) of which no forebear learned.",
+        "Train again without --from, or with a test (--test-data) of which no ancestor learned.",
     )

@@ -1,4 +1,4 @@
-"""`specialist.json`: all that is known of a specialist, and all that answering needs beside the weights.
+"""`specialist.json`, a specialist's card: what is known of it, and what answering needs beside the weights.
 
 Knows nothing of how a specialist is trained or run.
 """
@@ -33,7 +33,7 @@ class Redaction(BaseModel):
 
 
 class Card(BaseModel):
-    """A specialist's papers."""
+    """What is known of a specialist."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,7 +79,7 @@ class Card(BaseModel):
     data: dict[str, str]
     """SHA-256 of each data file, by its name."""
     data_version: str = ""
-    """The state of the data it was made from (see `azubi data show`); empty if an older azubi made it."""
+    """The state of the data it was made from (see `azubi data show`)."""
     counts: dict[str, int]
     """Examples for train, validation and test."""
     scores: dict[str, tuple[Score, ...]]
@@ -102,10 +102,10 @@ class Card(BaseModel):
 
 
 def read(folder: Path) -> Card:
-    """Read the papers of the specialist in `folder`.
+    """Read the card of the specialist in `folder`.
 
     Raises:
-        CorruptFile: they are not there, or not as azubi writes them.
+        CorruptFile: it is not there, or not as azubi writes it.
     """
     try:
         card = Card.model_validate_json((folder / CARD).read_bytes())
@@ -119,7 +119,7 @@ def read(folder: Path) -> Card:
 
 
 def write(card: Card, folder: Path) -> None:
-    """Write the papers into `folder`."""
+    """Write the card into `folder`."""
     files.write_text(folder / CARD, card.model_dump_json(indent=2))
 
 

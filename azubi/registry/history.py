@@ -1,7 +1,7 @@
-"""What a run's events amount to: curves, plan against truth, and work done. Knows events, not where they lie.
+"""What a run's events amount to: curves, plan against actual figures, work done. Knows events only.
 
-After an interruption or a setback some steps are made again; the events of those that were undone stay in
-the log, and are left out here.
+After an interruption or a rollback some steps are made again; events of undone steps stay in the log and are
+left out here.
 """
 
 from collections.abc import Iterable, Iterator
@@ -38,7 +38,7 @@ class History:
     seconds: dict[str, float] = field(default_factory=dict)
     """Seconds that each stage took, over all sessions."""
     sessions: int = 0
-    """How often it was begun or gone on with."""
+    """How often it was begun or resumed."""
     work: float = 0.0
     """Floating-point operations that trunk, trials and tail could not avoid, undone steps included."""
     throughput: dict[str, float] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class History:
 
 
 @dataclass(frozen=True)
-class Against:
+class PlanVsActual:
     """One figure of the plan beside what came of it."""
 
     name: str
@@ -73,112 +73,112 @@ ONE_EPOCH = "one epoch"
 _SET_UP = ("data", "base", "instruction")
 
 
-def against(told: History) -> list[Against]:
-    """Plan against truth: the stages, an epoch, all of it; and once the run is done memory and disk.
+def plan_vs_actual(past: History) -> list[PlanVsActual]:
+    """Planned beside actual figures: stages, an epoch, all of it; once the run is done, memory and disk.
 
     The plan is for all epochs; where training ended earlier, it is taken for those that were made.
     """
-    times = list(_times(told))
-    return [*times, *_whole(told, times), *_room(told)]
+    times = list(_times(past))
+    return [*times, *_whole(past, times), *_room(past)]
 
 
-def _times(told: History) -> Iterator[Against]:
-    plan, made = told.forecast, len(told.epochs)
-    yield Against("set-up", "seconds", plan.setup if plan else None, _spent(told, _SET_UP))
-    if "search" in told.seconds:
-        yield Against("search", "seconds", None, told.seconds["search"])
-    for stage, planned in told.planned.items():
-        if stage not in told.seconds:
+def _times(past: History) -> Iterator[PlanVsActual]:
+    plan, made = past.forecast, len(past.epochs)
+    yield PlanVsActual("set-up", "seconds", plan.setup if plan else None, _spent(past, _SET_UP))
+    if "search" in past.seconds:
+        yield PlanVsActual("search", "seconds", None, past.seconds["search"])
+    for stage, planned in past.planned.items():
+        if stage not in past.seconds:
             continue
         if stage == "tail" and plan is not None and made:
             planned = plan.tail - (plan.epochs - made) * plan.epoch
-        yield Against(stage, "seconds", planned, told.seconds[stage])
-        if stage == "tail" and told.steps and made:
-            each = sum(epoch.seconds for epoch in told.epochs) / made
-            yield Against(ONE_EPOCH, "seconds", plan.epoch if plan else None, each)
+        yield PlanVsActual(stage, "seconds", planned, past.seconds[stage])
+        if stage == "tail" and past.steps and made:
+            each = sum(epoch.seconds for epoch in past.epochs) / made
+            yield PlanVsActual(ONE_EPOCH, "seconds", plan.epoch if plan else None, each)
 
 
-def _whole(told: History, times: Iterable[Against]) -> Iterator[Against]:
+def _whole(past: History, times: Iterable[PlanVsActual]) -> Iterator[PlanVsActual]:
     """All that was planned; a search is not."""
-    parts = [one for one in times if one.name not in ("search", ONE_EPOCH)]
-    if told.done is not None and parts:
-        planned = sum(one.planned or 0.0 for one in parts) if told.forecast else None
-        yield Against("in all", "seconds", planned, sum(one.took for one in parts))
+    parts = [figure for figure in times if figure.name not in ("search", ONE_EPOCH)]
+    if past.done is not None and parts:
+        planned = sum(figure.planned or 0.0 for figure in parts) if past.forecast else None
+        yield PlanVsActual("in all", "seconds", planned, sum(figure.took for figure in parts))
 
 
-def _room(told: History) -> Iterator[Against]:
-    plan, done, trunk = told.forecast, told.done, told.trunk
+def _room(past: History) -> Iterator[PlanVsActual]:
+    plan, done, trunk = past.forecast, past.done, past.trunk
     if done is not None and done.memory:
-        yield Against("memory", "bytes", plan.memory if plan else None, max(done.memory.values()))
+        yield PlanVsActual("memory", "bytes", plan.memory if plan else None, max(done.memory.values()))
     if trunk is not None and (trunk.bytes or (plan and plan.cache)):
-        yield Against("activations", "bytes", plan.cache if plan else None, trunk.bytes)
+        yield PlanVsActual("activations", "bytes", plan.cache if plan else None, trunk.bytes)
     if done is not None and done.checkpoints:
-        yield Against("checkpoints", "bytes", plan.checkpoints if plan else None, done.checkpoints)
+        yield PlanVsActual("checkpoints", "bytes", plan.checkpoints if plan else None, done.checkpoints)
 
 
-def _spent(told: History, stages: Iterable[str]) -> float:
-    return sum(told.seconds.get(stage, 0.0) for stage in stages)
+def _spent(past: History, stages: Iterable[str]) -> float:
+    return sum(past.seconds.get(stage, 0.0) for stage in stages)
 
 
 def history(events: Iterable[ev.Event]) -> History:
     """Fold a run's events."""
-    told = History()
+    past = History()
     stage, since, last = "", 0.0, 0.0
     for event in events:
         if isinstance(event, ev.StageStarted | ev.RunStarted | ev.RunEnded | ev.RunStopped):
-            # A killed context ends with the last that it told.
+            # A killed process ends with the last event that it wrote.
             end = last if isinstance(event, ev.RunStarted) else event.elapsed
             if stage:
-                told.seconds[stage] = told.seconds.get(stage, 0.0) + end - since
+                past.seconds[stage] = past.seconds.get(stage, 0.0) + end - since
             stage = event.stage if isinstance(event, ev.StageStarted) else ""
             since = event.elapsed
         last = event.elapsed
         if isinstance(event, ev.RunStarted):
-            told.sessions += 1
-        told.stopped = event if isinstance(event, ev.RunStopped) else None
-        _take(told, event)
+            past.sessions += 1
+        past.stopped = event if isinstance(event, ev.RunStopped) else None
+        _take(past, event)
     if stage:
-        told.seconds[stage] = told.seconds.get(stage, 0.0) + last - since
-    return told
+        past.seconds[stage] = past.seconds.get(stage, 0.0) + last - since
+    return past
 
 
-def _take(told: History, event: ev.Event) -> None:
+def _take(past: History, event: ev.Event) -> None:
     match event:
         case ev.RunStarted():
-            told.started = event
+            past.started = event
         case ev.BaseReady():
-            told.base = event
+            past.base = event
         case ev.DataReady():
-            told.data = event
+            past.data = event
         case ev.Planned():
-            told.planned = told.planned or event.seconds
-            told.forecast = told.forecast or event.forecast
-            told.settings = event.settings
+            past.planned = past.planned or event.seconds
+            past.forecast = past.forecast or event.forecast
+            past.settings = event.settings
         case ev.Progress():
             if event.throughput is not None:
-                told.throughput[event.stage] = event.throughput
+                past.throughput[event.stage] = event.throughput
             if event.peak is not None:
-                told.peak[event.stage] = event.peak
+                past.peak[event.stage] = event.peak
         case ev.TrunkDone():
-            told.work += event.work
-            told.trunk = event
+            past.work += event.work
+            past.trunk = event
         case ev.TrialDone():
-            told.work += event.trial.work
+            past.work += event.trial.work
         case ev.TrainingResumed():
-            told.steps = [step for step in told.steps if step.step <= event.step]
+            past.steps = [step for step in past.steps if step.step <= event.step]
         case ev.RolledBack():
-            told.rollbacks.append(event)
-            told.steps = [step for step in told.steps if step.step <= event.back_to]
+            past.rollbacks.append(event)
+            past.steps = [step for step in past.steps if step.step <= event.back_to]
         case ev.StepDone():
-            told.work += event.work
-            told.steps.append(event)
+            past.work += event.work
+            past.steps.append(event)
         case ev.EpochDone():
-            told.epochs = [one for one in told.epochs if one.epoch != event.epoch] + [event]
+            past.epochs = [epoch for epoch in past.epochs if epoch.epoch != event.epoch] + [event]
         case ev.TrainingEnded():
-            told.ended = event
+            past.ended = event
         case ev.Measured():
-            told.measured[event.who] = event
+            past.measured[event.who] = event
         case ev.Packaged():
-            told.packaged = event
+            past.packaged = event
         case ev.RunEnded():
-            told.done = event
+            past.done = event

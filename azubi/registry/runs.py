@@ -1,11 +1,11 @@
-"""The runs of one home: their folders, what each has told so far, and which can be gone on with.
+"""The runs of one home: their folders, what happened in each so far, and which can be resumed.
 
     <home>/runs/<time>-<name>/run.json       what the run is: settings and a hash of settings and data
                               events.jsonl   all that happened, one event a line
                               checkpoint.json, *.safetensors   only until it has ended well
 
 A run belongs to the process that holds its folder's lock; when that ends, however it ends, another may
-go on with it. Knows events and settings; nothing of how a run works.
+resume it. Knows events and settings; nothing of how a run works.
 """
 
 import builtins
@@ -113,7 +113,7 @@ class Run:
 
 
 def unwritten(name: str, folder: Path) -> Run:
-    """A run that is only thought of: no run is found in its `folder`."""
+    """A run for a plan, of which no file is written."""
     return Run(folder, RunInfo(name=name, identity="", settings={}))
 
 
@@ -167,20 +167,20 @@ class Runs:
         return None
 
     def get(self, name: str | None) -> Run:
-        """A run by its id; without one, the newest that can be gone on with.
+        """A run by its id; without one, the newest that can be resumed.
 
         Raises:
             SettingError: there is none.
         """
         if name is None:
-            for one in self.all():
-                if state(one) == "unfinished":
-                    return one
-            raise SettingError("There is no unfinished run to go on with.", "See: azubi runs")
-        run = _read(self._root / name) if name == Path(name).name else None
-        if run is None:
+            for run in self.all():
+                if state(run) == "unfinished":
+                    return run
+            raise SettingError("There is no unfinished run to resume.", "See: azubi runs")
+        named = _read(self._root / name) if name == Path(name).name else None
+        if named is None:
             raise SettingError(f"There is no run {name!r} in {self._root}.", "See: azubi runs")
-        return run
+        return named
 
     def all(self) -> Iterator[Run]:
         """Every run, newest first."""
@@ -195,7 +195,7 @@ def _taken(run: Run) -> Run | None:
     if state(run) != "unfinished" or (lock := files.claim(run.folder)) is None:
         return None
     run.lock = lock
-    # Read again: between the look and the lock another process may have ended it.
+    # Read again: before the lock was taken another process may have ended it.
     run.earlier = list(run.events())
     if _ended(run.earlier):
         run.release()
@@ -206,7 +206,7 @@ def _taken(run: Run) -> Run | None:
 
 def state(run: Run) -> State:
     """How a run stands."""
-    if files.held(run.folder):
+    if files.is_locked(run.folder):
         return "running"
     events = list(run.events(steps=False))
     if any(isinstance(event, ev.RunEnded) for event in events):
@@ -217,7 +217,7 @@ def state(run: Run) -> State:
 def summary(run: Run) -> Summary:
     """A run at a glance."""
     events = list(run.events(steps=False))
-    measured = [one for one in events if isinstance(one, ev.Measured) and one.who == "specialist"]
+    measured = [event for event in events if isinstance(event, ev.Measured) and event.who == "specialist"]
     return Summary(
         id=run.id,
         name=run.paper.name,
@@ -241,7 +241,7 @@ def _ended(events: list[ev.Event]) -> bool:
 
 
 def _read(folder: Path) -> Run | None:
-    """The run in a folder; None if it is none (or one of an azubi that kept no papers)."""
+    """The run in a folder; None if there is none."""
     try:
         return Run(folder, RunInfo.model_validate_json((folder / _PAPER).read_bytes()))
     except (OSError, ValidationError):

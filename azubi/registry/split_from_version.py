@@ -1,6 +1,6 @@
 """The examples of a specialist, parted as it learned from them: from the data version that is kept.
 
-A run parts its examples through here, and a proof finds the same parts again. Knows stored data and papers;
+A run parts its examples through here, and a proof finds the same parts again. Knows stored data and cards;
 nothing of models.
 """
 
@@ -25,17 +25,17 @@ _APART: Mapping[SplitName, Part] = {"test": "test_data", "validation": "validati
 
 
 @dataclass(frozen=True)
-class Material:
+class PartedRows:
     """Rows of a data version, parted."""
 
     system: str | None
-    """The system message with which every example began; it is the prime, and stands in none of them."""
+    """The system message with which every example began; it is the instruction, and in none of them."""
     split: Split
     follows: str
     """The earlier state of the data whose cut-offs the split keeps; empty if none."""
 
 
-def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Material:
+def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> PartedRows:
     """Part the rows of a version as the recipe says; the same rows and recipe always give the same.
 
     Raises:
@@ -54,13 +54,13 @@ def parted(home: Path, version: str, rows: Sequence[Row], recipe: Recipe) -> Mat
         return settled
 
     system, split = splitting.split_by_recipe(parts, recipe, earlier)
-    return Material(system, split, follows)
+    return PartedRows(system, split, follows)
 
 
 def splits_given(recipe: Recipe) -> tuple[SplitName, ...]:
-    """The sides for which the recipe names a file of their own."""
+    """The splits for which the recipe names a file of their own."""
     named = _named(recipe)
-    return tuple(side for side, part in _APART.items() if part in named)
+    return tuple(split for split, part in _APART.items() if part in named)
 
 
 def _named(recipe: Recipe) -> tuple[Part, ...]:
@@ -95,7 +95,7 @@ def of(card: Card, home: Path) -> Split:
     rows = tuple(versions.rows(versions.get(card.data_version)))
     split = parted(home, card.data_version, rows, Recipe.model_validate(card.recipe)).split
     counts = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    more = [side for side, count in counts.items() if count > card.counts.get(side, count)]
+    more = [name for name, count in counts.items() if count > card.counts.get(name, count)]
     if more:
         raise CorruptFile(
             f"The data version {card.data_version} gives {counts}, but {card.name}@{card.version} was made "

@@ -68,8 +68,8 @@ class Store:
     def _versions(self, name: str) -> builtins.list[int]:
         if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", name):
             return []
-        found = (self._root / name).glob("*/" + cards.CARD)
-        return sorted(int(card.parent.name) for card in found if card.parent.name.isdecimal())
+        paths = (self._root / name).glob("*/" + cards.CARD)
+        return sorted(int(path.parent.name) for path in paths if path.parent.name.isdecimal())
 
     def _names(self) -> builtins.list[str]:
         return sorted(folder.name for folder in self._root.glob("*") if self._versions(folder.name))

@@ -1,6 +1,6 @@
 """Going on from an existing specialist: whether that fits, and its weights put into the new tail.
 
-Knows papers and weights; nothing of how training goes on.
+Knows cards and weights; nothing of training.
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,8 @@ class WarmStart:
         own = self.card.contract
         if contract.task != own.task or set(contract.fields) != set(own.fields):
             raise SettingError(
-                f"{self.name} answers with {_form(own)}, but the new examples with {_form(contract)}.",
+                f"{self.name} answers with {_answer_kind(own)}, but the new examples with "
+                f"{_answer_kind(contract)}.",
                 "Bring examples of the same form, or train without --from.",
             )
         if own.task == "json":
@@ -118,7 +119,7 @@ class WarmStart:
             own[name][places] = weight
 
     def _named(self, *, head: bool) -> State:
-        return {name: one for name, one in self.state.items() if name.startswith(_HEAD) == head}
+        return {name: weight for name, weight in self.state.items() if name.startswith(_HEAD) == head}
 
 
 def find(name: str, home: Path) -> WarmStart:
@@ -138,7 +139,7 @@ def find(name: str, home: Path) -> WarmStart:
     return WarmStart(card, weights.read(file))
 
 
-def _form(contract: Contract) -> str:
+def _answer_kind(contract: Contract) -> str:
     if contract.task == "json":
         return f"records of {', '.join(contract.fields)}"
     return "labels" if contract.task == "labels" else "free text"

@@ -1,4 +1,4 @@
-"""A specialist's folder: papers, changed weights, report and recipe, written whole or not at all.
+"""A specialist's folder: card, changed weights, report and recipe, written whole or not at all.
 
 Reads a record of training; knows no trainer.
 """
@@ -22,13 +22,13 @@ def write(card: Card, tail: State, report: str, folder: Path, scope: Scope | Non
         weights.write(tail, scratch / cards.TAIL)
         files.write_text(scratch / cards.REPORT, report)
         files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
-        told: dict[str, object] = {"tail_sha256": files.sha256(scratch / cards.TAIL)}
+        hashes: dict[str, object] = {"tail_sha256": files.sha256(scratch / cards.TAIL)}
         size = (scratch / cards.TAIL).stat().st_size
         if scope is not None:
             scopes.write(scope, scratch / cards.SCOPE)
-            told |= {"scope_sha256": files.sha256(scratch / cards.SCOPE), "scope_limit": scope.limit}
+            hashes |= {"scope_sha256": files.sha256(scratch / cards.SCOPE), "scope_limit": scope.limit}
             size += (scratch / cards.SCOPE).stat().st_size
-        whole = card.model_copy(update=told | {"bytes": size})
+        whole = card.model_copy(update=hashes | {"bytes": size})
         cards.write(whole, scratch)
     return whole.model_copy(update={"folder": folder})
 

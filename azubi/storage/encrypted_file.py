@@ -53,7 +53,7 @@ def read(path: Path, label: str, cipher: AESGCM) -> Iterator[str]:
             try:
                 if len(sealed) != size:
                     raise InvalidTag
-                packed = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _told(label, number, last))
+                packed = cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _associated(label, number, last))
             except (InvalidTag, ValueError) as error:
                 raise CorruptFile(
                     f"{path} does not hold what was written: block {number + 1:,} is damaged or cut short.",
@@ -65,23 +65,23 @@ def read(path: Path, label: str, cipher: AESGCM) -> Iterator[str]:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[str]:
-    held: list[str] = []
+    block: list[str] = []
     size = 0
     for line in lines:
-        held.append(line)
+        block.append(line)
         size += len(line)
         if size >= _BLOCK:
-            yield "\n".join(held)
-            held, size = [], 0
-    if held:
-        yield "\n".join(held)
+            yield "\n".join(block)
+            block, size = [], 0
+    if block:
+        yield "\n".join(block)
 
 
 def _sealed(text: str, label: str, cipher: AESGCM, number: int, *, last: bool) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
-    sealed = nonce + cipher.encrypt(nonce, zlib.compress(text.encode(), 1), _told(label, number, last))
+    sealed = nonce + cipher.encrypt(nonce, zlib.compress(text.encode(), 1), _associated(label, number, last))
     return len(sealed).to_bytes(4) + sealed
 
 
-def _told(label: str, number: int, last: bool) -> bytes:
+def _associated(label: str, number: int, last: bool) -> bytes:
     return f"{label} {number} {'last' if last else 'more'}".encode()

@@ -44,15 +44,15 @@ def sha256(path: Path) -> str:
 
 def crc32(path: Path) -> int:
     """Checksum of a file's content, against damage; reads it in blocks of 1 MiB."""
-    found = 0
+    checksum = 0
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
-            found = zlib.crc32(block, found)
-    return found
+            checksum = zlib.crc32(block, checksum)
+    return checksum
 
 
 def sha256_remembered(path: Path, memory: Path) -> str:
-    """Hash a file, or recall its hash from `memory` if size and time are those of the last look.
+    """Hash a file, or recall its hash from `memory` if size and time are those of last time.
 
     Weights of many gigabytes are hashed once, not at every start; where `memory` cannot be written,
     they are hashed again.
@@ -159,7 +159,7 @@ def claim(folder: Path) -> IO[bytes] | None:
         return file
 
 
-def held(folder: Path) -> bool:
+def is_locked(folder: Path) -> bool:
     """Whether a living process holds a folder's lock."""
     try:
         with (folder / ".lock").open("rb") as file:
@@ -219,9 +219,9 @@ def _number(error: Exception) -> int:
     if isinstance(error, sqlite3.Error):
         # The lowest byte is the kind of error; the others tell more about it.
         return _SQLITE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, 0)
-    # Libraries written in Rust (safetensors, tokenizers) tell it in words alone.
-    told = re.search(r"\(os error (\d+)\)", str(error))
-    return int(told[1]) if told else 0
+    # Libraries written in Rust (safetensors, tokenizers) have it in their message alone.
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    return int(number[1]) if number else 0
 
 
 def size(folder: Path) -> int:

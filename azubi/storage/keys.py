@@ -33,8 +33,8 @@ class Keys:
 
     def versions(self) -> list[str]:
         """All that have a key, in order."""
-        found = self._folder.glob(f"{self._kind}-*.key")
-        return sorted(path.name.removeprefix(f"{self._kind}-").removesuffix(".key") for path in found)
+        paths = self._folder.glob(f"{self._kind}-*.key")
+        return sorted(path.name.removeprefix(f"{self._kind}-").removesuffix(".key") for path in paths)
 
     def find(self, version: str) -> AESGCM | None:
         """The cipher of a data version, or None if its key was thrown away."""

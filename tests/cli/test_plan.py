@@ -7,7 +7,7 @@ import pytest
 from azubi.cli import main, outcome, plan
 from azubi.events import events as ev
 from azubi.events.forecast import Forecast
-from azubi.registry.history import against, history
+from azubi.registry.history import history, plan_vs_actual
 from tests import tiny
 from tests.cli.conftest import run_events
 
@@ -83,7 +83,9 @@ def test_a_budget_shows(bases, tmp_path, capsys):
 
 
 def test_plan_and_truth_side_by_side():
-    found = {one.name: one for one in against(history(told(memory={"tail": 1_500_000_000}, checkpoints=7)))}
+    found = {
+        one.name: one for one in plan_vs_actual(history(told(memory={"tail": 1_500_000_000}, checkpoints=7)))
+    }
     assert list(found) == [
         "set-up", "trunk", "tail", "one epoch", "evaluate", "package", "in all", "memory", "activations",
         "checkpoints",
@@ -100,9 +102,9 @@ def test_plan_and_truth_side_by_side():
 
 def test_what_was_not_measured_is_not_made_up():
     rough = FORECAST.model_copy(update={"memory": None, "measured": 0.0})
-    lines = against(history(told(rough, memory={"tail": 5})))
+    lines = plan_vs_actual(history(told(rough, memory={"tail": 5})))
     assert next(one for one in lines if one.name == "memory").ratio is None
-    unplanned = against(history(event for event in told() if not isinstance(event, ev.Planned)))
+    unplanned = plan_vs_actual(history(event for event in told() if not isinstance(event, ev.Planned)))
     assert [one.planned for one in unplanned] == [None] * len(unplanned)
 
 

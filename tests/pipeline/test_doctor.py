@@ -9,7 +9,7 @@ import torch
 from azubi.cli import main
 from azubi.engine.base import catalog, hardware
 from azubi.pipeline import doctor
-from azubi.pipeline.doctor import look
+from azubi.pipeline.doctor import examine
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def machine(monkeypatch):
 
 
 def test_a_good_machine(home, capsys):
-    found = look(home)
+    found = examine(home)
     assert found.dtype == "bfloat16" and found.threads == 2 and found.issues == ()
     assert found.gflops == {"float32": 80.0, "bfloat16": 200.0}
     assert not home.exists(), "looking leaves nothing behind"
@@ -55,7 +55,7 @@ def test_a_processor_without_bfloat16(home, machine, capsys):
 
 def test_threads_that_the_environment_cuts(home, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (one,) = look(home).issues
+    (one,) = examine(home).issues
     assert "on 1 of the 2 cores that it may use, since OMP_NUM_THREADS" in one.problem and not one.stops
 
 
@@ -72,17 +72,17 @@ def test_a_home_that_cannot_be_written_stops_all(tmp_path, capsys, monkeypatch):
 def test_little_room(home, monkeypatch):
     monkeypatch.setattr(hardware, "available_memory", lambda: 10**9)
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * 10**9))
-    disk, free = look(home).issues
+    disk, free = examine(home).issues
     assert disk.problem.startswith("2.0 GB are free on the disk") and not disk.stops
     assert free.problem.startswith("1.0 GB of memory are free") and not free.stops
 
 
 def test_a_missing_base_stops_only_if_there_is_no_other(home, monkeypatch, capsys):
     monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: entry.name == "minilm")
-    (one,) = look(home).issues
+    (one,) = examine(home).issues
     assert "smollm2-135m" in one.problem and "azubi bases get" in one.remedy and not one.stops
     monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: False)
-    assert [one.stops for one in look(home).issues] == [True, True]
+    assert [one.stops for one in examine(home).issues] == [True, True]
     assert main(["doctor", "--home", str(home)]) == 1
     assert "minilm (missing or damaged)" in capsys.readouterr().out
 
@@ -100,4 +100,4 @@ def test_a_damaged_base_is_noticed(tmp_path, monkeypatch):
 def test_what_the_cache_holds_is_counted(home):
     (home / "cache" / "a").mkdir(parents=True)
     (home / "cache" / "a" / "shard").write_bytes(bytes(1000))
-    assert look(home).activations == 1000
+    assert examine(home).activations == 1000

@@ -23,7 +23,7 @@ def scalars(event: ev.Event) -> Iterator[Scalar]:
             yield "epoch/validation_loss", event.validation_loss, event.epoch
             yield "epoch/validation_right", event.validation_accuracy, event.epoch
         case ev.RolledBack():
-            yield "train/set_back_to", float(event.back_to), event.step
+            yield "train/rolled_back_to", float(event.back_to), event.step
         case ev.TrunkDone():
             yield "trunk/seconds", event.seconds, 0
             yield "trunk/tokens", float(event.tokens), 0

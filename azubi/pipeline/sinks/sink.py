@@ -22,7 +22,7 @@ class Sink(Protocol):
         """Let go of files and connections; `well`: whether the run came to its end."""
 
 
-class Silence:
+class NullSink:
     """The sink that nobody asked for."""
 
     def handle(self, event: Event) -> None:
@@ -32,7 +32,7 @@ class Silence:
         """Nothing to let go of."""
 
 
-class _Forgiving:
+class _Tolerant:
     """Lets a run go on whose sink fails: a server may be away for a while."""
 
     def __init__(self, inner: Sink) -> None:
@@ -63,7 +63,7 @@ def opened(kind: Kind | None, folder: Path, home: Path) -> Iterator[Sink]:
     Raises:
         SettingError: the library behind it is not installed.
     """
-    sink = _Forgiving(_open(kind, folder, home))
+    sink = _Tolerant(_open(kind, folder, home))
     well = False
     try:
         yield sink
@@ -86,4 +86,4 @@ def _open(kind: Kind | None, folder: Path, home: Path) -> Sink:
         raise SettingError(
             f"sink is {kind}, but {kind} cannot be imported: {error}.", f"Run: pip install 'azubi[{kind}]'"
         ) from error
-    return Silence()
+    return NullSink()

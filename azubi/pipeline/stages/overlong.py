@@ -43,23 +43,23 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
     @cache
     def short() -> int:
         """Bytes of an example that the base reads in any case, as far as that is known without opening it."""
-        contract = infer([one.answer for one in examples], task)
+        contract = infer([example.answer for example in examples], task)
         entry = catalog.find(defaults.base_for(recipe, contract.task))
         if entry is None or entry.kind == "encoder":
             return _SHORT
         instruction = primes.choose(recipe.instruction, primes.shared_system(examples), contract)
-        answer = max((len(one.answer.encode(errors="surrogatepass")) for one in examples), default=0)
+        answer = max((len(example.answer.encode(errors="surrogatepass")) for example in examples), default=0)
         return max(_SHORT, entry.context - len(instruction.encode()) - answer - _FRAME)
 
     @cache
     def limits() -> list[_Limit]:
         with importing():
             from azubi.engine.base.opening import open_base
-        contract = infer([one.answer for one in examples], task)
+        contract = infer([example.answer for example in examples], task)
         name = defaults.base_for(recipe, contract.task)
         several = recipe.budget is not None and not Path(name).expanduser().exists()
         names = name.split(",") if several else [name]
-        return [_limit(open_base(one.strip(), home), recipe, contract, examples) for one in names]
+        return [_limit(open_base(base.strip(), home), recipe, contract, examples) for base in names]
 
     def fault(example: Example) -> Rejected | None:
         if _size(example) <= _SHORT or _size(example) <= short():
@@ -87,11 +87,11 @@ class _Limit:
         most = self.base.context
         if _size(example) + self.shared + self.answer + _FRAME <= most:  # a token has at least one byte
             return None
-        told = f"but {self.base.name} reads at most {most:,}"
+        limit = f"but {self.base.name} reads at most {most:,}"
         if (tokens := self.count(example, example.answer)) > most:
-            return f"has {tokens:,} tokens, {told}"
+            return f"has {tokens:,} tokens, {limit}"
         if self.answer and (tokens := self.count(example, "") + self.answer) > most:
-            return f"has {tokens:,} tokens if its answer is as long as the longest one, {told}"
+            return f"has {tokens:,} tokens if its answer is as long as the longest one, {limit}"
         return None
 
 
@@ -106,9 +106,9 @@ def _limit(base: "Base", recipe: Recipe, contract: Contract, examples: Sequence[
         return len(template.encode(instruction, example.turns[begins:], answer))
 
     limit = _Limit(base, count, len(instruction.encode()))
-    longest = heapq.nlargest(_LONGEST, examples, key=lambda one: len(one.answer))
-    fitting = [one.answer for one in longest if limit.fault(one) is None]
-    answer = max((len(template.answer_ids(one)) for one in fitting), default=0)
+    longest = heapq.nlargest(_LONGEST, examples, key=lambda example: len(example.answer))
+    fitting = [example.answer for example in longest if limit.fault(example) is None]
+    answer = max((len(template.answer_ids(answer)) for answer in fitting), default=0)
     return _Limit(base, count, limit.shared, answer)
 
 
