@@ -166,7 +166,7 @@ class Planned(_Event):
     seconds: dict[str, float]
     settings: dict[str, object] = {}
     """The recipe with every choice made."""
-    forecast: Forecast
+    forecast: Forecast | None = None
     """Of the whole run."""
 
 
