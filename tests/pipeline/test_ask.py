@@ -47,7 +47,9 @@ def make(folder, base, rows, **settings):
     reports = []
     render = packaging.render
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
+        patch.setattr(
+            packaging, "render", lambda report, lang: reports.append(report) or render(report, lang)
+        )
         for _ in run.run(Recipe(**told | settings), folder / "home"):
             pass
     compared = reports[0].comparisons

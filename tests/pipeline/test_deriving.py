@@ -77,7 +77,9 @@ def made(bases, tmp_path_factory):
     )
     render, lesson = packaging.render, Specialist.encode
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(packaging, "render", lambda report: reports.append(report) or render(report))
+        patch.setattr(
+            packaging, "render", lambda report, lang: reports.append(report) or render(report, lang)
+        )
         patch.setattr(Specialist, "encode", lambda self, one: taught.append(one.answer) or lesson(self, one))
         events = list(run.run(given, folder / "home"))
     return folder / "home", events, reports[0], taught
