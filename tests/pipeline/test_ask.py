@@ -151,7 +151,7 @@ def test_a_second_specialist_is_opened_onto_the_base_of_the_first(writer, monkey
 def test_another_number_format_does_not_share_a_base(writer, monkeypatch):
     card = Store(writer.home).get("tiny")
     first = ask.loaded(card, writer.home)
-    monkeypatch.setattr(ask, "_usable", lambda dtype: torch.bfloat16)
+    monkeypatch.setattr(ask, "_dtype", lambda dtype: torch.bfloat16)
     assert ask.loaded(card, writer.home, onto=first.model).model is not first.model
 
 
