@@ -79,7 +79,7 @@ def explain(error: BaseException) -> Failure:
         remedy = error.remedy if isinstance(error, Stopped) else ""
         return Failure("interrupted", "Stopped. Nothing half-written is left.", remedy, _INTERRUPTED)
     if tells_of_memory(error):
-        remedy = "Try --stream-trunk, a smaller --batch or fewer --tail-layers, or close other programs."
+        remedy = "Try a smaller --batch or fewer --tail-layers, or close other programs."
         return Failure("memory", "The memory of this machine is used up.", remedy, 1)
     if isinstance(error, OSError) and error.errno is not None:
         return _storage(error)

@@ -1,7 +1,7 @@
 """A flag for every field of the recipe, made from the model itself, so that nothing is declared twice.
 
 A field of a group (`cache: {quota: …}`) has both names in its flag: `--cache-quota`. Flags carry text, and
-of what is true or false there are two (`--stream-trunk`, `--no-stream-trunk`); the model turns text into
+of what is true or false there are two (`--repair`, `--no-repair`); the model turns text into
 values and judges it. Knows nothing of files.
 """
 
