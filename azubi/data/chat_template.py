@@ -124,6 +124,20 @@ class Template:
             self._instructions[instruction] = self._guard.ids(pieces, opening=True, followed=True)
         return self._instructions[instruction]
 
+    def invocation_ids(self) -> tuple[int, ...]:
+        """The tokens that open an answer, with which every prompt ends: `<|im_start|>assistant` and the like.
+
+        What ends the user's message is no part of them, where the template has a token for that.
+        """
+        prompts = [self.encode("", [Turn("user", text)]).prompt_ids for text in ("a", "7", "b.", "é!")]
+        shared = takewhile(lambda ids: len({*ids}) == 1, zip(*map(reversed, prompts), strict=False))
+        ending = tuple(ids[0] for ids in shared)[::-1]
+        if self.end_id not in ending:
+            return ending
+        after = len(ending) - ending[::-1].index(self.end_id)
+        controls = [place for place, id in enumerate(ending) if id in self._guard.controls.values()]
+        return ending[next((place for place in controls if place >= after), after) :]
+
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """The token ids of an answer, the last the one that ends it."""
         pieces = [Piece(self._gap, True), Piece(self._content(Turn("assistant", answer)), False)]

@@ -25,13 +25,14 @@ from azubi.engine.inference.answering import (
     WrittenAnswers,
     in_order,
 )
-from azubi.engine.inference.generation import Classifier, Generator, averaged
+from azubi.engine.inference.generation import Classifier, Generator, Vector, averaged
 from azubi.engine.inference.scope import Scope
-from azubi.engine.model.batch import EncodedExample, Reader
+from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION
 from azubi.engine.model.weights import parameter_count
+from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import SettingError
 
@@ -47,10 +48,22 @@ T = TypeVar("T")
 class Specialist:
     """A tail and its instruction and contract on a base that others may share."""
 
-    def __init__(self, model: SplitModel, contract: Contract, tail_layers: int, rank: int, seed: int) -> None:
-        """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or low-rank."""
+    def __init__(
+        self,
+        model: SplitModel,
+        contract: Contract,
+        tail_layers: int,
+        rank: int,
+        seed: int,
+        prompt_layers: int | None = None,
+    ) -> None:
+        """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or low-rank.
+
+        Only the last `prompt_layers` of them act on the prompt; all if that is None.
+        """
         check(model.base, contract, tail_layers)
         self.model, self.contract, self.tail_layers = model, contract, tail_layers
+        self.prompt_layers = tail_layers if prompt_layers is None else min(prompt_layers, tail_layers)
         self.instruction = ""
         self.scope: Scope | None = None
         """Which questions are in scope; None where it was not learned."""
@@ -59,7 +72,7 @@ class Specialist:
         )
         self.tail: Any = self._part.new_tail(self, rank, seed)
         """The torch module that is trained."""
-        self.activations = Activations(model, tail_layers)
+        self.activations: Activations | PromptActivations = self._part.new_activations(self)
 
     @property
     def base(self) -> Base:
@@ -164,8 +177,12 @@ class Specialist:
 
     def question_vectors(self, examples: Sequence[EncodedExample], read: Reader) -> scopes.Matrix:
         """[examples, hidden]: activations of each question alone, averaged, as answering gives them."""
-        part = self._part
-        return np.stack([averaged(read(each.tokens)[: part.question_tokens(each)]) for each in examples])
+        return np.stack([self._question_vector(each, read(each.tokens)) for each in examples])
+
+    def _question_vector(self, example: EncodedExample, reading: torch.Tensor | ReadPrompt) -> Vector:
+        if isinstance(reading, ReadPrompt):
+            return averaged(reading.mean)
+        return averaged(reading[: self._part.question_tokens(example)])
 
 
 class _LanguagePart:
@@ -174,8 +191,15 @@ class _LanguagePart:
     def __init__(self, template: Template) -> None:
         self._template = template
 
+    def new_activations(self, specialist: Specialist) -> Activations | PromptActivations:
+        model, depth, prompt_layers = specialist.model, specialist.tail_layers, specialist.prompt_layers
+        if prompt_layers == depth:
+            return Activations(model, depth)
+        return PromptActivations(model, depth, prompt_layers, self._template.invocation_ids())
+
     def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LanguageTail:
-        return specialist.model.language_tail(specialist.tail_layers, rank, seed)
+        depth, prompt_layers = specialist.tail_layers, specialist.prompt_layers
+        return specialist.model.language_tail(depth, rank, seed, prompt_layers)
 
     def base_tail(self, specialist: Specialist) -> LanguageTail:
         return self.new_tail(specialist, 0, 0).eval()
@@ -215,7 +239,13 @@ class _LanguagePart:
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
         frozen = InferenceLanguageTail(tail, specialist.dtype)
-        generator = Generator(activations.trunk, frozen, activations.instruction, self._template.end_id)
+        generator = Generator(
+            activations.trunk,
+            frozen,
+            activations.instruction,
+            self._template.end_id,
+            activations if isinstance(activations, PromptActivations) else None,
+        )
         return WrittenAnswers(
             generator,
             self._template,
@@ -231,6 +261,9 @@ class _LanguagePart:
 
 class _LabelPart:
     """An encoder chooses among labels by its pooled output."""
+
+    def new_activations(self, specialist: Specialist) -> Activations:
+        return Activations(specialist.model, specialist.tail_layers)
 
     def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
         torch.manual_seed(seed)
@@ -264,9 +297,9 @@ class _LabelPart:
         self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
-        classifier = Classifier(
-            activations.trunk, InferenceLabelTail(tail), activations.view(activations.cut)
-        )
+        assert isinstance(activations, Activations)
+        kept = activations.view(activations.cut)
+        classifier = Classifier(activations.trunk, InferenceLabelTail(tail), kept)
         return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context)
 
     def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
@@ -282,6 +315,7 @@ def new_specialist(
     seed: int,
     dtype: torch.dtype,
     stream: bool | None = None,
+    prompt_layers: int | None = None,
 ) -> Specialist:
     """Load a base and put a new specialist on it.
 
@@ -294,7 +328,7 @@ def new_specialist(
     if stream is None:
         stream = must_stream(base, tail_layers, rank, dtype)
     model = SplitModel(base, dtype, stream=stream)
-    return Specialist(model, contract, tail_layers, rank, seed)
+    return Specialist(model, contract, tail_layers, rank, seed, prompt_layers)
 
 
 def check(base: Base, contract: Contract, tail_layers: int) -> None:

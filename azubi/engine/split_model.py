@@ -33,7 +33,7 @@ _BASE_SHARE = 0.8
 """Of the free memory, what a base may take; the rest is for activations and for other programs."""
 _ACTIVATION_BYTES = 1 << 30
 """Most bytes of decrypted activations that stay in memory between epochs."""
-_BATCH_TOKENS = 2048
+BATCH_TOKENS = 2048
 """Tokens that go through the trunk together where nothing is cached."""
 
 
@@ -66,10 +66,12 @@ class SplitModel:
         """The layers below the highest of `cuts`; all weights are shared."""
         return Trunk(self.base, self._lazy or self._model, cuts, self.dtype)
 
-    def language_tail(self, tail_layers: int, rank: int, seed: int) -> LanguageTail:
+    def language_tail(
+        self, tail_layers: int, rank: int, seed: int, prompt_layers: int | None = None
+    ) -> LanguageTail:
         """A copy of a decoder's last layers, below the frozen head that all tails share."""
         with self._last_layers(tail_layers):
-            tail = LanguageTail(self._model, tail_layers, rank, seed)
+            tail = LanguageTail(self._model, tail_layers, rank, seed, prompt_layers)
         to_dtype(tail, self.dtype)
         tail.head.to_dtype(self.dtype)
         return tail
@@ -173,7 +175,7 @@ class Activations:
         known: dict[tuple[int, ...], torch.Tensor] = {}
         if self.cut in self.instruction.states:
             known[()] = self.instruction.states[self.cut].cpu()
-        batches = bucketed(list(dict.fromkeys(sequences)), _BATCH_TOKENS)
+        batches = bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS)
         for progress in self.trunk.run(batches, self.instruction):
             for batch, states in progress.done:
                 for tokens, of_text in zip(batch, states[self.cut], strict=True):

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.cache_utils import DynamicCache
+from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from azubi.engine.cache.filling import view
-from azubi.engine.model.attention import can_pad_left, expand, growing, new_cache
+from azubi.engine.model.attention import can_pad_left, expand, full_cache, growing, new_cache
 from azubi.engine.model.label_tail import InferenceLabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, Trunk
+from azubi.engine.prompt_activations import PromptActivations
 
 _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
@@ -75,8 +76,12 @@ class Generator:
         tail: InferenceLanguageTail,
         instruction: Sequence[int] | InstructionState,
         end: int,
+        prompts: PromptActivations | None = None,
     ) -> None:
-        """Read the instruction, or take what was computed of it; `end` is the token that ends an answer."""
+        """Read the instruction, or take what was computed of it; `end` is the token that ends an answer.
+
+        `prompts` reads the prompts where the tail has two cuts.
+        """
         self._trunk = trunk
         self._tail = tail
         self._end = end
@@ -88,8 +93,11 @@ class Generator:
             state = NO_INSTRUCTION
         elif state is None:
             state = trunk.read_instruction(self._instruction)
-        self._trunk_cache = state.cache
-        self._tail_cache = tail.read_instruction(state.states[self._cut]) if self._shared else None
+        self._prompts = prompts
+        self._trunk_cache, self._tail_cache = state.cache, None
+        if self._shared and (prompts is None or prompts.reads_prompt):
+            cut = self._cut if prompts is None else prompts.upper_cut
+            self._tail_cache = tail.read_instruction(state.states[cut])
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._most_rows = None if trunk.streams else _ROWS
         self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
@@ -142,7 +150,10 @@ class Generator:
         self, prompts: Sequence[Tokens], longest: int, constraint: Callable[[], Constraint] | None
     ) -> list[Completion]:
         rows = [_PartialAnswer(constraint() if constraint else None) for _ in prompts]
-        decoding = _DecodingBatch(self, prompts)
+        activations = self._prompts
+        decoding = (
+            _DecodingBatch(self, prompts) if activations is None else _TwoCutBatch(self, activations, prompts)
+        )
         scores: torch.Tensor | None = decoding.begin()
         running = rows
         while scores is not None:
@@ -159,7 +170,10 @@ class Generator:
         return [row.completion(vector) for row, vector in zip(rows, decoding.vectors, strict=True)]
 
     def _further(
-        self, decoding: "_DecodingBatch", running: Sequence["_PartialAnswer"], longest: int
+        self,
+        decoding: "_DecodingBatch | _TwoCutBatch",
+        running: Sequence["_PartialAnswer"],
+        longest: int,
     ) -> torch.Tensor | None:
         """Scores of what comes next in each row; None if all rows are done.
 
@@ -301,6 +315,82 @@ class _DecodingBatch:
         if not self.vectors:
             self.vectors = [averaged(state[asked]) for state, asked in zip(states, self._asked, strict=True)]
         return self._tail.scores(states, self._caches[1], every=every, **inputs)
+
+
+class _TwoCutBatch:
+    """The caches of one batch where the base reads the prompts and a tail with two cuts answers.
+
+    Prompts stand flush right, as in `_DecodingBatch`.
+    """
+
+    def __init__(self, writer: Generator, activations: PromptActivations, prompts: Sequence[Tokens]) -> None:
+        self._trunk, self._tail, self._activations = writer._trunk, writer._tail, activations
+        instruction, shared = writer._instruction, writer._trunk_cache is not None
+        sequences = [activations.split(prompt)[0] for prompt in prompts]
+        if not shared:
+            sequences = [(*instruction, *sequence) for sequence in sequences]
+        width = max(map(len, sequences))
+        gaps = torch.tensor([width - len(sequence) for sequence in sequences])
+        self._ids = torch.tensor([[0] * (width - len(sequence)) + list(sequence) for sequence in sequences])
+        before = len(instruction) if shared else 0
+        real = torch.arange(width)[None] >= gaps[:, None]
+        self._mask = torch.cat([torch.ones(len(prompts), before, dtype=torch.long), real.long()], 1)
+        self._gapless = int(gaps.max()) == 0
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(instruction) - before)
+        self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
+        self._next = before + width - gaps
+        self.vectors: list[Vector] = []
+        """Of each prompt that it began with."""
+        config = activations.prompt_trunk.config
+        read = writer._trunk_cache or full_cache(config.num_hidden_layers)
+        self._read = growing(expand(read, len(prompts)))
+        upper = self._tail.cuts.upper if self._tail.cuts else None
+        self._upper = _widened(writer._tail_cache, upper.config, len(prompts)) if upper else None
+
+    def begin(self) -> torch.Tensor:
+        """Scores [batch, vocabulary] of the first answer token."""
+        trunk = self._activations.prompt_trunk
+        lower, upper = self._activations.cut, self._activations.upper_cut
+        inputs = trunk.position_inputs(self._positions, self._visible())
+        states = trunk.continuation(self._ids, self._read, inputs)
+        self.vectors = [averaged(row[asked]) for row, asked in zip(states[lower], self._asked, strict=True)]
+        if self._upper is not None:
+            self._tail.read_prompt(states[upper], self._upper, **inputs)
+        below, between = DynamicCache(), DynamicCache()
+        # A shell with a stub behind its layers has an entry for that.
+        below.layers = [*self._read.layers[:lower], DynamicLayer()]
+        between.layers = [*self._read.layers[lower:upper], DynamicLayer()]
+        self._caches = [below, between, *([self._upper] if self._upper is not None else [])]
+        return self.go_on([self._activations.invocation] * len(self._ids))[:, -1]
+
+    def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
+        """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
+        ids = torch.tensor(tokens)
+        self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
+        positions = self._next[:, None] + torch.arange(ids.shape[1])[None]
+        self._next = self._next + ids.shape[1]
+        inputs = self._trunk.position_inputs(positions, self._visible())
+        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._activations.cut]
+        return self._tail.answer_scores(states, self._caches[1], self._upper, **inputs)
+
+    def forget(self, tokens: int) -> None:
+        """Take back the last tokens that were read of the only row."""
+        if tokens:
+            self._mask = self._mask[:, :-tokens]
+            self._next = self._next - tokens
+            for cache in self._caches:
+                cache.crop(-tokens)
+
+    def keep(self, places: Sequence[int]) -> None:
+        """Drop all rows but these."""
+        chosen = torch.LongTensor(places)
+        for cache in self._caches:
+            cache.reorder_cache(chosen)
+        self._mask, self._next = self._mask[chosen], self._next[chosen]
+
+    def _visible(self) -> torch.Tensor | None:
+        """The mask; None where the model's own is the right one, and the faster."""
+        return None if self._gapless else self._mask
 
 
 def averaged(states: torch.Tensor) -> Vector:

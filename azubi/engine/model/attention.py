@@ -112,6 +112,13 @@ def new_cache(config: Any) -> DynamicCache:
     return cache
 
 
+def full_cache(layers: int) -> DynamicCache:
+    """An empty cache that keeps the keys and values outside a sliding window, too; masks hide them."""
+    cache = DynamicCache()
+    cache.layers = [DynamicLayer() for _ in range(layers)]
+    return cache
+
+
 def expand(cache: DynamicCache, batch: int) -> DynamicCache:
     """The same beginning for `batch` sequences, without copying; gradients flow back into `cache`."""
     expanded = copy.copy(cache)

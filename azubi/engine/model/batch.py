@@ -6,13 +6,15 @@ Knows token ids and activations; nothing of text, caches on disk or models.
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from azubi.engine.base.hardware import on_device
+from azubi.engine.model.two_cuts import KeyShape
 
 Tokens = tuple[int, ...]
-Reader = Callable[[Tokens], torch.Tensor]
+Reader = Callable[[Tokens], Any]
 """Returns the activations [tokens, hidden] of a sequence; of the instruction, for the empty sequence."""
 
 _WINDOW = 8
@@ -60,6 +62,22 @@ class EncodedExample:
 
 
 @dataclass(frozen=True)
+class ReadPrompt:
+    """What the base made of an example, where the tail has two cuts."""
+
+    keys: torch.Tensor
+    """Keys and values of instruction and prompt in the tail's lower layers, [tokens, columns]."""
+    shapes: tuple[KeyShape, ...]
+    """How they lie in the columns."""
+    prompt: torch.Tensor | None
+    """The prompt's states at the upper cut, [tokens, hidden]; None if no layer of the tail reads it."""
+    answer: torch.Tensor
+    """Activations of invocation and answer at the lower cut, [tokens, hidden]."""
+    mean: torch.Tensor
+    """Of the prompt's activations at the lower cut, [1, hidden]: what tells whether it is in scope."""
+
+
+@dataclass(frozen=True)
 class Batch:
     """Several examples as tensors; positions beyond an example's length are padding."""
 
@@ -77,11 +95,15 @@ class Batch:
     """How many targets of the examples are left out of `targets`."""
     weights: torch.Tensor | None = None
     """[targets]: how much each counts in the loss; None if all count the same."""
+    prompts: tuple[ReadPrompt, ...] = ()
+    """Of a tail with two cuts. `states` are then those of invocations and answers alone."""
 
 
 def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
     """Read the examples' activations and put them side by side."""
-    states = [read(example.tokens) for example in encoded]
+    readings = [read(example.tokens) for example in encoded]
+    prompts = tuple(reading for reading in readings if isinstance(reading, ReadPrompt))
+    states = [reading.answer if isinstance(reading, ReadPrompt) else reading for reading in readings]
     lengths = [len(state) for state in states]
     longest = max(lengths)
     rows: list[int] = []
@@ -105,6 +127,7 @@ def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
         torch.tensor(owners),
         sum(len(example.masked_targets) for example in encoded),
         torch.tensor([encoded[owner].weight for owner in owners]) if weighted else None,
+        prompts,
     )
 
 

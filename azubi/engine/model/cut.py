@@ -166,16 +166,24 @@ class LayerShell:
 
     def __call__(self, states: torch.Tensor, **inputs: Any) -> torch.Tensor:
         """Hidden states [batch, tokens, hidden] after the layer; `inputs` as the model's forward takes."""
-        outputs: list[torch.Tensor] = []
-        # Removed again: a hook that holds this shell would keep the layer's weights alive in a circle.
-        handle = _on_input(self._stub, outputs.append)
-        try:
-            self._feed.through(self._model, states, **inputs)
-        except _Stop:
-            return outputs[0]
-        finally:
-            handle.remove()
-        raise _unreached(self._model, 1)
+        return self._feed.up_to(self._stub, self._model, states, **inputs)
+
+
+class LowerLayers:
+    """The first layers of a tail by themselves; weights stay shared."""
+
+    def __init__(self, tail: "TailShell", count: int) -> None:
+        """Take the first `count` layers of `tail`, but not all."""
+        layers = tail.layers
+        self._stub = _Stub(layers[count])
+        path = find_layers(tail.model).path
+        self._model = _shell(tail.model, path, nn.ModuleList([*layers[:count], self._stub]))
+        _shorten(self._model, slice(0, count + 1))
+        self._feed = _Feed(self._model, layers[0])
+
+    def __call__(self, states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """Hidden states [batch, tokens, hidden] that the next layer reads, from those at the tail's cut."""
+        return self._feed.up_to(self._stub, self._model, states, **inputs)
 
 
 class _Feed:
@@ -196,6 +204,19 @@ class _Feed:
             return shell(inputs_embeds=embeddings, **inputs)
         finally:
             self._states = None
+
+    def up_to(self, stub: nn.Module, shell: Any, states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        """What `stub`, which stands behind the shell's layers, would read."""
+        outputs: list[torch.Tensor] = []
+        # Removed again: a hook that holds a shell would keep the layers' weights alive in a circle.
+        handle = _on_input(stub, outputs.append)
+        try:
+            self.through(shell, states, **inputs)
+        except _Stop:
+            return outputs[0]
+        finally:
+            handle.remove()
+        raise _unreached(shell, len(outputs))
 
     def _replace(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         # Models may scale or shift `inputs_embeds` before the first layer; the cut lies after that.
@@ -229,10 +250,31 @@ class TailShell(nn.Module):
         parent._modules.update(norms)
         self.norms = nn.ModuleDict(norms)
 
+    def upper(self, count: int) -> "TailShell":
+        """The last `count` layers with the norms as a tail; weights stay shared.
+
+        Its layers are counted from 0 anew: do not run the whole tail as well.
+        """
+        first = len(self.layers) - count
+        tail = TailShell.__new__(TailShell)
+        nn.Module.__init__(tail)
+        tail.layers, tail.norms = self.layers[first:], self.norms
+        shell = _shell(self._model, find_layers(self._model).path, tail.layers)
+        _shorten(shell, slice(first, len(self.layers)))
+        _renumber(tail.layers)
+        object.__setattr__(tail, "_model", shell)
+        tail._feed = _Feed(shell, tail.layers[0])
+        return tail
+
     @property
     def model(self) -> Any:
         """The shortened model, in the model's own class."""
         return self._model
+
+    @property
+    def takes_positions(self) -> bool:
+        """False for a family that has none, or derives them from the attention mask."""
+        return "position_ids" in inspect.signature(self._model.forward).parameters
 
     @property
     def config(self) -> Any:

@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicCache
 from azubi.engine.model import attention, weights
 from azubi.engine.model.batch import Batch, Outcome
 from azubi.engine.model.cut import TailShell, to_dtype
+from azubi.engine.model.two_cuts import TwoCuts, join
 from azubi.errors import BaseModelError
 
 _CHUNK = 256
@@ -108,22 +109,31 @@ class LanguageTail(nn.Module):
 
     head: LanguageHead
 
-    def __init__(self, model: Any, k: int, rank: int, seed: int) -> None:
-        """Copy the last `k` layers of `model` (a whole decoder); `rank` > 0 puts LoRA factors on them."""
+    def __init__(self, model: Any, k: int, rank: int, seed: int, prompt_layers: int | None = None) -> None:
+        """Copy the last `k` layers of `model` (a whole decoder); `rank` > 0 puts LoRA factors on them.
+
+        Only the last `prompt_layers` of them act on the prompt; all if that is None.
+        """
         super().__init__()
         self.shell = TailShell(model.base_model, k, own=True)
         # Not a child: frozen, and shared with the trunk's embeddings where tied.
         object.__setattr__(self, "head", LanguageHead(model))
         weights.set_trainable(self.shell.layers, self.shell, rank, seed)
         self.shares = attention.can_share(self.shell.config)
+        self.prompt_layers = k if prompt_layers is None else prompt_layers
+        self.cuts = TwoCuts(self.shell, self.prompt_layers) if self.prompt_layers < k else None
+        """None if all layers act on the prompt."""
 
     def forward(self, batch: Batch, instruction: torch.Tensor | None) -> Outcome:
         """Loss and counts of a batch; `instruction` is its activations [tokens, hidden], or None.
 
         Computes in the number format of the tail's weights, which is that of the activations.
         """
-        hidden = self._hidden(batch.states, instruction, batch.rows)
-        predicting = hidden.flatten(0, 1).index_select(0, batch.rows)
+        if self.cuts is None:
+            hidden, rows = self._hidden(batch.states, instruction, batch.rows), batch.rows
+        else:
+            hidden, rows = self._answer_hidden(self.cuts, batch, instruction)
+        predicting = hidden.flatten(0, 1).index_select(0, rows)
         loss, hits, each = _ChunkedLoss.apply(  # type: ignore[no-untyped-call]
             predicting, batch.targets, self.head, batch.weights
         )
@@ -136,33 +146,55 @@ class LanguageTail(nn.Module):
         right = int((wrong == 0).sum())
         return Outcome(loss * (len(batch.targets) / targets), targets, len(batch.lengths), right, losses)
 
+    def _answer_hidden(
+        self, cuts: TwoCuts, batch: Batch, instruction: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the head reads of a batch that was read at two cuts, and which rows of it predict targets."""
+        keys, shapes = [prompt.keys for prompt in batch.prompts], batch.prompts[0].shapes
+        inputs = cuts.inputs(keys, shapes, batch.states.shape[1])
+        if cuts.upper is None:
+            return _run(self.shell, batch.states, batch.rows, **inputs), batch.rows
+        answers = cuts.lower(batch.states, **inputs)
+        prompts = [prompt.prompt for prompt in batch.prompts if prompt.prompt is not None]
+        states, rows = join(prompts, answers, batch.lengths, batch.rows)
+        return self._hidden(states, instruction, rows, cuts.upper), rows
+
     def _hidden(
-        self, states: torch.Tensor, instruction: torch.Tensor | None, rows: torch.Tensor | None = None
+        self,
+        states: torch.Tensor,
+        instruction: torch.Tensor | None,
+        rows: torch.Tensor | None = None,
+        upper: TailShell | None = None,
     ) -> torch.Tensor:
-        """What the head reads, [batch, tokens, hidden]; if `rows`, right at those positions only."""
+        """What the head reads, [batch, tokens, hidden]; if `rows`, right at those positions only.
+
+        From states at the tail's cut, or at the cut of the `upper` layers.
+        """
+        shell = upper or self.shell
         if instruction is None:
-            return self._run(states, rows, use_cache=False)
+            return _run(shell, states, rows, use_cache=False)
         if not self.shares:
             repeated = instruction.expand(len(states), -1, -1)
             if rows is not None:
                 rows = rows + len(instruction) * (1 + rows // states.shape[1])
-            return self._run(torch.cat([repeated, states], 1), rows, use_cache=False)[:, len(instruction) :]
-        cache = attention.new_cache(self.shell.config)
-        self.shell(instruction[None], past_key_values=cache, use_cache=True)
+            return _run(shell, torch.cat([repeated, states], 1), rows, use_cache=False)[:, len(instruction) :]
+        cache = attention.new_cache(shell.config)
+        shell(instruction[None], past_key_values=cache, use_cache=True)
         shared = attention.expand(cache, len(states))
-        return self._run(states, rows, past_key_values=shared, use_cache=True)
-
-    def _run(self, states: torch.Tensor, rows: torch.Tensor | None, **inputs: Any) -> torch.Tensor:
-        if rows is None:
-            return self.shell(states, **inputs)  # type: ignore[no-any-return]
-        with _only_at(self.shell.layers[-1], rows, states.shape[:-1].numel()):
-            return self.shell(states, **inputs)  # type: ignore[no-any-return]
+        return _run(shell, states, rows, past_key_values=shared, use_cache=True)
 
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
         for parameter in self.parameters():
             if parameter.requires_grad:
                 yield parameter, 1.0
+
+
+def _run(shell: TailShell, states: torch.Tensor, rows: torch.Tensor | None, **inputs: Any) -> torch.Tensor:
+    if rows is None:
+        return shell(states, **inputs)  # type: ignore[no-any-return]
+    with _only_at(shell.layers[-1], rows, states.shape[:-1].numel()):
+        return shell(states, **inputs)  # type: ignore[no-any-return]
 
 
 class _ChunkedLoss(torch.autograd.Function):
@@ -278,13 +310,34 @@ class InferenceLanguageTail:
         self.dtype = dtype
         self.config = shell.config
         self.shares = tail.shares
+        self.cuts = TwoCuts(shell, tail.prompt_layers) if tail.cuts is not None else None
 
     @torch.inference_mode()
     def read_instruction(self, states: torch.Tensor) -> DynamicCache:
-        """Keys and values of the instruction, from its activations [tokens, hidden]."""
-        cache = attention.new_cache(self.config)
-        self._shell(states[None], past_key_values=cache, use_cache=True)
+        """Keys and values of the instruction, from its activations [tokens, hidden] at the (upper) cut."""
+        shell = self.cuts.upper if self.cuts is not None else self._shell
+        assert shell is not None
+        cache = attention.new_cache(shell.config)
+        shell(states[None], past_key_values=cache, use_cache=True)
         return cache
+
+    @torch.inference_mode()
+    def read_prompt(self, states: torch.Tensor, upper: DynamicCache, **inputs: Any) -> None:
+        """Let the upper layers read prompts, from their states [batch, tokens, hidden] at the upper cut."""
+        assert self.cuts is not None and self.cuts.upper is not None
+        self.cuts.upper(states, past_key_values=upper, use_cache=True, **inputs)
+
+    @torch.inference_mode()
+    def answer_scores(
+        self, states: torch.Tensor, lower: DynamicCache, upper: DynamicCache | None, **inputs: Any
+    ) -> torch.Tensor:
+        """Scores [batch, tokens, vocabulary] after each position of answers, from states at the lower cut."""
+        assert self.cuts is not None
+        hidden = self.cuts.lower(states, past_key_values=lower, use_cache=True, **inputs)
+        if self.cuts.upper is not None:
+            hidden = self.cuts.upper(hidden, past_key_values=upper, use_cache=True, **inputs)
+        scores: torch.Tensor = self._head(hidden)
+        return scores
 
     @torch.inference_mode()
     def scores(

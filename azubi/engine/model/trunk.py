@@ -324,11 +324,13 @@ class Trunk:
 
     # Not inference_mode: training reads the instruction's states, and the embeddings if no layer is frozen.
     @torch.no_grad()
-    def read_instruction(self, tokens: Sequence[int]) -> InstructionState:
-        """Run what all sequences share, once."""
+    def read_instruction(self, tokens: Sequence[int], *, full: bool = False) -> InstructionState:
+        """Run what all sequences share, once; `full` keeps what lies outside a sliding window, too."""
         if not tokens:
             return NO_INSTRUCTION
         cache = attention.new_cache(self.config) if self.shares else None
+        if full:
+            cache = attention.full_cache(self.config.num_hidden_layers)
         at_cuts = self.shell(
             input_ids=torch.tensor([list(tokens)]), past_key_values=cache, use_cache=self.shares
         )
@@ -340,6 +342,18 @@ class Trunk:
     ) -> dict[int, list[torch.Tensor]]:
         """Activations of the sequences at each cut, each [its tokens, hidden], without the instruction's."""
         return _split(self.shell(**self._inputs(sequences, instruction)), sequences, instruction)
+
+    @torch.no_grad()
+    def read_prompts(
+        self, sequences: Sequence[Sequence[int]], instruction: InstructionState
+    ) -> tuple[dict[int, list[torch.Tensor]], DynamicCache]:
+        """As `states`, with the keys and values of every layer, the instruction's first."""
+        ids = padded(sequences)
+        positions = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
+        cache = instruction.cache or attention.full_cache(self.config.num_hidden_layers)
+        cache = attention.expand(cache, len(sequences))
+        at_cuts = self.continuation(ids, cache, self.position_inputs(positions))
+        return _split(at_cuts, sequences, InstructionState(instruction.tokens, cache, {})), cache
 
     @torch.no_grad()
     def run(self, batches: Iterable[Batch], instruction: InstructionState) -> Iterator[Progress]:

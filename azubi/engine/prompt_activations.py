@@ -1,0 +1,184 @@
+"""What the base makes of prompts and the trunk of answers, where a tail has two cuts: cached, or computed.
+
+Of an example the cache keeps the prompt's keys and values in the lower layers of the tail, its states at the
+upper cut, their mean at the lower cut, and the activations of invocation and answer at the lower cut. All but
+the last depend on the prompt alone, so examples and specialists that share a prompt share them.
+"""
+
+import copy
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from azubi.engine.cache import packing
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.filling import Filled, Origin, bucketed, view
+from azubi.engine.model.batch import EncodedExample, ReadPrompt, Tokens
+from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState
+from azubi.engine.model.two_cuts import KeyShape, key_shapes, keys_to_matrix
+from azubi.engine.split_model import BATCH_TOKENS, Activations, SplitModel, room_for_activations
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is kept of one example, as `ReadPrompt` has it; matrices with a row per token."""
+
+    keys: torch.Tensor
+    """Of the prompt, without the instruction."""
+    mean: torch.Tensor
+    answer: torch.Tensor
+    prompt: torch.Tensor | None
+
+    @property
+    def matrices(self) -> dict[str, torch.Tensor]:
+        """All that there are, by name."""
+        matrices = {"keys": self.keys, "mean": self.mean, "answer": self.answer}
+        return matrices if self.prompt is None else matrices | {"prompt": self.prompt}
+
+
+class PromptActivations:
+    """The base's reading of prompts up to an upper cut, and activations of answers at a lower one."""
+
+    def __init__(self, model: SplitModel, tail_layers: int, prompt_layers: int, invocation: Tokens) -> None:
+        """Cut `model` twice; `invocation` are the token ids that open an answer."""
+        self._lower = Activations(model, tail_layers)
+        self.cut, self.trunk = self._lower.cut, self._lower.trunk
+        self.upper_cut = model.base.layers - prompt_layers
+        self.reads_prompt = prompt_layers > 0
+        """Whether a layer of the tail acts on the prompt."""
+        self.invocation = invocation
+        self.prompt_trunk = model.trunk([self.cut, self.upper_cut])
+        """The base's own layers below the upper cut."""
+        self.layers = slice(self.cut, self.upper_cut)
+        """Those whose keys and values the tail's lower layers read."""
+        self.instruction: InstructionState = NO_INSTRUCTION
+
+    def after(self, instruction: Sequence[int]) -> "PromptActivations":
+        """The same behind another instruction (token ids), which the base reads now."""
+        other = copy.copy(self)
+        other.instruction = self.prompt_trunk.read_instruction(instruction, full=True)
+        other._lower = copy.copy(self._lower)
+        other._lower.instruction = other.instruction
+        return other
+
+    def split(self, tokens: Tokens) -> tuple[Tokens, Tokens]:
+        """The prompt; and what begins with the last invocation, which opens the answer."""
+        size = len(self.invocation)
+        starts = range(len(tokens) - size, -1, -1)
+        start = next(place for place in starts if tokens[place : place + size] == self.invocation)
+        return tokens[:start], tokens[start:]
+
+    def compute(self, sequences: Sequence[Tokens]) -> list[Entry]:
+        """What the cache keeps of each sequence."""
+        states, cache = self.prompt_trunk.read_prompts(sequences, self.instruction)
+        before = len(self.instruction.tokens)
+        entries = []
+        for row, tokens in enumerate(sequences):
+            size = len(self.split(tokens)[0])
+            keys = keys_to_matrix(cache, self.layers, row, slice(before, before + size))
+            lower, upper = states[self.cut][row], states[self.upper_cut][row]
+            prompt = upper[:size] if self.reads_prompt else None
+            entries.append(Entry(keys, view(lower[:size], "mean"), lower[size:], prompt))
+        return entries
+
+    def fill(
+        self, cache: ActivationCache, examples: Sequence[EncodedExample], depths: Sequence[int] = ()
+    ) -> Iterator[Filled]:
+        """Run the base over the examples that the cache does not hold; yields as it goes."""
+        assert not depths, "a search over two cuts reads each depth by itself"
+        origins = self.origins(cache)
+        names = {each.tokens: self.names(origins, each.tokens) for each in examples}
+        cache.note((name, each.question) for each in examples for name in names[each.tokens].values())
+        missing = [tokens for tokens in names if cache.missing(names[tokens].values())]
+        reused = done = len(names) - len(missing)
+        read = size = 0
+        yield Filled(done, len(names), reused, read, size)
+        for batch in bucketed(missing, BATCH_TOKENS):
+            if cache.full:
+                break
+            for tokens, entry in zip(batch, self.compute(batch), strict=True):
+                size += cache.write((names[tokens][part], matrix) for part, matrix in entry.matrices.items())
+            done, read = done + len(batch), read + sum(map(len, batch))
+            yield Filled(done, len(names), reused, read, size)
+        yield Filled(len(names), len(names), reused, read, size, len(names) - done)
+
+    def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
+        """Those of `examples` that the base has yet to read."""
+        origins = self.origins(cache)
+        return [each for each in examples if cache.missing(self.names(origins, each.tokens).values())]
+
+    def reader(self, cache: ActivationCache | None) -> "PromptReader":
+        """Where training reads: the cache, or the base each time if there is none."""
+        return PromptReader(self, cache)
+
+    def in_memory(self, sequences: Iterable[Tokens]) -> "PromptReader":
+        """What the base makes of these sequences, computed now in batches of like length."""
+        reader = PromptReader(self, None)
+        for batch in bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS):
+            reader.entries.update(zip(batch, self.compute(batch), strict=True))
+        return reader
+
+    def origins(self, cache: ActivationCache) -> dict[str, Origin]:
+        """All that an entry's matrices depend on, but for their tokens, by name."""
+        origin = self._lower.origin(cache, self.cut)
+        origins = {
+            "keys": replace(origin, view=f"prompt keys below {self.upper_cut}"),
+            "mean": replace(origin, view="prompt mean"),
+            "answer": replace(origin, view="answer states"),
+        }
+        if self.reads_prompt:
+            origins["prompt"] = replace(origin, cut=self.upper_cut, view="prompt states")
+        return origins
+
+    def names(self, origins: dict[str, Origin], tokens: Tokens) -> dict[str, str]:
+        """What the cache calls an example's matrices."""
+        prompt, _ = self.split(tokens)
+        return {part: origin.key(tokens if part == "answer" else prompt) for part, origin in origins.items()}
+
+    def instruction_keys(self) -> tuple[torch.Tensor, tuple[KeyShape, ...]]:
+        """Keys and values of the instruction, [tokens, columns], and how they lie in the columns."""
+        state = self.instruction
+        cache = state.cache or self.prompt_trunk.read_prompts([self.invocation], NO_INSTRUCTION)[1]
+        keys = keys_to_matrix(cache, self.layers, 0, slice(0, len(state.tokens)))
+        return keys, key_shapes(cache, self.layers)
+
+
+class PromptReader:
+    """Reads the cache, keeps what it read while there is room, and computes what is missing."""
+
+    def __init__(self, activations: PromptActivations, cache: ActivationCache | None) -> None:
+        """Read `activations` from `cache`."""
+        self._activations, self._cache = activations, cache
+        self._origins = activations.origins(cache) if cache is not None else {}
+        self._instruction, self._shapes = activations.instruction_keys()
+        self._room = room_for_activations()
+        self.entries: dict[Tokens, Entry] = {}
+        """What is kept in memory."""
+
+    def __call__(self, tokens: Tokens) -> ReadPrompt | torch.Tensor:
+        """One example; the instruction's states at the upper cut where there are no tokens."""
+        if not tokens:
+            return self._activations.instruction.states[self._activations.upper_cut]
+        entry = self.entries.get(tokens) or self._read(tokens)
+        keys = torch.cat([self._instruction, entry.keys])
+        return ReadPrompt(keys, self._shapes, entry.prompt, entry.answer, entry.mean)
+
+    def _read(self, tokens: Tokens) -> Entry:
+        entry = self._cached(tokens, self._cache) if self._cache else self._activations.compute([tokens])[0]
+        size = sum(matrix.nbytes for matrix in entry.matrices.values())
+        if size <= self._room:
+            self._room -= size
+            self.entries[tokens] = entry
+        return entry
+
+    def _cached(self, tokens: Tokens, cache: ActivationCache) -> Entry:
+        names = self._activations.names(self._origins, tokens)
+        matrices = {part: matrix for part, name in names.items() if (matrix := cache.read(name)) is not None}
+        if len(matrices) < len(names):
+            matrices = self._activations.compute([tokens])[0].matrices
+            cache.write((names[part], matrix) for part, matrix in matrices.items())
+            # The same numbers, whether the cache kept them or not.
+            stored_as = packing.storage_format(cache.dtype, self._activations.trunk.dtype)
+            matrices = {part: packing.rounded(matrix, stored_as) for part, matrix in matrices.items()}
+        return Entry(matrices["keys"], matrices["mean"], matrices["answer"], matrices.get("prompt"))

@@ -1,0 +1,110 @@
+"""A tail with two cuts against the whole model, whose weights are chosen by layer and position, without any cache."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from azubi.engine.model.batch import EncodedExample, ReadPrompt, collate
+from azubi.engine.model.cut import find_layers
+from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
+from azubi.engine.model.two_cuts import key_shapes, keys_to_matrix
+from tests.engine.families import DECODERS, LAYERS, sequences
+
+INSTRUCTION = sequences((5,), seed=9)[0]
+TEXTS = sequences((11, 8, 14), seed=4)
+PROMPTS = (6, 4, 8)
+"""Tokens of each text that are prompt; the others are invocation and answer."""
+DEPTHS = ((2, 0), (2, 1), (3, 2), (LAYERS, 0), (LAYERS, 2))
+CLOSE = 1e-5
+
+# Attention sinks are weights beside those of the projections, which the reference does not choose by position.
+FAMILIES = [family for family in DECODERS if family.shares and family.name != "gpt_oss"]
+
+
+def chosen_by_position(trained, base, start, tokens):
+    """Let every module of a layer with weights answer with `trained` from token `start` on, else with `base`."""
+
+    def choose(old, new):
+        if isinstance(old, tuple):
+            return tuple(choose(*pair) for pair in zip(old, new, strict=True))
+        axis = next(axis for axis in range(old.ndim) if old.shape[axis] == tokens)
+        shape = [1] * old.ndim
+        shape[axis] = tokens
+        return torch.where((torch.arange(tokens) >= start).view(shape), new, old)
+
+    for module, other in zip(base.modules(), trained.modules(), strict=True):
+        if next(module.parameters(recurse=False), None) is not None:
+            old, new = module.forward, other.forward
+            module.forward = lambda *args, _old=old, _new=new, **more: choose(
+                _old(*args, **more), _new(*args, **more)
+            )
+
+
+def reference(model, tail, depth, prompt_layers, ids, start):
+    """Scores [tokens, vocabulary], and the trained layers, whose gradients can be asked for."""
+    whole = copy.deepcopy(model)
+    layers, trained = find_layers(whole.base_model).layers, copy.deepcopy(tail.shell.layers)
+    for number in range(depth):
+        position = LAYERS - depth + number
+        if number >= depth - prompt_layers:
+            layers[position].load_state_dict(trained[number].state_dict())
+        else:
+            chosen_by_position(trained[number], layers[position], start, len(ids))
+    norms = {name: value for name, value in whole.base_model.named_parameters() if "layers." not in name}
+    for name, value in tail.shell.norms.named_parameters():
+        next(own for known, own in norms.items() if f".{known}".endswith(f".{name}")).data = value.data.clone()
+    return whole(torch.tensor([ids]), use_cache=False).logits[0], trained
+
+
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["plain", "instruction"])
+@pytest.mark.parametrize(("depth", "prompt_layers"), DEPTHS)
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_loss_and_gradients_are_those_of_the_whole_model(family, depth, prompt_layers, instruction):
+    model = family.build()
+    lower, upper = LAYERS - depth, LAYERS - prompt_layers
+    tail = LanguageTail(model, depth, 0, 0, prompt_layers)
+    torch.manual_seed(3)
+    for weight in tail.parameters():
+        weight.data += 0.05 * torch.randn_like(weight)
+    trunk = Trunk(family.base(model), model, [lower, upper], torch.float32)
+    read = trunk.read_instruction(instruction, full=True) if instruction else NO_INSTRUCTION
+    before = len(instruction)
+
+    def reading(tokens):
+        size = PROMPTS[TEXTS.index(tokens)]
+        states, cache = trunk.read_prompts([tokens], read)
+        keys = keys_to_matrix(cache, slice(lower, upper), 0, slice(0, before + size))
+        prompt = states[upper][0][:size] if prompt_layers else None
+        shapes = key_shapes(cache, slice(lower, upper))
+        return ReadPrompt(keys, shapes, prompt, states[lower][0][size:], states[lower][0][:1])
+
+    encoded = [
+        EncodedExample(text, tuple(range(3, 3 + len(text) - size)))
+        for text, size in zip(TEXTS, PROMPTS, strict=True)
+    ]
+    shared = read.states[upper] if instruction and prompt_layers else None
+    outcome = tail(collate(encoded, reading), shared)
+    outcome.loss.backward()
+
+    losses, gradients = 0.0, {}
+    for text, size, example in zip(TEXTS, PROMPTS, encoded, strict=True):
+        scores, trained = reference(model, tail, depth, prompt_layers, [*instruction, *text], before + size)
+        loss = nn.functional.cross_entropy(
+            scores[before + size :], torch.tensor(example.targets), reduction="sum"
+        )
+        losses = losses + loss.detach()
+        if prompt_layers == 0:
+            loss.backward()
+            for name, weight in trained.named_parameters():
+                if weight.grad is not None:
+                    gradients[name] = gradients.get(name, 0) + weight.grad
+    targets = sum(len(example.targets) for example in encoded)
+    assert abs(float(outcome.loss - losses / targets)) <= CLOSE
+    for name, weight in tail.shell.layers.named_parameters():
+        if name in gradients:
+            want = gradients[name] / targets
+            assert (weight.grad - want).abs().max() <= CLOSE * max(1.0, float(want.abs().max()))
+    assert len(gradients) > 0 or prompt_layers > 0
