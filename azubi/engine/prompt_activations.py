@@ -8,6 +8,7 @@ the last depend on the prompt alone, so examples and specialists that share a pr
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -156,8 +157,8 @@ class PromptReader:
         self.entries: dict[Tokens, Entry] = {}
         """What is kept in memory."""
 
-    def __call__(self, tokens: Tokens) -> ReadPrompt | torch.Tensor:
-        """One example; the instruction's states at the upper cut where there are no tokens."""
+    def __call__(self, tokens: Tokens) -> Any:
+        """One example as a `ReadPrompt`; without tokens, the states of the instruction at the upper cut."""
         if not tokens:
             return self._activations.instruction.states[self._activations.upper_cut]
         entry = self.entries.get(tokens) or self._read(tokens)

@@ -1,4 +1,4 @@
-"""A tail with two cuts against the whole model, whose weights are chosen by layer and position, without any cache."""
+"""A tail with two cuts against the whole model, uncached, whose weights are chosen by layer and position."""
 
 import copy
 
@@ -20,12 +20,12 @@ PROMPTS = (6, 4, 8)
 DEPTHS = ((2, 0), (2, 1), (3, 2), (LAYERS, 0), (LAYERS, 2))
 CLOSE = 1e-5
 
-# Attention sinks are weights beside those of the projections, which the reference does not choose by position.
+# Attention sinks are weights beside the projections', which the reference does not choose by position.
 FAMILIES = [family for family in DECODERS if family.shares and family.name != "gpt_oss"]
 
 
 def chosen_by_position(trained, base, start, tokens):
-    """Let every module of a layer with weights answer with `trained` from token `start` on, else with `base`."""
+    """Let every module of a layer that has weights use those of `trained` from token `start` on."""
 
     def choose(old, new):
         if isinstance(old, tuple):
@@ -55,7 +55,9 @@ def reference(model, tail, depth, prompt_layers, ids, start):
             chosen_by_position(trained[number], layers[position], start, len(ids))
     norms = {name: value for name, value in whole.base_model.named_parameters() if "layers." not in name}
     for name, value in tail.shell.norms.named_parameters():
-        next(own for known, own in norms.items() if f".{known}".endswith(f".{name}")).data = value.data.clone()
+        next(
+            own for known, own in norms.items() if f".{known}".endswith(f".{name}")
+        ).data = value.data.clone()
     return whole(torch.tensor([ids]), use_cache=False).logits[0], trained
 
 
