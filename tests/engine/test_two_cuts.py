@@ -1,0 +1,140 @@
+"""A specialist with two cuts: its cache, its answers, and PEFT's activated LoRA as a witness from outside."""
+
+from contextlib import closing
+from operator import itemgetter
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from azubi.data.contract import Contract
+from azubi.data.example import Example, Turn
+from azubi.engine.base.opening import open_base
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.inference.answering import in_order
+from azubi.engine.inference.generation import Generator
+from azubi.engine.model.batch import EncodedExample, collate
+from azubi.engine.model.language_tail import InferenceLanguageTail
+from azubi.engine.model.weights import LowRank
+from azubi.engine.specialist import new_specialist
+from tests.tiny import texts
+
+EXAMPLES = [
+    Example((Turn("user", row["prompt"]),), row["answer"], line=line)
+    for line, row in enumerate(texts(12), start=1)
+]
+LONGEST = 8
+
+
+def specialist_of(bases, home, depth, prompt_layers, rank=0):
+    base = open_base(str(bases.decoder), home)
+    specialist = new_specialist(
+        base, Contract(task="text"), depth, rank, 0, torch.float32, prompt_layers=prompt_layers
+    )
+    torch.manual_seed(5)
+    for weight in specialist.tail.parameters():
+        if weight.requires_grad:
+            weight.data += 0.1 * torch.randn_like(weight)
+    return specialist
+
+
+def prompt_of(encoded):
+    return encoded.tokens[: len(encoded.tokens) - len(encoded.targets) + 1]
+
+
+def answer_tokens(specialist, prompts):
+    """The tokens of greedy answers, in the order of the prompts."""
+    activations = specialist.activations
+    tail = InferenceLanguageTail(specialist.tail, torch.float32)
+    end = specialist.model.template.end_id
+    generator = Generator(activations.trunk, tail, activations.instruction, end, activations)
+    return [
+        completion.tokens for _, completion in sorted(generator.write(prompts, LONGEST), key=itemgetter(0))
+    ]
+
+
+@pytest.mark.parametrize("instruction", ["", "Answer kindly."])
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 0), (2, 1), (4, 0), (4, 3)])
+def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth, prompt_layers, instruction):
+    specialist = specialist_of(bases, home, depth, prompt_layers)
+    specialist.set_instruction(instruction)
+    encoded = [specialist.encode(example) for example in EXAMPLES]
+    with closing(ActivationCache(home)) as cache:
+        steps = list(specialist.activations.fill(cache, encoded))
+        assert steps[-1].done == len(set(each.tokens for each in encoded)) and steps[-1].without == 0
+        assert specialist.activations.missing(cache, encoded) == []
+        cached, computed = specialist.activations.reader(cache), specialist.activations.reader(None)
+        outcomes = []
+        for read in (cached, computed, specialist.activations.in_memory(each.tokens for each in encoded)):
+            shared = read(()) if specialist.instruction_tokens else None
+            outcomes.append(specialist.tail(collate(encoded, read), shared))
+        assert torch.allclose(outcomes[0].losses, outcomes[1].losses, atol=1e-5)
+        assert torch.allclose(outcomes[0].losses, outcomes[2].losses, atol=1e-5)
+        vectors = specialist.question_vectors(encoded, cached)
+    answers = in_order(specialist.answering(LONGEST), [example.turns for example in EXAMPLES])
+    np.testing.assert_allclose(np.stack([answer.vector for answer in answers]), vectors, rtol=1e-4, atol=1e-5)
+    # What is written greedily is what training calls right, token by token.
+    prompts = [prompt_of(each) for each in encoded]
+    written = answer_tokens(specialist, prompts)
+    assert len({len(prompt) for prompt in prompts}) > 1 and all(written)
+    for prompt, tokens in zip(prompts, written, strict=True):
+        again = EncodedExample(prompt + tokens[:-1], tokens)
+        assert (
+            specialist.tail(
+                collate([again], computed), computed(()) if specialist.instruction_tokens else None
+            ).right
+            == 1
+        )
+    assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
+
+
+def test_peft_runs_the_same_weights_as_an_activated_lora(bases, home):
+    peft = pytest.importorskip("peft")
+    rank, depth = 4, 2
+    specialist = specialist_of(bases, home, depth, 0, rank)
+    specialist.set_instruction("Answer kindly.")
+    model = AutoModelForCausalLM.from_pretrained(bases.decoder)
+    layers = model.config.num_hidden_layers
+    settings = peft.LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        layers_to_transform=list(range(layers - depth, layers)),
+        alora_invocation_tokens=list(specialist.activations.invocation),
+        task_type="CAUSAL_LM",
+    )
+    theirs = peft.get_peft_model(model, settings).eval()
+    modules = dict(theirs.named_modules())
+    copied = 0
+    for name, module in specialist.tail.shell.layers.named_modules():
+        if isinstance(module, LowRank):
+            number, _, path = name.partition(".")
+            other = modules[f"base_model.model.model.layers.{layers - depth + int(number)}.{path}"]
+            other.lora_A["default"].weight.data.copy_(module.lora_a)
+            other.lora_B["default"].weight.data.copy_(module.lora_b)
+            copied += 1
+    assert copied == 7 * depth
+
+    end = specialist.model.template.end_id
+    read = specialist.activations.reader(None)
+    examples = [specialist.encode(example) for example in EXAMPLES]
+    answers = answer_tokens(specialist, [prompt_of(each) for each in examples])
+    for encoded, answer in zip(examples, answers, strict=True):
+        whole = torch.tensor([[*specialist.instruction_tokens, *encoded.tokens]])
+        with torch.no_grad():
+            scores = theirs(input_ids=whole).logits[0, -len(encoded.targets) :]
+        losses = torch.nn.functional.cross_entropy(scores, torch.tensor(encoded.targets), reduction="sum")
+        ours = specialist.tail(collate([encoded], read), None).losses[0]
+        assert abs(float(ours - losses)) <= 1e-4
+        prompt = whole[:, : whole.shape[1] - len(encoded.targets) + 1]
+        written = theirs.generate(
+            input_ids=prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=LONGEST,
+            do_sample=False,
+            eos_token_id=end,
+            pad_token_id=0,
+        )
+        tokens = written[0, prompt.shape[1] :].tolist()
+        assert tuple(tokens[: tokens.index(end)] if end in tokens else tokens) == answer
