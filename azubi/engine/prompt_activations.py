@@ -16,7 +16,7 @@ from azubi.engine.cache import packing
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, view
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, Tokens
-from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState
+from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, PromptTrunk
 from azubi.engine.model.two_cuts import KeyShape, key_shapes, keys_to_matrix
 from azubi.engine.split_model import BATCH_TOKENS, Activations, SplitModel, room_for_activations
 
@@ -45,41 +45,28 @@ class PromptActivations:
         """Cut `model` twice; `invocation` are the token ids that open an answer."""
         self._lower = Activations(model, tail_layers)
         self.cut, self.trunk = self._lower.cut, self._lower.trunk
-        self.upper_cut = model.base.layers - prompt_layers
-        self.reads_prompt = prompt_layers > 0
-        """Whether a layer of the tail acts on the prompt."""
-        self.invocation = invocation
-        self.prompt_trunk = model.trunk([self.cut, self.upper_cut])
-        """The base's own layers below the upper cut."""
-        self.layers = slice(self.cut, self.upper_cut)
-        """Those whose keys and values the tail's lower layers read."""
+        upper = model.base.layers - prompt_layers
+        self.prompts = PromptTrunk(model.trunk([self.cut, upper]), self.cut, upper, invocation)
         self.instruction: InstructionState = NO_INSTRUCTION
 
     def after(self, instruction: Sequence[int]) -> "PromptActivations":
         """The same behind another instruction (token ids), which the base reads now."""
         other = copy.copy(self)
-        other.instruction = self.prompt_trunk.read_instruction(instruction, full=True)
+        other.instruction = self.prompts.trunk.read_instruction(instruction, full=True)
         other._lower = copy.copy(self._lower)
         other._lower.instruction = other.instruction
         return other
 
-    def split(self, tokens: Tokens) -> tuple[Tokens, Tokens]:
-        """The prompt; and what begins with the last invocation, which opens the answer."""
-        size = len(self.invocation)
-        starts = range(len(tokens) - size, -1, -1)
-        start = next(place for place in starts if tokens[place : place + size] == self.invocation)
-        return tokens[:start], tokens[start:]
-
     def compute(self, sequences: Sequence[Tokens]) -> list[Entry]:
         """What the cache keeps of each sequence."""
-        states, cache = self.prompt_trunk.read_prompts(sequences, self.instruction)
+        states, cache = self.prompts.trunk.read_prompts(sequences, self.instruction)
         before = len(self.instruction.tokens)
         entries = []
         for row, tokens in enumerate(sequences):
-            size = len(self.split(tokens)[0])
-            keys = keys_to_matrix(cache, self.layers, row, slice(before, before + size))
-            lower, upper = states[self.cut][row], states[self.upper_cut][row]
-            prompt = upper[:size] if self.reads_prompt else None
+            size = len(self.prompts.split(tokens)[0])
+            keys = keys_to_matrix(cache, self.prompts.layers, row, slice(before, before + size))
+            lower, upper = states[self.cut][row], states[self.prompts.upper][row]
+            prompt = upper[:size] if self.prompts.tail_reads else None
             entries.append(Entry(keys, view(lower[:size], "mean"), lower[size:], prompt))
         return entries
 
@@ -124,25 +111,25 @@ class PromptActivations:
         """All that an entry's matrices depend on, but for their tokens, by name."""
         origin = self._lower.origin(cache, self.cut)
         origins = {
-            "keys": replace(origin, view=f"prompt keys below {self.upper_cut}"),
+            "keys": replace(origin, view=f"prompt keys below {self.prompts.upper}"),
             "mean": replace(origin, view="prompt mean"),
             "answer": replace(origin, view="answer states"),
         }
-        if self.reads_prompt:
-            origins["prompt"] = replace(origin, cut=self.upper_cut, view="prompt states")
+        if self.prompts.tail_reads:
+            origins["prompt"] = replace(origin, cut=self.prompts.upper, view="prompt states")
         return origins
 
     def names(self, origins: dict[str, Origin], tokens: Tokens) -> dict[str, str]:
         """What the cache calls an example's matrices."""
-        prompt, _ = self.split(tokens)
+        prompt, _ = self.prompts.split(tokens)
         return {part: origin.key(tokens if part == "answer" else prompt) for part, origin in origins.items()}
 
     def instruction_keys(self) -> tuple[torch.Tensor, tuple[KeyShape, ...]]:
         """Keys and values of the instruction, [tokens, columns], and how they lie in the columns."""
         state = self.instruction
-        cache = state.cache or self.prompt_trunk.read_prompts([self.invocation], NO_INSTRUCTION)[1]
-        keys = keys_to_matrix(cache, self.layers, 0, slice(0, len(state.tokens)))
-        return keys, key_shapes(cache, self.layers)
+        cache = state.cache or self.prompts.trunk.read_prompts([self.prompts.invocation], NO_INSTRUCTION)[1]
+        keys = keys_to_matrix(cache, self.prompts.layers, 0, slice(0, len(state.tokens)))
+        return keys, key_shapes(cache, self.prompts.layers)
 
 
 class PromptReader:
@@ -160,7 +147,7 @@ class PromptReader:
     def __call__(self, tokens: Tokens) -> Any:
         """One example as a `ReadPrompt`; without tokens, the states of the instruction at the upper cut."""
         if not tokens:
-            return self._activations.instruction.states[self._activations.upper_cut]
+            return self._activations.instruction.states[self._activations.prompts.upper]
         entry = self.entries.get(tokens) or self._read(tokens)
         keys = torch.cat([self._instruction, entry.keys])
         return ReadPrompt(keys, self._shapes, entry.prompt, entry.answer, entry.mean)

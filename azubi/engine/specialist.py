@@ -244,7 +244,7 @@ class _LanguagePart:
             frozen,
             activations.instruction,
             self._template.end_id,
-            activations if isinstance(activations, PromptActivations) else None,
+            activations.prompts if isinstance(activations, PromptActivations) else None,
         )
         return WrittenAnswers(
             generator,

@@ -48,7 +48,7 @@ def answer_tokens(specialist, prompts):
     activations = specialist.activations
     tail = InferenceLanguageTail(specialist.tail, torch.float32)
     end = specialist.model.template.end_id
-    generator = Generator(activations.trunk, tail, activations.instruction, end, activations)
+    generator = Generator(activations.trunk, tail, activations.instruction, end, activations.prompts)
     return [
         completion.tokens for _, completion in sorted(generator.write(prompts, LONGEST), key=itemgetter(0))
     ]
@@ -101,7 +101,7 @@ def test_peft_runs_the_same_weights_as_an_activated_lora(bases, home):
         lora_alpha=2 * rank,
         target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
         layers_to_transform=list(range(layers - depth, layers)),
-        alora_invocation_tokens=list(specialist.activations.invocation),
+        alora_invocation_tokens=list(specialist.activations.prompts.invocation),
         task_type="CAUSAL_LM",
     )
     theirs = peft.get_peft_model(model, settings).eval()

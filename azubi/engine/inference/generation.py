@@ -18,8 +18,7 @@ from azubi.engine.cache.filling import view
 from azubi.engine.model.attention import can_pad_left, expand, full_cache, growing, new_cache
 from azubi.engine.model.label_tail import InferenceLabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail
-from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, Trunk
-from azubi.engine.prompt_activations import PromptActivations
+from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, PromptTrunk, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
@@ -76,7 +75,7 @@ class Generator:
         tail: InferenceLanguageTail,
         instruction: Sequence[int] | InstructionState,
         end: int,
-        prompts: PromptActivations | None = None,
+        prompts: PromptTrunk | None = None,
     ) -> None:
         """Read the instruction, or take what was computed of it; `end` is the token that ends an answer.
 
@@ -95,8 +94,8 @@ class Generator:
             state = trunk.read_instruction(self._instruction)
         self._prompts = prompts
         self._trunk_cache, self._tail_cache = state.cache, None
-        if self._shared and (prompts is None or prompts.reads_prompt):
-            cut = self._cut if prompts is None else prompts.upper_cut
+        if self._shared and (prompts is None or prompts.tail_reads):
+            cut = self._cut if prompts is None else prompts.upper
             self._tail_cache = tail.read_instruction(state.states[cut])
         self._token_bytes = _token_bytes(trunk) + _token_bytes(tail)
         self._most_rows = None if trunk.streams else _ROWS
@@ -323,10 +322,10 @@ class _TwoCutBatch:
     Prompts stand flush right, as in `_DecodingBatch`.
     """
 
-    def __init__(self, writer: Generator, activations: PromptActivations, prompts: Sequence[Tokens]) -> None:
-        self._trunk, self._tail, self._activations = writer._trunk, writer._tail, activations
+    def __init__(self, writer: Generator, reader: PromptTrunk, prompts: Sequence[Tokens]) -> None:
+        self._trunk, self._tail, self._reader = writer._trunk, writer._tail, reader
         instruction, shared = writer._instruction, writer._trunk_cache is not None
-        sequences = [activations.split(prompt)[0] for prompt in prompts]
+        sequences = [reader.split(prompt)[0] for prompt in prompts]
         if not shared:
             sequences = [(*instruction, *sequence) for sequence in sequences]
         width = max(map(len, sequences))
@@ -341,7 +340,7 @@ class _TwoCutBatch:
         self._next = before + width - gaps
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
-        config = activations.prompt_trunk.config
+        config = reader.trunk.config
         read = writer._trunk_cache or full_cache(config.num_hidden_layers)
         self._read = growing(expand(read, len(prompts)))
         upper = self._tail.cuts.upper if self._tail.cuts else None
@@ -349,8 +348,8 @@ class _TwoCutBatch:
 
     def begin(self) -> torch.Tensor:
         """Scores [batch, vocabulary] of the first answer token."""
-        trunk = self._activations.prompt_trunk
-        lower, upper = self._activations.cut, self._activations.upper_cut
+        trunk = self._reader.trunk
+        lower, upper = self._reader.lower, self._reader.upper
         inputs = trunk.position_inputs(self._positions, self._visible())
         states = trunk.continuation(self._ids, self._read, inputs)
         self.vectors = [averaged(row[asked]) for row, asked in zip(states[lower], self._asked, strict=True)]
@@ -361,7 +360,7 @@ class _TwoCutBatch:
         below.layers = [*self._read.layers[:lower], DynamicLayer()]
         between.layers = [*self._read.layers[lower:upper], DynamicLayer()]
         self._caches = [below, between, *([self._upper] if self._upper is not None else [])]
-        return self.go_on([self._activations.invocation] * len(self._ids))[:, -1]
+        return self.go_on([self._reader.invocation] * len(self._ids))[:, -1]
 
     def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
         """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
@@ -370,7 +369,7 @@ class _TwoCutBatch:
         positions = self._next[:, None] + torch.arange(ids.shape[1])[None]
         self._next = self._next + ids.shape[1]
         inputs = self._trunk.position_inputs(positions, self._visible())
-        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._activations.cut]
+        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._reader.lower]
         return self._tail.answer_scores(states, self._caches[1], self._upper, **inputs)
 
     def forget(self, tokens: int) -> None:

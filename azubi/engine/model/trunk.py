@@ -413,6 +413,35 @@ class Trunk:
         return inputs if mask is None else inputs | {"attention_mask": mask}
 
 
+@dataclass(frozen=True)
+class PromptTrunk:
+    """The base's own layers as the readers of prompts, where a tail has two cuts."""
+
+    trunk: Trunk
+    """Cut at `lower` and `upper`."""
+    lower: int
+    upper: int
+    invocation: tuple[int, ...]
+    """The token ids that open an answer."""
+
+    @property
+    def layers(self) -> slice:
+        """Those whose keys and values the tail's lower layers read."""
+        return slice(self.lower, self.upper)
+
+    @property
+    def tail_reads(self) -> bool:
+        """Whether a layer of the tail acts on the prompt."""
+        return self.upper < self.trunk.base.layers
+
+    def split(self, tokens: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The prompt; and what begins with the last invocation, which opens the answer."""
+        ids, size = tuple(tokens), len(self.invocation)
+        starts = range(len(ids) - size, -1, -1)
+        start = next(place for place in starts if ids[place : place + size] == self.invocation)
+        return ids[:start], ids[start:]
+
+
 def _split(
     at_cuts: dict[int, torch.Tensor], sequences: Sequence[Sequence[int]], instruction: InstructionState
 ) -> dict[int, list[torch.Tensor]]:
