@@ -90,7 +90,7 @@ _SHORT = (
 
 def tells_of_memory(error: BaseException) -> bool:
     """Whether an error, of Python or of a library that has words alone, means that memory is used up."""
-    told = str(error).lower()
+    text = str(error).lower()
     return isinstance(error, MemoryError) or (
-        isinstance(error, Exception) and any(words in told for words in _SHORT)
+        isinstance(error, Exception) and any(words in text for words in _SHORT)
     )

@@ -107,14 +107,18 @@ def _rooms() -> Iterator[Figure]:
 
 def _cyclic(graph: grimp.ImportGraph) -> list[str]:
     """Modules that import themselves by way of others, packages' `__init__` included."""
-    below: dict[str, set[str]] = {}
 
-    def reach(module: str) -> set[str]:
-        if module not in below:
-            below[module] = set(graph.find_upstream_modules(module))
-        return below[module]
+    def imports_itself(module: str) -> bool:
+        seen: set[str] = set()
+        ahead = [*graph.find_modules_directly_imported_by(module)]
+        while ahead:
+            imported = ahead.pop()
+            if imported not in seen:
+                seen.add(imported)
+                ahead.extend(graph.find_modules_directly_imported_by(imported))
+        return module in seen
 
-    return [module for module in sorted(graph.modules) if module in reach(module)]
+    return [module for module in sorted(graph.modules) if imports_itself(module)]
 
 
 def _slips(files: list[Source]) -> list[Path]:

@@ -21,7 +21,7 @@ import torch
 
 from azubi.data.contract import Contract
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.batch import EncodedExample, collate, order
 from azubi.engine.specialist import Specialist
@@ -85,7 +85,7 @@ def main() -> None:
     told = {
         "tokens": LENGTH * len(made),
         "examples": len(made),
-        "form": packing.storage_format(given.cache_dtype, specialist.dtype),
+        "form": index.storage_format(given.cache_dtype, specialist.dtype),
         "cache_gb": round(cache.bytes() / 1e9, 2),
         "write_s": round(written, 1),
         "lessons_mb": round(of_lessons / 1e6),

@@ -24,14 +24,14 @@ from azubi.data import instruction
 from azubi.data.contract import infer
 from azubi.data.readers.reading import read
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import language_tail
 from azubi.engine.specialist import new_specialist
 from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Epoch, measure, train
 
-FORMS: tuple[tuple[str, packing.StorageFormat, int], ...] = (
+FORMS: tuple[tuple[str, index.StorageFormat, int], ...] = (
     ("float32", "float32", 8),
     ("int8", "int8", 8),
     ("bfloat16", "bfloat16", 8),
@@ -81,12 +81,12 @@ def trained(
     kind: str,
     examples: list[Any],
     tests: list[Any],
-    kept: tuple[str, packing.StorageFormat, int],
+    kept: tuple[str, index.StorageFormat, int],
     seed: int,
     home: Path,
 ) -> Iterator[dict[str, object]]:
     """Train from activations that are kept in one form; yields the scores of each epoch."""
-    name, form, packing._OUTLIERS = kept
+    name, form, index._OUTLIERS = kept
     base_name, k, numbers = KINDS[kind]
     contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
     specialist = new_specialist(open_base(base_name, home), contract, k, 0, seed, torch.float32)

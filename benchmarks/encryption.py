@@ -28,7 +28,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import new_specialist
 from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Step, train
-from azubi.storage import keys
+from azubi.storage import encrypted_file
 
 ROUNDS = 5
 
@@ -92,12 +92,12 @@ def measured(
 def caches(folder: Path, name: str) -> dict[str, ActivationCache]:
     """The same cache, encrypted and not."""
     encrypted = ActivationCache(folder / name / "encrypted")
-    real, keys.AESGCM = keys.AESGCM, Open  # type: ignore[misc, assignment]
+    real, encrypted_file.AESGCM = encrypted_file.AESGCM, Open  # type: ignore[misc, assignment]
     try:
         plain = ActivationCache(folder / name / "open")
         plain._keys.find("any")  # is remembered
     finally:
-        keys.AESGCM = real  # type: ignore[misc]
+        encrypted_file.AESGCM = real  # type: ignore[misc]
     return {"encrypted": encrypted, "open": plain}
 
 

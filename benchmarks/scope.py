@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from azubi.cli.session import default_home
+from azubi.cli.command import default_home
 from azubi.data.example import Turn
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference import answering
 from azubi.engine.inference.scope import Scope
-from azubi.evaluation.detection import auroc, detect
+from azubi.evaluation.calibration import auroc, detect
 from azubi.pipeline import ask, run
-from azubi.registry import split_from_version
+from azubi.registry import lineage
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from benchmarks import machine
@@ -99,7 +99,7 @@ def measured(home: Path, parts: dict[str, Any]) -> dict[str, Any]:
     assert scope is not None, "every specialist has one"
     speak = both.answering(card.longest)
     asked = {part: answered(speak, parts[part]) for part in ("val", "test", "oos_test")}
-    train = split_from_version.of(card, home).train
+    train = lineage.of(card, home).train
     encoded = [both.lesson(one) for one in train]
     with closing(ActivationCache(home, card.data_version)) as cache:
         known = both.vectors(encoded, both.reader(cache))

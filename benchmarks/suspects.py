@@ -15,7 +15,7 @@ from pathlib import Path
 
 import polars
 
-from azubi.cli.session import default_home
+from azubi.cli.command import default_home
 from azubi.data.checks.label_errors import find_label_errors, spelling_features
 
 SHARE = 0.05

@@ -6,23 +6,20 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import (
-    ask,
-    bases,
-    check,
-    compare,
-    data,
-    doctor,
-    plan,
-    prove,
-    runs,
-    specialists,
-    tune,
+from azubi.cli import ask, bases, check, data, doctor, prove, runs, specialists, tune
+from azubi.cli.command import (
+    Debug,
+    Home,
+    Json,
+    Program,
+    Session,
+    SettingsCommand,
+    asks_for,
+    forgive_encodings,
+    register,
+    register_group,
 )
-from azubi.cli.command import Debug, Home, Json, register, register_group
 from azubi.cli.failure import NoCommand, report
-from azubi.cli.help import Program, SettingsCommand
-from azubi.cli.session import Session, asks_for, forgive_encodings
 
 app = typer.Typer(
     cls=Program,
@@ -47,7 +44,7 @@ def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: 
 register(app, check.check, "check", SettingsCommand)
 register(app, tune.tune, "tune", SettingsCommand)
 register(app, tune.resume, "resume")
-register(app, plan.plan, "plan", SettingsCommand)
+register(app, tune.plan, "plan", SettingsCommand)
 register(register_group(app, runs.list_all, "runs"), runs.show, "show")
 _data = register_group(app, data.list_all, "data")
 register(_data, data.list_all, "list")
@@ -56,7 +53,7 @@ register(_data, data.diff, "diff")
 register(_data, data.erase, "erase")
 register(_data, data.reveal, "reveal")
 register(app, prove.prove, "prove")
-register(app, compare.compare, "compare")
+register(app, prove.compare, "compare")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")

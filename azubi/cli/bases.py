@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.formatting import count, size
-from azubi.cli.session import Session
-from azubi.cli.tables import plain_table
+from azubi.cli.command import Session
+from azubi.cli.formatting import count, plain_table, size
 from azubi.errors import BaseModelError
 
 if TYPE_CHECKING:

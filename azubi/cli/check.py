@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.flags import with_recipe_flags
-from azubi.cli.recipe_file import recipe_from
-from azubi.cli.session import Session
+from azubi.cli.command import Session
+from azubi.cli.recipe_file import recipe_from, with_recipe_flags
 from azubi.storage.importing import importing
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def check(
 
 def _for_recipe(given: Mapping[str, str], result: "Check") -> str:
     """The given rules and the found ones, as a recipe takes them."""
-    from azubi.data.rules.proposing import as_recipe
+    from azubi.data.rules.derivation import as_recipe
 
     rules = dict(given)
     for finding in result.findings:

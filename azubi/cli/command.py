@@ -1,20 +1,199 @@
-"""Commands that take `--home`, `--json` and `--debug` as the whole program does.
-
-A command is a function whose first parameter is the `Session`; the rest are its own arguments.
-Knows nothing of what a command does.
-"""
+"""Commands: the options of the whole program, how help is laid out, and the one way to standard output."""
 
 import inspect
-from collections.abc import Callable, Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from rich.console import Console
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 
-from azubi.cli.help import HelpAll, SettingsCommand
-from azubi.cli.session import Session
+
+def default_home() -> Path:
+    """Give the home that holds when no `--home` is given: AZUBI_HOME, or ~/.azubi."""
+    return Path(os.environ.get("AZUBI_HOME") or "~/.azubi").expanduser().absolute()
+
+
+@dataclass
+class Session:
+    """The global options; a command may change what stood before its name."""
+
+    home: Path = field(default_factory=default_home)
+    json: bool = False
+    debug: bool = False
+
+    def update(self, home: Path | None, json: bool, debug: bool) -> None:
+        """Take over what was given, before or after the command's name."""
+        if home is not None:
+            self.home = home.expanduser().absolute()
+        self.json = self.json or json
+        self.debug = self.debug or debug
+
+    def emit(self, document: object) -> None:
+        """Print the call's one JSON document."""
+        from azubi.data import strict_json
+
+        print(strict_json.write(document, indent=2))
+
+    def out(self) -> Console:
+        """Give a console on standard output, for results that a person reads."""
+        return Console(highlight=False, emoji=False, markup=False)
+
+    def err(self) -> Console:
+        """Give a console on standard error, for progress and for what went wrong."""
+        return Console(stderr=True, highlight=False, emoji=False, markup=False)
+
+
+def asks_for(flag: str, arguments: Sequence[str]) -> bool:
+    """Tell whether a global flag was given, for when the arguments could not be parsed."""
+    before_stop = list(arguments)
+    if "--" in before_stop:
+        before_stop = before_stop[: before_stop.index("--")]
+    return flag in before_stop
+
+
+def forgive_encodings() -> None:
+    """Print a question mark for what the terminal's encoding lacks, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+COMMON = {
+    "Data": (
+        *(
+            "data",
+            "test_data",
+            "validation_data",
+            "sql",
+            "query",
+            "sheet",
+            "prompt",
+            "answer",
+            "decimal",
+            "dates",
+        ),
+        *("group", "time", "id", "task", "derive", "accept_rules", "split"),
+    ),
+    "Model": ("base", "from", "instruction", "tail_layers", "rank"),
+    "Training": ("budget", "epochs", "learning_rate", "limit", "test_limit", "threads", "seed"),
+    "Privacy": ("personal_data", "patterns", "names", "personal_key"),
+    "Output": ("name", "home", "json", "quiet"),
+}
+"""Settings whose flags `--help` shows, by section; a group such as `split` stands for all its fields."""
+
+RARE = {
+    "Data": (
+        *(
+            "header",
+            "encoding",
+            "delimiter",
+            "repair",
+            "answers",
+            "weight",
+            "turns",
+            "schema",
+        ),
+        "limits",
+    ),
+    "Training": (
+        *("batch", "label_weights", "patience"),
+        *("dtype", "device", "cache", "fresh"),
+    ),
+    "Privacy": ("privacy",),
+    "Output": ("scope", "proof", "lang", "sink", "debug"),
+}
+"""Settings that most never need."""
+
+COMMANDS = {
+    "Train": ("check", "plan", "tune", "resume"),
+    "Judge": ("prove", "compare"),
+    "Use": ("ask", "list", "show"),
+    "Manage": ("runs", "data", "bases", "doctor", "version"),
+}
+"""The commands, in the order in which a newcomer meets them."""
+
+_ALL = "help_all"
+
+
+def _section(parameter: str, table: dict[str, tuple[str, ...]]) -> str | None:
+    name = parameter.rstrip("_")
+    for section, settings in table.items():
+        if any(name == setting or name.startswith(f"{setting}_") for setting in settings):
+            return section
+    return None
+
+
+class SettingsCommand(TyperCommand):
+    """A command that takes the recipe's settings: its flags stand in sections."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the sections; without --help-all, flags of rare settings are counted only."""
+        show_all = bool(ctx.meta.get(_ALL))
+        sections: dict[str, list[tuple[str, str]]] = {name: [] for name in ("Arguments", *COMMON)}
+        hidden = 0
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            name = parameter.name or ""
+            if record is None:
+                continue
+            common = _section(name, COMMON)
+            rare = _section(name, RARE)
+            if isinstance(parameter, TyperArgument):
+                sections["Arguments"].append(record)
+            elif name in (_ALL, "help"):
+                sections.setdefault("Help", []).append(record)
+            elif common:
+                sections[common].append(record)
+            elif show_all:
+                sections[rare or "Output"].append(record)
+            else:
+                hidden += 1
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+        if hidden:
+            formatter.write_paragraph()
+            formatter.write_text(f"{hidden} rare settings more: --help-all")
+
+
+def _show(context: typer.Context, value: bool) -> None:
+    if value:
+        context.meta[_ALL] = True
+        typer.echo(context.get_help(), color=context.color)
+        raise typer.Exit
+
+
+HelpAll = Annotated[
+    bool,
+    typer.Option(
+        "--help-all", is_eager=True, callback=_show, help="Show every setting, rare ones too, and exit."
+    ),
+]
+
+
+class Program(TyperGroup):
+    """The program: its commands stand in sections."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each section's commands in their order; what has no section comes last."""
+        left = [
+            name for name in self.list_commands(ctx) if not any(name in names for names in COMMANDS.values())
+        ]
+        for title, names in (COMMANDS | ({"More": tuple(left)} if left else {})).items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            limit = formatter.width - 6 - max(map(len, names))
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name, command.get_short_help_str(limit)) for name, command in commands if command]
+                )
+
 
 Home = Annotated[
     Path | None,

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.formatting import clean, count, shorten
-from azubi.cli.session import Session
-from azubi.cli.tables import facts, plain_table
+from azubi.cli.command import Session
+from azubi.cli.formatting import clean, count, facts, plain_table, shorten
 from azubi.errors import DataError
 
 if TYPE_CHECKING:
-    from azubi.data.datasets.manifest import Manifest, SplitNote
-    from azubi.data.datasets.rows import Change, Difference, Row
+    from azubi.data.datasets.rows import Change, Difference, Manifest, Row, SplitNote
     from azubi.pipeline.erase import Report
 
 Version = Annotated[
@@ -263,8 +261,7 @@ def reveal(session: Session, file: Text, key: Key) -> None:
 
     It takes the key file and the map that lies in the home in which the run was.
     """
-    from azubi.data.pii.key_store import KeyFile, PseudonymMap
-    from azubi.data.pii.pseudonyms import ReIdentifier
+    from azubi.data.pii.pseudonyms import KeyFile, PseudonymMap, ReIdentifier
 
     re_identifier = ReIdentifier(PseudonymMap(session.home, KeyFile(key).read()).pairs())
     text = re_identifier.text(_read(file))

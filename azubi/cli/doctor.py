@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from azubi import __version__
-from azubi.cli.formatting import count, size
-from azubi.cli.session import Session
-from azubi.cli.tables import facts
+from azubi.cli.command import Session
+from azubi.cli.formatting import count, facts, size
 
 if TYPE_CHECKING:
     from azubi.pipeline.doctor import Checkup

@@ -6,16 +6,53 @@ Knows the tree of errors, and the errors of Python and of the file system that d
 import errno
 import os
 import re
+import signal
 import sys
+import threading
 import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 import typer
 
+from azubi.cli.command import Session
 from azubi.cli.formatting import clean
-from azubi.cli.interrupt import Stopped
-from azubi.cli.session import Session
 from azubi.errors import AzubiError, StorageError, UsageError, tells_of_memory
+
+
+class Stopped(KeyboardInterrupt):
+    """The person wanted to stop; `remedy` says how to go on."""
+
+    def __init__(self, remedy: str = "") -> None:
+        super().__init__()
+        self.remedy = remedy
+
+
+@contextmanager
+def patient(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
+    """Give a function that tells whether Ctrl-C was pressed while `busy`; pressed again, it acts at once."""
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked or not busy():
+            raise KeyboardInterrupt
+        asked = True
+        print("Stopping after this step. Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+
+    usual = signal.getsignal(signal.SIGINT)
+    # Only the main thread hears signals, and whoever set a handler of his own keeps it.
+    if threading.current_thread() is not threading.main_thread() or usual != signal.default_int_handler:
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
 
 _STORAGE = {
     errno.ENOSPC: ("The disk is full", "Make room, or choose another folder with --home."),

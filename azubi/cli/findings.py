@@ -7,10 +7,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from azubi.cli.formatting import clean
-from azubi.cli.tables import facts
-from azubi.data.checks.check import Check
-from azubi.data.checks.page import MARKS, amounts, grouped, verdict
+from azubi.cli.formatting import clean, facts
+from azubi.data.checks.check import MARKS, Check, amounts, grouped, verdict
 from azubi.data.finding import Finding, where
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}

@@ -4,14 +4,22 @@ What the report says too comes from `azubi.evaluation`; here its spaces become b
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
 
 from azubi.data import strict_json
 from azubi.evaluation import summary
 from azubi.evaluation.locale import Locale
 from azubi.events import events as ev
-from azubi.events.score import Score
-from azubi.events.trial import Trial
+from azubi.events.figures import Score, Trial, begun
+
+if TYPE_CHECKING:
+    from azubi.registry.runs import PlanVsActual
+
 
 _ENGLISH = Locale("en")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -130,3 +138,64 @@ def share_trained(trained: int, total: int) -> str:
 def as_json(value: object) -> str:
     """Write a value so that its kind can be seen."""
     return strict_json.write(value, default=str)
+
+
+def plain_table(*headings: str) -> Table:
+    """Make a table without frames; a heading that begins with > is aligned right."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+    return table
+
+
+def scores_table(base: Sequence[Score], specialist: Sequence[Score]) -> Table:
+    """Set base and specialist side by side, one metric per row, each with its interval."""
+    table = plain_table("", ">base", ">specialist")
+    old, new = ({score.name: score for score in scores} for scores in (base, specialist))
+    for place, name in enumerate(dict.fromkeys([*new, *old])):
+        cells = (_cell(old.get(name)), _cell(new.get(name)))
+        table.add_row(Text(metric(name)), *cells, style="bold" if place == 0 else "")
+    return table
+
+
+def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
+    """List the trials of a search that were begun, one per row; the chosen one in bold."""
+    table = plain_table(">no.", "setting", ">right", ">cost", ">took", "end")
+    tried = begun(trials)
+    if unbegun := len(trials) - len(tried):
+        table.caption = f"Drawn but not begun, since they would not have ended in time: {count(unbegun)}."
+        table.caption_justify = "left"
+    for trial in tried:
+        score = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
+        end = f"{trial.state}, chosen" if trial.number == chosen else trial.state
+        cells = (str(trial.number), setting(trial), score, duration(trial.cost), duration(trial.seconds), end)
+        table.add_row(*map(Text, cells), style="bold" if trial.number == chosen else "")
+    return table
+
+
+def _cell(score: Score | None) -> Text:
+    return Text(interval(score) if score else "–", no_wrap=True)
+
+
+def plan_table(lines: "Sequence[PlanVsActual]") -> Table:
+    """Set what was planned beside what it took, line figure per row."""
+    table = plain_table("", ">planned", ">took", ">of plan")
+    for line in lines:
+        written = duration if line.unit == "seconds" else _bytes
+        planned = written(line.planned) if line.planned is not None else "–"
+        ratio = percent(line.ratio) if line.ratio is not None else ""
+        name = f"  {line.name}" if line.name == "one epoch" else line.name
+        table.add_row(
+            Text(name), planned, written(line.took), ratio, style="bold" if line.name == "in all" else ""
+        )
+    return table
+
+
+def _bytes(number: float) -> str:
+    return size(round(number))
+
+
+def facts(pairs: Mapping[str, str]) -> Iterator[str]:
+    """Write names and values as lines that are never broken, so that paths can be copied."""
+    width = max(map(len, pairs)) + 2
+    return (f"{name:<{width}}{value}" for name, value in pairs.items())

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from azubi.cli import formatting
 from azubi.events import events as ev
-from azubi.events.trial import Trial
+from azubi.events.figures import Trial
 
 State = Literal["waiting", "running", "done", "stopped"]
 Clock = Callable[[], float]

@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.formatting import as_json, clean, count, duration, interval, operations, percent, tiny_share
-from azubi.cli.session import Session
-from azubi.cli.tables import facts, plain_table, plan_table
+from azubi.cli.command import Session
+from azubi.cli.formatting import (
+    as_json,
+    clean,
+    count,
+    duration,
+    facts,
+    interval,
+    operations,
+    percent,
+    plain_table,
+    plan_table,
+    tiny_share,
+)
 
 if TYPE_CHECKING:
-    from azubi.registry.history import History
-    from azubi.registry.runs import Run, Summary
+    from azubi.registry.runs import History, Run, Summary
 
 _BARS = "▁▂▃▄▅▆▇█"
 
@@ -43,8 +53,7 @@ def list_all(session: Session) -> None:
 
 def show(session: Session, run: RunId) -> None:
     """Show a run's settings and curves, what it took against what was planned, and the work it was."""
-    from azubi.registry.history import history, plan_vs_actual
-    from azubi.registry.runs import Runs, summary
+    from azubi.registry.runs import Runs, history, plan_vs_actual, summary
 
     selected = Runs(session.home).get(run)
     glance, past = summary(selected), history(selected.events())
@@ -114,7 +123,7 @@ def _base(past: "History") -> str:
 
 def plan_document(past: "History") -> dict[str, object] | None:
     """Plan against truth; None where nothing was planned."""
-    from azubi.registry.history import plan_vs_actual
+    from azubi.registry.runs import plan_vs_actual
 
     if past.forecast is None:
         return None

@@ -5,9 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.formatting import clean, interval, share_trained, shorten, size
-from azubi.cli.session import Session
-from azubi.cli.tables import facts, plain_table, scores_table
+from azubi.cli.command import Session
+from azubi.cli.formatting import (
+    clean,
+    facts,
+    interval,
+    plain_table,
+    scores_table,
+    share_trained,
+    shorten,
+    size,
+)
 
 if TYPE_CHECKING:
     from azubi.registry.store import Card

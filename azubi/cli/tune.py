@@ -1,14 +1,21 @@
 """`azubi tune` and `azubi resume`: parse; `azubi.pipeline.run` works; `azubi.cli.terminal` draws."""
 
+import contextlib
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from azubi.cli.flags import with_recipe_flags
-from azubi.cli.recipe_file import recipe_from
-from azubi.cli.session import Session
+from azubi.cli.command import Session
+from azubi.cli.formatting import clean, count, duration, facts, size
+from azubi.cli.recipe_file import recipe_from, with_recipe_flags
 from azubi.storage.importing import importing
+
+if TYPE_CHECKING:
+    from azubi.events import events as ev
+
 
 Source = Annotated[
     Path | None,
@@ -62,3 +69,96 @@ def resume(session: Session, run: RunId = None, quiet: Quiet = False) -> None:
         from azubi.pipeline import run as recipe
 
     tell(follow(recipe.resume(session.home, run), session.err(), quiet=quiet), session)
+
+
+@with_recipe_flags
+def plan(session: Session, source: Source = None, **flags: str | bool | None) -> None:
+    """Say what a run would take, before anything runs: tokens, time, memory, disk.
+
+    A few of the examples go the whole way on this machine, which takes a handful of seconds and is then
+    forgotten. SOURCE and the flags are those of `azubi tune`.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    recipe = recipe_from(source, given)
+
+    with importing():
+        from azubi.pipeline import run
+
+    # What libraries print must not end up in the result.
+    with contextlib.redirect_stdout(sys.stderr), session.err().status("A few examples go the whole way …"):
+        base, data, planned, notes = _outcome(run.plan(recipe, session.home))
+    if session.json:
+        session.emit(_document(base, data, planned, notes))
+        return
+    for note in notes:
+        print(f"Note: {note}")
+    print("\n".join(facts(_facts(base, data, planned))))
+
+
+def _outcome(events: "Iterable[ev.Event]") -> "tuple[ev.BaseReady, ev.DataReady, ev.Planned, list[str]]":
+    from azubi.events import events as ev
+
+    last = {}
+    notes = []
+    for event in events:
+        last[type(event)] = event
+        if isinstance(event, ev.Notice):
+            notes.append(clean(event.text))
+    base, data, planned = (last[kind] for kind in (ev.BaseReady, ev.DataReady, ev.Planned))
+    assert isinstance(base, ev.BaseReady) and isinstance(data, ev.DataReady)
+    assert isinstance(planned, ev.Planned)
+    return base, data, planned, notes
+
+
+def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") -> dict[str, str]:
+    plan = planned.forecast
+    assert plan is not None
+    sides = ", ".join(f"{count(number)} {side}" for side, number in plan.examples.items())
+    known = f"; {count(plan.known)} known to the cache" if plan.known else ""
+    tokens = plan.tokens
+    instruction = f"instruction {count(tokens['instruction'])} (once), " if tokens["instruction"] else ""
+    answers = f"answers {count(tokens['answers'])}, " if tokens["answers"] else ""
+    depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
+    lines = {
+        "Base": f"{clean(base.name)}, {depth}, {base.dtype}, threads {base.threads}",
+        "Examples": f"{sides}{known}",
+        "Tokens": f"{instruction}prompts {count(tokens['prompts'])}, {answers}test {count(tokens['test'])}",
+        "Set-up": duration(plan.setup),
+        "Trunk": duration(plan.trunk),
+        "Training": f"{duration(plan.tail)}: at most {_epochs(plan.epochs)} of {duration(plan.epoch)} each",
+        "Evaluation": duration(plan.evaluate),
+        "Packaging": duration(plan.package),
+    }
+    if plan.search is not None:
+        lines["Search"] = f"{duration(plan.search)}: what the budget leaves beside all that"
+    lines["In all"] = duration(plan.total)
+    lines["Memory"] = size(plan.memory) + " at most" if plan.memory is not None else "not measured"
+    lines["Disk"] = (
+        f"{size(plan.cache)} of activations, {size(plan.checkpoints)} of checkpoints while it trains, "
+        f"{size(plan.specialist)} for the specialist"
+    )
+    if plan.measured:
+        lines["Measured"] = f"on a few of the examples, in {duration(plan.measured)}"
+    else:
+        lines["Measured"] = "nothing but the speed of products: times are rough"
+    return lines
+
+
+def _epochs(number: int) -> str:
+    return "1 epoch" if number == 1 else f"{number} epochs"
+
+
+def _document(
+    base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned", notes: list[str]
+) -> dict[str, object]:
+    plan = planned.forecast
+    assert plan is not None
+    machine = base.model_dump(mode="json", include={"dtype", "threads", "gflops"})
+    return plan.model_dump(mode="json") | {
+        "total": plan.total,
+        "base": base.name,
+        "task": data.task,
+        "machine": machine,
+        "notes": notes,
+        "settings": planned.settings,
+    }

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, view
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, Tokens
@@ -167,6 +167,6 @@ class PromptReader:
             matrices = self._activations.compute([tokens])[0].matrices
             cache.write((names[part], matrix) for part, matrix in matrices.items())
             # The same numbers, whether the cache kept them or not.
-            stored_as = packing.storage_format(cache.dtype, self._activations.trunk.dtype)
-            matrices = {part: packing.rounded(matrix, stored_as) for part, matrix in matrices.items()}
+            stored_as = index.storage_format(cache.dtype, self._activations.trunk.dtype)
+            matrices = {part: index.rounded(matrix, stored_as) for part, matrix in matrices.items()}
         return Entry(matrices["keys"], matrices["mean"], matrices["answer"], matrices.get("prompt"))

@@ -15,7 +15,7 @@ import torch
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract, Task
 from azubi.data.example import Example, Turn
-from azubi.data.splits.split_assignment import question
+from azubi.data.splits.splitting import question
 from azubi.engine.base.base import Base
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import (

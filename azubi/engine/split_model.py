@@ -18,7 +18,7 @@ from azubi.data.chat_template import Template
 from azubi.engine.base.base import Base
 from azubi.engine.base.folder import Shards
 from azubi.engine.base.hardware import available_memory
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, fill, view
 from azubi.engine.model.attention import fastest_attention
@@ -200,7 +200,7 @@ class Activations:
             dtype=str(dtype),
             software=software,
             view=self.view(cut),
-            storage_format=packing.storage_format(cache.dtype, dtype),
+            storage_format=index.storage_format(cache.dtype, dtype),
         )
 
 
@@ -225,7 +225,7 @@ class CachedReader:
             states = self._compute(tokens).cpu()
             self._cache.write([(key, states)])
             # The same numbers, whether the cache kept them or not.
-            states = packing.rounded(states, packing.storage_format(self._cache.dtype, states.dtype))
+            states = index.rounded(states, index.storage_format(self._cache.dtype, states.dtype))
         if states.nbytes <= self._room:
             self._room -= states.nbytes
             self._known[tokens] = states

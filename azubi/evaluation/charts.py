@@ -11,12 +11,11 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from azubi.evaluation.audit_results import Learning
 from azubi.evaluation.calibration import Calibration
-from azubi.evaluation.learning import Learning
 from azubi.evaluation.locale import Locale
 from azubi.evaluation.summary import kept_epoch
-from azubi.events.epoch import Epoch
-from azubi.events.trial import Choice, Trial
+from azubi.events.figures import Choice, Epoch, Trial
 
 if TYPE_CHECKING:
     import altair as alt

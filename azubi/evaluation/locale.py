@@ -26,7 +26,7 @@ from babel.support import NullTranslations, Translations
 from babel.units import format_unit
 from markupsafe import Markup
 
-from azubi.events.score import Score
+from azubi.events.figures import Score
 
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)

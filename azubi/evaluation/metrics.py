@@ -4,7 +4,7 @@
     json     record_exact, parsable, field:<name> for every field of the contract
     text     chrf, exact
 
-The first of them is the main metric. Intervals are explained in `azubi.evaluation.bootstrap`.
+The first of them is the main metric. Intervals are explained in `azubi.evaluation.statistics`.
 chrF is the mean over examples of sacrebleu's sentence chrF2, so that every example counts alike and
 examples can be resampled; sacrebleu's figure for a whole corpus weighs long answers more, and differs.
 
@@ -19,35 +19,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel
 
 from azubi.data.contract import Contract, Task
 from azubi.data.strict_json import same
 from azubi.errors import DataError
-from azubi.evaluation.bootstrap import Floats, mean_interval, percentiles, resample
 from azubi.evaluation.comparison import same_field
-from azubi.events.score import Score
-
-
-class Difference(BaseModel, extra="forbid", frozen=True):
-    """The specialist's main metric minus the base's, with a paired 95 % interval."""
-
-    name: str
-    """The metric whose difference this is: accuracy, record_exact or chrf."""
-    value: float
-    """Between -1 and 1; above 0 where the specialist is better."""
-    low: float
-    """Lower end of the 95 % interval."""
-    high: float
-    """Upper end of the 95 % interval."""
-    n: int
-    """How many examples both answered."""
-
-    @property
-    def certain(self) -> bool:
-        """Whether the interval leaves out 0: chance alone would rarely give such a difference."""
-        return self.low > 0 or self.high < 0
-
+from azubi.evaluation.statistics import Difference, Floats, mean_interval, percentiles, resample
+from azubi.events.figures import Score
 
 MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
 """The main metric of each form of answer."""

@@ -13,29 +13,45 @@ import polars as pl
 from pydantic import BaseModel
 
 from azubi.errors import DataError
-from azubi.evaluation.bootstrap import Floats
-from azubi.evaluation.calibration import Calibration, calibrate
-from azubi.evaluation.cost import BreakEven, Cost, break_evens, costs, priceless
-from azubi.evaluation.detection import Scope, scopes
-from azubi.evaluation.facts import Contender, Facts
-from azubi.evaluation.forgetting import Kept, forgetting
-from azubi.evaluation.leaks import Exposure, Extraction, Membership, exposures, extractions, memberships
-from azubi.evaluation.learning import Learning, learning
+from azubi.evaluation.audit_results import (
+    Exposure,
+    Extraction,
+    Kept,
+    Learning,
+    Membership,
+    exposures,
+    extractions,
+    forgetting,
+    learning,
+    memberships,
+)
+from azubi.evaluation.calibration import Calibration, Scope, calibrate, scopes
 from azubi.evaluation.metrics import mean_score, measure
-from azubi.evaluation.mistakes import Mistakes, mistakes
-from azubi.evaluation.paired import Paired, compare, corrected
-from azubi.evaluation.slices import (
+from azubi.evaluation.mistakes import (
     Confusion,
     LabelScore,
     Matrix,
+    Mistakes,
     SliceScore,
     confusion_matrix,
     confusions,
     label_scores,
+    mistakes,
     slice_scores,
 )
-from azubi.evaluation.verdict import Verdict, choose_review, judge
-from azubi.events.score import Score
+from azubi.evaluation.prediction import Contender, Facts
+from azubi.evaluation.statistics import Floats, Paired, compare, corrected
+from azubi.evaluation.verdict import (
+    BreakEven,
+    Cost,
+    Verdict,
+    break_evens,
+    choose_review,
+    costs,
+    judge,
+    priceless,
+)
+from azubi.events.figures import Score
 
 SPECIALIST = "specialist"
 ORDER = (

@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from azubi.evaluation.locale import Locale
-from azubi.events.epoch import Epoch
-from azubi.events.score import Score
-from azubi.events.trial import Choice, Trial
+from azubi.events.figures import Choice, Epoch, Score, Trial
 
 if TYPE_CHECKING:
-    from azubi.evaluation.metrics import Difference
+    from azubi.evaluation.statistics import Difference
     from azubi.evaluation.versus import Versus
 
 

@@ -11,11 +11,10 @@ from pydantic import BaseModel
 
 from azubi.data.contract import Contract
 from azubi.errors import DataError
-from azubi.evaluation.bootstrap import Floats
 from azubi.evaluation.metrics import MAIN, mean_score
 from azubi.evaluation.mistakes import wrong_fields
-from azubi.evaluation.paired import Paired, compare
-from azubi.events.score import Score
+from azubi.evaluation.statistics import Floats, Paired, compare
+from azubi.events.figures import Score
 
 Change = Literal["gained", "lost", "both wrong"]
 

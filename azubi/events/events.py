@@ -8,9 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from azubi.events.forecast import Forecast
-from azubi.events.score import Score
-from azubi.events.trial import Trial
+from azubi.events.figures import Forecast, Score, Trial
 
 Stage = Literal["data", "search", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 ProofStage = Literal["examples", "baselines", "forgetting", "scope", "leaks", "learning-curve", "report"]

@@ -17,9 +17,8 @@ from azubi.data import instruction
 from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example, Turn
 from azubi.data.pii import policy
-from azubi.data.pii.key_store import KeyFile, PseudonymMap
 from azubi.data.pii.policy import Questions
-from azubi.data.pii.pseudonyms import KEY_BYTES
+from azubi.data.pii.pseudonyms import KEY_BYTES, KeyFile, PseudonymMap
 from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Asked
 from azubi.data.readers.source import Source

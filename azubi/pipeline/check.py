@@ -63,7 +63,7 @@ def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], 
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
     from azubi.data.datasets.rows import rows_of, version_of
     from azubi.pipeline.stages.redact import redact
-    from azubi.registry import split_from_version
+    from azubi.registry import lineage
 
     read = {name: tuple(rows) for name, rows in parts.items()}
     if any(_size(example) > _SHORT for rows in read.values() for example in rows):
@@ -74,7 +74,7 @@ def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], 
             next(working)
         except StopIteration as done:
             rows = rows_of(done.value)
-            return split_from_version.parted(home, version_of(rows), rows, recipe).split
+            return lineage.parted(home, version_of(rows), rows, recipe).split
 
 
 def _size(example: Example) -> int:
@@ -88,7 +88,7 @@ def _readable(
 ) -> dict[Part, tuple[Example, ...]]:
     """The examples without those that a run leaves out since its base cannot read them."""
     with importing():
-        from azubi.pipeline.stages.overlong import fault_of
+        from azubi.pipeline.stages.sources import fault_of
 
     fault = fault_of(recipe, task, home, parts["data"])
     try:

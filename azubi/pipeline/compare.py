@@ -11,23 +11,22 @@ from typing import Literal
 
 import numpy as np
 
-from azubi.data.datasets.test_access_log import Access, TestAccessLog
+from azubi.data.datasets.erased import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.example import Example
-from azubi.data.splits.split_assignment import question
+from azubi.data.splits.splitting import question
 from azubi.engine.base import hardware
 from azubi.errors import SettingError
 from azubi.evaluation import metrics, prediction, report, summary, versus
 from azubi.evaluation.baselines import asking
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask
-from azubi.evaluation.facts import Contender
+from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
 from azubi.evaluation.locale import Locale
-from azubi.evaluation.prediction import Prediction
+from azubi.evaluation.prediction import Contender, Prediction
 from azubi.events import events as ev
 from azubi.pipeline import ask
 from azubi.pipeline.proof.context import show_progress
-from azubi.planning.eta import Eta
-from azubi.registry import ancestors, split_from_version
+from azubi.planning.forecast import Eta
+from azubi.registry import lineage
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.storage import files
@@ -68,7 +67,7 @@ def compare(
         )
     for card in cards:
         access = Access(when=now(), by=f"compare {folder.name}")
-        TestAccessLog(home).add(split_from_version.of(card, home).test, access)
+        TestAccessLog(home).add(lineage.of(card, home).test, access)
     yield ev.StageSummed(stage="examples", text=f"{len(examples):,} questions that neither has learned")
     yield ev.StageStarted(stage="baselines")
     eta = Eta({name: sum(card.seconds.values()) / 10 for name, card in zip(names, cards, strict=True)})
@@ -79,15 +78,15 @@ def compare(
         hardware.release_memory()
     yield ev.StageStarted(stage="report")
     texts = {example.name: example.prompt for example in examples}
-    comparison = versus.versus(tables[0], tables[1], (names[0], names[1]), cards[1].contract, texts)
+    result = versus.versus(tables[0], tables[1], (names[0], names[1]), cards[1].contract, texts)
     with files.new_folder(folder) as scratch:
         for table, letter in zip(tables, "ab", strict=True):
             prediction.write(table, scratch / f"predictions-{letter}.parquet")
-        files.write_text(scratch / NUMBERS, comparison.model_dump_json(indent=1))
-        files.write_text(scratch / REPORT, report.render_comparison(comparison, lang))
+        files.write_text(scratch / NUMBERS, result.model_dump_json(indent=1))
+        files.write_text(scratch / REPORT, report.render_comparison(result, lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
-    sentence, seconds = summary.comparison(Locale(lang), comparison), time.monotonic() - started
+    sentence, seconds = summary.comparison(Locale(lang), result), time.monotonic() - started
     yield ev.ComparisonEnded(
         sentence=sentence, folder=str(folder), report=str(folder / REPORT), seconds=seconds
     )
@@ -107,10 +106,10 @@ def unseen(cards: Sequence[Card], home: Path) -> tuple[Example, ...]:
     tests: dict[str, Example] = {}
     learned: set[str] = set()
     for card in cards:
-        for example in split_from_version.of(card, home).test:
+        for example in lineage.of(card, home).test:
             tests.setdefault(example.name, example)
-        for ancestor in ancestors.ancestors_of(card, home):
-            split = split_from_version.of(ancestor, home)
+        for ancestor in lineage.ancestors_of(card, home):
+            split = lineage.of(ancestor, home)
             learned |= {question(example.prompt) for example in (*split.train, *split.validation)}
     return tuple(example for example in tests.values() if question(example.prompt) not in learned)
 

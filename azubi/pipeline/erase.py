@@ -15,12 +15,10 @@ from pathlib import Path
 import polars as pl
 
 from azubi.data.datasets.erased import AffectedSpecialist, Erased, Erasure
-from azubi.data.datasets.manifest import Manifest
-from azubi.data.datasets.rows import Row, to_json
+from azubi.data.datasets.rows import Manifest, Row, to_json
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.example import Part, SplitName
-from azubi.data.pii.key_store import KeyFile, PseudonymMap
-from azubi.data.pii.pseudonyms import Pair
+from azubi.data.pii.pseudonyms import KeyFile, Pair, PseudonymMap
 from azubi.engine.cache import activation_cache as activations
 from azubi.errors import UnknownData
 from azubi.events import events as ev

@@ -13,22 +13,22 @@ from pathlib import Path
 from typing import TypeVar
 
 from azubi.engine.base import hardware
-from azubi.evaluation import proof_summary
+from azubi.evaluation import report
 from azubi.evaluation.baselines import baseline_set
 from azubi.evaluation.locale import Locale
 from azubi.evaluation.proof import SPECIALIST
 from azubi.events import events as ev
-from azubi.pipeline.proof.audits import (
+from azubi.pipeline.proof.context import ProofContext, ProofExamples, ProofOptions, prepare_examples
+from azubi.pipeline.proof.stages import (
+    REPORT,
+    compare_baselines,
     measure_forgetting,
     measure_leaks,
     measure_learning_curve,
     measure_scope,
+    write_report,
 )
-from azubi.pipeline.proof.baselines import compare_baselines
-from azubi.pipeline.proof.context import ProofContext, ProofOptions
-from azubi.pipeline.proof.examples import ProofExamples, prepare_examples
-from azubi.pipeline.proof.report import REPORT, write_report
-from azubi.planning.eta import Eta
+from azubi.planning.forecast import Eta
 from azubi.registry.store import Store
 from azubi.storage import files
 
@@ -80,8 +80,8 @@ def _stages(context: ProofContext, scratch: Path) -> Generator[ev.Event, None, N
     proof = yield from _stage("report", reporting)
     yield ev.Proved(
         verdict=proof.verdict.kind,
-        sentence=proof_summary.verdict(Locale(options.lang), proof),
-        advice=proof_summary.advice(Locale(options.lang), proof),
+        sentence=report.verdict(Locale(options.lang), proof),
+        advice=report.advice(Locale(options.lang), proof),
         passes=proof.verdict.passes,
         folder=str(context.folder),
         report=str(context.folder / REPORT),

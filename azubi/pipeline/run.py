@@ -32,21 +32,18 @@ from azubi.errors import (
 from azubi.events import events as ev
 from azubi.pipeline import erase
 from azubi.pipeline.sinks import sink as sinks
-from azubi.pipeline.stages.base import LoadedModel, load_model
-from azubi.pipeline.stages.build_card import Results
+from azubi.pipeline.stages.base import LoadedModel, SearchResult, load_model, search
 from azubi.pipeline.stages.data import Data, prepare
+from azubi.pipeline.stages.encoding import EncodedData, encode_data
 from azubi.pipeline.stages.evaluation import evaluate
-from azubi.pipeline.stages.instruction import EncodedData, encode_data
-from azubi.pipeline.stages.packaging import package
+from azubi.pipeline.stages.packaging import Results, package
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.search import SearchResult, search
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_one_shot, with_absolute_paths
-from azubi.pipeline.stages.tail import train_tail
-from azubi.pipeline.stages.trunk import fill_cache
-from azubi.planning.eta import Eta
+from azubi.pipeline.stages.training import fill_cache, train_tail
+from azubi.planning.forecast import Eta
 from azubi.registry import runs
 from azubi.registry.runs import Run, Runs
-from azubi.search import trial_weights
+from azubi.search import trial_runner
 from azubi.settings import Recipe
 from azubi.storage import files
 
@@ -243,7 +240,7 @@ def _log_stop(work: Run, error: BaseException, elapsed: float, under_way: bool) 
 def _clear(folder: Path) -> None:
     """Remove what was only kept to resume the run."""
     checkpoint.clear(folder)
-    trial_weights.clear(folder)
+    trial_runner.clear(folder)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from azubi.data.contract import Contract, Task
 from azubi.errors import CorruptFile
-from azubi.events.score import Score
+from azubi.events.figures import Score
 from azubi.storage import files
 
 CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"

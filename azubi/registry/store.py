@@ -56,6 +56,8 @@ class Store:
             counter = self._root / name / ".last"
             with files.explained(counter):
                 counter.parent.mkdir(parents=True, exist_ok=True)
+                for unfinished in counter.parent.glob("..last.*"):  # left by a killed process
+                    unfinished.unlink(missing_ok=True)
                 last = int(counter.read_text() or 0) if counter.is_file() else 0
                 version = max([last, *self._versions(name)]) + 1
                 files.write_text(counter, str(version))

@@ -16,7 +16,7 @@ from azubi.registry.card import Card
 from azubi.storage import files
 
 
-def write(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:
+def write_version(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:
     """Write everything into `folder` (which must not exist yet); returns the card with hashes and size."""
     with files.new_folder(folder) as scratch:
         weights.write(tail, scratch / cards.TAIL)

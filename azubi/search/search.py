@@ -19,13 +19,17 @@ from azubi.engine.model.weights import State as Weights
 from azubi.engine.training import loop
 from azubi.errors import RunError, StorageError, TrainingError, UsageError
 from azubi.events import events as ev
-from azubi.events.epoch import Epoch
-from azubi.events.trial import Choice, Setting, State, Trial, choose, undominated
+from azubi.events.figures import Choice, Epoch, Setting, State, Trial, choose, undominated
 from azubi.planning.cost_model import Timings
-from azubi.search.candidates import Options, Space, base_names, depth_ladder, find_options, open_runner
-from azubi.search.estimate import TimeBudget, TrialCosts
-from azubi.search.trial_runner import SearchTask, TrialRunner, with_setting
-from azubi.search.trial_weights import TrialWeights
+from azubi.search.study import Options, Space, base_names, depth_ladder, find_options, open_runner
+from azubi.search.trial_runner import (
+    SearchTask,
+    TimeBudget,
+    TrialCosts,
+    TrialRunner,
+    TrialWeights,
+    with_setting,
+)
 from azubi.settings import Recipe
 
 if TYPE_CHECKING:

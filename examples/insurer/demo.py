@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.rule import Rule
 
 from azubi.cli import main as azubi
+from azubi.cli.command import Session, forgive_encodings
 from azubi.cli.recipe_file import recipe_from
-from azubi.cli.session import Session, forgive_encodings
 
 HERE = Path(__file__).parent
 RECIPES = HERE.parent.parent / "recipes"

@@ -7,7 +7,7 @@ import types
 import pytest
 
 from azubi.events import events as ev
-from azubi.events.score import Score
+from azubi.events.figures import Score
 
 FIELDS = ("line", "peril", "claim_code", "date_of_loss", "amount", "cover", "team", "missing")
 TRUTH = {

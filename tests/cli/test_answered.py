@@ -10,7 +10,7 @@ import openpyxl
 import pytest
 from pyarrow import parquet
 
-from azubi.cli.answered import ADDED, AnswerTable, added_names
+from azubi.cli.ask import ADDED, AnswerTable, added_names
 from azubi.data.readers.row import Asked
 from azubi.engine.inference.answering import Answer, unanswered
 from azubi.errors import SettingError

@@ -15,7 +15,7 @@ from azubi.data import readers
 from azubi.data.contract import Contract
 from azubi.engine.inference.answering import unanswered
 from azubi.errors import UnknownSpecialist
-from azubi.events.score import Score
+from azubi.events.figures import Score
 from azubi.pipeline.ask import source
 from azubi.settings import Recipe
 

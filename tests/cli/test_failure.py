@@ -7,7 +7,7 @@ import pytest
 
 from azubi import errors
 from azubi.cli import failure, main
-from azubi.cli.session import Session
+from azubi.cli.command import Session
 
 FAILURES = [
     (errors.DataError("The file x is empty.", "Bring examples."), 2, "data_error", "Bring examples."),

@@ -4,8 +4,8 @@ import pytest
 
 from azubi.cli import main
 from azubi.cli.app import app
-from azubi.cli.flags import fields, flag, parameter_name
-from azubi.cli.help import COMMANDS, COMMON, RARE
+from azubi.cli.command import COMMANDS, COMMON, RARE
+from azubi.cli.recipe_file import fields, flag, parameter_name
 from azubi.settings import Recipe
 
 SETTINGS = [name for table in (COMMON, RARE) for names in table.values() for name in names]

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from azubi.cli import main, outcome, plan
+from azubi.cli import main, outcome, tune
 from azubi.events import events as ev
-from azubi.events.forecast import Forecast
-from azubi.registry.history import history, plan_vs_actual
+from azubi.events.figures import Forecast
+from azubi.registry.runs import history, plan_vs_actual
 from tests import tiny
 from tests.cli.conftest import run_events
 
@@ -141,6 +141,6 @@ def test_facts_leave_out_what_there_is_none_of():
     alone = FORECAST.model_copy(
         update={"tokens": {"instruction": 0, "prompts": 9, "answers": 0, "test": 3}, "epochs": 1, "known": 5}
     )
-    facts = plan._facts(base, data, ev.Planned(seconds={}, forecast=alone))
+    facts = tune._facts(base, data, ev.Planned(seconds={}, forecast=alone))
     assert facts["Tokens"] == "prompts 9, test 3" and "1 epoch of" in facts["Training"]
     assert "5 known to the cache" in facts["Examples"]

@@ -9,8 +9,7 @@ from azubi.cli.formatting import operations, tiny_share
 from azubi.cli.runs import sparkline
 from azubi.engine.base.catalog import find
 from azubi.events import events as ev
-from azubi.registry.history import history
-from azubi.registry.runs import Runs
+from azubi.registry.runs import Runs, history
 from tests.cli.conftest import run_events
 
 SETTINGS = {"name": "intake", "epochs": 3, "rank": 0, "instruction": None}

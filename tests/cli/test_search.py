@@ -6,11 +6,10 @@ import pytest
 from rich.console import Console
 
 from azubi.cli import outcome
-from azubi.cli.live_view import LiveView
-from azubi.cli.plain_output import PlainOutput
 from azubi.cli.run_view import RunView
+from azubi.cli.terminal import LiveView, PlainOutput
 from azubi.events import events as ev
-from azubi.events.trial import Trial
+from azubi.events.figures import Trial
 
 
 def trial(number, **given):

@@ -9,7 +9,7 @@ import pytest
 
 from azubi import __version__
 from azubi.cli import main
-from azubi.cli.flags import fields
+from azubi.cli.recipe_file import fields
 from azubi.settings import Recipe
 from azubi.storage.importing import importing
 

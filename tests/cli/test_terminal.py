@@ -8,10 +8,9 @@ import pytest
 from rich.console import Console
 
 from azubi.cli import main, outcome
-from azubi.cli.live_view import LiveView
+from azubi.cli.command import Session
 from azubi.cli.run_view import Countdown, RunView
-from azubi.cli.session import Session
-from azubi.cli.terminal import follow
+from azubi.cli.terminal import LiveView, follow
 from azubi.events.events import DataReady, Notice
 
 
@@ -56,7 +55,7 @@ def test_plain_lines_have_no_control_codes(runs, capsys):
 def test_plain_lines_tell_progress_about_every_ten_seconds(events):
     clock, lines = Clock(), io.StringIO()
     view = RunView(clock)
-    from azubi.cli.plain_output import PlainOutput
+    from azubi.cli.terminal import PlainOutput
 
     output = PlainOutput(view, Console(file=lines))
     for event in events():

@@ -3,7 +3,7 @@
 import pytest
 
 from azubi.cli import formatting
-from azubi.events.score import Score
+from azubi.events.figures import Score
 
 
 def test_interval():

@@ -297,7 +297,7 @@ def test_ctrl_c_during_training_stops_cleanly_and_can_be_gone_on_with(data, tune
     (folder,) = home.glob("runs/*")
     *_, stopped, how = err.splitlines()
     assert stopped == "Stopped. Nothing half-written is left."
-    assert how.startswith("Go on with: ") and how.endswith(f"azubi resume {folder.name}")
+    assert how.startswith("Resume it: ") and how.endswith(f"azubi resume {folder.name}")
     assert "Stopping after this step" in err and "Traceback" not in err
     assert json.loads(out)["error"]["kind"] == "interrupted"
     assert leaves_nothing(home)

@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Access
-from azubi.evaluation.facts import Contender, Curve, Facts
-from azubi.evaluation.prediction import Prediction, table, write
+from azubi.data.datasets.erased import Access
+from azubi.evaluation.prediction import Contender, Curve, Facts, Prediction, table, write
 from azubi.settings import ProofSettings
 
 TEAMS = ("Glass", "Marine Desk", "Motor Large Loss", "Property Water", "Recovery", "Theft Unit")

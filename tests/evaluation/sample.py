@@ -12,9 +12,9 @@ from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison
 from azubi.evaluation.locale import LANGUAGES
 from azubi.evaluation.metrics import measure, paired_difference, right
+from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
-from azubi.evaluation.slices import confusions
-from azubi.events.epoch import Epoch
+from azubi.events.figures import Epoch
 
 TEAMS = (
     "Glass and Small Damage",

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from azubi.evaluation.bootstrap import clopper_pearson, mean_interval, resample
+from azubi.evaluation.statistics import clopper_pearson, mean_interval, resample
 
 
 def outcomes(right: int, n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -54,6 +54,6 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says(share: float, n
 def test_resamples_do_not_depend_on_how_they_are_cut_to_fit_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     counts = np.array([5, 3, 2])
     whole = resample(counts, lambda drawn: drawn[:, 0])
-    monkeypatch.setattr("azubi.evaluation.bootstrap._MEMORY", 300)
+    monkeypatch.setattr("azubi.evaluation.statistics._MEMORY", 300)
     assert (resample(counts, lambda drawn: drawn[:, 0]) == whole).all()
     assert whole.size == 2_000

@@ -1,5 +1,5 @@
 from azubi.evaluation.comparison import Comparison, compare_pick
-from azubi.evaluation.slices import confusions
+from azubi.evaluation.mistakes import confusions
 
 
 def made(prompt: str, base_right: bool, specialist_right: bool, truth: str = "a") -> Comparison:

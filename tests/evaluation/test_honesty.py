@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from azubi.evaluation.facts import Facts
-from azubi.evaluation.paired import compare, corrected
-from azubi.evaluation.prediction import Prediction, table
+from azubi.evaluation.prediction import Facts, Prediction, table
 from azubi.evaluation.proof import Proof, prove_from
+from azubi.evaluation.statistics import compare, corrected
 from azubi.settings import ProofSettings
 from tests.evaluation.proof_sample import sample
 
@@ -27,7 +26,7 @@ def most_by_chance(share: float) -> int:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer resamples, where McNemar's test decides and not the bootstrap."""
-    monkeypatch.setattr("azubi.evaluation.paired.RESAMPLES", 499)
+    monkeypatch.setattr("azubi.evaluation.statistics.PAIRED_RESAMPLES", 499)
 
 
 @pytest.mark.usefixtures("quick")

@@ -6,8 +6,8 @@ import pytest
 
 from azubi.evaluation import summary
 from azubi.evaluation.locale import Lang, Locale, catalogue
-from azubi.evaluation.metrics import Difference
-from azubi.events.score import Score
+from azubi.evaluation.statistics import Difference
+from azubi.events.figures import Score
 
 ENGLISH, GERMAN = Locale("en"), Locale("de")
 

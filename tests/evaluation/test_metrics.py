@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from azubi.data.contract import Contract
 from azubi.errors import DataError
 from azubi.evaluation.metrics import measure, paired_difference, per_example, right
-from azubi.events.score import Score
+from azubi.events.figures import Score
 
 COLOURS = Contract(task="labels", labels=("blue", "green", "red"))
 CLAIM = Contract(task="json", fields=("code", "amount"))

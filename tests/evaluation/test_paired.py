@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from azubi.evaluation.paired import bca_p, compare, examples_for, gain_interval, holm, mcnemar, needed, said
+from azubi.evaluation.statistics import (
+    bca_p,
+    compare,
+    examples_for,
+    gain_interval,
+    holm,
+    mcnemar,
+    needed,
+    said,
+)
 
 
 def outcomes(both: int, won: int, lost: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,16 +5,21 @@ import polars as pl
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
-from azubi.evaluation.calibration import calibrate
-from azubi.evaluation.cost import Cost, break_even, costs
-from azubi.evaluation.detection import detect, false_alarms, scopes, true_positives
-from azubi.evaluation.facts import Contender, Curve
-from azubi.evaluation.forgetting import forgetting
-from azubi.evaluation.leaks import exposures, extractions, memberships
-from azubi.evaluation.learning import EXPONENTS, curve, fit, learning
-from azubi.evaluation.prediction import Prediction, table
-from azubi.evaluation.slices import confusion_matrix as matrix_of
-from azubi.evaluation.slices import label_scores, slice_scores
+from azubi.evaluation.audit_results import (
+    EXPONENTS,
+    curve,
+    exposures,
+    extractions,
+    fit,
+    forgetting,
+    learning,
+    memberships,
+)
+from azubi.evaluation.calibration import calibrate, detect, false_alarms, scopes, true_positives
+from azubi.evaluation.mistakes import confusion_matrix as matrix_of
+from azubi.evaluation.mistakes import label_scores, slice_scores
+from azubi.evaluation.prediction import Contender, Curve, Prediction, table
+from azubi.evaluation.verdict import Cost, break_even, costs
 from azubi.settings import ProofSettings
 
 

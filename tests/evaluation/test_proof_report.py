@@ -4,9 +4,9 @@ from datetime import datetime
 import pytest
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Access
+from azubi.data.datasets.erased import Access
 from azubi.errors import DataError
-from azubi.evaluation import proof_summary
+from azubi.evaluation import report
 from azubi.evaluation.locale import LANGUAGES, Lang, Locale
 from azubi.evaluation.prediction import Prediction, table
 from azubi.evaluation.proof import Proof, prove_from
@@ -66,12 +66,9 @@ def test_the_verdict_and_its_rules_stand_on_top(
 ) -> None:
     for (task, lang), html in pages.items():
         words = Page(html).words
-        assert (
-            proof_summary.verdict(Locale(lang), proofs[task]).replace("\u00a0", " ")
-            in words[: len(words) // 4]
-        )
-        assert proof_summary.advice(Locale(lang), proofs[task]).replace("\u00a0", " ") in words
-        assert len(proof_summary.rules(Locale(lang), proofs[task])) == len(proofs[task].verdict.rules)
+        assert report.verdict(Locale(lang), proofs[task]).replace("\u00a0", " ") in words[: len(words) // 4]
+        assert report.advice(Locale(lang), proofs[task]).replace("\u00a0", " ") in words
+        assert len(report.rules(Locale(lang), proofs[task])) == len(proofs[task].verdict.rules)
 
 
 @pytest.mark.parametrize("lang", ["en", "de"])
@@ -96,14 +93,14 @@ def test_every_kind_of_verdict_can_be_said(proofs: dict[str, Proof], kind: str, 
     verdict = proof.verdict.model_copy(
         update={"kind": kind, "baseline": "classical", "needed": 123, "times": 40.2}
     )
-    result = proof_summary.verdict(Locale(lang), proof.model_copy(update={"verdict": verdict}))
+    result = report.verdict(Locale(lang), proof.model_copy(update={"verdict": verdict}))
     beginnings = {
         "en": ("Deploy", "Do not deploy"),
         "de": ("Einsetzen", ("Nicht einsetzen", "Noch nicht einsetzen")),
     }
     yes, no = beginnings[lang]
     assert result.startswith(yes if verdict.passes else no)
-    assert proof_summary.advice(Locale(lang), proof.model_copy(update={"verdict": verdict}))
+    assert report.advice(Locale(lang), proof.model_copy(update={"verdict": verdict}))
     if lang == "en" and kind == "few":
         assert f"(n = {verdict.n}; need about 120)" in result
     if lang == "en" and kind == "simpler":
@@ -115,9 +112,9 @@ def test_who_is_near_the_limit_reads_what_is_open(proofs: dict[str, Proof], lang
     proof = proofs["labels"]
     verdict = proof.verdict.model_copy(update={"kind": "few", "baseline": "", "needed": 4600})
     near = proof.model_copy(update={"verdict": verdict})
-    result = proof_summary.verdict(Locale(lang), near).replace("\u00a0", " ")
+    result = report.verdict(Locale(lang), near).replace("\u00a0", " ")
     assert open_ in result and "600)" in result
-    assert proof_summary.advice(Locale(lang), near) != proof_summary.advice(
+    assert report.advice(Locale(lang), near) != report.advice(
         Locale(lang), proof.model_copy(update={"verdict": proof.verdict})
     )
 

@@ -7,7 +7,7 @@ import pytest
 from azubi.evaluation import summary
 from azubi.evaluation.charts import trials_chart
 from azubi.evaluation.locale import Locale
-from azubi.events.trial import Trial, choose, undominated
+from azubi.events.figures import Trial, choose, undominated
 
 
 def trial(number, score, cost, error=0.02, state="done"):

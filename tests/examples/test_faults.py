@@ -22,7 +22,7 @@ from azubi.data import schema
 from azubi.data.contract import infer
 from azubi.data.readers.reading import read_source
 from azubi.data.readers.source import Source
-from azubi.data.rules import derivation, proposing
+from azubi.data.rules import derivation
 
 PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}
 FAULTS = {
@@ -231,7 +231,7 @@ def test_schema_and_rule_of_the_records_are_found_in_spite_of_the_faults(out, pl
     lines = {place["line"] for name in wrong for place in planted[name]["places"]}
     assert broken is not None and broken.count == len(lines)
     assert {line for case in broken.cases for line in case.lines} <= lines
-    proposed = {one.field: one.rule for one in proposing.propose([record for _, record in records], ())}
-    against = derivation.finding(contract.deriving({"code": proposed["code"]}), records)
+    proposed = {one.field: one.rule for one in derivation.propose([record for _, record in records], ())}
+    against = derivation.contradictions(contract.deriving({"code": proposed["code"]}), records)
     assert against is not None and against.count == 1
     assert against.cases[0].lines == (planted["rule_break"]["places"][0]["line"],)

@@ -198,8 +198,8 @@ def test_the_recipe_derives_what_the_rules_say(notes: Notes) -> None:
                 facts = company.Facts(line.name, peril.name, None, amount, peril.documents[1:])
                 records.append((len(records), dict(company.handle(facts))))
     assert len(records) > 28 * 6
-    assert derivation.finding(contract, records) is None
-    assert derivation.finding(contract, [(0, dict(note.record)) for note in notes]) is None
+    assert derivation.contradictions(contract, records) is None
+    assert derivation.contradictions(contract, [(0, dict(note.record)) for note in notes]) is None
 
 
 def test_missing_are_the_required_documents_that_did_not_come() -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from azubi.data.checks.check import check_recipe
-from azubi.data.checks.reading import rejected_rows
+from azubi.data.checks.check_input import rejected_rows
 from azubi.data.checks.split import small_splits
 from azubi.errors import DataError
 from azubi.pipeline.stages import data as stage

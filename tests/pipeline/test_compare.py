@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from azubi.cli import main
-from azubi.data.datasets.test_access_log import TestAccessLog
+from azubi.data.datasets.erased import TestAccessLog
 from azubi.errors import SettingError, UnknownSpecialist
 from azubi.evaluation import prediction
 from azubi.evaluation.versus import Versus
 from azubi.events import events as ev
 from azubi.pipeline import compare
 from azubi.pipeline.run import run
-from azubi.registry import split_from_version
+from azubi.registry import lineage
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from tests import tiny
@@ -60,7 +60,7 @@ def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
     assert "claims@2" in (folder / compare.REPORT).read_text()
     assert [one.who for one in events if isinstance(one, ev.BaselineMeasured)] == ["claims@1", "claims@2"]
-    test = split_from_version.of(Store(home).get("claims@1"), home).test
+    test = lineage.of(Store(home).get("claims@1"), home).test
     assert any(one.by.startswith("compare ") for one in TestAccessLog(home).at(test))
 
 
@@ -70,7 +70,7 @@ def test_only_what_neither_has_learned_is_asked(made, home):
     made("new", rows, seed=5)
     cards = [Store(home).get(name) for name in ("old", "new")]
     asked = {one.prompt for one in compare.unseen(cards, home)}
-    both = [{one.prompt for one in compare.split_from_version.of(card, home).test} for card in cards]
+    both = [{one.prompt for one in compare.lineage.of(card, home).test} for card in cards]
     assert asked == both[0] & both[1] and asked < both[0]
 
 

@@ -11,7 +11,7 @@ from azubi.data.datasets.erased import Erased
 from azubi.data.datasets.rows import Row, rows_of, version_of
 from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Turn
-from azubi.data.splits.split_assignment import question
+from azubi.data.splits.splitting import question
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.errors import CorruptFile, RunError, UnknownData
 from azubi.events import events as ev

@@ -7,8 +7,7 @@ from itertools import chain
 import pytest
 
 from azubi.cli import main
-from azubi.data.pii.key_store import KeyFile, PseudonymMap
-from azubi.data.pii.pseudonyms import ReIdentifier
+from azubi.data.pii.pseudonyms import KeyFile, PseudonymMap, ReIdentifier
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
 from azubi.pipeline import ask, erase

@@ -12,10 +12,10 @@ from azubi.cli import main
 from azubi.errors import DataError, SettingError, UnknownSpecialist
 from azubi.evaluation import prediction
 from azubi.evaluation.baselines import baseline_set
-from azubi.evaluation.facts import Facts
+from azubi.evaluation.prediction import Facts
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.events import events as ev
-from azubi.pipeline.proof.report import FACTS, NUMBERS, PREDICTIONS, REPORT
+from azubi.pipeline.proof.stages import FACTS, NUMBERS, PREDICTIONS, REPORT
 from azubi.pipeline.prove import ProofOptions, prove
 from azubi.pipeline.run import run
 from azubi.settings import Recipe

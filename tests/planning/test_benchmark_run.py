@@ -14,7 +14,7 @@ from azubi.errors import TrainingError
 from azubi.events import events as ev
 from azubi.pipeline import run as recipe
 from azubi.pipeline.run import plan, run
-from azubi.pipeline.stages import forecast as stage
+from azubi.pipeline.stages import encoding as stage
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.planning import benchmark_run, cost_model
 from azubi.registry import runs

@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from azubi.planning import eta
-from azubi.planning.eta import Eta
+from azubi.planning import forecast
+from azubi.planning.forecast import Eta
 
 PLANNED = {"trunk": 10.0, "tail": 40.0, "evaluate": 10.0}
 
@@ -19,7 +19,7 @@ def clock(monkeypatch):
             return self.now
 
     clock = Clock()
-    monkeypatch.setattr(eta, "time", clock)
+    monkeypatch.setattr(forecast, "time", clock)
     return clock
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.events.forecast import Forecast
+from azubi.events.figures import Forecast
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from azubi.data.contract import Contract
-from azubi.events.score import Score
+from azubi.events.figures import Score
 from azubi.registry.card import Card
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from azubi.data.example import Turn
 from azubi.errors import CorruptFile, DataError, UnknownData
-from azubi.registry import ancestors, split_from_version
 from azubi.registry import card as cards
+from azubi.registry import lineage
 from azubi.registry.store import Store
 from tests.data.checks.company import letter
 from tests.data.datasets.test_versions import examples, keep
@@ -24,7 +24,7 @@ def put(home, name, version, **more):
 
 def unseen(home, name):
     card = Store(home).get(name)
-    return ancestors.check_unseen(card, home, split_from_version.of(card, home).test)
+    return lineage.check_unseen(card, home, lineage.of(card, home).test)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def claims(home):
 
 def test_what_was_taught_is_found_again_and_never_tests_itself(home, claims):
     card = Store(home).get("claims")
-    split = split_from_version.of(card, home)
+    split = lineage.of(card, home)
     assert (split.train, split.validation, split.test) == (claims.train, claims.validation, claims.test)
     assert unseen(home, "claims") == ()
 
@@ -57,7 +57,7 @@ def test_nearly_the_same_question_counts_too(home, claims):
     put(home, "notes", version)
     altered = [replace(one, turns=(Turn("user", f"{one.prompt}!"),)) for one in parts.train[:1]]
     with pytest.raises(DataError, match="1 of the 1 test questions stood, the same or nearly"):
-        ancestors.check_unseen(Store(home).get("notes"), home, altered)
+        lineage.check_unseen(Store(home).get("notes"), home, altered)
 
 
 def test_forebears_that_go_on_by_the_rules_are_no_leak(home, claims):
@@ -73,11 +73,11 @@ def test_what_cannot_be_looked_into_is_said(home, claims):
     assert "Not all that orphan went on from is here" in note
     put(home, "old", "")
     with pytest.raises(UnknownData, match="kept no data"):
-        split_from_version.of(Store(home).get("old"), home)
+        lineage.of(Store(home).get("old"), home)
 
 
 def test_a_split_that_is_not_the_one_of_training_is_refused(home, claims):
     card = Store(home).get("claims")
     other = card.model_copy(update={"counts": {"train": 10, "validation": 5, "test": 7}})
     with pytest.raises(CorruptFile, match="but claims@1 was made from"):
-        split_from_version.of(other, home)
+        lineage.of(other, home)

@@ -15,8 +15,7 @@ from azubi.engine.training import loop
 from azubi.errors import MemoryShortage, SettingError, StorageError, TrainingError
 from azubi.events import events as ev
 from azubi.pipeline.run import resume, run
-from azubi.registry.history import history
-from azubi.registry.runs import Runs, state, summary
+from azubi.registry.runs import Runs, history, state, summary
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from azubi.storage import files

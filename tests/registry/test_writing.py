@@ -20,7 +20,7 @@ TAIL = {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.zeros
 
 def test_a_folder_holds_four_files_that_belong_together(tmp_path):
     folder = tmp_path / "triage" / "1"
-    card = writing.write(made(), TAIL, "<html>", folder)
+    card = writing.write_version(made(), TAIL, "<html>", folder)
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert card.tail_sha256 == files.sha256(folder / "tail.safetensors")
     assert card.bytes == (folder / "tail.safetensors").stat().st_size
@@ -42,16 +42,16 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing(failing, tmp_path, monk
 
     monkeypatch.setattr(files, "new_file", full)
     with pytest.raises(StorageError, match="disk is full"):
-        writing.write(made(), TAIL, "<html>", tmp_path / "triage" / "1")
+        writing.write_version(made(), TAIL, "<html>", tmp_path / "triage" / "1")
     assert len(written) == failing
     assert list((tmp_path / "triage").iterdir()) == []
 
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path):
     folder = tmp_path / "1"
-    writing.write(made(), TAIL, "first", folder)
+    writing.write_version(made(), TAIL, "first", folder)
     with pytest.raises(OSError, match="not empty"):
-        writing.write(made(), TAIL, "second", folder)
+        writing.write_version(made(), TAIL, "second", folder)
     assert (folder / "report.html").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 

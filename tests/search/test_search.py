@@ -19,13 +19,11 @@ from azubi.engine.training import loop
 from azubi.errors import DiskFull, SettingError, TrainingError
 from azubi.events import events as ev
 from azubi.pipeline.run import resume, run
-from azubi.registry.history import history
+from azubi.registry.runs import history
 from azubi.search import search as searching
 from azubi.search import trial_runner as runner
-from azubi.search.estimate import TimeBudget
 from azubi.search.search import search
-from azubi.search.trial_runner import SearchTask
-from azubi.search.trial_weights import TrialWeights
+from azubi.search.trial_runner import SearchTask, TimeBudget, TrialWeights
 from azubi.settings import Recipe, SplitSettings
 from azubi.storage import files
 from tests import tiny

@@ -5,9 +5,8 @@ import sqlite3
 import pytest
 
 from azubi.errors import StorageError
-from azubi.events.trial import Setting, Trial
-from azubi.search.candidates import Options, Space
-from azubi.search.study import SearchStudy
+from azubi.events.figures import Setting, Trial
+from azubi.search.study import Options, SearchStudy, Space
 
 
 def setting(base, instruction, tail_layers, rank, learning_rate, epochs):

@@ -3,7 +3,7 @@
 import pytest
 
 from azubi.planning.cost_model import CostModel
-from azubi.search.estimate import TimeBudget
+from azubi.search.trial_runner import TimeBudget
 
 
 def test_time_runs_out():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from azubi.search.trial_weights import TrialWeights, clear
+from azubi.search.trial_runner import TrialWeights, clear
 
 
 @pytest.fixture

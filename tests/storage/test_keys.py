@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from azubi.engine.cache.activation_cache import ActivationCache, erase
-from azubi.storage.keys import Keys
+from azubi.storage.encrypted_file import Keys
 
 ONE, TWO = "version-one", "version-two"
 

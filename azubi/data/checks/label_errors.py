@@ -20,7 +20,7 @@ from azubi.data.checks.check_input import CheckInput, Features
 from azubi.data.contract import parse_record
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding
-from azubi.data.rules.columns import Columns
+from azubi.data.rules.formulas import Columns
 
 Numbers = npt.NDArray[np.float64]
 

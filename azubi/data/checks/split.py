@@ -12,7 +12,7 @@ import numpy as np
 from azubi.data.checks.check_input import I64, CheckInput
 from azubi.data.example import SPLITS
 from azubi.data.finding import SHOWN, Case, Finding, Level, differing, excerpt, share, some
-from azubi.data.splits.boilerplate import normalised
+from azubi.data.splits.near_duplicates import normalised
 from azubi.data.splits.splitting import HANDFUL, remedy
 from azubi.errors import UsageError
 

@@ -2,24 +2,26 @@
 
 Counts tokens with a function that it is given; knows no tokenizer and no base.
 """
-
 # ruff: noqa: RUF001 (the signs are meant)
 
 import heapq
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from babel import Locale
 
+from azubi.data import schema as schemas
 from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckedPart, CheckInput, Tokens, size
+from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, listed, share, some
 from azubi.data.language import language
+from azubi.data.rules import derivation
 
 # Letters that were decoded wrongly
 
@@ -301,4 +303,46 @@ def _too_long_case(example: Example, length: int, most: int) -> Case:
         lines=(example.line,),
         text=f"{length:,} tokens, {over:,} too many; lost would be about "
         f"{excerpt(example.prompt[kept:], 80)}",
+    )
+
+
+def schema_and_rules(check_input: CheckInput) -> Iterator[Finding]:
+    """The schema of the records and each one that breaks it; rules that are given or hidden, and what
+    contradicts them."""
+    if check_input.task != "json":
+        return
+    records, given = list(check_input.records_of_data), check_input.recipe.derive
+    inference = schemas.SchemaInference()
+    for _, record in records:
+        inference.add(record)
+    schema = dict(check_input.schema or inference.schema())
+    contract = Contract(task="json", fields=inference.names, json_schema=schema)
+    if broken := schemas.finding(schema, records):
+        yield broken
+    yield _schema_finding(schema, given=bool(check_input.schema))
+    if contradicted := derivation.contradictions(contract.deriving(given), records):
+        yield contradicted
+    proposals = derivation.propose([record for _, record in records], tuple(given))
+    proposed = contract.deriving({proposal.field: proposal.rule for proposal in proposals})
+    if hidden := derivation.hidden_rules(proposals, derivation.contradictions(proposed, records)):
+        yield hidden
+
+
+def _schema_finding(schema: Mapping[str, Any], *, given: bool) -> Finding:
+    fields: Mapping[str, Any] = schema.get("properties", {})
+    needed = set(schema.get("required", ()))
+    named = [
+        f"{name}: {schemas.described(part)}{'' if name in needed else ', not in every record'}"
+        for name, part in fields.items()
+    ]
+    return Finding(
+        kind="schema",
+        level="note",
+        title=f"Records have {some(len(fields), 'field')} by the schema that "
+        f"{'is given' if given else 'they follow'}.",
+        count=len(fields),
+        cases=tuple(Case(lines=(), text=text) for text in named),
+        why="It is kept with the specialist, and what reads its answers can rely on it.",
+        remedy="Read it. If it is not what you meant, give your own: `schema: file.json`.",
+        details={"schema": dict(schema)},
     )

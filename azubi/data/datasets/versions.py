@@ -1,6 +1,6 @@
 """The data versions of one home: manifests in the open, rows and splits encrypted.
 
-    <home>/data/<version>/manifest.json                       see `azubi.data.datasets.manifest`
+    <home>/data/<version>/manifest.json                       see `azubi.data.datasets.rows`
                           rows.<generation>.bin               the rows, a line of JSON each
                           splits.<generation>.<split>.bin     the split of each question, a line each
     <home>/keys/data-<version>.<generation>.key
@@ -18,13 +18,12 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from azubi.data.datasets.erased import Erased
-from azubi.data.datasets.manifest import Manifest, SplitNote
-from azubi.data.datasets.rows import Row, from_json, to_json
+from azubi.data.datasets.rows import Manifest, Row, SplitNote, from_json, to_json
 from azubi.data.example import SPLITS, SplitName
-from azubi.data.splits.split_assignment import SplitState
+from azubi.data.splits.splitting import SplitState
 from azubi.errors import CorruptFile, RunError, UnknownData
 from azubi.storage import encrypted_file, files
-from azubi.storage.keys import Keys
+from azubi.storage.encrypted_file import Keys
 
 MANIFEST = "manifest.json"
 _SIGN: Mapping[SplitName, str] = {split: split[0] if split != "test" else "x" for split in SPLITS}

@@ -18,9 +18,8 @@ from typing import Literal
 from azubi.data.example import Example, Turn
 from azubi.data.finding import SHOWN, Case, Finding
 from azubi.data.pii import kinds, scanner
-from azubi.data.pii.key_store import PseudonymMap
 from azubi.data.pii.kinds import Span
-from azubi.data.pii.pseudonyms import Pair, Pseudonymizer, ReIdentifier, Value
+from azubi.data.pii.pseudonyms import Pair, Pseudonymizer, PseudonymMap, ReIdentifier, Value
 from azubi.data.pii.scanner import Scanner
 from azubi.errors import DataError
 

@@ -17,7 +17,6 @@ from stdnum.de import idnr
 from stdnum.iso7064 import mod_11_10, mod_97_10
 
 from azubi.data.pii import kinds
-from azubi.data.pii.custom import CustomPattern
 from azubi.data.pii.kinds import (
     DISTRICTS,
     ID_FIRST,
@@ -30,6 +29,7 @@ from azubi.data.pii.kinds import (
     phone_number,
     social_insurance_digit,
 )
+from azubi.data.pii.scanner import CustomPattern
 
 _NONZERO = digits[1:]
 

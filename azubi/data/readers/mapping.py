@@ -13,12 +13,11 @@ from typing import Any
 
 from azubi.data import contract, strict_json
 from azubi.data.example import Example, Turn
-from azubi.data.readers import chat, value
-from azubi.data.readers.chat import Conversation
-from azubi.data.readers.json_rows import Repairs
+from azubi.data.readers import row, value
 from azubi.data.readers.row import (
     LONGEST_ROW,
     Asked,
+    Conversation,
     Rejected,
     Row,
     Unusable,
@@ -28,6 +27,7 @@ from azubi.data.readers.row import (
     written,
 )
 from azubi.data.readers.styles import BooleanStyle, DateStyle, NumberStyle, Style, Undecided
+from azubi.data.readers.text_rows import Repairs
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe, RecordField
 
@@ -35,11 +35,11 @@ NO_PROMPT, NO_ANSWER = "no prompt", "no answer"
 
 Layout = Callable[[Mapping[str, Any], bool, bool], Conversation]
 """A way in which others publish conversations."""
-_MESSAGES: tuple[tuple[str, Layout], ...] = (("messages", chat.openai), ("conversations", chat.sharegpt))
+_MESSAGES: tuple[tuple[str, Layout], ...] = (("messages", row.openai), ("conversations", row.sharegpt))
 """Layouts by the column that holds a list of messages."""
 _PAIRS: tuple[tuple[str, str, Layout], ...] = (
-    ("prompt", "completion", chat.completion),
-    ("instruction", "output", chat.alpaca),
+    ("prompt", "completion", row.completion),
+    ("instruction", "output", row.alpaca),
 )
 """Layouts by the columns of question and answer."""
 
@@ -152,7 +152,7 @@ class Columns:
             return list(columns)
         wanted = {column for column, _ in self._needed(columns)}
         if self._layout(dict.fromkeys(columns).keys()) is not None:
-            wanted |= chat.COLUMNS
+            wanted |= row.COLUMNS
         return [column for column in columns if column in wanted]
 
     def _needed(self, columns: Sequence[str]) -> list[tuple[str, str]]:
@@ -264,9 +264,9 @@ class Columns:
                 raise Unusable(_missing(column, list(values)))
         answer = None if self.asked else self._answer_text(values)
         only_column = self._prompt.only_column
-        if only_column is not None and chat.is_conversation(values[only_column]):
+        if only_column is not None and row.is_conversation(values[only_column]):
             pair = {"prompt": values[only_column], "completion": answer}
-            return chat.completion(pair, self._every_turn, self.asked)
+            return row.completion(pair, self._every_turn, self.asked)
         return (Turn("user", self._prompt.fill(values)),), answer or ""
 
     def _answer_text(self, values: Mapping[str, Any]) -> str:

@@ -11,10 +11,10 @@ from azubi.data import strict_json
 from azubi.data.contract import record_fault
 from azubi.data.example import Example
 from azubi.data.readers import documents
-from azubi.data.readers.delimited import ESCAPED
 from azubi.data.readers.mapping import NO_ANSWER, NO_PROMPT
 from azubi.data.readers.row import Asked, Rejected, is_predicate, shortened
 from azubi.data.readers.source import Source
+from azubi.data.readers.text_rows import ESCAPED
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
 

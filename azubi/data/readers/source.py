@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal
 
 from azubi.data.example import Example
-from azubi.data.readers import database, delimited, documents, parquet, workbook
-from azubi.data.readers.json_rows import Repairs, line_rows, list_rows
+from azubi.data.readers import database, documents, tables, text_rows
 from azubi.data.readers.mapping import Columns
 from azubi.data.readers.opening import STDIN, explain_errors, open_unpacked, samples, seekable, source_name
 from azubi.data.readers.row import MOST_ROWS, Asked, Rejected, Row, reject_question
 from azubi.data.readers.styles import Undecided
 from azubi.data.readers.text import Text
+from azubi.data.readers.text_rows import Repairs, line_rows, list_rows
 from azubi.errors import DataError, SettingError
 from azubi.settings import Recipe
 from azubi.storage import files
@@ -198,15 +198,17 @@ class Source:
             start = file.peek(8)[:8]
             if not start:
                 raise DataError(f"{name} is empty.", "Bring a file with one example per line or row.")
-            if start.startswith(parquet.MAGIC):
+            if start.startswith(tables.PARQUET_MAGIC):
                 self._note_unused(*_FITTING)
                 with seekable(file, path) as whole:
-                    yield from parquet.rows(whole, name, recipe.limits.memory, self._used_columns, self.notes)
-            elif start.startswith(workbook.MAGIC):
+                    yield from tables.parquet_rows(
+                        whole, name, recipe.limits.memory, self._used_columns, self.notes
+                    )
+            elif start.startswith(tables.EXCEL_MAGIC):
                 self._note_unused("delimiter", "encoding")
                 usual = "sheet" in self.usual
                 with seekable(file, path) as whole:
-                    yield from workbook.rows(
+                    yield from tables.workbook_rows(
                         whole, name, recipe, self._missing_column, self.notes, usual=usual
                     )
             else:
@@ -249,10 +251,10 @@ class Source:
             yield from line_rows(text, self._repairs) if layout == "lines" else list_rows(text, self._repairs)
             return
         recipe = self.recipe
-        fit = delimited.find_dialect(text, recipe, self._missing_column)
+        fit = text_rows.find_dialect(text, recipe, self._missing_column)
         if not fit.has_columns and self.usual:
             recipe = recipe.model_copy(update=dict.fromkeys(self.usual))
-            fit = delimited.find_dialect(text, recipe, self._missing_column)
+            fit = text_rows.find_dialect(text, recipe, self._missing_column)
         column = self._columns.line
         if not fit.has_columns and not _is_table(path) and column is not None:
             self.notes.append(
@@ -269,7 +271,7 @@ class Source:
             )
         if fit.dialect.escaped:
             self.notes.append(f"{text.name} writes a backslash before quotes inside quotes; it was left out.")
-        yield from delimited.rows(text, fit.dialect, recipe.header, self._missing_column, self.notes)
+        yield from text_rows.rows(text, fit.dialect, recipe.header, self._missing_column, self.notes)
 
     def sha256(self, examples: "list[Example] | tuple[Example, ...] | None" = None) -> str:
         """Hash of its content: of the file or, where there is none that lasts, of what was read from it."""

@@ -13,15 +13,19 @@ from decimal import ROUND_FLOOR, Decimal
 
 import numpy as np
 
-from azubi.data.rules.columns import NOTHING, Codes, Columns, Ids, Numbers
 from azubi.data.rules.formula import literal, mapped, read
 from azubi.data.rules.formulas import (
     ENTRY,
     ERROR,
     FEWEST_EACH,
     LIMIT,
+    NOTHING,
     STEP,
+    Codes,
+    Columns,
+    Ids,
     Key,
+    Numbers,
     Place,
     RuleCandidate,
     cheapest,

@@ -37,12 +37,11 @@ import torch
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from azubi.engine.cache import packing
-from azubi.engine.cache.index import Entry, Index
-from azubi.engine.cache.packing import StorageFormat
+from azubi.engine.cache import index
+from azubi.engine.cache.index import Entry, Index, StorageFormat
 from azubi.errors import DiskFull
 from azubi.storage import files
-from azubi.storage.keys import Keys
+from azubi.storage.encrypted_file import Keys
 
 QUOTA = 20 * 10**9
 """Bytes of shards that are kept by default."""
@@ -149,9 +148,7 @@ class ActivationCache:
                 raise InvalidTag
             sealed = os.pread(self._descriptor(entry.shard), entry.size, entry.offset)
             plain = _unseal(entry, sealed, cipher)
-            return packing.unpack(
-                plain, entry.rows, entry.columns, entry.storage_format, _DTYPES[entry.dtype]
-            )
+            return index.unpack(plain, entry.rows, entry.columns, entry.storage_format, _DTYPES[entry.dtype])
         except (InvalidTag, OSError, ValueError, RuntimeError):
             with suppress(OSError, sqlite3.Error):
                 self.forget([key])
@@ -219,8 +216,8 @@ class ActivationCache:
             self._keys.make(self._version)
             cipher = self._keys.find(self._version)
             assert cipher is not None
-        stored_as = packing.storage_format(self.dtype, tensor.dtype)
-        plain = packing.pack(tensor, stored_as)
+        stored_as = index.storage_format(self.dtype, tensor.dtype)
+        plain = index.pack(tensor, stored_as)
         rows, columns = tensor.shape
         entry = Entry(key, "", 0, SEAL + len(plain), rows, columns, stored_as, str(tensor.dtype))
         return entry, _seal(entry, plain, cipher)

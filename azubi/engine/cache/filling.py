@@ -13,7 +13,7 @@ from itertools import takewhile
 import torch
 
 from azubi.engine.cache.activation_cache import ActivationCache
-from azubi.engine.cache.packing import StorageFormat
+from azubi.engine.cache.index import StorageFormat
 from azubi.engine.model.trunk import Batch, InstructionState, Trunk
 
 

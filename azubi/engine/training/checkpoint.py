@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
-from azubi.engine.training.validation import Validation
+from azubi.engine.training.example_weights import Validation
 from azubi.storage import files
 
 _NAME = "checkpoint.json"

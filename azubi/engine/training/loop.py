@@ -17,9 +17,9 @@ from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length,
 from azubi.engine.training import example_weights
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.defaults import TrainingConfig
+from azubi.engine.training.example_weights import Validation
 from azubi.engine.training.privacy import PrivateSteps, Spent
 from azubi.engine.training.state import Reason, TrainingState
-from azubi.engine.training.validation import Validation
 from azubi.settings import Recipe
 
 

@@ -16,7 +16,7 @@ from azubi.engine.model import weights
 from azubi.engine.model.weights import State
 from azubi.engine.training.checkpoint import Checkpoints, Point
 from azubi.engine.training.defaults import TrainingConfig
-from azubi.engine.training.validation import DivergenceDetector, Validation
+from azubi.engine.training.example_weights import DivergenceDetector, Validation
 from azubi.errors import StorageError, TrainingError
 
 

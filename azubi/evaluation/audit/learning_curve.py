@@ -12,8 +12,7 @@ from azubi.data.example import Example
 from azubi.data.splits import splitting
 from azubi.engine.inference.answering import Answer, in_order
 from azubi.evaluation import metrics, retraining
-from azubi.evaluation.facts import Curve
-from azubi.evaluation.prediction import Prediction
+from azubi.evaluation.prediction import Curve, Prediction
 from azubi.evaluation.retraining import Retrainer
 from azubi.events.work import Step, Work, part_of
 

@@ -11,14 +11,11 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.features import frozen_features
 from azubi.engine.specialist import Specialist, longest_answer, new_specialist
 from azubi.evaluation.baselines import asking, simple
+from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
 from azubi.evaluation.baselines.endpoint import Endpoint, generalist
-from azubi.evaluation.baselines.instructed_model import InstructedModel, untouched_base
-from azubi.evaluation.baselines.lora import lora
-from azubi.evaluation.baselines.prompted import prompted
+from azubi.evaluation.baselines.instructed_model import InstructedModel, lora, prompted, untouched_base
 from azubi.evaluation.baselines.retrieval import Retriever, Vectors, bm25, dense, fused, retrieval
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask
-from azubi.evaluation.facts import Contender
-from azubi.evaluation.prediction import Prediction
+from azubi.evaluation.prediction import Contender, Prediction
 from azubi.events.work import Work, noted
 from azubi.settings import Recipe
 

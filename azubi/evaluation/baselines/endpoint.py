@@ -22,9 +22,9 @@ from azubi.data.example import Turn
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.inference.constraints import learned_schema
 from azubi.errors import RunError, SettingError
-from azubi.evaluation.baselines.prompted import contract_prompts
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask
-from azubi.evaluation.facts import Contender
+from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
+from azubi.evaluation.baselines.instructed_model import contract_prompts
+from azubi.evaluation.prediction import Contender
 from azubi.events.work import Step, Work
 
 KEYS = ("AZUBI_AGAINST_KEY", "OPENAI_API_KEY")

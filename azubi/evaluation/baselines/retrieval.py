@@ -16,9 +16,8 @@ import numpy.typing as npt
 
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
+from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask, race_in_two_stages
 from azubi.evaluation.baselines.instructed_model import InstructedModel
-from azubi.evaluation.baselines.race import Candidate, race_in_two_stages
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask
 from azubi.events.work import Work
 
 Vectors = Callable[[Sequence[str]], npt.NDArray[np.float32]]

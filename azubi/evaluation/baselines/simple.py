@@ -18,10 +18,9 @@ import numpy.typing as npt
 from azubi.data import strict_json
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
-from azubi.evaluation.baselines.race import Candidate
+from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
-from azubi.evaluation.baselines.task import Baseline, EvaluationTask
-from azubi.evaluation.facts import Contender
+from azubi.evaluation.prediction import Contender
 from azubi.events.work import Step, Work
 
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)

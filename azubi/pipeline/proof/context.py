@@ -1,16 +1,32 @@
 """What all stages of a proof are given, and how their work becomes events."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
+
+from azubi.data.datasets.erased import Access, TestAccessLog
+from azubi.data.datasets.versions import now
+from azubi.data.example import Example
+from azubi.data.splits.splitting import Split
+from azubi.engine.base import hardware
+from azubi.engine.specialist import Specialist
+from azubi.errors import SettingError
 from azubi.evaluation import metrics
+from azubi.evaluation.audit import learning_curve
+from azubi.evaluation.baselines import instructed_model
+from azubi.evaluation.baselines.asking import EvaluationTask, sample_numbers
+from azubi.evaluation.locale import Locale
+from azubi.evaluation.retraining import expected_seconds
 from azubi.events import events as ev
 from azubi.events.work import Step, Work, translate
-from azubi.planning.eta import Eta
+from azubi.pipeline import ask
+from azubi.planning.forecast import Eta
+from azubi.registry import lineage
 from azubi.registry.card import Card
-from azubi.settings import ProofSettings
+from azubi.settings import ProofSettings, Recipe
 
 T = TypeVar("T")
 
@@ -84,3 +100,133 @@ def show_progress(
         )
 
     return translate(work, event)
+
+
+_UTILISATION = 0.4
+"""Of the speed of matrix products, what training all layers reaches on a processor (docs/benchmarks.md)."""
+_OTHER_RULES = (
+    "The settings of this proof are not those that the specialist was trained with: they were given with "
+    "--recipe, after training."
+)
+
+
+@dataclass(frozen=True)
+class ProofExamples:
+    """What all later stages work with."""
+
+    recipe: Recipe
+    """The specialist's, with the settings of this proof."""
+    split: Split
+    test: tuple[Example, ...]
+    """The test examples that are asked."""
+    slices: dict[str, tuple[str, ...]]
+    """The slice of every test example, by the way to slice."""
+    test_accesses: tuple[Access, ...]
+    specialist: Specialist
+    task: EvaluationTask
+    threads: int
+    training_seconds: dict[ev.ProofStage, float]
+    """About how long each stage trains, where it does."""
+    notes: tuple[str, ...]
+
+
+def prepare_examples(context: ProofContext) -> Generator[ev.Event, None, ProofExamples]:
+    """Find the examples, check that the test was not learned, and load the specialist.
+
+    Raises:
+        UnknownData: the examples are not kept here.
+        DataError: the specialist or an ancestor has learned from the test.
+        SettingError: the examples cannot be sliced as wanted.
+    """
+    card, settings, notes = context.card, context.options.settings, list[str]()
+    recipe = Recipe.model_validate(card.recipe)
+    if settings is not None and settings != recipe.proof:
+        recipe = recipe.model_copy(update={"proof": settings})
+        notes.append(_OTHER_RULES)
+    split = lineage.of(card, context.home)
+    test = _limited(split.test, context.options.limit, recipe.seed)
+    not_compared = lineage.check_unseen(card, context.home, test)
+    slice_by = context.options.slice
+    slices = {slice_by: tuple(_slices(slice_by, context, test))} if slice_by else {}
+    # Who sees some of the test has accessed all of it.
+    access = Access(when=now(), by=f"prove {context.name} {context.folder.name}")
+    test_accesses = TestAccessLog(context.home).add(split.test, access)
+    yield ev.ProofStarted(
+        name=context.name,
+        folder=str(context.folder),
+        stages=("examples", *context.stages, "report"),
+        test=len(test),
+        test_accesses=len(test_accesses),
+    )
+    yield ev.StageStarted(stage="examples")
+    for note in not_compared:
+        yield ev.Notice(text=note)
+    notes += not_compared
+    if erased := card.counts.get("train", 0) - len(split.train):
+        notes.append(f"{erased:,} of the examples that it learned from were erased since.")
+    specialist = ask.loaded(card, context.home)
+    machine = hardware.probe("auto", context.options.threads, recipe.device)
+    task = EvaluationTask(
+        card.contract, split.train, split.validation, card.instruction, card.longest, recipe.seed
+    )
+    speed = machine.gflops * 1e9 * _UTILISATION
+    seconds = yield from _training_seconds(context, specialist, task, recipe, speed)
+    sizes, times = f"{len(test):,} of {len(split.test):,}", _ordinal(len(test_accesses))
+    yield ev.StageSummed(stage="examples", text=f"{sizes} held-out examples, looked at for the {times} time")
+    return ProofExamples(
+        recipe, split, test, slices, test_accesses, specialist, task, machine.threads, seconds, tuple(notes)
+    )
+
+
+def _limited(test: Sequence[Example], limit: int | None, seed: int) -> tuple[Example, ...]:
+    if limit is None or limit >= len(test):
+        return tuple(test)
+    return tuple(test[number] for number in sample_numbers(test, limit, seed))
+
+
+def _training_seconds(
+    context: ProofContext, specialist: Specialist, task: EvaluationTask, recipe: Recipe, speed: float
+) -> Generator[ev.Event, None, dict[ev.ProofStage, float]]:
+    """What trains again says beforehand how long that takes."""
+    options, stage_seconds = context.options, context.card.seconds
+    seconds: dict[ev.ProofStage, float] = {}
+    if "lora" in options.against:
+        seconds["baselines"] = instructed_model.expected_seconds(specialist, task, recipe, speed)
+        yield _takes("Training LoRA on all layers", seconds["baselines"])
+    if options.canaries:
+        seconds["leaks"] = expected_seconds(stage_seconds, 1.0, 1)
+        yield _takes("Training with planted secrets", seconds["leaks"])
+    if options.learning_curve:
+        seconds["learning-curve"] = learning_curve.expected_seconds(stage_seconds)
+        yield _takes("Training on parts of the examples", seconds["learning-curve"])
+    return seconds
+
+
+def _slices(by: str, context: ProofContext, test: Sequence[Example]) -> Iterator[str]:
+    contract, labels = context.card.contract, context.card.task == "labels"
+    if by == "length":
+        lengths = np.array([len(example.prompt) for example in test])
+        names = np.array(["shortest quarter", "shorter", "longer", "longest quarter"])
+        yield from names[np.searchsorted(np.quantile(lengths, (0.25, 0.5, 0.75)), lengths)].tolist()
+    elif by == "group" and any(example.group for example in test):
+        yield from (example.group or "(none)" for example in test)
+    elif by == "label" and labels:
+        yield from (example.answer for example in test)
+    elif by in contract.fields:
+        for example in test:
+            record = contract.parse(example.answer) or {}
+            yield str(record.get(by, "(left out)"))
+    else:
+        choices = [*contract.fields, *(["label"] if labels else []), "group", "length"]
+        raise SettingError(
+            f"The examples cannot be sliced by {by!r}.", f"Choose one of: {', '.join(choices)}."
+        )
+
+
+def _takes(what: str, seconds: float) -> ev.Event:
+    return ev.Notice(text=f"{what} takes about {Locale('en').duration(seconds)}.")
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"

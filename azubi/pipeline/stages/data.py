@@ -9,19 +9,17 @@ from typing import Any
 
 from azubi.data import instruction
 from azubi.data.contract import Contract, Task, infer
-from azubi.data.datasets.manifest import Manifest, notes, split_note
-from azubi.data.datasets.rows import Row, rows_of, version_of
+from azubi.data.datasets.rows import Manifest, Row, notes, rows_of, split_note, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.finding import Finding
 from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.records import apply_rules
 from azubi.pipeline.stages.redact import redact, some
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read
-from azubi.registry import split_from_version, warm_start
+from azubi.pipeline.stages.sources import SOURCES, OneShotSources, apply_rules, read
+from azubi.registry import lineage, warm_start
 from azubi.registry.warm_start import WarmStart
 from azubi.settings import Recipe
 
@@ -79,7 +77,7 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
     parts = yield from redact(context.home, recipe, sources.parts, plan_only=context.plan_only)
     rows = rows_of(parts)
     version = version_of(rows)
-    parted = split_from_version.parted(context.home, version, rows, recipe)
+    parted = lineage.parted(context.home, version, rows, recipe)
     given = recipe.instruction
     if None not in (parted.system, given) and instruction.from_setting(given or "") != parted.system:
         yield ev.Notice(text="The instruction that was given replaces the system message of the examples.")
@@ -103,7 +101,7 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         version=version,
         hashes=sources.hashes,
         system=parted.system,
-        split=split_from_version.taught(parted.split, contract),
+        split=lineage.taught(parted.split, contract),
         follows=parted.follows,
         contract=contract,
         findings=findings,
@@ -129,7 +127,7 @@ def keep(context: RunContext, data: Data) -> None:
     """
     recipe, split = context.recipe, data.split
     mapping: dict[str, Any] = recipe.model_dump(mode="json", include=_MAPPING)
-    note = split_note(split, recipe.split, recipe.seed, split_from_version.splits_given(recipe), data.follows)
+    note = split_note(split, recipe.split, recipe.seed, lineage.splits_given(recipe), data.follows)
     counts = {name: sum(row.part == name for row in data.rows) for name in SOURCES}
     manifest = Manifest(
         version=data.version,

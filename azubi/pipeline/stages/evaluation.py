@@ -8,18 +8,18 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.test_access_log import Access, TestAccessLog
+from azubi.data.datasets.erased import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.splits.splitting import Split
 from azubi.engine.inference.answering import Answer, Answering
 from azubi.evaluation import metrics
 from azubi.evaluation.comparison import Comparison, compare_pick
-from azubi.evaluation.metrics import Difference
+from azubi.evaluation.statistics import Difference
 from azubi.events import events as ev
-from azubi.events.score import Score
+from azubi.events.figures import Score
 from azubi.pipeline.stages.base import LoadedModel
 from azubi.pipeline.stages.data import Data
-from azubi.pipeline.stages.instruction import EncodedData
+from azubi.pipeline.stages.encoding import EncodedData
 from azubi.pipeline.stages.run_context import RunContext
 
 

@@ -7,20 +7,19 @@ from collections.abc import Generator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from azubi.data import instruction
 from azubi.data.datasets.erased import Erased
 from azubi.data.datasets.rows import rows_of
+from azubi.data.example import Example, Part
 from azubi.data.finding import excerpt
 from azubi.data.pii import policy
-from azubi.data.pii.key_store import KeyFile, PseudonymMap
-from azubi.data.pii.pseudonyms import derived_key
+from azubi.data.pii.pseudonyms import KeyFile, PseudonymMap, derived_key
 from azubi.events import events as ev
 from azubi.settings import Recipe
 
-if TYPE_CHECKING:
-    from azubi.pipeline.stages.sources import Parts
+Parts = dict[Part, tuple[Example, ...]]
+"""Examples by the setting that named their source, in the order of `SOURCES`; only those that are named."""
 
 
 def some(count: int, what: str, more: str = "") -> str:
@@ -29,8 +28,8 @@ def some(count: int, what: str, more: str = "") -> str:
 
 
 def redact(
-    home: Path, recipe: Recipe, parts: "Parts", *, plan_only: bool = False
-) -> Generator[ev.Event, None, "Parts"]:
+    home: Path, recipe: Recipe, parts: Parts, *, plan_only: bool = False
+) -> Generator[ev.Event, None, Parts]:
     """The examples without what was erased, and with personal data treated as the recipe says.
 
     With `plan_only`, for a plan or a check, neither a key nor a map of pseudonyms is made.
@@ -45,7 +44,7 @@ def redact(
     return (yield from _without_erased(home, parts))
 
 
-def _with_instruction(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+def _with_instruction(recipe: Recipe, parts: Parts) -> Generator[ev.Event, None, Parts]:
     """The examples with the text with which all prompts begin as their system message, the instruction."""
     text, count = instruction.common_beginning(parts["data"])
     # A recipe that a run has left names what was taken: it holds for the same prompts again.
@@ -67,7 +66,7 @@ def _with_instruction(recipe: Recipe, parts: "Parts") -> Generator[ev.Event, Non
     return {name: instruction.with_system(examples, text) for name, examples in parts.items()}
 
 
-def _without_erased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Parts"]:
+def _without_erased(home: Path, parts: Parts) -> Generator[ev.Event, None, Parts]:
     rows = rows_of(parts)
     remaining = Erased(home).without(rows)
     if gone := len(rows) - len(remaining):
@@ -76,8 +75,8 @@ def _without_erased(home: Path, parts: "Parts") -> Generator[ev.Event, None, "Pa
 
 
 def _without_personal_data(
-    home: Path, recipe: Recipe, parts: "Parts", keep: bool
-) -> Generator[ev.Event, None, "Parts"]:
+    home: Path, recipe: Recipe, parts: Parts, keep: bool
+) -> Generator[ev.Event, None, Parts]:
     """Carry out what the recipe says about personal data, under one key for all splits."""
     together = tuple(example for examples in parts.values() for example in examples)
     rules = policy.Rules(recipe.personal_data, recipe.patterns, recipe.names)

@@ -10,7 +10,7 @@ from azubi.engine.base import hardware
 from azubi.engine.base.hardware import Machine
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.events import events as ev
-from azubi.planning.eta import Eta, Throughput
+from azubi.planning.forecast import Eta, Throughput
 from azubi.registry.runs import Run
 from azubi.settings import Recipe
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import Any
 
 from azubi.data.checks.check import CHECKS, Check, examine, personal_data
+from azubi.data.checks.check_input import CheckedSource
 from azubi.data.checks.label_errors import likely_wrong_answers
-from azubi.data.checks.reading import CheckedSource
 from azubi.data.example import Example, Turn
 from azubi.settings import Recipe
 

@@ -10,8 +10,7 @@ import pytest
 
 from azubi.data.checks.check import Check, examine
 from azubi.data.checks.check import check as check_file
-from azubi.data.checks.check_input import CheckInput, Tokens
-from azubi.data.checks.reading import CheckedSource
+from azubi.data.checks.check_input import CheckedSource, CheckInput, Tokens
 from azubi.data.example import Example, Turn
 from azubi.data.finding import Finding
 from azubi.data.readers.reading import read

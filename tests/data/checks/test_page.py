@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from azubi.data.checks.page import render
+from azubi.data.checks.check import render
 from azubi.data.example import Turn
 from tests.data.checks.company import checked, clean, later
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from azubi.data.datasets.test_access_log import Access, TestAccessLog
+from azubi.data.datasets.erased import Access, TestAccessLog
 from azubi.data.example import Example, Turn
 from azubi.errors import CorruptFile
 

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from azubi.data.datasets.manifest import Manifest, split_note
-from azubi.data.datasets.rows import rows_of, version_of
+from azubi.data.datasets.rows import Manifest, rows_of, split_note, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.example import Example, Turn
-from azubi.data.splits.split_assignment import SplitState, question
-from azubi.data.splits.splitting import split
+from azubi.data.splits.splitting import SplitState, question, split
 from azubi.errors import CorruptFile, UnknownData
 from azubi.settings import SplitSettings
-from azubi.storage.keys import Keys
+from azubi.storage.encrypted_file import Keys
 
 
 def examples(count, start=0, **more):

@@ -9,14 +9,14 @@ import time
 import pytest
 
 from azubi.data.example import Turn
-from azubi.data.pii import custom, kinds
+from azubi.data.pii import kinds, scanner
 from azubi.data.pii.policy import Questions, Rules
 from azubi.data.pii.scanner import Scanner
 from azubi.errors import DataError, SettingError
 
 
 def test_a_pattern_finds_what_it_says():
-    policy = custom.compile_patterns({"policy": r"P-\d{8}"})["policy"]
+    policy = scanner.compile_patterns({"policy": r"P-\d{8}"})["policy"]
     assert [(span.start, span.end) for span in policy.find("P-12345678, P-1 P-87654321")] == [
         (0, 10),
         (16, 26),
@@ -41,20 +41,20 @@ def test_a_pattern_finds_what_it_says():
 def test_what_cannot_be_used_is_refused_with_its_name(name, pattern, reason):
     began = time.monotonic()
     with pytest.raises(SettingError) as caught:
-        custom.compile_patterns({name: pattern})
+        scanner.compile_patterns({name: pattern})
     assert reason in caught.value.problem and caught.value.remedy
     assert time.monotonic() - began < 5
 
 
 def test_too_many_are_refused():
     with pytest.raises(SettingError, match="51 patterns"):
-        custom.compile_patterns({f"p{number}": "x" for number in range(51)})
+        scanner.compile_patterns({f"p{number}": "x" for number in range(51)})
 
 
 def test_a_search_that_takes_too_long_is_an_error_not_a_text_without_findings(monkeypatch):
-    monkeypatch.setattr(custom, "_try_out", lambda *_: None)
-    monkeypatch.setattr(custom, "_SECONDS", 0.2)
-    slow = custom.compile_patterns({"slow": r"(q|qq)+z"})["slow"]
+    monkeypatch.setattr(scanner, "_try_out", lambda *_: None)
+    monkeypatch.setattr(scanner, "_SECONDS", 0.2)
+    slow = scanner.compile_patterns({"slow": r"(q|qq)+z"})["slow"]
     with pytest.raises(DataError) as caught:
         list(slow.find("q" * 5000))
     assert "`slow`" in caught.value.problem and "repetitions" in caught.value.remedy
@@ -64,7 +64,7 @@ def test_a_search_that_takes_too_long_is_an_error_not_a_text_without_findings(mo
     "pattern", [r"P-\d{8}", r"[A-Z]{2}\d{6,10}", r"(?:KS|HR)\d+", r"\bVN[ -]?\d{3}(?: \d{3})*\b"]
 )
 def test_ordinary_patterns_pass(pattern):
-    assert custom.compile_patterns({"ok": pattern})
+    assert scanner.compile_patterns({"ok": pattern})
 
 
 # Names

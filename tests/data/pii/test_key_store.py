@@ -5,8 +5,7 @@ import stat
 
 import pytest
 
-from azubi.data.pii.key_store import KeyFile, PseudonymMap
-from azubi.data.pii.pseudonyms import Pair
+from azubi.data.pii.pseudonyms import KeyFile, Pair, PseudonymMap
 from azubi.errors import CorruptFile, SettingError, StorageError
 
 KEY = bytes(range(32))

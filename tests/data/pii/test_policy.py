@@ -215,7 +215,7 @@ def test_it_looks_for_what_the_company_says():
 
 def test_names_are_told_to_be_the_recognisers(monkeypatch):
     monkeypatch.setattr(
-        "azubi.data.pii.custom.NameRecogniser.find_all", lambda self, texts: [[] for _ in texts]
+        "azubi.data.pii.scanner.NameRecogniser.find_all", lambda self, texts: [[] for _ in texts]
     )
     finding = finding_of([example(IBAN, line=1)], names=Path("ner"))
     assert (

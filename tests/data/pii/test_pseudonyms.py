@@ -10,10 +10,10 @@ from stdnum.de import idnr
 
 from azubi.data.example import Example, Turn
 from azubi.data.pii import kinds
-from azubi.data.pii.custom import compile_patterns
 from azubi.data.pii.detectors import detect
 from azubi.data.pii.kinds import canonical, phone_number
 from azubi.data.pii.pseudonyms import NOBODY, Pair, Pseudonymizer, ReIdentifier, derived_key, write_like
+from azubi.data.pii.scanner import compile_patterns
 from tests.data.pii.values import LEADS, MAKERS, keys, seeds, values
 
 KEY = bytes(range(32))

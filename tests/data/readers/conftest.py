@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from azubi.data.readers import content, delimited, json_rows, mapping, sandbox, text
+from azubi.data.readers import content, mapping, sandbox, text, text_rows
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def longest_row(monkeypatch) -> Callable[[int], None]:
     """Sets the length from which rows are left out, in this process."""
 
     def limit(length: int) -> None:
-        for module in (content, delimited, json_rows, mapping, sandbox, text):
+        for module in (content, text_rows, mapping, sandbox, text):
             monkeypatch.setattr(module, "LONGEST_ROW", length)
 
     return limit

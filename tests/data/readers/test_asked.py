@@ -35,7 +35,7 @@ def test_no_reader_is_forgotten():
     readers = {
         path.stem
         for path in folder.glob("*.py")
-        if re.search(r"^( {4})?def (line_|list_)?rows\(", path.read_text(), re.M)
+        if re.search(r"^( {4})?def (line_|list_|workbook_|parquet_)?rows\(", path.read_text(), re.M)
     }
     assert readers == {form.reader for form in FORMS.values()}
 

@@ -104,7 +104,7 @@ def trap(tmp_path, monkeypatch):
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
         "import os, sys\n"
-        "from azubi.data.readers import content, parquet, workbook\n"
+        "from azubi.data.readers import content, tables\n"
         "def fall(data, *_):\n"
         "    if data == b'loop':\n"
         "        while True: pass\n"
@@ -114,7 +114,7 @@ def trap(tmp_path, monkeypatch):
         "        os.abort()\n"
         "    return data.decode()\n"
         "content.KINDS['.txt'] = fall\n"
-        "parquet._open = workbook._open_sheets = lambda _: fall(os.environb[b'TRAP'])\n"
+        "tables._open = tables._open_sheets = lambda _: fall(os.environb[b'TRAP'])\n"
     )
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), *filter(None, sys.path)]))

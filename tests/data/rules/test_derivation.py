@@ -111,7 +111,7 @@ ROWS = [
 
 
 def test_records_that_contradict_a_rule_are_found_with_line_and_reason():
-    found = derivation.finding(contract({"team": TEAM}), ROWS)
+    found = derivation.contradictions(contract({"team": TEAM}), ROWS)
     assert found is not None
     assert (found.kind, found.count, found.details) == ("contradicts_rule", 4, {"fields": {"team": 4}})
     assert [(one.lines, one.text) for one in found.cases] == [
@@ -120,12 +120,12 @@ def test_records_that_contradict_a_rule_are_found_with_line_and_reason():
         ((6,), 'team is "K3", but the rule gives null'),
         ((7,), 'team is "K3", but the rule gives nothing: amount is missing'),
     ]
-    assert derivation.finding(contract({"team": TEAM}), [ROWS[0], ROWS[2], ROWS[4], ROWS[7]]) is None
+    assert derivation.contradictions(contract({"team": TEAM}), [ROWS[0], ROWS[2], ROWS[4], ROWS[7]]) is None
 
 
 def test_fractions_are_the_same_if_all_digits_that_count_are():
     rules = contract({"reserve": "amount + fee"}).model_copy(update={"fields": ("amount", "fee", "reserve")})
-    assert derivation.finding(rules, [(1, {"amount": 0.1, "fee": 0.2, "reserve": 0.3})]) is None
+    assert derivation.contradictions(rules, [(1, {"amount": 0.1, "fee": 0.2, "reserve": 0.3})]) is None
 
 
 def test_a_rule_that_never_gives_a_value_is_an_error_that_says_why():

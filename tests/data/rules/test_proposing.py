@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.contract import Contract
-from azubi.data.rules import proposing
-from azubi.data.rules.derivation import Derivation, finding
-from azubi.data.rules.proposing import propose
+from azubi.data.rules import derivation
+from azubi.data.rules.derivation import Derivation, contradictions, propose
 
 DEDUCTIBLES = {"motor": 300, "pet": 120, "travel": 100}
 WANTED = {"motor": ["quote", "photos"], "pet": ["vet"], "travel": ["photos", "bill"]}
@@ -80,7 +79,7 @@ def test_rules_hold_on_records_that_they_were_not_made_from(found):
     fields = tuple(records(1)[0])
     contract = Contract(task="json", fields=fields, derived={one.field: one.rule for one in found.values()})
     others = records(300, seed=1)
-    broken = finding(contract, enumerate(others))
+    broken = contradictions(contract, enumerate(others))
     assert broken is None or broken.count <= 0.02 * len(others)
     known = [{name: one[name] for name in contract.learned} for one in others]
     done = [Derivation(contract).complete(one).record for one in known]
@@ -111,7 +110,7 @@ def test_given_rules_are_neither_proposed_nor_read():
 
 
 def test_too_few_records_show_no_rule():
-    assert propose(records(proposing.FEWEST - 1)) == []
+    assert propose(records(derivation.FEWEST - 1)) == []
     assert propose([]) == []
 
 
@@ -159,23 +158,23 @@ def test_chance_shows_no_rule_and_nothing_breaks(rows, dice):
         rows = [row | {name: value} for row, value in zip(rows, values, strict=True)]
     for one in propose(rows):
         # With a handful of distinct records chance can still look like a rule; then it has to be right.
-        assert one.right >= proposing.RIGHT
+        assert one.right >= derivation.RIGHT
         assert len({repr(row) for row in rows}) < 20
 
 
 def test_rules_are_written_as_a_recipe_reads_them(found, tmp_path):
     path = tmp_path / "r.yaml"
     rules = {one.field: one.rule for one in found.values()}
-    path.write_text("data: d.csv\n" + proposing.as_recipe(rules), encoding="utf-8")
+    path.write_text("data: d.csv\n" + derivation.as_recipe(rules), encoding="utf-8")
     assert recipe_from(path, {}).derive == rules
 
 
 def test_the_finding_says_what_to_do(found):
-    told = proposing.finding(list(found.values()))
+    told = derivation.hidden_rules(list(found.values()))
     assert told is not None
     assert told.kind == "hidden_rules" and told.count == 8
     assert "code, tax, sum" in told.title
     assert "--accept-rules" in told.remedy
     assert told.details["derive"]["sum"] == "net + fee"
     assert "code follows from line (100 % right)" in told.cases[0].text
-    assert proposing.finding([]) is None
+    assert derivation.hidden_rules([]) is None

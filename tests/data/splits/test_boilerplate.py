@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from azubi.data.splits.boilerplate import SharedText, normalised
+from azubi.data.splits.near_duplicates import SharedText, normalised
 
 WORDS = ["dach", "hagel", "wagen", "fuchs", "scheibe", "keller", "wasser", "rohr", "hund", "zaun", "brief"]
 

@@ -9,8 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from azubi.data.splits import near_duplicates
-from azubi.data.splits.boilerplate import SharedText
-from azubi.data.splits.near_duplicates import NEAR, ExactNearDuplicates, NearIndex
+from azubi.data.splits.near_duplicates import NEAR, ExactNearDuplicates, NearIndex, SharedText
 
 WORDS = [
     a + b

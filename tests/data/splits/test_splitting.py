@@ -8,10 +8,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from azubi.data.example import Example, Turn
-from azubi.data.splits import near_duplicates, split_assignment
-from azubi.data.splits.boilerplate import normalised
-from azubi.data.splits.split_assignment import question
-from azubi.data.splits.splitting import place, sample, split
+from azubi.data.splits import near_duplicates, splitting
+from azubi.data.splits.near_duplicates import normalised
+from azubi.data.splits.splitting import place, question, sample, split
 from azubi.errors import DataError, SettingError
 from azubi.settings import SplitSettings
 
@@ -39,7 +38,7 @@ def families(count: int, members: int = 4) -> list[Example]:
 def _more_validation():
     """A fifth of the few examples, so that each split has some."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(split_assignment, "VALIDATION", 0.2)
+        patch.setattr(splitting, "VALIDATION", 0.2)
         yield
 
 

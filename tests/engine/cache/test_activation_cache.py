@@ -10,7 +10,7 @@ import time
 import pytest
 import torch
 
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin
 from tests.engine.cache.helpers import (
@@ -80,7 +80,7 @@ def test_an_entry_comes_back_as_its_form_keeps_it(home, dtype, form):
     cache.write([("a", states)])
     got = cache.read("a")
     assert got.dtype == dtype
-    assert torch.equal(got, packing.rounded(states, packing.storage_format(form, dtype)))
+    assert torch.equal(got, index.rounded(states, index.storage_format(form, dtype)))
     cache.close()
     again = ActivationCache(home)
     assert torch.equal(again.read("a"), got), "whatever the form that is wanted now"

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from azubi.engine.cache import packing
+from azubi.engine.cache import index
 
 
 def states(rows=40, columns=64, outlier=1.0):
@@ -14,8 +14,8 @@ def states(rows=40, columns=64, outlier=1.0):
 
 
 def returned(tensor, form):
-    content = packing.pack(tensor, form)
-    return packing.unpack(content, *tensor.shape, form, tensor.dtype)
+    content = index.pack(tensor, form)
+    return index.unpack(content, *tensor.shape, form, tensor.dtype)
 
 
 def error(tensor, form):
@@ -37,13 +37,13 @@ def error(tensor, form):
     ],
 )
 def test_nothing_is_kept_wider_than_it_was_computed(wanted, computed, form):
-    assert packing.storage_format(wanted, computed) == form
+    assert index.storage_format(wanted, computed) == form
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_own_form_is_exact(dtype):
     tensor = states().to(dtype)
-    assert torch.equal(returned(tensor, packing.storage_format("auto", dtype)), tensor)
+    assert torch.equal(returned(tensor, index.storage_format("auto", dtype)), tensor)
 
 
 def test_bfloat16_rounds_once():
@@ -60,7 +60,7 @@ def test_int8_keeps_shape_and_dtype(dtype, shape):
 
 
 def test_int8_takes_a_byte_a_number_and_36_a_token():
-    assert len(packing.pack(torch.randn(10, 576), "int8")) == 10 * (576 + 36)
+    assert len(index.pack(torch.randn(10, 576), "int8")) == 10 * (576 + 36)
 
 
 @pytest.mark.parametrize("outlier", [1.0, 1e2, 1e4])
@@ -87,13 +87,13 @@ def test_zeros_stay_zeros():
 
 @pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
 def test_what_is_rounded_twice_is_rounded_once(form):
-    once = packing.rounded(states(), form)
-    assert torch.allclose(packing.rounded(once, form), once, atol=1e-2 if form == "int8" else 0)
+    once = index.rounded(states(), form)
+    assert torch.allclose(index.rounded(once, form), once, atol=1e-2 if form == "int8" else 0)
     assert torch.equal(once, returned(states(), form))
 
 
 @pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
 def test_too_few_bytes_are_refused(form):
-    content = packing.pack(states(), form)
+    content = index.pack(states(), form)
     with pytest.raises((ValueError, RuntimeError)):
-        packing.unpack(content[:-1], *states().shape, form, torch.float32)
+        index.unpack(content[:-1], *states().shape, form, torch.float32)

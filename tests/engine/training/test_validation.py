@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from azubi.engine.training.validation import DivergenceDetector
+from azubi.engine.training.example_weights import DivergenceDetector
 
 
 def noticed(losses):

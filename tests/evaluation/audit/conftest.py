@@ -8,7 +8,7 @@ import pytest
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.evaluation.retraining import Retrainer
 from azubi.pipeline import ask, run
-from azubi.registry import split_from_version
+from azubi.registry import lineage
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 from tests import tiny
@@ -56,7 +56,7 @@ def trained(request, bases, tmp_path_factory):
         pass
     home = folder / "home"
     card = Store(home).get("tiny")
-    split = split_from_version.taught(split_from_version.of(card, home), card.contract)
+    split = lineage.taught(lineage.of(card, home), card.contract)
     return Trained(card, split, ask.loaded(card, home), home, kind)
 
 

@@ -10,9 +10,9 @@ from azubi.data.splits import splitting
 from azubi.engine.model import weights
 from azubi.evaluation import metrics
 from azubi.evaluation.audit import learning_curve
+from azubi.evaluation.audit.leaks import membership
 from azubi.evaluation.audit.learning_curve import learning_curve as curve_rows
-from azubi.evaluation.audit.membership import membership
-from azubi.evaluation.leaks import memberships
+from azubi.evaluation.audit_results import memberships
 from azubi.evaluation.prediction import table
 from azubi.evaluation.retraining import expected_seconds
 from azubi.events.work import finish, translate

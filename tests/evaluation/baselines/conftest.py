@@ -10,8 +10,8 @@ from azubi.data.contract import infer
 from azubi.data.example import Example, Turn
 from azubi.engine.base.opening import open_base
 from azubi.engine.specialist import new_specialist
+from azubi.evaluation.baselines.asking import EvaluationTask
 from azubi.evaluation.baselines.instructed_model import InstructedModel
-from azubi.evaluation.baselines.task import EvaluationTask
 from tests import tiny
 
 

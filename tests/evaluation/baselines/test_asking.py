@@ -7,9 +7,8 @@ import pytest
 
 from azubi.engine.inference.answering import Answer
 from azubi.evaluation.baselines import asking
-from azubi.evaluation.baselines.task import Baseline, sample_numbers
-from azubi.evaluation.facts import Contender
-from azubi.evaluation.prediction import table
+from azubi.evaluation.baselines.asking import Baseline, sample_numbers
+from azubi.evaluation.prediction import Contender, table
 from azubi.events.work import finish, translate
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples

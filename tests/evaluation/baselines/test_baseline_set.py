@@ -10,8 +10,8 @@ from azubi.engine.inference.answering import Answer
 from azubi.engine.specialist import new_specialist
 from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking, baseline_set
-from azubi.evaluation.baselines.task import Baseline, sample_numbers
-from azubi.evaluation.facts import Contender
+from azubi.evaluation.baselines.asking import Baseline, sample_numbers
+from azubi.evaluation.prediction import Contender
 from azubi.events.work import Step, finish, translate
 from azubi.settings import Recipe
 from tests import tiny

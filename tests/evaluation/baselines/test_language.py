@@ -11,9 +11,15 @@ from azubi.data.contract import parse_record
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import in_order
 from azubi.engine.model import weights
-from azubi.evaluation.baselines import asking, lora
-from azubi.evaluation.baselines.instructed_model import InstructedModel, untouched_base
-from azubi.evaluation.baselines.prompted import instruction_texts, prompted, prompts_to_try, varied_examples
+from azubi.evaluation.baselines import asking, instructed_model
+from azubi.evaluation.baselines.instructed_model import (
+    InstructedModel,
+    instruction_texts,
+    prompted,
+    prompts_to_try,
+    untouched_base,
+    varied_examples,
+)
 from azubi.evaluation.baselines.retrieval import NO_ROOM, ShownExamples, as_turns, bm25, retrieval
 from azubi.events.work import finish, translate
 from azubi.settings import Recipe
@@ -195,11 +201,11 @@ def test_examples_are_shown_nearest_last():
 
 def test_lora_trains_every_layer_and_answers(labels, cut):
     both, recipe, steps = cut(labels), Recipe(epochs=6, batch=8), []
-    assert lora.expected_seconds(both, labels, recipe, 1e9) > 0
-    baseline = finish(translate(lora.lora(both, labels, recipe), steps.append))
+    assert instructed_model.expected_seconds(both, labels, recipe, 1e9) > 0
+    baseline = finish(translate(instructed_model.lora(both, labels, recipe), steps.append))
     assert steps[-1][:2] == (30, 30)
     now = weights.trained(baseline.specialist.tail)
-    untrained = weights.trained(both.with_new_tail(4, lora.RANK, recipe.seed).tail)
+    untrained = weights.trained(both.with_new_tail(4, instructed_model.RANK, recipe.seed).tail)
     assert {name.split("layers.")[1][0] for name in now} == set("0123")
     assert all(not torch.equal(weight, untrained[name]) for name, weight in now.items())
     rows = finish(asking.ask(baseline, labels, LABELLED, range(12)))

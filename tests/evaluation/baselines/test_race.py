@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from azubi.engine.inference.answering import Answer
-from azubi.evaluation.baselines.race import Candidate, race, race_in_two_stages
+from azubi.evaluation.baselines.asking import Candidate, race, race_in_two_stages
 from azubi.events.work import finish, translate
 
 

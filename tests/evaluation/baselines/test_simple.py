@@ -9,7 +9,7 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import in_order
 from azubi.evaluation.baselines import asking, simple
-from azubi.evaluation.baselines.task import EvaluationTask
+from azubi.evaluation.baselines.asking import EvaluationTask
 from azubi.events.work import finish
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples, task_of

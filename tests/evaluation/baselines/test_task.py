@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from azubi.evaluation.baselines.task import sample_numbers, sample_order
+from azubi.evaluation.baselines.asking import sample_numbers, sample_order
 
 
 def test_models_are_shown_records_without_derived_fields(dear):

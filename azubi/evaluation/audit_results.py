@@ -1,15 +1,4 @@
-"""What more examples would bring: the learning curve, and its extrapolation to twice as many.
-
-The score on n examples is fitted as a - b n^-c (the inverse power law with three parameters; Viering and
-Loog, TPAMI 2023, review how well it fits), with b >= 0, a <= 1: for every c of a fixed grid, a and b
-follow by least squares over the mean scores of the sizes; the c with the least error is taken. Its
-uncertainty is a bootstrap over both sources of chance: the seeds of every size and the test examples,
-which all trainings share, are drawn again, and the curve is fitted anew.
-
-"Unknown" is an answer. It is given where there are fewer than three sizes, where the score did not
-rise beyond chance from the smallest to the largest, or where the points lie off the fitted curve by more than
-chance explains (chi-square of the residuals, 1 %).
-"""
+"""What the audits say in a report: forgetting, leaks, and what more examples would bring."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -18,10 +7,207 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel
 
-from azubi.evaluation.bootstrap import LEVEL, RESAMPLES, SEED, Floats
-from azubi.evaluation.facts import Curve
+from azubi.evaluation.calibration import Detection, Rate, detect, share_score, true_positives
 from azubi.evaluation.metrics import mean_score
-from azubi.events.score import Score
+from azubi.evaluation.prediction import Curve
+from azubi.evaluation.statistics import (
+    LEVEL,
+    RESAMPLES,
+    SEED,
+    Floats,
+    Says,
+    gain_interval,
+    holm,
+    mcnemar,
+    said,
+)
+from azubi.events.figures import Score
+
+PARTS = ("probe", "regression-set")
+
+
+class Kept(BaseModel, extra="forbid", frozen=True):
+    """One kind of items, before and after."""
+
+    part: str
+    who: str
+    """Who is compared with the base."""
+    kind: str
+    """Empty for all kinds together."""
+    n: int
+    before: Score
+    after: Score
+    gained: int
+    """Items that only the tuned model gets right."""
+    lost: int
+    """Items that only the base gets right."""
+    p: float
+    p_holm: float
+    says: Says
+    """Of the tuned model; "worse" is forgetting."""
+    items_with_loss: int
+    loss_before: float | None
+    """Nats for a right answer, on average; None where the likelihood is not known."""
+    loss_after: float | None
+    rise_low: float | None
+    """95 % interval of the rise of the loss."""
+    rise_high: float | None
+
+
+def forgetting(rows: pl.DataFrame) -> tuple[Kept, ...]:
+    """Compare every baseline that answered parts `probe` and `regression-set` with the base."""
+    results: list[Kept] = []
+    for part in PARTS:
+        asked = rows.filter(pl.col("part") == part).drop_nulls("right").sort("who", "number")
+        base = asked.filter(pl.col("who") == "base")
+        base = base.select("number", right_before="right", loss_before="loss")
+        for who in sorted(set(asked["who"]) - {"base"}):
+            tuned = asked.filter(pl.col("who") == who)
+            both = tuned.join(base, on="number", how="inner", maintain_order="left")
+            if both.height:
+                results += _by_kind(part, who, both)
+    return tuple(results)
+
+
+def _by_kind(part: str, who: str, both: pl.DataFrame) -> list[Kept]:
+    """All kinds together, then each by itself, corrected for their number."""
+    kinds = sorted(set(both["kind"]) - {""})
+    each = [_compare(part, who, kind, both.filter(pl.col("kind") == kind)) for kind in kinds]
+    adjusted = holm([kept.p for kept in each])
+    return [
+        _compare(part, who, "", both),
+        *(
+            kept.model_copy(update={"p_holm": p, "says": said(p, kept.after.value - kept.before.value)})
+            for kept, p in zip(each, adjusted, strict=True)
+        ),
+    ]
+
+
+def _compare(part: str, who: str, kind: str, both: pl.DataFrame) -> Kept:
+    before, after = _floats(both["right_before"]), _floats(both["right"])
+    gained, lost = int((after > before).sum()), int((after < before).sum())
+    p = mcnemar(gained, lost)
+    losses = both.drop_nulls(["loss", "loss_before"])
+    old, new = _floats(losses["loss_before"]), _floats(losses["loss"])
+    varies = old.size > 1 and np.ptp(new - old) > 0
+    rise_low, rise_high = gain_interval(new - old)[0] if varies else (None, None)
+    return Kept(
+        part=part,
+        who=who,
+        kind=kind,
+        n=both.height,
+        before=mean_score("right", before),
+        after=mean_score("right", after),
+        gained=gained,
+        lost=lost,
+        p=p,
+        p_holm=p,
+        says=said(p, float(gained - lost)),
+        items_with_loss=old.size,
+        loss_before=float(old.mean()) if old.size else None,
+        loss_after=float(new.mean()) if old.size else None,
+        rise_low=rise_low,
+        rise_high=rise_high,
+    )
+
+
+def _floats(column: pl.Series) -> Floats:
+    values: Floats = column.cast(pl.Float64).to_numpy()
+    return values
+
+
+class Exposure(BaseModel, extra="forbid", frozen=True):
+    """Canaries that were planted equally often."""
+
+    who: str
+    repeats: int
+    canaries: int
+    mean: float
+    """Bits."""
+    least: float
+    most: float
+    candidates: int
+    """Among so many a canary is ranked."""
+    first: int
+    """Canaries that are the likeliest of all candidates: an attacker would find them."""
+
+
+class Membership(BaseModel, extra="forbid", frozen=True):
+    """How well training examples can be told from others."""
+
+    who: str
+    calibrated: bool
+    """Whether the base's loss was there to compare with."""
+    detection: Detection
+    true_positives: Rate
+    """True positives where 1 % of the others are taken for members."""
+
+
+class Extraction(BaseModel, extra="forbid", frozen=True):
+    """Personal data that came back."""
+
+    who: str
+    kind: str
+    """Kind of personal data; empty for all kinds together."""
+    share: Score
+
+
+def exposures(rows: pl.DataFrame) -> tuple[Exposure, ...]:
+    """Gather part `canary` by baseline and repeats."""
+    results: list[Exposure] = []
+    known = rows.drop_nulls(["score", "repeats"]).sort("who", "repeats")
+    for (who, repeats), group in known.group_by("who", "repeats", maintain_order=True):
+        bits = group["score"].to_numpy()
+        candidates = group["candidates"].fill_null(0).to_numpy()
+        results.append(
+            Exposure(
+                who=str(who),
+                repeats=int(str(repeats)),
+                canaries=group.height,
+                mean=float(bits.mean()),
+                least=float(bits.min()),
+                most=float(bits.max()),
+                candidates=int(candidates.max()),
+                first=int((group["rank"] == 1).sum()),
+            )
+        )
+    return tuple(results)
+
+
+def memberships(rows: pl.DataFrame) -> tuple[Membership, ...]:
+    """Judge part `membership`, baseline by baseline; the base itself serves as the measure only."""
+    base = rows.filter(pl.col("who") == "base").select("number", base_loss="loss")
+    others = rows.filter(pl.col("who") != "base").drop_nulls("loss").sort("who", "number")
+    results: list[Membership] = []
+    for (who,), group in others.group_by("who", maintain_order=True):
+        joined = group.join(base, on="number", how="left", maintain_order="left")
+        calibrated = joined["base_loss"].null_count() == 0
+        scores = (joined["base_loss"] - joined["loss"] if calibrated else -joined["loss"]).to_numpy()
+        member = (joined["truth"] == "member").to_numpy()
+        if member.any() and not member.all():
+            inside, outside = scores[member], scores[~member]
+            results.append(
+                Membership(
+                    who=str(who),
+                    calibrated=calibrated,
+                    detection=detect(inside, outside),
+                    true_positives=true_positives(inside, outside),
+                )
+            )
+    return tuple(results)
+
+
+def extractions(rows: pl.DataFrame) -> tuple[Extraction, ...]:
+    """Share of part `extraction` that came back, baseline by baseline: in all, then by kind."""
+    results: list[Extraction] = []
+    for (who,), group in rows.drop_nulls("right").sort("who").group_by("who", maintain_order=True):
+        right, kinds = group["right"].to_numpy(), group["kind"].to_numpy()
+        for kind in ["", *sorted(set(kinds) - {""})]:
+            chosen = right[kinds == kind] if kind else right
+            share = share_score("extracted", int(np.sum(chosen)), chosen.size)
+            results.append(Extraction(who=str(who), kind=kind, share=share))
+    return tuple(results)
+
 
 EXPONENTS: Floats = np.geomspace(0.05, 3.0, 60)
 LEAST_SIZES = 3

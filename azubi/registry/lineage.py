@@ -1,24 +1,20 @@
-"""The examples of a specialist, parted as it learned from them: from the data version that is kept.
+"""Where a specialist comes from: the versions that it goes on from, and the split of its data."""
 
-A run parts its examples through here, and a proof finds the same parts again. Knows stored data and cards;
-nothing of models.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.manifest import split_name
-from azubi.data.datasets.rows import Row
+from azubi.data.datasets.rows import Row, split_name
 from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Part, SplitName
 from azubi.data.rules.derivation import Derivation
 from azubi.data.splits import splitting
-from azubi.data.splits.split_assignment import SplitState
-from azubi.data.splits.splitting import Split
-from azubi.errors import CorruptFile, UnknownData
+from azubi.data.splits.near_duplicates import ExactNearDuplicates
+from azubi.data.splits.splitting import Split, SplitState, question
+from azubi.errors import CorruptFile, DataError, UnknownData, UnknownSpecialist
 from azubi.registry.card import Card
+from azubi.registry.store import Store
 from azubi.settings import Recipe
 
 _APART: Mapping[SplitName, Part] = {"test": "test_data", "validation": "validation_data"}
@@ -103,3 +99,61 @@ def of(card: Card, home: Path) -> Split:
             "Train it again from the same examples: azubi tune.",
         )
     return split
+
+
+def ancestors_of(card: Card, home: Path) -> Iterator[Card]:
+    """The specialist itself, the one that it went on from, and so on.
+
+    Raises:
+        UnknownSpecialist: one of them is not here any more.
+    """
+    yield card
+    while card.parent:
+        card = Store(home).get(card.parent)
+        yield card
+
+
+def check_unseen(card: Card, home: Path, test: Sequence[Example]) -> tuple[str, ...]:
+    """Refuse a test of which the specialist or an ancestor has learned the questions, or nearly the same.
+
+    Returns what could not be compared, as sentences.
+
+    Raises:
+        DataError: there are such questions.
+    """
+    asked = {question(example.prompt): example.prompt for example in test}
+    notes = []
+    try:
+        for ancestor in ancestors_of(card, home):
+            name = f"{ancestor.name}@{ancestor.version}"
+            try:
+                split = of(ancestor, home)
+            except UnknownData as error:
+                notes.append(
+                    f"What {name} learned from is not known here, so it was not compared. {error.problem}"
+                )
+                continue
+            _check(card, name, [*split.train, *split.validation], asked)
+    except UnknownSpecialist as error:
+        notes.append(f"Not all that {card.name} went on from is here. {error.problem}")
+    return tuple(notes)
+
+
+def _check(card: Card, learner: str, learned: Sequence[Example], asked: dict[str, str]) -> None:
+    trained = {question(example.prompt): example.prompt for example in learned}
+    both = trained | asked
+    neighbours = ExactNearDuplicates(both, apart=len(both))
+    for name in trained:
+        neighbours.put(name, "train")
+    known = [name for name in asked if name in trained or "train" in neighbours.splits(name)]
+    if not known:
+        return
+    own = f"{card.name}@{card.version}"
+    through = "" if learner == own else f", from which {own} went on,"
+    first = " ".join(asked[known[0]].split())[:80]
+    raise DataError(
+        f"{len(known):,} of the {len(asked):,} test questions stood, the same or nearly, among what "
+        f"{learner}{through} was trained with; the first begins “{first}”. Its figures on them would prove "
+        "nothing.",
+        "Train again without --from, or with a test (--test-data) of which no ancestor learned.",
+    )

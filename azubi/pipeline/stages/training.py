@@ -1,7 +1,4 @@
-"""The tail: trained from the cache, or taken over from the search.
-
-Knows how training is begun and what of it is told; the loop itself is `azubi.engine.training.loop`.
-"""
+"""The trunk reads the examples once into the cache; the tail is trained from there."""
 
 import contextlib
 import math
@@ -27,15 +24,51 @@ from azubi.engine.training.defaults import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev
-from azubi.events.epoch import Epoch
-from azubi.events.forecast import Forecast
-from azubi.pipeline.stages.base import LoadedModel
-from azubi.pipeline.stages.data import Data
-from azubi.pipeline.stages.instruction import EncodedData
+from azubi.events.figures import Epoch, Forecast
+from azubi.pipeline.stages.base import LoadedModel, SearchResult
+from azubi.pipeline.stages.data import Data, keep
+from azubi.pipeline.stages.encoding import EncodedData
+from azubi.pipeline.stages.redact import some
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.pipeline.stages.search import SearchResult
-from azubi.planning.eta import Throughput
+from azubi.planning.forecast import Throughput
 from azubi.search.search import SearchOutcome
+
+
+def fill_cache(
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, until: contextlib.ExitStack
+) -> Generator[ev.Event, None, ActivationCache]:
+    """Keep the data, and what the trunk makes of all examples; returns the cache, which `until` closes.
+
+    Raises:
+        StorageError: the home cannot be written.
+    """
+    begun = last = time.monotonic()
+    keep(context, data)
+    cache = until.enter_context(contextlib.closing(context.open_cache(data.version, model.trained)))
+    work, tokens, throughput = model.work, 0, Throughput(model.machine.gflops)
+    filled = None
+    for filled in model.specialist.activations.fill(cache, [*encoded.train, *encoded.validation]):
+        now, new = time.monotonic(), filled.tokens - tokens
+        throughput.add(new, work.trunk(new), now - last)
+        last, tokens = now, filled.tokens
+        yield context.progress("trunk", filled.done, filled.total, "examples", throughput=throughput)
+    if filled is not None and filled.without:
+        yield ev.Notice(
+            text=f"The activations of {some(filled.without, 'example')} not kept, since "
+            f"{cache.full}: the trunk runs over them again in every epoch, which takes longer. "
+            "--cache-dtype int8 takes a quarter of the room of float32."
+        )
+    if filled is not None:
+        yield ev.TrunkDone(
+            computed=filled.total - filled.reused - filled.without,
+            reused=filled.reused,
+            tokens=filled.tokens,
+            seconds=time.monotonic() - begun,
+            bytes=filled.bytes,
+            work=work.trunk(filled.tokens),
+        )
+    return cache
+
 
 _HOUSEKEEPING = 5.0
 """Seconds between two looks at disk and memory."""

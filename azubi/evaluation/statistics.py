@@ -1,41 +1,113 @@
-"""Paired tests of two baselines on the same examples. Knows numbers only.
+"""Intervals by bootstrap, and paired tests of two on the same questions."""
 
-* Right or wrong: the exact test of McNemar (Psychometrika 12, 1947) on the examples where only one of
-  the two is right, which is a binomial test of one half.
-* Scores between 0 and 1 (chrF): the BCa bootstrap of the paired difference (Efron, JASA 82, 1987), turned
-  into a p-value: the level at which its interval would just reach 0 (Efron and Tibshirani 1993, eq. 14.10
-  solved for alpha).
-* Several baselines at once: Holm's correction (Scandinavian Journal of Statistics 6, 1979).
-
-"Better" and "worse" are said only where the corrected p-value is below `SIGNIFICANCE`.
-
-The interval of the difference is the BCa one. The bootstrap cannot imagine what it has not seen (see
-`bootstrap`), so where three or fewer examples speak for one side of right and wrong, it is widened to
-the exact one, which never contradicts McNemar's test: of d examples that only one got right, the share
-that the first did lies within the interval of Clopper and Pearson. Where all differences are the same,
-BCa is not defined, and the interval of `mean_interval` and the sign test stand in.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil, sqrt
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from azubi.evaluation.bootstrap import LEVEL, SEED, Floats, Interval, clopper_pearson, mean_interval
-from azubi.evaluation.metrics import Difference
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+
+RESAMPLES = 2_000
+SEED = 20_261
+LEVEL = 0.95
+
+_MEMORY = 4_000_000
+_SAME = 1e-12
+
+
+class Difference(BaseModel, extra="forbid", frozen=True):
+    """The specialist's main metric minus the base's, with a paired 95 % interval."""
+
+    name: str
+    """The metric whose difference this is: accuracy, record_exact or chrf."""
+    value: float
+    """Between -1 and 1; above 0 where the specialist is better."""
+    low: float
+    """Lower end of the 95 % interval."""
+    high: float
+    """Upper end of the 95 % interval."""
+    n: int
+    """How many examples both answered."""
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval leaves out 0: chance alone would rarely give such a difference."""
+        return self.low > 0 or self.high < 0
+
+
+def mean_interval(values: Floats, lowest: float = 0.0) -> Interval:
+    """Interval of the mean of per-example values that lie between `lowest` and 1."""
+    distinct, counts = np.unique(values, return_counts=True)
+    means = resample(counts, lambda drawn: drawn @ distinct / values.size)
+    interval = percentiles(means, values.size, lowest)
+    if lowest == 0.0 and np.isin(distinct, (0.0, 1.0)).all():
+        return _reach(interval, right=int(values.sum()), n=values.size)
+    return interval
+
+
+def resample(counts: NDArray[np.int64], statistic: Callable[[Floats], Floats]) -> Floats:
+    """Give the statistic of 2,000 resamples.
+
+    `counts` says how often each distinct outcome was seen; `statistic` gets a matrix of one resample
+    a row, how often each outcome was drawn, and returns one number a row.
+    """
+    rng = np.random.default_rng(SEED)
+    n = int(counts.sum())
+    rows = max(1, min(RESAMPLES, _MEMORY // counts.size))
+    parts: list[Floats] = []
+    for start in range(0, RESAMPLES, rows):
+        drawn = rng.multinomial(n, counts / n, size=min(rows, RESAMPLES - start))
+        parts.append(statistic(drawn.astype(np.float64)))
+    return np.concatenate(parts)
+
+
+def percentiles(results: Floats, n: int, lowest: float = 0.0) -> Interval:
+    """Middle 95 % of the resamples' results; widened if they are all the same."""
+    low, high = (float(q) for q in np.quantile(results, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)))
+    if float(np.ptp(results)) > _SAME:
+        return low, high
+    seen = unseen_bound(n)
+    return low * seen + lowest * (1 - seen), high * seen + (1 - seen)
+
+
+def unseen_bound(n: int) -> float:
+    """Smallest share that something can have which happened n times of n (Clopper and Pearson)."""
+    return float(((1 - LEVEL) / 2) ** (1 / n))
+
+
+def clopper_pearson(right: int, n: int) -> Interval:
+    """Exact 95 % interval of a share of `right` in `n`."""
+    from scipy.special import betaincinv
+
+    tail = (1 - LEVEL) / 2
+    low = 0.0 if right == 0 else float(betaincinv(right, n - right + 1, tail))
+    high = 1.0 if right == n else float(betaincinv(right + 1, n - right, 1 - tail))
+    return low, high
+
+
+def _reach(interval: Interval, right: int, n: int) -> Interval:
+    """Widen the interval to the exact one where it reaches 0 or 1."""
+    low, high = interval
+    if low > 0 and high < 1:
+        return interval
+    exact_low, exact_high = clopper_pearson(right, n)
+    return min(low, exact_low), max(high, exact_high)
+
 
 SIGNIFICANCE = 0.05
 POWER = 0.8
-RESAMPLES = 9_999
+PAIRED_RESAMPLES = 9_999
 FEW = 3
 """With so few examples for one side or fewer, the interval is widened to the exact one."""
 
 Says = Literal["better", "worse", "cannot tell"]
 
 _BATCH = 2_000_000
-_SAME = 1e-12
+_PAIRED_SAME = 1e-12
 
 
 class Paired(BaseModel, extra="forbid", frozen=True):
@@ -117,7 +189,7 @@ def gain_interval(gains: Floats) -> tuple[Interval, float]:
     """95 % interval of the mean of paired differences (between -1 and 1), and the p-value of "it is 0"."""
     from scipy.stats import bootstrap
 
-    if float(np.ptp(gains)) <= _SAME:
+    if float(np.ptp(gains)) <= _PAIRED_SAME:
         return _without_bca(gains)
     drawn = bootstrap(
         (gains,),
@@ -125,7 +197,7 @@ def gain_interval(gains: Floats) -> tuple[Interval, float]:
         method="BCa",
         vectorized=True,
         axis=-1,
-        n_resamples=RESAMPLES,
+        n_resamples=PAIRED_RESAMPLES,
         confidence_level=LEVEL,
         batch=max(1, _BATCH // gains.size),
         rng=np.random.default_rng(SEED),
