@@ -88,7 +88,7 @@ def _readable(
 ) -> dict[Part, tuple[Example, ...]]:
     """The examples without those that a run leaves out since its base cannot read them."""
     with importing():
-        from azubi.pipeline.stages.sources import fault_of
+        from azubi.pipeline.stages.overlong import fault_of
 
     fault = fault_of(recipe, task, home, parts["data"])
     try:
