@@ -190,7 +190,7 @@ class PlainOutput:
             case ev.Progress() if self._view.clock() - self._said >= EVERY:
                 self._say(f"{event.stage}: {self._progress(event)}")
             case ev.EpochDone():
-                self._say(f"tail: {_plain_output_epoch(event)}")
+                self._say(f"tail: {_epoch_line(event)}")
             case ev.TrialDone() if event.trial.state != "no time":  # those are counted at the end
                 self._say(f"search: {_trial(event.trial)}")
             case ev.BaselineMeasured():
@@ -228,7 +228,7 @@ def _trial(trial: Trial) -> str:
     return f"number {trial.number}, {setting(trial)}{score}, {trial.state}, {duration(trial.seconds)}"
 
 
-def _plain_output_epoch(event: ev.EpochDone) -> str:
+def _epoch_line(event: ev.EpochDone) -> str:
     losses = f"loss {event.loss:.3f}, validation loss {event.validation_loss:.3f}"
     right = f"{percent(event.validation_accuracy)} right"
     best = ", best so far" if event.best else ""
