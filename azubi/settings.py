@@ -294,7 +294,7 @@ class Recipe(BaseModel):
     task: Literal["auto", "labels", "json", "text"] = "auto"
     """What the answers are: labels of a closed set, JSON records, or free text."""
     schema_: Path | None = Field(None, alias="schema")
-    """A file with the JSON schema of the records; told from the examples if not given."""
+    """A file with the JSON schema of the records; inferred from the examples if not given."""
     derive: Rules = Field(default_factory=dict)
     """Fields of records that are computed by rules in CEL, not learned: team=amount > 5000 ? "S7" : "K3"."""
     accept_rules: bool | None = None

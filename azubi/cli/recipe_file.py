@@ -188,9 +188,9 @@ def _from_folder(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
             settings[name] = folder / Path(settings[name]).expanduser()
     if isinstance(sql := settings.get("sql"), str):
         settings["sql"] = DatabaseUrl(sql).from_folder(folder) if "://" in sql else sql
-    prime, base = settings.get("instruction"), settings.get("base")
-    if isinstance(prime, str) and prime.startswith("@"):
-        settings["instruction"] = f"@{folder / Path(prime[1:]).expanduser()}"
+    instruction, base = settings.get("instruction"), settings.get("base")
+    if isinstance(instruction, str) and instruction.startswith("@"):
+        settings["instruction"] = f"@{folder / Path(instruction[1:]).expanduser()}"
     if isinstance(base, str) and base.startswith("."):
         settings["base"] = str(folder / base)
     return settings

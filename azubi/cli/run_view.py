@@ -33,7 +33,7 @@ class StageView:
 
 
 class RunView:
-    """The state of a run. `hear` takes one event; everything else is there to be read."""
+    """The state of a run. `handle` takes one event; all else is there to be read."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock

@@ -42,7 +42,7 @@ class Example:
     group: str = ""
     """Rows of one group (a policyholder, say) stay in one split; empty if there are none."""
     time: str = ""
-    """When it happened, as ISO 8601, so that text order is order in time; empty if not told."""
+    """When it happened, as ISO 8601, so that text order is order in time; empty if not given."""
     weight: float = 1.0
     """How much it counts in training."""
 

@@ -16,7 +16,7 @@ _LOOKED_AT = 400
 
 
 def language(text: str) -> tuple[str, bool]:
-    """The ISO 639-1 code, empty if it cannot be told; and whether there is no doubt."""
+    """The ISO 639-1 code, empty if it is not clear; and whether there is no doubt."""
     start = text[:_LOOKED_AT]
     letters = sum(map(str.isalpha, start))
     if letters < SHORTEST:

@@ -41,8 +41,8 @@ def inspect(
     """Look through the data of `recipe`; page and rejected rows go into `folder`, or one below `home`.
 
     Lengths are counted in the tokens of the base that the recipe names or would take; if it names none and
-    that one is not here, or is packed and no example may be too long for it, in characters. `hear` is told
-    what is being done.
+    that one is not here, or is packed and no example may be too long for it, in characters. `handle` takes
+    what is being done, in words.
 
     Raises:
         UsageError: the data, a setting or the base cannot be used.
@@ -128,11 +128,11 @@ def place(recipe: Recipe, home: Path) -> Path:
 
 def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
     name = defaults.base_for(recipe, task)
-    prime = instruction.from_setting(recipe.instruction) if recipe.instruction is not None else ""
+    text = instruction.from_setting(recipe.instruction) if recipe.instruction is not None else ""
     if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
 
         def count(examples: Sequence[Example]) -> Sequence[int]:
-            return _counter(_opened(name, home), prime)(examples)
+            return _counter(_opened(name, home), text)(examples)
 
         return Tokens(name, count, entry.context, packed=True)
     try:
@@ -141,7 +141,7 @@ def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
         if recipe.base != "auto":
             raise
         return None
-    return Tokens(base.name, _counter(base, prime), base.context)
+    return Tokens(base.name, _counter(base, text), base.context)
 
 
 def _opened(name: str, home: Path) -> "Base":

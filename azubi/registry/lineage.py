@@ -63,7 +63,7 @@ def _named(recipe: Recipe) -> tuple[Part, ...]:
     return ("data", *(part for part in _APART.values() if getattr(recipe, part) is not None))
 
 
-def taught(split: Split, contract: Contract) -> Split:
+def without_derived(split: Split, contract: Contract) -> Split:
     """The split without the fields that are derived: the test alone keeps the whole records."""
     return replace(
         split, train=learned(split.train, contract), validation=learned(split.validation, contract)
@@ -72,11 +72,11 @@ def taught(split: Split, contract: Contract) -> Split:
 
 def learned(examples: Sequence[Example], contract: Contract) -> tuple[Example, ...]:
     """The examples without the fields that are derived."""
-    return Derivation(contract).taught(examples) if contract.derived else tuple(examples)
+    return Derivation(contract).without_derived(examples) if contract.derived else tuple(examples)
 
 
 def of(card: Card, home: Path) -> Split:
-    """What a specialist was taught, chosen and tested with, before derived fields are taken out.
+    """What a specialist was trained, chosen and tested with, before derived fields are taken out.
 
     Raises:
         UnknownData: its data version is not kept here.

@@ -217,7 +217,7 @@ class CheckedSource:
     rejected: list[Rejected] = field(default_factory=list)
 
     def read(self, handle: Callable[[str], None]) -> None:
-        """Sort the rows into `examples` and `rejected`; `handle` is told of the progress."""
+        """Sort the rows into `examples` and `rejected`; `handle` takes the progress, in words."""
         for number, row in enumerate(self.rows, start=1):
             if isinstance(row, Example):
                 self.examples.append(row)

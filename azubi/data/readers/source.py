@@ -1,4 +1,4 @@
-"""Where examples come from: told by its content, open_unpacked, and read as examples and rejected rows.
+"""Where examples come from: recognised by its content, open_unpacked, and read as examples and rejected rows.
 
 Knows nothing of what is done with them.
 """

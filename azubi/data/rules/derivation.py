@@ -81,7 +81,7 @@ class Derivation:
             raise ValueError(f"no record: {answer[:60]!r}")
         return strict_json.write({name: value for name, value in record.items() if name not in self._derived})
 
-    def taught(self, examples: Iterable[Example]) -> tuple[Example, ...]:
+    def without_derived(self, examples: Iterable[Example]) -> tuple[Example, ...]:
         """The examples as they are learned; so are earlier answers in them that are learned."""
 
         def without_derived(turn: Turn) -> Turn:

@@ -35,12 +35,12 @@ class EvaluationTask:
     @cached_property
     def learned_train(self) -> tuple[Example, ...]:
         """The training examples as models see them: without derived fields."""
-        return self._derivation.taught(self.train) if self.contract.derived else self.train
+        return self._derivation.without_derived(self.train) if self.contract.derived else self.train
 
     @cached_property
     def learned_validation(self) -> tuple[Example, ...]:
         """The validation examples without derived fields, in their own order."""
-        return self._derivation.taught(self.validation) if self.contract.derived else self.validation
+        return self._derivation.without_derived(self.validation) if self.contract.derived else self.validation
 
     @cached_property
     def checks(self) -> tuple[Example, ...]:

@@ -1,6 +1,6 @@
 """Events as a run of MLflow: in MLFLOW_TRACKING_URI, or else in a database below the home.
 
-MLflow is told what happens; it keeps no specialists and decides nothing.
+MLflow receives the figures; it keeps no specialists and decides nothing.
 """
 
 import os

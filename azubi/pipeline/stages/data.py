@@ -101,7 +101,7 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         version=version,
         hashes=sources.hashes,
         system=parted.system,
-        split=lineage.taught(parted.split, contract),
+        split=lineage.without_derived(parted.split, contract),
         follows=parted.follows,
         contract=contract,
         findings=findings,
@@ -167,7 +167,7 @@ def _check_privacy(recipe: Recipe) -> None:
 
 
 def _task(recipe: Recipe, parent: WarmStart | None) -> Task | None:
-    """As the recipe says, or as the parent was taught; None where the answers are to tell."""
+    """As the recipe says, or as the parent was trained; None where the answers are to tell."""
     if recipe.task != "auto":
         return recipe.task
     return parent.card.task if parent is not None else None

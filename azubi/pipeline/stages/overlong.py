@@ -10,10 +10,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from azubi.data import instruction as primes
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
+from azubi.data.instruction import choose, shared_system
 from azubi.data.readers.row import Rejected, shortened
 from azubi.engine.base import catalog
 from azubi.engine.training import defaults
@@ -47,7 +47,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
         entry = catalog.find(defaults.base_for(recipe, contract.task))
         if entry is None or entry.kind == "encoder":
             return _SHORT
-        instruction = primes.choose(recipe.instruction, primes.shared_system(examples), contract)
+        instruction = choose(recipe.instruction, shared_system(examples), contract)
         answer = max((len(example.answer.encode(errors="surrogatepass")) for example in examples), default=0)
         return max(_SHORT, entry.context - len(instruction.encode()) - answer - _FRAME)
 
@@ -98,8 +98,8 @@ class _Limit:
 def _limit(base: "Base", recipe: Recipe, contract: Contract, examples: Sequence[Example]) -> _Limit:
     if base.kind == "encoder":
         return _Limit(base, lambda example, _: len(encode_plain(base.tokenizer, example.turns)))
-    system, template = primes.shared_system(examples), Template(base.tokenizer)
-    instruction = primes.choose(recipe.instruction, system, contract)
+    system, template = shared_system(examples), Template(base.tokenizer)
+    instruction = choose(recipe.instruction, system, contract)
 
     def count(example: Example, answer: str) -> int:
         begins = system is not None and example.turns[0].role == "system"

@@ -1,4 +1,4 @@
-"""Examples as the sources give them, and what reading them told. Rows that cannot be used are left out.
+"""Examples as the sources give them, and what reading them showed. Rows that cannot be used are left out.
 
 Knows sources and rejected rows; nothing of what is done with examples.
 """
@@ -112,7 +112,7 @@ SOURCES: tuple[Part, ...] = ("data", "test_data", "validation_data")
 """The settings that name examples."""
 _REJECTED = "rejected.jsonl"
 _NAMED = 3
-"""Rejected rows that are told of in a notice."""
+"""Rejected rows that a notice names."""
 
 OneShotSources = dict[Part, tuple[Source, Reading]]
 """What was read from sources that are no files and so cannot be hashed without: by the setting's name."""

@@ -79,7 +79,7 @@ def test_only_records_can_have_derived_fields():
 
 def test_examples_are_taught_without_derived_fields():
     given = Example((Turn("user", "x"),), '```json\n{"line": "Haß",\n "team": "K3", "amount": 12.50}\n```', 7)
-    (taught,) = Derivation(contract({"team": TEAM})).taught([given])
+    (taught,) = Derivation(contract({"team": TEAM})).without_derived([given])
     assert taught.answer == '{"line": "Haß", "amount": 12.5}'
     assert (taught.line, taught.turns) == (7, given.turns)
 
@@ -93,7 +93,7 @@ def test_earlier_answers_that_are_learned_are_taught_without_derived_fields_too(
         Turn("assistant", "Just a moment.", learned=True),
         Turn("user", "and now?"),
     )
-    (taught,) = Derivation(contract({"team": TEAM})).taught([Example(turns, said)])
+    (taught,) = Derivation(contract({"team": TEAM})).without_derived([Example(turns, said)])
     expected = (said, '{"amount": 1}', said, "Just a moment.", "and now?")
     assert tuple(turn.content for turn in taught.turns) == expected
 

@@ -56,7 +56,7 @@ def trained(request, bases, tmp_path_factory):
         pass
     home = folder / "home"
     card = Store(home).get("tiny")
-    split = lineage.taught(lineage.of(card, home), card.contract)
+    split = lineage.without_derived(lineage.of(card, home), card.contract)
     return Trained(card, split, ask.loaded(card, home), home, kind)
 
 
