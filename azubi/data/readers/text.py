@@ -265,7 +265,7 @@ class Text:
         )
 
     def head(self, lines: int) -> list[str]:
-        """The first lines, by which a format is recognised; what is read later begins with them all the same."""
+        """The first lines, by which a format is recognised; what is read later begins with them, too."""
         start = self._file.peek(BLOCK)[:BLOCK]
         parts = start.split(b"\n")
         if len(parts) > 1 and len(start) >= BLOCK // 2:
