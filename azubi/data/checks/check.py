@@ -205,7 +205,7 @@ def examine(
     """Read the data (and the test) once, look through it, and write page and rejected rows into `folder`.
 
     `split` parts examples as a run would; without it, they are parted as by a home that has met none of them.
-    `handle` takes what is being done, in words. A source without rows, or that cannot be read, is a DataError.
+    `handle` takes what is being done, in words. A source without rows or that cannot be read is a DataError.
     """
     start, recipe = time.monotonic(), recipe or Recipe.model_validate({})
     check_input, findings = read_input(data, test, recipe, handle)
