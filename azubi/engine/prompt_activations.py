@@ -77,7 +77,12 @@ class PromptActivations:
         assert not depths, "a search over two cuts reads each depth by itself"
         origins = self.origins(cache)
         names = {each.tokens: self.names(origins, each.tokens) for each in examples}
-        cache.note((name, each.question) for each in examples for name in names[each.tokens].values())
+        cache.note(
+            (name, each.question)
+            for each in examples
+            for name in names[each.tokens].values()
+            if each.question
+        )
         missing = [tokens for tokens in names if cache.missing(names[tokens].values())]
         reused = done = len(names) - len(missing)
         read = size = 0

@@ -163,7 +163,7 @@ class Generator:
             going = [place for place, row in enumerate(running) if not row.done]
             # A row that has ended runs on for a while: dropping it copies all keys and values.
             if going and len(going) <= _DROP_BELOW * len(running):
-                decoding.keep(going)
+                decoding.rows.keep(going)
                 running = [running[place] for place in going]
             scores = self._further(decoding, running, longest)
         return [row.completion(vector) for row, vector in zip(rows, decoding.vectors, strict=True)]
@@ -191,7 +191,7 @@ class Generator:
                 ]
             scores = decoding.go_on([(row.tokens[-1], *draft)])[0]
             taken = row.choose_along(draft, scores, self._end)
-            decoding.forget(len(draft) - taken)
+            decoding.rows.forget(len(draft) - taken)
             if taken == len(draft) and len(row.tokens) < longest:
                 return scores[-1:]
         return None
@@ -250,146 +250,128 @@ class _PartialAnswer:
         return Completion((*self.tokens, *ending), math.exp(self.log_probability), self.done, vector)
 
 
-class _DecodingBatch:
-    """The caches of one batch on its way through trunk and tail.
+class _Rows:
+    """Prompts of one batch side by side, and the caches of what was read of them.
 
     Prompts stand flush right, so that all rows go on at the same place; what is left of a shorter
     one is a gap that no position attends to, and its positions are counted without it.
     """
 
-    def __init__(self, generator: Generator, prompts: Sequence[Tokens]) -> None:
-        self._trunk = generator._trunk
-        self._tail = generator._tail
-        self._cut = generator._cut
-        whole = prompts if generator._shared else [(*generator._instruction, *prompt) for prompt in prompts]
+    def __init__(self, generator: Generator, shared: bool, prompts: Sequence[Tokens]) -> None:
+        """`shared`: the caches begin with the instruction; else it is read with each prompt."""
+        instruction = generator._instruction
+        whole = prompts if shared else [(*instruction, *prompt) for prompt in prompts]
         width = max(map(len, whole))
-        self._ids = torch.tensor([[0] * (width - len(tokens)) + list(tokens) for tokens in whole])
-        before = len(generator._instruction) if generator._shared else 0
         gaps = torch.tensor([width - len(tokens) for tokens in whole])
+        before = len(instruction) if shared else 0
         real = torch.arange(width)[None] >= gaps[:, None]
+        self.ids = torch.tensor([[0] * (width - len(tokens)) + list(tokens) for tokens in whole])
+        self.positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
+        self.caches: list[DynamicCache] = []
+        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(instruction) - before)
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
-        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(generator._instruction) - before)
-        self.vectors: list[Vector] = []
-        """Of each prompt that it began with."""
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
-        self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
-        self._caches = [
-            _widened(generator._trunk_cache, self._trunk.config, len(whole)),
-            _widened(generator._tail_cache, self._tail.config, len(whole)),
-        ]
 
-    def begin(self) -> torch.Tensor:
-        """Scores [batch, vocabulary] of the first answer token."""
-        return self._run(self._ids, self._positions)
+    @property
+    def mask(self) -> torch.Tensor | None:
+        """Without a gap None: the model's own mask is the right one, and the faster."""
+        return None if self._gapless else self._mask
 
-    def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
-        """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
+    def vectors(self, states: torch.Tensor) -> list[Vector]:
+        """Of each prompt, from its activations [batch, tokens, hidden]."""
+        return [averaged(state[asked]) for state, asked in zip(states, self._asked, strict=True)]
+
+    def advance(self, tokens: Sequence[Tokens]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Ids and positions [batch, tokens] of `tokens`, as many for each live row; the mask shows them."""
         ids = torch.tensor(tokens)
+        positions = self._next[:, None] + torch.arange(ids.shape[1])[None]
         self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
-        scores = self._run(ids, self._next[:, None] + torch.arange(ids.shape[1])[None], every=True)
         self._next = self._next + ids.shape[1]
-        return scores
+        return ids, positions
 
     def forget(self, tokens: int) -> None:
         """Take back the last tokens that were read of the only row."""
         if tokens:
             self._mask = self._mask[:, :-tokens]
             self._next = self._next - tokens
-            for cache in self._caches:
+            for cache in self.caches:
                 cache.crop(-tokens)
 
     def keep(self, places: Sequence[int]) -> None:
         """Drop all rows but these."""
         chosen = torch.LongTensor(places)
-        for cache in self._caches:
+        for cache in self.caches:
             cache.reorder_cache(chosen)  # batch_select_indices is not there for running states
         self._mask = self._mask[chosen]
         self._next = self._next[chosen]
 
-    def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
-        # Without a gap the model's own mask is the right one, and the faster.
-        inputs = self._trunk.position_inputs(positions, None if self._gapless else self._mask)
-        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._cut]
-        if not self.vectors:
-            self.vectors = [averaged(state[asked]) for state, asked in zip(states, self._asked, strict=True)]
-        return self._tail.scores(states, self._caches[1], every=every, **inputs)
 
+class _DecodingBatch:
+    """One batch on its way through trunk and tail."""
 
-class _TwoCutBatch:
-    """The caches of one batch where the base reads the prompts and a tail with two cuts answers.
-
-    Prompts stand flush right, as in `_DecodingBatch`.
-    """
-
-    def __init__(self, writer: Generator, reader: PromptTrunk, prompts: Sequence[Tokens]) -> None:
-        self._trunk, self._tail, self._reader = writer._trunk, writer._tail, reader
-        instruction, shared = writer._instruction, writer._trunk_cache is not None
-        sequences = [reader.split(prompt)[0] for prompt in prompts]
-        if not shared:
-            sequences = [(*instruction, *sequence) for sequence in sequences]
-        width = max(map(len, sequences))
-        gaps = torch.tensor([width - len(sequence) for sequence in sequences])
-        self._ids = torch.tensor([[0] * (width - len(sequence)) + list(sequence) for sequence in sequences])
-        before = len(instruction) if shared else 0
-        real = torch.arange(width)[None] >= gaps[:, None]
-        self._mask = torch.cat([torch.ones(len(prompts), before, dtype=torch.long), real.long()], 1)
-        self._gapless = int(gaps.max()) == 0
-        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(instruction) - before)
-        self._positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
-        self._next = before + width - gaps
+    def __init__(self, generator: Generator, prompts: Sequence[Tokens]) -> None:
+        self._trunk, self._tail, self._cut = generator._trunk, generator._tail, generator._cut
+        self.rows = _Rows(generator, generator._shared, prompts)
+        self.rows.caches = [
+            _widened(generator._trunk_cache, self._trunk.config, len(prompts)),
+            _widened(generator._tail_cache, self._tail.config, len(prompts)),
+        ]
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
-        config = reader.trunk.config
-        read = writer._trunk_cache or full_cache(config.num_hidden_layers)
-        self._read = growing(expand(read, len(prompts)))
-        upper = self._tail.cuts.upper if self._tail.cuts else None
-        self._upper = _widened(writer._tail_cache, upper.config, len(prompts)) if upper else None
 
     def begin(self) -> torch.Tensor:
         """Scores [batch, vocabulary] of the first answer token."""
-        trunk = self._reader.trunk
-        lower, upper = self._reader.lower, self._reader.upper
-        inputs = trunk.position_inputs(self._positions, self._visible())
-        states = trunk.continuation(self._ids, self._read, inputs)
-        self.vectors = [averaged(row[asked]) for row, asked in zip(states[lower], self._asked, strict=True)]
+        return self._run(self.rows.ids, self.rows.positions)
+
+    def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
+        """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
+        return self._run(*self.rows.advance(tokens), every=True)
+
+    def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
+        trunk_cache, tail_cache = self.rows.caches
+        inputs = self._trunk.position_inputs(positions, self.rows.mask)
+        states = self._trunk.continuation(ids, trunk_cache, inputs)[self._cut]
+        if not self.vectors:
+            self.vectors = self.rows.vectors(states)
+        return self._tail.scores(states, tail_cache, every=every, **inputs)
+
+
+class _TwoCutBatch:
+    """One batch where the base reads the prompts and a tail with two cuts answers."""
+
+    def __init__(self, generator: Generator, reader: PromptTrunk, prompts: Sequence[Tokens]) -> None:
+        self._trunk, self._tail, self._reader = generator._trunk, generator._tail, reader
+        shared = generator._trunk_cache is not None
+        self.rows = _Rows(generator, shared, [reader.split(prompt)[0] for prompt in prompts])
+        read = generator._trunk_cache or full_cache(reader.trunk.config.num_hidden_layers)
+        self._read = growing(expand(read, len(prompts)))
+        upper = self._tail.cuts.upper if self._tail.cuts else None
+        self._upper = _widened(generator._tail_cache, upper.config, len(prompts)) if upper else None
+        self.vectors: list[Vector] = []
+        """Of each prompt that it began with."""
+
+    def begin(self) -> torch.Tensor:
+        """Scores [batch, vocabulary] of the first answer token."""
+        trunk, lower, upper = self._reader.trunk, self._reader.lower, self._reader.upper
+        inputs = trunk.position_inputs(self.rows.positions, self.rows.mask)
+        states = trunk.continuation(self.rows.ids, self._read, inputs)
+        self.vectors = self.rows.vectors(states[lower])
         if self._upper is not None:
             self._tail.read_prompt(states[upper], self._upper, **inputs)
         below, between = DynamicCache(), DynamicCache()
         # A shell with a stub behind its layers has an entry for that.
         below.layers = [*self._read.layers[:lower], DynamicLayer()]
         between.layers = [*self._read.layers[lower:upper], DynamicLayer()]
-        self._caches = [below, between, *([self._upper] if self._upper is not None else [])]
-        return self.go_on([self._reader.invocation] * len(self._ids))[:, -1]
+        self.rows.caches = [below, between, *([self._upper] if self._upper is not None else [])]
+        return self.go_on([self._reader.invocation] * len(self.rows.ids))[:, -1]
 
     def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
         """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
-        ids = torch.tensor(tokens)
-        self._mask = torch.cat([self._mask, torch.ones_like(ids)], 1)
-        positions = self._next[:, None] + torch.arange(ids.shape[1])[None]
-        self._next = self._next + ids.shape[1]
-        inputs = self._trunk.position_inputs(positions, self._visible())
-        states = self._trunk.continuation(ids, self._caches[0], inputs)[self._reader.lower]
-        return self._tail.answer_scores(states, self._caches[1], self._upper, **inputs)
-
-    def forget(self, tokens: int) -> None:
-        """Take back the last tokens that were read of the only row."""
-        if tokens:
-            self._mask = self._mask[:, :-tokens]
-            self._next = self._next - tokens
-            for cache in self._caches:
-                cache.crop(-tokens)
-
-    def keep(self, places: Sequence[int]) -> None:
-        """Drop all rows but these."""
-        chosen = torch.LongTensor(places)
-        for cache in self._caches:
-            cache.reorder_cache(chosen)
-        self._mask, self._next = self._mask[chosen], self._next[chosen]
-
-    def _visible(self) -> torch.Tensor | None:
-        """The mask; None where the model's own is the right one, and the faster."""
-        return None if self._gapless else self._mask
+        ids, positions = self.rows.advance(tokens)
+        inputs = self._trunk.position_inputs(positions, self.rows.mask)
+        states = self._trunk.continuation(ids, self.rows.caches[0], inputs)[self._reader.lower]
+        return self._tail.answer_scores(states, self.rows.caches[1], self._upper, **inputs)
 
 
 def averaged(states: torch.Tensor) -> Vector:
