@@ -252,7 +252,7 @@ def _no_group(name: str, value: Any, source: Path) -> SettingError:
     return SettingError(problem, f"Write `{name}: {{{own[0]}: …}}`. It has {', '.join(own)}.")
 
 
-_MOVED = {own: f"Write `split: {{{own}: …}}`." for own in ("test",)}
+_MOVED = {"test": "Write `split: {test: …}`."}
 _SEE = "See `azubi tune --help` for all settings."
 _BOUNDS = ("greater_than", "greater_than_equal", "less_than", "less_than_equal")
 

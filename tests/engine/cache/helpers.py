@@ -52,13 +52,19 @@ def truncate(home):
     os.truncate(shard, rows(home)[0][3] - 1)
 
 
+def alter(home, *statements):
+    """Run SQL statements, each with its values, on the cache's index."""
+    index = sqlite3.connect(home / "cache" / "index.sqlite")
+    for statement, *values in statements:
+        index.execute(statement, values)
+    index.commit()
+
+
 def swap(home):
     """File the first entry's bytes under the second's key."""
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    (one, _, first, _), (two, _, second, _) = rows(home)
-    index.execute("UPDATE entries SET offset = ? WHERE key = ?", (second, one))
-    index.execute("UPDATE entries SET offset = ? WHERE key = ?", (first, two))
-    index.commit()
+    (key, _, first, _), (other_key, _, second, _) = rows(home)
+    move = "UPDATE entries SET offset = ? WHERE key = ?"
+    alter(home, (move, second, key), (move, first, other_key))
 
 
 def remove(home):
@@ -67,41 +73,29 @@ def remove(home):
 
 
 def halve(home):
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET size = size - 5")
-    index.commit()
+    alter(home, ("UPDATE entries SET size = size - 5",))
 
 
 def reshape(home):
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET rows = rows + 1")
-    index.commit()
+    alter(home, ("UPDATE entries SET rows = rows + 1",))
 
 
 def turn(home):
     """As many numbers, otherwise arranged."""
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET rows = columns, columns = rows")
-    index.commit()
+    alter(home, ("UPDATE entries SET rows = columns, columns = rows",))
 
 
 def retype(home):
     """As many bytes, otherwise read."""
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET dtype = 'torch.bfloat16', columns = 2 * columns")
-    index.commit()
+    alter(home, ("UPDATE entries SET dtype = 'torch.bfloat16', columns = 2 * columns",))
 
 
 def repack(home):
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET storage_format = 'bfloat16', columns = 2 * columns")
-    index.commit()
+    alter(home, ("UPDATE entries SET storage_format = 'bfloat16', columns = 2 * columns",))
 
 
 def mistype(home):
-    index = sqlite3.connect(home / "cache" / "index.sqlite")
-    index.execute("UPDATE entries SET dtype = 'torch.float64'")
-    index.commit()
+    alter(home, ("UPDATE entries SET dtype = 'torch.float64'",))
 
 
 DAMAGE = [flip, truncate, swap, halve, reshape, turn, retype, repack, mistype]
