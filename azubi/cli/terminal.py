@@ -220,7 +220,10 @@ class PlainOutput:
 
     def _say(self, text: str) -> None:
         self._said = self._view.clock()
-        print(f"[{duration(self._view.elapsed):>12}] {text}", file=self._console.file, flush=True)
+        elapsed = self._view.elapsed
+        # Milliseconds would change from line to line what a log's first column is.
+        clock = f"{elapsed:.1f} s" if elapsed < 9.95 else duration(elapsed)
+        print(f"[{clock:>12}] {text}", file=self._console.file, flush=True)
 
 
 def _trial(trial: Trial) -> str:
