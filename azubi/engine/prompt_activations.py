@@ -66,8 +66,9 @@ class PromptActivations:
             size = len(self.prompts.split(tokens)[0])
             keys = keys_to_matrix(cache, self.prompts.layers, row, slice(before, before + size))
             lower, upper = states[self.cut][row], states[self.prompts.upper][row]
-            prompt = upper[:size] if self.prompts.tail_reads else None
-            entries.append(Entry(keys, view(lower[:size], "mean"), lower[size:], prompt))
+            prompt = upper[:size].cpu() if self.prompts.tail_reads else None
+            mean, answer = view(lower[:size], "mean").cpu(), lower[size:].cpu()
+            entries.append(Entry(keys.cpu(), mean, answer, prompt))
         return entries
 
     def fill(
@@ -134,7 +135,7 @@ class PromptActivations:
         state = self.instruction
         cache = state.cache or self.prompts.trunk.read_prompts([self.prompts.invocation], NO_INSTRUCTION)[1]
         keys = keys_to_matrix(cache, self.prompts.layers, 0, slice(0, len(state.tokens)))
-        return keys, key_shapes(cache, self.prompts.layers)
+        return keys.cpu(), key_shapes(cache, self.prompts.layers)
 
 
 class PromptReader:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from azubi.engine.base.hardware import on_device
 from azubi.engine.model import attention
 from azubi.engine.model.cut import LowerLayers, TailShell
 
@@ -60,7 +61,7 @@ def matrices_to_cache(matrices: Sequence[torch.Tensor], shapes: Sequence[KeyShap
     for row, matrix in enumerate(matrices):
         stacked[row, longest - len(matrix) :] = matrix
     cache = attention.full_cache(len(shapes))
-    parts = iter(stacked.split([width for shape in shapes for width in shape.columns], 2))
+    parts = iter(on_device(stacked).split([width for shape in shapes for width in shape.columns], 2))
     for number, shape in enumerate(shapes):
         keys = next(parts).unflatten(2, (shape.key_heads, shape.key_width)).transpose(1, 2)
         values = next(parts).unflatten(2, (shape.value_heads, shape.value_width)).transpose(1, 2)
@@ -104,7 +105,7 @@ def join(
     `answers` [batch, longest, hidden], of which `lengths` are real; `rows` count through all of them.
     """
     sequences = [
-        torch.cat([prompt, answer[:length]])
+        torch.cat([on_device(prompt), answer[:length]])
         for prompt, answer, length in zip(prompts, answers, lengths.tolist(), strict=True)
     ]
     states = nn.utils.rnn.pad_sequence(sequences, batch_first=True)

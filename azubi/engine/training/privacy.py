@@ -76,7 +76,7 @@ class PrivateSteps:
 
     def draw(self) -> list[EncodedExample]:
         """Every example with the same chance, independently; there may be none."""
-        drawn = torch.rand(len(self._examples), generator=self._generator) < self._rate
+        drawn = torch.rand(len(self._examples), generator=self._generator, device="cpu") < self._rate
         return [self._examples[number] for number in drawn.nonzero().flatten().tolist()]
 
     def gradients(

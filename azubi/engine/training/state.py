@@ -92,7 +92,7 @@ class Optimiser:
             if kind == "master":
                 master.copy_(value)
             else:
-                self._adamw.state[master][kind] = value.clone()  # it may lie in a file
+                self._adamw.state[master][kind] = value.to(master.device, copy=True)  # it may lie in a file
         self._copy_to_tail()
 
     @torch.no_grad()
