@@ -59,11 +59,15 @@ class Specialist:
     ) -> None:
         """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or low-rank.
 
-        Only the last `prompt_layers` of them act on the prompt; all if that is None.
+        Only the last `prompt_layers` of them act on the prompt; all if that is None, or if the base allows no
+        second cut (see `SplitModel.one_cut_only`).
         """
         check(model.base, contract, tail_layers)
         self.model, self.contract, self.tail_layers = model, contract, tail_layers
-        self.prompt_layers = tail_layers if prompt_layers is None else min(prompt_layers, tail_layers)
+        if prompt_layers is None or model.one_cut_only:
+            prompt_layers = tail_layers
+        self.prompt_layers = min(prompt_layers, tail_layers)
+        """Of the tail, from the top, how many layers act on the prompt, too."""
         self.instruction = ""
         self.scope: Scope | None = None
         """Which questions are in scope; None where it was not learned."""

@@ -27,6 +27,7 @@ from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.trunk import HEAD, NO_INSTRUCTION, LazyModel, Trunk
+from azubi.engine.model.two_cuts import unsupported
 from azubi.engine.model.weights import parameter_count
 
 _BASE_SHARE = 0.8
@@ -52,10 +53,14 @@ class SplitModel:
         """The chat template of a decoder; an encoder reads plain text."""
         self.head_parameters = 0
         """Of the language head; 0 for an encoder."""
+        self.one_cut_only = unsupported(base)
+        """Why a tail cannot have two cuts (see `two_cuts.unsupported`); empty if it can."""
         body = self._model
         if base.kind == "decoder":
             body = self._model.base_model
             self.template = Template(base.tokenizer)
+            if not self.template.invocation_ids():
+                self.one_cut_only = f"the chat template of {base.name} opens no answer"
             self.head_parameters = self._model.get_output_embeddings().weight.numel()
             if self._lazy:
                 self._lazy.keep(HEAD)

@@ -16,8 +16,11 @@ from azubi.engine.inference.answering import in_order
 from azubi.engine.inference.generation import Generator
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import InferenceLanguageTail
+from azubi.engine.model.two_cuts import unsupported
 from azubi.engine.model.weights import LowRank
 from azubi.engine.specialist import new_specialist
+from azubi.engine.split_model import Activations
+from tests.engine.families import DECODERS
 from tests.tiny import texts
 
 EXAMPLES = [
@@ -138,3 +141,14 @@ def test_peft_runs_the_same_weights_as_an_activated_lora(bases, home):
         )
         tokens = written[0, prompt.shape[1] :].tolist()
         assert tuple(tokens[: tokens.index(end)] if end in tokens else tokens) == answer
+
+
+def test_a_base_that_allows_no_second_cut_is_trained_with_one(bases, home):
+    encoder = open_base(str(bases.encoder), home)
+    contract = Contract(task="labels", labels=("home", "motor"))
+    specialist = new_specialist(encoder, contract, 2, 0, 0, torch.float32, prompt_layers=0)
+    assert specialist.prompt_layers == 2 and "encoder" in specialist.model.one_cut_only
+    assert isinstance(specialist.activations, Activations)
+    for family in DECODERS:
+        base = family.base(family.build())
+        assert bool(unsupported(base)) is not family.shares

@@ -14,9 +14,19 @@ import torch
 from torch import nn
 from transformers.cache_utils import DynamicCache
 
+from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import on_device
 from azubi.engine.model import attention
 from azubi.engine.model.cut import LowerLayers, TailShell
+
+
+def unsupported(base: Base) -> str:
+    """Why a tail of `base` cannot have two cuts, as the end of a sentence; empty if it can."""
+    if base.kind == "encoder":
+        return f"{base.name} is an encoder, which reads a text as a whole"
+    if not attention.can_share(base.config.get_text_config()):
+        return f"layers of {base.name} keep a running state instead of keys and values"
+    return ""
 
 
 @dataclass(frozen=True)
