@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from azubi.data import instruction as primes
 from azubi.data.chat_template import Template
@@ -19,6 +20,7 @@ from azubi.data.splits.splitting import Split, sample, split
 from azubi.engine.base.base import Base
 from azubi.engine.base.opening import open_base
 from azubi.settings import SplitSettings
+from benchmarks.claim_files import claim_files
 from benchmarks.machine import ROOT
 
 Rows = list[dict[str, str]]
@@ -143,14 +145,25 @@ def place(base: str, home: Path) -> str:
 # The sources
 
 
-def _insurer(answer: str, train: int, test: int) -> tuple[Rows, Rows]:
+def company() -> Any:
+    """The module that writes the example company's claim notes."""
     sys.path.insert(0, str(ROOT / "examples" / "insurer"))
     import generate  # type: ignore[import-not-found]
 
-    said = getattr(generate, f"{answer}_answer")
-    sides = generate.generate(generate.SEED, train, test)
-    first, second = ([{"prompt": note.text, "answer": said(note)} for note in side] for side in sides)
+    return generate
+
+
+def _insurer(task: str, train: int, test: int) -> tuple[Rows, Rows]:
+    generate = company()
+    answer = getattr(generate, f"{task}_answer")
+    splits = generate.generate(generate.SEED, train, test)
+    first, second = ([{"prompt": note.text, "answer": answer(note)} for note in split] for split in splits)
     return first, second
+
+
+def _files(train: int, test: int) -> tuple[Rows, Rows]:
+    generate = company()
+    return claim_files(generate, generate.SEED, train, test)
 
 
 def _banking(train: int, test: int) -> tuple[Rows, Rows]:
@@ -189,5 +202,6 @@ SOURCES = {
         Source("intake", "json", None, functools.partial(_insurer, "intake")),
         Source("banking77", "labels", "", _banking, ("banking77_train.csv", "banking77_test.csv")),
         Source("clinc150", "labels", "", _clinc, ("clinc150_full.json",)),
+        Source("files", "labels", None, _files),
     )
 }

@@ -264,3 +264,18 @@ def test_a_fresh_clone_has_no_results_to_show(tmp_path):
     assert not (train.machine.ROOT / "benchmarks" / "results").exists()
     ignored = (train.machine.ROOT / ".gitignore").read_text().splitlines()
     assert f"/{train.machine.RESULTS.parent.name}/" in ignored
+
+
+def test_a_claim_file_is_decided_by_the_report_of_the_open_claim():
+    (files, tests), again = (data.SOURCES["files"].rows(40, 10) for _ in range(2))
+    assert (files, tests) == again
+    assert (len(files), len(tests)) == (40, 10)
+    notes = {note.text: note for split in data.company().generate(7, 123, 33) for note in split}
+    for row in (*files, *tests):
+        papers = [paper.partition("\n")[::2] for paper in row["prompt"].split("\n\n[")[1:]]
+        reports = [text for heading, text in papers if text in notes]
+        closed = [text for heading, text in papers if heading.endswith(", closed")]
+        assert [notes[text].record["line"] for text in reports] == [row["answer"]]
+        assert all(text.removeprefix("Copy for information.\n") in notes for text in closed)
+        assert len(closed) <= 2
+        assert 2_600 <= len(row["prompt"]) <= 5_000
