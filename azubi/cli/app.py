@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, bases, check, data, doctor, prove, runs, specialists, tune
+from azubi.cli import ask, check, data, doctor, prove, runs, specialists, tune
 from azubi.cli.command import (
     Debug,
     Home,
@@ -57,7 +57,7 @@ register(app, prove.compare, "compare")
 register(app, ask.ask, "ask")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
-register(register_group(app, bases.list_all, "bases"), bases.get, "get")
+register(register_group(app, specialists.list_bases, "bases"), specialists.get_base, "get")
 register(app, doctor.doctor, "doctor")
 register(app, doctor.version, "version")
 

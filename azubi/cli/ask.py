@@ -20,7 +20,7 @@ from azubi.data import strict_json
 from azubi.data.readers.row import Asked, Unusable, plain, written
 from azubi.errors import SettingError
 from azubi.storage import files
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
     from azubi.data.readers.row import Asked

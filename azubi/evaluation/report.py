@@ -19,15 +19,14 @@ from pydantic import BaseModel, Field
 from azubi.data.contract import Contract
 from azubi.evaluation import charts, summary
 from azubi.evaluation.charts import CostLine, Mark
-from azubi.evaluation.comparison import Comparison, compare_pick, field_rows
+from azubi.evaluation.comparison import Comparison, Versus, compare_pick, field_rows
 from azubi.evaluation.locale import CURRENCY, Lang, Locale
 from azubi.evaluation.mistakes import Confusion
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
 from azubi.evaluation.statistics import Difference
 from azubi.evaluation.verdict import NOT_SIMPLER, OURS, Rule, Verdict
-from azubi.evaluation.versus import Versus
-from azubi.events import page
 from azubi.events.figures import Choice, Epoch, Score, Trial, begun
+from azubi.storage.libraries import page_templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -381,7 +380,7 @@ def _page(template: str, locale: Locale, **values: object) -> str:
 
 @cache
 def _environment() -> "Environment":
-    environment = page.environment(Path(__file__).parent / "templates")
+    environment = page_templates(Path(__file__).parent / "templates")
     environment.globals["colours"] = charts.COLOURS
     environment.globals["field_rows"] = field_rows
     return environment

@@ -10,8 +10,8 @@ from azubi.evaluation.locale import Locale
 from azubi.events.figures import Choice, Epoch, Score, Trial
 
 if TYPE_CHECKING:
+    from azubi.evaluation.comparison import Versus
     from azubi.evaluation.statistics import Difference
-    from azubi.evaluation.versus import Versus
 
 
 def headline(locale: Locale, name: str, specialist: Sequence[Score], base: Sequence[Score] = ()) -> str:

@@ -21,7 +21,7 @@ from azubi.engine.base import catalog
 from azubi.engine.training import defaults
 from azubi.errors import BaseModelError
 from azubi.settings import Recipe
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
     from azubi.engine.base.base import Base
@@ -62,7 +62,7 @@ def inspect(
 def _split(recipe: Recipe, home: Path, parts: Mapping[Part, Sequence[Example]], task: Task) -> Split:
     """The split of a run: of the same rows, by what earlier runs in this home settled."""
     from azubi.data.datasets.rows import rows_of, version_of
-    from azubi.pipeline.stages.redact import redact
+    from azubi.pipeline.stages.removal import redact
     from azubi.registry import lineage
 
     read = {name: tuple(rows) for name, rows in parts.items()}
@@ -88,7 +88,7 @@ def _readable(
 ) -> dict[Part, tuple[Example, ...]]:
     """The examples without those that a run leaves out since its base cannot read them."""
     with importing():
-        from azubi.pipeline.stages.overlong import fault_of
+        from azubi.pipeline.stages.removal import fault_of
 
     fault = fault_of(recipe, task, home, parts["data"])
     try:

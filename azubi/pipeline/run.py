@@ -30,8 +30,7 @@ from azubi.errors import (
     tells_of_memory,
 )
 from azubi.events import events as ev
-from azubi.pipeline import erase
-from azubi.pipeline.sinks import sink as sinks
+from azubi.pipeline import erase, sinks
 from azubi.pipeline.stages.base import LoadedModel, SearchResult, load_model, search
 from azubi.pipeline.stages.data import Data, prepare
 from azubi.pipeline.stages.encoding import EncodedData, encode_data

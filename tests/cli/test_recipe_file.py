@@ -7,7 +7,7 @@ import pytest
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
 from azubi.errors import SettingError
-from azubi.registry.writing import recipe_yaml
+from azubi.pipeline.stages.packaging import recipe_yaml
 
 
 def write(folder, text):

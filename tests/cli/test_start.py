@@ -11,7 +11,7 @@ from azubi import __version__
 from azubi.cli import main
 from azubi.cli.recipe_file import fields
 from azubi.settings import Recipe
-from azubi.storage.importing import importing
+from azubi.storage.libraries import importing
 
 HEAVY = ("torch", "transformers", "polars", "sklearn", "scipy", "altair", "optuna")
 

@@ -7,11 +7,11 @@ from azubi.data.contract import Contract
 from azubi.data.datasets.erased import Access
 from azubi.errors import DataError
 from azubi.evaluation import report
+from azubi.evaluation.comparison import versus
 from azubi.evaluation.locale import LANGUAGES, Lang, Locale
 from azubi.evaluation.prediction import Prediction, table
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.evaluation.report import render_comparison, render_proof
-from azubi.evaluation.versus import versus
 from tests.evaluation.proof_sample import sample
 from tests.evaluation.test_report import Page, english_words
 

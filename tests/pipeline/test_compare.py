@@ -9,9 +9,9 @@ from azubi.cli import main
 from azubi.data.datasets.erased import TestAccessLog
 from azubi.errors import SettingError, UnknownSpecialist
 from azubi.evaluation import prediction
-from azubi.evaluation.versus import Versus
+from azubi.evaluation.comparison import Versus
 from azubi.events import events as ev
-from azubi.pipeline import compare
+from azubi.pipeline import prove
 from azubi.pipeline.run import run
 from azubi.registry import lineage
 from azubi.registry.store import Store
@@ -38,10 +38,10 @@ def made(bases, home, tmp_path):
 
 
 def compared(home, a, b):
-    *events, last = compare.compare(a, b, home, threads=1)
+    *events, last = prove.compare(a, b, home, threads=1)
     assert isinstance(last, ev.ComparisonEnded)
     folder = Path(last.folder)
-    told = Versus.model_validate_json((folder / compare.NUMBERS).read_bytes())
+    told = Versus.model_validate_json((folder / prove.NUMBERS).read_bytes())
     return events, folder, told
 
 
@@ -58,7 +58,7 @@ def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     assert {case.id for case in told.of("gained")} == set(gained)
     assert {case.id for case in told.of("lost")} == set(lost)
     assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
-    assert "claims@2" in (folder / compare.REPORT).read_text()
+    assert "claims@2" in (folder / prove.REPORT).read_text()
     assert [one.who for one in events if isinstance(one, ev.BaselineMeasured)] == ["claims@1", "claims@2"]
     test = lineage.of(Store(home).get("claims@1"), home).test
     assert any(one.by.startswith("compare ") for one in TestAccessLog(home).at(test))
@@ -69,8 +69,8 @@ def test_only_what_neither_has_learned_is_asked(made, home):
     made("old", rows)
     made("new", rows, seed=5)
     cards = [Store(home).get(name) for name in ("old", "new")]
-    asked = {one.prompt for one in compare.unseen(cards, home)}
-    both = [{one.prompt for one in compare.lineage.of(card, home).test} for card in cards]
+    asked = {one.prompt for one in prove.unseen(cards, home)}
+    both = [{one.prompt for one in prove.lineage.of(card, home).test} for card in cards]
     assert asked == both[0] & both[1] and asked < both[0]
 
 
@@ -78,9 +78,9 @@ def test_what_cannot_be_compared_is_said(made, home):
     made("old", tiny.labels(80))
     made("records", tiny.records(80), task="json", base="decoder")
     with pytest.raises(SettingError, match="old@1 answers with labels, records@1 with records"):
-        list(compare.compare("old", "records", home))
+        list(prove.compare("old", "records", home))
     with pytest.raises(UnknownSpecialist):
-        list(compare.compare("old", "nobody", home))
+        list(prove.compare("old", "nobody", home))
 
 
 def test_the_command_tells_a_person_and_a_program(made, home, capsys):

@@ -55,9 +55,9 @@ from azubi.data.readers.reading import source_from_settings
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.errors import UsageError
-from azubi.events import page
 from azubi.settings import Recipe
 from azubi.storage import files
+from azubi.storage.libraries import page_templates
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -342,7 +342,7 @@ def columns(finding: Finding) -> list[dict[str, Any]]:
 
 @cache
 def _template() -> "Template":
-    environment = page.environment(Path(__file__).parent)
+    environment = page_templates(Path(__file__).parent)
     environment.globals.update(
         anchor=anchor,
         bars=bars,

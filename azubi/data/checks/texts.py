@@ -20,7 +20,7 @@ from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckedPart, CheckInp
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, listed, share, some
-from azubi.data.language import language
+from azubi.data.readers.text import detect_language
 from azubi.data.rules import derivation
 
 # Letters that were decoded wrongly
@@ -145,7 +145,7 @@ def languages(check_input: CheckInput) -> Iterator[Finding]:
     by_code: dict[str, list[Example]] = {}
     clear = set()
     for example in sample:
-        code, certain = language(example.prompt)
+        code, certain = detect_language(example.prompt)
         if code:
             by_code.setdefault(code, []).append(example)
             clear |= {code} if certain else set()

@@ -14,8 +14,7 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.base import hardware
 from azubi.engine.specialist import Specialist
 from azubi.errors import SettingError
-from azubi.evaluation import metrics
-from azubi.evaluation.audit import learning_curve
+from azubi.evaluation import metrics, retraining
 from azubi.evaluation.baselines import instructed_model
 from azubi.evaluation.baselines.asking import EvaluationTask, sample_numbers
 from azubi.evaluation.locale import Locale
@@ -197,7 +196,7 @@ def _training_seconds(
         seconds["leaks"] = expected_seconds(stage_seconds, 1.0, 1)
         yield _takes("Training with planted secrets", seconds["leaks"])
     if options.learning_curve:
-        seconds["learning-curve"] = learning_curve.expected_seconds(stage_seconds)
+        seconds["learning-curve"] = retraining.learning_curve_seconds(stage_seconds)
         yield _takes("Training on parts of the examples", seconds["learning-curve"])
     return seconds
 

@@ -21,8 +21,8 @@ from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.errors import DataError
-from azubi.evaluation import metrics, prediction, report
-from azubi.evaluation.audit import leaks, learning_curve, probe
+from azubi.evaluation import metrics, prediction, report, retraining
+from azubi.evaluation.audit import leaks, probe
 from azubi.evaluation.audit.leaks import extraction, membership
 from azubi.evaluation.audit.probe import out_of_scope, scope_row
 from azubi.evaluation.baselines import asking, baseline_set
@@ -229,7 +229,7 @@ def measure_learning_curve(
     """Train on parts of the examples and answer the test with each."""
     card, train = context.card, examples.task.learned_train
     with _retrainer(context, examples) as retrainer:
-        training = learning_curve.learning_curve(retrainer, card.contract, train, examples.test, card.longest)
+        training = retraining.learning_curve(retrainer, card.contract, train, examples.test, card.longest)
         curves, rows = yield from show_progress(eta, "learning-curve", training, "training again")
     yield ev.StageSummed(stage="learning-curve", text=f"{len(curves)} trainings")
     return Audit(tuple(rows), tuple(curves))

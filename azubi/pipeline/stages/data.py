@@ -16,7 +16,7 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.redact import redact, some
+from azubi.pipeline.stages.removal import redact, some
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, apply_rules, read
 from azubi.registry import lineage, warm_start

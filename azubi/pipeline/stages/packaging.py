@@ -8,10 +8,15 @@ import shutil
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
 
 from azubi.engine.base import hardware
+from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
+from azubi.engine.model.weights import State
 from azubi.engine.specialist import learn_scope
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
@@ -26,7 +31,7 @@ from azubi.pipeline.stages.training import TrainingResult, software_versions
 from azubi.registry import card as cards
 from azubi.registry.card import Card, Redaction
 from azubi.registry.store import Store
-from azubi.registry.writing import write_version
+from azubi.storage import files
 
 
 @dataclass(frozen=True)
@@ -190,3 +195,26 @@ def _scope(context: RunContext, results: Results) -> Scope | None:
             data.split.validation,
             encoded.longest,
         )
+
+
+def write_version(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:
+    """Write everything into `folder` (which must not exist yet); returns the card with hashes and size."""
+    with files.new_folder(folder) as scratch:
+        weights.write(tail, scratch / cards.TAIL)
+        files.write_text(scratch / cards.REPORT, report)
+        files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
+        hashes: dict[str, object] = {"tail_sha256": files.sha256(scratch / cards.TAIL)}
+        size = (scratch / cards.TAIL).stat().st_size
+        if scope is not None:
+            scopes.write(scope, scratch / cards.SCOPE)
+            hashes |= {"scope_sha256": files.sha256(scratch / cards.SCOPE), "scope_limit": scope.limit}
+            size += (scratch / cards.SCOPE).stat().st_size
+        whole = card.model_copy(update=hashes | {"bytes": size})
+        cards.write(whole, scratch)
+    return whole.model_copy(update={"folder": folder})
+
+
+def recipe_yaml(settings: dict[str, object]) -> str:
+    """The recipe as a file that `azubi tune` reads."""
+    head = "# Makes this specialist again: azubi tune recipe.yaml\n"
+    return head + yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)

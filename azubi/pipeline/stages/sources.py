@@ -21,8 +21,7 @@ from azubi.data.rules import derivation
 from azubi.engine.base import catalog
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.overlong import Fault, fault_of
-from azubi.pipeline.stages.redact import Parts, some
+from azubi.pipeline.stages.removal import Fault, Parts, fault_of, some
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.registry.warm_start import WarmStart
 from azubi.settings import Recipe

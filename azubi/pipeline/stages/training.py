@@ -28,7 +28,7 @@ from azubi.events.figures import Epoch, Forecast
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.encoding import EncodedData
-from azubi.pipeline.stages.redact import some
+from azubi.pipeline.stages.removal import some
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.planning.forecast import Throughput
 from azubi.search.search import SearchOutcome

@@ -8,13 +8,12 @@ import torch
 from azubi.data.example import Example, Turn
 from azubi.data.splits import splitting
 from azubi.engine.model import weights
-from azubi.evaluation import metrics
-from azubi.evaluation.audit import learning_curve
+from azubi.evaluation import metrics, retraining
 from azubi.evaluation.audit.leaks import membership
-from azubi.evaluation.audit.learning_curve import learning_curve as curve_rows
 from azubi.evaluation.audit_results import memberships
 from azubi.evaluation.prediction import table
 from azubi.evaluation.retraining import expected_seconds
+from azubi.evaluation.retraining import learning_curve as curve_rows
 from azubi.events.work import finish, translate
 
 
@@ -72,7 +71,7 @@ def test_smaller_samples_are_part_of_larger_ones(trained):
 def test_what_takes_longer_is_said_to():
     stages = {"tail": 100.0, "evaluate": 20.0}
     assert expected_seconds(stages, 0.5, 3) == 150.0
-    assert learning_curve.expected_seconds(stages, (0.5, 1.0), (0, 1)) == 2 * (50 + 10) + 2 * (100 + 10)
+    assert retraining.learning_curve_seconds(stages, (0.5, 1.0), (0, 1)) == 2 * (50 + 10) + 2 * (100 + 10)
 
 
 def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):

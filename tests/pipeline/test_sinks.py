@@ -10,7 +10,7 @@ import pytest
 from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline.run import run
-from azubi.pipeline.sinks.scalars import scalars
+from azubi.pipeline.sinks import scalars
 from azubi.settings import Recipe
 from tests import tiny
 
@@ -35,7 +35,6 @@ def settings(bases, tmp_path):
 def test_a_missing_library_is_said_before_anything_is_done(sink, settings, home, monkeypatch):
     for name in ("tensorboard", "tensorboard.summary", "mlflow", "mlflow.tracking"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delitem(sys.modules, f"azubi.pipeline.sinks.{sink}", raising=False)
     with pytest.raises(SettingError, match=rf"pip install 'azubi\[{sink}\]'"):
         list(run(settings(sink), home))
     assert not list(home.glob("runs/*"))
@@ -77,7 +76,6 @@ def mlflow(monkeypatch):
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.delitem(sys.modules, "azubi.pipeline.sinks.mlflow", raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     return Client
 

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.errors import StorageError
+from azubi.pipeline.stages import packaging
 from azubi.registry import card as cards
-from azubi.registry import writing
 from azubi.storage import files
 from tests.registry.sample import made
 
@@ -20,7 +20,7 @@ TAIL = {"head.weight": torch.arange(6.0).reshape(2, 3), "head.bias": torch.zeros
 
 def test_a_folder_holds_four_files_that_belong_together(tmp_path):
     folder = tmp_path / "triage" / "1"
-    card = writing.write_version(made(), TAIL, "<html>", folder)
+    card = packaging.write_version(made(), TAIL, "<html>", folder)
     assert sorted(path.name for path in folder.iterdir()) == FILES
     assert card.tail_sha256 == files.sha256(folder / "tail.safetensors")
     assert card.bytes == (folder / "tail.safetensors").stat().st_size
@@ -42,16 +42,16 @@ def test_a_write_that_fails_in_the_middle_leaves_nothing(failing, tmp_path, monk
 
     monkeypatch.setattr(files, "new_file", full)
     with pytest.raises(StorageError, match="disk is full"):
-        writing.write_version(made(), TAIL, "<html>", tmp_path / "triage" / "1")
+        packaging.write_version(made(), TAIL, "<html>", tmp_path / "triage" / "1")
     assert len(written) == failing
     assert list((tmp_path / "triage").iterdir()) == []
 
 
 def test_a_folder_that_is_there_is_not_overwritten(tmp_path):
     folder = tmp_path / "1"
-    writing.write_version(made(), TAIL, "first", folder)
+    packaging.write_version(made(), TAIL, "first", folder)
     with pytest.raises(OSError, match="not empty"):
-        writing.write_version(made(), TAIL, "second", folder)
+        packaging.write_version(made(), TAIL, "second", folder)
     assert (folder / "report.html").read_text() == "first"
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
@@ -59,6 +59,6 @@ def test_a_folder_that_is_there_is_not_overwritten(tmp_path):
 def test_the_recipe_is_one_that_tune_reads(tmp_path):
     path = tmp_path / "recipe.yaml"
     settings = made().recipe
-    path.write_text(writing.recipe_yaml(settings), encoding="utf-8")
+    path.write_text(packaging.recipe_yaml(settings), encoding="utf-8")
     assert yaml.safe_load(path.read_text(encoding="utf-8")) == settings
     assert recipe_from(path, {}).instruction == settings["instruction"]

@@ -1,1 +1,0 @@
-"""Where else a run's events may go: TensorBoard and MLflow, if they are installed."""
