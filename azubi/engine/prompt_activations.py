@@ -8,15 +8,17 @@ the last depend on the prompt alone, so examples and specialists that share a pr
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 import torch
+from transformers.cache_utils import DynamicCache
 
 from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, view
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, Tokens
-from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, PromptTrunk
+from azubi.engine.model.trunk import NO_INSTRUCTION, Batch, InstructionState, PromptTrunk
 from azubi.engine.model.two_cuts import KeyShape, key_shapes, keys_to_matrix
 from azubi.engine.split_model import BATCH_TOKENS, Activations, SplitModel, room_for_activations
 
@@ -59,7 +61,19 @@ class PromptActivations:
 
     def compute(self, sequences: Sequence[Tokens]) -> list[Entry]:
         """What the cache keeps of each sequence."""
-        states, cache = self.prompts.trunk.read_prompts(sequences, self.instruction)
+        return self._entries(sequences, *self.prompts.trunk.read_prompts(sequences, self.instruction))
+
+    def _run(self, batches: Iterable[Batch]) -> Iterator[tuple[float, dict[Tokens, Entry]]]:
+        """How many sequences of `batches` are read, and the entries made since the last yield."""
+        for progress in self.prompts.trunk.run(batches, self.instruction, self.prompts.layers):
+            entries: dict[Tokens, Entry] = {}
+            for (batch, states), cache in zip(progress.done, progress.caches, strict=True):
+                entries.update(zip(batch, self._entries(batch, states, cache), strict=True))
+            yield progress.sequences, entries
+
+    def _entries(
+        self, sequences: Sequence[Tokens], states: dict[int, list[torch.Tensor]], cache: DynamicCache
+    ) -> list[Entry]:
         before = len(self.instruction.tokens)
         entries = []
         for row, tokens in enumerate(sequences):
@@ -85,17 +99,16 @@ class PromptActivations:
             if each.question
         )
         missing = [tokens for tokens in names if cache.missing(names[tokens].values())]
-        reused = done = len(names) - len(missing)
-        read = size = 0
-        yield Filled(done, len(names), reused, read, size)
-        for batch in bucketed(missing, BATCH_TOKENS):
-            if cache.full:
-                break
-            for tokens, entry in zip(batch, self.compute(batch), strict=True):
+        reused, read, size = len(names) - len(missing), 0, 0
+        yield Filled(reused, len(names), reused, read, size)
+        batches = takewhile(lambda _: not cache.full, bucketed(missing, BATCH_TOKENS))
+        written = 0
+        for sequences, entries in self._run(batches):
+            for tokens, entry in entries.items():
                 size += cache.write((names[tokens][part], matrix) for part, matrix in entry.matrices.items())
-            done, read = done + len(batch), read + sum(map(len, batch))
-            yield Filled(done, len(names), reused, read, size)
-        yield Filled(len(names), len(names), reused, read, size, len(names) - done)
+            written, read = written + len(entries), read + sum(map(len, entries))
+            yield Filled(reused + int(sequences), len(names), reused, read, size)
+        yield Filled(len(names), len(names), reused, read, size, len(missing) - written)
 
     def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
         """Those of `examples` that the base has yet to read."""
@@ -109,8 +122,8 @@ class PromptActivations:
     def in_memory(self, sequences: Iterable[Tokens]) -> "PromptReader":
         """What the base makes of these sequences, computed now in batches of like length."""
         reader = PromptReader(self, None)
-        for batch in bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS):
-            reader.entries.update(zip(batch, self.compute(batch), strict=True))
+        for _, entries in self._run(bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS)):
+            reader.entries.update(entries)
         return reader
 
     def origins(self, cache: ActivationCache) -> dict[str, Origin]:

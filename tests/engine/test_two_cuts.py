@@ -30,10 +30,10 @@ EXAMPLES = [
 LONGEST = 8
 
 
-def specialist_of(bases, home, depth, prompt_layers, rank=0):
+def specialist_of(bases, home, depth, prompt_layers, rank=0, stream=False):
     base = open_base(str(bases.decoder), home)
     specialist = new_specialist(
-        base, Contract(task="text"), depth, rank, 0, torch.float32, prompt_layers=prompt_layers
+        base, Contract(task="text"), depth, rank, 0, torch.float32, stream, prompt_layers
     )
     torch.manual_seed(5)
     for weight in specialist.tail.parameters():
@@ -90,6 +90,22 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth
             == 1
         )
     assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
+
+
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 0), (4, 3)])
+def test_a_base_that_is_streamed_gives_the_same(bases, home, tmp_path, depth, prompt_layers):
+    losses, answers = [], []
+    for stream in (False, True):
+        specialist = specialist_of(bases, home, depth, prompt_layers, stream=stream)
+        specialist.set_instruction("Answer kindly.")
+        encoded = [specialist.encode(example) for example in EXAMPLES]
+        with closing(ActivationCache(tmp_path / str(stream))) as cache:
+            assert list(specialist.activations.fill(cache, encoded))[-1].without == 0
+            read = specialist.activations.reader(cache)
+            losses.append(specialist.tail(collate(encoded, read), read(())).losses)
+        answers.append(answer_tokens(specialist, [prompt_of(each) for each in encoded]))
+    assert torch.equal(*losses)
+    assert answers[0] == answers[1]
 
 
 def test_peft_runs_the_same_weights_as_an_activated_lora(bases, home):

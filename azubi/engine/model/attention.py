@@ -137,10 +137,13 @@ def _expand_layer(layer: Any, batch: int) -> Any:
     return clone
 
 
-def cache_of_layer(cache: DynamicCache, number: int, config: Any) -> DynamicCache:
-    """One layer's keys and values, for a model of `config` that begins with it; `cache` stays as it is."""
-    part = new_cache(config)
-    part.layers = [copy.copy(cache.layers[number]), *part.layers[1:]]
+def cache_of_layer(cache: DynamicCache, number: int, config: Any, kept: bool) -> DynamicCache:
+    """One layer's keys and values, for a model of `config` that begins with it.
+
+    `cache` stays as it is, unless what the model adds is to be `kept` there.
+    """
+    part, layer = new_cache(config), cache.layers[number]
+    part.layers = [layer if kept else copy.copy(layer), *part.layers[1:]]
     return part
 
 

@@ -13,7 +13,7 @@ not a public interface.
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -220,11 +220,12 @@ class StreamedShell:
         with self._lazy.passing(self.cuts[-1]):
             return self._shell(**inputs)
 
-    def block(self, batches: Sequence[dict[str, Any]]) -> Iterator[list[States]]:
+    def block(self, batches: Sequence[dict[str, Any]], kept: Sequence[int] = ()) -> Iterator[list[States]]:
         """Many batches through each layer before the next layer is read from disk.
 
         Each batch is what `__call__` takes. Yields after each layer; the last yield holds the states of
-        all batches at all cuts, those before it nothing.
+        all batches at all cuts, those before it nothing. Only the layers `kept` leave keys and values in the
+        batches' caches.
         """
         at_cuts: list[States] = [{} for _ in batches]
         with self._lazy.holding([WORDS]):
@@ -236,7 +237,8 @@ class StreamedShell:
                 self._lazy.prefetch(number + 1 if number + 1 < self.cuts[-1] else WORDS)
                 layer = self._layer(number)
                 for index, inputs in enumerate(batches):
-                    states[index] = layer(states[index], **_for_layer(inputs, number, layer.config))
+                    of_layer = _for_layer(inputs, number, layer.config, number in kept)
+                    states[index] = layer(states[index], **of_layer)
                 del layer  # it holds the layer's weights
         self._store(at_cuts, self.cuts[-1], states)
         yield at_cuts
@@ -251,13 +253,16 @@ class StreamedShell:
         return TailShell(self._lazy.inner, 1) if last else LayerShell(self._lazy.inner, number)
 
 
-def _for_layer(inputs: dict[str, Any], number: int, config: Any) -> dict[str, Any]:
-    """A forward pass's inputs beside hidden states, with the cache of one layer in place of all."""
+def _for_layer(inputs: dict[str, Any], number: int, config: Any, kept: bool) -> dict[str, Any]:
+    """A forward pass's inputs beside hidden states, with the cache of one layer in place of all.
+
+    What the layer adds to the cache is dropped unless it is `kept`.
+    """
     inputs = {name: value for name, value in inputs.items() if name != "input_ids"}
     cache = inputs.get("past_key_values")
     if cache is None:
         return inputs
-    return inputs | {"past_key_values": attention.cache_of_layer(cache, number, config)}
+    return inputs | {"past_key_values": attention.cache_of_layer(cache, number, config, kept)}
 
 
 def _for_embeddings(inputs: dict[str, Any]) -> dict[str, Any]:
@@ -299,6 +304,8 @@ class Progress:
     """Sequences done; one that went through half of the layers counts half."""
     done: list[tuple[Batch, dict[int, list[torch.Tensor]]]]
     """Batches finished since the last yield, each with its activations at each cut."""
+    caches: list[DynamicCache] = field(default_factory=list)
+    """Their keys and values, the instruction's first, if they were asked for."""
 
 
 class Trunk:
@@ -348,44 +355,52 @@ class Trunk:
         self, sequences: Sequence[Sequence[int]], instruction: InstructionState
     ) -> tuple[dict[int, list[torch.Tensor]], DynamicCache]:
         """As `states`, with the keys and values of every layer, the instruction's first."""
-        ids = padded(sequences)
-        positions = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
-        cache = instruction.cache or attention.full_cache(self.config.num_hidden_layers)
-        cache = attention.expand(cache, len(sequences))
-        at_cuts = self.continuation(ids, cache, self.position_inputs(positions))
-        return _split(at_cuts, sequences, InstructionState(instruction.tokens, cache, {})), cache
+        inputs = self._inputs(sequences, instruction, keep=True)
+        return _split(self.shell(**inputs), sequences, instruction), inputs["past_key_values"]
 
     @torch.no_grad()
-    def run(self, batches: Iterable[Batch], instruction: InstructionState) -> Iterator[Progress]:
-        """Activations of many batches; yields as it goes, batches in their order."""
+    def run(
+        self, batches: Iterable[Batch], instruction: InstructionState, kept: Sequence[int] = ()
+    ) -> Iterator[Progress]:
+        """Activations of many batches; yields as it goes, batches in their order.
+
+        Keys and values of the layers `kept` come with them.
+        """
         finished = 0
+        prepared = ((batch, self._inputs(batch, instruction, keep=bool(kept))) for batch in batches)
         if not isinstance(self.shell, StreamedShell):
-            for batch in batches:
+            for batch, inputs in prepared:
                 finished += len(batch)
-                yield Progress(finished, [(batch, self.states(batch, instruction))])
+                states = _split(self.shell(**inputs), batch, instruction)
+                yield Progress(finished, [(batch, states)], _caches([inputs]) if kept else [])
             return
-        for block in _blocks((batch, self._inputs(batch, instruction)) for batch in batches):
+        for block in _blocks(prepared):
             size = sum(len(batch) for batch, _ in block)
-            for layers, at_cuts in enumerate(self.shell.block([inputs for _, inputs in block])):
+            every = [inputs for _, inputs in block]
+            for layers, at_cuts in enumerate(self.shell.block(every, kept)):
                 done = [
                     (batch, _split(states, batch, instruction))
                     for (batch, _), states in zip(block, at_cuts, strict=False)
                 ]
-                yield Progress(finished + size * layers / max(1, self.shell.cuts[-1]), done)
+                sequences = finished + size * layers / max(1, self.shell.cuts[-1])
+                yield Progress(sequences, done, _caches(every) if kept and done else [])
             finished += size
 
-    def _inputs(self, sequences: Sequence[Sequence[int]], instruction: InstructionState) -> dict[str, Any]:
-        """The shell's inputs for sequences; padding stands on the right."""
+    def _inputs(
+        self, sequences: Sequence[Sequence[int]], instruction: InstructionState, keep: bool = False
+    ) -> dict[str, Any]:
+        """The shell's inputs for sequences; padding stands on the right. `keep` has keys and values kept."""
         if self.base.kind == "encoder":
             mask = padded([[1] * len(sequence) for sequence in sequences])
             return {"input_ids": padded(sequences), "attention_mask": mask}
         # A causal model's real positions never look at what stands right of them.
-        if instruction.cache is None:
+        if instruction.cache is None and not keep:
             repeated = [[*instruction.tokens, *sequence] for sequence in sequences]
             return {"input_ids": padded(repeated), "use_cache": False}
         ids = padded(sequences)
         positions = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
-        cache = attention.expand(instruction.cache, len(sequences))
+        cache = instruction.cache or attention.full_cache(self.config.num_hidden_layers)
+        cache = attention.expand(cache, len(sequences))
         return self._continuation_inputs(ids, cache, self.position_inputs(positions))
 
     def continuation(
@@ -425,9 +440,9 @@ class PromptTrunk:
     """The token ids that open an answer."""
 
     @property
-    def layers(self) -> slice:
+    def layers(self) -> range:
         """Those whose keys and values the tail's lower layers read."""
-        return slice(self.lower, self.upper)
+        return range(self.lower, self.upper)
 
     @property
     def tail_reads(self) -> bool:
@@ -440,6 +455,10 @@ class PromptTrunk:
         starts = range(len(ids) - size, -1, -1)
         start = next(place for place in starts if ids[place : place + size] == self.invocation)
         return ids[:start], ids[start:]
+
+
+def _caches(batches: Sequence[dict[str, Any]]) -> list[DynamicCache]:
+    return [inputs["past_key_values"] for inputs in batches]
 
 
 def _split(

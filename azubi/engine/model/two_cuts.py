@@ -44,18 +44,18 @@ class KeyShape:
         return self.key_heads * self.key_width, self.value_heads * self.value_width
 
 
-def key_shapes(cache: DynamicCache, layers: slice) -> tuple[KeyShape, ...]:
+def key_shapes(cache: DynamicCache, layers: range) -> tuple[KeyShape, ...]:
     """Of `layers` in a cache that has read something."""
-    read: list[Any] = cache.layers[layers]
+    read: list[Any] = [cache.layers[number] for number in layers]
     return tuple(
         KeyShape(layer.keys.shape[1], layer.keys.shape[3], layer.values.shape[1], layer.values.shape[3])
         for layer in read
     )
 
 
-def keys_to_matrix(cache: DynamicCache, layers: slice, row: int, tokens: slice) -> torch.Tensor:
+def keys_to_matrix(cache: DynamicCache, layers: range, row: int, tokens: slice) -> torch.Tensor:
     """Keys and values of one sequence, [tokens, columns]: layer by layer, keys before values."""
-    read: list[Any] = cache.layers[layers]
+    read: list[Any] = [cache.layers[number] for number in layers]
     parts = [
         part[row, :, tokens].transpose(0, 1).flatten(1)
         for layer in read

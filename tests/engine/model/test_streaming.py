@@ -104,6 +104,25 @@ def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instructio
         same(streamed.states(batch, again), want)
 
 
+@pytest.mark.parametrize("family", [one for one in DECODERS if one.shares], ids=lambda one: one.name)
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_a_streamed_trunk_keeps_the_same_keys_of_prompts(family, instruction, trunks):
+    plain, streamed = trunks(family, 1, 3)
+    kept, layers = range(1, 3), range(LAYERS)
+    state = plain.read_instruction(instruction, full=True)
+    again = streamed.read_instruction(instruction, full=True)
+    (*_, passed) = streamed.run(BATCHES, again, kept)
+    for (batch, states), keys in zip(passed.done, passed.caches, strict=True):
+        want, read = plain.read_prompts(batch, state)
+        same(states, want)
+        same(streamed.read_prompts(batch, again)[0], want)
+        for number in layers:
+            ours, theirs = keys.layers[number], read.layers[number]
+            assert ours.get_seq_length() == (theirs.get_seq_length() if number in kept else len(instruction))
+            if number in kept:
+                assert torch.equal(ours.keys, theirs.keys) and torch.equal(ours.values, theirs.values)
+
+
 @both
 @pytest.mark.parametrize("cut", [1, LAYERS - 1])
 def test_a_streamed_trunk_with_one_cut_gives_the_same_numbers(family, cut, trunks):

@@ -91,9 +91,9 @@ def test_loss_and_gradients_are_those_of_the_whole_model(family, depth, prompt_l
     def reading(tokens):
         size = PROMPTS[TEXTS.index(tokens)]
         states, cache = trunk.read_prompts([tokens], read)
-        keys = keys_to_matrix(cache, slice(lower, upper), 0, slice(0, before + size))
+        keys = keys_to_matrix(cache, range(lower, upper), 0, slice(0, before + size))
         prompt = states[upper][0][:size] if prompt_layers else None
-        shapes = key_shapes(cache, slice(lower, upper))
+        shapes = key_shapes(cache, range(lower, upper))
         return ReadPrompt(keys, shapes, prompt, states[lower][0][size:], states[lower][0][:1])
 
     encoded = [
