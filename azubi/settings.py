@@ -236,8 +236,6 @@ class ProofSettings(BaseModel):
 
     price_per_hour: float = Field(0.2, ge=0)
     """What an hour of this machine costs, in EUR."""
-    price_per_question: float = Field(0, ge=0)
-    """What a larger model's provider asks for a question (--against URL), in EUR."""
     min_accuracy: float = Field(0.9, ge=0, le=1)
     """A specialist whose share of right answers may lie below this is not deployed without review."""
     review_error: float = Field(0.05, gt=0, lt=1)
@@ -317,6 +315,8 @@ class Recipe(BaseModel):
     """Key file, made if there is none, that makes pseudonyms lasting and keeps the way back, encrypted."""
     tail_layers: Depth | Literal["auto"] = "auto"
     """How many of the last layers are trained: 0 trains a head alone, all trains every layer."""
+    prompt_layers: Depth | Literal["auto"] = "auto"
+    """How many of these, the last, act on the prompt, too; for the others the base reads it. auto: all."""
     rank: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """0 trains the tail's full weights; above 0 trains LoRA factors of this rank in the tail."""
     learning_rate: float | None = Field(None, gt=0)

@@ -80,7 +80,7 @@ COMMON = {
         ),
         *("group", "time", "id", "task", "derive", "accept_rules", "split"),
     ),
-    "Model": ("base", "from", "instruction", "tail_layers", "rank"),
+    "Model": ("base", "from", "instruction", "tail_layers", "prompt_layers", "rank"),
     "Training": ("budget", "epochs", "learning_rate", "limit", "test_limit", "threads", "seed"),
     "Privacy": ("personal_data", "patterns", "names", "personal_key"),
     "Output": ("name", "home", "json", "quiet"),

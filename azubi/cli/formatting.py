@@ -135,6 +135,15 @@ def share_trained(trained: int, total: int) -> str:
     return f"{count(trained)} of {count(total)} parameters ({percent(trained / max(1, total))})"
 
 
+def prompt_reading(tail_layers: int, prompt_layers: int | None) -> str:
+    """Say in brackets that not all layers of the tail act on the prompt; nothing if they do."""
+    if prompt_layers is None or prompt_layers == tail_layers:
+        return ""
+    return (
+        f" ({prompt_layers} of them act on the prompt)" if prompt_layers else " (the base reads the prompt)"
+    )
+
+
 def as_json(value: object) -> str:
     """Write a value so that its kind can be seen."""
     return strict_json.write(value, default=str)

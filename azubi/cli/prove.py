@@ -27,6 +27,10 @@ Against = Annotated[
         "from AZUBI_AGAINST_KEY or OPENAI_API_KEY). Can be given several times.",
     ),
 ]
+Price = Annotated[
+    float,
+    typer.Option("--price", metavar="EUR", min=0, help="What the provider at that URL asks for a question."),
+]
 RegressionSet = Annotated[
     Path | None,
     typer.Option(
@@ -89,6 +93,7 @@ def prove(
     session: Session,
     name: Name,
     against: Against = None,
+    price: Price = 0.0,
     regression_set: RegressionSet = None,
     out_of_scope: OutOfScope = None,
     canaries: Canaries = False,
@@ -118,6 +123,7 @@ def prove(
 
     options = ProofOptions(
         against=tuple(against or ()),
+        price=price,
         regression_set=regression_set,
         out_of_scope=out_of_scope,
         canaries=canaries,

@@ -192,6 +192,7 @@ def _search(event: ev.SearchEnded, trials: list[Trial]) -> str:
 
 def _base(event: ev.BaseReady) -> str:
     depth = f"last {event.tail_layers} of {event.layers} layers" if event.tail_layers else "the head alone"
+    depth += formatting.prompt_reading(event.tail_layers, event.prompt_layers)
     return f"{event.name}, {depth}, {event.licence}, {event.dtype}, {event.gflops:.0f} GFLOP/s"
 
 

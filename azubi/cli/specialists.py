@@ -12,6 +12,7 @@ from azubi.cli.formatting import (
     facts,
     interval,
     plain_table,
+    prompt_reading,
     scores_table,
     share_trained,
     shorten,
@@ -73,6 +74,7 @@ def _facts(card: "Card") -> dict[str, str]:
         "Base": f"{card.base} ({card.licence})",
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
+        **({"Layers": _layers(card)} if card.tail_layers else {}),
         **({"Data": f"version {card.data_version}"} if card.data_version else {}),
         "Instruction": clean(shorten(" ".join((card.instruction or "none").split()), 300)),
         **{
@@ -81,6 +83,11 @@ def _facts(card: "Card") -> dict[str, str]:
         },
         "Folder": f"{card.folder} ({size(card.bytes)})",
     }
+
+
+def _layers(card: "Card") -> str:
+    reading = prompt_reading(card.tail_layers, card.prompt_layers)
+    return f"the last {card.tail_layers} of {card.layers}{reading}"
 
 
 def _score(card: "Card") -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from azubi.cli.command import Session
-from azubi.cli.formatting import clean, count, duration, facts, size
+from azubi.cli.formatting import clean, count, duration, facts, prompt_reading, size
 from azubi.cli.recipe_file import recipe_from, with_recipe_flags
 from azubi.storage.libraries import importing
 
@@ -119,6 +119,7 @@ def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") ->
     instruction = f"instruction {count(tokens['instruction'])} (once), " if tokens["instruction"] else ""
     answers = f"answers {count(tokens['answers'])}, " if tokens["answers"] else ""
     depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
+    depth += prompt_reading(base.tail_layers, base.prompt_layers)
     lines = {
         "Base": f"{clean(base.name)}, {depth}, {base.dtype}, threads {base.threads}",
         "Examples": f"{sides}{known}",

@@ -62,11 +62,11 @@ class Specialist:
         Only the last `prompt_layers` of them act on the prompt; all if that is None, or if the base allows no
         second cut (see `SplitModel.one_cut_only`).
         """
-        check(model.base, contract, tail_layers)
+        check(model.base, contract, tail_layers, prompt_layers)
         self.model, self.contract, self.tail_layers = model, contract, tail_layers
         if prompt_layers is None or model.one_cut_only:
             prompt_layers = tail_layers
-        self.prompt_layers = min(prompt_layers, tail_layers)
+        self.prompt_layers = prompt_layers
         """Of the tail, from the top, how many layers act on the prompt, too."""
         self.instruction = ""
         self.scope: Scope | None = None
@@ -111,9 +111,11 @@ class Specialist:
             self.activations = self.activations.after(template.instruction_ids(text))
         return self.instruction_tokens
 
-    def with_new_tail(self, tail_layers: int, rank: int, seed: int) -> "Specialist":
+    def with_new_tail(
+        self, tail_layers: int, rank: int, seed: int, prompt_layers: int | None = None
+    ) -> "Specialist":
         """Another specialist with this contract on the same model; it has no instruction yet."""
-        return Specialist(self.model, self.contract, tail_layers, rank, seed)
+        return Specialist(self.model, self.contract, tail_layers, rank, seed, prompt_layers)
 
     def with_tail(self, tail: Any) -> "Specialist":
         """The same with another tail of this depth."""
@@ -326,17 +328,17 @@ def new_specialist(
     `stream` reads the base from disk layer by layer; None does so if it does not fit in memory.
 
     Raises:
-        SettingError: base, task and `tail_layers` do not fit each other.
+        SettingError: base, task and layers do not fit each other.
     """
-    check(base, contract, tail_layers)
+    check(base, contract, tail_layers, prompt_layers)
     if stream is None:
         stream = must_stream(base, tail_layers, rank, dtype)
     model = SplitModel(base, dtype, stream=stream)
     return Specialist(model, contract, tail_layers, rank, seed, prompt_layers)
 
 
-def check(base: Base, contract: Contract, tail_layers: int) -> None:
-    """Raise SettingError if base, task and `tail_layers` do not fit each other."""
+def check(base: Base, contract: Contract, tail_layers: int, prompt_layers: int | None = None) -> None:
+    """Raise SettingError if base, task and layers do not fit each other; for None see `Specialist`."""
     if tail_layers > base.layers:
         raise SettingError(
             f"tail_layers is {tail_layers}, but {base.name} has {base.layers} layers.",
@@ -353,6 +355,11 @@ def check(base: Base, contract: Contract, tail_layers: int) -> None:
             f"tail_layers is 0, a head alone, but {base.name} writes its answers with a language head, "
             "which stays frozen.",
             "Choose at least 1, or the base minilm for labels.",
+        )
+    if prompt_layers is not None and prompt_layers > tail_layers:
+        raise SettingError(
+            f"prompt_layers is {prompt_layers}, but tail_layers is {tail_layers}: no more are trained.",
+            f"Choose at most {tail_layers}, or all.",
         )
 
 

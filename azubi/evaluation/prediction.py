@@ -162,6 +162,7 @@ class Facts(BaseModel):
     trained: int
     """Parameters that training changed."""
     tail_layers: int
+    prompt_layers: int | None = None
     rank: int
     instruction: str
     train: int

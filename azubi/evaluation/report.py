@@ -258,6 +258,8 @@ class Report(BaseModel, extra="forbid", frozen=True):
     base_layers: int
     trained_parameters: int
     tail_layers: int | Literal["all"]
+    prompt_layers: int | None = None
+    """Of these, those that act on the prompt, too; None: all."""
     rank: int
 
     train: int
@@ -316,7 +318,9 @@ def render(report: Report, lang: Lang = "en") -> str:
         report=report,
         headline=summary.headline(locale, report.name, report.specialist_scores, report.base_scores),
         difference=summary.difference(locale, report.difference) if report.difference else "",
-        weights=summary.trained_weights(locale, report.tail_layers, report.base_layers, report.rank),
+        weights=summary.trained_weights(
+            locale, report.tail_layers, report.base_layers, report.rank, report.prompt_layers
+        ),
         scores=[
             (base_scores.get(score.name), score) if base_scores else (score,)
             for score in report.specialist_scores

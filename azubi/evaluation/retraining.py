@@ -50,7 +50,8 @@ class Retrainer:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         recipe = self.recipe.model_copy(update={"seed": seed})
-        specialist = self.specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), seed)
+        layers, rank, prompt_layers = recipe.tail_layers, recipe.rank, recipe.prompt_layers
+        specialist = self.specialist.with_new_tail(int(layers), int(rank), seed, int(prompt_layers))
         encoded, checks = self.encode(specialist, examples)
         if self.cache is not None:
             for _ in specialist.activations.fill(self.cache, [*encoded, *checks]):

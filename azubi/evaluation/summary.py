@@ -52,15 +52,31 @@ def difference(locale: Locale, difference: "Difference") -> str:
     )
 
 
-def trained_weights(locale: Locale, tail_layers: int | Literal["all"], layers: int, rank: int) -> str:
-    """Which weights were trained."""
+def trained_weights(
+    locale: Locale,
+    tail_layers: int | Literal["all"],
+    layers: int,
+    rank: int,
+    prompt_layers: int | None = None,
+) -> str:
+    """Which weights were trained, and in how many layers they act on the prompt if not in all."""
     if tail_layers == 0:
         return locale.plain("weights.head")
     if tail_layers == "all" or tail_layers >= layers:
         where = locale.plain("weights.all", layers=layers)
     else:
         where = locale.plural("weights.last", tail_layers, layers=layers)
-    return locale.plain("weights.lora" if rank else "weights.full", where=where, rank=rank)
+    trained = locale.plain("weights.lora" if rank else "weights.full", where=where, rank=rank)
+    if prompt_layers is None or prompt_layers >= (layers if tail_layers == "all" else tail_layers):
+        return trained
+    return f"{trained}; {prompt_reading(locale, prompt_layers)}"
+
+
+def prompt_reading(locale: Locale, prompt_layers: int) -> str:
+    """That fewer layers than are trained act on the prompt."""
+    if prompt_layers == 0:
+        return locale.plain("weights.prompt.none")
+    return locale.plural("weights.prompt", prompt_layers)
 
 
 def setting(locale: Locale, trial: Trial) -> str:

@@ -136,6 +136,8 @@ class BaseReady(_Event):
     licence: str
     layers: int
     tail_layers: int
+    prompt_layers: int | None = None
+    """Of these, those that act on the prompt, too; None, from an earlier azubi: all."""
     rank: int
     parameters: int
     trained: int

@@ -132,10 +132,12 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     _check_packaged(tail_file, card.tail_sha256)
     dtype = _dtype(card.dtype)
     if onto is not None and (onto.base.sha256, onto.dtype) == (card.base_sha256, dtype):
-        specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, seed=0)
+        specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, 0, card.prompt_layers)
     else:
         base = _base_of(card, home)
-        specialist = new_specialist(base, card.contract, card.tail_layers, card.rank, 0, dtype)
+        specialist = new_specialist(
+            base, card.contract, card.tail_layers, card.rank, 0, dtype, prompt_layers=card.prompt_layers
+        )
     weights.restore(specialist.tail, weights.read(tail_file))
     specialist.set_instruction(card.instruction)
     specialist.scope = scope_of(card)

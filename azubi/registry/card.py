@@ -50,6 +50,8 @@ class Card(BaseModel):
     """Of the base; it binds the specialist too."""
     layers: int
     tail_layers: int
+    prompt_layers: int | None = None
+    """Of these, those that act on the prompt, too; None, from an earlier azubi: all."""
     rank: int
     parameters: int
     trained: int

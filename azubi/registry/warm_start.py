@@ -35,6 +35,12 @@ class WarmStart:
         """With its version: claims@1."""
         return f"{self.card.name}@{self.card.version}"
 
+    @property
+    def prompt_layers(self) -> int:
+        """In how many of its layers the weights act on the prompt."""
+        card = self.card
+        return card.tail_layers if card.prompt_layers is None else card.prompt_layers
+
     def fitted(self, recipe: Recipe) -> Recipe:
         """The recipe with the parent's base and tail where it leaves a choice.
 
@@ -54,6 +60,9 @@ class WarmStart:
         return self.based(recipe).model_copy(
             update={
                 "tail_layers": card.tail_layers,
+                "prompt_layers": self.prompt_layers
+                if recipe.prompt_layers == "auto"
+                else recipe.prompt_layers,
                 "rank": card.rank,
                 "dtype": card.dtype if recipe.dtype == "auto" else recipe.dtype,
             }

@@ -36,6 +36,9 @@ class Card(BaseModel):
     task: str = "labels"
     base: str = "minilm"
     licence: str = "apache-2.0"
+    layers: int = 6
+    tail_layers: int = 0
+    prompt_layers: int | None = None
     trained: int = 29_645
     parameters: int = 22_742_861
     scores: dict[str, tuple[Score, ...]] = {
@@ -244,6 +247,9 @@ def test_show(store, capsys):
     assert main(["show", "bank", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["base"], document["folder"]) == ("minilm", "/h/specialists/bank/2")
+    store.cards = [Card(layers=30, tail_layers=8, prompt_layers=2)]
+    assert main(["show", "bank"]) == 0
+    assert "the last 8 of 30 (2 of them act on the prompt)" in capsys.readouterr().out
 
 
 def test_show_nobody(store, capsys):

@@ -61,6 +61,8 @@ def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
             "base": base.name,
             "task": task,
             "tail_layers": depth,
+            # All, unless fewer are given or a search chose them: what fewer cost differs by task.
+            "prompt_layers": depth if recipe.prompt_layers in ("auto", "all") else recipe.prompt_layers,
             "rank": rank,
             "learning_rate": recipe.learning_rate or _rate(depth, rank, encoder),
             "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),

@@ -73,10 +73,12 @@ def baseline_set(
     upfront: float,
     seconds: float | None = None,
     against: Sequence[str] = (),
+    price: float = 0.0,
 ) -> BaselineSet:
     """Put the baselines together; nothing is fitted or asked yet, but bases are loaded.
 
-    `recipe` is the specialist's; `upfront`: seconds of its training; `against`: "lora", or endpoints.
+    `recipe` is the specialist's; `upfront`: seconds of its training; `against`: "lora", or endpoints;
+    `price`: of a question to one, in EUR.
 
     Raises:
         SettingError: an endpoint's address is none.
@@ -101,7 +103,6 @@ def baseline_set(
         else:
             others = sum(who.startswith("generalist") for who in baselines.preparations)
             who = f"generalist {others + 1}" if others else "generalist"
-            price = recipe.proof.price_per_question
             baselines.preparations[who] = generalist(who, Endpoint(name), task, price)
     return baselines
 

@@ -286,6 +286,12 @@ def expected_seconds(specialist: Specialist, task: EvaluationTask, recipe: Recip
 
 def _retrainer(specialist: Specialist, task: EvaluationTask, recipe: Recipe) -> Retrainer:
     rate = None if specialist.base.kind == "encoder" else _LEARNING_RATE
-    overrides = {"tail_layers": "all", "rank": RANK, "learning_rate": rate, "from_": None}
+    overrides = {
+        "tail_layers": "all",
+        "prompt_layers": "all",
+        "rank": RANK,
+        "learning_rate": rate,
+        "from_": None,
+    }
     chosen = defaults.resolved(recipe.model_copy(update=overrides), specialist.base, task.contract.task)
     return Retrainer(specialist, task.instruction, chosen, None, task.learned_validation)

@@ -36,6 +36,8 @@ class ProofOptions:
 
     against: tuple[str, ...] = ()
     """lora, or addresses of OpenAI-compatible endpoints."""
+    price: float = 0.0
+    """What a question to such an endpoint costs, in EUR."""
     regression_set: Path | None = None
     """A file of questions and answers that must not be forgotten."""
     out_of_scope: Path | None = None

@@ -71,6 +71,7 @@ def compare_baselines(
         upfront=sum(context.card.seconds.values()),
         seconds=options.seconds,
         against=options.against,
+        price=options.price,
     )
     notes = yield from _tell_new(baselines.notes, [])
     specialist, answers = _recorded(baselines.specialist, task.contract.task)
@@ -260,7 +261,17 @@ _NEAREST = 3
 """Training examples that are shown beside a wrong answer."""
 _BATCH = 64
 _FROM_CARD = (
-    *("name", "version", "contract", "base", "trained", "tail_layers", "rank", "instruction"),
+    *(
+        "name",
+        "version",
+        "contract",
+        "base",
+        "trained",
+        "tail_layers",
+        "prompt_layers",
+        "rank",
+        "instruction",
+    ),
     *("data_version", "epsilon", "delta", "versions"),
 )
 

@@ -5,15 +5,16 @@ Knows the specialist and the machine; nothing of encoded examples.
 
 import contextlib
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import Machine
 from azubi.engine.base.opening import open_base
-from azubi.engine.model import weights
+from azubi.engine.model import two_cuts, weights
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults
+from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
@@ -21,7 +22,7 @@ from azubi.planning.cost_model import Work
 from azubi.search import search as searching
 from azubi.search.search import SearchOutcome
 from azubi.search.trial_runner import SearchTask, TimeBudget
-from azubi.settings import seconds
+from azubi.settings import Recipe, seconds
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
     """
     recipe, begun, earlier = context.recipe, time.monotonic(), context.work.earlier
     assert recipe.budget is not None
+    if recipe.prompt_layers != "auto":
+        raise SettingError(
+            f"prompt_layers is {recipe.prompt_layers}, but a search (budget) tries tails without it.",
+            "Leave prompt_layers out, or choose --tail-layers and the like without a budget.",
+        )
     keep(context, data)
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = context.begun + seconds(recipe.budget) - spent
@@ -106,23 +112,59 @@ def load_model(
     if data.parent is not None:
         data.parent.check_base(base.sha256)
     recipe = context.recipe = defaults.resolved(context.recipe, base, data.contract.task)
+    _check_prompt_layers(recipe, base)
     machine = search_result.machine if search_result is not None else context.machine()
     tail_layers, rank = int(recipe.tail_layers), int(recipe.rank)
-    specialist = new_specialist(base, data.contract, tail_layers, rank, recipe.seed, machine.dtype)
+    specialist = new_specialist(
+        base,
+        data.contract,
+        tail_layers,
+        rank,
+        recipe.seed,
+        machine.dtype,
+        prompt_layers=int(recipe.prompt_layers),
+    )
     trained = sum(weight.numel() for weight in weights.trained(specialist.tail).values())
     model = LoadedModel(machine, specialist, rank, trained, seconds_once)
-    if specialist.model.streams:
-        yield _streamed(base)
+    yield from _remarks(context, data, specialist)
     yield _ready(model)
     return model
 
 
-def _streamed(base: Base) -> ev.Notice:
-    slow = " Answers take long that way: each token of one reads the trunk anew."
-    return ev.Notice(
-        text=f"{base.name} is read from disk layer by layer, since it would not fit in the memory that is "
-        "free." + (slow if base.kind == "decoder" else "")
-    )
+def _check_prompt_layers(recipe: Recipe, base: Base) -> None:
+    if recipe.prompt_layers == recipe.tail_layers:
+        return
+    given = f"prompt_layers is {recipe.prompt_layers} of {recipe.tail_layers}"
+    if base.kind == "encoder":
+        raise SettingError(
+            f"{given}, but {two_cuts.unsupported(base)}.",
+            "Leave prompt_layers out, or choose a base that writes, such as smollm2-135m.",
+        )
+    if recipe.turns == "all":
+        raise SettingError(
+            f"{given}, but turns is all: earlier answers are a part of the prompt that the base reads, so "
+            "nothing could be learned from them.",
+            "Leave prompt_layers out, or choose --turns last.",
+        )
+
+
+def _remarks(context: RunContext, data: Data, specialist: Specialist) -> Iterator[ev.Notice]:
+    """What is other than one would think."""
+    parent, name, depth = data.parent, specialist.base.name, specialist.prompt_layers
+    if specialist.model.streams:
+        slow = " Answers take long that way: each token of one reads the trunk anew."
+        yield ev.Notice(
+            text=f"{name} is read from disk layer by layer, since it would not fit in the memory that is "
+            "free." + (slow if specialist.base.kind == "decoder" else "")
+        )
+    if context.recipe.prompt_layers != depth:
+        context.recipe = context.recipe.model_copy(update={"prompt_layers": depth})
+        yield ev.Notice(text=f"All layers of the tail act on the prompt: {specialist.model.one_cut_only}.")
+    if parent is not None and parent.prompt_layers != depth:
+        yield ev.Notice(
+            text=f"{parent.name} was trained with prompt_layers {parent.prompt_layers}; its weights go on "
+            f"with {depth}, and have to get used to it."
+        )
 
 
 def _ready(model: LoadedModel) -> ev.BaseReady:
@@ -132,6 +174,7 @@ def _ready(model: LoadedModel) -> ev.BaseReady:
         licence=base.licence,
         layers=base.layers,
         tail_layers=model.specialist.tail_layers,
+        prompt_layers=model.specialist.prompt_layers,
         rank=model.rank,
         parameters=model.specialist.parameters,
         trained=model.trained,

@@ -185,6 +185,7 @@ def _fingerprint(
         model.base.sha256,
         data.parent.card.tail_sha256 if data.parent is not None else "",
         model.specialist.tail_layers,
+        model.specialist.prompt_layers,
         model.rank,
         context.recipe.label_weights,
         asdict(config),

@@ -35,13 +35,14 @@ def test_every_choice_is_made_and_possible(kind, layers, depth, rank):
     made = defaults.resolved(Recipe(tail_layers=depth, rank=rank), base(kind, layers), "labels")
     assert (kind == "decoder") <= made.tail_layers <= layers
     assert depth == "auto" or made.tail_layers == layers
+    assert made.prompt_layers == made.tail_layers
     assert made.learning_rate > 0 and made.epochs >= 1
     assert (made.base, made.task, made.rank) == ("some-base", "labels", 0 if rank == "auto" else rank)
     Recipe.model_validate(made.model_dump())
 
 
 def test_what_was_given_stays():
-    given = Recipe(tail_layers=3, rank=2, learning_rate=0.5, epochs=7, batch=3, task="text")
+    given = Recipe(tail_layers=3, prompt_layers=1, rank=2, learning_rate=0.5, epochs=7, batch=3, task="text")
     made = defaults.resolved(given, base(), "text")
     assert made.model_dump(exclude={"base"}) == given.model_dump(exclude={"base"})
 
