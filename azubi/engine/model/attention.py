@@ -143,7 +143,11 @@ def cache_of_layer(cache: DynamicCache, number: int, config: Any, kept: bool) ->
     `cache` stays as it is, unless what the model adds is to be `kept` there.
     """
     part, layer = new_cache(config), cache.layers[number]
-    part.layers = [layer if kept else copy.copy(layer), *part.layers[1:]]
+    others = part.layers[1:]
+    if type(layer) is DynamicLayer:
+        # Models ask the first layer with a window how much was read: none has one where this layer keeps all.
+        others = [DynamicLayer() if type(other) is DynamicSlidingWindowLayer else other for other in others]
+    part.layers = [layer if kept else copy.copy(layer), *others]
     return part
 
 
