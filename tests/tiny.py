@@ -75,7 +75,7 @@ def decoder(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def encoder(folder: Path, seed: int = 0) -> Path:
+def encoder(folder: Path, seed: int = 0, context: int = CONTEXT) -> Path:
     """A bert of 3 layers, 32 wide, with a WordPiece tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -103,7 +103,7 @@ def encoder(folder: Path, seed: int = 0) -> Path:
         intermediate_size=64,
         num_hidden_layers=3,
         num_attention_heads=4,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
         initializer_range=0.1,
     )
     torch.manual_seed(seed)

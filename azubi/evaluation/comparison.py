@@ -18,6 +18,7 @@ from azubi.data.strict_json import same
 from azubi.errors import DataError
 from azubi.evaluation.metrics import MAIN, mean_score, same_field
 from azubi.evaluation.mistakes import wrong_fields
+from azubi.evaluation.prediction import UNANSWERED
 from azubi.evaluation.statistics import Floats, Paired, compare
 from azubi.events.figures import Score
 
@@ -157,9 +158,9 @@ class Versus(BaseModel, extra="forbid", frozen=True):
     cases: tuple[Case, ...]
     """Every example that changed, and those that both got wrong in different ways; the largest changes
     first."""
-    only_a: int
-    only_b: int
-    """Examples that only one of the two answered; they are left out."""
+    a_unanswered: int
+    b_unanswered: int
+    """Questions that were too long for one's base; they count as wrong."""
 
     def of(self, change: Change) -> tuple[Case, ...]:
         """The cases of one kind."""
@@ -176,11 +177,11 @@ def versus(
 ) -> Versus:
     """Compare part `test` of two tables of predictions, example by example (by the example's id).
 
-    Raises `DataError` if they have no example in common, or do not agree on what is right.
+    Raises `DataError` if they were not asked the same, or do not agree on what is right.
     """
     old, new = _tested(a, who), _tested(b, who)
     both = new.join(old, on="id", how="inner", suffix="_a", maintain_order="left")
-    if not both.height:
+    if not old.height == both.height == new.height or not both.height:
         raise DataError(
             f"{names[0]} and {names[1]} were not proved on the same examples.",
             "Prove both with the same test file, or after the same data version.",
@@ -210,8 +211,8 @@ def versus(
         b_scores=scores(new_main, new_right),
         paired=compare(names[0], main, new_main, old_main, new_right, old_right),
         cases=tuple(sorted(cases, key=lambda case: -abs(case.gain))),
-        only_a=old.height - both.height,
-        only_b=new.height - both.height,
+        a_unanswered=both.filter(pl.col("kind_a") == UNANSWERED).height,
+        b_unanswered=both.filter(pl.col("kind") == UNANSWERED).height,
     )
 
 
@@ -224,7 +225,7 @@ def _tested(predictions: pl.DataFrame, who: str) -> pl.DataFrame:
             f"The saved answers of {who} name one test example twice, or hold one that was not judged.",
             "Prove it again; predictions.parquet is not as azubi writes it.",
         )
-    return rows.select("id", "truth", "answer", "right", "score")
+    return rows.select("id", "kind", "truth", "answer", "right", "score")
 
 
 def _case(row: Mapping[str, Any], gain: float, contract: Contract, texts: Mapping[str, str]) -> Case | None:

@@ -45,6 +45,8 @@ Part = Literal[
     neighbour       a training example that is like test example `number`; `score`: how like
 """
 AnswerMode = Literal["constrained", "unconstrained"]
+UNANSWERED = "unanswered"
+"""The kind of a question that a model cannot read: it is too long for its base, and counts as wrong."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,13 +130,21 @@ def kept_epoch(epochs: Sequence[Epoch]) -> Epoch:
 
 
 def comparison(locale: Locale, compared: "Versus") -> str:
-    """The outcome of a comparison in one sentence."""
+    """The outcome of a comparison in a sentence, and how many questions one could not read in another."""
     gain = compared.paired.difference
-    return locale.plain(
-        f"versus.{compared.paired.says}",
-        a=compared.a,
-        b=compared.b,
-        n=locale.count(gain.n),
-        difference=locale.points(gain.value),
-        span=locale.points_span(gain.low, gain.high),
-    )
+    sentences = [
+        locale.plain(
+            f"versus.{compared.paired.says}",
+            a=compared.a,
+            b=compared.b,
+            n=locale.count(gain.n),
+            difference=locale.points(gain.value),
+            span=locale.points_span(gain.low, gain.high),
+        )
+    ]
+    unanswered = {compared.a: compared.a_unanswered, compared.b: compared.b_unanswered}
+    for name, questions in unanswered.items():
+        if questions:
+            of = locale.count(gain.n)
+            sentences.append(locale.plain("versus.unanswered", name=name, n=locale.count(questions), of=of))
+    return " ".join(sentences)

@@ -112,7 +112,7 @@ def open_specialist(
 ) -> Answering:
     """Load a specialist, and give what answers; for `onto` see `loaded`, for what it raises `answer`."""
     specialist = loaded(card, home, onto)
-    speak: Answering = _FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
+    speak: Answering = FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
     if specialist.scope is not None:
         others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
         speak = ScopedAnswers(speak, specialist.scope, others)
@@ -186,11 +186,11 @@ def _elsewhere(specialist: Specialist, out_of_scope: Outside, longest: int) -> A
     if out_of_scope != "base" or specialist.base.kind == "encoder":
         return no_answers
     base, most = specialist.without_instruction(), max(longest, _OUT_OF_SCOPE_TOKENS)
-    return _FittingAnswers(by_base(base.base_model(most)), base, most)
+    return FittingAnswers(by_base(base.base_model(most)), base, most)
 
 
 @dataclass(frozen=True)
-class _FittingAnswers:
+class FittingAnswers:
     """Answers what the base reads; of a question that is longer it says so."""
 
     speak: Answering
@@ -199,6 +199,7 @@ class _FittingAnswers:
     """Tokens that an answer may have."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+        """Answer what fits; what does not is answered by nobody, with a note that says why."""
         short: list[int] = []
         for number, question in enumerate(questions):
             try:

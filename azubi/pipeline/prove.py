@@ -13,7 +13,7 @@ and was learned by neither, nor by one that either went on from. `evaluation.com
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -49,6 +49,7 @@ from azubi.pipeline.proof.stages import (
     measure_scope,
     write_report,
 )
+from azubi.pipeline.stages.run_context import announced
 from azubi.planning.forecast import Eta
 from azubi.registry import lineage
 from azubi.registry.card import Card
@@ -56,8 +57,6 @@ from azubi.registry.store import Store
 from azubi.storage import files
 
 __all__ = ["NUMBERS", "REPORT", "ProofOptions", "compare", "prove"]
-
-T = TypeVar("T")
 
 
 def prove(name: str, home: Path, options: ProofOptions | None = None) -> Iterator[ev.Event]:
@@ -88,19 +87,19 @@ def _stages(context: ProofContext, scratch: Path) -> Generator[ev.Event, None, N
     examples = yield from prepare_examples(context)
     eta = Eta(_planned_seconds(context, examples))
     comparing = compare_baselines(context, examples, eta)
-    baselines = yield from _stage("baselines", comparing)
+    baselines = yield from announced("baselines", comparing)
     specialist = examples.specialist
     tails = {SPECIALIST: specialist.tail, "base": specialist.base_tail()}
     audits = [
-        (yield from _stage("forgetting", measure_forgetting(context, examples, tails, eta))),
-        (yield from _stage("scope", measure_scope(context, examples, baselines, eta))),
-        (yield from _stage("leaks", measure_leaks(context, examples, baselines, tails, eta))),
+        (yield from announced("forgetting", measure_forgetting(context, examples, tails, eta))),
+        (yield from announced("scope", measure_scope(context, examples, baselines, eta))),
+        (yield from announced("leaks", measure_leaks(context, examples, baselines, tails, eta))),
     ]
     if options.learning_curve:
         measuring = measure_learning_curve(context, examples, eta)
-        audits.append((yield from _stage("learning-curve", measuring)))
+        audits.append((yield from announced("learning-curve", measuring)))
     reporting = write_report(context, examples, baselines, audits, eta, scratch)
-    proof = yield from _stage("report", reporting)
+    proof = yield from announced("report", reporting)
     yield ev.Proved(
         verdict=proof.verdict.kind,
         sentence=report.verdict(Locale(options.lang), proof),
@@ -110,13 +109,6 @@ def _stages(context: ProofContext, scratch: Path) -> Generator[ev.Event, None, N
         report=str(context.folder / REPORT),
         seconds=time.monotonic() - started,
     )
-
-
-def _stage(name: ev.ProofStage, events: Generator[ev.Event, None, T]) -> Generator[ev.Event, None, T]:
-    yield ev.StageStarted(stage=name)
-    result = yield from events
-    hardware.release_memory()
-    return result
 
 
 def _planned_seconds(context: ProofContext, examples: ProofExamples) -> dict[str, float]:
@@ -223,7 +215,8 @@ def _answer(
     specialist = ask.loaded(card, home)
     hardware.use_threads(threads)
     task = EvaluationTask(card.contract, (), (), card.instruction, card.longest)
-    answering = specialist.answering(card.longest)  # as it is served: records are not constrained
+    # As it is served: records are not constrained, and what its base cannot read is answered by nobody.
+    answering = ask.FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
     shared = len(specialist.instruction_tokens)
     baseline = Baseline(Contender(who="specialist"), lambda asked, _: answering(asked), shared_tokens=shared)
     work = asking.ask(baseline, task, examples, range(len(examples)))

@@ -36,7 +36,7 @@ from azubi.pipeline.stages.data import Data, prepare
 from azubi.pipeline.stages.encoding import EncodedData, encode_data
 from azubi.pipeline.stages.evaluation import evaluate
 from azubi.pipeline.stages.packaging import Results, package
-from azubi.pipeline.stages.run_context import RunContext
+from azubi.pipeline.stages.run_context import RunContext, announced
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, read_one_shot, with_absolute_paths
 from azubi.pipeline.stages.training import fill_cache, train_tail
 from azubi.planning.forecast import Eta
@@ -137,13 +137,11 @@ class _Meter:
     """Most bytes that the process held."""
 
     def stage(self, name: ev.Stage, events: Generator[ev.Event, None, T]) -> Generator[ev.Event, None, T]:
-        """Announce a stage and pass its events on; returns what it leaves."""
+        """Announce a stage and pass its events on, measured; returns what it leaves."""
         begun = time.monotonic()
         hardware.reset_peak_memory()
-        yield ev.StageStarted(stage=name)
-        result = yield from events
+        result = yield from announced(name, events)
         self.memory[name] = hardware.peak_memory()
-        hardware.release_memory()
         self.seconds[name] = round(time.monotonic() - begun, 2)
         return result
 

@@ -166,7 +166,7 @@ def test_two_versions_side_by_side() -> None:
     rows, facts = sample(120, levels={"specialist": 0.6}, parts=False)
     better, _ = sample(120, levels={"specialist": 0.95}, parts=False)
     result = versus(table(rows), table(better), ("triage@1", "triage@2"), facts.contract, facts.texts)
-    assert result.paired.says == "better" and result.only_a == result.only_b == 0
+    assert result.paired.says == "better" and result.a_unanswered == result.b_unanswered == 0
     assert (len(result.of("gained")), len(result.of("lost"))) == (result.paired.won, result.paired.lost)
     old = {row.id: row for row in rows if row.part == "test"}
     new = {row.id: row for row in better if row.part == "test"}
@@ -187,5 +187,8 @@ def test_versions_that_were_measured_differently_are_not_compared() -> None:
         versus(table(rows), table(others), ("a", "b"), facts.contract, {})
     with pytest.raises(DataError, match="not proved on the same"):
         versus(table(rows), table([]), ("a", "b"), facts.contract, {})
-    fewer = versus(table(rows), table(row for row in rows if row.number < 20), ("a", "b"), facts.contract, {})
-    assert fewer.only_a == 10 and fewer.paired.says == "cannot tell" and fewer.cases == ()
+    fewer = table(row for row in rows if row.number < 20)
+    with pytest.raises(DataError, match="not proved on the same"):
+        versus(table(rows), fewer, ("a", "b"), facts.contract, {})
+    same = versus(table(rows), table(rows), ("a", "b"), facts.contract, {})
+    assert same.paired.says == "cannot tell" and same.cases == ()

@@ -25,7 +25,7 @@ def made(bases, home, tmp_path):
         told = {
             "name": name,
             "data": tiny.write(tmp_path / f"{name}-{len(list(tmp_path.glob('*')))}.jsonl", rows),
-            "base": str(getattr(bases, base)),
+            "base": str(base if isinstance(base, Path) else getattr(bases, base)),
             "task": task,
             "tail_layers": 1,
             "epochs": 1,
@@ -42,7 +42,7 @@ def compared(home, a, b):
     assert isinstance(last, ev.ComparisonEnded)
     folder = Path(last.folder)
     told = Versus.model_validate_json((folder / prove.NUMBERS).read_bytes())
-    return events, folder, told
+    return [*events, last], folder, told
 
 
 def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
@@ -72,6 +72,20 @@ def test_only_what_neither_has_learned_is_asked(made, home):
     asked = {one.prompt for one in prove.unseen(cards, home)}
     both = [{one.prompt for one in prove.lineage.of(card, home).test} for card in cards]
     assert asked == both[0] & both[1] and asked < both[0]
+
+
+def test_a_question_that_one_base_cannot_read_counts_as_wrong_and_is_said(made, home, tmp_path):
+    long = [row | {"prompt": row["prompt"] + " and the roof" * 150} for row in tiny.labels(160)]
+    made("short", tiny.labels(160))
+    made("long", long, base=tiny.encoder(tmp_path / "long-bert", context=4 * tiny.CONTEXT))
+    events, folder, result = compared(home, "short", "long")
+    answers = prediction.read(folder / "predictions-a.parquet")
+    unread = answers.filter(answers["kind"] == prediction.UNANSWERED)
+    assert 0 < unread.height < answers.height == result.paired.difference.n
+    assert (result.a_unanswered, result.b_unanswered) == (unread.height, 0) and not unread["right"].any()
+    sentence = f"Of the {answers.height} questions, short@1 could not read {unread.height}:"
+    assert sentence in events[-1].sentence and "long@1 could not" not in events[-1].sentence
+    assert sentence in (folder / prove.REPORT).read_text()
 
 
 def test_what_cannot_be_compared_is_said(made, home):

@@ -30,10 +30,12 @@ from azubi.errors import BaseModelError
 from azubi.storage import files
 
 _POOLINGS = {
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_cls_token": "cls",
-    "pooling_mode_lasttoken": "last",
+    **{"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls", "pooling_mode_lasttoken": "last"},
+    **{"mean": "mean", "cls": "cls", "lasttoken": "last"},
 }
+"""By what older and newer versions of sentence-transformers write."""
+_KNOWN_MODULES = {"Transformer", "Pooling", "Normalize", "Dropout"}
+"""Of sentence-transformers: what pools, and what leaves a text's vector as it is, but for its length."""
 _LICENCE_TEXTS = {
     "apache-2.0": "apache license",
     "mit": "mit license",
@@ -71,18 +73,18 @@ def open_base(name: str, home: Path) -> Base:
 def _open_folder(name: str, folder: Path, digest: str, licence: str, entry: CatalogEntry | None) -> Base:
     config = _config(name, folder)
     refuse_uncuttable(config)
-    text = config.get_text_config()
+    text, kind = config.get_text_config(), _kind(name, config)
     base = Base(
         name=name,
         folder=folder,
-        kind=_kind(name, config),
+        kind=kind,
         family=str(config.model_type),
         licence=licence,
         sha256=digest,
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
         context=_context(text),
-        pooling=_pooling(folder),
+        pooling=_pooling(name, folder) if kind == "encoder" else "mean",
         tokenizer=_tokenizer(name, folder),
         config=config,
         pretraining=entry.pretraining if entry else None,
@@ -200,22 +202,44 @@ def _context(config: Any) -> int:
     return int(limit)
 
 
-def _pooling(folder: Path) -> str:
-    """How a sentence encoder joins its tokens' vectors; mean where its files do not say."""
-    file = folder / "1_Pooling" / "config.json"
-    if not file.is_file():
-        return "mean"
-    try:
-        settings = json.loads(file.read_text())
-        modes = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on]
-    except (ValueError, AttributeError) as error:
-        raise BaseModelError(f"{file} is damaged: {error}.", "Fetch the model again.") from error
-    if not set(modes) <= _POOLINGS.keys() or len(modes) > 1:
+def _pooling(name: str, folder: Path) -> str:
+    """How a sentence encoder joins its tokens' vectors; mean where its files do not say.
+
+    Raises:
+        BaseModelError: in another way, or its vectors go through more layers afterwards.
+    """
+    file = folder / "modules.json"
+    with _damage_named(file):
+        modules = json.loads(file.read_text()) if file.is_file() else []
+        types = {module["path"]: module["type"].split(".")[-1] for module in modules}
+    if further := [path for path, kind in types.items() if kind not in _KNOWN_MODULES]:
         raise BaseModelError(
-            f"{file} joins the tokens' vectors by {' and '.join(modes)}, which azubi does not.",
-            f"Choose an encoder that does it by one of {', '.join(_POOLINGS)}.",
+            f"{name} changes a text's vector after pooling: {file} names {' and '.join(further)}, "
+            "which azubi does not apply.",
+            f"Choose another encoder. To use the vector before {further[0]}, take that out of {file.name}.",
         )
-    return _POOLINGS[modes[0]] if modes else "mean"
+    place = next((path for path, kind in types.items() if kind == "Pooling"), "1_Pooling")
+    file = folder / place / "config.json"
+    with _damage_named(file):
+        settings = json.loads(file.read_text()) if file.is_file() else {}
+        flags = [key for key, on in settings.items() if key.startswith("pooling_mode_") and on]
+        named = settings.get("pooling_mode", flags)
+        modes = [named] if isinstance(named, str) else list(named)
+        pooling = _POOLINGS.get(modes[0]) if len(modes) == 1 else None
+    if modes and pooling is None:
+        raise BaseModelError(
+            f"{file} joins the tokens' vectors by {' and '.join(map(str, modes))}, which azubi does not.",
+            "Choose an encoder that takes their mean, the first of them or the last.",
+        )
+    return pooling or "mean"
+
+
+@contextmanager
+def _damage_named(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BaseModelError(f"{file} is damaged: {error!r}.", "Fetch the model again.") from error
 
 
 def _from_hub(name: str) -> Path:

@@ -14,7 +14,7 @@ from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.answering import Answer, Answering, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.evaluation import metrics
-from azubi.evaluation.prediction import Contender, Part, Prediction
+from azubi.evaluation.prediction import UNANSWERED, Contender, Part, Prediction
 from azubi.events.work import Step, Work, part_of, translate
 
 
@@ -136,6 +136,7 @@ def row(
         id=example.name,
         mode=mode,
         variant=variant,
+        kind=UNANSWERED if answer.by == "nobody" else "",
         truth=truth,
         answer=answer.text,
         confidence=None if math.isnan(answer.confidence) else answer.confidence,

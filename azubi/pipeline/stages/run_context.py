@@ -3,8 +3,10 @@
 Knows the run, the machine and how far the run is; nothing of what stages do.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from azubi.engine.base import hardware
 from azubi.engine.base.hardware import Machine
@@ -13,6 +15,8 @@ from azubi.events import events as ev
 from azubi.planning.forecast import Eta, Throughput
 from azubi.registry.runs import Run
 from azubi.settings import Recipe
+
+T = TypeVar("T")
 
 _RESERVE = 64 << 20
 _TRAINED_BYTES = 28
@@ -96,3 +100,13 @@ class RunContext:
             peak=throughput.peak if throughput is not None else None,
             note=note,
         )
+
+
+def announced(
+    name: ev.Stage | ev.ProofStage, events: Generator[ev.Event, None, T]
+) -> Generator[ev.Event, None, T]:
+    """Announce a stage, of a run or a proof, and pass its events on; returns what it leaves."""
+    yield ev.StageStarted(stage=name)
+    result = yield from events
+    hardware.release_memory()
+    return result

@@ -79,6 +79,8 @@ def pooled(made, tmp_path, content):
         ({"pooling_mode_lasttoken": True}, "last"),
         ({"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}, "mean"),
         ({"word_embedding_dimension": 32}, "mean"),
+        ({"embedding_dimension": 32, "pooling_mode": "cls"}, "cls"),
+        ({"embedding_dimension": 32, "pooling_mode": ["lasttoken"]}, "last"),
     ],
 )
 def test_pooling_is_as_the_sentence_encoders_makers_say(made, home, tmp_path, settings, pooling):
@@ -90,11 +92,28 @@ def test_pooling_is_as_the_sentence_encoders_makers_say(made, home, tmp_path, se
     [
         ('{"pooling_mode_max_tokens": true}', "by pooling_mode_max_tokens, which azubi does not"),
         ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}', "which azubi does not"),
+        ('{"pooling_mode": ["cls", "weightedmean"]}', "by cls and weightedmean, which azubi does not"),
         ("version https://git-lfs.github.com/spec/v1", "1_Pooling/config.json is damaged"),
     ],
 )
 def test_pooling_that_cannot_be_followed_is_refused(made, home, tmp_path, content, words):
     refused(pooled(made, tmp_path, content), home, words)
+
+
+def modules(folder, *kinds):
+    parts = [{"path": f"{number}_{kind.split('.')[-1]}", "type": kind} for number, kind in enumerate(kinds)]
+    (folder / "modules.json").write_text(json.dumps(parts))
+
+
+def test_a_layer_after_pooling_is_refused_and_left_out_by_who_takes_it_out(made, home, tmp_path):
+    folder = pooled(made, tmp_path, '{"pooling_mode": "cls"}')
+    usual = ("sentence_transformers.models.Transformer", "sentence_transformers.models.Pooling")
+    modules(folder, *usual, "sentence_transformers.models.Dense", "sentence_transformers.models.Normalize")
+    refused(folder, home, "modules.json names 2_Dense, which azubi does not apply")
+    modules(folder, *usual, "sentence_transformers.sentence_transformer.modules.normalize.Normalize")
+    assert open_base(str(folder), home).pooling == "cls"
+    (folder / "modules.json").write_text('[{"idx": 0}]')
+    refused(folder, home, "modules.json is damaged")
 
 
 def test_a_folder_without_configuration_is_refused(llama, home):
