@@ -1,34 +1,104 @@
 """`azubi doctor`: what this machine offers. `azubi version`: what is installed."""
 
+import contextlib
 import platform
+import sys
 from collections.abc import Iterator
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.table import Table
 
 from azubi import __version__
 from azubi.cli.command import Session
-from azubi.cli.formatting import count, facts, size
+from azubi.cli.formatting import clean, count, facts, plain_table, size
 
 if TYPE_CHECKING:
+    from azubi.engine.selftest import FamilyResult
     from azubi.pipeline.doctor import Checkup
 
+Selftest = Annotated[
+    bool,
+    typer.Option(
+        "--selftest",
+        help="Compare tiny random models, cut and cached, with themselves as a whole: half a minute.",
+    ),
+]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option("--device", help="What to look at; auto is what azubi computes on if not told otherwise."),
+]
 
-def doctor(session: Session) -> None:
-    """Look whether this machine can train specialists, and how fast.
 
-    The exit code is 1 if something has to be mended first.
+def doctor(session: Session, selftest: Selftest = False, device: Device = "auto") -> None:
+    """Look whether this machine can train specialists, and how fast; with --selftest, whether exactly.
+
+    The exit code is 1 if something has to be mended first, or if a comparison fails.
     """
+    if selftest:
+        _compare(session, device)
+        return
     from azubi.pipeline.doctor import examine
 
-    checkup = examine(session.home)
+    checkup = examine(session.home, device)
     if session.json:
         session.emit(checkup.model_dump(mode="json"))
     else:
         print("\n".join([*facts(_facts(checkup)), "", *_advice(checkup)]))
     if any(issue.stops for issue in checkup.issues):
         raise typer.Exit(1)
+
+
+def _compare(session: Session, device: Literal["auto", "cpu", "cuda", "mps"]) -> None:
+    from azubi.engine.selftest import TOLERANCES, run
+
+    results = []
+    with contextlib.redirect_stdout(sys.stderr), session.err().status("Comparing …") as status:
+        for result in run(device):
+            results.append(result)
+            status.update(f"Comparing … {result.family} in {result.dtype} is done")
+    failed = any(result.failed for result in results)
+    if session.json:
+        session.emit(
+            {
+                "passed": not failed,
+                "tolerances": TOLERANCES,
+                "results": [result.model_dump(mode="json") | {"failed": result.failed} for result in results],
+            }
+        )
+    else:
+        session.out().print(_comparisons(results))
+        print("\n".join(["", *_verdict(results)]))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _comparisons(results: "list[FamilyResult]") -> Table:
+    from azubi.engine.selftest import TOLERANCES
+
+    checks = list(TOLERANCES["float32"])
+    table = plain_table("family", "format", *(f">{check}" for check in checks), "")
+    for result in results:
+        differences = (result.differences.get(check) for check in checks)
+        cells = ("-" if difference is None else f"{difference:.0e}" for difference in differences)
+        table.add_row(result.family, result.dtype, *cells, "DIFFERS" if result.failed else "same")
+    for dtype, limits in TOLERANCES.items():
+        table.add_row("at most", dtype, *(f"{limit:g}" for limit in limits.values()), "", style="dim")
+    return table
+
+
+def _verdict(results: "list[FamilyResult]") -> Iterator[str]:
+    device = results[0].device
+    if not any(result.failed for result in results):
+        yield f"On {device} a cut and cached model computes what the whole model computes, and the processor."
+        return
+    for result in results:
+        if result.failed:
+            yield f"{result.family} in {result.dtype}: {clean(result.error) or ', '.join(result.failed)}"
+    yield f"Results of azubi on {device} cannot be relied on."
+    report = "report this table with what `azubi doctor` and `azubi version` print."
+    yield f"  {report.capitalize()}" if device == "cpu" else f"  Use --device cpu, and {report}"
 
 
 def _facts(checkup: "Checkup") -> dict[str, str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 import azubi
 from azubi.engine.base import catalog, hardware
-from azubi.engine.base.hardware import Machine
+from azubi.engine.base.hardware import DeviceName, Machine
 
 _LITTLE = 3 * 10**9
 """Bytes of memory, and of disk, that the demo's larger half takes: base, activations, checkpoints."""
@@ -65,9 +65,13 @@ class Checkup(BaseModel):
     issues: tuple[Issue, ...]
 
 
-def examine(home: Path) -> Checkup:
-    """Measure and look up; takes a second or two, and leaves nothing behind."""
-    machine = hardware.probe()
+def examine(home: Path, device: DeviceName = "auto") -> Checkup:
+    """Measure and look up; takes a second or two, and leaves nothing behind.
+
+    Raises:
+        SettingError: torch finds no such `device`.
+    """
+    machine = hardware.probe(device=device)
     speeds = {
         str(dtype).removeprefix("torch."): hardware.matmul_speed(dtype, machine.threads)
         for dtype in (torch.float32, torch.bfloat16)

@@ -134,7 +134,7 @@ class TrialRunner:
         if (instruction, count) not in self._encoded:
             self._set_instruction(instruction)
             sample = splitting.sample(self._split.train, count, self.recipe.seed)
-            train = self._specialist.encode_training(sample)
+            train = [self._specialist.encode(example) for example in sample]
             validation = [
                 self._specialist.encode(example).last_answer_only for example in self._split.validation
             ]

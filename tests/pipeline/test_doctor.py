@@ -5,9 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AttentionInterface
 
 from azubi.cli import main
+from azubi.engine import selftest
 from azubi.engine.base import catalog, hardware
+from azubi.engine.model import attention
 from azubi.pipeline import doctor
 from azubi.pipeline.doctor import examine
 
@@ -101,3 +104,45 @@ def test_what_the_cache_holds_is_counted(home):
     (home / "cache" / "a").mkdir(parents=True)
     (home / "cache" / "a" / "shard").write_bytes(bytes(1000))
     assert examine(home).activations == 1000
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """A decoder with a window and an encoder, cut in two ways."""
+    monkeypatch.setattr(
+        selftest, "FAMILIES", {name: selftest.FAMILIES[name] for name in ("gemma3_text", "bert")}
+    )
+    monkeypatch.setattr(selftest, "CUTS", ((2, 2), (2, 1)))
+
+
+def test_a_cut_model_is_compared_with_the_whole_one(few, home, capsys):
+    assert main(["doctor", "--selftest", "--device", "cpu", "--home", str(home)]) == 0
+    out = capsys.readouterr().out
+    assert out.count(" same") == 4 and "DIFFERS" not in out
+    assert "On cpu a cut and cached model computes what the whole model computes" in out
+    assert not home.exists()
+
+
+def test_a_comparison_that_fails_is_named(few, monkeypatch, capsys):
+    def unmasked(module, query, key, value, attention_mask, *args, **kwargs):
+        return attention.attend(module, query, key, value, None, *args, **kwargs)
+
+    # Taken in bfloat16 alone.
+    monkeypatch.setitem(AttentionInterface._global_mapping, attention.NAME, unmasked)
+    assert main(["doctor", "--selftest", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    failed = {(result["family"], result["dtype"]): result["failed"] for result in found["results"]}
+    assert not found["passed"] and "gradients" in failed.pop(("gemma3_text", "bfloat16"))
+    assert failed.pop(("bert", "bfloat16")) and not any(failed.values())
+
+
+def test_what_a_device_cannot_do_is_told(few, monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("tensors on two devices, cuda:0 and cpu")
+        yield
+
+    monkeypatch.setattr(selftest, "_compare", broken)
+    assert main(["doctor", "--selftest"]) == 1
+    out = capsys.readouterr().out
+    assert out.count("DIFFERS") == 4 and "RuntimeError: tensors on two devices, cuda:0 and cpu" in out
+    assert "cannot be relied on" in out and "eport this table" in out

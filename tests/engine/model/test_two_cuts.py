@@ -1,16 +1,14 @@
 """A tail with two cuts against the whole model, uncached, whose weights are chosen by layer and position."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
 
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, collate
-from azubi.engine.model.cut import find_layers
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.engine.model.two_cuts import key_shapes, keys_to_matrix
+from azubi.engine.selftest import WholeModel
 from tests.engine.families import DECODERS, LAYERS, sequences
 
 INSTRUCTION = sequences((5,), seed=9)[0]
@@ -22,56 +20,6 @@ SHAPES = ((2, 0, 0), (2, 1, 3), (3, 2, 0), (LAYERS, 0, 3), (LAYERS, 2, 0))
 CLOSE = 1e-5
 
 FAMILIES = [family for family in DECODERS if family.shares]
-
-
-def chosen_by_position(trained, base, start, tokens):
-    """Let every module of a layer that has weights use those of `trained` from token `start` on.
-
-    A module of both layers does so: where weights stand beside other modules (attention sinks), both ways to
-    compute read what the modules within chose.
-    """
-
-    def choose(old, new):
-        if isinstance(old, tuple):
-            return tuple(choose(*pair) for pair in zip(old, new, strict=True))
-        if old is None:
-            return None
-        axis = next(axis for axis in range(old.ndim) if old.shape[axis] == tokens)
-        shape = [1] * old.ndim
-        shape[axis] = tokens
-        return torch.where((torch.arange(tokens) >= start).view(shape), new, old)
-
-    for name, module in list(base.named_modules()):
-        if next(module.parameters(recurse=False), None) is not None:
-            other = trained.get_submodule(name)
-            old, new = module.forward, other.forward
-            module.forward = other.forward = lambda *args, _old=old, _new=new, **more: choose(
-                _old(*args, **more), _new(*args, **more)
-            )
-
-
-def reference(model, tail, depth, prompt_layers, rank, ids, start):
-    """Scores [tokens, vocabulary], and the weights of layers and norms that they were computed with."""
-    whole, trained = copy.deepcopy(model), copy.deepcopy(tail.shell.layers)
-    for module in trained.modules():  # the shells' own
-        module._forward_pre_hooks.clear()
-    stack = find_layers(whole.base_model)
-    layers = stack.layers
-    for number in range(depth):
-        position = LAYERS - depth + number
-        if number >= depth - prompt_layers:
-            layers[position] = trained[number]
-        else:
-            chosen_by_position(trained[number], layers[position], start, len(ids))
-    parent = whole.base_model.get_submodule(".".join(stack.path[:-1]))
-    norms = {name: getattr(parent, name) for name in tail.shell.norms}
-    for name, norm in norms.items():
-        norm.load_state_dict(tail.shell.norms[name].state_dict())
-        norm.requires_grad_(not rank)
-    used = {f"layers.{name}": weight for name, weight in trained.named_parameters()}
-    for name, norm in norms.items():
-        used |= {f"norms.{name}.{part}": weight for part, weight in norm.named_parameters()}
-    return whole(torch.tensor([ids]), use_cache=False).logits[0], used
 
 
 @pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["plain", "instruction"])
@@ -104,22 +52,19 @@ def test_loss_and_gradients_are_those_of_the_whole_model(family, depth, prompt_l
     outcome = tail(collate(encoded, reading), shared)
     outcome.loss.backward()
 
-    losses, gradients = 0.0, {}
+    losses, whole = 0.0, WholeModel(model, tail)
     for text, size, example in zip(TEXTS, PROMPTS, encoded, strict=True):
-        scores, used = reference(
-            model, tail, depth, prompt_layers, rank, [*instruction, *text], before + size
-        )
+        scores = whole.scores([*instruction, *text], before + size)
         loss = nn.functional.cross_entropy(
             scores[before + size :], torch.tensor(example.targets), reduction="sum"
         )
         losses = losses + loss.detach()
         loss.backward()
-        for name, weight in used.items():
-            if weight.grad is not None:
-                gradients[name] = gradients.get(name, 0) + weight.grad
     targets = sum(len(example.targets) for example in encoded)
     assert abs(float(outcome.loss.detach() - losses / targets)) <= CLOSE
     ours = {name: weight for name, weight in tail.shell.named_parameters() if weight.grad is not None}
+    trained = whole.trained["shell"].named_parameters()
+    gradients = {name: weight.grad for name, weight in trained if weight.grad is not None}
     assert ours.keys() == gradients.keys()
     for name, weight in ours.items():
         want = gradients[name] / targets
