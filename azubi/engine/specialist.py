@@ -25,7 +25,8 @@ from azubi.engine.inference.answering import (
     WrittenAnswers,
     in_order,
 )
-from azubi.engine.inference.generation import Classifier, Generator, Vector, averaged
+from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.labels import Classifier, Vector, averaged
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail

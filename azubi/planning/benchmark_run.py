@@ -228,23 +228,41 @@ class _Benchmark:
         """Let the untouched base answer, and return all that was timed."""
         answering = self.specialist.base_model(self.workload.longest_answer)
         hardware.reset_peak_memory()
-        if isinstance(answering, WrittenAnswers):
-            return self._time_writing(answering, questions)
-        asked = _spread(questions, _CHOSEN)
+        written = answering if isinstance(answering, WrittenAnswers) else None
+        if written and written.labels is None:
+            return self._time_writing(written, questions)
+        before = hardware.used_memory()
+        asked = _spread(questions, self._most_written if written else _CHOSEN)
         list(answering(asked[:_WARM_UP]))
         begun = time.perf_counter()
         list(answering(asked))
         planned = self.workload.read_questions(len(asked))
         self.costs.observe("answers", planned, time.perf_counter() - begun)
         self.peaks["evaluate"] = hardware.peak_memory()
-        return Timings(self.costs, peaks=self.peaks)
+        if written:
+            self._scale_peak(written, before, len(asked), len(questions))
+        return Timings(self.costs, per_pass=0.0, peaks=self.peaks)
+
+    @property
+    def _most_written(self) -> int:
+        few, many = _WRITTEN
+        return max(few, round(self.share * many))
+
+    def _scale_peak(self, answering: WrittenAnswers, before: int, asked: int, questions: int) -> int:
+        """Plan the memory of as many answers side by side as there will be; returns the most at once."""
+        workload = self.workload
+        tokens = round(workload.instruction_tokens + workload.mean_question + workload.longest_answer)
+        at_once, room = answering.generator.together(tokens), answering.generator.room
+        rows = min(at_once, questions)
+        extra = (hardware.peak_memory() - before) * rows / asked
+        self.peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
+        return at_once
 
     def _time_writing(self, answering: WrittenAnswers, questions: Sequence[Question]) -> Timings:
         """Time a few answers, and some more at once: how long reading takes, each pass and each token."""
         workload, longest, before = self.workload, self.workload.longest_answer, hardware.used_memory()
         timed, lengths = list[tuple[float, float, float]](), list[int]()
-        few, many = _WRITTEN
-        for count in (few, max(few, round(self.share * many))):
+        for count in (_WRITTEN[0], self._most_written):
             asked, begun = _spread(questions, count), time.perf_counter()
             moments, answer_lengths = _watch(answering, asked)
             passes, lengths = len(moments) - 1, lengths + answer_lengths
@@ -252,11 +270,7 @@ class _Benchmark:
                 weighed = workload.passes_and_tokens(len(asked), passes, passes)
                 timed.append((*weighed, moments[-1] - moments[0]))
         self.costs.observe("answers", workload.read_questions(len(asked)), moments[0] - begun)
-        tokens = round(workload.instruction_tokens + workload.mean_question + longest)
-        at_once, room = answering.generator.together(tokens), answering.generator.room
-        rows = min(at_once, len(questions))
-        extra = (hardware.peak_memory() - before) * rows / len(asked)
-        self.peaks["evaluate"] = before + round(max(extra, rows * room(tokens)))
+        at_once = self._scale_peak(answering, before, len(asked), len(questions))
         # Answers that had to end early count as the longest.
         mean = sum(longest if length >= _TOKENS else length for length in lengths) / len(lengths)
         per_pass, per_token = writing_pace(timed[0], timed[-1]) if timed else (None, 0.0)

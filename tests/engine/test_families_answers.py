@@ -1,11 +1,14 @@
 """For every family of decoders: answers are those of the whole model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.labels import LabelTree
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
-from tests.engine.families import LAYERS
+from tests.engine.families import DECODERS, LAYERS, sequences
 from tests.engine.family_checks import CUTS, INSTRUCTION, UNEQUAL, decoders, trunk_of, whole
 from tests.engine.hints import Hints
 
@@ -55,3 +58,64 @@ def test_what_is_foreseen_changes_no_answer(family, instruction, errors):
             ((_, hinted),) = writer.write([prompt], longest, lambda: Hints(plain.tokens, errors))  # noqa: B023
             assert hinted.tokens == plain.tokens
             assert hinted.confidence == pytest.approx(plain.confidence, rel=1e-3)
+
+
+LABELS = [(40, 41), (40, 41, 42), (40, 43), (50,), (51, 40, 41), (51, 40, 44, 45), (52, 41, 42), (52, 41, 43)]
+END = 2
+
+
+@torch.no_grad()
+def shares(family, prompt, labels):
+    """Each label's probability if only labels may be written, every step recomputed from the start."""
+    paths = [(*label, END) for label in labels]
+    chances = []
+    for path in paths:
+        chance = 1.0
+        for size, token in enumerate(path):
+            nexts = sorted({other[size] for other in paths if other[:size] == path[:size]})
+            scores = whole(family)(input_ids=torch.tensor([[*prompt, *path[:size]]]), use_cache=False).logits
+            chance *= float(scores[0, -1, nexts].softmax(0)[nexts.index(token)])
+        chances.append(chance)
+    return chances
+
+
+def asked_for_labels(family, instruction, prompts, labels):
+    cut = 2
+    tail = InferenceLanguageTail(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)
+    return dict(
+        Generator(trunk_of(family, cut), tail, instruction, END).choose(prompts, LabelTree(labels, END))
+    )
+
+
+WIDE = [
+    replace(family, settings=family.settings | {"sliding_window": 40})
+    for family in DECODERS
+    if family.name in ("mistral", "gemma2", "gemma3_text", "gpt_oss", "exaone4")
+]
+"""Windows that hold all of a question and its labels."""
+WALKING = ("qwen3_next", "granitemoehybrid", "lfm2", "bloom", "falcon with alibi")
+"""Families that read one continuation at a time."""
+SIDE_BY_SIDE = [family for family in DECODERS if family.name not in {*WALKING, *(one.name for one in WIDE)}]
+
+
+@pytest.mark.parametrize("family", SIDE_BY_SIDE + WIDE, ids=lambda family: family.name)
+@pytest.mark.parametrize(("instruction", "stem"), [((), ()), (INSTRUCTION, (60, 61))], ids=["", "shared"])
+def test_the_likeliest_label_is_chosen(family, instruction, stem):
+    labels = [(*stem, *label) for label in LABELS]
+    prompts = [*UNEQUAL, *sequences((5, 8, 6, 6), seed=21)]
+    done = asked_for_labels(family, instruction, prompts, labels)
+    for number, prompt in enumerate(prompts):
+        chances = shares(family, [*instruction, *prompt], labels)
+        assert sum(chances) == pytest.approx(1.0)
+        assert done[number].tokens == labels[max(range(len(labels)), key=chances.__getitem__)]
+        assert done[number].confidence == pytest.approx(max(chances), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", [*WALKING, *(family.name for family in WIDE)])
+def test_elsewhere_the_likeliest_token_is_taken_each_time(name):
+    """Of a label's own beginning, too; its confidence is the same as in one pass."""
+    (family,) = (family for family in DECODERS if family.name == name)
+    done = asked_for_labels(family, (), UNEQUAL, LABELS)
+    for number, prompt in enumerate(UNEQUAL):
+        chances = dict(zip(LABELS, shares(family, prompt, LABELS), strict=True))
+        assert done[number].confidence == pytest.approx(chances[done[number].tokens], rel=1e-4)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from azubi.engine.cache.filling import view
-from azubi.engine.inference.generation import Classifier
+from azubi.engine.inference.labels import Classifier
 from azubi.engine.model.batch import order
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
 from azubi.engine.model.language_tail import LanguageTail

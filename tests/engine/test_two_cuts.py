@@ -30,10 +30,17 @@ EXAMPLES = [
 LONGEST = 8
 
 
-def specialist_of(bases, home, depth, prompt_layers, rank=0, stream=False):
+def specialist_of(bases, home, depth, prompt_layers, rank=0, stream=False, **contract):
     base = open_base(str(bases.decoder), home)
     specialist = new_specialist(
-        base, Contract(task="text"), depth, rank, 0, torch.float32, stream, prompt_layers
+        base,
+        Contract(**({"task": "text"} | contract)),
+        depth,
+        rank,
+        0,
+        torch.float32,
+        stream,
+        prompt_layers,
     )
     torch.manual_seed(5)
     for weight in specialist.tail.parameters():
@@ -168,3 +175,27 @@ def test_a_base_that_allows_no_second_cut_is_trained_with_one(bases, home):
     for family in DECODERS:
         base = family.base(family.build())
         assert bool(unsupported(base)) is not family.shares
+
+
+LABELS = ("home", "home contents", "home and garden", "motor", "motor bike", "travel")
+
+
+@pytest.mark.parametrize("instruction", ["", "Answer kindly."])
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 0), (2, 1), (4, 3), (2, 2)])
+def test_labels_are_chosen_as_they_are_written(bases, home, depth, prompt_layers, instruction):
+    """In one pass behind the prompt, in two where many are asked, and token by token."""
+    specialist = specialist_of(bases, home, depth, prompt_layers, task="labels", labels=LABELS)
+    specialist.set_instruction(instruction)
+    answering = specialist.answering(LONGEST)
+    questions = [example.turns for example in EXAMPLES]
+    many = in_order(answering, questions)
+    single = [in_order(answering, [question])[0] for question in questions]
+    written = in_order(lambda asked: answering.under(asked, answering.constraint), questions)
+    assert [answer.text for answer in many] == [answer.text for answer in single]
+    for both, alone, token_by_token in zip(many, single, written, strict=True):
+        assert both.confidence == pytest.approx(alone.confidence, rel=1e-3)
+        np.testing.assert_allclose(both.vector, token_by_token.vector, rtol=1e-4, atol=1e-5)
+        if both.text == token_by_token.text:
+            assert both.confidence == pytest.approx(token_by_token.confidence, rel=1e-3)
+        assert both.confidence >= token_by_token.confidence * 0.999
+    assert sum(both.text == other.text for both, other in zip(many, written, strict=True)) > 6

@@ -16,7 +16,8 @@ from azubi.data.contract import Contract
 from azubi.data.example import Turn
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.constraints import DraftFromGrammar, SchemaConstraints, schema_constraints
-from azubi.engine.inference.generation import Classifier, Completion, Constraint, Generator, LabelTrie, Vector
+from azubi.engine.inference.generation import Completion, Constraint, Generator
+from azubi.engine.inference.labels import Classifier, LabelTree, LabelTrie, Tokens, Vector
 from azubi.engine.inference.scope import Scope
 from azubi.errors import DataError
 
@@ -80,6 +81,8 @@ class WrittenAnswers:
         """Why records are not constrained to the whole of their schema; empty if they are."""
         self.constraint: Callable[[], Constraint] | None = None
         """Makes the constraint of one answer; None where it is free."""
+        self.labels: LabelTree | None = None
+        """What an answer is chosen from; None where it is written token by token."""
         self._template, self._instruction, self._contract = template, instruction, contract
         self._longest, self._context = longest, context
         self._tokenizer, self._like = tokenizer, like
@@ -87,12 +90,17 @@ class WrittenAnswers:
         if contract.task == "labels" and mode != "unconstrained":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self.constraint = lambda: LabelTrie(labels, template.end_id)
+            self.labels = LabelTree(labels, template.end_id)
         if contract.task == "json" and mode == "constrained":
             self.constraint, self.note = self._schema.begin, self._schema.note
         self._drafts = contract.task == "json" and mode is None
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
+        if self.labels is not None:
+            prompts = [self._tokens(question) for question in questions]
+            yield from self._answers(prompts, self.generator.choose(prompts, self.labels))
+            return
         constraint = self.constraint
         # The grammar takes half a second to compile, and answers that are written side by side gain nothing.
         if self._drafts and len(questions) == 1 and (begin := self._schema.begin) is not None:
@@ -109,7 +117,12 @@ class WrittenAnswers:
     ) -> Iterator[tuple[int, Answer]]:
         """The same with another constraint on each answer, such as one that observes it."""
         prompts = [self._tokens(question) for question in questions]
-        for number, done in self.generator.write(prompts, self._longest, constraint):
+        yield from self._answers(prompts, self.generator.write(prompts, self._longest, constraint))
+
+    def _answers(
+        self, prompts: Sequence[Tokens], completions: Iterator[tuple[int, Completion]]
+    ) -> Iterator[tuple[int, Answer]]:
+        for number, done in completions:
             answer = Answer(
                 self._template.decode(done.tokens),
                 done.confidence,

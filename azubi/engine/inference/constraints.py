@@ -19,7 +19,8 @@ import torch
 from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, parse_record
 from azubi.data.schema import Schema
-from azubi.engine.inference.generation import Constraint, Tokens
+from azubi.engine.inference.generation import Constraint
+from azubi.engine.inference.labels import Tokens
 
 _DATE = (
     r"(?:(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})-"

@@ -1,4 +1,4 @@
-"""From questions to answers: trunk + tail -> tokens or labels.
+"""From questions to answers: trunk + tail -> tokens.
 
 One trunk serves any number of tails. Knows token ids; nothing of text, files or training.
 """
@@ -6,17 +6,14 @@ One trunk serves any number of tails. Knows token ids; nothing of text, files or
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-from azubi.engine.cache.filling import view
-from azubi.engine.model.attention import can_pad_left, expand, full_cache, growing, new_cache
-from azubi.engine.model.label_tail import InferenceLabelTail
+from azubi.engine.inference.labels import LabelTree, LabelTrie, Tokens, Vector, averaged
+from azubi.engine.model.attention import branching_limit, can_pad_left, expand, full_cache, growing, new_cache
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, PromptTrunk, Trunk
 
@@ -24,13 +21,10 @@ _ROWS, _BYTES = 128, 1 << 30
 """Most answers that are written together, and most memory for their keys and values."""
 _STREAMED_BYTES = 2 << 30
 """The same where each token reads the whole trunk from disk; rows are not limited there."""
-_CHOICES = 32
-"""Texts that are labelled together."""
+_AT_NO_COST = 32
+"""Tokens that a processor reads in hardly more time than one, since it reads all weights for either."""
 _DROP_BELOW = 0.75
 """Share of rows still running at which those that have ended are dropped."""
-Tokens = tuple[int, ...]
-Vector = NDArray[np.float32]
-"""[hidden]: the trunk's activations of a question at the cut, averaged over its tokens."""
 
 
 class Constraint(Protocol):
@@ -101,6 +95,7 @@ class Generator:
         self._most_rows = None if trunk.streams else _ROWS
         self._most_bytes = _STREAMED_BYTES if trunk.streams else _BYTES
         self._pads = can_pad_left(trunk.config) and can_pad_left(tail.config)
+        self._branches_within = min(branching_limit(trunk.config), branching_limit(tail.config))
 
     def write(
         self,
@@ -114,6 +109,22 @@ class Generator:
         """
         for group in self._groups(prompts, longest):
             answers = self._answer([prompts[number] for number in group], longest, constraint)
+            yield from zip(group, answers, strict=True)
+
+    def choose(self, prompts: Sequence[Tokens], labels: LabelTree) -> Iterator[tuple[int, Completion]]:
+        """Answer each of `prompts` with the likeliest of `labels`.
+
+        Where they cannot be read side by side, the likeliest token is taken each time. Yields (number of the
+        prompt, answer) as they are done, not in order.
+        """
+        size = len(labels.stem) + len(labels.tokens)
+        for group in self._groups(prompts, size):
+            asked = [prompts[number] for number in group]
+            if len(self._instruction) + max(map(len, asked)) + size < self._branches_within:
+                answers = self._choose(asked, labels)
+            else:
+                longest = 1 + max(map(len, labels.labels))
+                answers = self._answer(asked, longest, lambda: LabelTrie(labels.labels, self._end))
             yield from zip(group, answers, strict=True)
 
     @property
@@ -149,10 +160,7 @@ class Generator:
         self, prompts: Sequence[Tokens], longest: int, constraint: Callable[[], Constraint] | None
     ) -> list[Completion]:
         rows = [_PartialAnswer(constraint() if constraint else None) for _ in prompts]
-        activations = self._prompts
-        decoding = (
-            _DecodingBatch(self, prompts) if activations is None else _TwoCutBatch(self, activations, prompts)
-        )
+        decoding = self._batch(prompts)
         scores: torch.Tensor | None = decoding.begin()
         running = rows
         while scores is not None:
@@ -167,6 +175,35 @@ class Generator:
                 running = [running[place] for place in going]
             scores = self._further(decoding, running, longest)
         return [row.completion(vector) for row, vector in zip(rows, decoding.vectors, strict=True)]
+
+    def _batch(self, prompts: Sequence[Tokens], stem: Tokens = ()) -> "_DecodingBatch | _TwoCutBatch":
+        if self._prompts is None:
+            return _DecodingBatch(self, prompts, stem)
+        return _TwoCutBatch(self, self._prompts, prompts, stem)
+
+    @torch.inference_mode()
+    def _choose(self, prompts: Sequence[Tokens], labels: LabelTree) -> list[Completion]:
+        decoding, below = self._batch(prompts, labels.stem), range(1, 1 + len(labels.tokens))
+        if isinstance(decoding, _TwoCutBatch) and len(prompts) * len(below) <= _AT_NO_COST:
+            scores = decoding.begin_with(labels.branches(below), labels.columns)
+            chances = labels.log_probabilities(scores, range(1 + len(below)))
+            opened: list[Tokens] = []
+        else:
+            first = decoding.begin(labels.columns)[:, None]
+            chances = labels.log_probabilities(first, [0])
+            opened = [labels.open_nodes(row) for row in chances.tolist()]
+        if going := [row for row, nodes in enumerate(opened) if nodes]:
+            if len(going) < len(prompts):
+                decoding.rows.keep(going)
+            scores = decoding.branch([labels.branches(opened[row]) for row in going], labels.columns)
+            for row, of_row in zip(going, scores, strict=True):
+                nodes = opened[row]
+                chances[row] += labels.log_probabilities(of_row[None, : len(nodes)], nodes)[0]
+        highest, best = chances.max(1)
+        return [
+            Completion(labels.labels[label], math.exp(chance), True, vector)
+            for label, chance, vector in zip(best.tolist(), highest.tolist(), decoding.vectors, strict=True)
+        ]
 
     def _further(
         self,
@@ -257,10 +294,15 @@ class _Rows:
     one is a gap that no position attends to, and its positions are counted without it.
     """
 
-    def __init__(self, generator: Generator, shared: bool, prompts: Sequence[Tokens]) -> None:
-        """`shared`: the caches begin with the instruction; else it is read with each prompt."""
-        instruction = generator._instruction
-        whole = prompts if shared else [(*instruction, *prompt) for prompt in prompts]
+    def __init__(
+        self, generator: Generator, shared: bool, prompts: Sequence[Tokens], stem: Tokens = ()
+    ) -> None:
+        """`shared`: the caches begin with the instruction; else it is read with each prompt.
+
+        `stem` is how all answers begin.
+        """
+        instruction, self._dtype = generator._instruction, generator._trunk.dtype
+        whole = [(*(() if shared else instruction), *prompt, *stem) for prompt in prompts]
         width = max(map(len, whole))
         gaps = torch.tensor([width - len(tokens) for tokens in whole])
         before = len(instruction) if shared else 0
@@ -269,6 +311,7 @@ class _Rows:
         self.positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
         self.caches: list[DynamicCache] = []
         self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(instruction) - before)
+        self._asked[:, width - len(stem) :] = False
         self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
@@ -290,6 +333,24 @@ class _Rows:
         self._next = self._next + ids.shape[1]
         return ids, positions
 
+    def branch(
+        self, branches: Sequence[tuple[Tokens, Tokens]]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Ids and positions [batch, tokens] of trees that go on from each live row, and what each token sees.
+
+        A tree is its tokens, and for each the place of the one before it, -1 at the beginning. Nothing can
+        follow.
+        """
+        size = max(len(tokens) for tokens, _ in branches)
+        ids = torch.tensor([[*tokens, *[0] * (size - len(tokens))] for tokens, _ in branches])
+        seen = torch.stack([_ancestors(parents, size) for _, parents in branches])
+        read = self._mask[:, None].bool().expand(-1, size, -1)
+        visible = torch.cat([read, seen], 2)[:, None]
+        mask = torch.zeros(visible.shape, dtype=self._dtype).masked_fill_(
+            ~visible, torch.finfo(self._dtype).min
+        )
+        return ids, self._next[:, None] + seen.sum(2) - 1, mask
+
     def forget(self, tokens: int) -> None:
         """Take back the last tokens that were read of the only row."""
         if tokens:
@@ -307,12 +368,21 @@ class _Rows:
         self._next = self._next[chosen]
 
 
+def _ancestors(parents: Tokens, size: int) -> torch.Tensor:
+    """Which of `size` tokens each sees, itself included, [size, size]."""
+    seen = np.eye(size, dtype=bool)
+    for place, parent in enumerate(parents):
+        if parent >= 0:
+            seen[place] |= seen[parent]
+    return torch.tensor(seen)
+
+
 class _DecodingBatch:
     """One batch on its way through trunk and tail."""
 
-    def __init__(self, generator: Generator, prompts: Sequence[Tokens]) -> None:
+    def __init__(self, generator: Generator, prompts: Sequence[Tokens], stem: Tokens) -> None:
         self._trunk, self._tail, self._cut = generator._trunk, generator._tail, generator._cut
-        self.rows = _Rows(generator, generator._shared, prompts)
+        self.rows = _Rows(generator, generator._shared, prompts, stem)
         self.rows.caches = [
             _widened(generator._trunk_cache, self._trunk.config, len(prompts)),
             _widened(generator._tail_cache, self._tail.config, len(prompts)),
@@ -320,28 +390,43 @@ class _DecodingBatch:
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
 
-    def begin(self) -> torch.Tensor:
-        """Scores [batch, vocabulary] of the first answer token."""
-        return self._run(self.rows.ids, self.rows.positions)
+    def begin(self, columns: Tokens | None = None) -> torch.Tensor:
+        """Scores [batch, vocabulary] of the first answer token, or of `columns` behind the stem."""
+        return self._run(self.rows.ids, self.rows.positions, self.rows.mask, False, columns)
 
     def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
         """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
-        return self._run(*self.rows.advance(tokens), every=True)
+        ids, positions = self.rows.advance(tokens)
+        return self._run(ids, positions, self.rows.mask, True)
 
-    def _run(self, ids: torch.Tensor, positions: torch.Tensor, every: bool = False) -> torch.Tensor:
+    def branch(self, branches: Sequence[tuple[Tokens, Tokens]], columns: Tokens) -> torch.Tensor:
+        """Scores [batch, tokens, columns] after each token of `branches`, see `_Rows.branch`."""
+        return self._run(*self.rows.branch(branches), True, columns)
+
+    def _run(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor | None,
+        every: bool,
+        columns: Tokens | None = None,
+    ) -> torch.Tensor:
         trunk_cache, tail_cache = self.rows.caches
-        inputs = self._trunk.position_inputs(positions, self.rows.mask)
+        inputs = self._trunk.position_inputs(positions, mask)
         states = self._trunk.continuation(ids, trunk_cache, inputs)[self._cut]
         if not self.vectors:
             self.vectors = self.rows.vectors(states)
-        return self._tail.scores(states, tail_cache, every=every, **inputs)
+        return self._tail.scores(states, tail_cache, every=every, tokens=columns, **inputs)
 
 
 class _TwoCutBatch:
     """One batch where the base reads the prompts and a tail with two cuts answers."""
 
-    def __init__(self, generator: Generator, reader: PromptTrunk, prompts: Sequence[Tokens]) -> None:
+    def __init__(
+        self, generator: Generator, reader: PromptTrunk, prompts: Sequence[Tokens], stem: Tokens
+    ) -> None:
         self._trunk, self._tail, self._reader = generator._trunk, generator._tail, reader
+        self._opening = (*reader.invocation, *stem)
         shared = generator._trunk_cache is not None
         self.rows = _Rows(generator, shared, [reader.split(prompt)[0] for prompt in prompts])
         read = generator._trunk_cache or full_cache(reader.trunk.config.num_hidden_layers)
@@ -351,8 +436,22 @@ class _TwoCutBatch:
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
 
-    def begin(self) -> torch.Tensor:
-        """Scores [batch, vocabulary] of the first answer token."""
+    def begin(self, columns: Tokens | None = None) -> torch.Tensor:
+        """Scores [batch, vocabulary] of the first answer token, or of `columns` behind the stem."""
+        self._read_prompts()
+        ids, positions = self.rows.advance([self._opening] * len(self.rows.ids))
+        return self._run(ids, positions, self.rows.mask, columns)[:, -1]
+
+    def begin_with(self, tree: tuple[Tokens, Tokens], columns: Tokens) -> torch.Tensor:
+        """Scores [batch, 1 + tokens, columns] behind the stem and after each token of `tree`, in one pass."""
+        self._read_prompts()
+        tokens, parents = tree
+        last = len(self._opening) - 1
+        follows = (*range(-1, last), *(last + 1 + parent for parent in parents))
+        ids, positions, mask = self.rows.branch([((*self._opening, *tokens), follows)] * len(self.rows.ids))
+        return self._run(ids, positions, mask, columns)[:, last:]
+
+    def _read_prompts(self) -> None:
         trunk, lower, upper = self._reader.trunk, self._reader.lower, self._reader.upper
         inputs = trunk.position_inputs(self.rows.positions, self.rows.mask)
         states = trunk.continuation(self.rows.ids, self._read, inputs)
@@ -364,20 +463,25 @@ class _TwoCutBatch:
         below.layers = [*self._read.layers[:lower], DynamicLayer()]
         between.layers = [*self._read.layers[lower:upper], DynamicLayer()]
         self.rows.caches = [below, between, *([self._upper] if self._upper is not None else [])]
-        return self.go_on([self._reader.invocation] * len(self.rows.ids))[:, -1]
 
     def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
         """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
-        ids, positions = self.rows.advance(tokens)
-        inputs = self._trunk.position_inputs(positions, self.rows.mask)
+        return self._run(*self.rows.advance(tokens), self.rows.mask)
+
+    def branch(self, branches: Sequence[tuple[Tokens, Tokens]], columns: Tokens) -> torch.Tensor:
+        """Scores [batch, tokens, columns] after each token of `branches`, see `_Rows.branch`."""
+        return self._run(*self.rows.branch(branches), columns)
+
+    def _run(
+        self,
+        ids: torch.Tensor,
+        positions: torch.Tensor,
+        mask: torch.Tensor | None,
+        columns: Tokens | None = None,
+    ) -> torch.Tensor:
+        inputs = self._trunk.position_inputs(positions, mask)
         states = self._trunk.continuation(ids, self.rows.caches[0], inputs)[self._reader.lower]
-        return self._tail.answer_scores(states, self.rows.caches[1], self._upper, **inputs)
-
-
-def averaged(states: torch.Tensor) -> Vector:
-    """Mean of states [tokens, hidden] over the tokens."""
-    mean: Vector = states.float().mean(0).cpu().numpy()
-    return mean
+        return self._tail.answer_scores(states, self.rows.caches[1], self._upper, columns, **inputs)
 
 
 def _widened(cache: DynamicCache | None, config: Any, batch: int) -> DynamicCache:
@@ -390,75 +494,3 @@ def _token_bytes(half: Trunk | InferenceLanguageTail) -> int:
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return 2 * int(config.num_hidden_layers * heads * width) * half.dtype.itemsize
-
-
-class LabelTrie:
-    """The answer is one of a closed set; its tokens form a tree that is walked down."""
-
-    def __init__(self, answers: Sequence[Tokens], end: int) -> None:
-        """`answers` are token ids without the end token."""
-        self._left = [tuple(answer) for answer in answers]
-        self._end = end
-        self._depth = 0
-
-    def allowed(self) -> Sequence[int]:
-        """Next tokens of the answers that are still possible."""
-        return sorted({(*answer, self._end)[self._depth] for answer in self._left})
-
-    def take(self, token: int) -> None:
-        """Keep the answers that go on with `token`."""
-        self._left = [answer for answer in self._left if answer[self._depth : self._depth + 1] == (token,)]
-        self._depth += 1
-
-    def settled(self) -> Tokens | None:
-        """The rest of the answer, if only one is left."""
-        return self._left[0][self._depth :] if len(self._left) == 1 else None
-
-    def forced(self) -> Tokens:
-        """What all answers that are still possible go on with."""
-        columns = zip(*((*answer[self._depth :], self._end) for answer in self._left), strict=False)
-        return tuple(nexts[0] for nexts in takewhile(lambda nexts: len({*nexts}) == 1, columns))
-
-    def ending(self) -> Tokens:
-        """The rest of the shortest answer that is still possible."""
-        return min(self._left, key=len)[self._depth :]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One label."""
-
-    label: int
-    confidence: float
-    """The label's probability among all labels."""
-    energy: float = 0.0
-    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
-    vector: Vector | None = field(default=None, repr=False, compare=False)
-    """Of the text, from the pass that labelled it."""
-
-
-class Classifier:
-    """Chooses labels with a label head."""
-
-    def __init__(self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states") -> None:
-        """`kept` is what the cache keeps of a text, see `cache.filling.view`."""
-        self._trunk = trunk
-        self._tail = tail
-        self._kept = kept
-
-    @torch.inference_mode()
-    def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
-        """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
-        (cut,) = self._trunk.shell.cuts
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        numbers = iter(order)
-        starts = range(0, len(order), _CHOICES)
-        batches = ([texts[number] for number in order[start : start + _CHOICES]] for start in starts)
-        for progress in self._trunk.run(batches, NO_INSTRUCTION):
-            for batch, states in progress.done:
-                scores = self._tail.scores(states[cut])
-                best, label = scores.softmax(-1).max(-1)
-                energy = scores.logsumexp(-1)
-                for place, number in enumerate(islice(numbers, len(batch))):
-                    vector = averaged(view(states[cut][place], self._kept))
-                    yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)

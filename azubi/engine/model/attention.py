@@ -10,6 +10,7 @@ Knows Transformers' caches; nothing of models or answers.
 """
 
 import copy
+import sys
 from typing import Any
 
 import torch
@@ -99,6 +100,21 @@ def can_pad_left(config: Any) -> bool:
     """
     # Without an entry per layer Transformers makes plain layers on demand.
     return _keeps_cache(config) and all(type(layer) is DynamicLayer for layer in new_cache(config).layers)
+
+
+def branching_limit(config: Any) -> int:
+    """The most tokens of a sequence and several continuations that can be read in one pass.
+
+    Each continuation sees its own tokens alone. A running state reads all of them and alibi counts them as
+    one after the other, so there it is 0; a sliding window must not move on.
+    """
+    layers = new_cache(config).layers
+    if not _keeps_cache(config) or config.model_type == "bloom" or getattr(config, "alibi", False):
+        return 0
+    if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
+        return 0
+    windows = [layer.sliding_window for layer in layers if isinstance(layer, DynamicSlidingWindowLayer)]
+    return min(windows, default=sys.maxsize)
 
 
 def _keeps_cache(config: Any) -> bool:

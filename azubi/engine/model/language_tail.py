@@ -7,7 +7,7 @@ may be tied to the input embeddings, whose change would make every cached activa
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,9 +56,15 @@ class LanguageHead(nn.Module):
         """Number format of the weights."""
         return self._linear.weight.dtype  # type: ignore[no-any-return]
 
-    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Scores in float32, [..., vocabulary], for hidden states [..., hidden]."""
-        scores: torch.Tensor = self._linear(hidden.to(self.dtype)).float()
+    def forward(self, hidden: torch.Tensor, tokens: Sequence[int] | None = None) -> torch.Tensor:
+        """Scores in float32, [..., vocabulary] or [..., tokens], for hidden states [..., hidden]."""
+        hidden = hidden.to(self.dtype)
+        if tokens is None:
+            scores: torch.Tensor = self._linear(hidden).float()
+        else:
+            rows, bias = torch.tensor(tokens, dtype=torch.long), self._linear.bias
+            weight = self._linear.weight[rows]
+            scores = nn.functional.linear(hidden, weight, None if bias is None else bias[rows]).float()
         if self._scale != 1.0:
             scores = scores * self._scale
         if self._cap:
@@ -329,24 +335,37 @@ class InferenceLanguageTail:
 
     @torch.inference_mode()
     def answer_scores(
-        self, states: torch.Tensor, lower: DynamicCache, upper: DynamicCache | None, **inputs: Any
+        self,
+        states: torch.Tensor,
+        lower: DynamicCache,
+        upper: DynamicCache | None,
+        tokens: Sequence[int] | None = None,
+        **inputs: Any,
     ) -> torch.Tensor:
-        """Scores [batch, tokens, vocabulary] after each position of answers, from states at the lower cut."""
+        """Scores [batch, positions, vocabulary] after each position of answers, from states at the lower cut.
+
+        Of `tokens` alone, if given.
+        """
         assert self.cuts is not None
         hidden = self.cuts.lower(states, past_key_values=lower, use_cache=True, **inputs)
         if self.cuts.upper is not None:
             hidden = self.cuts.upper(hidden, past_key_values=upper, use_cache=True, **inputs)
-        scores: torch.Tensor = self._head(hidden)
+        scores: torch.Tensor = self._head(hidden, tokens)
         return scores
 
     @torch.inference_mode()
     def scores(
-        self, states: torch.Tensor, cache: DynamicCache, every: bool = False, **inputs: Any
+        self,
+        states: torch.Tensor,
+        cache: DynamicCache,
+        every: bool = False,
+        tokens: Sequence[int] | None = None,
+        **inputs: Any,
     ) -> torch.Tensor:
-        """Scores [batch, vocabulary] after the last position of `states` [batch, tokens, hidden].
+        """Scores [batch, vocabulary] after the last position of `states` [batch, positions, hidden].
 
-        With `every`, those after every position: [batch, tokens, vocabulary].
+        With `every`, those after every position: [batch, positions, vocabulary]. Of `tokens` alone, if given.
         """
         hidden = self._shell(states, past_key_values=cache, use_cache=True, **inputs)
-        scores: torch.Tensor = self._head(hidden if every else hidden[:, -1])
+        scores: torch.Tensor = self._head(hidden if every else hidden[:, -1], tokens)
         return scores

@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from azubi.engine.inference.generation import Generator, LabelTrie
+from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.labels import LabelTree, LabelTrie
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import Trunk
 from tests.engine.families import DECODERS, LAYERS, sequences
@@ -82,6 +83,30 @@ def test_one_tree_does_not_disturb_another():
 
 
 LABELS = [(40, 41), (40, 41, 42), (40, 43), (50,), (51, 40, 41), (51, 40, 44, 45)]
+
+
+def test_a_tree_reads_only_what_several_labels_share():
+    tree = LabelTree(LABELS, END)
+    assert (tree.stem, tree.columns) == ((), (END, 40, 41, 42, 43, 44, 50, 51))
+    assert tree.branches(range(1, 5)) == ((40, 41, 51, 40), (-1, 0, -1, 2))
+    assert LabelTree([(7, 8, 5), (7, 8, 6), (7, 8, 5)], END).stem == (7, 8)
+    assert LabelTree([(7, 8)], END).open_nodes([0.0]) == ()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_nodes_that_are_left_out_cannot_decide(seed):
+    dice = torch.Generator().manual_seed(seed)
+    labels = [tuple(row.tolist()) for row in torch.randint(5, 9, (30, 4), generator=dice)]
+    tree = LabelTree([label[: 1 + number % 4] for number, label in enumerate(labels)], END)
+    nodes = range(1 + len(tree.tokens))
+    scores = 8 * torch.randn(1, len(nodes), len(tree.columns), generator=dice)
+    whole = tree.log_probabilities(scores, nodes)
+    assert whole.exp().sum() == pytest.approx(1.0)
+    first = tree.log_probabilities(scores[:, :1], [0])
+    left = tree.open_nodes(first[0].tolist())
+    some = first + tree.log_probabilities(scores[:, list(left)], left)
+    assert len(left) < len(tree.tokens)
+    assert some.argmax() == whole.argmax() and some.max() == pytest.approx(float(whole.max()))
 
 
 def of_each_label(model, prompt, labels):
@@ -240,3 +265,15 @@ def test_labels_that_begin_alike_are_read_in_one_pass(model):
     assert done.tokens in labels and steps == [len(PROMPTS[0]), 3]
     chances = of_each_label(model, PROMPTS[0], labels)
     assert done.confidence == pytest.approx(chances[done.tokens], rel=1e-4)
+
+
+def test_labels_need_at_most_a_second_pass(model):
+    """And none where the first token decides."""
+    writer, steps = make_writer(model), []
+    scores = writer._tail.scores
+    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    ((_, done),) = writer.choose([PROMPTS[0]], LabelTree([(5, 6, 7, 8, 11), (5, 6, 7, 9, 3)], END))
+    assert steps == [len(PROMPTS[0]) + 3] and done.tokens[:3] == (5, 6, 7)
+    steps.clear()
+    list(writer.choose([PROMPTS[0]], LabelTree(LABELS, END)))
+    assert len(steps) == 2 and steps[1] <= 4

@@ -14,7 +14,8 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Origin, fill
 from azubi.engine.inference import generation
-from azubi.engine.inference.generation import Classifier, Generator
+from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.labels import Classifier
 from azubi.engine.model import attention
 from azubi.engine.model import trunk as trunk_model
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail

@@ -1,0 +1,184 @@
+"""Answers that are one of a closed set: chosen by a label head, or as the tokens that a decoder would write.
+
+`LabelTree` says how likely each label is from one pass over the tokens that several labels share; `LabelTrie`
+walks down token by token, for families that cannot read several continuations side by side. Knows token ids;
+nothing of text, files or training.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice, takewhile
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from azubi.engine.cache.filling import view
+from azubi.engine.model.label_tail import InferenceLabelTail
+from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
+
+_CHOICES = 32
+"""Texts that are labelled together."""
+Tokens = tuple[int, ...]
+Vector = NDArray[np.float32]
+"""[hidden]: the trunk's activations of a question at the cut, averaged over its tokens."""
+
+
+def averaged(states: torch.Tensor) -> Vector:
+    """Mean of states [tokens, hidden] over the tokens."""
+    mean: Vector = states.float().mean(0).cpu().numpy()
+    return mean
+
+
+class LabelTree:
+    """The beginnings that several labels share, each a node; node 0 is what all of them begin with.
+
+    The probability of a label is the product over its tokens, each among those with which some label goes on
+    there. Where only one label is left the rest is certain, so it need not be read.
+    """
+
+    def __init__(self, labels: Sequence[Tokens], end: int) -> None:
+        """`labels` are token ids without the end token."""
+        self.labels = tuple(dict.fromkeys(map(tuple, labels)))
+        paths = [(*label, end) for label in self.labels]
+        shared = Counter(path[:size] for path in paths for size in range(len(path)))
+        forks = [path for path, count in shared.items() if count > 1]
+        begins = [path for path in forks if shared[path] == len(paths)]
+        self.stem: Tokens = max(begins, key=len) if begins else self.labels[0]
+        """The tokens with which all labels begin."""
+        nodes = sorted(path for path in forks if len(path) > len(self.stem))
+        numbers = {self.stem: 0} | {path: number for number, path in enumerate(nodes, start=1)}
+        self.tokens: Tokens = tuple(path[-1] for path in nodes)
+        """The last token of each node but the first."""
+        self.parents: Tokens = tuple(numbers[path[:-1]] for path in nodes)
+        """The node that each of these goes on from; it stands before them."""
+        steps = [
+            (label, numbers[path[:size]], path[size])
+            for label, path in enumerate(paths)
+            for size in range(len(self.stem), len(path))
+            if path[:size] in numbers and len(paths) > 1
+        ]
+        self.columns: Tokens = tuple(sorted({token for _, _, token in steps}))
+        """The tokens that have to be scored."""
+        self._steps = [(label, node, self.columns.index(token)) for label, node, token in steps]
+        self._first = {label: column for label, node, column in self._steps if node == 0}
+        self._top = [0] * (1 + len(nodes))
+        for label, node, _ in self._steps:
+            self._top[node] = self._first[label]
+
+    def open_nodes(self, first: Sequence[float]) -> Tokens:
+        """The nodes below the first that decide which label is likeliest; may be none.
+
+        `first` are the labels' log-probabilities by their first token behind the stem alone. Of the labels
+        that share a first token one has at least the mean of their probabilities, so a first token with less
+        than the best such mean is out.
+        """
+        if not self.parents:
+            return ()
+        sharing = Counter(self._first.values())
+        least = max(first[label] - math.log(sharing[column]) for label, column in self._first.items())
+        kept = {column for label, column in self._first.items() if first[label] >= least}
+        return tuple(node for node in range(1, len(self._top)) if self._top[node] in kept)
+
+    def branches(self, nodes: Sequence[int]) -> tuple[Tokens, Tokens]:
+        """The tokens of `nodes`, and for each the place among them of the one that it goes on from.
+
+        That is -1 for what goes on from the first node.
+        """
+        places = {node: place for place, node in enumerate(nodes)}
+        return (
+            tuple(self.tokens[node - 1] for node in nodes),
+            tuple(places.get(self.parents[node - 1], -1) for node in nodes),
+        )
+
+    def log_probabilities(self, scores: torch.Tensor, nodes: Sequence[int]) -> torch.Tensor:
+        """What the steps from `nodes` add to each label's log-probability, [batch, labels].
+
+        `scores` [batch, nodes, columns] are those of `columns` behind each of `nodes`.
+        """
+        places = {node: place for place, node in enumerate(nodes)}
+        steps = torch.tensor(
+            [(label, places[node], column) for label, node, column in self._steps if node in places]
+        )
+        gains = scores.new_zeros(len(scores), len(self.labels))
+        if len(steps):
+            labels, rows, columns = steps.unbind(1)
+            allowed = torch.zeros(scores.shape[1:], dtype=torch.bool)
+            allowed[rows, columns] = True
+            shares = scores.masked_fill(~allowed, -math.inf).log_softmax(-1)
+            gains.index_add_(1, labels, shares[:, rows, columns])
+        return gains
+
+
+class LabelTrie:
+    """The answer is one of a closed set; its tokens form a tree that is walked down."""
+
+    def __init__(self, answers: Sequence[Tokens], end: int) -> None:
+        """`answers` are token ids without the end token."""
+        self._left = [tuple(answer) for answer in answers]
+        self._end = end
+        self._depth = 0
+
+    def allowed(self) -> Sequence[int]:
+        """Next tokens of the answers that are still possible."""
+        return sorted({(*answer, self._end)[self._depth] for answer in self._left})
+
+    def take(self, token: int) -> None:
+        """Keep the answers that go on with `token`."""
+        self._left = [answer for answer in self._left if answer[self._depth : self._depth + 1] == (token,)]
+        self._depth += 1
+
+    def settled(self) -> Tokens | None:
+        """The rest of the answer, if only one is left."""
+        return self._left[0][self._depth :] if len(self._left) == 1 else None
+
+    def forced(self) -> Tokens:
+        """What all answers that are still possible go on with."""
+        columns = zip(*((*answer[self._depth :], self._end) for answer in self._left), strict=False)
+        return tuple(nexts[0] for nexts in takewhile(lambda nexts: len({*nexts}) == 1, columns))
+
+    def ending(self) -> Tokens:
+        """The rest of the shortest answer that is still possible."""
+        return min(self._left, key=len)[self._depth :]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One label."""
+
+    label: int
+    confidence: float
+    """The label's probability among all labels."""
+    energy: float = 0.0
+    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the text, from the pass that labelled it."""
+
+
+class Classifier:
+    """Chooses labels with a label head."""
+
+    def __init__(self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states") -> None:
+        """`kept` is what the cache keeps of a text, see `cache.filling.view`."""
+        self._trunk = trunk
+        self._tail = tail
+        self._kept = kept
+
+    @torch.inference_mode()
+    def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
+        """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
+        (cut,) = self._trunk.shell.cuts
+        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
+        numbers = iter(order)
+        starts = range(0, len(order), _CHOICES)
+        batches = ([texts[number] for number in order[start : start + _CHOICES]] for start in starts)
+        for progress in self._trunk.run(batches, NO_INSTRUCTION):
+            for batch, states in progress.done:
+                scores = self._tail.scores(states[cut])
+                best, label = scores.softmax(-1).max(-1)
+                energy = scores.logsumexp(-1)
+                for place, number in enumerate(islice(numbers, len(batch))):
+                    vector = averaged(view(states[cut][place], self._kept))
+                    yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)
