@@ -130,7 +130,9 @@ def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkey
     card = Store(writer.home).get("tiny").model_copy(update={"dtype": "bfloat16"})
     used = []
     cut = ask.new_specialist
-    monkeypatch.setattr(ask, "new_specialist", lambda *given: used.append(given[-1]) or cut(*given))
+    monkeypatch.setattr(
+        ask, "new_specialist", lambda *given, **named: used.append(given[-1]) or cut(*given, **named)
+    )
     for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(ask, "has_bfloat16", lambda threads, native=native: native)
         ask.open_specialist(card, writer.home)
