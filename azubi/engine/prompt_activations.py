@@ -33,11 +33,23 @@ class Entry:
     answer: torch.Tensor
     prompt: torch.Tensor | None
 
-    @property
-    def matrices(self) -> dict[str, torch.Tensor]:
-        """All that there are, by name."""
-        matrices = {"keys": self.keys, "mean": self.mean, "answer": self.answer}
+    def stored(self, layers: int) -> dict[str, torch.Tensor]:
+        """All matrices by name, as the cache keeps them: of the keys each of `layers` is a row of its own.
+
+        int8 has one scale per row, and the layers' keys and values differ in size.
+        """
+        tokens, columns = self.keys.shape
+        rows = layers if columns % layers == 0 else 1
+        matrices = {"keys": self.keys.reshape(tokens * rows, columns // rows)}
+        matrices |= {"mean": self.mean, "answer": self.answer}
         return matrices if self.prompt is None else matrices | {"prompt": self.prompt}
+
+    @classmethod
+    def restored(cls, matrices: dict[str, torch.Tensor], columns: int) -> "Entry":
+        """From what `stored` returned; a token's keys and values are so many `columns`."""
+        keys = matrices["keys"]
+        keys = keys.reshape(keys.numel() // columns, columns)
+        return cls(keys, matrices["mean"], matrices["answer"], matrices.get("prompt"))
 
 
 class PromptActivations:
@@ -105,7 +117,8 @@ class PromptActivations:
         written = 0
         for sequences, entries in self._run(batches):
             for tokens, entry in entries.items():
-                size += cache.write((names[tokens][part], matrix) for part, matrix in entry.matrices.items())
+                stored = entry.stored(len(self.prompts.layers))
+                size += cache.write((names[tokens][part], matrix) for part, matrix in stored.items())
             written, read = written + len(entries), read + sum(map(len, entries))
             yield Filled(reused + int(sequences), len(names), reused, read, size)
         yield Filled(len(names), len(names), reused, read, size, len(missing) - written)
@@ -130,7 +143,7 @@ class PromptActivations:
         """All that an entry's matrices depend on, but for their tokens, by name."""
         origin = self._lower.origin(cache, self.cut)
         origins = {
-            "keys": replace(origin, view=f"prompt keys below {self.prompts.upper}"),
+            "keys": replace(origin, view=f"prompt keys by layer below {self.prompts.upper}"),
             "mean": replace(origin, view="prompt mean"),
             "answer": replace(origin, view="answer states"),
         }
@@ -173,7 +186,7 @@ class PromptReader:
 
     def _read(self, tokens: Tokens) -> Entry:
         entry = self._cached(tokens, self._cache) if self._cache else self._activations.compute([tokens])[0]
-        size = sum(matrix.nbytes for matrix in entry.matrices.values())
+        size = sum(matrix.nbytes for matrix in entry.stored(1).values())
         if size <= self._room:
             self._room -= size
             self.entries[tokens] = entry
@@ -183,9 +196,10 @@ class PromptReader:
         names = self._activations.names(self._origins, tokens)
         matrices = {part: matrix for part, name in names.items() if (matrix := cache.read(name)) is not None}
         if len(matrices) < len(names):
-            matrices = self._activations.compute([tokens])[0].matrices
+            entry = self._activations.compute([tokens])[0]
+            matrices = entry.stored(len(self._activations.prompts.layers))
             cache.write((names[part], matrix) for part, matrix in matrices.items())
             # The same numbers, whether the cache kept them or not.
             stored_as = index.storage_format(cache.dtype, self._activations.trunk.dtype)
             matrices = {part: index.rounded(matrix, stored_as) for part, matrix in matrices.items()}
-        return Entry(matrices["keys"], matrices["mean"], matrices["answer"], matrices.get("prompt"))
+        return Entry.restored(matrices, self._instruction.shape[1])

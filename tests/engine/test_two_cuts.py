@@ -99,6 +99,26 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth
     assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
 
 
+def test_int8_has_a_scale_for_each_layer_of_a_token(bases, home):
+    specialist = specialist_of(bases, home, 4, 1)
+    attention = specialist.model._model.model.layers[1].self_attn
+    for projection in (attention.k_proj, attention.v_proj):
+        projection.weight.data *= 0.01
+    encoded = [specialist.encode(example) for example in EXAMPLES]
+    exact = specialist.activations.reader(None)
+    with closing(ActivationCache(home, dtype="int8")) as cache:
+        list(specialist.activations.fill(cache, encoded))
+        kept = specialist.activations.reader(cache)
+        for example in encoded:
+            ours, theirs = kept(example.tokens).keys, exact(example.tokens).keys
+            (shape, *_) = kept(example.tokens).shapes
+            for layer, true in zip(
+                ours.split(sum(shape.columns), 1), theirs.split(sum(shape.columns), 1), strict=True
+            ):
+                size = true.abs().amax(1, keepdim=True)
+                assert ((layer - true).abs() <= size / 127).all()
+
+
 @pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 0), (4, 3)])
 def test_a_base_that_is_streamed_gives_the_same(bases, home, tmp_path, depth, prompt_layers):
     losses, answers = [], []
