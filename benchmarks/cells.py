@@ -1,11 +1,11 @@
-"""What is measured: which data, which method of azubi beside which baseline, and what is hoped for."""
+"""What is measured: which data, which methods of azubi beside which baseline, and what is hoped for."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from benchmarks.data import BARE
 
-Form = Literal["long", "short"]
+Extent = Literal["long", "short"]
 
 
 @dataclass(frozen=True)
@@ -22,18 +22,11 @@ class Method:
     seeds: int = 1
     modes: tuple[str, ...] = ()
     """Number formats to try, the first everywhere, the others only where bfloat16 is native."""
-    usual: str = ""
-    """The mode where none is chosen."""
-
-    @property
-    def ours(self) -> bool:
-        """Whether this is azubi."""
-        return not self.script
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Two sides that are measured back to back."""
+    """Methods of azubi and a baseline that are measured back to back."""
 
     name: str
     measured: str
@@ -42,60 +35,66 @@ class Cell:
     """Examples for training with validation; a tenth is for validation."""
     test: int
     epochs: int
-    ours: Method
+    ours: tuple[Method, ...]
     baseline: Method
     faster: float | None = None
     """How many times faster azubi is to be."""
+    memory: float | None = None
+    """What share of the baseline's memory azubi is to need at most."""
     better: bool = False
     """Whether the score has to be higher, as opposed to not lower by more than a point."""
     trials: int = 0
     """For a search: how many trials azubi makes; the baseline makes three, scaled."""
+    steps: int = 0
+    """Where the baseline takes too long: it makes so many, scaled to azubi's epochs, and has no score."""
     minutes: float = 0
-    """How long it took on two cores of an AMD EPYC with AVX-512, where its choices were made already."""
+    """About how long it takes on two cores of an AMD EPYC with AVX-512, with its choices made already."""
 
 
 MODES = ("float32", "mixed", "mixed, plain attention", "bfloat16, plain attention")
 MIXED = MODES[:3]
 """Where full weights are trained, bfloat16 weights would lose small updates."""
+LONG_MODES = ("mixed", "mixed, plain attention", "bfloat16")
+"""For long prompts: float32 is never the fastest there, and bfloat16 has fused attention, too."""
 
 SEARCH_DEPTHS = (1, 2, 4, 8)
 SEARCH_RATES = (2e-4, 5e-4, 1e-3, 2e-3, 4e-3)
 BASELINE_TRIALS = 3
 
+DEPTH, RANK = 8, 16
+"""Layers of a decoder's tail, and the rank of the baseline's LoRA."""
+PROMPT_LAYERS = (DEPTH, DEPTH // 2, 0)
+"""One cut; and two, with half of the tail acting on the prompt, or nothing of it."""
 
-def cells(form: Form) -> tuple[Cell, ...]:
+
+def cells(extent: Extent) -> tuple[Cell, ...]:
     """All cells of the long form (hours) or of the short one (minutes), in the order of their worth."""
-    return _long() if form == "long" else _short()
+    return _long() if extent == "long" else _short()
 
 
-def _azubi(base: str, rates: tuple[float, ...], batch: int, seeds: int) -> Method:
-    return Method("azubi", "", base, rates, (("batch", batch),), seeds)
+def _tail(base: str, prompt_layers: int) -> Method:
+    """A tail of full weights that act on the prompt in its last `prompt_layers` layers."""
+    settings = (("batch", 8), ("tail_layers", DEPTH), ("prompt_layers", prompt_layers))
+    return Method(f"azubi, j={prompt_layers}", "", base, (5e-4, 1e-3, 2e-3), settings)
 
 
-def _writer(base: str, seeds: int = 3) -> Method:
-    return _azubi(base, (5e-4, 1e-3, 2e-3), 8, seeds)
+def _labeller(seeds: int = 3) -> tuple[Method, ...]:
+    return (Method("azubi", "", "minilm", (5e-5, 1e-4, 3e-4), (("batch", 16),), seeds),)
 
 
-def _low_rank(base: str) -> Method:
-    settings = (("batch", 8), ("rank", 16), ("tail_layers", 8))
-    return Method("azubi, LoRA r=16 in the tail", "", base, (1e-3, 2e-3, 4e-3), settings, 1)
-
-
-def _labeller(seeds: int = 3) -> Method:
-    return _azubi("minilm", (5e-5, 1e-4, 3e-4), 16, seeds)
-
-
-def _lora(base: str) -> Method:
-    rates = (2e-4, 5e-4, 1e-3)
-    name = "TRL SFTTrainer + PEFT LoRA r=16"
-    settings = (("batch", 8), ("rank", 16))
-    return Method(name, "trl_lora", base, rates, settings, modes=MODES, usual=MODES[0])
+def _lora(base: str, *, long_prompts: bool = False) -> Method:
+    name, settings = f"TRL SFTTrainer + PEFT LoRA r={RANK}", (("batch", 8), ("rank", RANK))
+    if not long_prompts:
+        return Method(name, "trl_lora", base, (2e-4, 5e-4, 1e-3), settings, modes=MODES)
+    # A whole batch of long prompts would not fit into 24 GB.
+    settings = (*settings, ("at_once", 2))
+    return Method(f"{name}, 2 examples at once", "trl_lora", base, (5e-4,), settings, modes=LONG_MODES)
 
 
 def _last_k(base: str) -> Method:
-    settings = (("batch", 8), ("layers", 8))
-    name = "Transformers, last 8 layers, no cache"
-    return Method(name, "last_k", base, (5e-4, 1e-3, 2e-3), settings, modes=MIXED, usual=MIXED[0])
+    settings = (("batch", 8), ("layers", DEPTH))
+    name = f"Transformers, last {DEPTH} layers, no cache"
+    return Method(name, "last_k", base, (5e-4, 1e-3, 2e-3), settings, modes=MIXED)
 
 
 def _setfit(iterations: int) -> Method:
@@ -108,174 +107,73 @@ _CLASSICAL = Method("logistic regression, frozen features", "classical", "minilm
 _SET_UP = "set-up to best validation score"
 
 
+def _against_lora(data: str, train: int, test: int, epochs: int, faster: float, minutes: float) -> Cell:
+    base = BARE if data in ("banking77", "clinc150") else "smollm2-135m"
+    long_prompts = data == "files"
+    ours = tuple(_tail(base, layers) for layers in ((2, 0) if long_prompts else PROMPT_LAYERS))
+    return Cell(
+        f"{data}-lora",
+        _SET_UP,
+        data,
+        train,
+        test,
+        epochs,
+        ours,
+        _lora(base, long_prompts=long_prompts),
+        faster,
+        memory=1 / 4 if long_prompts else 1 / 3,
+        steps=4 if long_prompts else 0,
+        minutes=minutes,
+    )
+
+
+def _against_last_k(data: str, train: int, test: int, epochs: int, minutes: float) -> Cell:
+    base = BARE if data == "banking77" else "smollm2-135m"
+    ours, baseline = (_tail(base, DEPTH),), _last_k(base)
+    name = f"{data}-last-k"
+    return Cell(name, _SET_UP, data, train, test, epochs, ours, baseline, 6, minutes=minutes)
+
+
+def _labels(
+    data: str, train: int, test: int, epochs: int, baseline: Method, minutes: float, seeds: int = 3
+) -> Cell:
+    name = f"{data}-{'logistic' if baseline is _CLASSICAL else 'setfit'}"
+    faster = None if baseline is _CLASSICAL else 1
+    ours = _labeller(seeds)
+    return Cell(
+        name, "labels", data, train, test, epochs, ours, baseline, faster, better=True, minutes=minutes
+    )
+
+
 def _long() -> tuple[Cell, ...]:
-    plain, bare = "smollm2-135m", BARE
+    plain = "smollm2-135m"
     return (
-        Cell("triage-lora", _SET_UP, "triage", 200, 400, 4, _writer(plain), _lora(plain), 18, minutes=18.4),
-        Cell("banking77-lora", _SET_UP, "banking77", 385, 385, 3, _writer(bare), _lora(bare), 6, minutes=9.9),
+        _against_lora("triage", 200, 400, 4, faster=15, minutes=9),
+        _against_lora("intake", 120, 120, 3, faster=8, minutes=12),
+        _against_lora("files", 200, 100, 4, faster=15, minutes=14),
+        _against_lora("banking77", 385, 385, 3, faster=8, minutes=6),
+        _against_lora("clinc150", 450, 450, 3, faster=8, minutes=6),
         Cell(
-            "triage-last-k",
-            _SET_UP,
-            "triage",
-            200,
-            400,
-            4,
-            _writer(plain, 1),
-            _last_k(plain),
-            5,
-            minutes=11.4,
-        ),
-        Cell(
-            "search",
-            "20 trials",
-            "triage",
-            80,
-            120,
-            2,
-            _writer(plain),
-            _lora(plain),
-            30,
+            *("search", "20 trials", "triage", 80, 120, 2, (_tail(plain, DEPTH),), _lora(plain), 40),
+            memory=1 / 3,
             trials=20,
-            minutes=15.8,
-        ),
-        Cell("intake-lora", _SET_UP, "intake", 120, 120, 3, _writer(plain), _lora(plain), 18, minutes=21),
-        Cell(
-            "banking77-setfit",
-            "labels",
-            "banking77",
-            385,
-            1540,
-            10,
-            _labeller(),
-            _setfit(10),
-            1,
-            True,
-            minutes=10.4,
-        ),
-        Cell("clinc150-lora", _SET_UP, "clinc150", 450, 450, 3, _writer(bare), _lora(bare), 6, minutes=10),
-        Cell(
-            "banking77-logistic",
-            "labels",
-            "banking77",
-            770,
-            1540,
-            10,
-            _labeller(),
-            _CLASSICAL,
-            None,
-            True,
-            minutes=2.3,
-        ),
-        Cell(
-            "clinc150-logistic",
-            "labels",
-            "clinc150",
-            1500,
-            1500,
-            10,
-            _labeller(),
-            _CLASSICAL,
-            None,
-            True,
-            minutes=2.7,
-        ),
-        Cell(
-            "banking77-last-k",
-            _SET_UP,
-            "banking77",
-            385,
-            385,
-            3,
-            _writer(bare, 1),
-            _last_k(bare),
-            5,
             minutes=6,
         ),
-        Cell(
-            "clinc150-setfit",
-            "labels",
-            "clinc150",
-            450,
-            1500,
-            10,
-            _labeller(),
-            _setfit(10),
-            1,
-            True,
-            minutes=7.1,
-        ),
-        Cell(
-            "intake-last-k",
-            _SET_UP,
-            "intake",
-            120,
-            120,
-            3,
-            _writer(plain, 1),
-            _last_k(plain),
-            5,
-            minutes=11.8,
-        ),
-        Cell(
-            "triage-lora-both",
-            _SET_UP,
-            "triage",
-            400,
-            400,
-            4,
-            _low_rank(plain),
-            _lora(plain),
-            18,
-            minutes=17.6,
-        ),
-        Cell(
-            "banking77-lora-both",
-            _SET_UP,
-            "banking77",
-            385,
-            385,
-            3,
-            _low_rank(bare),
-            _lora(bare),
-            6,
-            minutes=3.7,
-        ),
+        _against_last_k("triage", 200, 400, 4, minutes=5),
+        _against_last_k("banking77", 385, 385, 3, minutes=4),
+        _against_last_k("intake", 120, 120, 3, minutes=6),
+        _labels("banking77", 385, 1540, 10, _setfit(10), minutes=10.4),
+        _labels("clinc150", 450, 1500, 10, _setfit(10), minutes=7.1),
+        _labels("banking77", 770, 1540, 10, _CLASSICAL, minutes=2.3),
+        _labels("clinc150", 1500, 1500, 10, _CLASSICAL, minutes=2.7),
     )
 
 
 def _short() -> tuple[Cell, ...]:
-    plain, bare = "smollm2-135m", BARE
-    one = _writer(plain, 1)
     return (
-        Cell("triage-lora", _SET_UP, "triage", 120, 60, 2, one, _lora(plain), 18, minutes=3.6),
-        Cell("triage-last-k", _SET_UP, "triage", 120, 60, 2, one, _last_k(plain), 5, minutes=2.6),
-        Cell(
-            "banking77-lora", _SET_UP, "banking77", 385, 154, 2, _writer(bare, 1), _lora(bare), 6, minutes=3
-        ),
-        Cell(
-            "banking77-setfit",
-            "labels",
-            "banking77",
-            385,
-            385,
-            5,
-            _labeller(1),
-            _setfit(5),
-            1,
-            True,
-            minutes=3.1,
-        ),
-        Cell(
-            "banking77-logistic",
-            "labels",
-            "banking77",
-            385,
-            385,
-            5,
-            _labeller(1),
-            _CLASSICAL,
-            None,
-            True,
-            minutes=0.4,
-        ),
+        _against_lora("triage", 120, 60, 2, faster=15, minutes=4.5),
+        _against_last_k("triage", 120, 60, 2, minutes=2.6),
+        _against_lora("banking77", 385, 154, 2, faster=8, minutes=4),
+        _labels("banking77", 385, 385, 5, _setfit(5), minutes=3.1, seeds=1),
+        _labels("banking77", 385, 385, 5, _CLASSICAL, minutes=0.4, seeds=1),
     )

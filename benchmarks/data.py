@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from azubi.data import instruction as primes
+from azubi.data import instruction as instructions
 from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, Task, infer
 from azubi.data.example import Example
@@ -41,7 +41,7 @@ class Source:
 
     name: str
     task: Task
-    prime: str | None
+    instruction: str | None
     """The instruction; empty for none, None for the one that azubi writes."""
     rows: Callable[[int, int], tuple[Rows, Rows]]
     """So many rows for training with validation, and for the test."""
@@ -61,7 +61,7 @@ class Prepared:
 
     folder: Path
     base: Base
-    prime: str
+    instruction: str
     contract: Contract
     split: Split
 
@@ -71,19 +71,21 @@ class Prepared:
         """Training and validation examples as a decoder's token ids: what is asked, and the answer."""
         template = Template(self.base.tokenizer)
 
-        def lesson(one: Example) -> dict[str, list[int]]:
-            encoded = template.encode(self.prime, one.turns, one.answer)
+        def encode(example: Example) -> dict[str, list[int]]:
+            encoded = template.encode(self.instruction, example.turns, example.answer)
             asked = encoded.instruction_ids + encoded.prompt_ids
             return {"asked": list(asked), "answer": list(encoded.answer_ids)}
 
         part = fewer(self.split, train)
-        return [lesson(one) for one in part.train], [lesson(one) for one in part.validation]
+        return [encode(example) for example in part.train], [encode(example) for example in part.validation]
 
     def labelled(self, train: int | None = None) -> tuple[Rows, Rows]:
         """Training and validation examples as texts with labels."""
         part = fewer(self.split, train)
-        sides = (part.train, part.validation)
-        first, second = ([{"text": one.prompt, "label": one.answer} for one in side] for side in sides)
+        first, second = (
+            [{"text": example.prompt, "label": example.answer} for example in examples]
+            for examples in (part.train, part.validation)
+        )
         return first, second
 
 
@@ -95,14 +97,14 @@ def write(source: Source, train: int, test: int, folder: Path) -> None:
         (folder / f"{name}.jsonl").write_text(text, encoding="utf-8")
 
 
-def prepare(folder: Path, base: str, task: Task, prime: str | None, home: Path) -> Prepared:
+def prepare(folder: Path, base: str, task: Task, instruction: str | None, home: Path) -> Prepared:
     """Read what `write` wrote, for one base."""
     examples = read(folder / "train.jsonl", "prompt", "answer").examples
     tests = read(folder / "test.jsonl", "prompt", "answer").examples
     parts = same_split(examples, tests)
-    contract = infer([one.answer for one in (*parts.train, *parts.validation)], task)
-    instruction = primes.from_contract(contract) if prime is None else prime
-    return Prepared(folder, opened(base, home), instruction, contract, parts)
+    contract = infer([example.answer for example in (*parts.train, *parts.validation)], task)
+    text = instructions.from_contract(contract) if instruction is None else instruction
+    return Prepared(folder, opened(base, home), text, contract, parts)
 
 
 def same_split(examples: tuple[Example, ...], tests: tuple[Example, ...]) -> Split:
@@ -114,12 +116,13 @@ def fewer(parts: Split, train: int | None) -> Split:
     """The split with at most so many training examples; if there is room, one of each label at least."""
     if train is None:
         return parts
-    first = {one.answer: one for one in reversed(parts.train)}.values()
+    first = {example.answer: example for example in reversed(parts.train)}.values()
     if len(first) > train:
         return Split(sample(parts.train, train), parts.validation, parts.test)
-    rest = [one for one in parts.train if all(one is not other for other in first)]
-    chosen = {one.id for one in (*first, *sample(rest, train - len(first)))}
-    return Split(tuple(one for one in parts.train if one.id in chosen), parts.validation, parts.test)
+    rest = [example for example in parts.train if all(example is not other for other in first)]
+    chosen = {example.id for example in (*first, *sample(rest, train - len(first)))}
+    kept = tuple(example for example in parts.train if example.id in chosen)
+    return Split(kept, parts.validation, parts.test)
 
 
 def opened(base: str, home: Path) -> Base:
@@ -167,8 +170,8 @@ def _files(train: int, test: int) -> tuple[Rows, Rows]:
 
 
 def _banking(train: int, test: int) -> tuple[Rows, Rows]:
-    def rows(side: str) -> Iterator[tuple[str, str]]:
-        with (SHARED / f"banking77_{side}.csv").open(encoding="utf-8", newline="") as file:
+    def rows(part: str) -> Iterator[tuple[str, str]]:
+        with (SHARED / f"banking77_{part}.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 yield row["text"], row["category"]
 
@@ -196,8 +199,8 @@ def _evenly(pairs: list[tuple[str, str]], count: int) -> Rows:
 
 
 SOURCES = {
-    one.name: one
-    for one in (
+    source.name: source
+    for source in (
         Source("triage", "labels", None, functools.partial(_insurer, "triage")),
         Source("intake", "json", None, functools.partial(_insurer, "intake")),
         Source("banking77", "labels", "", _banking, ("banking77_train.csv", "banking77_test.csv")),

@@ -117,7 +117,7 @@ class Bench:
         source = data.SOURCES[name]
         self.task = source.task
         data.write(source, set_.train, set_.test, folder)
-        self.ready = data.prepare(folder, set_.base, source.task, source.prime, folder)
+        self.ready = data.prepare(folder, set_.base, source.task, source.instruction, folder)
         self.cache = ActivationCache(folder / "cache", dtype="auto")
 
     def run(self, only: str | None) -> Iterator[dict[str, object]]:
@@ -188,7 +188,7 @@ class Bench:
         """A tail at its start, which is the same for every order of examples."""
         recipe = self._settings(change)
         own = specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), 0)
-        own.set_instruction(self.ready.prime)
+        own.set_instruction(self.ready.instruction)
         read = own.activations.reader(self.cache)
         own.init_from_data(encoded, read)
         return own, read, recipe
@@ -216,7 +216,7 @@ class Bench:
         recipe = self._settings({})
         depth, rank = int(recipe.tail_layers), int(recipe.rank)
         specialist = new_specialist(self.ready.base, self.ready.contract, depth, rank, 0, self.dtype)
-        specialist.set_instruction(self.ready.prime)
+        specialist.set_instruction(self.ready.instruction)
         return specialist
 
     def _path(self, variant: str, seed: int) -> Path:

@@ -27,17 +27,18 @@ def facts(threads: int) -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "bfloat16": hardware.has_bfloat16(threads),
-        "amx": has_amx(),
+        "amx": kind() == "AMX",
         "commit": commit(),
     }
 
 
-def has_amx() -> bool:
-    """Whether the processor has matrix units for bfloat16 (Intel AMX); where /proc does not tell, no."""
+def kind() -> str:
+    """What matters most for speed: matrix units (AMX), wide vectors (AVX-512), or neither."""
     try:
-        return " amx_bf16" in Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text()
     except OSError:
-        return False
+        return "other"
+    return "AMX" if " amx_bf16" in flags else "AVX-512" if " avx512f" in flags else "other"
 
 
 def now() -> str:

@@ -4,30 +4,34 @@
 
 Everything goes through `azubi.pipeline.run.run`; times come from its events. Two things are put in its way:
 the split, so that every seed sees the same one, and a counter of the answer tokens whose gradient was
-computed.
+computed. The trials of a search go through its `TrialRunner`, whole, one after the other.
 """
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from azubi.data.chat_template import Template
+from azubi.data.example import Example
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
-from azubi.engine.cache.activation_cache import ActivationCache  # noqa: F401  (imported before the clock starts)
-from azubi.engine.model.batch import EncodedExample
+from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model.language_tail import LanguageHead
+from azubi.engine.training import defaults, loop
 from azubi.events import events as ev
-from azubi.pipeline import run as line
+from azubi.pipeline import run as pipeline
+from azubi.search.trial_runner import SearchTask, TrialRunner
 from azubi.settings import Recipe
 from benchmarks import data, work
 from benchmarks.peers.job import begin, end, peak_bytes, say
+
+Outcome = dict[str, Any]
 
 
 @dataclass
@@ -35,13 +39,13 @@ class Seen:
     """What is kept of a run."""
 
     base: ev.BaseReady | None = None
-    prime: str = ""
+    instruction: str = ""
     trunk: ev.TrunkDone | None = None
     epochs: list[dict[str, float]] = field(default_factory=list)
     ended: ev.TrainingEnded | None = None
     seconds: float = 0.0
     peak: int = 0
-    scores: list[dict[str, Any]] = field(default_factory=list)
+    scores: list[Outcome] = field(default_factory=list)
 
     @property
     def best(self) -> dict[str, float]:
@@ -52,10 +56,15 @@ class Seen:
 
 def main() -> None:
     job, path, clock = begin()
-    recipe = Recipe(**job["recipe"])
-    home = Path(job["home"])
-    kept: list[Split] = []
-    with given_split(job.get("train_limit"), kept), counted() as computed:
+    recipe, home = Recipe(**job["recipe"]), Path(job["home"])
+    outcome = search(job, recipe, home, clock) if "trials" in job else run(job, recipe, home, clock)
+    end(path, outcome, ("azubi",))
+
+
+def run(job: Outcome, recipe: Recipe, home: Path, clock: Callable[[], float]) -> Outcome:
+    """Make a specialist; its times, its scores, and its share of the matmul peak."""
+    splits: list[Split] = []
+    with given_split(job.get("train_limit"), splits), counted() as computed:
         seen = watch(recipe, home, clock, job["until"] == "scores")
     outcome = {
         "seconds_to_best": seen.best["seconds"],
@@ -68,22 +77,22 @@ def main() -> None:
         "scores": seen.scores,
         "trained": seen.base and seen.base.trained,
         "dtype": seen.base and seen.base.dtype,
-        "examples": len(kept[0].train),
+        "examples": len(splits[0].train),
         "trunk_computed": seen.trunk and seen.trunk.computed,
     }
-    end(path, outcome | shares(recipe, home, kept[0], seen, computed[0]), ("azubi",))
+    return outcome | shares(recipe, home, splits[0], seen, computed[0])
 
 
-def watch(recipe: Recipe, home: Path, clock: Any, score: bool) -> Seen:
+def watch(recipe: Recipe, home: Path, clock: Callable[[], float], score: bool) -> Seen:
     """Run, and note what the events say. Stops after training unless the test is to be scored."""
     seen = Seen()
-    run: Any = line.run(recipe, home)
-    with closing(run) as events:
+    events: Any = pipeline.run(recipe, home)
+    with closing(events):
         for event in events:
             if isinstance(event, ev.BaseReady):
                 seen.base = event
             elif isinstance(event, ev.InstructionReady):
-                seen.prime = event.text
+                seen.instruction = event.text
             elif isinstance(event, ev.TrunkDone):
                 seen.trunk = event
                 say(f"trunk done, {event.computed} computed, {clock():.0f} s")
@@ -102,18 +111,46 @@ def watch(recipe: Recipe, home: Path, clock: Any, score: bool) -> Seen:
                 if not score:
                     break
             elif isinstance(event, ev.Measured) and event.who == "specialist":
-                seen.scores = [one.model_dump() for one in event.scores]
+                seen.scores = [each.model_dump() for each in event.scores]
                 break
     return seen
 
 
+def search(job: Outcome, recipe: Recipe, home: Path, clock: Callable[[], float]) -> Outcome:
+    """The trials of a search: base read once, trunk run once for all depths, every trial to its end."""
+    assert recipe.threads and recipe.data
+    prepared = data.prepare(Path(job["data"]), recipe.base, "labels", recipe.instruction, home)
+    machine = hardware.probe(recipe.dtype, recipe.threads)
+    task = SearchTask(recipe, prepared.contract, prepared.split, None, machine, home)
+    resolved = defaults.resolved(recipe, prepared.base, prepared.contract.task)
+    runner = TrialRunner(prepared.base, task, resolved, {"plain": prepared.instruction})
+    count, depths = len(prepared.split.train), sorted({trial["tail_layers"] for trial in job["trials"]})
+    trials = []
+    with closing(ActivationCache(home)) as cache:
+        *_, filled = runner.fill(cache, "plain", count, depths)
+        say(f"trunk done for depths {depths}, {clock():.0f} s")
+        for trial in job["trials"]:
+            started = clock()
+            setting = runner.default.model_copy(update=trial)
+            epochs = [each for each in runner.train(setting, cache, count) if isinstance(each, loop.Epoch)]
+            best = min(each.validation_loss for each in epochs)
+            trials.append(trial | {"seconds": clock() - started, "validation_loss": best})
+            say(f"{setting.words}: validation loss {best:.4f}, {clock() - started:.0f} s")
+    return {
+        "seconds": clock(),
+        "peak_bytes": peak_bytes(),
+        "trunk_computed": filled.done - filled.reused,
+        "trials": trials,
+    }
+
+
 @contextmanager
-def given_split(train: int | None, kept: list[Split]) -> Iterator[None]:
-    """Let the run split as the benchmark does, whatever its seed; the split is put into `kept`."""
+def given_split(train: int | None, splits: list[Split]) -> Iterator[None]:
+    """Let the run split as the benchmark does, whatever its seed; the split is put into `splits`."""
 
     def split(examples: Any, *_: Any, test_given: Any = None, **__: Any) -> Split:
-        kept.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
-        return kept[-1]
+        splits.append(data.fewer(data.same_split(tuple(examples), tuple(test_given)), train))
+        return splits[-1]
 
     with replaced(splitting, "split", split):
         yield
@@ -143,49 +180,55 @@ def replaced(owner: Any, name: str, other: Any) -> Iterator[None]:
         setattr(owner, name, before)
 
 
-def shares(recipe: Recipe, home: Path, split: Split, seen: Seen, computed: int) -> dict[str, Any]:
-    """Unavoidable work of trunk and tail over time and matmul peak; empty where it cannot be told."""
-    assert seen.base is not None and seen.ended is not None
+def shares(recipe: Recipe, home: Path, split: Split, seen: Seen, computed: int) -> Outcome:
+    """Unavoidable work of trunk and tail over time and matmul peak; empty where it is not known."""
+    assert seen.base is not None and seen.ended is not None and recipe.batch is not None
     base = open_base(seen.base.name, home)
-    form = work.shape(base.config)
-    if form is None:
+    shape = work.shape(base.config)
+    if shape is None:
         return {}
     template = Template(base.tokenizer)
-
-    def lesson(one: Any) -> EncodedExample:
-        encoded = template.encode(seen.prime, one.turns, one.answer)
-        return EncodedExample((encoded.prompt_ids + encoded.answer_ids)[:-1], encoded.answer_ids)
-
-    train, validation = ([lesson(one) for one in side] for side in (split.train, split.validation))
-    prime = len(template.instruction_ids(seen.prime))
-    k, batch, epochs = seen.base.tail_layers, _batch(recipe), len(seen.epochs)
-    targets = epochs * sum(len(one.targets) for one in train)
-    steps, checks = -(-len(train) // batch), -(-len(validation) // (2 * batch))
-    tail = epochs * (
-        work.tail_training(form, k, prime, train, steps, computed / targets, full=seen.base.rank == 0)
-        + work.tail_forward(form, k, prime, validation, checks)
+    parts = [[*sizes(template, seen.instruction, part)] for part in (split.train, split.validation)]
+    unique = dict(parts[0] + parts[1])
+    train, validation = ([size for _, size in part] for part in parts)
+    instruction = len(template.instruction_ids(seen.instruction))
+    depth, prompt_layers = seen.base.tail_layers, getattr(seen.base, "prompt_layers", None)
+    tail = work.Tail(depth, depth if prompt_layers is None else prompt_layers, full=seen.base.rank == 0)
+    epochs, targets = len(seen.epochs), sum(example.targets for example in train)
+    steps, checks = -(-len(train) // recipe.batch), -(-len(validation) // (2 * recipe.batch))
+    unmastered = computed / targets / epochs
+    done = epochs * (
+        work.tail_training(shape, tail, instruction, train, steps, unmastered)
+        + work.tail_forward(shape, tail, instruction, validation, checks)
     )
     peak = _peak(seen.base)
-    found: dict[str, Any] = {
+    outcome: Outcome = {
         "peak_gflops": peak / 1e9,
         "tail_seconds": seen.ended.seconds,
-        "tail_share": tail / seen.ended.seconds / peak,
-        "unmastered": computed / targets,
-        "tokens": sum(one.length for one in train),
-        "targets": targets // epochs,
-        "prime_tokens": prime,
+        "tail_share": done / seen.ended.seconds / peak,
+        "unmastered": unmastered,
+        "tokens": sum(example.length for example in train),
+        "targets": targets,
+        "instruction_tokens": instruction,
     }
-    wanted = {one.tokens: one.length for one in (*train, *validation)}
-    if seen.trunk is not None and seen.trunk.computed == len(wanted):
-        done = work.trunk(form, seen.base.layers - k, prime, list(wanted.values()))
-        found["trunk_seconds"] = seen.trunk.seconds
-        found["trunk_share"] = done / seen.trunk.seconds / peak
-    return found
+    if seen.trunk is not None and seen.trunk.computed == len(unique):
+        done = work.reading(shape, tail, instruction, list(unique.values()))
+        outcome["trunk_seconds"] = seen.trunk.seconds
+        outcome["trunk_share"] = done / seen.trunk.seconds / peak
+    return outcome
 
 
-def _batch(recipe: Recipe) -> int:
-    assert recipe.batch is not None, "the benchmark always names the batch"
-    return recipe.batch
+def sizes(
+    template: Template, instruction: str, examples: Iterable[Example]
+) -> Iterator[tuple[tuple[int, ...], work.Sizes]]:
+    """Of examples as they are encoded behind an instruction, with the token ids that are read."""
+    opening = len(template.invocation_ids())
+    for example in examples:
+        encoded = template.encode(instruction, example.turns, example.answer)
+        prompt, answer = len(encoded.prompt_ids) - opening, len(encoded.answer_ids)
+        # The last token is never read, since nothing is predicted after it.
+        tokens = (encoded.prompt_ids + encoded.answer_ids)[:-1]
+        yield tokens, work.Sizes(prompt, opening + answer - 1, answer)
 
 
 def _peak(ready: ev.BaseReady) -> float:

@@ -23,20 +23,21 @@ from benchmarks.data import Prepared
 def main() -> None:
     job = json.loads(Path(sys.argv[1]).read_text())
     machine = hardware.probe("auto", job["threads"])
-    at = Path(job["data"])
-    prepared = data.prepare(at, job["model"], job["task"], job["prime"], Path(job["home"]))
-    cut = new_specialist(prepared.base, prepared.contract, 1, 0, 0, machine.dtype)
-    cut.set_instruction(prepared.prime)
-    longest = max(len(cut.encode(one).targets) for one in prepared.split.train)
-    questions = [one.turns for one in prepared.split.test]
-    texts = [one.text for one in in_order(cut.base_model(round(1.2 * longest) + 4), questions)]
-    Path(sys.argv[2]).write_text(json.dumps({"scores": answers(prepared, texts)}))
+    folder, home = Path(job["data"]), Path(job["home"])
+    prepared = data.prepare(folder, job["model"], job["task"], job["instruction"], home)
+    specialist = new_specialist(prepared.base, prepared.contract, 1, 0, 0, machine.dtype)
+    specialist.set_instruction(prepared.instruction)
+    longest = max(len(specialist.encode(example).targets) for example in prepared.split.train)
+    questions = [example.turns for example in prepared.split.test]
+    written = in_order(specialist.base_model(round(1.2 * longest) + 4), questions)
+    scores = answers(prepared, [answer.text for answer in written])
+    Path(sys.argv[2]).write_text(json.dumps({"scores": scores}))
 
 
 def answers(prepared: Prepared, texts: Sequence[str]) -> list[dict[str, Any]]:
     """Scores of answers to the test's questions, the main one first."""
-    truths = [one.answer for one in prepared.split.test]
-    return [one.model_dump() for one in metrics.measure(prepared.contract, texts, truths)]
+    truths = [example.answer for example in prepared.split.test]
+    return [score.model_dump() for score in metrics.measure(prepared.contract, texts, truths)]
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Running one side: a process of its own with a job in and an outcome out, its progress told line by line."""
+"""Running one side: a process of its own with a job in and an outcome out, its progress said line by line."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -39,7 +40,8 @@ class Bench:
     """Choices that hold for both forms."""
     threads: int
     tell: Callable[[str], None]
-    short: bool
+    middle: bool
+    """Take the middle one of three rates instead of choosing."""
     _made: set[Path] = field(default_factory=set)
 
     @property
@@ -59,14 +61,14 @@ class Bench:
             "rates": rates,
             "mode": mode,
         }
+        ours = self._search(cell) if cell.trials else self._all_ours(cell, rates)
+        rate = rates[cell.baseline.name]
         if cell.trials:
-            ours, baseline = self._search(cell, mode)
+            baseline = [self._peer(cell, each, mode) for each in cell.baseline.rates[:BASELINE_TRIALS]]
+        elif cell.steps:
+            baseline = [self._peer(cell, rate, mode, steps=cell.steps)]
         else:
-            ours = [
-                self._ours(cell, rates[cell.ours.name], seed, until="scores")
-                for seed in range(cell.ours.seeds)
-            ]
-            baseline = [self._peer(cell, rates[cell.baseline.name], mode, save=bool(cell.baseline.modes))]
+            baseline = [self._peer(cell, rate, mode, save=bool(cell.baseline.modes))]
         return result | {"ours": ours, "baseline": baseline, "ended": machine.now()}
 
     # Choices
@@ -74,21 +76,18 @@ class Bench:
     def choose(self, cell: Cell) -> tuple[dict[str, float], str]:
         """Each side's rate, and the baseline's number format. In nobody's time; kept, so done once."""
         mode = self._mode(cell) if cell.baseline.modes else ""
-        return {side.name: self._rate(cell, side) for side in (cell.baseline, cell.ours)}, mode
+        return {method.name: self._rate(cell, method) for method in (cell.baseline, *cell.ours)}, mode
 
     def _rate(self, cell: Cell, method: Method) -> float:
-        """The best of three rates, one epoch on a third of the examples; in short the middle one."""
-        middle = method.rates[len(method.rates) // 2]
-        if self.short or cell.trials:
-            return middle
+        """The best of three rates, one epoch on a third of the examples; or the middle one."""
+        if self.middle or cell.trials or len(method.rates) == 1:
+            return method.rates[len(method.rates) // 2]
         cpu = machine.facts(1)["cpu"]
         basis = [method.name, method.base, method.rates, method.settings, cell.data, cell.train, cpu]
-        kind = method.script or ("azubi-encoder" if method.base == "minilm" else "azubi-decoder")
-        kind += "-lora" if method.ours and "rank" in dict(method.settings) else ""
-        name = f"{cell.data}-{kind}-rate"
+        name = f"{cell.data}-{_file_name(method.name)}-rate"
         if (known := self.store.choice(name, basis)) is not None:
             return float(known["chosen"])
-        self.tell(f"which rate suits {method.name}? {', '.join(f'{one:g}' for one in method.rates)}")
+        self.tell(f"which rate suits {method.name}? {', '.join(f'{rate:g}' for rate in method.rates)}")
         # No side meets more than its own mode here, so the mode must be known first.
         mode = self._mode(cell) if method.modes else ""
         prepared = self._prepared(cell, method)
@@ -96,8 +95,8 @@ class Bench:
         few = max(len(prepared.split.train) // _SHORT_RUN, len(prepared.contract.labels))
         tried: dict[float, float] = {}
         for rate in method.rates:
-            if method.ours:
-                outcome = self._ours(cell, rate, 0, until="training", train=few, epochs=1)
+            if not method.script:
+                outcome = self._ours(cell, method, rate, 0, until="training", train=few, epochs=1)
             else:
                 outcome = self._peer(cell, rate, mode, train=few, epochs=1)
             loss = outcome.get("validation_loss")
@@ -113,13 +112,14 @@ class Bench:
         if len(method.modes) == 1 or not hardware.has_bfloat16(self.threads):
             return method.modes[0]
         basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
-        name = f"{method.script}-mode"
+        name = f"{_file_name(method.name)}-mode"
         if (known := self.shared.choice(name, basis)) is not None:
             return str(known["chosen"])
-        self.tell(f"in which number format is {method.name} fastest? {_PROBE_STEPS} steps each")
+        steps = 2 if cell.steps else _PROBE_STEPS
+        self.tell(f"in which number format is {method.name} fastest? {steps} steps each")
         tried = {}
         for mode in method.modes:
-            outcome = self._peer(cell, method.rates[0], mode, steps=_PROBE_STEPS)
+            outcome = self._peer(cell, method.rates[0], mode, steps=steps)
             tried[mode] = median(outcome["step_seconds"][1:])
             self.tell(f"{mode}: {tried[mode]:.2f} s a step")
         best = min(tried, key=lambda mode: tried[mode])
@@ -128,53 +128,57 @@ class Bench:
 
     # Runs
 
-    def _search(self, cell: Cell, mode: str) -> tuple[list[Result], list[Result]]:
-        """Trials over depth and rate from one cache, and the baseline's over its rates."""
-        wanted = [(depth, rate) for depth in SEARCH_DEPTHS for rate in SEARCH_RATES][: cell.trials]
-        home = self._fresh_home("search", cell.ours.base)
-        ours = [
-            self._ours(cell, rate, 0, until="training", home=home, tail_layers=depth)
-            for depth, rate in wanted
+    def _all_ours(self, cell: Cell, rates: dict[str, float]) -> list[Result]:
+        """Each method of azubi, once per seed."""
+        return [
+            self._ours(cell, method, rates[method.name], seed, until="scores")
+            for method in cell.ours
+            for seed in range(method.seeds)
         ]
-        baseline = [self._peer(cell, rate, mode) for rate in cell.baseline.rates[:BASELINE_TRIALS]]
-        return ours, baseline
+
+    def _search(self, cell: Cell) -> list[Result]:
+        """Trials over depth and rate, in one process as a search makes them."""
+        (method,) = cell.ours
+        trials = [
+            {"tail_layers": depth, "learning_rate": rate} for depth in SEARCH_DEPTHS for rate in SEARCH_RATES
+        ]
+        job = self._job(cell, method, method.rates[0], 0)
+        job |= {"data": str(self._prepared(cell, method).folder), "trials": trials[: cell.trials]}
+        return [self._run(f"azubi, {cell.trials} trials", azubi(), job) | {"method": method.name}]
 
     def _ours(
         self,
         cell: Cell,
+        method: Method,
         rate: float,
         seed: int,
         *,
         until: str,
         train: int | None = None,
-        home: Path | None = None,
-        **settings: Any,
+        epochs: int | None = None,
     ) -> Result:
-        prepared = self._prepared(cell, cell.ours)
+        job = self._job(cell, method, rate, seed) | {"train_limit": train, "until": until}
+        job["recipe"]["epochs"] = epochs or cell.epochs
+        outcome = self._run(f"{method.name}, rate {rate:g}, seed {seed}", azubi(), job)
+        return outcome | {"method": method.name, "rate": rate, "seed": seed}
+
+    def _job(self, cell: Cell, method: Method, rate: float, seed: int) -> dict[str, Any]:
+        prepared = self._prepared(cell, method)
         recipe = {
             "name": "benchmark",
             "data": str(prepared.folder / "train.jsonl"),
             "test_data": str(prepared.folder / "test.jsonl"),
             "task": prepared.contract.task,
-            "base": data.place(cell.ours.base, self.home),
-            "instruction": None if prepared.base.kind == "encoder" else prepared.prime,
+            "base": data.place(method.base, self.home),
+            "instruction": None if prepared.base.kind == "encoder" else prepared.instruction,
             "learning_rate": rate,
             "epochs": cell.epochs,
             "seed": seed,
             "threads": self.threads,
-            **dict(cell.ours.settings),
-            **settings,
+            **dict(method.settings),
         }
-        job = {"recipe": recipe, "train_limit": train, "until": until, "seed": seed, "threads": self.threads}
-        job["home"] = str(home or self._fresh_home("azubi", cell.ours.base))
-        what = f"azubi, rate {rate:g}, seed {seed}" + "".join(
-            f", {name} {one}" for name, one in settings.items()
-        )
-        return self._run(what, azubi(), job) | {
-            "rate": rate,
-            "seed": seed,
-            **settings,
-        }
+        home = str(self._fresh_home(method.base))
+        return {"recipe": recipe, "seed": seed, "threads": self.threads, "home": home}
 
     def _peer(
         self,
@@ -209,7 +213,7 @@ class Bench:
         else:
             job["train"], job["validation"] = prepared.labelled(train)
             job["labels"] = list(prepared.contract.labels)
-            job["questions"] = [one.prompt for one in prepared.split.test] if whole else []
+            job["questions"] = [example.prompt for example in prepared.split.test] if whole else []
         what = f"{method.name}, rate {rate:g}" + (f", {mode}" if mode else "")
         outcome = self._run(what, peer(method.script), job)
         if save:
@@ -218,7 +222,9 @@ class Bench:
         elif job.get("questions"):
             outcome["scores"] = scoring.answers(prepared, outcome["answers"])
         outcome.pop("answers", None)
-        return outcome | {"rate": rate}
+        if cell.steps and steps:
+            outcome |= _scaled(outcome, -(-len(job["train"]) // dict(method.settings)["batch"]))
+        return outcome | {"method": method.name, "rate": rate}
 
     def _score(self, cell: Cell, prepared: Prepared, model: Path) -> Any:
         """Its held-out score; the test is no part of the run that is timed."""
@@ -226,7 +232,7 @@ class Bench:
             "data": str(prepared.folder),
             "model": str(model),
             "task": prepared.contract.task,
-            "prime": prepared.prime,
+            "instruction": prepared.instruction,
             "home": str(self.home),
             "threads": self.threads,
         }
@@ -240,12 +246,12 @@ class Bench:
         if folder not in self._made:
             data.write(source, cell.train, cell.test, folder)
             self._made.add(folder)
-        return data.prepare(folder, method.base, source.task, source.prime, self.home)
+        return data.prepare(folder, method.base, source.task, source.instruction, self.home)
 
-    def _fresh_home(self, name: str, base: str) -> Path:
+    def _fresh_home(self, base: str) -> Path:
         """A home without activations, runs and specialists, but with the base converted and hashed."""
         data.opened(base, self.home)
-        home = self.work / f"home-{name}"
+        home = self.work / "home-azubi"
         shutil.rmtree(home, ignore_errors=True)
         home.mkdir(parents=True)
         (home / "bases").symlink_to((self.home / "bases").resolve())
@@ -256,13 +262,13 @@ class Bench:
         self.tell(what)
         folder = self.work / "jobs"
         folder.mkdir(parents=True, exist_ok=True)
-        given, found, log = folder / "job.json", folder / "outcome.json", folder / "log.txt"
+        given, written, log = folder / "job.json", folder / "outcome.json", folder / "log.txt"
         given.write_text(json.dumps(job))
-        found.unlink(missing_ok=True)
+        written.unlink(missing_ok=True)
         began = machine.now()
         with log.open("w") as errors:
             process = subprocess.Popen(
-                [*command, str(given), str(found)],
+                [*command, str(given), str(written)],
                 cwd=machine.ROOT,
                 env=_environment(self.threads),
                 stdout=subprocess.PIPE,
@@ -278,11 +284,27 @@ class Bench:
                 process.terminate()
                 process.wait()
                 raise
-        if code or not found.is_file():
+        if code or not written.is_file():
             last = "\n".join(log.read_text(errors="replace").splitlines()[-_TAIL_OF_LOG:])
             raise SideError(f"{what}: ended with code {code}.\n{last}\nThe whole log: {log}")
-        outcome: Result = json.loads(found.read_text())
+        outcome: Result = json.loads(written.read_text())
         return outcome | {"began": began, "ended": machine.now()}
+
+
+def _scaled(outcome: Result, steps: int) -> Result:
+    """What an epoch of so many steps takes, by a few of them, and all before the first.
+
+    Validation and what comes with the end of an epoch are left out, in the baseline's favour.
+    """
+    return {
+        "epoch_seconds": steps * median(outcome["step_seconds"][1:]),
+        "set_up_seconds": outcome["seconds"] - sum(outcome["step_seconds"]),
+    }
+
+
+def _file_name(method: str) -> str:
+    """A method's name as part of a file's."""
+    return re.sub(r"\W+", "-", method.lower())
 
 
 def azubi() -> list[str]:

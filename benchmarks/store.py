@@ -21,7 +21,7 @@ Result = dict[str, Any]
 
 
 class Store:
-    """The results of one form of the benchmark."""
+    """The results of the long or the short benchmark."""
 
     def __init__(self, folder: Path, machine: Mapping[str, object]) -> None:
         """Results in `folder`; only those made on `machine` (see `machine.identity`) count."""
@@ -60,8 +60,8 @@ class Store:
 
     def choice(self, name: str, basis: Any) -> Any:
         """What was chosen before on the same basis; None if nothing was."""
-        found = self._load(f"choices/{name}")
-        return found if found is not None and found["basis"] == _plain(basis) else None
+        choice = self._load(f"choices/{name}")
+        return choice if choice is not None and choice["basis"] == _plain(basis) else None
 
     def choose(self, name: str, basis: Any, chosen: Any, tried: dict[str, float]) -> Result:
         """Keep a choice, and what it rests on."""
@@ -70,17 +70,17 @@ class Store:
         return made
 
     def put(self, name: str, content: Result) -> None:
-        """Write a file of this form's folder, whole or not at all."""
+        """Write a file of this folder, whole or not at all."""
         path = self.folder / f"{name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
     def _load(self, name: str) -> Result | None:
         try:
-            found: Result = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+            result: Result = json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        return found
+        return result
 
 
 def check_fair(result: Result) -> None:
@@ -96,17 +96,18 @@ def check_fair(result: Result) -> None:
         gap = datetime.fromisoformat(after["began"]) - datetime.fromisoformat(before["ended"])
         if not 0 <= gap.total_seconds() <= LONGEST_GAP:
             raise ValueError(f"{gap} lies between two runs of a cell; they must run back to back.")
-    for what, found in (
-        ("torch", {str(one["versions"]["torch"]) for one in (*ours, *baseline)}),
-        ("threads", {str(one["threads"]) for one in (*ours, *baseline)}),
+    runs = (*ours, *baseline)
+    for what, values in (
+        ("torch", {str(run["versions"]["torch"]) for run in runs}),
+        ("threads", {str(run["threads"]) for run in runs}),
     ):
-        if len(found) > 1:
-            raise ValueError(f"The two sides had different {what}: {' and '.join(sorted(found))}.")
+        if len(values) > 1:
+            raise ValueError(f"The two sides had different {what}: {' and '.join(sorted(values))}.")
 
 
 def _as_measured(cell: Result) -> Result:
     """A cell's definition without what does not change what is measured."""
-    return {name: value for name, value in cell.items() if name not in ("minutes", "faster")}
+    return {name: value for name, value in cell.items() if name not in ("minutes", "faster", "memory")}
 
 
 def as_json(cell: Cell) -> Any:

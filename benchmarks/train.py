@@ -1,6 +1,6 @@
 """Measures azubi beside other tools: `make bench` (short), or
 
-    python benchmarks/train.py [--short] [--only WORD ...] [--again] [--choose] [--list] [--table]
+    python benchmarks/train.py [--short] [--only WORD ...] [--again] [--choose] [--middle] [--list] [--table]
 
 Cells that are done are not run again, so the table can be finished in several sessions. Ctrl-C keeps what is
 done; the cell that was running begins anew the next time.
@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from azubi.engine.base import hardware
 from benchmarks import data, machine, table
-from benchmarks.cells import Cell, Form, cells
+from benchmarks.cells import Cell, Extent, cells
 from benchmarks.sides import PEERS, Bench, SideError
 from benchmarks.store import Store
 
@@ -26,20 +26,21 @@ PAGE = machine.ROOT / "docs" / "benchmarks.md"
 def main(words: Sequence[str] | None = None) -> int:
     """The command; gives the exit code: 1 if a cell failed, 2 if nothing can be run."""
     given = _arguments().parse_args(words)
-    form: Form = "short" if given.short else "long"
+    extent: Extent = "short" if given.short else "long"
     hardware.use_threads(given.threads)
     here = machine.identity(_threads())
-    store = Store(given.results / form, here)
-    chosen = [one for one in cells(form) if not given.only or any(word in one.name for word in given.only)]
+    store = Store(given.results / extent, here)
+    every = cells(extent)
+    chosen = [cell for cell in every if not given.only or any(word in cell.name for word in given.only)]
     if not chosen:
-        print(f"No cell is named like that; there are: {', '.join(one.name for one in cells(form))}")
+        print(f"No cell is named like that; there are: {', '.join(cell.name for cell in every)}")
         return 2
     if given.list:
         _list(chosen, store)
         return 0
     if given.table:
-        text = table.render(cells(form), store)
-        table.insert(PAGE, form, text)
+        text = table.render(every, store)
+        table.insert(PAGE, f"{extent}, {machine.kind()}", text)
         print(text)
         return 0
     if not PEERS.is_file():
@@ -57,8 +58,8 @@ def _threads() -> int:
 def _run(chosen: Sequence[Cell], store: Store, given: argparse.Namespace) -> int:
     clock = _Clock()
     shared = Store(given.results, store.machine)
-    bench = Bench(given.work, store, shared, _threads(), clock.tell, given.short)
-    clock.tell(_announced(chosen, store, again=given.again, short=given.short))
+    bench = Bench(given.work, store, shared, _threads(), clock.tell, given.short or given.middle)
+    clock.tell(_announced(chosen, store, again=given.again, chosen_rates=not bench.middle))
     failed = False
     try:
         for number, cell in enumerate(chosen, start=1):
@@ -79,27 +80,28 @@ def _measured(cell: Cell, bench: Bench, *, again: bool, only_choose: bool) -> bo
     if lacking := data.SOURCES[cell.data].lacking:
         bench.tell(f"skipped: {lacking}")
         return True
-    found = None if again else bench.store.read(cell)
+    result = None if again else bench.store.read(cell)
     if only_choose:
-        if found is None:
+        if result is None:
             bench.choose(cell)
         return True
-    if found is not None:
-        bench.tell(f"done on {found['began'][:10]}; --again measures it again")
+    if result is not None:
+        bench.tell(f"done on {result['began'][:10]}; --again measures it again")
     else:
         if stale := bench.store.stale(cell):
             bench.tell(f"measured anew: {stale}")
         try:
-            found = bench.measure(cell)
-            bench.store.write(cell, found)
+            result = bench.measure(cell)
+            bench.store.write(cell, result)
         except (SideError, ValueError) as error:
             bench.tell(f"! {cell.name} failed: {error}")
             return False
-    bench.tell(table.line(cell, found))
+    for line in table.lines(cell, result):
+        bench.tell(line)
     return True
 
 
-def _announced(chosen: Sequence[Cell], store: Store, *, again: bool, short: bool) -> str:
+def _announced(chosen: Sequence[Cell], store: Store, *, again: bool, chosen_rates: bool) -> str:
     """What is about to be measured, on what, and about how long that takes."""
     todo = [
         cell for cell in chosen if not data.SOURCES[cell.data].lacking and (again or store.read(cell) is None)
@@ -108,7 +110,7 @@ def _announced(chosen: Sequence[Cell], store: Store, *, again: bool, short: bool
     if not todo:
         return f"everything was measured on this machine ({machine_name}); --again measures it again"
     minutes = sum(cell.minutes for cell in todo)
-    choices = "" if short else ", and up to as long again where rates are not chosen yet"
+    choices = ", and up to as long again where rates are not chosen yet" if chosen_rates else ""
     return (
         f"{len(todo)} of {len(chosen)} cells to measure on {machine_name}: about {minutes:.0f} minutes on "
         f"two cores of an AMD EPYC with AVX-512{choices}; longer on slower ones. Keep the machine quiet."
@@ -123,7 +125,7 @@ def _list(chosen: Sequence[Cell], store: Store) -> None:
 
 
 class _Clock:
-    """Tells lines with the time since the beginning in front."""
+    """Prints lines with the time since the beginning in front."""
 
     def __init__(self) -> None:
         self._start = time.monotonic()
@@ -140,6 +142,9 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--again", action="store_true", help="measure cells again that are done")
     parser.add_argument(
         "--choose", action="store_true", help="only find each side's rate and number format; measures nothing"
+    )
+    parser.add_argument(
+        "--middle", action="store_true", help="take the middle one of each side's three rates, and try none"
     )
     parser.add_argument("--list", action="store_true", help="say which cells there are, and run nothing")
     parser.add_argument(

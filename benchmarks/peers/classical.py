@@ -12,18 +12,20 @@ def main():
     def vectors(texts):
         return encoder.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
 
-    seen = vectors([one["text"] for one in job["train"]])
-    known = [one["label"] for one in job["train"]]
+    seen = vectors([example["text"] for example in job["train"]])
+    known = [example["label"] for example in job["train"]]
     model = LogisticRegression(C=job["rate"], max_iter=2000).fit(seen, known)
     seconds = clock()
     say(f"trained in {seconds:.0f} s")
-    asked = vectors([one["text"] for one in job["validation"]])
+    asked = vectors([example["text"] for example in job["validation"]])
     outcome = {
         "seconds": seconds,
         "seconds_to_best": seconds,
         "peak_bytes": peak_bytes(),
-        "validation_right": float(model.score(asked, [one["label"] for one in job["validation"]])),
-        "answers": [str(one) for one in model.predict(vectors(job["questions"]))] if job["questions"] else [],
+        "validation_right": float(model.score(asked, [example["label"] for example in job["validation"]])),
+        "answers": [str(label) for label in model.predict(vectors(job["questions"]))]
+        if job["questions"]
+        else [],
     }
     end(path, outcome, ("sentence-transformers", "scikit-learn"))
 

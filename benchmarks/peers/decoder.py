@@ -19,6 +19,7 @@ MODES = {
     "float32": (torch.float32, False, "sdpa"),
     "mixed": (torch.float32, True, "sdpa"),
     "mixed, plain attention": (torch.float32, True, "eager"),
+    "bfloat16": (torch.bfloat16, True, "sdpa"),
     "bfloat16, plain attention": (torch.bfloat16, True, "eager"),
 }
 """Name: number format of frozen weights, whether products are made in bfloat16, attention."""
@@ -61,14 +62,16 @@ def run(job, clock, prepare, finish):
 
 def settings(job, mixed, scratch):
     """SFTTrainer's settings: azubi's schedule, batches and clipping, so that only the method differs."""
+    at_once = job.get("at_once") or job["batch"]
     return SFTConfig(
         output_dir=str(Path(scratch)),
         use_cpu=True,
         bf16=mixed,
         num_train_epochs=job["epochs"],
         max_steps=job.get("steps") or -1,
-        per_device_train_batch_size=job["batch"],
-        per_device_eval_batch_size=2 * job["batch"],
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=job["batch"] // at_once,
+        per_device_eval_batch_size=2 * at_once,
         learning_rate=job["rate"],
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
@@ -94,8 +97,10 @@ def columns(encoded):
     """Token ids as SFTTrainer takes them ready made; the mask says which belong to the answer."""
     return Dataset.from_dict(
         {
-            "input_ids": [one["asked"] + one["answer"] for one in encoded],
-            "completion_mask": [[0] * len(one["asked"]) + [1] * len(one["answer"]) for one in encoded],
+            "input_ids": [example["asked"] + example["answer"] for example in encoded],
+            "completion_mask": [
+                [0] * len(example["asked"]) + [1] * len(example["answer"]) for example in encoded
+            ],
         }
     )
 
@@ -115,7 +120,7 @@ class Watch(TrainerCallback):
         self.ended = 0.0
 
     def on_train_begin(self, args, state, control, model=None, **_):
-        self.trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+        self.trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         say(f"set up in {self._clock():.0f} s; {state.max_steps} steps")
 
     def on_step_begin(self, args, state, control, **_):
@@ -133,8 +138,11 @@ class Watch(TrainerCallback):
         self._epochs.append(epoch)
         if better:
             self._best = epoch
-            trained = ((name, one) for name, one in model.named_parameters() if one.requires_grad)
-            self._kept = {name: one.detach().clone() for name, one in trained}
+            self._kept = {
+                name: weight.detach().clone()
+                for name, weight in model.named_parameters()
+                if weight.requires_grad
+            }
         if epoch["epoch"] - self._best["epoch"] >= self._job["patience"]:
             control.should_training_stop = True
         say(f"epoch {epoch['epoch']}: validation loss {loss:.4f}, {epoch['seconds']:.0f} s")
@@ -145,9 +153,9 @@ class Watch(TrainerCallback):
     @torch.no_grad()
     def restore(self, model):
         """Put the best epoch's weights back."""
-        for name, one in model.named_parameters():
+        for name, weight in model.named_parameters():
             if name in self._kept:
-                one.copy_(self._kept[name])
+                weight.copy_(self._kept[name])
 
     def outcome(self):
         return {

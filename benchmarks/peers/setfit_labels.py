@@ -16,9 +16,7 @@ class Progress(TrainerCallback):
 
 
 def table(encoded):
-    return Dataset.from_dict(
-        {"text": [one["text"] for one in encoded], "label": [one["label"] for one in encoded]}
-    )
+    return Dataset.from_dict({name: [example[name] for example in encoded] for name in ("text", "label")})
 
 
 def main():
@@ -53,18 +51,20 @@ def main():
         "seconds_to_best": seconds,
         "peak_bytes": peak_bytes(),
         "validation_right": right(model, job["validation"]),
-        "answers": told(model, job["questions"]),
+        "answers": answers(model, job["questions"]),
     }
     end(path, outcome, ("setfit", "sentence-transformers", "scikit-learn"))
 
 
-def told(model, texts):
-    return [str(one) for one in model.predict(texts, batch_size=64)] if texts else []
+def answers(model, texts):
+    return [str(label) for label in model.predict(texts, batch_size=64)] if texts else []
 
 
 def right(model, encoded):
-    answers = told(model, [one["text"] for one in encoded])
-    return sum(said == one["label"] for said, one in zip(answers, encoded, strict=True)) / len(encoded)
+    """The share of the examples that get their own label."""
+    labels = answers(model, [example["text"] for example in encoded])
+    pairs = zip(labels, encoded, strict=True)
+    return sum(label == example["label"] for label, example in pairs) / len(encoded)
 
 
 main()

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import data, table
 from benchmarks.store import Store
-from tests.benchmarks.cells import CELL, HERE, result, run
+from tests.benchmarks.cells import CELL, HERE, OURS, result, run
 
 
 @pytest.fixture(autouse=True)
@@ -15,23 +15,25 @@ def tiny_source(monkeypatch):
 
 
 def test_figures_are_those_of_the_middle_seed_and_the_mean_score():
-    found = table.figures(CELL, result())
-    assert (found.ours_seconds, found.baseline_seconds) == (12, 120)
-    assert found.faster == pytest.approx(10)
-    assert found.gain == pytest.approx(0.05)
-    assert found.memory == pytest.approx(0.25)
+    values = table.figures(CELL, OURS, result())
+    assert (values.ours_seconds, values.baseline_seconds) == (12, 120)
+    assert values.faster == pytest.approx(10)
+    assert values.gain == pytest.approx(0.05)
+    assert values.memory == pytest.approx(0.25)
 
 
 def test_a_search_counts_all_of_ours_and_scales_the_rival():
     cell = replace(CELL, trials=20)
-    found = table.figures(cell, result([run(0, 1)] * 1 + [run(1, 2)] * 1, [run(2, 3, 100), run(3, 4, 200)]))
-    assert found.ours_seconds == 22
-    assert found.baseline_seconds == 151 * 20
+    values = table.figures(
+        cell, OURS, result([run(0, 1)] * 1 + [run(1, 2)] * 1, [run(2, 3, 100), run(3, 4, 200)])
+    )
+    assert values.ours_seconds == 22
+    assert values.baseline_seconds == 151 * 20
 
 
 def test_a_result_whose_sides_ran_apart_gives_no_ratio():
     with pytest.raises(ValueError, match="back to back"):
-        table.figures(CELL, result(baseline=[run(40, 50)]))
+        table.figures(CELL, OURS, result(baseline=[run(40, 50)]))
 
 
 def test_the_table_tells_what_is_met_and_what_is_not(tmp_path):
@@ -73,8 +75,20 @@ def test_what_is_not_measured_is_named(tmp_path, monkeypatch):
 
 def test_a_table_takes_the_place_of_the_one_before(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("before\n<!-- long -->\nold\n<!-- end of long -->\nafter\n")
-    table.insert(page, "long", "new\n")
-    assert page.read_text() == "before\n<!-- long -->\n\nnew\n\n<!-- end of long -->\nafter\n"
-    with pytest.raises(ValueError, match="no place for the short table"):
-        table.insert(page, "short", "new\n")
+    page.write_text("before\n<!-- long, AMX -->\nold\n<!-- end of long, AMX -->\nafter\n")
+    table.insert(page, "long, AMX", "new\n")
+    assert page.read_text() == "before\n<!-- long, AMX -->\n\nnew\n\n<!-- end of long, AMX -->\nafter\n"
+    with pytest.raises(ValueError, match="no place for the short, AMX table"):
+        table.insert(page, "short, AMX", "new\n")
+
+
+def test_methods_of_a_cell_have_a_row_each(tmp_path):
+    store = Store(tmp_path, HERE)
+    other = replace(OURS, name="azubi, j=0")
+    cell = replace(CELL, ours=(OURS, other))
+    runs = [run(0, 1, 20.0), run(1, 2, 5.0, method=other.name)]
+    store.write(cell, result(ours=runs))
+    rows = [row for row in table.render([cell], store).splitlines() if "a baseline" in row]
+    assert "6.0×" in rows[0]
+    assert "(azubi, j=0)" in rows[1]
+    assert "24.0×" in rows[1]

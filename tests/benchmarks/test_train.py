@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks import data, sides, train
-from benchmarks.cells import Cell, Method
+from benchmarks import data, sides, table, train
+from benchmarks.cells import SEARCH_RATES, Cell, Method
 from benchmarks.sides import Bench, SideError
 from benchmarks.store import Store
 from tests import tiny
@@ -21,9 +21,9 @@ if job["rate"] > 1:
 print("half done")
 if job["save"]:
     shutil.copytree(job["base"], job["save"])
-assert all(one["asked"] and one["answer"] for one in job["train"])
+assert all(example["asked"] and example["answer"] for example in job["train"])
 outcome = {
-    "seconds": 2.0, "seconds_to_best": 1.5, "peak_bytes": 10**9, "validation_loss": 1 / job["rate"],
+    "seconds": 12.0, "seconds_to_best": 1.5, "peak_bytes": 10**9, "validation_loss": 1 / job["rate"],
     "step_seconds": [9.0, 1.0 if job["mode"] == "mixed" else 2.0], "threads": job["threads"],
     "versions": {"torch": version("torch")},
     "examples": len(job["train"]), "epochs": job["epochs"],
@@ -37,11 +37,12 @@ import json, pathlib, sys
 from importlib.metadata import version
 job = json.load(open(sys.argv[1]))
 recipe = job["recipe"]
-cached = pathlib.Path(job["home"]) / f"trunk {recipe.get('tail_layers')}"
+cached = pathlib.Path(job["home"]) / "trunk"
 outcome = {
-    "seconds": 1.0, "seconds_to_best": 1.0, "peak_bytes": 10**8, "validation_loss": recipe["learning_rate"],
+    "best_epoch": 2, "trials": job.get("trials"), "peak_bytes": 10**8,
+    "seconds": 1.0, "seconds_to_best": 1.0, "validation_loss": recipe["learning_rate"],
     "versions": {"torch": version("torch")}, "threads": job["threads"], "trunk_computed": not cached.exists(),
-    "limit": job["train_limit"], "until": job["until"],
+    "limit": job.get("train_limit"), "until": job.get("until"),
 }
 cached.touch()
 json.dump(outcome, open(sys.argv[2], "w"))
@@ -63,7 +64,7 @@ def cell(bases, monkeypatch, tmp_path):
     baseline = Method(
         "a baseline", "baseline", str(bases.decoder), (1e-3, 2e-3, 5e-3), modes=("float32", "mixed")
     )
-    return Cell("tiny-baseline", "set-up", "tiny", 40, 12, 2, ours, baseline, 5)
+    return Cell("tiny-baseline", "set-up", "tiny", 40, 12, 2, (ours,), baseline, 5)
 
 
 @pytest.fixture
@@ -77,11 +78,11 @@ def quick(monkeypatch, tmp_path):
 
 @pytest.fixture
 def bench(tmp_path):
-    """A bench in its short form; what it tells is in `told`."""
-    told: list[str] = []
+    """A bench in its short form; what it says is in `lines`."""
+    lines: list[str] = []
     store = Store(tmp_path / "results" / "short", HERE)
-    made = Bench(tmp_path / "work", store, Store(tmp_path / "results", HERE), 1, told.append, True)
-    made.told = told
+    made = Bench(tmp_path / "work", store, Store(tmp_path / "results", HERE), 1, lines.append, True)
+    made.lines = lines
     return made
 
 
@@ -102,26 +103,46 @@ def test_a_cell_is_measured_on_both_sides(cell, bench):
     # The baseline's model is the untouched base; that too is scored on every test example.
     assert baseline["scores"][0]["n"] == 12
     assert baseline["examples"] == first["examples"]
-    assert "  half done" in bench.told
+    assert "  half done" in bench.lines
 
 
 def test_the_long_form_chooses_rates_on_a_third_of_the_examples_and_remembers_them(cell, bench, quick):
-    long = replace(bench, short=False)
+    long = replace(bench, middle=False)
     result = long.measure(cell)
     # Ours claims a loss that rises with the rate, the baseline one that falls.
     assert result["rates"] == {"azubi": 1e-3, "a baseline": 5e-3}
-    asked = sum("which rate" in line for line in bench.told)
+    asked = sum("which rate" in line for line in bench.lines)
     assert asked == 2
     long.measure(cell)
-    assert sum("which rate" in line for line in bench.told) == asked
+    assert sum("which rate" in line for line in bench.lines) == asked
 
 
-def test_a_search_has_one_home_for_all_trials(cell, bench, quick):
-    found = bench.measure(replace(cell, trials=6))
-    # Five rates for each depth: the trunk is needed when a depth comes for the first time.
-    assert [run["trunk_computed"] for run in found["ours"]] == [True, *[False] * 4, True]
-    assert {run["until"] for run in found["ours"]} == {"training"}
-    assert [run["rate"] for run in found["baseline"]] == [1e-3, 2e-3, 5e-3]
+def test_the_trials_of_a_search_are_one_run_of_ours(cell, bench, quick):
+    result = bench.measure(replace(cell, trials=6))
+    (ours,) = result["ours"]
+    assert [(trial["tail_layers"], trial["learning_rate"]) for trial in ours["trials"]] == [
+        *((1, rate) for rate in SEARCH_RATES),
+        (2, SEARCH_RATES[0]),
+    ]
+    assert [run["rate"] for run in result["baseline"]] == [1e-3, 2e-3, 5e-3]
+
+
+def test_a_search_reads_the_base_once_and_runs_the_trunk_once(cell, bench):
+    result = bench.measure(replace(cell, trials=6))
+    (ours,) = result["ours"]
+    assert ours["trunk_computed"] == 40
+    assert len({trial["validation_loss"] for trial in ours["trials"]}) == 6
+    assert sum(trial["seconds"] for trial in ours["trials"]) < ours["seconds"]
+
+
+def test_a_baseline_that_takes_too_long_is_scaled_by_a_few_steps(cell, bench, quick):
+    long = replace(cell, steps=3, baseline=replace(cell.baseline, settings=(("batch", 8),)))
+    result = bench.measure(long)
+    (run,) = result["baseline"]
+    # 36 examples are 5 steps of a second, as the second step took; all but its two steps comes once.
+    assert (run["epoch_seconds"], run["set_up_seconds"]) == (5.0, 2.0)
+    values = table.figures(long, long.ours[0], result)
+    assert (values.baseline_seconds, values.baseline_score) == (2.0 + 2 * 5.0, None)
 
 
 def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
@@ -131,16 +152,16 @@ def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
 def test_the_fastest_number_format_is_probed_once(cell, bench, quick, monkeypatch):
     monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda _: True)
     assert bench.measure(cell)["mode"] == "mixed"
-    probed = sum("s a step" in line for line in bench.told)
+    probed = sum("s a step" in line for line in bench.lines)
     assert probed == 2
     bench.measure(cell)
-    assert sum("s a step" in line for line in bench.told) == probed
+    assert sum("s a step" in line for line in bench.lines) == probed
 
 
 def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypatch):
     monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda _: False)
     assert bench.measure(cell)["mode"] == "float32"
-    assert not any("s a step" in line for line in bench.told)
+    assert not any("s a step" in line for line in bench.lines)
 
 
 def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
@@ -192,8 +213,8 @@ def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeyp
     assert "finished cells are kept" in capsys.readouterr().out
     monkeypatch.setattr(Bench, "measure", fake([result()]))
     assert command() == 0
-    told = capsys.readouterr().out
-    assert told.count("done on 2026-01-01") == 1
+    output = capsys.readouterr().out
+    assert output.count("done on 2026-01-01") == 1
     assert command("--list") == 0
     assert capsys.readouterr().out.count(": done") == 2
 
@@ -201,9 +222,9 @@ def test_finished_cells_stay_when_stopped_and_are_not_run_again(command, monkeyp
 def test_a_cell_that_fails_does_not_stop_the_others(command, monkeypatch, capsys):
     monkeypatch.setattr(Bench, "measure", fake([SideError("broken"), result()]))
     assert command() == 1
-    told = capsys.readouterr().out
-    assert "tiny-baseline failed: broken" in told
-    assert "tiny-baseline: not measured yet" in told
+    output = capsys.readouterr().out
+    assert "tiny-baseline failed: broken" in output
+    assert "tiny-baseline: not measured yet" in output
 
 
 def test_data_that_is_not_here_is_skipped_and_said(command, monkeypatch, capsys):
