@@ -192,7 +192,7 @@ def shares(recipe: Recipe, home: Path, split: Split, seen: Seen, computed: int) 
     unique = dict(parts[0] + parts[1])
     train, validation = ([size for _, size in part] for part in parts)
     instruction = len(template.instruction_ids(seen.instruction))
-    depth, prompt_layers = seen.base.tail_layers, getattr(seen.base, "prompt_layers", None)
+    depth, prompt_layers = seen.base.tail_layers, seen.base.prompt_layers
     tail = work.Tail(depth, depth if prompt_layers is None else prompt_layers, full=seen.base.rank == 0)
     epochs, targets = len(seen.epochs), sum(example.targets for example in train)
     steps, checks = -(-len(train) // recipe.batch), -(-len(validation) // (2 * recipe.batch))

@@ -14,19 +14,22 @@ sessions; `--again` measures what is stored already.
     lora    training steps of the last two layers, factors of rank 16, from activations, with a checkpoint
     full    the same with full weights
     answer  a few answers of a few tokens, the layers streamed for each token
+    tune    all of it for a tail of eight layers, factors of rank 16: the trunk, and an epoch from the cache
+    tune-0  the same with two cuts: no layer of the tail acts on the prompt, which the whole base reads once
 
 Memory: the most that was resident at any time as the system keeps count of it (`VmHWM`). It is made of memory
 of the process's own (`RssAnon`: tensors, optimiser) and of pages of mapped files (`RssFile`: the layers that
 are being used, and the libraries). The latter are the system's page cache seen from the process; it can take
 them back, but a layer that is being used has to be there, so they count. The two are sampled every 20 ms and
 may reach their highest at different times. Pages that the system keeps of files that are not mapped just then
-belong to no process and do not count. What the libraries alone take is told as `bare`.
+belong to no process and do not count. What the libraries alone take is kept as `bare`.
 
 Bytes read: of tensors that were asked for, and those that came from the disk rather than from the system's
 page cache (`/proc/self/io`); the cache is emptied of the files before each cell.
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
@@ -42,12 +45,13 @@ from azubi.storage import files
 from benchmarks import machine
 
 RESULTS = machine.RESULTS / "stream"
-CELLS = ("trunk", "lora", "full", "answer")
-TAIL, RANK = 2, 16
+CELLS = ("trunk", "lora", "full", "answer", "tune", "tune-0")
+TAIL, TUNED, RANK = 2, 8, 16
+"""Layers of the tail, and of the cells that tune (of a base of fewer than 16, half of them)."""
 LENGTH, BATCH, ANSWER, STEPS = 128, 8, 16, 3
 """Tokens of an example, examples of a training step, tokens of an answer, training steps."""
-TOKENS = 100_000
-"""Size of the data set that the times are scaled to."""
+TOKENS, EPOCHS = 100_000, 3
+"""Size of the data set that the times are scaled to, and how often a tuned tail sees it."""
 SPARE = 2_000_000_000
 """Bytes on disk for activations, and for others."""
 
@@ -139,7 +143,7 @@ def gb(size):
 
 
 def existing(folder):
-    return next(one for one in (folder, *folder.absolute().parents) if one.is_dir())
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
 
 
 def write_base(name, folder):
@@ -248,26 +252,30 @@ def cell(name, kind, folder):
     from azubi.engine.base import hardware
     from azubi.engine.base.opening import open_base
     from azubi.engine.specialist import new_specialist
-    from azubi.planning.cost_model import Work
 
-    home, rank = folder / "home", RANK if kind == "lora" else 0
+    home, rank = folder / "home", 0 if kind in ("full", "answer", "trunk") else RANK
     probed = hardware.probe()
     base = open_base(str(folder / name), home)  # hashes the files, the first time
     forget_files(folder / name)
-    memory, disk, begun = Memory(), read_from_disk(), time.perf_counter()
-    both = new_specialist(base, Contract(task="text"), TAIL, rank, 0, probed.dtype, stream=True)
-    opened = time.perf_counter() - begun
-    work = Work(both.model.layer_parameters, base.layers, TAIL, bool(rank), both.model.head_parameters)
-    found = {"trunk": trunk, "answer": answer}.get(kind, tail)(name, both, work, home)
-    return found | {
+    memory, disk, started = Memory(), read_from_disk(), time.perf_counter()
+    depth = min(TUNED, base.layers // 2) if kind.startswith("tune") else TAIL
+    contract, prompt_layers = Contract(task="text"), 0 if kind == "tune-0" else None
+    specialist = new_specialist(
+        base, contract, depth, rank, 0, probed.dtype, stream=True, prompt_layers=prompt_layers
+    )
+    opened = time.perf_counter() - started
+    full = functools.partial(tail, low_rank=False)
+    measure = {"trunk": trunk, "answer": answer, "lora": tail, "full": full}.get(kind, tune)
+    return measure(name, specialist, home) | {
         "base": name,
         "cell": kind,
         "measured": machine.now(),
         "opened_seconds": opened,
-        "parameters": both.parameters,
+        "tail_layers": depth,
+        "parameters": specialist.parameters,
         "dtype": probed.dtype_name,
         "peak_gflops": probed.gflops,
-        "bytes_asked": both.model._lazy.shards.bytes_read,
+        "bytes_asked": specialist.model._lazy.shards.bytes_read,
         "bytes_from_disk": read_from_disk() - disk,
         "memory": memory.ended(),
         "load": machine.load(),
@@ -283,79 +291,116 @@ def texts(count):
     return [tuple(dice.randrange(256) for _ in range(LENGTH)) for _ in range(count)]
 
 
-def trunk(name, both, work, home):
+def work_of(specialist, low_rank=True):
+    """The floating-point operations of its trunk and tail."""
+    from azubi.planning.cost_model import Work
+
+    model, depth = specialist.model, specialist.tail_layers
+    return Work(model.layer_parameters, specialist.base.layers, depth, low_rank, model.head_parameters)
+
+
+def trunk(name, specialist, home):
     """Tokens through all layers but the tail's, into the cache."""
-    from azubi.engine.cache.activation_cache import ActivationCache
     from azubi.engine.model.batch import EncodedExample
 
+    encoded = [EncodedExample(tokens, (0,)) for tokens in texts(SHAPES[name]["tokens"] // LENGTH)]
+    seconds, filled, read = fill(specialist, encoded, home)
+    assert all(read(example.tokens).isfinite().all() for example in encoded)
+    return {"tokens": filled.tokens, "seconds": seconds, "flops": work_of(specialist).trunk(filled.tokens)}
+
+
+def fill(specialist, encoded, home):
+    """Let the base read examples into an empty cache: seconds, what was done, and a reader of the cache."""
+    from azubi.engine.cache.activation_cache import ActivationCache
+
     shutil.rmtree(home / "cache", ignore_errors=True)  # of an earlier context
-    encoded = [EncodedExample(one, (0,)) for one in texts(SHAPES[name]["tokens"] // LENGTH)]
     cache = ActivationCache(home)
-    begun = time.perf_counter()
-    *_, filled = both.activations.fill(cache, encoded)
-    seconds = time.perf_counter() - begun
+    started = time.perf_counter()
+    *_, filled = specialist.activations.fill(cache, encoded)
+    seconds = time.perf_counter() - started
     assert not (filled.reused or filled.without), filled
-    read = both.activations.reader(cache)
-    assert all(read(one.tokens).isfinite().all() for one in encoded)
-    return {"tokens": filled.tokens, "seconds": seconds, "flops": work.trunk(filled.tokens)}
+    return seconds, filled, specialist.activations.reader(cache)
 
 
-def tail(name, both, work, home):
+def tail(name, specialist, home, low_rank=True):
     """Training steps from made-up activations, the checkpoints after them, and the validation."""
     import torch
 
     from azubi.engine.model.batch import EncodedExample
+
+    encoded = [EncodedExample(tokens, tokens[-ANSWER:]) for tokens in texts(STEPS * BATCH)]
+    dice = torch.Generator().manual_seed(0)
+    states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(specialist.dtype)
+    outcome = train(specialist, encoded, lambda _: states, home)
+    tokens = BATCH * LENGTH
+    return outcome | {
+        "tokens": tokens,
+        "seconds": min(outcome["steps"][1:]),  # the first one makes the moments
+        "flops": work_of(specialist, low_rank).step(tokens, BATCH * ANSWER, 0),
+    }
+
+
+def train(specialist, encoded, read, home):
+    """An epoch with its checkpoints: seconds of the steps, and of everything."""
     from azubi.engine.training import loop
     from azubi.engine.training.checkpoint import Checkpoints
     from azubi.engine.training.defaults import TrainingConfig
 
-    encoded = [EncodedExample(one, one[-ANSWER:]) for one in texts(STEPS * BATCH)]
-    dice = torch.Generator().manual_seed(0)
-    states = torch.randn(LENGTH, SHAPES[name]["hidden"], generator=dice).to(both.dtype)
-    plan = TrainingConfig(epochs=1, batch=BATCH, learning_rate=1e-4, patience=2, seed=0)
-    kept = home / "checkpoint"
+    config = TrainingConfig(epochs=1, batch=BATCH, learning_rate=1e-4, patience=2, seed=0)
+    kept, validation = home / "checkpoint", encoded[:BATCH]
     shutil.rmtree(kept, ignore_errors=True)
-    happened, begun = [], time.perf_counter()
-    for one in loop.train(
-        both.tail,
-        encoded,
-        encoded[:BATCH],
-        lambda _: states,
-        plan,
-        has_instruction=False,
-        checkpoints=Checkpoints(kept, ""),
-    ):
-        happened.append(one)
-    everything = time.perf_counter() - begun
-    steps = [one for one in happened if isinstance(one, loop.Step)]
-    assert len(steps) == STEPS and not any(isinstance(one, loop.CheckpointFailed) for one in happened)
+    checkpoints, started = Checkpoints(kept, ""), time.perf_counter()
+    training = loop.train(
+        specialist.tail, encoded, validation, read, config, has_instruction=False, checkpoints=checkpoints
+    )
+    events = list(training)
+    everything = time.perf_counter() - started
+    steps = [event for event in events if isinstance(event, loop.Step)]
+    assert len(steps) == len(encoded) // BATCH
+    assert not any(isinstance(event, loop.CheckpointFailed) for event in events)
     size = files.size(kept)
     shutil.rmtree(kept)
-    tokens = BATCH * LENGTH
     return {
-        "tokens": tokens,
-        "seconds": min(one.seconds for one in steps[1:]),  # the first one makes the moments
-        "steps": [one.seconds for one in steps],
-        "losses": [one.loss for one in steps],
+        "steps": [event.seconds for event in steps],
+        "losses": [event.loss for event in steps],
         "everything_seconds": everything,
         "checkpoint_bytes": size,
-        "flops": work.step(tokens, BATCH * ANSWER, 0),
     }
 
 
-def answer(name, both, work, home):
+def tune(name, specialist, home):
+    """The base reads examples into the cache, and a tail is trained from there, checkpoints included."""
+    from azubi.engine.model.batch import EncodedExample
+
+    opening = specialist.model.template.invocation_ids()
+    start = LENGTH - ANSWER - len(opening)
+    examples = [
+        (*tokens[:start], *opening, *tokens[-ANSWER:]) for tokens in texts(SHAPES[name]["tokens"] // LENGTH)
+    ]
+    encoded = [EncodedExample(tokens[:-1], tokens[-ANSWER:]) for tokens in examples]
+    reading, _, read = fill(specialist, encoded, home)
+    outcome = train(specialist, encoded, read, home)
+    steps = outcome["steps"]
+    epoch = len(steps) * min(steps[1:])  # the first one makes the moments
+    return outcome | {
+        "tokens": len(encoded) * LENGTH,
+        "reading_seconds": reading,
+        "epoch_seconds": epoch,
+        "seconds": reading + EPOCHS * epoch,
+    }
+
+
+def answer(name, specialist, home):
     """The untouched base writes: the questions together, layer by layer for each token."""
     from azubi.data.example import Turn
 
-    both.set_instruction("Answer shortly.")
+    specialist.set_instruction("Answer shortly.")
     longest = 4
-    speak = both.base_model(longest)
-    questions = [
-        (Turn("user", "What is the time in place number " + "abcdefgh"[one] + "?"),) for one in range(8)
-    ]
-    begun = time.perf_counter()
-    answers = list(speak(questions))
-    seconds = time.perf_counter() - begun
+    answering = specialist.base_model(longest)
+    questions = [(Turn("user", f"What is the time in place number {letter}?"),) for letter in "abcdefgh"]
+    started = time.perf_counter()
+    answers = list(answering(questions))
+    seconds = time.perf_counter() - started
     return {"tokens": len(answers) * longest, "seconds": seconds, "passes": longest, "answers": len(answers)}
 
 
@@ -376,18 +421,18 @@ def run(name, folder, cells, again):
         return False
     if not (folder / name).is_dir():
         print(f"{name}: writing {gb(room(name, folder, todo)[0])}", flush=True)
-        begun = time.perf_counter()
+        started = time.perf_counter()
         write_base(name, folder / name)
-        print(f"{name}: written in {time.perf_counter() - begun:.0f} s", flush=True)
+        print(f"{name}: written in {time.perf_counter() - started:.0f} s", flush=True)
     well = True
     for kind in todo:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         print(f"{name} {kind}: running since {machine.now()}, load {machine.load()}", flush=True)
         words = [sys.executable, __file__, "cell", name, kind, "--folder", str(folder)]
         code = subprocess.run(words).returncode
         well = well and code == 0
         ending = "stored" if code == 0 else f"failed with code {code}, the message stands above"
-        print(f"{name} {kind}: {ending}, after {time.perf_counter() - begun:.0f} s", flush=True)
+        print(f"{name} {kind}: {ending}, after {time.perf_counter() - started:.0f} s", flush=True)
     if all(stored(name, kind).is_file() for kind in CELLS):
         shutil.rmtree(folder / name)
         print(f"{name}: all cells are stored, its weights are deleted", flush=True)
@@ -424,25 +469,28 @@ def table():
                 print(row(json.loads(stored(name, kind).read_text())))
 
 
-def row(one):
-    seconds, memory = one["seconds"], one["memory"]
+def row(result):
+    seconds, memory, tokens = result["seconds"], result["memory"], result["tokens"]
+    tuned = f"k = {result.get('tail_layers')}, r={RANK}"
     what = {
-        "trunk": f"trunk, {one['tokens']:,} tokens",
-        "lora": f"step of {one['tokens']:,} tokens, r={RANK}",
-        "full": f"step of {one['tokens']:,} tokens, full weights",
-        "answer": f"{one.get('answers')} answers of {one.get('passes')} tokens",
-    }[one["cell"]]
-    share = f"{one['flops'] / seconds / one['peak_gflops'] / 1e7:.0f} %" if "flops" in one else ""
-    each = f"{seconds / one.get('passes', 1):.1f} s per token of all"
-    per = each if one["cell"] == "answer" else spoken(TOKENS * seconds / one["tokens"])
+        "trunk": f"trunk, {tokens:,} tokens",
+        "lora": f"step of {tokens:,} tokens, r={RANK}",
+        "full": f"step of {tokens:,} tokens, full weights",
+        "answer": f"{result.get('answers')} answers of {result.get('passes')} tokens",
+        "tune": f"{tokens:,} tokens, {EPOCHS} epochs, {tuned}",
+        "tune-0": f"{tokens:,} tokens, {EPOCHS} epochs, {tuned}, j = 0",
+    }[result["cell"]]
+    share = f"{result['flops'] / seconds / result['peak_gflops'] / 1e7:.0f} %" if "flops" in result else ""
+    each = f"{seconds / result.get('passes', 1):.1f} s per token of all"
+    per = each if result["cell"] == "answer" else spoken(TOKENS * seconds / tokens)
     cells = (
-        one["base"],
+        result["base"],
         what,
         f"{seconds:.1f} s",
         gb(memory["peak"]),
         f"{gb(memory['own'])}, {gb(memory['mapped'])}",
-        gb(one["bytes_asked"]),
-        gb(one["bytes_from_disk"]),
+        gb(result["bytes_asked"]),
+        gb(result["bytes_from_disk"]),
         share,
         per,
     )
@@ -472,9 +520,9 @@ def main(words=None):
         plan(names, given.folder)
     elif given.what == "cell":
         for kind in given.cells:
-            found = cell(given.base, kind, given.folder)
-            files.write_text(stored(given.base, kind), json.dumps(found, indent=1) + "\n")
-            print(row(found), flush=True)
+            result = cell(given.base, kind, given.folder)
+            files.write_text(stored(given.base, kind), json.dumps(result, indent=1) + "\n")
+            print(row(result), flush=True)
     else:
         return 0 if all([run(name, given.folder, given.cells or CELLS, given.again) for name in names]) else 1
     return 0

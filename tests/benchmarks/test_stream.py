@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from benchmarks import stream
 
-TINY = dict(kind="llama", hidden=32, inner=64, layers=4, heads=4, keys=2, words=512, tied=False, tokens=256)
+TINY = dict(kind="llama", hidden=32, inner=64, layers=4, heads=4, keys=2, words=512, tied=False, tokens=2048)
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -30,11 +30,11 @@ def test_each_cell_is_measured_and_stored(kind, work, capsys):
     stream.write_base("tiny", work / "tiny")
     assert len(list((work / "tiny").glob("*.safetensors"))) == 4 + 3  # words, norm and head are their own
     assert stream.main(["cell", "tiny", kind, "--folder", str(work)]) == 0
-    found = json.loads(stream.stored("tiny", kind).read_text())
-    assert found["seconds"] > 0 and found["memory"]["peak"] >= found["memory"]["bare"] > 0
-    layer = sum(one.nbytes for one in load_file(next((work / "tiny").glob("*-00002-*"))).values())
+    result = json.loads(stream.stored("tiny", kind).read_text())
+    assert result["seconds"] > 0 and result["memory"]["peak"] >= result["memory"]["bare"] > 0
+    layer = sum(weight.nbytes for weight in load_file(next((work / "tiny").glob("*-00002-*"))).values())
     # Opening asks for the tail's two layers and the head, a pass for the trunk's two layers and the words.
-    assert found["bytes_asked"] >= (2 if kind in ("lora", "full") else 4) * layer
+    assert result["bytes_asked"] >= (2 if kind in ("lora", "full") else 4) * layer
     assert "| tiny |" in capsys.readouterr().out
     assert not (work / "home" / "checkpoint").exists()
 
@@ -42,8 +42,12 @@ def test_each_cell_is_measured_and_stored(kind, work, capsys):
 def test_what_is_missing_on_disk_is_said(work, free, capsys):
     free(10**9)
     assert stream.main(["run", "tiny", "trunk", "--folder", str(work)]) == 1
-    told = capsys.readouterr().err
-    assert "needs 2.0 GB" in told and "1.0 GB are free, so 1.0 GB are missing" in told and "--folder" in told
+    message = capsys.readouterr().err
+    assert (
+        "needs 2.0 GB" in message
+        and "1.0 GB are free, so 1.0 GB are missing" in message
+        and "--folder" in message
+    )
     assert not work.exists()
 
 
