@@ -55,17 +55,17 @@ def measured(
 ) -> dict[str, float]:
     """Milliseconds per example: an epoch of training, and what reading takes of it, encrypted and not."""
     origin = specialist.activations.origin(caches["encrypted"], specialist.activations.cut)
-    rows = {one.tokens: (1 if origin.view != "states" else one.length) for one in made}
+    rows = {example.tokens: (1 if origin.view != "states" else example.length) for example in made}
     width = 384 if specialist.base.kind == "encoder" else 576
     for cache in caches.values():
-        cache.write((origin.key(one.tokens), torch.randn(rows[one.tokens], width)) for one in made)
+        cache.write((origin.key(tokens), torch.randn(count, width)) for tokens, count in rows.items())
     reads: dict[str, list[float]] = {"encrypted": [], "open": []}
     for _ in range(ROUNDS):
         for name, cache in caches.items():
             read = specialist.activations.reader(cache)
             begun = time.process_time()
-            for one in made:
-                read(one.tokens)
+            for example in made:
+                read(example.tokens)
             reads[name].append((time.process_time() - begun) / len(made) * 1e3)
     plan = TrainingConfig(2, batch, 1e-4, 9, 0)
     read = specialist.activations.reader(caches["encrypted"])
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=96, help="of 128 tokens, for smollm2-135m")
     parser.add_argument("--labels", type=int, default=2000, help="examples of 14 tokens, for minilm")
     given = parser.parse_args()
-    split_model._MEMORY = 0
+    split_model._ACTIVATION_BYTES = 0
     dice = random.Random(0)
     labels = Contract(task="labels", labels=tuple(f"label {number:02}" for number in range(77)))
     for k in (0, 1, 8):
@@ -122,8 +122,8 @@ def main() -> None:
             made = [tuple(dice.choices(range(300, 29_000), k=14)) for _ in range(given.labels)]
             of = [EncodedExample(tokens, (dice.randrange(77),)) for tokens in made]
         both = caches(given.folder, f"{base.name}-{k}")
-        told = {"base": base.name, "tail_layers": k} | measured(specialist, of, both, 8 if k else 16)
-        print(json.dumps(told), flush=True)
+        figures = {"base": base.name, "tail_layers": k} | measured(specialist, of, both, 8 if k else 16)
+        print(json.dumps(figures), flush=True)
         for cache in both.values():
             cache.close()
 

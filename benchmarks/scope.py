@@ -59,7 +59,7 @@ def main() -> None:
     begun = time.monotonic()
     home = tuned(given, parts)
     tuning = time.monotonic() - begun
-    json.dump(measured(home, parts) | told(given, tuning), sys.stdout, indent=2)
+    json.dump(measured(home, parts) | circumstances(given, tuning), sys.stdout, indent=2)
     print()
 
 
@@ -95,17 +95,19 @@ def tuned(given: argparse.Namespace, parts: dict[str, Any]) -> Path:
 def measured(home: Path, parts: dict[str, Any]) -> dict[str, Any]:
     """Every candidate's figures."""
     card = Store(home).get(NAME)
-    both, scope = ask.loaded(card, home), ask.scope_of(card)
+    specialist, scope = ask.loaded(card, home), ask.scope_of(card)
     assert scope is not None, "every specialist has one"
-    speak = both.answering(card.longest)
+    speak = specialist.answering(card.longest)
     asked = {part: answered(speak, parts[part]) for part in ("val", "test", "oos_test")}
     train = lineage.of(card, home).train
-    encoded = [both.lesson(one) for one in train]
+    encoded = [specialist.encode(example) for example in train]
     with closing(ActivationCache(home, card.data_version)) as cache:
-        known = both.vectors(encoded, both.reader(cache))
-    others = Others(known, np.array([one.answer for one in train]))
-    held, inside, outside = (asked[part] for part in ("val", "test", "oos_test"))
-    scores = {name: (score(held), score(inside), score(outside)) for name, score in all_of(scope, others)}
+        known = specialist.question_vectors(encoded, specialist.activations.reader(cache))
+    others = Others(known, np.array([example.answer for example in train]))
+    validation, inside, outside = (asked[part] for part in ("val", "test", "oos_test"))
+    scores = {
+        name: (score(validation), score(inside), score(outside)) for name, score in all_of(scope, others)
+    }
     own = scores["combined"]
     return {
         "accuracy": inside.right,
@@ -124,10 +126,10 @@ def measured(home: Path, parts: dict[str, Any]) -> dict[str, Any]:
 def answered(speak: answering.Answering, rows: list[list[str]]) -> Asked:
     answers = answering.in_order(speak, [(Turn("user", prompt),) for prompt, _ in rows])
     return Asked(
-        np.stack([one.vector for one in answers]),
-        np.array([one.evidence for one in answers]),
-        np.array([one.confidence for one in answers]),
-        float(np.mean([one.text == label for one, (_, label) in zip(answers, rows, strict=True)])),
+        np.stack([answer.vector for answer in answers]),
+        np.array([answer.evidence for answer in answers]),
+        np.array([answer.confidence for answer in answers]),
+        float(np.mean([answer.text == label for answer, (_, label) in zip(answers, rows, strict=True)])),
     )
 
 
@@ -139,7 +141,7 @@ class Others:
 
         self.known = known.astype(np.float64)
         names = np.unique(labels)
-        self.means = np.stack([self.known[labels == one].mean(0) for one in names])
+        self.means = np.stack([self.known[labels == name].mean(0) for name in names])
         self.centre = self.known.mean(0)
         residuals = self.known - self.means[np.searchsorted(names, labels)]
         self.within = _whitening(ledoit_wolf(residuals, assume_centered=True)[0])
@@ -173,8 +175,8 @@ def all_of(scope: Scope, others: Others) -> list[tuple[str, Any]]:
     ]
 
 
-def figures(held: Any, inside: Any, outside: Any) -> dict[str, float]:
-    limit = np.sort(held)[int(np.floor((1 - RECALL) * (len(held) + 1))) - 1]
+def figures(validation: Any, inside: Any, outside: Any) -> dict[str, float]:
+    limit = np.sort(validation)[int(np.floor((1 - RECALL) * (len(validation) + 1))) - 1]
     return {
         "auroc": round(auroc(inside, outside)[0], 4),
         "kept": round(float((inside >= limit).mean()), 4),
@@ -182,7 +184,7 @@ def figures(held: Any, inside: Any, outside: Any) -> dict[str, float]:
     }
 
 
-def told(given: argparse.Namespace, tuning: float) -> dict[str, Any]:
+def circumstances(given: argparse.Namespace, tuning: float) -> dict[str, Any]:
     return {
         "data": given.data.name,
         "base": given.base,
