@@ -1,8 +1,8 @@
 """What the base makes of prompts and the trunk of answers, where a tail has two cuts: cached, or computed.
 
-Of an example the cache keeps the prompt's keys and values in the lower layers of the tail, its states at the
+Of an example the cache keeps the prompt's keys and values in each lower layer of the tail, its states at the
 upper cut, their mean at the lower cut, and the activations of invocation and answer at the lower cut. All but
-the last depend on the prompt alone, so examples and specialists that share a prompt share them.
+the last depend on the prompt alone, so examples share them, and specialists, whatever their cuts are.
 """
 
 import copy
@@ -22,10 +22,26 @@ from azubi.engine.model.trunk import NO_INSTRUCTION, Batch, InstructionState, Pr
 from azubi.engine.model.two_cuts import KeyShape, key_shapes, keys_to_matrix
 from azubi.engine.split_model import BATCH_TOKENS, Activations, SplitModel, room_for_activations
 
+Part = tuple[str, int]
+"""What is kept of an example: keys of a prompt in a layer, mean, answer, or prompt's states at a cut."""
+Matrices = dict[Part, torch.Tensor]
+"""The parts that were computed or read of one example, each with a row per token."""
+Cuts = tuple[int, int]
+"""A lower and an upper cut: numbers of layers below them."""
+
+
+def _parts(cuts: Cuts, layers: int) -> list[Part]:
+    """What a tail with these cuts reads, on a base of so many `layers`."""
+    lower, upper = cuts
+    if lower == upper:
+        return [("states", lower)] if lower else []
+    parts = [("keys", layer) for layer in range(lower, upper)]
+    return [*parts, ("mean", lower), ("answer", lower), *([("prompt", upper)] if upper < layers else [])]
+
 
 @dataclass(frozen=True)
 class Entry:
-    """What is kept of one example, as `ReadPrompt` has it; matrices with a row per token."""
+    """What a tail reads of one example, as `ReadPrompt` has it; matrices with a row per token."""
 
     keys: torch.Tensor
     """Of the prompt, without the instruction."""
@@ -33,23 +49,18 @@ class Entry:
     answer: torch.Tensor
     prompt: torch.Tensor | None
 
-    def stored(self, layers: int) -> dict[str, torch.Tensor]:
-        """All matrices by name, as the cache keeps them: of the keys each of `layers` is a row of its own.
-
-        int8 has one scale per row, and the layers' keys and values differ in size.
-        """
-        tokens, columns = self.keys.shape
-        rows = layers if columns % layers == 0 else 1
-        matrices = {"keys": self.keys.reshape(tokens * rows, columns // rows)}
-        matrices |= {"mean": self.mean, "answer": self.answer}
-        return matrices if self.prompt is None else matrices | {"prompt": self.prompt}
-
     @classmethod
-    def restored(cls, matrices: dict[str, torch.Tensor], columns: int) -> "Entry":
-        """From what `stored` returned; a token's keys and values are so many `columns`."""
-        keys = matrices["keys"]
-        keys = keys.reshape(keys.numel() // columns, columns)
-        return cls(keys, matrices["mean"], matrices["answer"], matrices.get("prompt"))
+    def of(cls, matrices: Matrices, cuts: Cuts) -> "Entry":
+        """Put together what a tail with these cuts reads."""
+        lower, upper = cuts
+        keys = torch.cat([matrices["keys", layer] for layer in range(lower, upper)], 1)
+        return cls(keys, matrices["mean", lower], matrices["answer", lower], matrices.get(("prompt", upper)))
+
+    @property
+    def nbytes(self) -> int:
+        """Of all matrices."""
+        size = self.keys.nbytes + self.mean.nbytes + self.answer.nbytes
+        return size if self.prompt is None else size + self.prompt.nbytes
 
 
 class PromptActivations:
@@ -57,10 +68,12 @@ class PromptActivations:
 
     def __init__(self, model: SplitModel, tail_layers: int, prompt_layers: int, invocation: Tokens) -> None:
         """Cut `model` twice; `invocation` are the token ids that open an answer."""
-        self._lower = Activations(model, tail_layers)
+        self._model, self._lower = model, Activations(model, tail_layers)
         self.cut, self.trunk = self._lower.cut, self._lower.trunk
         upper = model.base.layers - prompt_layers
         self.prompts = PromptTrunk(model.trunk([self.cut, upper]), self.cut, upper, invocation)
+        self.cuts: Cuts = self.cut, upper
+        self._parts = _parts(self.cuts, model.base.layers)
         self.instruction: InstructionState = NO_INSTRUCTION
 
     def after(self, instruction: Sequence[int]) -> "PromptActivations":
@@ -71,38 +84,67 @@ class PromptActivations:
         other._lower.instruction = other.instruction
         return other
 
-    def compute(self, sequences: Sequence[Tokens]) -> list[Entry]:
-        """What the cache keeps of each sequence."""
-        return self._entries(sequences, *self.prompts.trunk.read_prompts(sequences, self.instruction))
+    def compute(self, tokens: Tokens) -> Matrices:
+        """What a tail with these cuts reads of one sequence."""
+        states, cache = self.prompts.trunk.read_prompts([tokens], self.instruction)
+        return self._matrices(self._parts, tokens, 0, states, cache)
 
-    def _run(self, batches: Iterable[Batch]) -> Iterator[tuple[float, dict[Tokens, Entry]]]:
-        """How many sequences of `batches` are read, and the entries made since the last yield."""
-        for progress in self.prompts.trunk.run(batches, self.instruction, self.prompts.layers):
-            entries: dict[Tokens, Entry] = {}
+    def _run(
+        self, batches: Iterable[Batch], parts: Sequence[Part]
+    ) -> Iterator[tuple[float, dict[Tokens, Matrices]]]:
+        """How many sequences of `batches` are read, and what was made of some since the last yield."""
+        trunk, instruction = self.prompts.trunk, self.instruction
+        kept = [layer for kind, layer in parts if kind == "keys"]
+        cuts = {max(kept) + 1} | {cut for kind, cut in parts if kind != "keys"}
+        if not cuts <= set(trunk.shell.cuts):
+            trunk = self._model.trunk([*cuts])
+            instruction = trunk.read_instruction(instruction.tokens, full=True)
+        for progress in trunk.run(batches, instruction, kept):
+            read: dict[Tokens, Matrices] = {}
             for (batch, states), cache in zip(progress.done, progress.caches, strict=True):
-                entries.update(zip(batch, self._entries(batch, states, cache), strict=True))
-            yield progress.sequences, entries
+                for row, tokens in enumerate(batch):
+                    read[tokens] = self._matrices(parts, tokens, row, states, cache)
+            yield progress.sequences, read
 
-    def _entries(
-        self, sequences: Sequence[Tokens], states: dict[int, list[torch.Tensor]], cache: DynamicCache
-    ) -> list[Entry]:
-        before = len(self.instruction.tokens)
-        entries = []
-        for row, tokens in enumerate(sequences):
-            size = len(self.prompts.split(tokens)[0])
-            keys = keys_to_matrix(cache, self.prompts.layers, row, slice(before, before + size))
-            lower, upper = states[self.cut][row], states[self.prompts.upper][row]
-            prompt = upper[:size].cpu() if self.prompts.tail_reads else None
-            mean, answer = view(lower[:size], "mean").cpu(), lower[size:].cpu()
-            entries.append(Entry(keys.cpu(), mean, answer, prompt))
-        return entries
+    def _matrices(
+        self,
+        parts: Sequence[Part],
+        tokens: Tokens,
+        row: int,
+        states: dict[int, list[torch.Tensor]],
+        cache: DynamicCache,
+    ) -> Matrices:
+        size, before = len(self.prompts.split(tokens)[0]), len(self.instruction.tokens)
+        matrices: Matrices = {}
+        for kind, cut in parts:
+            if kind == "keys":
+                tokens_read = slice(before, before + size)
+                matrices[kind, cut] = keys_to_matrix(cache, range(cut, cut + 1), row, tokens_read).cpu()
+                continue
+            of_example = states[cut][row]
+            if kind == "answer":
+                of_example = of_example[size:]
+            elif kind != "states":
+                of_example = view(of_example[:size], "mean" if kind == "mean" else "states")
+            matrices[kind, cut] = of_example.cpu()
+        return matrices
 
     def fill(
-        self, cache: ActivationCache, examples: Sequence[EncodedExample], depths: Sequence[int] = ()
+        self,
+        cache: ActivationCache,
+        examples: Sequence[EncodedExample],
+        depths: Sequence[int | tuple[int, int]] = (),
     ) -> Iterator[Filled]:
-        """Run the base over the examples that the cache does not hold; yields as it goes."""
-        assert not depths, "a search over two cuts reads each depth by itself"
-        origins = self.origins(cache)
+        """Run the base over the examples that the cache does not hold; yields as it goes.
+
+        One pass keeps what tails of all `depths` read, beside this tail's own: tail_layers of one cut, or
+        tail_layers and prompt_layers.
+        """
+        layers = self._model.base.layers
+        pairs = [depth if isinstance(depth, tuple) else (depth, depth) for depth in depths]
+        cuts = [self.cuts, *((layers - tail, layers - prompt) for tail, prompt in pairs)]
+        parts = sorted({part for each in cuts for part in _parts(each, layers)})
+        origins = self.origins(cache, parts)
         names = {each.tokens: self.names(origins, each.tokens) for each in examples}
         cache.note(
             (name, each.question)
@@ -115,11 +157,10 @@ class PromptActivations:
         yield Filled(reused, len(names), reused, read, size)
         batches = takewhile(lambda _: not cache.full, bucketed(missing, BATCH_TOKENS))
         written = 0
-        for sequences, entries in self._run(batches):
-            for tokens, entry in entries.items():
-                stored = entry.stored(len(self.prompts.layers))
-                size += cache.write((names[tokens][part], matrix) for part, matrix in stored.items())
-            written, read = written + len(entries), read + sum(map(len, entries))
+        for sequences, made in self._run(batches, parts):
+            for tokens, matrices in made.items():
+                size += cache.write((names[tokens][part], matrix) for part, matrix in matrices.items())
+            written, read = written + len(made), read + sum(map(len, made))
             yield Filled(reused + int(sequences), len(names), reused, read, size)
         yield Filled(len(names), len(names), reused, read, size, len(missing) - written)
 
@@ -135,26 +176,28 @@ class PromptActivations:
     def in_memory(self, sequences: Iterable[Tokens]) -> "PromptReader":
         """What the base makes of these sequences, computed now in batches of like length."""
         reader = PromptReader(self, None)
-        for _, entries in self._run(bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS)):
-            reader.entries.update(entries)
+        for _, made in self._run(bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS), self._parts):
+            reader.entries.update(
+                (tokens, Entry.of(matrices, self.cuts)) for tokens, matrices in made.items()
+            )
         return reader
 
-    def origins(self, cache: ActivationCache) -> dict[str, Origin]:
-        """All that an entry's matrices depend on, but for their tokens, by name."""
-        origin = self._lower.origin(cache, self.cut)
-        origins = {
-            "keys": replace(origin, view=f"prompt keys by layer below {self.prompts.upper}"),
-            "mean": replace(origin, view="prompt mean"),
-            "answer": replace(origin, view="answer states"),
+    def origins(self, cache: ActivationCache, parts: Sequence[Part] | None = None) -> dict[Part, Origin]:
+        """All that each of `parts`, by default this tail's own, depends on but for its tokens."""
+        views = {"states": "states", "keys": "prompt keys", "mean": "prompt mean"}
+        views |= {"answer": "answer states", "prompt": "prompt states"}
+        return {
+            (kind, cut): replace(self._lower.origin(cache, cut), view=views[kind])
+            for kind, cut in (self._parts if parts is None else parts)
         }
-        if self.prompts.tail_reads:
-            origins["prompt"] = replace(origin, cut=self.prompts.upper, view="prompt states")
-        return origins
 
-    def names(self, origins: dict[str, Origin], tokens: Tokens) -> dict[str, str]:
-        """What the cache calls an example's matrices."""
+    def names(self, origins: dict[Part, Origin], tokens: Tokens) -> dict[Part, str]:
+        """What the cache calls an example's parts."""
         prompt, _ = self.prompts.split(tokens)
-        return {part: origin.key(tokens if part == "answer" else prompt) for part, origin in origins.items()}
+        return {
+            part: origin.key(tokens if part[0] in ("answer", "states") else prompt)
+            for part, origin in origins.items()
+        }
 
     def instruction_keys(self) -> tuple[torch.Tensor, tuple[KeyShape, ...]]:
         """Keys and values of the instruction, [tokens, columns], and how they lie in the columns."""
@@ -185,21 +228,20 @@ class PromptReader:
         return ReadPrompt(keys, self._shapes, entry.prompt, entry.answer, entry.mean)
 
     def _read(self, tokens: Tokens) -> Entry:
-        entry = self._cached(tokens, self._cache) if self._cache else self._activations.compute([tokens])[0]
-        size = sum(matrix.nbytes for matrix in entry.stored(1).values())
-        if size <= self._room:
-            self._room -= size
+        made = self._cached(tokens, self._cache) if self._cache else self._activations.compute(tokens)
+        entry = Entry.of(made, self._activations.cuts)
+        if entry.nbytes <= self._room:
+            self._room -= entry.nbytes
             self.entries[tokens] = entry
         return entry
 
-    def _cached(self, tokens: Tokens, cache: ActivationCache) -> Entry:
+    def _cached(self, tokens: Tokens, cache: ActivationCache) -> Matrices:
         names = self._activations.names(self._origins, tokens)
         matrices = {part: matrix for part, name in names.items() if (matrix := cache.read(name)) is not None}
         if len(matrices) < len(names):
-            entry = self._activations.compute([tokens])[0]
-            matrices = entry.stored(len(self._activations.prompts.layers))
+            matrices = self._activations.compute(tokens)
             cache.write((names[part], matrix) for part, matrix in matrices.items())
             # The same numbers, whether the cache kept them or not.
             stored_as = index.storage_format(cache.dtype, self._activations.trunk.dtype)
             matrices = {part: index.rounded(matrix, stored_as) for part, matrix in matrices.items()}
-        return Entry.restored(matrices, self._instruction.shape[1])
+        return matrices

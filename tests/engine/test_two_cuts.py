@@ -99,6 +99,25 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth
     assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
 
 
+@pytest.mark.parametrize("instruction", ["", "Answer kindly."])
+def test_one_pass_keeps_what_tails_with_other_cuts_read(bases, home, instruction):
+    first = specialist_of(bases, home, 2, 1)
+    first.set_instruction(instruction)
+    encoded = [first.encode(example) for example in EXAMPLES]
+    others = ((2, 1), (4, 0), (3, 2), (2, 2))
+    with closing(ActivationCache(home)) as cache:
+        *_, filled = first.activations.fill(cache, encoded, [(4, 0), (3, 2), 2])
+        assert filled.done == len({each.tokens for each in encoded})
+        for depth, prompt_layers in others:
+            other = specialist_of(bases, home, depth, prompt_layers)
+            other.set_instruction(instruction)
+            assert other.activations.missing(cache, encoded) == []
+            losses = []
+            for read in (other.activations.reader(cache), other.activations.reader(None)):
+                losses.append(other.tail(collate(encoded, read), read(())).losses)
+            assert torch.allclose(*losses, atol=1e-5)
+
+
 def test_int8_has_a_scale_for_each_layer_of_a_token(bases, home):
     specialist = specialist_of(bases, home, 4, 1)
     attention = specialist.model._model.model.layers[1].self_attn

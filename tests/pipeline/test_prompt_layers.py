@@ -94,7 +94,9 @@ def test_all_that_was_kept_of_an_erased_row_goes(depth, prompt_layers, trained, 
         assert loaded.activations.missing(cache, list(encoded.values())) == []
         names = loaded.activations.names(loaded.activations.origins(cache), gone.tokens)
     report = erase.erase(home, [name])
-    assert report.activations == len(names) == (3 if prompt_layers == 0 else 4)
+    # Keys of each lower layer, mean, answer, and the prompt's states.
+    parts = depth - prompt_layers + 2 + (prompt_layers > 0)
+    assert report.activations == len(names) == parts
     with closing(ActivationCache(home, card.data_version)) as cache:
         assert len(list(cache.missing(names.values()))) == len(names)
         others = [each for key, each in encoded.items() if key != name]
