@@ -15,7 +15,6 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, percent
 from azubi.cli.recipe_file import grouped, with_recipe_flags
-from azubi.cli.specialists import Name
 from azubi.data import strict_json
 from azubi.data.readers.row import Asked, Unusable, plain, written
 from azubi.errors import SettingError
@@ -27,6 +26,14 @@ if TYPE_CHECKING:
     from azubi.engine.inference.answering import Answer
 
 
+Names = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The specialist, as `azubi list` names it; NAME@2 is its version 2. Several with commas between "
+        "answer side by side.",
+    ),
+]
 Prompt = Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to ask.")]
 File = Annotated[
     Path | None,
@@ -72,19 +79,20 @@ _NAMED = 20
 @partial(with_recipe_flags, only=READ)
 def ask(
     session: Session,
-    name: Name,
+    name: Names,
     question: Prompt = None,
     file: File = None,
     out: Out = None,
     file_column: Column = None,
     **flags: str | bool | None,
 ) -> None:
-    """Ask a specialist, on this machine alone.
+    """Ask a specialist, or several, on this machine alone.
 
     Rows are read as its examples were: with its columns, its prompt template and whole conversations, unless
     the settings below say otherwise. Each row gives one line, in their order; a line break in an answer is
-    written \\n. What is to be known of an answer stands on standard error with the numbers of its rows, and
-    with --json or --out beside it. The exit code is 0 if every row was asked, 3 if some could not be.
+    written \\n, and a tab parts the answers of several specialists. What is to be known of an answer stands
+    on standard error with the numbers of its rows, and with --json or --out beside it. The exit code is 0 if
+    every row was asked, 3 if some could not be.
     """
     given = {flag: value for flag, value in flags.items() if value is not None}
     settings: dict[str, Any] = grouped(given) | ({"file": file_column} if file_column else {})
@@ -92,91 +100,132 @@ def ask(
     if sum(asked) != 1:
         problem = "There is a prompt and a source." if all(asked) else "There is nothing to ask."
         raise SettingError(problem, "Give either a prompt in quotes, or --file FILE.")
+    names = list(dict.fromkeys(part.strip() for part in name.split(",")))
     if question is not None:
-        _ask_prompt(session, name, question, settings, out)
+        _ask_prompt(session, names, question, settings, out)
     else:
-        _ask_rows(session, name, file, settings, out)
+        _ask_rows(session, names, file, settings, out)
 
 
 def _ask_prompt(
-    session: Session, name: str, question: str, settings: dict[str, Any], out: Path | None
+    session: Session, names: list[str], question: str, settings: dict[str, Any], out: Path | None
 ) -> None:
     if settings or out is not None:
         raise SettingError("A single prompt is read from no file and written to none.", "Give --file FILE.")
     if not question.strip():
         raise SettingError("The prompt is empty.", "Write what you want to ask, in quotes.")
-    (answer,) = _answers(session, name, [question])
+    answers = _answers(session, {name: [question] for name in names})
+    replies = {name: answers[name][0] for name in names}
     if session.json:
-        session.emit({"specialist": name, "answers": [{"prompt": question, **document(answer)}]})
+        session.emit(_documents({name: [{"prompt": question, **document(replies[name])}] for name in names}))
     else:
-        print(clean(answer.text))
-        for note in _notes(answer):
-            print(f"Note: {clean(note)}", file=sys.stderr)
-        if answer.by != "nobody" and sys.stderr.isatty():
-            print(f"({percent(answer.confidence)} sure)", file=sys.stderr)
-    if _failed(answer):
+        for name, answer in replies.items():
+            _print_answer(answer, f"{name}:" if len(names) > 1 else "")
+    if any(map(_failed, replies.values())):
         raise typer.Exit(UNANSWERED)
 
 
+def _print_answer(answer: "Answer", title: str) -> None:
+    if title:
+        print(clean(title))
+    print(clean(answer.text))
+    sys.stdout.flush()
+    for note in _notes(answer):
+        print(f"Note: {clean(note)}", file=sys.stderr)
+    if answer.by != "nobody" and sys.stderr.isatty():
+        print(f"({percent(answer.confidence)} sure)", file=sys.stderr)
+
+
 def _ask_rows(
-    session: Session, name: str, file: Path | None, settings: dict[str, Any], out: Path | None
+    session: Session, names: list[str], file: Path | None, settings: dict[str, Any], out: Path | None
 ) -> None:
     with importing():
         from azubi.pipeline.ask import source
     from azubi.data.readers.reading import read_asked
     from azubi.registry.store import Store
 
+    if len(names) > 1 and str(file) == "-":
+        raise SettingError("Each specialist reads the rows itself.", "Save standard input to a file first.")
     table = AnswerTable(out, file) if out is not None else None
-    opened = source(Store(session.home).get(name), file, **settings)
-    rows = read_asked(opened)
+    opened = {name: source(Store(session.home).get(name), file, **settings) for name in names}
+    rows = {name: read_asked(each) for name, each in opened.items()}
+    first, *others = names
+    for other in others:
+        if [row.line for row in rows[other]] != [row.line for row in rows[first]]:
+            raise SettingError(f"{first} and {other} read other rows of {file}.", "Ask one at a time.")
     if table is not None:
-        table.check(len(rows))
-    answers = _answers(session, name, rows)
+        table.check(len(rows[first]))
+    answers = _answers(session, rows)
     if table is not None:
-        table.delimiter = opened.delimiter
-        table.write(rows, answers)
-    _tell(session, name, rows, answers, table.path if table else None)
-    for note in (*opened.notes, *(table.notes if table else ())):
+        table.delimiter = opened[first].delimiter
+        table.write(rows[first], answers)
+    _tell(session, rows, answers, table.path if table else None)
+    notes = dict.fromkeys(note for each in opened.values() for note in each.notes)
+    for note in (*notes, *(table.notes if table else ())):
         print(f"Note: {clean(note)}", file=sys.stderr)
-    _tell_notes(rows, answers)
-    if any(map(_failed, answers)):
+    for name in names:
+        _tell_notes(rows[name], answers[name], f"{name}, " if others else "")
+    if any(_failed(answer) for each in answers.values() for answer in each):
         raise typer.Exit(UNANSWERED)
 
 
-def _answers(session: Session, name: str, asked: Sequence["str | Asked"]) -> list["Answer"]:
+def _answers(
+    session: Session, asked: Mapping[str, Sequence["str | Asked"]]
+) -> Mapping[str, Sequence["Answer"]]:
     with importing():
-        from azubi.pipeline.ask import answer
+        from azubi.pipeline.ask import answer_several
 
     # What libraries print must not end up among the answers.
-    with contextlib.redirect_stdout(sys.stderr), session.err().status(f"{clean(name)} is thinking …"):
-        return answer(session.home, name, asked)
+    thinking = f"{clean(', '.join(asked))} {'is' if len(asked) == 1 else 'are'} thinking …"
+    with contextlib.redirect_stdout(sys.stderr), session.err().status(thinking):
+        done = answer_several(session.home, asked)
+    for note in done.notes:
+        print(f"Note: {clean(note)}", file=sys.stderr)
+    return done.answers
+
+
+def _documents(by_name: Mapping[str, Sequence[dict[str, object]]]) -> dict[str, object]:
+    """The answers of a specialist, or for each question those of several by their names."""
+    if len(by_name) == 1:
+        ((name, answers),) = by_name.items()
+        return {"specialist": name, "answers": answers}
+    questions = zip(*by_name.values(), strict=True)
+    return {
+        "specialists": list(by_name),
+        "answers": [dict(zip(by_name, answers, strict=True)) for answers in questions],
+    }
 
 
 def _tell(
-    session: Session, name: str, rows: Sequence["Asked"], answers: Sequence["Answer"], out: Path | None
+    session: Session,
+    rows: Mapping[str, Sequence["Asked"]],
+    answers: Mapping[str, Sequence["Answer"]],
+    out: Path | None,
 ) -> None:
     """The answers, or where they are."""
-    failed = sum(map(_failed, answers))
+    read = len(next(iter(rows.values())))
     if out is not None and session.json:
-        session.emit({"specialist": name, "out": str(out), "rows": len(rows), "unanswered": failed})
+        failed = sum(_failed(answer) for each in answers.values() for answer in each)
+        who = {"specialist": next(iter(rows))} if len(rows) == 1 else {"specialists": list(rows)}
+        session.emit({**who, "out": str(out), "rows": read, "unanswered": failed})
     elif out is not None:
-        print(f"{count(len(rows))} rows with their answers: {out}")
+        print(f"{count(read)} rows with their answers: {out}")
     elif session.json:
-        session.emit(
-            {
-                "specialist": name,
-                "answers": [
-                    {"row": row.line, "prompt": _prompt(row), **document(answer)}
-                    for row, answer in zip(rows, answers, strict=True)
-                ],
-            }
-        )
+        documents = {
+            name: [
+                {"row": row.line, "prompt": _prompt(row), **document(answer)}
+                for row, answer in zip(rows[name], answers[name], strict=True)
+            ]
+            for name in rows
+        }
+        session.emit(_documents(documents))
     else:
-        for answer in answers:
-            print(clean(answer.text.replace("\r\n", "\n").replace("\n", "\\n")))
+        for side_by_side in zip(*answers.values(), strict=True):
+            texts = [answer.text.replace("\r\n", "\n").replace("\n", "\\n") for answer in side_by_side]
+            print("\t".join(map(clean, texts)))
 
 
-def _tell_notes(rows: Sequence["Asked"], answers: Sequence["Answer"]) -> None:
+def _tell_notes(rows: Sequence["Asked"], answers: Sequence["Answer"], who: str) -> None:
     """Each note once, with the rows that it is about; last, how many rows have no answer."""
     about: dict[str, list[int]] = {}
     for row, answer in zip(rows, answers, strict=True):
@@ -185,10 +234,10 @@ def _tell_notes(rows: Sequence["Asked"], answers: Sequence["Answer"]) -> None:
     for note, lines in about.items():
         named = ", ".join(map(count, lines[:_NAMED])) + (" …" if len(lines) > _NAMED else "")
         what = f"row {named}" if len(lines) == 1 else f"{count(len(lines))} rows ({named})"
-        print(f"Note, {what}: {clean(note)}", file=sys.stderr)
+        print(f"Note, {clean(who)}{what}: {clean(note)}", file=sys.stderr)
     if nobody := sum(answer.by == "nobody" for answer in answers):
         verb = "has" if nobody == 1 else "have"
-        print(f"{count(nobody)} of {count(len(rows))} rows {verb} no answer.", file=sys.stderr)
+        print(f"{clean(who)}{count(nobody)} of {count(len(rows))} rows {verb} no answer.", file=sys.stderr)
 
 
 def _notes(answer: "Answer") -> tuple[str, ...]:
@@ -269,6 +318,7 @@ class AnswerTable:
         self.notes: list[str] = []
         """What had to be written otherwise than it is."""
         self._suffix, self._write = suffix, writers[suffix]
+        self._kinds: dict[str, str] = {}  # of the added columns, by their names
 
     def check(self, rows: int) -> None:
         """Refuse, before anything is asked, what the file cannot hold.
@@ -282,27 +332,31 @@ class AnswerTable:
                 "Let --out end in .csv, .jsonl or .parquet.",
             )
 
-    def write(self, rows: Sequence[Asked], answers: Sequence["Answer"]) -> None:
-        """Write the file whole or not at all.
+    def write(self, rows: Sequence[Asked], answers: Mapping[str, Sequence["Answer"]]) -> None:
+        """Write the file whole or not at all; the columns of several specialists begin with their names.
 
         Raises:
             StorageError: it cannot be written.
         """
         own = dict.fromkeys(name for row in rows for name in row.values)
         table: Cells = {name: [_sayable(row.values.get(name)) for row in rows] for name in own}
-        documents = [
-            {"row": row.line, **document(answer), "notes": " ".join(answer.notes) or None}
-            for row, answer in zip(rows, answers, strict=True)
-        ]
-        self._names = added_names(own)
-        for added, name in self._names.items():
-            table[name] = [_sayable(fields[added]) for fields in documents]
+        self._kinds = {}
+        added: dict[str, tuple[str, list[Any]]] = {"row": ("row", [row.line for row in rows])}
+        for who, replies in answers.items():
+            documents = [{**document(answer), "notes": " ".join(answer.notes) or None} for answer in replies]
+            for kind in ADDED[1:]:
+                label = kind if len(answers) == 1 else f"{who} {kind}"
+                added[label] = (kind, [fields[kind] for fields in documents])
+        names = added_names(own, tuple(added))
+        for label, (kind, values) in added.items():
+            self._kinds[names[label]] = kind
+            table[names[label]] = [_sayable(value) for value in values]
         with files.new_file(self.path) as scratch:
             self._write(scratch, table)
 
     def _csv(self, path: Path, table: Cells) -> None:
         guarded = 0
-        for name in (self._names[column] for column in _WORDED):
+        for name in (name for name, kind in self._kinds.items() if kind in _WORDED):
             for place, text in enumerate(table[name]):
                 if text and _FORMULA.match(text) and not _NUMBER.fullmatch(text):
                     table[name][place], guarded = f"'{text}", guarded + 1
@@ -358,7 +412,7 @@ class AnswerTable:
             **dict.fromkeys(("confidence", "scope"), pyarrow.float64()),
             "in_scope": pyarrow.bool_(),
         }
-        given = {name: kinds.get(column, pyarrow.string()) for column, name in self._names.items()}
+        given = {name: kinds.get(kind, pyarrow.string()) for name, kind in self._kinds.items()}
         columns = {}
         for name, values in table.items():
             try:
@@ -370,10 +424,10 @@ class AnswerTable:
         parquet.write_table(pyarrow.table(columns), path)
 
 
-def added_names(own: Mapping[str, object]) -> dict[str, str]:
+def added_names(own: Mapping[str, object], labels: Sequence[str] = ADDED) -> dict[str, str]:
     """What the added columns are called beside the source's own; none is called as one of those."""
     names: dict[str, str] = {}
-    for added in ADDED:
+    for added in labels:
         name = added
         while name in own:
             name = f"azubi {name}"

@@ -31,7 +31,7 @@ from azubi.engine.inference.scope import Scope
 from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
-from azubi.engine.model.trunk import NO_INSTRUCTION
+from azubi.engine.model.trunk import NO_INSTRUCTION, PromptTrunk
 from azubi.engine.model.weights import parameter_count
 from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.split_model import Activations, SplitModel, must_stream
@@ -241,6 +241,16 @@ class _LanguagePart:
             else encoded.target_positions[-last] + 1
         )
 
+    def _prompts(self, specialist: Specialist) -> PromptTrunk | None:
+        """Where the base's reading of a prompt ends; None if it is read with what follows it."""
+        activations = specialist.activations
+        if isinstance(activations, PromptActivations):
+            return activations.prompts
+        if specialist.model.readings is None:
+            return None
+        cut, invocation = activations.cut, self._template.invocation_ids()
+        return PromptTrunk(activations.trunk, cut, cut, invocation)
+
     def answering(
         self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
     ) -> Answering:
@@ -251,7 +261,8 @@ class _LanguagePart:
             frozen,
             activations.instruction,
             self._template.end_id,
-            activations.prompts if isinstance(activations, PromptActivations) else None,
+            self._prompts(specialist),
+            specialist.model.readings,
         )
         return WrittenAnswers(
             generator,

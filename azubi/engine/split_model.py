@@ -26,6 +26,7 @@ from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.prompt_cache import PromptCache
 from azubi.engine.model.trunk import HEAD, NO_INSTRUCTION, LazyModel, Trunk
 from azubi.engine.model.two_cuts import unsupported
 from azubi.engine.model.weights import parameter_count
@@ -53,6 +54,8 @@ class SplitModel:
         """The chat template of a decoder; an encoder reads plain text."""
         self.head_parameters = 0
         """Of the language head; 0 for an encoder."""
+        self.readings: PromptCache | None = None
+        """What the base made of prompts, where specialists share that."""
         self.one_cut_only = unsupported(base)
         """Why a tail cannot have two cuts (see `two_cuts.unsupported`); empty if it can."""
         body = self._model
@@ -66,6 +69,14 @@ class SplitModel:
                 self._lazy.keep(HEAD)
         self.layer_parameters = parameter_count(find_layers(body).layers) // base.layers
         """Of one layer, on average."""
+
+    def share_readings(self) -> None:
+        """Keep what the base makes of prompts for the next specialist that is asked about them.
+
+        Call it before a specialist's `answering`. A base that allows no second cut reads for each by itself.
+        """
+        if self.readings is None and self.base.kind == "decoder" and not self.one_cut_only:
+            self.readings = PromptCache(self.trunk, room_for_activations())
 
     def trunk(self, cuts: Sequence[int]) -> Trunk:
         """The layers below the highest of `cuts`; all weights are shared."""

@@ -6,7 +6,7 @@ taken off. Knows nothing of training.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +36,7 @@ from azubi.engine.inference.answering import (
     by_base,
     no_answers,
 )
+from azubi.engine.inference.labels import Tokens
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
 from azubi.engine.specialist import Specialist, new_specialist
@@ -56,6 +57,8 @@ _OUT_OF_SCOPE_TOKENS = 256
 """Tokens that the base may write on what is not the specialist's job."""
 
 
+_TOGETHER = 16
+"""Questions that all specialists answer before the next are read, so that readings are still kept."""
 _NOT_THE_SOURCE = ("data", "test_data", "validation_data", "sql", "query", "answers")
 """Settings that name the source that a specialist was trained from, and not how it is read."""
 _USUAL = frozenset(("encoding", "delimiter", "sheet", "header"))
@@ -75,17 +78,76 @@ def answer(
         BaseModelError: its base is not here, or is another one.
         CorruptFile: its weights are damaged.
     """
-    card = Store(home).get(name)
+    return answer_several(home, {name: prompts}, out_of_scope).answers[name]
+
+
+@dataclass(frozen=True)
+class AnswersByName:
+    """What several specialists say to the same questions."""
+
+    answers: dict[str, list[Answer]]
+    """Of each specialist, by the name under which it was asked; in the order of the questions."""
+    notes: tuple[str, ...] = ()
+    """What cost more than it need."""
+
+
+def answer_several(
+    home: Path, asked: Mapping[str, Sequence[str | Asked]], out_of_scope: Outside | None = None
+) -> AnswersByName:
+    """Ask several specialists, each base in memory once; a question is read once for all who read it alike.
+
+    `asked` has the prompts of each specialist, as many for each; they differ where specialists make other
+    prompts of the same rows. For the rest see `answer`.
+    """
+    cards = [Store(home).get(name) for name in asked]
+    specialists: list[Specialist] = []
+    for card in cards:
+        onto = next((each.model for each in specialists if _fits(each.model, card)), None)
+        specialists.append(loaded(card, home, onto))
+    for specialist in specialists:
+        if sum(each.model is specialist.model for each in specialists) > 1:
+            specialist.model.share_readings()
+    pairs = zip(specialists, cards, strict=True)
+    speakers = [_answering(specialist, card, home, out_of_scope) for specialist, card in pairs]
+    answers: dict[str, list[Answer]] = {name: [] for name in asked}
+    most = max(map(len, asked.values()))
+    size = _TOGETHER if len(asked) > 1 else max(1, most)
+    for start in range(0, most, size):
+        for (name, prompts), speak in zip(asked.items(), speakers, strict=True):
+            answers[name] += _replies(speak, prompts[start : start + size])
+    return AnswersByName(answers, tuple(_reading_notes(list(asked), specialists)))
+
+
+def _replies(speak: Answering, prompts: Sequence[str | Asked]) -> list[Answer]:
     rows = [prompt if isinstance(prompt, Asked) else None for prompt in prompts]
     faults = [row.fault if row else "" for row in rows]
     questions = [prompt.turns if isinstance(prompt, Asked) else (Turn("user", prompt),) for prompt in prompts]
     sound = [turns for turns, fault in zip(questions, faults, strict=True) if not fault]
-    answers = iter(answering.in_order(open_specialist(card, home, out_of_scope), sound) if sound else ())
+    answers = iter(answering.in_order(speak, sound) if sound else ())
     replies = [answering.unanswered(fault) if fault else next(answers) for fault in faults]
     return [
         replace(reply, notes=(*row.notes, *reply.notes)) if row else reply
         for reply, row in zip(replies, rows, strict=True)
     ]
+
+
+def _reading_notes(names: Sequence[str], specialists: Sequence[Specialist]) -> Iterator[str]:
+    """Which specialists on one base do not share its reading, and why."""
+    for model in {id(each.model): each.model for each in specialists}.values():
+        begins: dict[Tokens, list[str]] = {}
+        for name, specialist in zip(names, specialists, strict=True):
+            if specialist.model is model:
+                begins.setdefault(specialist.instruction_tokens, []).append(name)
+        if model.base.kind == "decoder" and sum(map(len, begins.values())) > 1:
+            if model.readings is None:
+                yield f"The base reads each question once for each specialist: {model.one_cut_only}."
+            elif len(begins) > 1:
+                apart = "; ".join(", ".join(group) for group in begins.values())
+                yield (
+                    "The base reads each question once for each instruction, and these have different ones: "
+                    f"{apart}. Specialists that are trained with the same instruction, or with none "
+                    '(--instruction ""), share it.'
+                )
 
 
 def source(card: Card, path: Path | str | None = None, **settings: Any) -> Source:
@@ -111,7 +173,12 @@ def open_specialist(
     card: Card, home: Path, out_of_scope: Outside | None = None, onto: SplitModel | None = None
 ) -> Answering:
     """Load a specialist, and give what answers; for `onto` see `loaded`, for what it raises `answer`."""
-    specialist = loaded(card, home, onto)
+    return _answering(loaded(card, home, onto), card, home, out_of_scope)
+
+
+def _answering(
+    specialist: Specialist, card: Card, home: Path, out_of_scope: Outside | None = None
+) -> Answering:
     speak: Answering = FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
     if specialist.scope is not None:
         others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
@@ -131,7 +198,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     tail_file = card.folder / cards.TAIL
     _check_packaged(tail_file, card.tail_sha256)
     dtype = _dtype(card.dtype)
-    if onto is not None and (onto.base.sha256, onto.dtype) == (card.base_sha256, dtype):
+    if onto is not None and _fits(onto, card):
         specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, 0, card.prompt_layers)
     else:
         base = _base_of(card, home)
@@ -142,6 +209,10 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     specialist.set_instruction(card.instruction)
     specialist.scope = scope_of(card)
     return specialist
+
+
+def _fits(model: SplitModel, card: Card) -> bool:
+    return (model.base.sha256, model.dtype) == (card.base_sha256, _dtype(card.dtype))
 
 
 def _base_of(card: Card, home: Path) -> Base:

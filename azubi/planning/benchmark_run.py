@@ -19,7 +19,7 @@ from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import largest
 from azubi.engine.inference.answering import Question, WrittenAnswers
-from azubi.engine.inference.generation import Constraint
+from azubi.engine.inference.constraints import Constraint
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader, by_length
 from azubi.engine.specialist import Specialist

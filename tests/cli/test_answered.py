@@ -43,7 +43,7 @@ def read(path: Path) -> list[dict[str, object]]:
 
 def written(path, rows=ROWS, answers=SAID):
     table = AnswerTable(path, None)
-    table.write(rows, answers)
+    table.write(rows, {"triage": answers})
     return read(path), table
 
 
@@ -118,7 +118,7 @@ def test_what_a_cell_of_excel_cannot_hold_is_cut_and_told(tmp_path):
 def test_csv_keeps_the_delimiter_of_what_was_asked(tmp_path):
     table = AnswerTable(tmp_path / "a.csv", None)
     table.delimiter = ";"
-    table.write(ROWS[:1], SAID[:1])
+    table.write(ROWS[:1], {"triage": SAID[:1]})
     assert (tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfnote;sum;when;row;answer;")
 
 

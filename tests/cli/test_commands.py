@@ -16,7 +16,7 @@ from azubi.data.contract import Contract
 from azubi.engine.inference.answering import unanswered
 from azubi.errors import UnknownSpecialist
 from azubi.events.figures import Score
-from azubi.pipeline.ask import source
+from azubi.pipeline.ask import AnswersByName, source
 from azubi.settings import Recipe
 
 
@@ -62,7 +62,6 @@ def asked(stub, store):
     calls = []
 
     def answer(home, name, prompts):
-        print("library chatter")
         calls.append((home, name, [_asked(prompt) for prompt in prompts]))
         return [
             unanswered(prompt.fault)
@@ -71,7 +70,12 @@ def asked(stub, store):
             for prompt in prompts
         ]
 
-    stub("azubi.pipeline.ask", answer=answer, source=source)
+    def answer_several(home, asked):
+        print("library chatter")
+        answers = {name: answer(home, name, prompts) for name, prompts in asked.items()}
+        return AnswersByName(answers, ("They read twice.",) if len(asked) > 1 else ())
+
+    stub("azubi.pipeline.ask", answer_several=answer_several, source=source)
     return calls
 
 
@@ -114,6 +118,46 @@ def test_ask_as_json(asked, capsys):
     }
     expected = {"specialist": "bank", "answers": [answer]}
     assert json.loads(capsys.readouterr().out) == expected
+
+
+@pytest.fixture
+def three(asked, store, monkeypatch):
+    monkeypatch.setattr(store, "get", lambda self, name: Card(name=name))
+    return asked
+
+
+def test_several_specialists_answer_one_prompt(three, capsys):
+    assert main(["ask", "bank, claims,bank", "x"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == "bank:\nre: x\nclaims:\nre: x\n" and "Note: They read twice." in shown.err
+    assert [name for _, name, _ in three] == ["bank", "claims"]
+    assert main(["ask", "bank,claims", "x", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["specialists"] == ["bank", "claims"]
+    assert [(name, one["prompt"], one["answer"]) for name, one in document["answers"][0].items()] == [
+        ("bank", "x", "re: x"),
+        ("claims", "x", "re: x"),
+    ]
+
+
+def test_several_specialists_answer_the_rows_of_a_file(three, tmp_path, capsys):
+    path = tmp_path / "p.csv"
+    path.write_text("prompt,x\na,1\n,2\n")
+    assert main(["ask", "bank,claims", "--file", str(path)]) == 3
+    shown = capsys.readouterr()
+    assert shown.out == "re: a\tre: a\n\t\n"
+    assert "Note, claims, row 3: Not asked" in shown.err and "bank, 1 of 2 rows has no answer." in shown.err
+    assert main(["ask", "bank,claims", "--file", str(path), "--json"]) == 3
+    first, second = json.loads(capsys.readouterr().out)["answers"]
+    assert (first["claims"]["row"], first["claims"]["answer"]) == (2, "re: a")
+    assert (second["bank"]["row"], second["bank"]["answer"]) == (3, None)
+    assert main(["ask", "bank,claims", "--file", str(path), "--out", str(tmp_path / "a.jsonl")]) == 3
+    rows = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [(row["x"], row["row"], row["bank answer"], row["claims by"]) for row in rows] == [
+        ("1", 2, "re: a", "specialist"),
+        ("2", 3, None, "nobody"),
+    ]
+    assert main(["ask", "bank,claims", "--file", "-"]) == 2
 
 
 @pytest.mark.parametrize(

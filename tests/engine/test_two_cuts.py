@@ -18,7 +18,7 @@ from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.two_cuts import unsupported
 from azubi.engine.model.weights import LowRank
-from azubi.engine.specialist import new_specialist
+from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.split_model import Activations
 from tests.engine.families import DECODERS
 from tests.tiny import texts
@@ -238,3 +238,61 @@ def test_labels_are_chosen_as_they_are_written(bases, home, depth, prompt_layers
             assert both.confidence == pytest.approx(token_by_token.confidence, rel=1e-3)
         assert both.confidence >= token_by_token.confidence * 0.999
     assert sum(both.text == other.text for both, other in zip(many, written, strict=True)) > 6
+
+
+def side_by_side(bases, home, share, instructions=("", "", "")):
+    """Three specialists on one base, cut at other depths; the second writes labels."""
+    model = specialist_of(bases, home, 2, 0).model
+    if share:
+        model.share_readings()
+    made = []
+    for number, ((depth, prompt_layers), instruction) in enumerate(
+        zip([(2, 0), (3, 1), (1, 1)], instructions, strict=True)
+    ):
+        task = {"task": "labels", "labels": LABELS} if number == 1 else {"task": "text"}
+        specialist = Specialist(model, Contract(**task), depth, 0, 0, prompt_layers)
+        torch.manual_seed(number)
+        for weight in specialist.tail.parameters():
+            weight.data += 0.1 * torch.randn_like(weight) * weight.requires_grad
+        specialist.set_instruction(instruction)
+        made.append(specialist)
+    return model, [specialist.answering(LONGEST) for specialist in made]
+
+
+@pytest.mark.parametrize("instruction", ["", "Answer kindly."])
+def test_specialists_share_what_the_base_reads(bases, home, instruction):
+    questions = [example.turns for example in EXAMPLES]
+    model, together = side_by_side(bases, home, True, [instruction] * 3)
+    _, alone = side_by_side(bases, home, False, [instruction] * 3)
+    for speak, by_itself in zip(together, alone, strict=True):
+        for asked in (questions, questions[3:4]):
+            for answer, want in zip(in_order(speak, asked), in_order(by_itself, asked), strict=True):
+                assert (answer.text, answer.read) == (want.text, want.read)
+                assert answer.confidence == pytest.approx(want.confidence, rel=1e-3)
+                np.testing.assert_allclose(answer.vector, want.vector, rtol=1e-4, atol=1e-5)
+    template = model.template
+    prompts = {template.encode("", turns).prompt_ids for turns in questions}
+    assert model.readings.read_tokens == sum(map(len, prompts)) - len(prompts) * len(
+        template.invocation_ids()
+    )
+
+
+def test_another_instruction_is_another_reading(bases, home):
+    model, speakers = side_by_side(bases, home, True, ["", "", "Answer kindly."])
+    for speak in speakers:
+        in_order(speak, [EXAMPLES[0].turns])
+    read = model.readings.read_tokens
+    assert len(model.readings._readings) == 2
+    in_order(speakers[0], [EXAMPLES[0].turns])
+    assert model.readings.read_tokens == read
+
+
+def test_readings_that_find_no_room_are_made_again(bases, home):
+    model, speakers = side_by_side(bases, home, True)
+    model.readings._room = 60_000
+    questions = [example.turns for example in EXAMPLES]
+    first = in_order(speakers[0], questions)
+    kept = model.readings._readings
+    assert 0 < len(kept) < len(questions) and sum(each.size for each in kept.values()) <= 60_000
+    again = in_order(speakers[0], questions)
+    assert [answer.text for answer in again] == [answer.text for answer in first]

@@ -11,6 +11,7 @@ import torch
 from azubi.cli import main
 from azubi.data.example import Example, Turn
 from azubi.data.readers.reading import read_asked
+from azubi.engine.base.base import Base
 from azubi.engine.inference import answering, scope
 from azubi.errors import BaseModelError, CorruptFile
 from azubi.pipeline import ask, run
@@ -148,6 +149,34 @@ def test_a_second_specialist_is_opened_onto_the_base_of_the_first(writer, monkey
     questions = [(Turn("user", prompt),) for prompt in writer.prompts]
     again = answering.in_order(ask.open_specialist(card, writer.home, onto=first.model), questions)
     assert [answer.text for answer in again] == writer.answers
+
+
+def test_several_specialists_answer_as_each_does_alone(writer, sorter, tmp_path, monkeypatch):
+    """Two on one base, which is loaded once and reads once for each instruction, and one on another."""
+    home = shutil.copytree(writer.home, tmp_path / "home") / "specialists"
+    shutil.copytree(home / "tiny", home / "second")
+    shutil.copytree(sorter.home / "specialists" / "tiny" / "2", home / "sorter" / "2")
+    for name, told in {"second": {"instruction": "Answer."}, "sorter": {}}.items():
+        (card,) = (home / name).glob(f"*/{cards.CARD}")
+        change(card, told | {"name": name})
+    loaded, load = [], Base.load
+    monkeypatch.setattr(Base, "load", lambda *given: loaded.append(given[0].family) or load(*given))
+    prompts = [*writer.prompts, *sorter.prompts, "Hail" + " hail" * tiny.CONTEXT]
+    together = ask.answer_several(home.parent, dict.fromkeys(("tiny", "second", "tiny@1", "sorter"), prompts))
+    assert loaded == ["llama", "bert"] and len(prompts) > ask._TOGETHER
+    for name, answers in together.answers.items():
+        alone = ask.answer(home.parent, name, prompts)
+        for answer, want in zip(answers, alone, strict=True):
+            assert (answer.text, answer.by, answer.in_scope, answer.notes) == (
+                want.text,
+                want.by,
+                want.in_scope,
+                want.notes,
+            )
+            assert answer.confidence == pytest.approx(want.confidence, rel=1e-3)
+    (note,) = together.notes
+    assert "different ones: tiny, tiny@1; second" in note
+    assert not ask.answer_several(home.parent, dict.fromkeys(("tiny", "sorter"), prompts[:1])).notes
 
 
 def test_another_number_format_does_not_share_a_base(writer, monkeypatch):

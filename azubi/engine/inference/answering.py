@@ -15,8 +15,13 @@ from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract
 from azubi.data.example import Turn
 from azubi.data.rules.derivation import Derivation
-from azubi.engine.inference.constraints import DraftFromGrammar, SchemaConstraints, schema_constraints
-from azubi.engine.inference.generation import Completion, Constraint, Generator
+from azubi.engine.inference.constraints import (
+    Constraint,
+    DraftFromGrammar,
+    SchemaConstraints,
+    schema_constraints,
+)
+from azubi.engine.inference.generation import Completion, Generator
 from azubi.engine.inference.labels import Classifier, LabelTree, LabelTrie, Tokens, Vector
 from azubi.engine.inference.scope import Scope
 from azubi.errors import DataError

@@ -1,4 +1,4 @@
-"""A record's JSON schema as a constraint on the next token of an answer.
+"""What an answer may go on with, and a record's JSON schema as such a constraint.
 
 llguidance (Moskal et al.) keeps the state of an Earley parser over the schema's grammar and computes for each
 step which tokens keep the answer valid; so every answer can be parsed and follows the schema, whatever the
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,7 +19,6 @@ import torch
 from azubi.data.chat_template import Template
 from azubi.data.contract import Contract, parse_record
 from azubi.data.schema import Schema
-from azubi.engine.inference.generation import Constraint
 from azubi.engine.inference.labels import Tokens
 
 _DATE = (
@@ -35,6 +34,25 @@ FORMATS = {
 """These formats as `data.schema` checks them; llguidance's own differ (no time without a zone, a year 0)."""
 _MOST_ENDING = 2_000
 """Most tokens that close an answer that was cut; only patterns without an end need more."""
+
+
+class Constraint(Protocol):
+    """Which tokens an answer may go on with."""
+
+    def allowed(self) -> Sequence[int] | torch.Tensor | None:
+        """Token ids that may come next, as a tensor where they may be many; None for any."""
+
+    def take(self, token: int) -> None:
+        """Go on with `token`."""
+
+    def settled(self) -> Tokens | None:
+        """The whole rest of the answer, if nothing is left to choose; else None."""
+
+    def forced(self) -> Tokens:
+        """Tokens that are expected next; may be none."""
+
+    def ending(self) -> Tokens:
+        """Tokens that make an answer valid that has become too long; may be none."""
 
 
 @dataclass(frozen=True)

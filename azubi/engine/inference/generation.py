@@ -6,15 +6,17 @@ One trunk serves any number of tails. Knows token ids; nothing of text, files or
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from azubi.engine.inference.constraints import Constraint
 from azubi.engine.inference.labels import LabelTree, LabelTrie, Tokens, Vector, averaged
 from azubi.engine.model.attention import branching_limit, can_pad_left, expand, full_cache, growing, new_cache
 from azubi.engine.model.language_tail import InferenceLanguageTail
+from azubi.engine.model.prompt_cache import PromptCache
 from azubi.engine.model.trunk import NO_INSTRUCTION, InstructionState, PromptTrunk, Trunk
 
 _ROWS, _BYTES = 128, 1 << 30
@@ -25,25 +27,6 @@ _AT_NO_COST = 32
 """Tokens that a processor reads in hardly more time than one, since it reads all weights for either."""
 _DROP_BELOW = 0.75
 """Share of rows still running at which those that have ended are dropped."""
-
-
-class Constraint(Protocol):
-    """Which tokens an answer may go on with."""
-
-    def allowed(self) -> Sequence[int] | torch.Tensor | None:
-        """Token ids that may come next, as a tensor where they may be many; None for any."""
-
-    def take(self, token: int) -> None:
-        """Go on with `token`."""
-
-    def settled(self) -> Tokens | None:
-        """The whole rest of the answer, if nothing is left to choose; else None."""
-
-    def forced(self) -> Tokens:
-        """Tokens that are expected next; may be none."""
-
-    def ending(self) -> Tokens:
-        """Tokens that make an answer valid that has become too long; may be none."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +53,11 @@ class Generator:
         instruction: Sequence[int] | InstructionState,
         end: int,
         prompts: PromptTrunk | None = None,
+        shared: PromptCache | None = None,
     ) -> None:
         """Read the instruction, or take what was computed of it; `end` is the token that ends an answer.
 
-        `prompts` reads the prompts where the tail has two cuts.
+        `prompts` says where the base's reading of a prompt ends, if there are two cuts or it is `shared`.
         """
         self._trunk = trunk
         self._tail = tail
@@ -86,7 +70,9 @@ class Generator:
             state = NO_INSTRUCTION
         elif state is None:
             state = trunk.read_instruction(self._instruction)
-        self._prompts = prompts
+        self._prompts, self._readings = prompts, shared
+        if shared is not None and prompts is not None:
+            shared.serve((prompts.lower, prompts.upper))
         self._trunk_cache, self._tail_cache = state.cache, None
         if self._shared and (prompts is None or prompts.tail_reads):
             cut = self._cut if prompts is None else prompts.upper
@@ -123,8 +109,8 @@ class Generator:
             if len(self._instruction) + max(map(len, asked)) + size < self._branches_within:
                 answers = self._choose(asked, labels)
             else:
-                longest = 1 + max(map(len, labels.labels))
-                answers = self._answer(asked, longest, lambda: LabelTrie(labels.labels, self._end))
+                most = 1 + max(map(len, labels.labels))
+                answers = self._answer(asked, most, lambda: LabelTrie(labels.labels, self._end))
             yield from zip(group, answers, strict=True)
 
     @property
@@ -183,22 +169,21 @@ class Generator:
 
     @torch.inference_mode()
     def _choose(self, prompts: Sequence[Tokens], labels: LabelTree) -> list[Completion]:
-        decoding, below = self._batch(prompts, labels.stem), range(1, 1 + len(labels.tokens))
-        if isinstance(decoding, _TwoCutBatch) and len(prompts) * len(below) <= _AT_NO_COST:
-            scores = decoding.begin_with(labels.branches(below), labels.columns)
-            chances = labels.log_probabilities(scores, range(1 + len(below)))
-            opened: list[Tokens] = []
+        decoding, nodes = self._batch(prompts, labels.stem), range(1 + len(labels.tokens))
+        opened: list[Tokens] = []
+        if isinstance(decoding, _TwoCutBatch) and len(prompts) * len(nodes) <= _AT_NO_COST:
+            scores = decoding.begin_with(labels.branches(nodes[1:]), labels.columns)
+            chances = labels.log_probabilities(scores, nodes)
         else:
-            first = decoding.begin(labels.columns)[:, None]
-            chances = labels.log_probabilities(first, [0])
+            chances = labels.log_probabilities(decoding.begin(labels.columns)[:, None], [0])
             opened = [labels.open_nodes(row) for row in chances.tolist()]
-        if going := [row for row, nodes in enumerate(opened) if nodes]:
+        if going := [row for row, below in enumerate(opened) if below]:
             if len(going) < len(prompts):
                 decoding.rows.keep(going)
             scores = decoding.branch([labels.branches(opened[row]) for row in going], labels.columns)
             for row, of_row in zip(going, scores, strict=True):
-                nodes = opened[row]
-                chances[row] += labels.log_probabilities(of_row[None, : len(nodes)], nodes)[0]
+                below = opened[row]
+                chances[row] += labels.log_probabilities(of_row[None, : len(below)], below)[0]
         highest, best = chances.max(1)
         return [
             Completion(labels.labels[label], math.exp(chance), True, vector)
@@ -427,14 +412,14 @@ class _TwoCutBatch:
     ) -> None:
         self._trunk, self._tail, self._reader = generator._trunk, generator._tail, reader
         self._opening = (*reader.invocation, *stem)
-        shared = generator._trunk_cache is not None
-        self.rows = _Rows(generator, shared, [reader.split(prompt)[0] for prompt in prompts])
-        read = generator._trunk_cache or full_cache(reader.trunk.config.num_hidden_layers)
-        self._read = growing(expand(read, len(prompts)))
-        upper = self._tail.cuts.upper if self._tail.cuts else None
+        self._generator, upper = generator, self._tail.upper
+        self._asked = [reader.split(prompt)[0] for prompt in prompts]
+        shared = generator._trunk_cache is not None or generator._readings is not None
+        self.rows = _Rows(generator, shared, self._asked)
         self._upper = _widened(generator._tail_cache, upper.config, len(prompts)) if upper else None
         self.vectors: list[Vector] = []
         """Of each prompt that it began with."""
+        self._prompt_states: list[torch.Tensor] = []  # for vectors that count the invocation, too
 
     def begin(self, columns: Tokens | None = None) -> torch.Tensor:
         """Scores [batch, vocabulary] of the first answer token, or of `columns` behind the stem."""
@@ -452,17 +437,33 @@ class _TwoCutBatch:
         return self._run(ids, positions, mask, columns)[:, last:]
 
     def _read_prompts(self) -> None:
-        trunk, lower, upper = self._reader.trunk, self._reader.lower, self._reader.upper
-        inputs = trunk.position_inputs(self.rows.positions, self.rows.mask)
-        states = trunk.continuation(self.rows.ids, self._read, inputs)
-        self.vectors = self.rows.vectors(states[lower])
+        lower, upper = self._reader.lower, self._reader.upper
+        inputs = self._trunk.position_inputs(self.rows.positions, self.rows.mask)
+        read, states = self._readings(inputs)
         if self._upper is not None:
             self._tail.read_prompt(states[upper], self._upper, **inputs)
         below, between = DynamicCache(), DynamicCache()
         # A shell with a stub behind its layers has an entry for that.
-        below.layers = [*self._read.layers[:lower], DynamicLayer()]
-        between.layers = [*self._read.layers[lower:upper], DynamicLayer()]
+        below.layers = [*read.layers[:lower], DynamicLayer()]
+        between.layers = [*read.layers[lower:upper], DynamicLayer()]
         self.rows.caches = [below, between, *([self._upper] if self._upper is not None else [])]
+
+    def _readings(self, inputs: dict[str, torch.Tensor]) -> tuple[DynamicCache, dict[int, torch.Tensor]]:
+        """Keys and values of the prompts up to the upper cut, and their states at both, from the base."""
+        generator, reader = self._generator, self._reader
+        if generator._readings is None:
+            before = generator._trunk_cache or full_cache(reader.trunk.config.num_hidden_layers)
+            read = growing(expand(before, len(self._asked)))
+            states = reader.trunk.continuation(self.rows.ids, read, inputs)
+            self.vectors = self.rows.vectors(states[reader.lower])
+            return read, states
+        batch = generator._readings.read(generator._instruction, self._asked)
+        at_cut = [reading.states[reader.lower] for reading in batch.readings]
+        if self._tail.cuts is None:
+            self._prompt_states = at_cut
+        else:
+            self.vectors = [averaged(states) for states in at_cut]
+        return batch.cache(reader.upper), {reader.upper: batch.states(reader.upper)}
 
     def go_on(self, tokens: Sequence[Tokens]) -> torch.Tensor:
         """Scores [batch, tokens, vocabulary] after each of `tokens`, as many for each live row."""
@@ -481,6 +482,9 @@ class _TwoCutBatch:
     ) -> torch.Tensor:
         inputs = self._trunk.position_inputs(positions, mask)
         states = self._trunk.continuation(ids, self.rows.caches[0], inputs)[self._reader.lower]
+        if not self.vectors:
+            pairs = zip(self._prompt_states, states[:, : len(self._reader.invocation)], strict=True)
+            self.vectors = [averaged(torch.cat(pair)) for pair in pairs]
         return self._tail.answer_scores(states, self.rows.caches[1], self._upper, columns, **inputs)
 
 

@@ -11,6 +11,7 @@ Knows Transformers' caches; nothing of models or answers.
 
 import copy
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -216,6 +217,44 @@ class _GrowingLayer(DynamicLayer):
         """Whether `keys` still lie in the buffer (not so after rows were dropped), with room to spare."""
         same = keys.data_ptr() == buffer.data_ptr() and keys.shape[0] == buffer.shape[0]
         return same and tokens <= buffer.shape[2]
+
+
+Keys = tuple[torch.Tensor, torch.Tensor]
+"""Keys and values of a layer."""
+
+
+def side_by_side(layers: Sequence[tuple[Keys | None, Sequence[Keys]]]) -> DynamicCache:
+    """A growing cache of sequences, from the keys and values of each layer.
+
+    Of each layer there is what all sequences begin with, [1, heads, tokens, width] (None if nothing), and
+    what follows in each, [heads, tokens, width], which comes to stand flush right behind a gap of zeros.
+    """
+    cache = growing(full_cache(len(layers)))
+    for layer, (beginning, sequences) in zip(cache.layers, layers, strict=True):
+        assert isinstance(layer, _GrowingLayer)
+        keys, values = (
+            _flush_right(None if beginning is None else beginning[part], [each[part] for each in sequences])
+            for part in (0, 1)
+        )
+        tokens = keys.shape[2] - _ROOM
+        layer.lazy_initialization(keys, values)
+        layer._buffers = (keys, values)
+        layer.keys, layer.values = keys[:, :, :tokens], values[:, :, :tokens]
+    return cache
+
+
+def _flush_right(beginning: torch.Tensor | None, sequences: Sequence[torch.Tensor]) -> torch.Tensor:
+    """[batch, heads, tokens, width], with room for more tokens."""
+    heads, _, width = sequences[0].shape
+    before = 0 if beginning is None else beginning.shape[2]
+    longest = max(sequence.shape[1] for sequence in sequences)
+    buffer = sequences[0].new_zeros(len(sequences), heads, before + longest + _ROOM, width)
+    if beginning is not None:
+        buffer[:, :, :before] = beginning
+    for row, sequence in enumerate(sequences):
+        end = before + longest
+        buffer[row, :, end - sequence.shape[1] : end] = sequence
+    return buffer
 
 
 def _enlarged(old: torch.Tensor, new: torch.Tensor, before: int, room: int) -> torch.Tensor:

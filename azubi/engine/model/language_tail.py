@@ -318,20 +318,24 @@ class InferenceLanguageTail:
         self.shares = tail.shares
         self.cuts = TwoCuts(shell, tail.prompt_layers) if tail.cuts is not None else None
 
+    @property
+    def upper(self) -> TailShell | None:
+        """The layers that act on the prompt, too; None if none does."""
+        return self.cuts.upper if self.cuts is not None else self._shell
+
     @torch.inference_mode()
     def read_instruction(self, states: torch.Tensor) -> DynamicCache:
         """Keys and values of the instruction, from its activations [tokens, hidden] at the (upper) cut."""
-        shell = self.cuts.upper if self.cuts is not None else self._shell
-        assert shell is not None
-        cache = attention.new_cache(shell.config)
-        shell(states[None], past_key_values=cache, use_cache=True)
+        assert self.upper is not None
+        cache = attention.new_cache(self.upper.config)
+        self.upper(states[None], past_key_values=cache, use_cache=True)
         return cache
 
     @torch.inference_mode()
     def read_prompt(self, states: torch.Tensor, upper: DynamicCache, **inputs: Any) -> None:
         """Let the upper layers read prompts, from their states [batch, tokens, hidden] at the upper cut."""
-        assert self.cuts is not None and self.cuts.upper is not None
-        self.cuts.upper(states, past_key_values=upper, use_cache=True, **inputs)
+        assert self.upper is not None
+        self.upper(states, past_key_values=upper, use_cache=True, **inputs)
 
     @torch.inference_mode()
     def answer_scores(
@@ -346,11 +350,11 @@ class InferenceLanguageTail:
 
         Of `tokens` alone, if given.
         """
-        assert self.cuts is not None
-        hidden = self.cuts.lower(states, past_key_values=lower, use_cache=True, **inputs)
-        if self.cuts.upper is not None:
-            hidden = self.cuts.upper(hidden, past_key_values=upper, use_cache=True, **inputs)
-        scores: torch.Tensor = self._head(hidden, tokens)
+        if self.cuts is not None:
+            states = self.cuts.lower(states, past_key_values=lower, use_cache=True, **inputs)
+        if self.upper is not None:
+            states = self.upper(states, past_key_values=upper, use_cache=True, **inputs)
+        scores: torch.Tensor = self._head(states, tokens)
         return scores
 
     @torch.inference_mode()
