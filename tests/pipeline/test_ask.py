@@ -270,7 +270,7 @@ def test_a_damaged_tail_is_refused(damage, writer_copy, capsys):
 def test_a_tail_that_fits_another_cut_is_refused(writer_copy):
     card = Store(writer_copy).get("tiny")
     with pytest.raises(CorruptFile, match="does not fit the base"):
-        ask.open_specialist(card.model_copy(update={"tail_layers": 2}), writer_copy)
+        ask.open_specialist(card.model_copy(update={"tail_layers": 2, "prompt_layers": 2}), writer_copy)
 
 
 def test_a_base_with_other_weights_is_refused_by_its_hash(writer_copy, tmp_path):
