@@ -292,11 +292,13 @@ def texts(count):
 
 
 def work_of(specialist, low_rank=True):
-    """The floating-point operations of its trunk and tail."""
+    """The floating-point operations of its trunk and tail, with one cut."""
+    from azubi.events.figures import TailShape
     from azubi.planning.cost_model import Work
 
     model, depth = specialist.model, specialist.tail_layers
-    return Work(model.layer_parameters, specialist.base.layers, depth, low_rank, model.head_parameters)
+    shape = TailShape(tail_layers=depth, prompt_layers=depth, rank=RANK if low_rank else 0)
+    return Work(model.layer_parameters, specialist.base.layers, shape, model.head_parameters)
 
 
 def trunk(name, specialist, home):

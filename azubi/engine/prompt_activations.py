@@ -164,6 +164,18 @@ class PromptActivations:
             yield Filled(reused + int(sequences), len(names), reused, read, size)
         yield Filled(len(names), len(names), reused, read, size, len(missing) - written)
 
+    def sizes(self, examples: Sequence[EncodedExample]) -> Iterator[tuple[int, int]]:
+        """Rows and columns of what the cache keeps of examples, that of equal prompts once."""
+        hidden, prompts = self.trunk.base.hidden, dict[Tokens, int]()
+        for tokens in {each.tokens for each in examples}:
+            prompt, answer = self.prompts.split(tokens)
+            prompts[prompt] = len(prompt)
+            yield len(answer), hidden
+        layers = self.instruction_keys()[1] if prompts else ()
+        for rows in prompts.values():
+            yield from ((rows, sum(shape.columns)) for shape in layers)
+            yield from ((1, hidden), *([(rows, hidden)] if self.prompts.tail_reads else []))
+
     def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
         """Those of `examples` that the base has yet to read."""
         origins = self.origins(cache)

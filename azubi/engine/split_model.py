@@ -172,6 +172,14 @@ class Activations:
         sequences, owners = [each.tokens for each in examples], [each.question for each in examples]
         return fill(trunk, cache, origins, instruction, sequences, owners)
 
+    def sizes(self, examples: Sequence[EncodedExample]) -> Iterator[tuple[int, int]]:
+        """Rows and columns of what the cache keeps of examples and instruction, that of equal ones once."""
+        if self.cut == 0 or not examples:
+            return
+        whole = self.view(self.cut) == "states"
+        for tokens in {each.tokens for each in examples} | {self.instruction.tokens} - {()}:
+            yield len(tokens) if whole else 1, self._base.hidden
+
     def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
         """Those of `examples` that the trunk has yet to read; all if every layer is trained."""
         if self.cut == 0:

@@ -1,9 +1,9 @@
 """The figures that events carry: scores, epochs, trials of a search, forecasts. Knows no other room."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Score(BaseModel):
@@ -43,16 +43,31 @@ class Epoch(BaseModel):
 State = Literal["done", "stopped early", "out of time", "no time", "failed"]
 
 
-class Setting(BaseModel):
-    """A choice of everything that is searched."""
+class TailShape(BaseModel):
+    """How deep a tail is, and what is trained of it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tail_layers: int
+    prompt_layers: int
+    """Of these, those that act on the prompt, too."""
+    rank: int
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_earlier(cls, record: Any) -> Any:
+        """Records of an earlier azubi have no `prompt_layers`: all layers acted on the prompt."""
+        if isinstance(record, dict) and "tail_layers" in record:
+            return {"prompt_layers": record["tail_layers"]} | record
+        return record
+
+
+class Setting(TailShape):
+    """A choice of everything that is searched."""
 
     base: str
     instruction: str
     """Name of the instruction's variant; empty for a base that reads none."""
-    tail_layers: int
-    rank: int
     learning_rate: float
     epochs: int
     """At most."""

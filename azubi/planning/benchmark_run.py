@@ -27,7 +27,7 @@ from azubi.engine.split_model import room_for_activations
 from azubi.engine.training import loop
 from azubi.engine.training.defaults import config_from
 from azubi.errors import RunError
-from azubi.planning.cost_model import CostModel, Timings, Workload
+from azubi.planning.cost_model import CostModel, Timings, Workload, tail_shape
 from azubi.settings import Recipe
 from azubi.storage import files
 
@@ -116,7 +116,7 @@ class _Benchmark:
     peaks: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.depth, self.rank = int(self.recipe.tail_layers), int(self.recipe.rank)
+        self.tail = tail_shape(self.recipe)
         self.config = config_from(self.recipe)
 
     def time_training(self, train: Sequence[EncodedExample], validation: Sequence[EncodedExample]) -> None:
@@ -137,7 +137,7 @@ class _Benchmark:
         """The longest batch, which needs most memory, and some from all over the rest."""
         batch = self.config.batch
         ordered = [group for group in by_length(train, batch) if len(group) == batch] or [list(train)]
-        seconds = self.workload.trunk(self.depth) * batch / self.workload.examples
+        seconds = self.workload.trunk(self.tail) * batch / self.workload.examples
         wanted = round(self.share * _TRUNK_SECONDS / max(seconds, 1e-9))
         count = max(2, min(_BATCHES, wanted, len(ordered)))
         # From the middle of as many equal parts, so that they stand for all.
@@ -158,7 +158,7 @@ class _Benchmark:
         begun = time.perf_counter()
         for filled in self.specialist.activations.fill(cache, sample):
             tokens = filled.tokens
-        planned = self.workload.trunk_tokens(self.depth, tokens)
+        planned = self.workload.trunk_tokens(self.tail, tokens)
         self.costs.observe("trunk", planned, time.perf_counter() - begun)
         in_run, here = (
             largest([example.tokens for example in examples]) for examples in (everything, [*sample, *checks])
@@ -176,7 +176,7 @@ class _Benchmark:
             sum(example.length for example in checks),
             sum(len(example.targets) for example in checks),
         )
-        validation = self.workload.forward(self.depth, 1, tokens, targets)
+        validation = self.workload.forward(self.tail, 1, tokens, targets)
         begun, steps, seconds, validated = time.perf_counter(), 0, 0.0, False
         training = loop.train(
             self.specialist.tail, sample, checks, read, endless, has_instruction=has_instruction
@@ -199,16 +199,13 @@ class _Benchmark:
                 pass
 
     def _observe_step(self, step: loop.Step) -> None:
-        planned = self.workload.training_steps(
-            self.depth, self.rank, 1, step.tokens, step.targets, fresh=True
-        )
+        planned = self.workload.training_steps(self.tail, 1, step.tokens, step.targets, fresh=True)
         self.costs.observe("tail", planned, step.seconds)
 
     def _activation_bytes(self, examples: Sequence[EncodedExample]) -> int:
-        """Bytes of the activations that training keeps in memory; a head alone needs one vector a text."""
-        lengths = {example.tokens: example.length if self.depth else 1 for example in examples}
-        vector = self.specialist.base.hidden * self.specialist.dtype.itemsize
-        return min(room_for_activations(), sum(lengths.values()) * vector)
+        """Bytes of the activations that training keeps in memory."""
+        numbers = sum(rows * columns for rows, columns in self.specialist.activations.sizes(examples))
+        return min(room_for_activations(), numbers * self.specialist.dtype.itemsize)
 
     def time_checkpoint(self) -> None:
         """Write about as much as a checkpoint holds: three float32 numbers for each weight."""

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist, longest_answer
+from azubi.events.figures import TailShape
+from azubi.settings import Recipe
 
 
 @dataclass(frozen=True)
@@ -24,37 +26,63 @@ class Work:
     layer: int
     """Parameters of one layer, on average."""
     layers: int
-    depth: int
-    """Layers of the tail."""
-    low_rank: bool
+    tail: TailShape
     head: int
     """Parameters of the language head; 0 for a label head, which is too small to count."""
+    answers: float = 1.0
+    """Share of an example's tokens that are invocation and answer; of no account if all layers of the tail
+    act on the prompt."""
 
-    def trunk(self, tokens: int) -> float:
-        """Operations of the trunk for so many tokens."""
-        return 2.0 * tokens * self.layer * (self.layers - self.depth)
+    def trunk(self, tokens: float, instruction: int = 0) -> float:
+        """Operations of the base for so many tokens of examples, and of the instruction.
+
+        With two cuts it reads prompts up to the upper cut. If no layer of the tail does, the base's last one
+        only makes keys and values.
+        """
+        lower, upper = self.layers - self.tail.tail_layers, self.layers - self.tail.prompt_layers
+        if lower < upper == self.layers:
+            upper -= 1
+        return 2.0 * self.layer * self._passes(tokens, instruction, lower, upper)
 
     def validation(self, tokens: int, targets: int, instruction: int) -> float:
         """Operations of the tail for so many tokens, forward only."""
-        language_tail = bool(self.head and self.depth)
-        full_layers = self.depth - 1 if language_tail else self.depth
-        through, last = (tokens + instruction) * full_layers, targets if language_tail else 0
+        last = targets if self.head and self.tail.tail_layers else 0
+        through = self._passes(tokens, instruction, *self._full_layers)
         return 2.0 * (self.layer * (through + last) + targets * self.head)
 
     def step(self, tokens: int, targets: int, instruction: int) -> float:
         """Operations of one training step; the `instruction`'s tokens go through once.
 
         Forward, gradients of states, and gradients of weights unless those are frozen under factors. The
-        tail's first layer owes no gradient to anything below it. A decoder's last layer and its head are
-        needed at the targets only, and a target that is mastered sends no gradient back from the head.
+        first layer that a token passes owes no gradient to anything below it. A decoder's last layer and its
+        head are needed at the targets only, and a target that is mastered sends no gradient back from the
+        head.
         """
-        if self.depth == 0:
+        if self.tail.tail_layers == 0:
             return 0.0
-        per_weight = 4 if self.low_rank else 6
-        full_layers = self.depth - 1 if self.head else self.depth
-        through = (tokens + instruction) * (per_weight * full_layers - (2 if full_layers else 0))
+        per_weight = 4 if self.tail.rank else 6
+        by_token = (per_weight * layers - (2 if layers else 0) for layers in self._full_layers)
+        through = self._passes(tokens, instruction, *by_token)
         last = per_weight * targets if self.head else 0
         return float(self.layer * (through + last) + 2 * targets * self.head)
+
+    @property
+    def _full_layers(self) -> tuple[int, int]:
+        """Layers of the tail that tokens of answers and of prompts pass, without a decoder's last."""
+        last = 1 if self.head else 0
+        return max(0, self.tail.tail_layers - last), max(0, self.tail.prompt_layers - last)
+
+    def _passes(self, tokens: float, instruction: int, answer: float, prompt: float) -> float:
+        """Passes of tokens, if one of an answer counts as `answer` and one of prompt or instruction as
+        `prompt`."""
+        return tokens * (self.answers * answer + (1 - self.answers) * prompt) + instruction * prompt
+
+
+def tail_shape(recipe: Recipe) -> TailShape:
+    """The tail of a recipe with every choice made."""
+    return TailShape(
+        tail_layers=int(recipe.tail_layers), prompt_layers=int(recipe.prompt_layers), rank=int(recipe.rank)
+    )
 
 
 _TRUNK, _TAIL, _READING, _WRITING = 0.6, 0.5, 0.5, 0.65
@@ -77,7 +105,7 @@ _AT_ONCE = 128
 class Workload:
     """How much there is to read, learn and answer with one base and one instruction.
 
-    Methods give seconds, as planned. `tail_layers` and `rank` are those of the tail.
+    Methods give seconds, as planned.
     """
 
     speed: float
@@ -102,6 +130,8 @@ class Workload:
     """Most tokens of an answer."""
     answer_tokens: int
     """Tokens of all answers in train and validation, trained or not."""
+    invocation_tokens: int = 0
+    """Tokens that open an answer."""
 
     @property
     def examples(self) -> int:
@@ -125,47 +155,48 @@ class Workload:
         answers = self.answer_tokens - self.examples if self.writes else 0
         return (self.tokens - answers) / self.examples
 
-    def trunk(self, tail_layers: int, share: float = 1.0) -> float:
+    def trunk(self, tail: TailShape, share: float = 1.0) -> float:
         """One pass of the trunk over a `share` of all examples, and over the instruction."""
-        return self.trunk_tokens(tail_layers, round(share * self.tokens) + self.instruction_tokens)
+        work = self.work(tail).trunk(round(share * self.tokens), self.instruction_tokens)
+        return work / self.speed / _TRUNK
 
-    def trunk_tokens(self, tail_layers: int, tokens: int) -> float:
-        """The trunk reads so many tokens."""
-        return self.work(tail_layers).trunk(tokens) / self.speed / _TRUNK
+    def trunk_tokens(self, tail: TailShape, tokens: int) -> float:
+        """The trunk reads so many tokens of examples."""
+        return self.work(tail).trunk(tokens) / self.speed / _TRUNK
 
-    def training_epoch(self, tail_layers: int, rank: int, batch: int) -> float:
+    def training_epoch(self, tail: TailShape, batch: int) -> float:
         """The steps of one epoch."""
         steps = math.ceil(self.train_examples / batch)
-        return self.training_steps(tail_layers, rank, steps, self.train_tokens, self.train_targets)
+        return self.training_steps(tail, steps, self.train_tokens, self.train_targets)
 
     def training_steps(
-        self, tail_layers: int, rank: int, steps: int, tokens: int, targets: int, *, fresh: bool = False
+        self, tail: TailShape, steps: int, tokens: int, targets: int, *, fresh: bool = False
     ) -> float:
         """So many steps over so many tokens and targets in all.
 
         `fresh`: nothing is mastered yet, so that every target sends a gradient back through the head.
         """
-        work = self.work(tail_layers, rank).step(tokens, targets, steps * self.instruction_tokens)
+        work = self.work(tail).step(tokens, targets, steps * self.instruction_tokens)
         head_gradients = 2 * targets * self.head_parameters if fresh else 0
         return (work + head_gradients) / self.speed / _TAIL + steps * _STEP_OVERHEAD
 
-    def validation(self, tail_layers: int, batch: int) -> float:
+    def validation(self, tail: TailShape, batch: int) -> float:
         """All validation examples are measured once."""
         batches = math.ceil(self.validation_examples / (2 * batch))
-        return self.forward(tail_layers, batches, self.validation_tokens, self.validation_targets)
+        return self.forward(tail, batches, self.validation_tokens, self.validation_targets)
 
-    def label_head_start(self, tail_layers: int) -> float:
+    def label_head_start(self, tail: TailShape) -> float:
         """A label head starts from the means of the training examples, so all of them go through once."""
-        return 0.0 if self.writes else self.forward(tail_layers, 1, self.train_tokens, self.train_targets)
+        return 0.0 if self.writes else self.forward(tail, 1, self.train_tokens, self.train_targets)
 
-    def forward(self, tail_layers: int, batches: int, tokens: int, targets: int) -> float:
+    def forward(self, tail: TailShape, batches: int, tokens: int, targets: int) -> float:
         """So many batches, of so many tokens and targets in all, go through the tail forwards only."""
-        work = self.work(tail_layers).validation(tokens, targets, batches * self.instruction_tokens)
+        work = self.work(tail).validation(tokens, targets, batches * self.instruction_tokens)
         return work / self.speed / _TAIL + batches * _STEP_OVERHEAD
 
-    def training(self, tail_layers: int, rank: int, batch: int, epochs: int) -> float:
+    def training(self, tail: TailShape, batch: int, epochs: int) -> float:
         """A whole training of the tail: steps and validation of all epochs."""
-        return epochs * (self.training_epoch(tail_layers, rank, batch) + self.validation(tail_layers, batch))
+        return epochs * (self.training_epoch(tail, batch) + self.validation(tail, batch))
 
     def checkpoints(self, size: int) -> float:
         """So many bytes are written, and read again for their checksum."""
@@ -200,9 +231,11 @@ class Workload:
         longest = self.longest_answer
         return self.read_questions(questions) + self.write_answers(questions, longest, longest)
 
-    def work(self, tail_layers: int, rank: int = 0) -> Work:
+    def work(self, tail: TailShape) -> Work:
         """Operations of such a tail and its trunk."""
-        return Work(self.layer_parameters, self.layers, tail_layers, bool(rank), self.head_parameters)
+        behind = self.answer_tokens + self.examples * (self.invocation_tokens - 1)
+        share = behind / self.tokens if self.writes and self.tokens else 1.0
+        return Work(self.layer_parameters, self.layers, tail, self.head_parameters, min(1.0, share))
 
 
 def count_workload(
@@ -212,6 +245,7 @@ def count_workload(
     validation: Sequence[EncodedExample],
 ) -> Workload:
     """Count what a specialist has to do; `speed` in floating-point operations per second."""
+    template = specialist.model.template
     return Workload(
         speed=speed,
         layers=specialist.base.layers,
@@ -229,6 +263,7 @@ def count_workload(
         validation_targets=sum(len(example.targets) for example in validation),
         longest_answer=longest_answer(train),
         answer_tokens=sum(len(example.targets) for example in (*train, *validation)),
+        invocation_tokens=len(template.invocation_ids()) if template is not None else 0,
     )
 
 

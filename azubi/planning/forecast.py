@@ -15,7 +15,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist, most_asked
 from azubi.engine.training.state import saved_state
 from azubi.events.figures import Forecast
-from azubi.planning.cost_model import CostModel, Timings, Workload
+from azubi.planning.cost_model import CostModel, Timings, Workload, tail_shape
 from azubi.settings import Recipe
 
 _PACKAGING = 1.0
@@ -42,22 +42,17 @@ class ForecastInputs:
 def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup: float) -> Forecast:
     """Put together what is expected, when `setup` seconds have gone by."""
     recipe, split, costs = inputs.recipe, inputs.split, timings.costs
-    depth, rank, batch, epochs = (
-        int(recipe.tail_layers),
-        int(recipe.rank),
-        recipe.batch or 1,
-        recipe.epochs or 1,
-    )
-    tail = list(weights.trained(inputs.specialist.tail).values())
-    tail_bytes = sum(weight.nbytes for weight in tail)
-    checkpoint = 4 * _OPTIMISER_NUMBERS * sum(weight.numel() for weight in tail)
-    training = costs.seconds("tail", workload.training_epoch(depth, rank, batch))
-    validation = costs.seconds("validation", workload.validation(depth, batch))
+    tail, batch, epochs = tail_shape(recipe), recipe.batch or 1, recipe.epochs or 1
+    trained = list(weights.trained(inputs.specialist.tail).values())
+    tail_bytes = sum(weight.nbytes for weight in trained)
+    checkpoint = 4 * _OPTIMISER_NUMBERS * sum(weight.numel() for weight in trained)
+    training = costs.seconds("tail", workload.training_epoch(tail, batch))
+    validation = costs.seconds("validation", workload.validation(tail, batch))
     steps = epochs * math.ceil(workload.train_examples / batch)
     written, kept = saved_state(epochs, steps, epochs * (training + validation))
     saving = costs.seconds("checkpoints", workload.checkpoints(written * checkpoint + epochs * tail_bytes))
     epoch = training + validation + saving / epochs
-    start = costs.seconds("validation", workload.label_head_start(depth))
+    start = costs.seconds("validation", workload.label_head_start(tail))
     base_answer = workload.longest_answer if timings.answer_tokens is None else timings.answer_tokens
     base, specialist = (
         _answer_seconds(workload, timings, len(split.test), tokens)
@@ -72,9 +67,9 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
             "answers": workload.answer_tokens if workload.writes else 0,
             "test": inputs.test_tokens,
         },
-        known=workload.examples - len(inputs.missing) if depth < workload.layers else 0,
+        known=workload.examples - len(inputs.missing) if tail.tail_layers < workload.layers else 0,
         setup=setup,
-        trunk=costs.seconds("trunk", workload.trunk(depth, missing)) if inputs.missing else 0.0,
+        trunk=costs.seconds("trunk", workload.trunk(tail, missing)) if inputs.missing else 0.0,
         epoch=epoch,
         epochs=epochs,
         tail=start + epochs * epoch,
@@ -83,7 +78,7 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
         base_answers=base,
         package=_PACKAGING + _scope_seconds(inputs, workload, timings),
         memory=max(timings.peaks.values(), default=None),
-        cache=_cache_bytes(inputs, workload, depth),
+        cache=_cache_bytes(inputs),
         checkpoints=kept * checkpoint + tail_bytes,
         specialist=tail_bytes + _scope_bytes(inputs),
         measured=timings.seconds,
@@ -118,14 +113,11 @@ def _scope_bytes(inputs: ForecastInputs) -> int:
     return scope.size(inputs.specialist.base.hidden, classes, len(train))
 
 
-def _cache_bytes(inputs: ForecastInputs, workload: Workload, depth: int) -> int:
-    """Bytes of the cache entries that are yet to be written; a head alone reads one vector of each text."""
-    if depth == workload.layers or not inputs.missing:
-        return 0
-    lengths = {example.tokens: example.length if depth else 1 for example in inputs.missing}
-    rows = [*lengths.values(), *([workload.instruction_tokens] if workload.instruction_tokens else [])]
-    number_format = index.storage_format(inputs.recipe.cache.dtype, inputs.specialist.dtype)
-    return sum(index.size(row, inputs.specialist.base.hidden, number_format) + SEAL for row in rows)
+def _cache_bytes(inputs: ForecastInputs) -> int:
+    """Bytes of the cache entries that are yet to be written."""
+    stored_as = index.storage_format(inputs.recipe.cache.dtype, inputs.specialist.dtype)
+    sizes = inputs.specialist.activations.sizes(inputs.missing)
+    return sum(index.size(rows, columns, stored_as) + SEAL for rows, columns in sizes)
 
 
 class Eta:

@@ -337,7 +337,7 @@ class _Search:
         self.costs.observe_trunk(setting, share, self.budget.clock() - begun)
         if filled is None:
             return
-        attempt.work += self.costs.workload(setting).work(min(depths)).trunk(filled.tokens)
+        attempt.work += self.costs.workload(setting).work(self.costs.shallowest(setting)).trunk(filled.tokens)
         if filled.without:
             yield ev.Notice(
                 text=f"The activations of {filled.without:,} examples are not kept, since "
@@ -348,7 +348,7 @@ class _Search:
     def _train(self, attempt: _Attempt) -> Events:
         setting, checked, seen = attempt.setting, 0.0, 0.0
         workload = self.costs.workload(setting)
-        work = workload.work(setting.tail_layers, setting.rank)
+        work = workload.work(setting)
         training = self.runners[setting.base].train(setting, self.cache, self.costs.count)
         with closing(training):
             for event in training:

@@ -67,6 +67,7 @@ class Options:
             base=self.default.base,
             instruction=instruction or self.default.instruction,
             tail_layers=depth,
+            prompt_layers=depth,
             rank=rank,
             # Two digits are all that matters of a rate, and can be read.
             learning_rate=rate if factor == 1.0 else float(f"{rate * factor:.2g}"),
@@ -176,7 +177,7 @@ def find_options(runner: TrialRunner, task: SearchTask, fits: Callable[[Setting]
     depths, epochs = {default.tail_layers}, {default.epochs}
     if recipe.tail_layers == "auto":
         deeper = [
-            default.model_copy(update={"tail_layers": depth, "rank": CONTROL})
+            default.model_copy(update={"tail_layers": depth, "prompt_layers": depth, "rank": CONTROL})
             for depth in depth_ladder(runner.base)
         ]
         depths |= {setting.tail_layers for setting in deeper if fits(setting)}

@@ -23,7 +23,7 @@ from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
 from azubi.engine.training.defaults import config_from
 from azubi.errors import CorruptFile
-from azubi.events.figures import Setting
+from azubi.events.figures import Setting, TailShape
 from azubi.planning.cost_model import CostModel, Timings, Workload, count_workload
 from azubi.settings import Recipe
 
@@ -66,6 +66,7 @@ class TrialRunner:
             base=recipe.base,
             instruction=next(iter(texts)),
             tail_layers=int(recipe.tail_layers),
+            prompt_layers=int(recipe.prompt_layers),
             rank=int(recipe.rank),
             learning_rate=recipe.learning_rate,
             epochs=recipe.epochs,
@@ -256,8 +257,8 @@ class TrialCosts:
         """Training the specialist from nothing, trunk included: planned, so it depends on no clock."""
         workload = self.workload(setting, self._examples)
         batch = self._runners[setting.base].batch
-        training = workload.training(setting.tail_layers, setting.rank, batch, epochs)
-        return workload.trunk(setting.tail_layers) + training
+        training = workload.training(setting, batch, epochs)
+        return workload.trunk(setting) + training
 
     def trial(self, setting: Setting, epochs: int | None = None) -> float:
         """Training in a trial: so many `epochs`, or all of the setting's."""
@@ -274,7 +275,7 @@ class TrialCosts:
 
         `trained`: its weights are there and need no training.
         """
-        pass_ = self.workload(setting, self._examples).trunk(setting.tail_layers)
+        pass_ = self.workload(setting, self._examples).trunk(setting)
         seconds = self._seconds("trunk", setting, (1 - self.count / self._examples) * pass_)
         seconds += 0.0 if trained else self._training(setting, self._examples, setting.epochs)
         return _MARGIN * seconds + self.evaluation(setting)
@@ -307,12 +308,16 @@ class TrialCosts:
     def epoch(self, setting: Setting, count: int | None = None) -> tuple[float, float]:
         """Steps and validation of one epoch with so many examples, as planned."""
         workload, batch = self.workload(setting, count), self._runners[setting.base].batch
-        training = workload.training_epoch(setting.tail_layers, setting.rank, batch)
-        return training, workload.validation(setting.tail_layers, batch)
+        training = workload.training_epoch(setting, batch)
+        return training, workload.validation(setting, batch)
+
+    def shallowest(self, setting: Setting) -> TailShape:
+        """The tail for which the trunk pass reads furthest."""
+        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
+        return TailShape(tail_layers=depth, prompt_layers=depth, rank=setting.rank)
 
     def _trunk_pass(self, setting: Setting) -> float:
-        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
-        return self.workload(setting).trunk(depth)
+        return self.workload(setting).trunk(self.shallowest(setting))
 
     def _training(self, setting: Setting, count: int, epochs: int) -> float:
         training, validation = self.epoch(setting, count)

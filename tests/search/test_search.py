@@ -18,6 +18,7 @@ from azubi.engine.cache.filling import Filled
 from azubi.engine.training import loop
 from azubi.errors import DiskFull, SettingError, TrainingError
 from azubi.events import events as ev
+from azubi.events.figures import TailShape
 from azubi.pipeline.run import resume, run
 from azubi.registry.runs import history
 from azubi.search import search as searching
@@ -357,16 +358,18 @@ class Pretence:
         load, steps = self.load(runner, setting.instruction, count), 5 * setting.epochs
         for epoch in range(1, setting.epochs + 1):
             for step in range(1, 6):
-                self.spend(load.training_epoch(setting.tail_layers, setting.rank, runner.recipe.batch) / 5)
+                self.spend(load.training_epoch(setting, runner.recipe.batch) / 5)
                 yield loop.Step(5 * (epoch - 1) + step, steps, epoch, 1.0, 1e-3, 9, 9, 0.0)
-            self.spend(load.validation(setting.tail_layers, runner.recipe.batch))
+            self.spend(load.validation(setting, runner.recipe.batch))
             # The dearest setting is the best by far, so that little room is left for mistakes.
             right = epoch / 20 * (1 + setting.tail_layers) / (4 if setting.rank == 0 else 5)
             yield loop.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
         yield loop.Ended("all epochs done", setting.epochs, 0.0)
 
     def fill(self, runner, cache, prime, count, depths):
-        planned = self.load(runner, prime, count).trunk(min(depths))
+        planned = self.load(runner, prime, count).trunk(
+            TailShape(tail_layers=min(depths), prompt_layers=min(depths), rank=0)
+        )
         for done in range(10):
             self.spend(planned / 10)
             yield Filled(done + 1, 10, 0, 0, 0)
@@ -376,11 +379,11 @@ class Pretence:
         chosen, total = found.choice.chosen, len(runner._split.train)
         load, batch = self.load(runner, chosen.instruction, total), runner.recipe.batch
         if found.weights is None:
-            self.spend(load.trunk(chosen.tail_layers))
+            self.spend(load.trunk(chosen))
             for _ in range(chosen.epochs):
                 began = self.now
-                self.spend(load.training_epoch(chosen.tail_layers, chosen.rank, batch))
-                self.spend(load.validation(chosen.tail_layers, batch))
+                self.spend(load.training_epoch(chosen, batch))
+                self.spend(load.validation(chosen, batch))
                 if 2 * self.now - began + found.after > deadline:
                     break
         self.spend(2 * load.answer_questions(len(runner._split.test)) + 6)

@@ -281,7 +281,8 @@ def expected_seconds(specialist: Specialist, task: EvaluationTask, recipe: Recip
     retrainer, layers = _retrainer(specialist, task, recipe), specialist.base.layers
     untrained = specialist.with_new_tail(layers, RANK, recipe.seed)
     work = cost_model.count_workload(untrained, speed, *retrainer.encode(untrained, task.learned_train))
-    return work.training(layers, RANK, retrainer.recipe.batch or 1, retrainer.recipe.epochs or 1)
+    tail = cost_model.tail_shape(retrainer.recipe)
+    return work.training(tail, retrainer.recipe.batch or 1, retrainer.recipe.epochs or 1)
 
 
 def _retrainer(specialist: Specialist, task: EvaluationTask, recipe: Recipe) -> Retrainer:

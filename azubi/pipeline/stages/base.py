@@ -18,7 +18,6 @@ from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
-from azubi.planning.cost_model import Work
 from azubi.search import search as searching
 from azubi.search.search import SearchOutcome
 from azubi.search.trial_runner import SearchTask, TimeBudget
@@ -84,15 +83,6 @@ class LoadedModel:
     def base(self) -> Base:
         """What was cut."""
         return self.specialist.base
-
-    @property
-    def work(self) -> Work:
-        """What a token costs."""
-        specialist, model = self.specialist, self.specialist.model
-        full = bool(self.rank)
-        return Work(
-            model.layer_parameters, self.base.layers, specialist.tail_layers, full, model.head_parameters
-        )
 
 
 def load_model(

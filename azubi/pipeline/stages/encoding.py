@@ -18,7 +18,7 @@ from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.planning import cost_model
 from azubi.planning.benchmark_run import run_benchmark
-from azubi.planning.cost_model import Timings
+from azubi.planning.cost_model import Timings, Work, Workload
 from azubi.planning.forecast import ForecastInputs, foresee
 from azubi.settings import seconds
 
@@ -34,6 +34,7 @@ def forecast_run(
     data: Data,
     model: LoadedModel,
     search_result: SearchResult | None,
+    workload: Workload,
     train: Sequence[EncodedExample],
     validation: Sequence[EncodedExample],
 ) -> Forecast:
@@ -46,7 +47,6 @@ def forecast_run(
         if isinstance(event, ev.Planned) and event.forecast is not None:
             return event.forecast
     specialist, recipe, test = model.specialist, context.recipe, data.split.test
-    workload = cost_model.count_workload(specialist, model.machine.gflops * 1e9, train, validation)
     inputs = ForecastInputs(
         recipe=recipe,
         specialist=specialist,
@@ -93,6 +93,8 @@ class EncodedData:
     validation: Sequence[EncodedExample]
     longest: int
     """Most tokens of an answer."""
+    work: Work
+    """What a token costs."""
     forecast: Forecast
 
 
@@ -115,14 +117,16 @@ def encode_data(
     validation = [specialist.encode(example).last_answer_only for example in data.split.validation]
     longest = longest_answer(train)
     _check_room(data, model, longest)
-    forecast = forecast_run(context, data, model, search_result, train, validation)
+    workload = cost_model.count_workload(specialist, model.machine.gflops * 1e9, train, validation)
+    forecast = forecast_run(context, data, model, search_result, workload, train, validation)
     made = recipe.instruction is None and data.system is None
     if text:
         context.resolve(instruction=instruction.to_setting(text))
     yield ev.InstructionReady(text=text, tokens=len(tokens), made=made)
     settings = context.recipe.model_dump(mode="json")
     yield ev.Planned(seconds=forecast.stages, settings=settings, forecast=forecast)
-    return EncodedData(text, train, validation, longest, forecast)
+    work = workload.work(cost_model.tail_shape(context.recipe))
+    return EncodedData(text, train, validation, longest, work, forecast)
 
 
 def _instruction(context: RunContext, data: Data) -> str:

@@ -24,7 +24,7 @@ from azubi.engine.training.defaults import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev
-from azubi.events.figures import Epoch, Forecast
+from azubi.events.figures import Epoch
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.encoding import EncodedData
@@ -45,7 +45,7 @@ def fill_cache(
     begun = last = time.monotonic()
     keep(context, data)
     cache = until.enter_context(contextlib.closing(context.open_cache(data.version, model.trained)))
-    work, tokens, throughput = model.work, 0, Throughput(model.machine.gflops)
+    work, tokens, throughput = encoded.work, 0, Throughput(model.machine.gflops)
     filled = None
     for filled in model.specialist.activations.fill(cache, [*encoded.train, *encoded.validation]):
         now, new = time.monotonic(), filled.tokens - tokens
@@ -106,7 +106,7 @@ def train_tail(
     read = specialist.activations.reader(cache)
     context.eta.begin("tail")
     _initialise(context, data, model, encoded, read)
-    reporter = _Reporter(context, model, config, encoded.forecast)
+    reporter = _Reporter(context, model, config, encoded)
     checkpoints = Checkpoints(context.work.folder, _fingerprint(context, data, model, encoded, config))
     if checkpoints.unfit:
         yield ev.Notice(
@@ -207,9 +207,10 @@ class _Reporter:
     """Turns what happens in training into events, and keeps what is to be known of it afterwards."""
 
     def __init__(
-        self, context: RunContext, model: LoadedModel, config: TrainingConfig, forecast: Forecast
+        self, context: RunContext, model: LoadedModel, config: TrainingConfig, encoded: EncodedData
     ) -> None:
-        self._context, self._model, self._config, self._forecast = context, model, config, forecast
+        self._context, self._model, self._config = context, model, config
+        self._forecast, self._work = encoded.forecast, encoded.work
         self.epochs = _epochs(context.work.earlier)
         self.spent: Spent | None = None
         self.checkpoints = 0
@@ -247,7 +248,7 @@ class _Reporter:
 
     def _step(self, step: loop.Step) -> ev.StepDone:
         before = len(self._model.specialist.instruction_tokens)
-        work = self._model.work.step(step.tokens, step.targets, before)
+        work = self._work.step(step.tokens, step.targets, before)
         self._throughput.add(step.tokens, work, step.seconds)
         return ev.StepDone(
             step=step.step,
