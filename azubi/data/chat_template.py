@@ -235,7 +235,9 @@ class Template:
 
         What ends the user's message is no part of them, where the template has a token for that.
         """
-        prompts = [self.encode("", [Turn("user", text)]).prompt_ids for text in ("a", "7", "b.", "é!")]
+        # Some tokenizers join a line break or a space at the end of a text with what follows.
+        texts = ("a", "7", "b.", "é!", "c\n", "d ", "e:")
+        prompts = [self.encode("", [Turn("user", text)]).prompt_ids for text in texts]
         shared = takewhile(lambda ids: len({*ids}) == 1, zip(*map(reversed, prompts), strict=False))
         ending = tuple(ids[0] for ids in shared)[::-1]
         if self.end_id not in ending:

@@ -6,13 +6,14 @@ answer) is in `_LanguagePart` and `_LabelPart`. Knows nothing of data files, sco
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
-from azubi.data.chat_template import Template, encode_plain
+from azubi.data.chat_template import Encoded, Template, alternating, encode_plain
 from azubi.data.contract import Contract, Task
 from azubi.data.example import Example, Turn
 from azubi.data.splits.splitting import question
@@ -35,7 +36,7 @@ from azubi.engine.model.trunk import NO_INSTRUCTION, PromptTrunk
 from azubi.engine.model.weights import parameter_count
 from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.split_model import Activations, SplitModel, must_stream
-from azubi.errors import SettingError
+from azubi.errors import DataError, SettingError
 
 _CENTROID_BATCH = 64
 """Texts that are read together to start a label head."""
@@ -153,8 +154,26 @@ class Specialist:
             self.tail.head.load_state_dict(self.base_tail().head.state_dict())
 
     def encode(self, example: Example) -> EncodedExample:
-        """An example as the tail is trained on it."""
+        """An example as token ids; with two cuts its last answer alone is a target.
+
+        Raises:
+            DataError: with two cuts, what opens an answer stands in the answer, too.
+        """
         return self._part.encode(self, example)
+
+    def encode_training(self, examples: Iterable[Example]) -> list[EncodedExample]:
+        """Examples as the tail is trained on them.
+
+        With two cuts each answer that is learned is an encoded example of its own: the base reads what stands
+        before it. All targets count as they do in one example with several answers.
+        """
+        if self.prompt_layers == self.tail_layers:
+            return [self.encode(example) for example in examples]
+        return [
+            replace(self.encode(part), question=question(example.prompt))
+            for example in examples
+            for part in _one_per_answer(example)
+        ]
 
     def count_tokens(self, example: Example) -> int:
         """Tokens of the base's context that an example takes, instruction and answer included."""
@@ -215,7 +234,9 @@ class _LanguagePart:
         # The last token is never read, since nothing is predicted after it.
         encoded = self._template.encode(specialist.instruction, example.turns, example.answer)
         tokens, asked = encoded.prompt_ids + encoded.answer_ids, question(example.prompt)
-        if not encoded.learned:
+        if isinstance(specialist.activations, PromptActivations):
+            _check_opening(specialist.activations.prompts, encoded, example.line)
+        if not encoded.learned or specialist.prompt_layers < specialist.tail_layers:
             return EncodedExample(tokens[:-1], encoded.answer_ids, weight=example.weight, question=asked)
         # An answer at the very beginning of the prompt would be predicted by the instruction.
         spans = [(max(1, start), stop) for start, stop in encoded.learned]
@@ -274,6 +295,26 @@ class _LanguagePart:
             mode,
             like,
             base.tokenizer,
+        )
+
+
+def _one_per_answer(example: Example) -> Iterator[Example]:
+    """An example for each answer that is learned, the last one last."""
+    turns = alternating(example.turns)
+    for place, turn in enumerate(turns):
+        if turn.learned:
+            yield replace(example, turns=turns[:place], answer=turn.content)
+    yield example
+
+
+def _check_opening(prompts: PromptTrunk, encoded: Encoded, line: int) -> None:
+    """The tail begins where an answer is opened last, which must be in front of this answer."""
+    _, answer = prompts.split(encoded.prompt_ids + encoded.answer_ids)
+    if len(answer) != len(prompts.invocation) + len(encoded.answer_ids):
+        opening = prompts.trunk.base.tokenizer.decode(prompts.invocation).strip()
+        raise DataError(
+            f"Line {line:,}: {opening!r} stands in the answer, and opens one in the base's chat template.",
+            "Leave prompt_layers out, or take that out of the answer.",
         )
 
 

@@ -74,7 +74,7 @@ class Retrainer:
     ) -> tuple[list[EncodedExample], list[EncodedExample]]:
         """The training and validation examples as `specialist` is trained on them."""
         specialist.set_instruction(self.instruction)
-        encoded = loop.as_trained([specialist.encode(example) for example in examples], self.recipe)
+        encoded = loop.as_trained(specialist.encode_training(examples), self.recipe)
         return encoded, [specialist.encode(example).last_answer_only for example in self.validation]
 
 

@@ -135,7 +135,7 @@ class TrialRunner:
         if (instruction, count) not in self._encoded:
             self._set_instruction(instruction)
             sample = splitting.sample(self._split.train, count, self.recipe.seed)
-            train = [self._specialist.encode(example) for example in sample]
+            train = self._specialist.encode_training(sample)
             validation = [
                 self._specialist.encode(example).last_answer_only for example in self._split.validation
             ]

@@ -118,7 +118,12 @@ def test_going_on_takes_the_parents_and_tells_of_another(trained, home):
     [
         ("labels", "encoder", {"tail_layers": 2, "prompt_layers": 1}, "is an encoder"),
         ("text", "decoder", {"tail_layers": 2, "prompt_layers": 3}, "tail_layers is 2"),
-        ("text", "decoder", {"tail_layers": 2, "prompt_layers": 0, "turns": "all"}, "turns is all"),
+        (
+            "text",
+            "decoder",
+            {"tail_layers": 2, "prompt_layers": 0, "turns": "all", "privacy": {"epsilon": 6}},
+            "turns is all",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(task, base, settings, cause, recipe, home):

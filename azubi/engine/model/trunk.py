@@ -31,6 +31,7 @@ from transformers.modeling_utils import LoadStateDictConfig
 from azubi.engine.base.base import Base, without_weights
 from azubi.engine.model import attention
 from azubi.engine.model.cut import LayerShell, TailShell, TrunkShell, find_layers, text_config, to_dtype
+from azubi.errors import DataError
 
 Piece = int | str
 """A layer's number, WORDS, HEAD, or REST."""
@@ -372,7 +373,7 @@ class Trunk:
             for batch, inputs in prepared:
                 finished += len(batch)
                 states = _split(self.shell(**inputs), batch, instruction)
-                yield Progress(finished, [(batch, states)], _caches([inputs]) if kept else [])
+                yield Progress(finished, [(batch, states)], [inputs["past_key_values"]] if kept else [])
             return
         for block in _blocks(prepared):
             size = sum(len(batch) for batch, _ in block)
@@ -383,7 +384,8 @@ class Trunk:
                     for (batch, _), states in zip(block, at_cuts, strict=False)
                 ]
                 sequences = finished + size * layers / max(1, self.shell.cuts[-1])
-                yield Progress(sequences, done, _caches(every) if kept and done else [])
+                caches = [inputs["past_key_values"] for inputs in every] if kept and done else []
+                yield Progress(sequences, done, caches)
             finished += size
 
     def _inputs(
@@ -450,15 +452,20 @@ class PromptTrunk:
         return self.upper < self.trunk.base.layers
 
     def split(self, tokens: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """The prompt; and what begins with the last invocation, which opens the answer."""
+        """The prompt; and what begins with the last invocation, which opens the answer.
+
+        Raises:
+            DataError: there is none, since the tokenizer joins the end of the prompt with it.
+        """
         ids, size = tuple(tokens), len(self.invocation)
         starts = range(len(ids) - size, -1, -1)
-        start = next(place for place in starts if ids[place : place + size] == self.invocation)
+        start = next((place for place in starts if ids[place : place + size] == self.invocation), None)
+        if start is None:
+            raise DataError(
+                f"The tokenizer of {self.trunk.base.name} joins a question's end with what opens an answer.",
+                "Let the question end with a word, or train with as many prompt_layers as tail_layers.",
+            )
         return ids[:start], ids[start:]
-
-
-def _caches(batches: Sequence[dict[str, Any]]) -> list[DynamicCache]:
-    return [inputs["past_key_values"] for inputs in batches]
 
 
 def _split(

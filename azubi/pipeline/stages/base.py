@@ -130,10 +130,10 @@ def _check_prompt_layers(recipe: Recipe, base: Base) -> None:
             f"{given}, but {two_cuts.unsupported(base)}.",
             "Leave prompt_layers out, or choose a base that writes, such as smollm2-135m.",
         )
-    if recipe.turns == "all":
+    if recipe.turns == "all" and recipe.privacy is not None:
         raise SettingError(
-            f"{given}, but turns is all: earlier answers are a part of the prompt that the base reads, so "
-            "nothing could be learned from them.",
+            f"{given}, and turns is all: each answer of a conversation is then an example of its own, but "
+            "privacy is promised for whole conversations.",
             "Leave prompt_layers out, or choose --turns last.",
         )
 

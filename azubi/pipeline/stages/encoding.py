@@ -113,7 +113,7 @@ def encode_data(
         yield ev.Notice(text=f"{model.base.name} is an encoder and reads no instruction: it is not used.")
     tokens = specialist.set_instruction(text)
     _check_lengths(context, data, model)
-    train = loop.as_trained([specialist.encode(example) for example in data.split.train], recipe)
+    train = loop.as_trained(specialist.encode_training(data.split.train), recipe)
     validation = [specialist.encode(example).last_answer_only for example in data.split.validation]
     longest = longest_answer(train)
     _check_room(data, model, longest)
