@@ -122,19 +122,27 @@ def check_family(family: str, dtype: torch.dtype, home: Path) -> FamilyResult:
     )
 
 
-def write_base(family: str, folder: Path) -> None:
-    """Write a random base with a tokenizer of bytes; the same on every device."""
+def byte_tokenizer() -> Any:
+    """A tokenizer whose tokens are bytes, without a chat template."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     pieces = ["<pad>", "<s>", "</s>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
     letters = Tokenizer(models.BPE(vocab={piece: number for number, piece in enumerate(pieces)}, merges=[]))
     letters.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters.decoder = decoders.ByteLevel()
     marks = {"pad_token": "<pad>", "bos_token": "<s>", "eos_token": "</s>"}
-    PreTrainedTokenizerFast(tokenizer_object=letters, **marks).save_pretrained(folder)
-    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "vocab_size": len(pieces)}
-    config = AutoConfig.for_model(family, **_SHAPE, **ids, **FAMILIES[family])
+    return PreTrainedTokenizerFast(tokenizer_object=letters, **marks)
+
+
+def write_base(family: str, folder: Path) -> None:
+    """Write a random base; the same on every device."""
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
+
+    tokenizer = byte_tokenizer()
+    tokenizer.save_pretrained(folder)
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    config = AutoConfig.for_model(family, **_SHAPE, **ids, vocab_size=len(tokenizer), **FAMILIES[family])
     maker: Any = AutoModel if family == "bert" else AutoModelForCausalLM
     with torch.device("cpu"), torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
