@@ -124,14 +124,20 @@ def search(job: Outcome, recipe: Recipe, home: Path, clock: Callable[[], float])
     task = SearchTask(recipe, prepared.contract, prepared.split, None, machine, home)
     resolved = defaults.resolved(recipe, prepared.base, prepared.contract.task)
     runner = TrialRunner(prepared.base, task, resolved, {"plain": prepared.instruction})
-    count, depths = len(prepared.split.train), sorted({trial["tail_layers"] for trial in job["trials"]})
+    settings = [
+        runner.default.model_copy(update={"prompt_layers": trial["tail_layers"]} | trial)
+        for trial in job["trials"]
+    ]
+    count, tails = (
+        len(prepared.split.train),
+        sorted({(each.tail_layers, each.prompt_layers) for each in settings}),
+    )
     trials = []
     with closing(ActivationCache(home)) as cache:
-        *_, filled = runner.fill(cache, "plain", count, depths)
-        say(f"trunk done for depths {depths}, {clock():.0f} s")
-        for trial in job["trials"]:
+        *_, filled = runner.fill(cache, "plain", count, tails)
+        say(f"trunk done for tails {tails}, {clock():.0f} s")
+        for trial, setting in zip(job["trials"], settings, strict=True):
             started = clock()
-            setting = runner.default.model_copy(update=trial)
             epochs = [each for each in runner.train(setting, cache, count) if isinstance(each, loop.Epoch)]
             best = min(each.validation_loss for each in epochs)
             trials.append(trial | {"seconds": clock() - started, "validation_loss": best})

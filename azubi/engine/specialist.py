@@ -18,6 +18,8 @@ from azubi.data.contract import Contract, Task
 from azubi.data.example import Example, Turn
 from azubi.data.splits.splitting import question
 from azubi.engine.base.base import Base
+from azubi.engine.cache.activation_cache import ActivationCache
+from azubi.engine.cache.filling import Filled
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import (
     Answering,
@@ -78,7 +80,9 @@ class Specialist:
         )
         self.tail: Any = self._part.new_tail(self, rank, seed)
         """The torch module that is trained."""
-        self.activations: Activations | PromptActivations = self._part.new_activations(self)
+        self.activations: Activations | PromptActivations = self._part.new_activations(
+            model, tail_layers, self.prompt_layers
+        )
 
     @property
     def base(self) -> Base:
@@ -175,6 +179,32 @@ class Specialist:
             for part in _one_per_answer(example)
         ]
 
+    def allows_two_cuts(self, examples: Iterable[Example]) -> bool:
+        """Whether tails with two cuts, too, could learn these examples, and read them encoded as here."""
+        if self.model.one_cut_only or any(turn.learned for example in examples for turn in example.turns):
+            return False
+        other = copy.copy(self)
+        other.activations = self._part.new_activations(self.model, self.tail_layers, 0)
+        try:
+            return all(other.encode(example).tokens for example in examples)
+        except DataError:
+            return False
+
+    def fill(
+        self, cache: ActivationCache, examples: Sequence[EncodedExample], tails: Sequence[tuple[int, int]]
+    ) -> Iterator[Filled]:
+        """Run the base once over what the cache does not hold, for other tails behind this instruction.
+
+        `tails` are pairs of `tail_layers` and `prompt_layers`.
+        """
+        reader, two_cuts = self.activations, [tail for tail in tails if tail[0] != tail[1]]
+        if isinstance(reader, Activations):
+            if not two_cuts:
+                return reader.fill(cache, examples, [depth for depth, _ in tails])
+            reader = self._part.new_activations(self.model, *two_cuts[0]).after(self.instruction_tokens)
+        assert isinstance(reader, PromptActivations)
+        return reader.fill(cache, examples, tails)
+
     def count_tokens(self, example: Example) -> int:
         """Tokens of the base's context that an example takes, instruction and answer included."""
         return self._part.count_tokens(self, example)
@@ -217,11 +247,12 @@ class _LanguagePart:
     def __init__(self, template: Template) -> None:
         self._template = template
 
-    def new_activations(self, specialist: Specialist) -> Activations | PromptActivations:
-        model, depth, prompt_layers = specialist.model, specialist.tail_layers, specialist.prompt_layers
-        if prompt_layers == depth:
-            return Activations(model, depth)
-        return PromptActivations(model, depth, prompt_layers, self._template.invocation_ids())
+    def new_activations(
+        self, model: SplitModel, tail_layers: int, prompt_layers: int
+    ) -> Activations | PromptActivations:
+        if prompt_layers == tail_layers:
+            return Activations(model, tail_layers)
+        return PromptActivations(model, tail_layers, prompt_layers, self._template.invocation_ids())
 
     def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LanguageTail:
         depth, prompt_layers = specialist.tail_layers, specialist.prompt_layers
@@ -321,8 +352,8 @@ def _check_opening(prompts: PromptTrunk, encoded: Encoded, line: int) -> None:
 class _LabelPart:
     """An encoder chooses among labels by its pooled output."""
 
-    def new_activations(self, specialist: Specialist) -> Activations:
-        return Activations(specialist.model, specialist.tail_layers)
+    def new_activations(self, model: SplitModel, tail_layers: int, prompt_layers: int) -> Activations:
+        return Activations(model, tail_layers)
 
     def new_tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
         torch.manual_seed(seed)

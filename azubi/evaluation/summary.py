@@ -83,6 +83,8 @@ def setting(locale: Locale, trial: Trial) -> str:
     """What a trial of a search tried: minilm, last 2 layers, rank 16, rate 0.0005, 10 epochs."""
     layers = locale.plural("layers", trial.tail_layers)
     parts = [trial.base, locale.plain("setting.last" if trial.tail_layers else "setting.head", layers=layers)]
+    if trial.prompt_layers != trial.tail_layers:
+        parts.append(locale.plain("setting.prompt", n=locale.count(trial.prompt_layers)))
     if trial.rank:
         parts.append(locale.plain("setting.rank", rank=trial.rank))
     parts.append(locale.plain("setting.rate", rate=locale.significant(trial.learning_rate, 2)))

@@ -77,6 +77,8 @@ class Setting(TailShape):
         """In a few words: minilm, last 2 layers, rank 16, rate 0.0005."""
         layers = "1 layer" if self.tail_layers == 1 else f"{self.tail_layers} layers"
         depth = f"last {layers}" if self.tail_layers else "head alone"
+        if self.prompt_layers != self.tail_layers:
+            depth += f", {self.prompt_layers} of them on the prompt"
         rank = f", rank {self.rank}" if self.rank else ""
         return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
 

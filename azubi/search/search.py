@@ -242,7 +242,7 @@ class _Search:
             return self.costs.trial(setting) <= _DEAR * self.window
 
         options = find_options(runner, self.task, fits)
-        self.costs.depths[base] = options.depths
+        self.costs.tails[base] = options.tails
         deeper = sorted(set(depth_ladder(runner.base)) - set(options.depths))
         if deeper and self.task.recipe.tail_layers == "auto" and plan is None:
             self.left_out.append(f"{base}: {', '.join(map(str, deeper))} layers take too long")
@@ -325,13 +325,13 @@ class _Search:
         return self.budget.clock() - begun
 
     def _fill(self, attempt: _Attempt) -> Events:
-        """Run the trunk once for all depths, at the first trial of a base with an instruction."""
+        """Run the base once for all tails, at the first trial of a base with an instruction."""
         setting = attempt.setting
         if self.costs.trunk(setting) == 0:
             return
-        begun, depths, filled = self.budget.clock(), self.costs.depths[setting.base], None
+        begun, tails, filled = self.budget.clock(), self.costs.tails[setting.base], None
         runner = self.runners[setting.base]
-        for filled in runner.fill(self.cache, setting.instruction, self.costs.count, depths):
+        for filled in runner.fill(self.cache, setting.instruction, self.costs.count, tails):
             yield self._progress(f"the trunk of {setting.base}: {filled.done:,} of {filled.total:,} examples")
         share = (filled.total - filled.reused) / filled.total if filled else 0.0
         self.costs.observe_trunk(setting, share, self.budget.clock() - begun)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import optuna
 from optuna.exceptions import StorageInternalError
@@ -40,7 +40,10 @@ RATE_RANGE = 5.0
 """The learning rate is searched between a fifth and five times the measured default."""
 PLAIN, WITH_EXAMPLES = "plain", "with examples"
 
-T = TypeVar("T", int, str)
+PromptDepth = int | Literal["all", "half", "none"]
+"""How many layers of a tail act on the prompt, as a share of its depth or a number that was given."""
+ALL_PROMPTS: tuple[PromptDepth, ...] = ("all", "none", "half")
+T = TypeVar("T", bound=int | str)
 
 
 @dataclass(frozen=True)
@@ -57,9 +60,23 @@ class Options:
     """The measured default of a depth and a rank."""
     rate_range: float = RATE_RANGE
     """By what factor at most the learning rate departs from its default; 1 if it was given."""
+    prompts: tuple[PromptDepth, ...] = ("all",)
+    """How many layers of a tail may act on the prompt, the default first."""
+
+    @property
+    def tails(self) -> tuple[tuple[int, int], ...]:
+        """All pairs of `tail_layers` and `prompt_layers`."""
+        pairs = {(depth, prompt_layers(prompt, depth)) for depth in self.depths for prompt in self.prompts}
+        return tuple(sorted(pairs))
 
     def setting(
-        self, depth: int, rank: int, factor: float = 1.0, instruction: str = "", epochs: int = 0
+        self,
+        depth: int,
+        rank: int,
+        factor: float = 1.0,
+        instruction: str = "",
+        epochs: int = 0,
+        prompt: PromptDepth | None = None,
     ) -> Setting:
         """A setting with `factor` times the default rate; what is not named is as in the default setting."""
         rate = self.rate(depth, rank)
@@ -67,12 +84,17 @@ class Options:
             base=self.default.base,
             instruction=instruction or self.default.instruction,
             tail_layers=depth,
-            prompt_layers=depth,
+            prompt_layers=prompt_layers(self.prompts[0] if prompt is None else prompt, depth),
             rank=rank,
             # Two digits are all that matters of a rate, and can be read.
             learning_rate=rate if factor == 1.0 else float(f"{rate * factor:.2g}"),
             epochs=epochs or self.default.epochs,
         )
+
+
+def prompt_layers(prompt: PromptDepth, depth: int) -> int:
+    """Layers that act on the prompt in a tail of `depth`."""
+    return {"all": depth, "half": depth // 2, "none": 0}[prompt] if isinstance(prompt, str) else prompt
 
 
 class Space:
@@ -86,15 +108,22 @@ class Space:
     def single(self) -> bool:
         """Whether there is only one setting."""
         options = next(iter(self.options.values()))
-        choices = (options.instructions, options.depths, options.ranks, options.epochs)
+        choices = (options.instructions, options.depths, options.prompts, options.ranks, options.epochs)
         return len(self.options) == 1 and options.rate_range == 1 and all(len(some) == 1 for some in choices)
 
     def first(self) -> list[Setting]:
-        """What is tried before anything is drawn: the defaults, low rank, a head alone, the control."""
+        """What is tried before anything is drawn: the defaults, the same with fewer layers on the prompt, low
+        rank, a head alone, the control."""
         settings: list[Setting] = []
         for number, options in enumerate(self.options.values()):
             wanted = [(options.default.tail_layers, CONTROL), (0, 0)] if number == 0 else []
-            settings.append(options.default)
+            default = options.default
+            settings.append(default)
+            if number == 0:
+                settings += [
+                    options.setting(default.tail_layers, default.rank, prompt=prompt)
+                    for prompt in options.prompts[1:]
+                ]
             settings += [
                 options.setting(depth, rank)
                 for depth, rank in [*wanted, (max(options.depths), CONTROL)]
@@ -107,19 +136,23 @@ class Space:
         base = _choose(trial, "base", list(self.options))
         options, factor = self.options[base], 1.0
         depth = _choose(trial, f"tail_layers of {base}", options.depths)
+        prompt = _choose(trial, f"prompt_layers of {base}", options.prompts)
         rank = _choose(trial, "rank", options.ranks) if depth else 0
         if options.rate_range > 1:
             factor = trial.suggest_float("rate", 1 / options.rate_range, options.rate_range, log=True)
         instruction = _choose(trial, f"instruction of {base}", options.instructions)
         epochs = _choose(trial, f"epochs of {base}", options.epochs)
-        return options.setting(depth, rank, factor, instruction, epochs)
+        return options.setting(depth, rank, factor, instruction, epochs, prompt)
 
     def parameters(self, setting: Setting) -> dict[str, object]:
         """A setting as `draw` asks for it."""
-        default_rate = self.options[setting.base].rate(setting.tail_layers, setting.rank)
+        options, depth = self.options[setting.base], setting.tail_layers
+        default_rate = options.rate(depth, setting.rank)
+        prompts = {prompt_layers(prompt, depth): prompt for prompt in reversed(options.prompts)}
         return {
             "base": setting.base,
-            f"tail_layers of {setting.base}": setting.tail_layers,
+            f"tail_layers of {setting.base}": depth,
+            f"prompt_layers of {setting.base}": prompts[setting.prompt_layers],
             "rank": setting.rank,
             "rate": setting.learning_rate / default_rate,
             f"instruction of {setting.base}": setting.instruction,
@@ -128,7 +161,7 @@ class Space:
 
 
 def _choose(trial: "optuna.Trial", name: str, choices: Sequence[T]) -> T:
-    return choices[0] if len(choices) == 1 else trial.suggest_categorical(name, choices)
+    return choices[0] if len(choices) == 1 else cast(T, trial.suggest_categorical(name, choices))
 
 
 def base_names(task: SearchTask) -> list[str]:
@@ -175,10 +208,15 @@ def find_options(runner: TrialRunner, task: SearchTask, fits: Callable[[Setting]
         return resolved.learning_rate or default.learning_rate
 
     depths, epochs = {default.tail_layers}, {default.epochs}
+    prompts: tuple[PromptDepth, ...] = ("all",)
+    if runner.two_cuts and recipe.prompt_layers != "all":
+        prompts = ALL_PROMPTS if recipe.prompt_layers == "auto" else (recipe.prompt_layers,)
+    fewest = max(prompt_layers(prompt, 0) for prompt in prompts)
     if recipe.tail_layers == "auto":
         deeper = [
             default.model_copy(update={"tail_layers": depth, "prompt_layers": depth, "rank": CONTROL})
             for depth in depth_ladder(runner.base)
+            if depth >= fewest
         ]
         depths |= {setting.tail_layers for setting in deeper if fits(setting)}
     if recipe.epochs is None:
@@ -192,6 +230,7 @@ def find_options(runner: TrialRunner, task: SearchTask, fits: Callable[[Setting]
         epochs=tuple(sorted(epochs)),
         rate=rate,
         rate_range=RATE_RANGE if recipe.learning_rate is None else 1.0,
+        prompts=prompts,
     )
 
 

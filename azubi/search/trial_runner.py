@@ -62,29 +62,35 @@ class TrialRunner:
         """
         assert recipe.learning_rate and recipe.epochs, "defaults.resolved chose them"
         self.base, self.recipe, self.batch = base, recipe, recipe.batch or 1
+        self._specialist = new_specialist(
+            base,
+            task.contract,
+            int(recipe.tail_layers),
+            int(recipe.rank),
+            recipe.seed,
+            task.machine.dtype,
+            prompt_layers=int(recipe.prompt_layers),
+        )
         self.default = Setting(
             base=recipe.base,
             instruction=next(iter(texts)),
             tail_layers=int(recipe.tail_layers),
-            prompt_layers=int(recipe.prompt_layers),
+            prompt_layers=self._specialist.prompt_layers,
             rank=int(recipe.rank),
             learning_rate=recipe.learning_rate,
             epochs=recipe.epochs,
         )
         self._split = task.split
-        self._specialist = new_specialist(
-            base,
-            task.contract,
-            self.default.tail_layers,
-            self.default.rank,
-            recipe.seed,
-            task.machine.dtype,
-        )
         self._encoded: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
         self._current: str | None = None
         self._texts = texts
         self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
         """Variants of the instruction that leave room for the longest example."""
+        learned = [*task.split.train, *task.split.validation]
+        self.two_cuts = recipe.prompt_layers != recipe.tail_layers or self._specialist.allows_two_cuts(
+            learned
+        )
+        """Whether fewer layers than a tail has may act on the prompt."""
 
     def workload(self, instruction: str, speed: float, count: int) -> Workload:
         """The work of training with `count` examples; `speed` in floating-point operations per second."""
@@ -93,12 +99,16 @@ class TrialRunner:
         return count_workload(self._specialist, speed, train, validation)
 
     def fill(
-        self, cache: ActivationCache, instruction: str, count: int, depths: Sequence[int]
+        self,
+        cache: ActivationCache,
+        instruction: str,
+        count: int,
+        tails: Sequence[tuple[int, int]],
     ) -> Iterator[Filled]:
-        """Run the trunk once over `count` training examples and the validation, for tails of all `depths`."""
+        """Run the base once over `count` training examples and the validation (see `Specialist.fill`)."""
         train, validation = self._encode(instruction, count)
         self._set_instruction(instruction)
-        return self._specialist.activations.fill(cache, [*train, *validation], depths)
+        return self._specialist.fill(cache, [*train, *validation], tails)
 
     def answer(self, instruction: str, count: int) -> int:
         """Let the untouched base answer so many validation questions; returns how many there were."""
@@ -118,7 +128,8 @@ class TrialRunner:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         train, validation = self._encode(setting.instruction, count)
-        cut = self._specialist.with_new_tail(setting.tail_layers, setting.rank, self.recipe.seed)
+        depth, rank, prompt_layers = setting.tail_layers, setting.rank, setting.prompt_layers
+        cut = self._specialist.with_new_tail(depth, rank, self.recipe.seed, prompt_layers)
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
@@ -232,8 +243,9 @@ class TrialCosts:
         """`speed` in floating-point operations per second; `examples` for training, `tests` to answer."""
         self.count = examples
         """Training examples of a trial."""
-        self.depths: dict[str, tuple[int, ...]] = {}
-        """Depths that one trunk pass keeps, by base; the setting's own where nothing is said."""
+        self.tails: dict[str, tuple[tuple[int, int], ...]] = {}
+        """`tail_layers` and `prompt_layers` of all tails for which one pass of a base reads, by base; the
+        setting's own where nothing is said."""
         self._runners, self._speed, self._examples, self._tests = runners, speed, examples, tests
         self._filled: set[tuple[str, str]] = set()
         self._opening: dict[str, float] = {}
@@ -265,7 +277,7 @@ class TrialCosts:
         return self._training(setting, self.count, setting.epochs if epochs is None else epochs)
 
     def trunk(self, setting: Setting) -> float:
-        """The pass that keeps all depths, unless it was made already."""
+        """The pass that serves all tails, unless it was made already."""
         if (setting.base, setting.instruction) in self._filled:
             return 0.0
         return self._seconds("trunk", setting, self._trunk_pass(setting))
@@ -312,9 +324,10 @@ class TrialCosts:
         return training, workload.validation(setting, batch)
 
     def shallowest(self, setting: Setting) -> TailShape:
-        """The tail for which the trunk pass reads furthest."""
-        depth = min(self.depths.get(setting.base, (setting.tail_layers,)))
-        return TailShape(tail_layers=depth, prompt_layers=depth, rank=setting.rank)
+        """As far as the base reads answers and prompts in the pass for all tails."""
+        tails = self.tails.get(setting.base, ((setting.tail_layers, setting.prompt_layers),))
+        depth, prompt_layers = (min(layers) for layers in zip(*tails, strict=True))
+        return TailShape(tail_layers=depth, prompt_layers=prompt_layers, rank=setting.rank)
 
     def _trunk_pass(self, setting: Setting) -> float:
         return self.workload(setting).trunk(self.shallowest(setting))

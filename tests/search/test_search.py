@@ -107,7 +107,14 @@ def test_the_same_seed_tries_and_chooses_the_same(recipe, home, tmp_path):
     assert comparable(one.trials) != comparable(other.trials)
 
 
-def test_all_depths_come_from_one_trunk_pass(recipe, home, monkeypatch):
+@pytest.mark.parametrize(
+    ("base", "task", "tails"),
+    [
+        ("encoder", "labels", {(0, 0), (2, 2), (3, 3)}),
+        ("decoder", "text", {(2, 2), (2, 1), (2, 0), (4, 4)}),
+    ],
+)
+def test_all_tails_come_from_one_trunk_pass(base, task, tails, recipe, home, monkeypatch):
     passes = []
     fill = runner.TrialRunner.fill
 
@@ -117,14 +124,17 @@ def test_all_depths_come_from_one_trunk_pass(recipe, home, monkeypatch):
         return iter(done)
 
     monkeypatch.setattr(runner.TrialRunner, "fill", counted)
-    events = list(run(recipe(), home))
+    events = list(run(recipe(task, base, instruction="Do it."), home))
     trials = [event.trial for event in events_of(events, ev.TrialDone)]
-    assert {0, 2, 3} <= {one.tail_layers for one in trials}
+    assert tails <= {(one.tail_layers, one.prompt_layers) for one in trials}
     assert len(passes) == 1 and passes[0][1] == 0
     for done in events_of(events, ev.TrunkDone):
         assert done.computed == 0  # the run itself finds everything there
     assert not events_of(events, ev.StepDone)  # nor is the winner trained again
     assert trials[0].work > trials[1].work > 0  # the first ran the trunk
+    alike = {trial.prompt_layers: trial for trial in trials[:3] if (trial.tail_layers, trial.rank) == (2, 0)}
+    costs = [alike[layers].cost for layers in sorted(alike)]
+    assert costs == sorted(costs) and len(set(costs)) == len(alike)  # fewer layers on prompts are cheaper
     assert history(events).work == pytest.approx(sum(one.work for one in trials))
 
 
@@ -135,6 +145,17 @@ def test_what_is_given_is_not_searched(recipe, home):
     events, found = searched(recipe(tail_layers=1, learning_rate=3e-3, rank=4), home)
     assert [event.text for event in events] == ["There is nothing to search, since every setting is given."]
     assert (found.trials, found.recipe.rank, found.recipe.budget) == ((), 4, None)
+
+
+def test_layers_on_the_prompt_are_searched_where_a_base_allows_it_and_none_are_given(recipe, home):
+    _, found = searched(recipe("text", "decoder", tail_layers=2, rank=0, prompt_layers=0), home)
+    assert {one.prompt_layers for one in found.trials} == {found.recipe.prompt_layers} == {0}
+    _, found = searched(recipe("text", "decoder", prompt_layers=2, rank=0, learning_rate=3e-3), home)
+    assert {(one.tail_layers, one.prompt_layers) for one in found.trials} == {(2, 2), (4, 2)}
+    _, found = searched(recipe("labels", "decoder", rank=0, learning_rate=3e-3, prompt_layers="all"), home)
+    assert all(one.prompt_layers == one.tail_layers for one in found.trials)
+    with pytest.raises(SettingError, match="is an encoder"):
+        searched(recipe(prompt_layers=1), home)
 
 
 def test_primes_with_and_without_examples_are_tried(recipe, home, monkeypatch):
@@ -366,10 +387,10 @@ class Pretence:
             yield loop.Epoch(epoch, 1.0, 1 - right, right, 0.0, True)
         yield loop.Ended("all epochs done", setting.epochs, 0.0)
 
-    def fill(self, runner, cache, prime, count, depths):
-        planned = self.load(runner, prime, count).trunk(
-            TailShape(tail_layers=min(depths), prompt_layers=min(depths), rank=0)
-        )
+    def fill(self, runner, cache, prime, count, tails):
+        depth, prompts = (min(layers) for layers in zip(*tails, strict=True))
+        shape = TailShape(tail_layers=depth, prompt_layers=prompts, rank=0)
+        planned = self.load(runner, prime, count).trunk(shape)
         for done in range(10):
             self.spend(planned / 10)
             yield Filled(done + 1, 10, 0, 0, 0)

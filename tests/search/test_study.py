@@ -78,6 +78,18 @@ def test_the_defaults_come_first_then_low_rank_a_head_alone_and_the_control(stud
     assert draw(study(), 6) == SPACE.first()
 
 
+def test_fewer_layers_on_the_prompt_come_early_and_are_drawn(study):
+    space = Space({"big": options(prompts=("all", "none", "half"))})
+    assert [asked.prompt_layers for asked in space.first()[:3]] == [8, 0, 4]
+    assert all(asked.prompt_layers == asked.tail_layers for asked in space.first()[3:])
+    drawn = draw(study(space), 40)
+    assert drawn[: len(space.first())] == space.first()
+    assert {asked.prompt_layers for asked in drawn if asked.tail_layers == 8} == {0, 4, 8}
+    assert set(space.options["big"].tails) >= {(asked.tail_layers, asked.prompt_layers) for asked in drawn}
+    given = Space({"big": options(depths=(8, 30), prompts=(8,))})
+    assert {asked.prompt_layers for asked in draw(study(given, folder="given"), 10)} == {8}
+
+
 def test_draws_stay_among_the_options_and_follow_from_the_seed(study):
     drawn = draw(study(), 20)
     assert drawn == draw(study(folder="again"), 20)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from azubi.data.contract import Task
+from azubi.engine.model import two_cuts
+from azubi.errors import SettingError
 from azubi.settings import Recipe
 
 
@@ -52,8 +54,16 @@ def base_for(recipe: Recipe, task: Task) -> str:
 
 
 def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
-    """The recipe with every choice made."""
+    """The recipe with every choice made.
+
+    Raises:
+        SettingError: `prompt_layers` is given, and does not fit the base or other settings.
+    """
     depth = _depth(recipe, base)
+    # All, unless fewer are given or a search chose them: what fewer cost differs by task (docs/defaults.md).
+    prompt_layers = depth if recipe.prompt_layers in ("auto", "all") else recipe.prompt_layers
+    if prompt_layers != depth:
+        _check_prompt_layers(recipe, base, f"prompt_layers is {prompt_layers} of {depth}")
     rank = 0 if recipe.rank == "auto" else recipe.rank
     encoder = base.kind == "encoder"
     return recipe.model_copy(
@@ -61,8 +71,7 @@ def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
             "base": base.name,
             "task": task,
             "tail_layers": depth,
-            # All, unless fewer are given or a search chose them: what fewer cost differs by task.
-            "prompt_layers": depth if recipe.prompt_layers in ("auto", "all") else recipe.prompt_layers,
+            "prompt_layers": prompt_layers,
             "rank": rank,
             "learning_rate": recipe.learning_rate or _rate(depth, rank, encoder),
             "epochs": recipe.epochs or (_ENCODER_EPOCHS if encoder else _DECODER_EPOCHS),
@@ -81,6 +90,20 @@ def _depth(recipe: Recipe, base: "Base") -> int:
     if recipe.tail_layers == "auto":
         return min(2, base.layers) if base.kind == "encoder" else min(8, max(1, base.layers // 2))
     return recipe.tail_layers
+
+
+def _check_prompt_layers(recipe: Recipe, base: "Base", given: str) -> None:
+    if base.kind == "encoder":
+        raise SettingError(
+            f"{given}, but {two_cuts.unsupported(base)}.",
+            "Leave prompt_layers out, or choose a base that writes, such as smollm2-135m.",
+        )
+    if recipe.turns == "all" and recipe.privacy is not None:
+        raise SettingError(
+            f"{given}, and turns is all: each answer of a conversation is then an example of its own, but "
+            "privacy is promised for whole conversations.",
+            "Leave prompt_layers out, or choose --turns last.",
+        )
 
 
 def _rate(depth: int, rank: int, encoder: bool) -> float:

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from azubi.engine.base.base import Base
 from azubi.engine.base.hardware import Machine
 from azubi.engine.base.opening import open_base
-from azubi.engine.model import two_cuts, weights
+from azubi.engine.model import weights
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults
-from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.search import search as searching
 from azubi.search.search import SearchOutcome
 from azubi.search.trial_runner import SearchTask, TimeBudget
-from azubi.settings import Recipe, seconds
+from azubi.settings import seconds
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,6 @@ def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
     """
     recipe, begun, earlier = context.recipe, time.monotonic(), context.work.earlier
     assert recipe.budget is not None
-    if recipe.prompt_layers != "auto":
-        raise SettingError(
-            f"prompt_layers is {recipe.prompt_layers}, but a search (budget) tries tails without it.",
-            "Leave prompt_layers out, or choose --tail-layers and the like without a budget.",
-        )
     keep(context, data)
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = context.begun + seconds(recipe.budget) - spent
@@ -102,7 +96,6 @@ def load_model(
     if data.parent is not None:
         data.parent.check_base(base.sha256)
     recipe = context.recipe = defaults.resolved(context.recipe, base, data.contract.task)
-    _check_prompt_layers(recipe, base)
     machine = search_result.machine if search_result is not None else context.machine()
     tail_layers, rank = int(recipe.tail_layers), int(recipe.rank)
     specialist = new_specialist(
@@ -119,23 +112,6 @@ def load_model(
     yield from _remarks(context, data, specialist)
     yield _ready(model)
     return model
-
-
-def _check_prompt_layers(recipe: Recipe, base: Base) -> None:
-    if recipe.prompt_layers == recipe.tail_layers:
-        return
-    given = f"prompt_layers is {recipe.prompt_layers} of {recipe.tail_layers}"
-    if base.kind == "encoder":
-        raise SettingError(
-            f"{given}, but {two_cuts.unsupported(base)}.",
-            "Leave prompt_layers out, or choose a base that writes, such as smollm2-135m.",
-        )
-    if recipe.turns == "all" and recipe.privacy is not None:
-        raise SettingError(
-            f"{given}, and turns is all: each answer of a conversation is then an example of its own, but "
-            "privacy is promised for whole conversations.",
-            "Leave prompt_layers out, or choose --turns last.",
-        )
 
 
 def _remarks(context: RunContext, data: Data, specialist: Specialist) -> Iterator[ev.Notice]:
