@@ -31,6 +31,9 @@ TensorOrModule = TypeVar("TensorOrModule", torch.Tensor, nn.Module)
 
 _ONEDNN_CACHE = "ONEDNN_PRIMITIVE_CACHE_CAPACITY"
 """oneDNN keeps a compiled program for each of the last 1,024 shapes, which takes hundreds of megabytes."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
+_KEPT_BYTES = 1 << 30
+"""glibc keeps up to so much freed memory, and takes tensors up to this size from it."""
 _MATMUL_SHAPE = (1024, 576, 1536)
 """Rows, inner and outer size of the measured product: a small decoder's MLP on a thousand tokens."""
 _MATMUL_SECONDS, _QUICK_SECONDS = 0.2, 0.02
@@ -134,6 +137,18 @@ def use_threads(threads: int | None) -> None:
     """Set torch's threads: as given, else OMP_NUM_THREADS, else one per physical core."""
     wanted = threads or int(os.environ.get("OMP_NUM_THREADS") or 0)
     torch.set_num_threads(wanted or min(usable_cores(), physical_cores()))
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc use freed memory again, instead of giving it back and taking it anew for each large tensor.
+
+    The system clears every page that it gives out: a quarter of the time of a step with few tokens.
+    """
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option is not None:
+        for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD):
+            set_option(option, _KEPT_BYTES)
 
 
 def processor() -> str:
