@@ -11,6 +11,7 @@ from azubi.engine.model import attention
 from azubi.engine.model.attention import growing
 from azubi.engine.model.cut import TailShell, TrunkShell, find_layers
 from azubi.engine.model.language_tail import LanguageHead, LanguageTail
+from azubi.engine.model.trunk import Trunk
 from azubi.errors import BaseModelError
 from tests.engine.families import DECODERS, LAYERS, SMALL, sequences
 from tests.engine.family_checks import (
@@ -256,6 +257,34 @@ def test_a_shared_instruction_equals_a_repeated_one(family, cut):
         close(instruction_state.states[cut], seen[: len(INSTRUCTION)])
         close(states[row], seen[len(INSTRUCTION) :])
         close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0, len(INSTRUCTION) :])
+
+
+@decoders
+@pytest.mark.parametrize("cut", [0, LAYERS - 1])
+def test_one_row_of_tokens_gives_what_sequences_side_by_side_give(family, cut, monkeypatch):
+    model = family.build()
+    if attention.fastest_attention(model.config.model_type, torch.bfloat16) != attention.NAME:
+        pytest.skip("keeps its own attention")
+    model.set_attn_implementation(attention.NAME)
+    fits = attention.fits_one_row(model.config)
+    assert fits is (not family.settings.get("sliding_window"))
+    trunk = Trunk(family.base(model), model, [cut], torch.float32)
+    instruction_state = trunk.read_instruction(INSTRUCTION)
+    instruction = instruction_state.states[cut]
+    states = pad(trunk.states(UNEQUAL, instruction_state)[cut])
+    rows = torch.tensor([8, 9, states.shape[1] + 2])
+    found = []
+    for one_row in (fits, False):
+        monkeypatch.setattr(attention, "fits_one_row", lambda _, one_row=one_row: one_row)
+        tail = LanguageTail(model, LAYERS - cut, 0, 0)
+        hidden = tail._hidden(states, instruction, rows).flatten(0, 1)[rows]
+        (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum().backward()
+        found.append((hidden.detach(), {name: weight.grad for name, weight in tail.named_parameters()}))
+    (got, ours), (want, slopes) = found
+    close(got, want)
+    for name, slope in slopes.items():
+        if slope is not None:
+            close(ours[name], slope)
 
 
 # Families that are refused.

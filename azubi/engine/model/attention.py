@@ -12,6 +12,7 @@ Knows Transformers' caches; nothing of models or answers.
 import copy
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -46,6 +47,63 @@ def fastest_attention(family: str, dtype: torch.dtype) -> str | None:
     return NAME if family in _FAMILIES else "eager"
 
 
+@dataclass(frozen=True)
+class OneRow:
+    """A beginning and the sequences that follow it, one behind the other in one row of tokens.
+
+    Products, norms and all else that treats each token by itself then see one long sequence.
+    """
+
+    beginning: int
+    """Tokens that all sequences share."""
+    sequences: int
+    """How many there are, padded to one length."""
+
+    def inputs(self, tokens: int, dtype: torch.dtype) -> dict[str, Any]:
+        """What a model is given beside the row, for sequences of so many `tokens`.
+
+        The mask [1, 1, beginning + tokens, the same] is one sequence's. Families pass it on to `attend` as it
+        is, and some of them nothing else; so it carries the row's shape.
+        """
+        size = self.beginning + tokens
+        mask = torch.full((1, 1, size, size), torch.finfo(dtype).min, dtype=dtype).triu_(1)
+        mask.one_row = self  # type: ignore[attr-defined]
+        positions = torch.arange(size)
+        row = torch.cat([positions[: self.beginning], positions[self.beginning :].repeat(self.sequences)])
+        return {"position_ids": row[None], "attention_mask": mask, "use_cache": False}
+
+    def attend(
+        self,
+        module: nn.Module,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        mask: torch.Tensor,
+        **more: Any,
+    ) -> torch.Tensor:
+        """Attention of the beginning to itself, and of each sequence to the beginning and itself."""
+        begin = slice(self.beginning)
+        first, _ = attend(
+            module, query[:, :, begin], key[:, :, begin], value[:, :, begin], mask[..., begin, begin], **more
+        )
+        key, value = (
+            torch.cat([part[:, :, begin].expand(self.sequences, -1, -1, -1), self._own(part)], 2)
+            for part in (key, value)
+        )
+        rest, _ = attend(module, self._own(query), key, value, mask[..., self.beginning :, :], **more)
+        return torch.cat([first, rest.flatten(0, 1)[None]], 1)
+
+    def _own(self, part: torch.Tensor) -> torch.Tensor:
+        """The row's sequences [sequences, heads, tokens, width]."""
+        own: torch.Tensor = part[0, :, self.beginning :].unflatten(1, (self.sequences, -1))
+        return own.transpose(0, 1)
+
+
+def fits_one_row(config: Any) -> bool:
+    """Whether a model's attention is `attend`, with plain keys and values: then `OneRow` serves it."""
+    return bool(config._attn_implementation == NAME) and can_pad_left(config)
+
+
 def attend(
     module: nn.Module,
     query: torch.Tensor,
@@ -60,8 +118,12 @@ def attend(
 
     `query` [batch, heads, tokens, width]; `key` and `value` [batch, key heads, all tokens, width];
     `attention_mask` [batch, 1 or heads, tokens, all tokens], added to the scores. Returns
-    [batch, tokens, heads, width], and no scores.
+    [batch, tokens, heads, width], and no scores. With the mask of a `OneRow`, batch is 1.
     """
+    one_row: OneRow | None = getattr(attention_mask, "one_row", None)
+    if one_row is not None and attention_mask is not None:
+        more = {"scaling": scaling, "dropout": dropout}
+        return one_row.attend(module, query, key, value, attention_mask, **more), None
     batch, heads, tokens, width = query.shape
     key_heads, all_tokens = key.shape[1:3]
     scaling = width**-0.5 if scaling is None else scaling

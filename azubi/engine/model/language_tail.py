@@ -16,6 +16,7 @@ from torch import nn
 from transformers.cache_utils import DynamicCache
 
 from azubi.engine.model import attention, weights
+from azubi.engine.model.attention import OneRow
 from azubi.engine.model.batch import Batch, Outcome
 from azubi.engine.model.cut import TailShell, to_dtype
 from azubi.engine.model.two_cuts import TwoCuts, join
@@ -179,6 +180,11 @@ class LanguageTail(nn.Module):
         shell = upper or self.shell
         if instruction is None:
             return _run(shell, states, rows, use_cache=False)
+        if attention.fits_one_row(shell.config):
+            inputs = OneRow(len(instruction), len(states)).inputs(states.shape[1], states.dtype)
+            row = torch.cat([instruction, states.flatten(0, 1)])[None]
+            hidden = _run(shell, row, None if rows is None else rows + len(instruction), **inputs)
+            return torch.unflatten(hidden[0, len(instruction) :], 0, states.shape[:2])
         if not self.shares:
             repeated = instruction.expand(len(states), -1, -1)
             if rows is not None:
