@@ -168,9 +168,9 @@ def counted() -> Iterator[list[int]]:
     count = [0]
     plain = LanguageHead.hidden_gradient
 
-    def counting(self: LanguageHead, errors: Any, scores: Any, rows: Any) -> Any:
-        count[0] += len(rows)
-        return plain(self, errors, scores, rows)
+    def counting(self: LanguageHead, gradient: Any) -> Any:
+        count[0] += len(gradient)
+        return plain(self, gradient)
 
     with replaced(LanguageHead, "hidden_gradient", counting):
         yield count
