@@ -103,8 +103,8 @@ def main() -> None:
                 print(f"{name}: {data.SOURCES[name].lacking}")
                 continue
             bench = Bench(name, SETS[name], given.folder / name, given.threads, dtype)
-            for found in bench.run(given.only):
-                print(json.dumps(found), flush=True)
+            for figures in bench.run(given.only):
+                print(json.dumps(figures), flush=True)
     for name in given.sets:
         print(table(name))
 
@@ -125,10 +125,10 @@ class Bench:
         changes = ({}, *self.set.variants.values())
         depths = sorted({int(self._settings(change).tail_layers) for change in changes})
         specialist = self._cut()
-        sides = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
-        encoded = [[specialist.encode(one) for one in side] for side in sides]
-        for side in encoded:
-            for _ in specialist.activations.fill(self.cache, side, depths):
+        splits = (self.ready.split.train, self.ready.split.validation, self.ready.split.test)
+        encoded = [[specialist.encode(example) for example in split] for split in splits]
+        for examples in encoded:
+            for _ in specialist.activations.fill(self.cache, examples, depths):
                 pass
         if only in (None, OWN):
             for group in range(0, self.set.own, GROUP):
@@ -136,8 +136,8 @@ class Bench:
         for variant, change in self.set.variants.items():
             for seed in range(self.set.each) if only in (None, variant) else ():
                 if not self._path(variant, seed).is_file():
-                    found, _ = self._trained(specialist, change, encoded, seed)
-                    yield self._keep(variant, seed, found)
+                    figures, _ = self._trained(specialist, change, encoded, seed)
+                    yield self._keep(variant, seed, figures)
 
     # Runs
 
@@ -149,17 +149,17 @@ class Bench:
             return
         runs = []
         for seed in seeds:
-            found, state = self._trained(specialist, {}, encoded, seed)
-            runs.append((found, state))
-            yield self._keep(OWN, seed, found)
-        best = max((found for found, _ in runs), key=lambda one: (one["validation"], -one["validation_loss"]))
-        spent = sum(found["seconds"] for found, _ in runs)
+            figures, state = self._trained(specialist, {}, encoded, seed)
+            runs.append((figures, state))
+            yield self._keep(OWN, seed, figures)
+        best = max((run for run, _ in runs), key=lambda run: (run["validation"], -run["validation_loss"]))
+        spent = sum(run["seconds"] for run, _ in runs)
         yield self._keep("best of three", seeds[0], best | {"seconds": spent})
         mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
         own, read, recipe = self._begun(specialist, {}, encoded[0])
         weights.restore(own.tail, mean)  # type: ignore[arg-type]
-        told = self._scored(own, read, recipe, encoded)
-        yield self._keep("average of three", seeds[0], told | {"seconds": spent})
+        scores = self._scored(own, read, recipe, encoded)
+        yield self._keep("average of three", seeds[0], scores | {"seconds": spent})
 
     def _trained(
         self,
@@ -168,19 +168,19 @@ class Bench:
         encoded: Sequence[Sequence[EncodedExample]],
         seed: int,
     ) -> tuple[dict[str, Any], weights.State]:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         own, read, recipe = self._begun(specialist, change, encoded[0])
-        plan = config_from(recipe.model_copy(update={"seed": seed}))
-        taught = loop.as_trained(encoded[0], recipe)
-        told: dict[str, Any] = {"epochs": 0}
+        config = config_from(recipe.model_copy(update={"seed": seed}))
+        train = loop.as_trained(encoded[0], recipe)
+        figures: dict[str, Any] = {"epochs": 0}
         has_instruction = bool(own.instruction_tokens)
-        for happened in loop.train(own.tail, taught, encoded[1], read, plan, has_instruction=has_instruction):
-            if isinstance(happened, Epoch):
-                told["epochs"] = happened.epoch
-            if isinstance(happened, Ended):
-                told["best_epoch"] = happened.best_epoch
-        told["seconds"] = round(time.perf_counter() - begun, 1)
-        return told | self._scored(own, read, recipe, encoded), weights.kept(own.tail)
+        for event in loop.train(own.tail, train, encoded[1], read, config, has_instruction=has_instruction):
+            if isinstance(event, Epoch):
+                figures["epochs"] = event.epoch
+            if isinstance(event, Ended):
+                figures["best_epoch"] = event.best_epoch
+        figures["seconds"] = round(time.perf_counter() - started, 1)
+        return figures | self._scored(own, read, recipe, encoded), weights.kept(own.tail)
 
     def _begun(
         self, specialist: Specialist, change: Mapping[str, Any], encoded: Sequence[EncodedExample]
@@ -196,11 +196,13 @@ class Bench:
     def _scored(
         self, own: Specialist, read: Reader, recipe: Recipe, encoded: Sequence[Sequence[EncodedExample]]
     ) -> dict[str, Any]:
-        plan, prime = config_from(recipe), read(()) if own.instruction_tokens else None
-        checked, tested = (loop.measure(own.tail, side, read, prime, plan) for side in encoded[1:])
+        config, instruction = config_from(recipe), read(()) if own.instruction_tokens else None
+        validation, tested = (
+            loop.measure(own.tail, examples, read, instruction, config) for examples in encoded[1:]
+        )
         return {
-            "validation": checked.accuracy,
-            "validation_loss": checked.loss,
+            "validation": validation.accuracy,
+            "validation_loss": validation.loss,
             "right": tested.accuracy,
             "loss": tested.loss,
             "n": len(encoded[2]),
@@ -222,19 +224,19 @@ class Bench:
     def _path(self, variant: str, seed: int) -> Path:
         return RESULTS / self.name / f"{variant.replace(' ', '-').replace(',', '')}-{seed}.json"
 
-    def _keep(self, variant: str, seed: int, found: Mapping[str, Any]) -> dict[str, object]:
-        told = {
+    def _keep(self, variant: str, seed: int, figures: Mapping[str, Any]) -> dict[str, object]:
+        result = {
             "set": self.name,
             "variant": variant,
             "seed": seed,
             "train": len(self.ready.split.train),
-            **found,
+            **figures,
             "machine": machine.facts(self.threads),
         }
         path = self._path(variant, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_text(path, json.dumps(told, indent=1) + "\n")
-        return told
+        files.write_text(path, json.dumps(result, indent=1) + "\n")
+        return result
 
 
 def table(name: str) -> str:
@@ -256,12 +258,12 @@ def table(name: str) -> str:
         "|---|---|---|---|---|---|",
     ]
     order = [OWN, "best of three", "average of three", *SETS[name].variants]
-    for variant in (one for one in order if one in by_variant):
-        found = by_variant[variant]
+    for variant in (name for name in order if name in by_variant):
+        measured = by_variant[variant]
         right, loss, spent = (
-            statistics.fmean(run[what] for run in found) for what in ("right", "loss", "seconds")
+            statistics.fmean(run[what] for run in measured) for what in ("right", "loss", "seconds")
         )
-        epochs = ", ".join(str(run.get("best_epoch", "–")) for run in found)
+        epochs = ", ".join(str(run.get("best_epoch", "–")) for run in measured)
         gain = "" if variant == OWN else f"{100 * (right - base):+.1f}"
         lines.append(f"| {variant} | {100 * right:.1f} % | {gain} | {loss:.3f} | {epochs} | {spent:.0f} |")
     return "\n".join([*lines, ""])
