@@ -247,7 +247,8 @@ def table(name: str) -> str:
     by_variant: dict[str, list[dict[str, Any]]] = {}
     for run in runs:
         by_variant.setdefault(run["variant"], []).append(run)
-    own = by_variant[OWN]
+    if not (own := by_variant.get(OWN, [])):
+        return f"{name}: the defaults are not measured yet"
     base = statistics.fmean(run["right"] for run in own)
     spread = statistics.stdev(run["right"] for run in own)
     lines = [

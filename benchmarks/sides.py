@@ -140,7 +140,9 @@ class Bench:
         """Trials over depth and rate, in one process as a search makes them."""
         (method,) = cell.ours
         trials = [
-            {"tail_layers": depth, "learning_rate": rate} for depth in SEARCH_DEPTHS for rate in SEARCH_RATES
+            {"tail_layers": depth, "prompt_layers": depth, "learning_rate": rate}
+            for depth in SEARCH_DEPTHS
+            for rate in SEARCH_RATES
         ]
         job = self._job(cell, method, method.rates[0], 0)
         job |= {"data": str(self._prepared(cell, method).folder), "trials": trials[: cell.trials]}
