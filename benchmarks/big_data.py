@@ -51,7 +51,7 @@ def make_up(cache: ActivationCache, specialist: Specialist, made: list[EncodedEx
     pool = pool.to(specialist.dtype)
     dice = random.Random(1)
     missing = cache.missing(
-        origin.key(one.tokens) for one in made
+        origin.key(ids.tokens) for ids in made
     )  # an earlier context may have written some
     for start in range(0, len(missing), CHUNK):
         cache.write(
@@ -82,7 +82,7 @@ def main() -> None:
     specialist = Specialist(model, Contract(task="text"), given.tail_layers, 0, 0)
     cache = ActivationCache(given.folder, "big", dtype=given.cache_dtype, quota=10**12)
     written = make_up(cache, specialist, made)
-    told = {
+    result = {
         "tokens": LENGTH * len(made),
         "examples": len(made),
         "form": index.storage_format(given.cache_dtype, specialist.dtype),
@@ -95,7 +95,7 @@ def main() -> None:
     read = specialist.activations.reader(cache)
     begun = time.monotonic()
     groups = order(made, 16, 0, 1)
-    told["order_s"] = round(time.monotonic() - begun, 2)
+    result["order_s"] = round(time.monotonic() - begun, 2)
     # Reading alone, to the end of what is remembered and far beyond it.
     begun, most = time.monotonic(), []
     for number, group in enumerate(groups[: given.reads // 16]):
@@ -103,8 +103,8 @@ def main() -> None:
         if number % 50 == 0:
             most.append(process.memory_info().rss)
     tokens = LENGTH * 16 * len(groups[: given.reads // 16])
-    told["read_ms_per_token"] = round((time.monotonic() - begun) / tokens * 1e3, 5)
-    told["read_rss_gb"] = [round(one / 1e9, 2) for one in most[:: max(1, len(most) // 5)]]
+    result["read_ms_per_token"] = round((time.monotonic() - begun) / tokens * 1e3, 5)
+    result["read_rss_gb"] = [round(example / 1e9, 2) for example in most[:: max(1, len(most) // 5)]]
 
     plan = TrainingConfig(1, 16, 1e-4, 1, 1)
     stamps, resident = [time.monotonic()], []
@@ -116,7 +116,7 @@ def main() -> None:
             break
     half = len(resident) // 2
     per_token = [(b - a) / (16 * LENGTH) * 1e3 for a, b in itertools.pairwise(stamps)]
-    told |= {
+    result |= {
         "tail_layers": given.tail_layers,
         "steps": len(resident),
         "train_ms_per_token": round(sum(per_token[1:]) / (len(per_token) - 1), 4),
@@ -124,7 +124,7 @@ def main() -> None:
         "peak_rss_gb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 2),
     }
     cache.close()
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

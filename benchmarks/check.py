@@ -49,12 +49,12 @@ def main() -> None:
         write(file, rows, given.characters)
         print(f"{rows:,} rows, {file.stat().st_size / 1e6:,.0f} MB, {machine_words()}", flush=True)
         sides = ("baseline", "azubi") if given.what == "time" else ("azubi",)
-        told = {side: measured(side, file) for side in sides}
-    for side, one in told.items():
-        memory = f"{one['peak'] / 1e6:,.0f} MB, with its children {one['all'] / 1e6:,.0f} MB"
-        print(f"{side:6} {one['seconds']:8.1f} s   {memory}   {json.dumps(one['found'])}", flush=True)
+        sides_measured = {side: measured(side, file) for side in sides}
+    for side, figures in sides_measured.items():
+        memory = f"{figures['peak'] / 1e6:,.0f} MB, with its children {figures['all'] / 1e6:,.0f} MB"
+        print(f"{side:6} {figures['seconds']:8.1f} s   {memory}   {json.dumps(figures['found'])}", flush=True)
     if given.what == "time":
-        ratio = told["azubi"]["seconds"] / told["baseline"]["seconds"]
+        ratio = sides_measured["azubi"]["seconds"] / sides_measured["baseline"]["seconds"]
         print(f"ratio  {ratio:8.2f}     (aim: at most {AIMS['time']:g})")
     else:
         print(f"aim    below {AIMS['memory'] / 1e6:,.0f} MB")
@@ -76,8 +76,8 @@ def machine_words() -> str:
 
     from benchmarks import machine  # brings torch with it, which the sides shall not
 
-    told = machine.facts(1)
-    return f"{told['cpu']}, {len(os.sched_getaffinity(0))} core(s), commit {told['commit']}"
+    facts = machine.facts(1)
+    return f"{facts['cpu']}, {len(os.sched_getaffinity(0))} core(s), commit {facts['commit']}"
 
 
 def write(file: Path, rows: int, characters: int) -> None:
@@ -120,10 +120,10 @@ def measured(side: str, file: Path) -> dict[str, object]:
             peak = max(peak, _resident(done.pid))
             time.sleep(0.25)
         assert done.stdout is not None
-        told: dict[str, object] = json.loads(done.stdout.read().splitlines()[-1])
+        document: dict[str, object] = json.loads(done.stdout.read().splitlines()[-1])
     if done.returncode:
         raise SystemExit(f"{side} failed")
-    return told | {"all": peak}
+    return document | {"all": peak}
 
 
 def _resident(process: int) -> int:
@@ -133,16 +133,16 @@ def _resident(process: int) -> int:
     total = 0
     with contextlib.suppress(psutil.Error):
         first = psutil.Process(process)
-        for one in (first, *first.children(recursive=True)):
+        for child in (first, *first.children(recursive=True)):
             with contextlib.suppress(psutil.Error):
-                total += one.memory_full_info().pss
+                total += child.memory_full_info().pss
     return total
 
 
-def _told(begun: float, found: dict[str, object]) -> None:
+def _report(begun: float, findings: dict[str, object]) -> None:
     seconds = time.perf_counter() - begun
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "peak": peak, "found": found}))
+    print(json.dumps({"seconds": seconds, "peak": peak, "found": findings}))
 
 
 def baseline(file: Path) -> None:
@@ -158,7 +158,7 @@ def baseline(file: Path) -> None:
     for number, sketch in enumerate(MinHash.generator(sets, num_perm=128)):
         near += bool(index.query(sketch))
         index.insert(number, sketch, check_duplication=False)
-    _told(begun, {"near": near})
+    _report(begun, {"near": near})
 
 
 def azubi(file: Path) -> None:
@@ -168,8 +168,8 @@ def azubi(file: Path) -> None:
 
     with tempfile.TemporaryDirectory(prefix="azubi-bench-") as folder:
         done = check(file, "text", "label", folder=folder)
-    found: dict[str, object] = {one.kind: one.count for one in done.findings}
-    _told(begun, found | {"seconds": {name: round(took, 1) for name, took in done.seconds.items()}})
+    counts: dict[str, object] = {finding.kind: finding.count for finding in done.findings}
+    _report(begun, counts | {"seconds": {name: round(took, 1) for name, took in done.seconds.items()}})
 
 
 SIDES = {"baseline": baseline, "azubi": azubi}

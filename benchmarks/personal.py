@@ -39,7 +39,7 @@ from azubi.data.pii.policy import Rules
 from azubi.data.pii.scanner import Scanner
 
 TEXTS = Path(__file__).parent / "personal" / "texts.jsonl"
-Found = tuple[int, int, str]
+Span = tuple[int, int, str]
 KINDS = {
     "EMAIL_ADDRESS": "email",
     "PHONE_NUMBER": "phone",
@@ -55,12 +55,12 @@ KINDS = {
 """What presidio calls them."""
 
 
-def ours() -> Callable[[str], list[Found]]:
+def ours() -> Callable[[str], list[Span]]:
     scanner = Scanner()
     return lambda text: [(span.start, span.end, span.kind) for span in scanner.find(text)]
 
 
-def presidio() -> Callable[[str], list[Found]]:
+def presidio() -> Callable[[str], list[Span]]:
     """Presidio's engine without a language model, with its German recognisers, which come switched off."""
     import tldextract
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry
@@ -71,7 +71,7 @@ def presidio() -> Callable[[str], list[Found]]:
     registry = RecognizerRegistry(supported_languages=["de"])
     generic = ("EmailRecognizer", "IbanRecognizer", "CreditCardRecognizer")
     german = ("TaxId", "TaxNumber", "SocialSecurity", "IdCard", "Passport", "Kfz")
-    for name in (*generic, *(f"De{one}Recognizer" for one in german)):
+    for name in (*generic, *(f"De{pattern}Recognizer" for pattern in german)):
         registry.add_recognizer(getattr(known, name)(supported_language="de"))
     registry.add_recognizer(
         known.PhoneRecognizer(supported_language="de", supported_regions=("DE", "GB", "US"))
@@ -79,27 +79,27 @@ def presidio() -> Callable[[str], list[Found]]:
     engine = AnalyzerEngine(
         registry, NoOpNlpEngine([{"lang_code": "de", "model_name": "none"}]), supported_languages=["de"]
     )
-    return lambda text: [(one.start, one.end, KINDS[one.entity_type]) for one in engine.analyze(text, "de")]
+    return lambda text: [(hit.start, hit.end, KINDS[hit.entity_type]) for hit in engine.analyze(text, "de")]
 
 
 def labelled(part: str) -> list[dict[str, object]]:
     lines = TEXTS.read_text(encoding="utf-8").splitlines()
-    return [one for one in map(json.loads, lines) if part in ("all", one["part"])]
+    return [row for row in map(json.loads, lines) if part in ("all", row["part"])]
 
 
-def measured(find: Callable[[str], list[Found]], part: str, misses: bool) -> Iterator[dict[str, object]]:
+def measured(find: Callable[[str], list[Span]], part: str, misses: bool) -> Iterator[dict[str, object]]:
     there, got, hidden, claimed, right = (Counter[str]() for _ in range(5))
-    for one in labelled(part):
-        text, wanted = str(one["text"]), [tuple(span) for span in one["spans"]]  # type: ignore[attr-defined]
-        found = find(text)
+    for row in labelled(part):
+        text, wanted = str(row["text"]), [tuple(span) for span in row["spans"]]  # type: ignore[attr-defined]
+        spans = find(text)
         for start, end, kind in wanted:
             there[kind] += 1
-            mine = any(s <= start and end <= e and k == kind for s, e, k in found)
+            mine = any(s <= start and end <= e and k == kind for s, e, k in spans)
             got[kind] += mine
-            hidden[kind] += any(s <= start and end <= e for s, e, _ in found)
+            hidden[kind] += any(s <= start and end <= e for s, e, _ in spans)
             if misses and not mine:
                 print(f"  missed {kind}: {text[start:end]!r} in {text!r}", file=sys.stderr)
-        for start, end, kind in found:
+        for start, end, kind in spans:
             claimed[kind] += 1
             mine = any(s < end and start < e and k == kind for s, e, k in wanted)
             right[kind] += mine
@@ -107,7 +107,7 @@ def measured(find: Callable[[str], list[Found]], part: str, misses: bool) -> Ite
                 print(f"  wrong {kind}: {text[start:end]!r} in {text!r}", file=sys.stderr)
     for kind in sorted(there | claimed):
         yield figures(kind, there[kind], got[kind], hidden[kind], claimed[kind], right[kind])
-    yield figures("all", *(sum(one.values()) for one in (there, got, hidden, claimed, right)))
+    yield figures("all", *(sum(counter.values()) for counter in (there, got, hidden, claimed, right)))
 
 
 def figures(kind: str, there: int, got: int, hidden: int, claimed: int, right: int) -> dict[str, object]:
@@ -124,7 +124,7 @@ def figures(kind: str, there: int, got: int, hidden: int, claimed: int, right: i
 def rows(count: int) -> list[Example]:
     """As many examples of about 200 characters, no two the same: a number stands before three of the
     texts."""
-    texts = [str(one["text"]) for one in labelled("all")]
+    texts = [str(row["text"]) for row in labelled("all")]
     return [
         Example((Turn("user", f"Vorgang {number}: {' '.join(three)}"),), "ok", number)
         for number in range(count)
@@ -134,12 +134,12 @@ def rows(count: int) -> list[Example]:
 
 def speed(who: str, count: int) -> Iterator[dict[str, object]]:
     many = rows(count)
-    size = sum(len(one.prompt) for one in many) // count
+    size = sum(len(row.prompt) for row in many) // count
     if who == "presidio":
         find = presidio()
         begun = time.perf_counter()
-        for one in many:
-            find(one.prompt)
+        for row in many:
+            find(row.prompt)
         seconds = time.perf_counter() - begun
         yield {
             "who": who,
@@ -149,15 +149,15 @@ def speed(who: str, count: int) -> Iterator[dict[str, object]]:
             "rows_per_second": round(count / seconds),
         }
         return
-    for told in ("report", "mask", "pseudonym"):
+    for rule in ("report", "mask", "pseudonym"):
         rates = []
         for processes in (1, joblib.cpu_count()):
-            rules = Rules(told, key=bytes(32))
+            rules = Rules(rule, key=bytes(32))
             begun = time.perf_counter()
             touched = policy.apply(many, rules, processes=processes).tally.touched
             rates.append(count / (time.perf_counter() - begun))
             yield {
-                "policy": told,
+                "policy": rule,
                 "rows": count,
                 "characters": size,
                 "touched": touched,
@@ -176,11 +176,11 @@ def main() -> None:
     parser.add_argument("--part", choices=["open", "held", "all"], default="all")
     parser.add_argument("--misses", action="store_true", help="name what was missed and what was wrong")
     parser.add_argument("--rows", type=int, default=100_000)
-    told = parser.parse_args()
-    if told.what == "speed":
-        lines = speed(told.who, told.rows)
+    given = parser.parse_args()
+    if given.what == "speed":
+        lines = speed(given.who, given.rows)
     else:
-        lines = measured(ours() if told.who == "azubi" else presidio(), told.part, told.misses)
+        lines = measured(ours() if given.who == "azubi" else presidio(), given.part, given.misses)
     for line in lines:
         print(json.dumps(line), flush=True)
 

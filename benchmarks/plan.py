@@ -47,20 +47,20 @@ def jobs(folder: Path, tiny: bool = False) -> list[Job]:
     if not notes.is_dir():
         insurer = ROOT / "examples" / "insurer" / "generate.py"
         subprocess.run([sys.executable, str(insurer), "--out", str(notes)], check=True)
-    found = [
+    listed = [
         Job("triage", (*_recipe("triage", notes), "--limit", "900", "--epochs", "4")),
         Job("intake", (*_recipe("intake", notes), "--limit", "240", "--test-limit", "40", "--epochs", "2")),
     ]
     if tiny:
-        found.append(Job("tiny", (*_recipe("triage", notes), "--limit", "300", "--epochs", "2")))
+        listed.append(Job("tiny", (*_recipe("triage", notes), "--limit", "300", "--epochs", "2")))
     if (train := SHARED / "banking77_train.csv").is_file():
         test = str(SHARED / "banking77_test.csv")
         columns = ("--prompt", "text", "--answer", "category")
         limits = ("--limit", "4000", "--epochs", "4", "--test-limit", "1000")
-        found.append(
+        listed.append(
             Job("banking77", (str(train), "--test-data", test, "--base", "minilm", *columns, *limits))
         )
-    return found
+    return listed
 
 
 def _recipe(task: str, notes: Path) -> tuple[str, ...]:
@@ -76,12 +76,12 @@ def measured(job: Job, folder: Path) -> dict[str, Any]:
     plan = _azubi("plan", *job.arguments, "--home", str(home))
     _azubi("tune", *job.arguments, "--home", str(home), "--quiet")
     (run,) = _azubi("runs", "--home", str(home))["runs"]
-    told = _azubi("runs", "show", run["run"], "--home", str(home))
+    shown = _azubi("runs", "show", run["run"], "--home", str(home))
     log = (home / "runs" / run["run"] / "events.jsonl").read_text().splitlines()
-    fewer = (plan["epochs"] - len(told["epochs"])) * plan["epoch"]
+    fewer = (plan["epochs"] - len(shown["epochs"])) * plan["epoch"]
     left = time_left([json.loads(line) for line in log], fewer)
-    found = {"plan": plan, "epochs": len(told["epochs"]), "run": told["plan"], "left": left}
-    return found | _against(plan, told)
+    figures = {"plan": plan, "epochs": len(shown["epochs"]), "run": shown["plan"], "left": left}
+    return figures | _against(plan, shown)
 
 
 def time_left(events: Sequence[dict[str, Any]], fewer: float = 0.0) -> dict[str, list[float]]:
@@ -90,26 +90,26 @@ def time_left(events: Sequence[dict[str, Any]], fewer: float = 0.0) -> dict[str,
     What is shown counts down from the last that was told. `fewer`: seconds of epochs that were left out.
     """
     ended = next(event["elapsed"] for event in reversed(events) if event["kind"] == "run_ended")
-    told = [event for event in events if event["kind"] == "progress" and event["left"] is not None]
+    forecasts = [event for event in events if event["kind"] == "progress" and event["left"] is not None]
     begins = [event for event in events if event["kind"] == "stage_started"]
-    found = {}
+    errors = {}
     for begin, end in pairwise([*begins, {"elapsed": ended}]):
         stage, began, took = begin["stage"], begin["elapsed"], end["elapsed"] - begin["elapsed"]
         for share in SHARES:
             now = began + share * took
-            last = [event for event in told if event["elapsed"] <= now]
+            last = [event for event in forecasts if event["elapsed"] <= now]
             if last:
                 shown = last[-1]["left"] - (now - last[-1]["elapsed"])
                 shown -= fewer if stage in ("trunk", "tail") else 0.0
-                found[f"{stage}, {share:.0%} over"] = [max(0.0, shown), ended - now]
-    return found
+                errors[f"{stage}, {share:.0%} over"] = [max(0.0, shown), ended - now]
+    return errors
 
 
-def _against(plan: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+def _against(plan: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
     """Each figure as [planned, took]; once as `azubi plan` told it, once as the run itself did."""
-    took = {name: one["took"] for name, one in told["plan"]["against"].items()}
-    inner = {name: one["planned"] for name, one in told["plan"]["against"].items()}
-    fewer = (plan["epochs"] - len(told["epochs"])) * plan["epoch"]
+    took = {name: line["took"] for name, line in figures["plan"]["against"].items()}
+    inner = {name: line["planned"] for name, line in figures["plan"]["against"].items()}
+    fewer = (plan["epochs"] - len(figures["epochs"])) * plan["epoch"]
     planned = {
         "set-up": plan["setup"],
         "trunk": plan["trunk"],
@@ -143,10 +143,10 @@ def table() -> str:
 
 
 def _rows(stored: dict[str, Any], part: str) -> str:
-    parts = {name: one.get(part, {}) for name, one in stored.items()}
+    parts = {name: figures.get(part, {}) for name, figures in stored.items()}
     lines = [f"| {part} | {' | '.join(stored)} |", f"|---|{'---|' * len(stored)}"]
-    for name in dict.fromkeys(name for one in parts.values() for name in one):
-        cells = [_cell(name, one.get(name)) for one in parts.values()]
+    for name in dict.fromkeys(name for figures in parts.values() for name in figures):
+        cells = [_cell(name, figures.get(name)) for figures in parts.values()]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -156,9 +156,9 @@ def _cell(name: str, pair: Sequence[float | None] | None) -> str:
         return "–"
     planned, took = pair
     size = name in ("memory", "activations", "checkpoints")
-    told = f"{planned / 1e6:,.0f} → {took / 1e6:,.0f} MB" if size else f"{planned:.1f} → {took:.1f} s"
+    text = f"{planned / 1e6:,.0f} → {took / 1e6:,.0f} MB" if size else f"{planned:.1f} → {took:.1f} s"
     off = took / planned - 1 if planned else 0.0
-    return f"{told}, {off:+.0%}" + ("" if abs(off) <= BOUND else " **(!)**")
+    return f"{text}, {off:+.0%}" + ("" if abs(off) <= BOUND else " **(!)**")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -176,12 +176,12 @@ def main(given: Sequence[str] | None = None) -> int:
     RESULTS.mkdir(parents=True, exist_ok=True)
     for job in jobs(asked.folder, tiny="tiny" in asked.names):
         if not asked.names or job.name in asked.names:
-            found = measured(job, asked.folder)
-            told = json.dumps(found, indent=1)
+            figures = measured(job, asked.folder)
+            text = json.dumps(figures, indent=1)
             for place, name in ((asked.folder, "DIR"), (SHARED, "DATA")):  # no path of this machine
-                told = told.replace(str(place), name)
-            (RESULTS / f"{job.name}.json").write_text(told + "\n")
-            print(job.name, json.dumps(found["planned"]), flush=True)
+                text = text.replace(str(place), name)
+            (RESULTS / f"{job.name}.json").write_text(text + "\n")
+            print(job.name, json.dumps(figures["planned"]), flush=True)
     print(table())
     return 0
 

@@ -46,11 +46,16 @@ def main(rows: int) -> None:
         for name, way in WAYS.items():
             code = _CODE.format(way=way)
             done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, check=True)
-            found = json.loads(done.stdout)
+            document = json.loads(done.stdout)
             size = path.stat().st_size / 10**6
             print(
                 json.dumps(
-                    {"way": name, "mb": round(size), **found, "mb_per_s": round(size / found["seconds"])}
+                    {
+                        "way": name,
+                        "mb": round(size),
+                        **document,
+                        "mb_per_s": round(size / document["seconds"]),
+                    }
                 )
             )
 

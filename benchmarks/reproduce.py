@@ -143,9 +143,9 @@ def canonical(value):
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return (type(value).__name__, value)
     if isinstance(value, dict):
-        return ("object", tuple(sorted((key, canonical(one)) for key, one in value.items())))
+        return ("object", tuple(sorted((key, canonical(item)) for key, item in value.items())))
     if isinstance(value, list):
-        return ("list", tuple(canonical(one) for one in value))
+        return ("list", tuple(canonical(item) for item in value))
     return ("number", value)
 
 
@@ -250,7 +250,7 @@ class Baseline:
 
 def paired(ours, theirs):
     both = sorted(set(ours.number) & set(theirs.number))
-    a, b = ([one.number.index(n) for n in both] for one in (ours, theirs))
+    a, b = ([row.number.index(n) for n in both] for row in (ours, theirs))
     gains = ours.main[a] - theirs.main[b]
     won, lost = int((ours.right[a] > theirs.right[b]).sum()), int((ours.right[a] < theirs.right[b]).sum())
     binary = np.array_equal(ours.main[a], ours.right[a]) and np.array_equal(theirs.main[b], theirs.right[b])
@@ -282,20 +282,20 @@ def paired(ours, theirs):
 # Verdict
 
 
-def needed_at(difference, one):
-    least = math.sqrt(max(difference - difference**2, 0)) if one["test"] == "McNemar" else 0.0
-    return examples(difference, max(one["spread"], least))
+def needed_at(difference, pair):
+    least = math.sqrt(max(difference - difference**2, 0)) if pair["test"] == "McNemar" else 0.0
+    return examples(difference, max(pair["spread"], least))
 
 
-def to_tell(one, margin):
-    return needed_at(max(abs(one["difference"]["value"]), margin), one)
+def to_tell(pair, margin):
+    return needed_at(max(abs(pair["difference"]["value"]), margin), pair)
 
 
-def standing(one, margin):
-    if one["says"] != "cannot tell":
-        return one["says"]
-    enough = needed_at(margin, one)
-    if one["difference"]["high"] <= margin or (enough is not None and one["difference"]["n"] >= enough):
+def standing(pair, margin):
+    if pair["says"] != "cannot tell":
+        return pair["says"]
+    enough = needed_at(margin, pair)
+    if pair["difference"]["high"] <= margin or (enough is not None and pair["difference"]["n"] >= enough):
         return "as well"
     return "too few"
 
@@ -328,9 +328,9 @@ def verdict(report, table, baselines, pairs, medians, leaked, facts):
     margin, least = MIN_GAIN, settings["min_accuracy"]
     rightness = facts["main"] != "chrf"
     review = review_of(table, baselines[OURS], facts)
-    against = {who: one for who, one in pairs.items() if who != "specialist+retrieval"}
+    against = {who: pair for who, pair in pairs.items() if who != "specialist+retrieval"}
     simple = [who for who in against if who not in SIMPLE_NOT]
-    stands = {who: standing(one, margin) for who, one in against.items()}
+    stands = {who: standing(pair, margin) for who, pair in against.items()}
     best = {who: baselines[who].scores()[0]["value"] for who in against}
     good = rightness and main["low"] >= least
     fine = bool(
@@ -380,15 +380,19 @@ def verdict(report, table, baselines, pairs, medians, leaked, facts):
         if name == "unseen":
             holds, figures = leaked == 0, {"leaked": leaked, "n": main["n"]}
         elif name in ("baseline", "not worse"):
-            one = against[rule["baseline"]]
+            compared = against[rule["baseline"]]
             holds = (
                 stands[rule["baseline"]] == "better"
                 if name == "baseline"
                 else stands[rule["baseline"]] != "worse"
             )
-            figures = {key: one["difference"][key] for key in ("low", "high", "n")}
-            figures |= {"difference": one["difference"]["value"], "p": one["p_holm"], "min_gain": margin}
-            if (count := to_tell(one, margin)) is not None:
+            figures = {key: compared["difference"][key] for key in ("low", "high", "n")}
+            figures |= {
+                "difference": compared["difference"]["value"],
+                "p": compared["p_holm"],
+                "min_gain": margin,
+            }
+            if (count := to_tell(compared, margin)) is not None:
                 figures["needed"] = count
         elif name == "min_accuracy":
             holds = good if rightness else None
@@ -441,14 +445,14 @@ def detection(positive, negative):
     return {"positives": m, "negatives": n, "auroc": score(value, low, high, m + n)}
 
 
-def scope(one, table, facts):
-    rows = rows_of(table, part="scope", who=one["who"]).filter(pl.col("score").is_not_null())
+def scope(reported, table, facts):
+    rows = rows_of(table, part="scope", who=reported["who"]).filter(pl.col("score").is_not_null())
     out = rows.filter(pl.col("truth") == "out")
-    if one["kind"]:
-        out = out.filter(pl.col("kind") == one["kind"])
+    if reported["kind"]:
+        out = out.filter(pl.col("kind") == reported["kind"])
     inside, outside = numbers(rows.filter(pl.col("truth") == "in")["score"]), numbers(out["score"])
     limit = max(t for t in inside if (inside >= t).sum() >= 0.95 * len(inside) - 1e-9)
-    own = facts["limit"] if one["who"] == OURS else None
+    own = facts["limit"] if reported["who"] == OURS else None
     return {
         "detection": detection(inside, outside),
         "false_alarms": {"limit": float(limit), "share": share(int((outside >= limit).sum()), len(outside))},
@@ -458,8 +462,8 @@ def scope(one, table, facts):
     }
 
 
-def membership(one, table):
-    rows = rows_of(table, part="membership", who=one["who"]).filter(pl.col("loss").is_not_null())
+def membership(reported, table):
+    rows = rows_of(table, part="membership", who=reported["who"]).filter(pl.col("loss").is_not_null())
     base = dict(rows_of(table, part="membership", who="base").select("number", "loss").iter_rows())
     before = [base.get(number) for number in rows["number"]]
     calibrated = None not in before
@@ -478,12 +482,12 @@ def membership(one, table):
     }
 
 
-def exposure(one, table):
-    rows = rows_of(table, part="canary", who=one["who"], repeats=one["repeats"])
+def exposure(reported, table):
+    rows = rows_of(table, part="canary", who=reported["who"], repeats=reported["repeats"])
     rows = rows.filter(pl.col("score").is_not_null())
     bits = numbers(rows["score"])
     return {
-        "repeats": one["repeats"],
+        "repeats": reported["repeats"],
         "canaries": len(bits),
         "mean": float(bits.mean()),
         "least": float(bits.min()),
@@ -493,27 +497,27 @@ def exposure(one, table):
     }
 
 
-def extraction(one, table):
-    rows = rows_of(table, part="extraction", who=one["who"]).filter(pl.col("right").is_not_null())
-    if one["kind"]:
-        rows = rows.filter(pl.col("kind") == one["kind"])
+def extraction(reported, table):
+    rows = rows_of(table, part="extraction", who=reported["who"]).filter(pl.col("right").is_not_null())
+    if reported["kind"]:
+        rows = rows.filter(pl.col("kind") == reported["kind"])
     return {"share": share(int(rows["right"].sum()), rows.height)}
 
 
-def forgotten(told, table):
+def forgotten(reported, table):
     """All rows of the section; corrected over the kinds of one part and baseline."""
     expected = []
-    for one in told:
+    for entry in reported:
         base = {
             n: (r, loss)
-            for n, r, loss in rows_of(table, part=one["part"], who="base")
+            for n, r, loss in rows_of(table, part=entry["part"], who="base")
             .filter(pl.col("right").is_not_null())
             .select("number", "right", "loss")
             .iter_rows()
         }
-        mine = rows_of(table, part=one["part"], who=one["who"]).filter(pl.col("right").is_not_null())
-        if one["kind"]:
-            mine = mine.filter(pl.col("kind") == one["kind"])
+        mine = rows_of(table, part=entry["part"], who=entry["who"]).filter(pl.col("right").is_not_null())
+        if entry["kind"]:
+            mine = mine.filter(pl.col("kind") == entry["kind"])
         both = [
             (*base[n], r, loss)
             for n, r, loss in mine.select("number", "right", "loss").iter_rows()
@@ -537,16 +541,18 @@ def forgotten(told, table):
                 "rise_low": low, "rise_high": high,
             }
         )  # fmt: skip
-    families = {(one["part"], one["who"]) for one in told}
+    families = {(entry["part"], entry["who"]) for entry in reported}
     for family in families:
-        places = [i for i, one in enumerate(told) if (one["part"], one["who"]) == family and one["kind"]]
+        places = [
+            i for i, entry in enumerate(reported) if (entry["part"], entry["who"]) == family and entry["kind"]
+        ]
         for i, p in zip(places, holm([expected[i]["p"] for i in places]), strict=True):
             expected[i] |= {"p_holm": p, "says": says(p, expected[i]["gained"] - expected[i]["lost"])}
     return expected
 
 
-def cost(one, table, facts, contenders):
-    who, settings = one["who"], facts["settings"]
+def cost(reported, table, facts, contenders):
+    who, settings = reported["who"], facts["settings"]
     rows = table.filter(
         (pl.col("who") == who) & (pl.col("mode") == "constrained") & pl.col("seconds").is_not_null()
     )
@@ -579,7 +585,7 @@ def cost(one, table, facts, contenders):
 
 def priceless(facts):
     return facts["settings"]["price_per_hour"] == 0 and not any(
-        one["price_per_question"] for one in facts["contenders"]
+        fact["price_per_question"] for fact in facts["contenders"]
     )
 
 
@@ -608,11 +614,11 @@ def power_law(n, y):
     return best[1:]
 
 
-def learning(told, table, facts):
-    if told is None:
+def learning(reported, table, facts):
+    if reported is None:
         return None
     rows = table.filter((pl.col("part") == "learning-curve") & pl.col("score").is_not_null())
-    known = {one["variant"]: one for one in facts["curves"]}
+    known = {fact["variant"]: fact for fact in facts["curves"]}
     per = {
         variant: dict(rows.filter(pl.col("variant") == variant).select("number", "score").iter_rows())
         for variant in known
@@ -670,9 +676,9 @@ def learning(told, table, facts):
     }  # fmt: skip
 
 
-def label(one, ours):
+def label(reported, ours):
     true, said = [t.strip() for t in ours.truth], [a.strip() for a in ours.answer]
-    name = one["label"]
+    name = reported["label"]
     both = sum(t == a == name for t, a in zip(true, said, strict=True))
     n, given = true.count(name), said.count(name)
     return {
@@ -683,36 +689,36 @@ def label(one, ours):
     }
 
 
-def matrix(told, ours):
+def matrix(reported, ours):
     """Counts for the labels that the report shows; all else stands together in the last."""
-    shown = [name for name in told["labels"] if name]
+    shown = [name for name in reported["labels"] if name]
     place = {name: i for i, name in enumerate(shown)}
     counts = np.zeros((len(shown) + 1,) * 2, dtype=int)
     for t, a in zip(ours.truth, ours.answer, strict=True):
         counts[place.get(t.strip(), -1), place.get(a.strip(), -1)] += 1
-    size = len(told["labels"])
+    size = len(reported["labels"])
     return {"counts": counts[:size, :size].tolist()}
 
 
-def confusion(one, ours):
+def confusion(reported, ours):
     pairs = [(t.strip(), a.strip()) for t, a in zip(ours.truth, ours.answer, strict=True)]
     return {
-        "count": pairs.count((one["truth"], one["answer"])),
-        "of": sum(t == one["truth"] for t, _ in pairs),
+        "count": pairs.count((reported["truth"], reported["answer"])),
+        "of": sum(t == reported["truth"] for t, _ in pairs),
     }
 
 
-def sliced(one, baselines, facts):
-    column = facts["slices"][one["name"]]
+def sliced(reported, baselines, facts):
+    column = facts["slices"][reported["name"]]
     scores = {}
     for who, baseline in baselines.items():
-        inside = np.array([column[number] == one["value"] for number in baseline.number], dtype=bool)
+        inside = np.array([column[number] == reported["value"] for number in baseline.number], dtype=bool)
         if inside.any():
             scores[who] = mean_score(baseline.main[inside])
-    return {"n": list(column).count(one["value"]), "scores": scores}
+    return {"n": list(column).count(reported["value"]), "scores": scores}
 
 
-def mistakes(told, table, ours, facts):
+def mistakes(reported, table, ours, facts):
     """The numbers beside each mistake, in the groups of the report; and that these are the worst ones."""
     wrong = [i for i, right in enumerate(ours.right) if not right]
 
@@ -722,7 +728,7 @@ def mistakes(told, table, ours, facts):
         return (value, -sure, ours.number[i]) if ours.task == "text" else (-sure, value, ours.number[i])
 
     worst = {ours.number[i] for i in sorted(wrong, key=badness)[:200]}
-    listed = [one["number"] for group in told["groups"] for one in group["mistakes"]]
+    listed = [mistake["number"] for group in reported["groups"] for mistake in group["mistakes"]]
     near = table.filter(pl.col("part") == "neighbour")
 
     def nearest(number):
@@ -733,7 +739,7 @@ def mistakes(told, table, ours, facts):
         rows.sort(key=lambda row: (row[1] is None, -(row[1] or 0.0), row[0]))
         return [{"id": key, "likeness": value} for key, value in rows[:3]]
 
-    def one(mistake):
+    def recomputed(mistake):
         i = ours.number.index(mistake["number"])
         sure = ours.confidence[i]
         return {
@@ -743,7 +749,7 @@ def mistakes(told, table, ours, facts):
             "near": nearest(mistake["number"]),
         }
 
-    groups = [{"mistakes": [one(m) for m in group["mistakes"]]} for group in told["groups"]]
+    groups = [{"mistakes": [recomputed(m) for m in group["mistakes"]]} for group in reported["groups"]]
     complete = len(listed) == len(set(listed)) == len(worst)
     return {
         "wrong": len(wrong),
@@ -759,11 +765,11 @@ def leaked_ids(table, ours, facts):
         return None if text is None else " ".join(text.casefold().split())
 
     ids = dict(zip(ours.number, ours.rows["id"], strict=True))
-    found = set(facts.get("leaked", ()))
+    leaked = set(facts.get("leaked", ()))
     for number, key in table.filter(pl.col("part") == "neighbour").select("number", "id").iter_rows():
         if number in ids and plain(key) is not None and plain(key) == plain(ids[number]):
-            found.add(ids[number])
-    return sorted(found)
+            leaked.add(ids[number])
+    return sorted(leaked)
 
 
 # All together
@@ -771,16 +777,16 @@ def leaked_ids(table, ours, facts):
 
 def expected(report, table, facts):
     """The report's numbers, computed anew, in the places where it has them."""
-    names = [one["who"] for one in report["baselines"]]
+    names = [entry["who"] for entry in report["baselines"]]
     baselines = {who: Baseline(table, who, "constrained", facts) for who in names}
     ours = baselines[OURS]
     pairs = {who: paired(ours, baseline) for who, baseline in baselines.items() if who != OURS}
-    for one, p in zip(pairs.values(), holm([one["p"] for one in pairs.values()]), strict=True):
-        one |= {"p_holm": p, "says": says(p, one["difference"]["value"])}
-    contenders = {one["who"]: one for one in facts["contenders"]}
-    costs = {one["who"]: cost(one, table, facts, contenders) for one in report["costs"]}
+    for recomputed, p in zip(pairs.values(), holm([paired["p"] for paired in pairs.values()]), strict=True):
+        recomputed |= {"p_holm": p, "says": says(p, recomputed["difference"]["value"])}
+    contenders = {entry["who"]: entry for entry in facts["contenders"]}
+    costs = {entry["who"]: cost(entry, table, facts, contenders) for entry in report["costs"]}
     leaked = leaked_ids(table, ours, facts)
-    medians = {who: one["median"] for who, one in costs.items()}
+    medians = {who: entry["median"] for who, entry in costs.items()}
     return {
         "format": 1,
         "facts": facts,
@@ -795,19 +801,19 @@ def expected(report, table, facts):
             }
             for who, baseline in baselines.items()
         ],
-        "labels": [label(one, ours) for one in report["labels"]],
-        "confusions": [confusion(one, ours) for one in report["confusions"]],
+        "labels": [label(entry, ours) for entry in report["labels"]],
+        "confusions": [confusion(entry, ours) for entry in report["confusions"]],
         "matrix": report["matrix"] and matrix(report["matrix"], ours),
-        "slices": [sliced(one, baselines, facts) for one in report["slices"]],
+        "slices": [sliced(entry, baselines, facts) for entry in report["slices"]],
         "costs": list(costs.values()),
         "in_seconds": priceless(facts),
-        "break_even": [crossing(costs[OURS], costs[one["who"]]) for one in report["break_even"]],
+        "break_even": [crossing(costs[OURS], costs[entry["who"]]) for entry in report["break_even"]],
         "learning": learning(report["learning"], table, facts),
         "forgetting": forgotten(report["forgetting"], table),
-        "scope": [scope(one, table, facts) for one in report["scope"]],
-        "exposures": [exposure(one, table) for one in report["exposures"]],
-        "memberships": [membership(one, table) for one in report["memberships"]],
-        "extractions": [extraction(one, table) for one in report["extractions"]],
+        "scope": [scope(entry, table, facts) for entry in report["scope"]],
+        "exposures": [exposure(entry, table) for entry in report["exposures"]],
+        "memberships": [membership(entry, table) for entry in report["memberships"]],
+        "extractions": [extraction(entry, table) for entry in report["extractions"]],
         "mistakes": mistakes(report["mistakes"], table, ours, facts),
         "leaked": leaked,
     }
@@ -816,9 +822,9 @@ def expected(report, table, facts):
 def left_out(report, table):
     """What the answers hold and the report does not tell."""
     answered = set(table.filter((pl.col("part") == "test") & (pl.col("mode") == "constrained"))["who"])
-    told = {one["who"] for one in report["baselines"]}
+    reported = {baseline["who"] for baseline in report["baselines"]}
     yield from (
-        f"baselines: {who} answered the test and is not in the report" for who in sorted(answered - told)
+        f"baselines: {who} answered the test and is not in the report" for who in sorted(answered - reported)
     )
     sections = {
         "canary": "exposures", "extraction": "extractions", "scope": "scope", "learning-curve": "learning",
@@ -828,26 +834,26 @@ def left_out(report, table):
             yield f"{section}: part {part} has answers that the report does not tell"
 
 
-def differences(path, told, again):
+def differences(path, reported, again):
     """The places where the report and the computation part."""
-    if isinstance(told, dict):
-        for key, value in told.items():
+    if isinstance(reported, dict):
+        for key, value in reported.items():
             at = f"{path}.{key}" if path else key
             if isinstance(again, dict) and key in again:
                 yield from differences(at, value, again[key])
             elif has_number(value):
                 yield f"{at}: {json.dumps(value)[:80]} is computed by nothing"
-    elif isinstance(told, list):
-        if not isinstance(again, list | tuple) or len(again) != len(told):
-            yield f"{path}: {len(told)} entries, computed: {len(again) if again is not None else 'none'}"
+    elif isinstance(reported, list):
+        if not isinstance(again, list | tuple) or len(again) != len(reported):
+            yield f"{path}: {len(reported)} entries, computed: {len(again) if again is not None else 'none'}"
             return
-        for place, (one, other) in enumerate(zip(told, again, strict=True)):
-            yield from differences(f"{path}[{place}]", one, other)
-    elif isinstance(told, bool) or told is None or isinstance(told, str):
-        if told != again:
-            yield f"{path}: {told!r}, computed {again!r}"
-    elif again is None or not math.isclose(told, again, rel_tol=1e-7, abs_tol=1e-9):
-        yield f"{path}: {told}, computed {again}"
+        for place, (entry, other) in enumerate(zip(reported, again, strict=True)):
+            yield from differences(f"{path}[{place}]", entry, other)
+    elif isinstance(reported, bool) or reported is None or isinstance(reported, str):
+        if reported != again:
+            yield f"{path}: {reported!r}, computed {again!r}"
+    elif again is None or not math.isclose(reported, again, rel_tol=1e-7, abs_tol=1e-9):
+        yield f"{path}: {reported}, computed {again}"
 
 
 def has_number(value):
@@ -871,12 +877,12 @@ def main(folder):
     facts, report = (json.loads((folder / name).read_text("utf-8")) for name in ("facts.json", "report.json"))
     again = expected(report, table, facts)
     again["facts"] = facts | {"texts": {}, "slices": {}}
-    found = [*left_out(report, table), *differences("", report, again)]
-    for line in found:
+    differing = [*left_out(report, table), *differences("", report, again)]
+    for line in differing:
         print(line)
-    print(f"{count_numbers(report):,} numbers, {len(found)} of them otherwise." if found
+    print(f"{count_numbers(report):,} numbers, {len(differing)} of them otherwise." if differing
           else f"All {count_numbers(report):,} numbers are reproduced.")  # fmt: skip
-    return 1 if found else 0
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":

@@ -53,15 +53,17 @@ def main() -> None:
     for seed in range(given.seeds):
         changed, places = swapped(labels, seed)
         begun = time.monotonic()
-        found = find_label_errors(texts, changed, lambda _: matrix)
-        first = found[: len(places)]
+        suspects = find_label_errors(texts, changed, lambda _: matrix)
+        first = suspects[: len(places)]
         results.append(
             {
                 "seed": seed,
                 "swapped": len(places),
-                "suspects": len(found),
-                "precision_at_5_percent": round(sum(one.place in places for one in first) / len(places), 4),
-                "found_in_all": round(sum(one.place in places for one in found) / len(places), 4),
+                "suspects": len(suspects),
+                "precision_at_5_percent": round(
+                    sum(suspect.place in places for suspect in first) / len(places), 4
+                ),
+                "found_in_all": round(sum(suspect.place in places for suspect in suspects) / len(places), 4),
                 "seconds": round(time.monotonic() - begun, 1),
             }
         )

@@ -7,11 +7,11 @@ from azubi.settings import Recipe, seconds
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "written"),
     [("20m", 1200), ("1h30m", 5400), ("90s", 90), ("2h", 7200), ("1h1m1s", 3661), (" 5m ", 300)],
 )
-def test_a_budget_in_seconds(text, told):
-    assert seconds(text) == told
+def test_a_budget_in_seconds(text, written):
+    assert seconds(text) == written
     assert Recipe(budget=text).budget == text.strip()
 
 

@@ -114,13 +114,13 @@ def encoder(folder: Path, seed: int = 0, context: int = CONTEXT) -> Path:
 def notes(count: int, seed: int = 0) -> list[tuple[str, str, int]]:
     """(note, line of business, amount), each note once."""
     dice = random.Random(seed)
-    found: dict[str, tuple[str, str, int]] = {}
-    while len(found) < count:
+    by_note: dict[str, tuple[str, str, int]] = {}
+    while len(by_note) < count:
         line = dice.choice(sorted(THINGS))
         amount = dice.randrange(10, 100)
         note = f"The {dice.choice(THINGS[line])} was hit by {dice.choice(CAUSES)}, {amount}"
-        found[note] = (note, line, amount)
-    return list(found.values())
+        by_note[note] = (note, line, amount)
+    return list(by_note.values())
 
 
 def labels(count: int = 48, seed: int = 0) -> list[dict[str, str]]:

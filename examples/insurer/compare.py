@@ -51,38 +51,42 @@ class Outcome:
 
 def outcomes(planted: Sequence[Planted], check: Check) -> list[Outcome]:
     """Each planted fault with what was found of it."""
-    return [_outcome(one, check.findings) for one in planted]
+    return [_outcome(fault, check.findings) for fault in planted]
 
 
-def _outcome(one: Planted, findings: Sequence[Finding]) -> Outcome:
-    fitting = [found for found in findings if _fits(found, KINDS[one.fault])]
-    lines = {line for _, line in one.places}
-    for found in fitting:
-        if any(lines & set(case.lines) for case in found.cases):
-            return Outcome(one, found, True)
-    return Outcome(one, next((found for found in fitting if 0 < len(found.cases) < found.count), None), False)
+def _outcome(fault: Planted, findings: Sequence[Finding]) -> Outcome:
+    fitting = [finding for finding in findings if _fits(finding, KINDS[fault.fault])]
+    lines = {line for _, line in fault.places}
+    for finding in fitting:
+        if any(lines & set(case.lines) for case in finding.cases):
+            return Outcome(fault, finding, True)
+    return Outcome(
+        fault, next((finding for finding in fitting if 0 < len(finding.cases) < finding.count), None), False
+    )
 
 
-def _fits(found: Finding, kinds: Sequence[str]) -> bool:
-    return found.kind in kinds or found.kind.split(":")[0] in kinds
+def _fits(finding: Finding, kinds: Sequence[str]) -> bool:
+    return finding.kind in kinds or finding.kind.split(":")[0] in kinds
 
 
-def table(found: Sequence[Outcome]) -> Table:
+def table(outcomes: Sequence[Outcome]) -> Table:
     """One planted fault per row: what, where, and the finding in which it shows."""
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in ("", "planted", "line", "found as"):
         drawn.add_column(Text(heading, style="dim"), justify="right" if heading == "line" else "left")
-    for one in found:
-        drawn.add_row(*map(Text, _cells(one)))
+    for outcome in outcomes:
+        drawn.add_row(*map(Text, _cells(outcome)))
     return drawn
 
 
-def _cells(one: Outcome) -> Iterator[str]:
-    name, line = one.planted.places[-1]
-    yield "✗" if one.finding is None else "✓"
-    yield one.planted.what
+def _cells(outcome: Outcome) -> Iterator[str]:
+    name, line = outcome.planted.places[-1]
+    yield "✗" if outcome.finding is None else "✓"
+    yield outcome.planted.what
     yield f"{line}" if name == OLD else f"test {line}"
-    if one.finding is None:
+    if outcome.finding is None:
         yield "not found"
     else:
-        yield one.finding.kind.replace("_", " ") + ("" if one.named else f", among {one.finding.count:,}")
+        yield outcome.finding.kind.replace("_", " ") + (
+            "" if outcome.named else f", among {outcome.finding.count:,}"
+        )

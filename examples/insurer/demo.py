@@ -80,10 +80,10 @@ def check_inbox(console: Console, folder: Path) -> None:
     given = {"data": str(folder / OLD), "test_data": str(folder / NEW)}
     with console.status("Reading …") as status:
         recipe = recipe_from(RECIPES / "inbox.yaml", given)
-        check = inspect(recipe, Session().home, handle=lambda told: status.update(f"{told} …"))
+        check = inspect(recipe, Session().home, handle=lambda stage: status.update(f"{stage} …"))
     show(check, Session().out(), brief=True)
-    found = outcomes(planted, check)
-    missed = [one for one in found if one.finding is None]
+    listed = outcomes(planted, check)
+    missed = [outcome for outcome in listed if outcome.finding is None]
     print(f"\nPlanted, for you to see what azubi finds: {len(planted)} faults, one of each kind.")
     print(f"Not found: {len(missed) or 'none'}.")
     if missed:

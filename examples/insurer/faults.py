@@ -255,7 +255,7 @@ def records(planter: Planter) -> None:
     planter.spoil("schema_break", "a date in words", place, date="last spring")
     place = planter.pick(lambda row: row["line"] == "motor")
     own = planter.old.rows[place]["code"]
-    code = next(one.code for one in PERILS.values() if one.line == "motor" and one.code != own)
+    code = next(peril.code for peril in PERILS.values() if peril.line == "motor" and peril.code != own)
     planter.spoil("rule_break", "the claim code of another peril", place, code=code)
     place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
     other = _other_peril(planter.old.rows[place])
@@ -275,8 +275,8 @@ def lengths(planter: Planter) -> None:
     pipe = PERILS["building", "pipe"]
     places = [planter.pick(lambda row: row["peril"] == pipe.name) for _ in GERMAN]
     for place, note in zip(places, GERMAN, strict=True):
-        told = {"note": note, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": pipe.team}
-        planter.old.rows[place] |= told
+        columns = {"note": note, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": pipe.team}
+        planter.old.rows[place] |= columns
     where = [planter.old.at(place) for place in places]
     planter.note("other_language", "two letters in German", *where, fields=("note",))
 
@@ -315,7 +315,7 @@ def as_record(row: Row) -> str:
 def _other_peril(row: Row) -> Peril:
     """A peril of another line, with another team."""
     own = PERILS[row["line"], row["peril"]]
-    return next(one for one in PERILS.values() if one.line != own.line and one.team != own.team)
+    return next(peril for peril in PERILS.values() if peril.line != own.line and peril.team != own.team)
 
 
 # Files -----------------------------------------------------------------------------------
@@ -328,15 +328,15 @@ def write_inbox(out: Path) -> list[Planted]:
     out.mkdir(parents=True, exist_ok=True)
     for sheet in (old, new):
         (out / sheet.name).write_bytes(sheet.content())
-    told = {"planted": list(_documents(planted))}
-    (out / "planted.json").write_bytes((json.dumps(told, ensure_ascii=False, indent=1) + "\n").encode())
+    document = {"planted": list(_documents(planted))}
+    (out / "planted.json").write_bytes((json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
     return planted
 
 
 def _documents(planted: Sequence[Planted]) -> Iterator[dict[str, object]]:
-    for one in planted:
-        places = [{"file": name, "line": line} for name, line in one.places]
-        yield {"fault": one.fault, "what": one.what, "places": places, "fields": list(one.fields)}
+    for fault in planted:
+        places = [{"file": name, "line": line} for name, line in fault.places]
+        yield {"fault": fault.fault, "what": fault.what, "places": places, "fields": list(fault.fields)}
 
 
 def main() -> None:

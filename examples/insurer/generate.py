@@ -387,13 +387,13 @@ def draw_aside(dice: Dice, peril: Peril, happened: date) -> str | None:
     """Something beside the point: a second date, another number, or a word about oneself."""
     if dice.chance(SECOND_DATE_SHARE):
         since = date(2012 + dice.below(12), 1 + dice.below(12), 1)
-        told = happened + timedelta(days=1 + dice.below(20))
+        reported = happened + timedelta(days=1 + dice.below(20))
         return dice.pick(
             (
                 f"Policy began {dice.pick(day_formats(since))}.",
                 f"Insured since {dice.pick(day_formats(since))}.",
-                f"Written on {dice.pick(day_formats(told))}.",
-                f"Reported on {dice.pick(day_formats(told))}.",
+                f"Written on {dice.pick(day_formats(reported))}.",
+                f"Reported on {dice.pick(day_formats(reported))}.",
             )
         )
     if not dice.chance(ASIDE_SHARE):
@@ -434,8 +434,8 @@ def tell(dice: Dice, stories: Sequence[str]) -> str:
     return dice.pick(stories).format_map({slot: dice.pick(words) for slot, words in SLOTS.items()})
 
 
-def told(dice: Dice, claim: Claim) -> str:
-    return tell(dice, claim.stories.told)
+def narrated(dice: Dice, claim: Claim) -> str:
+    return tell(dice, claim.stories.spoken)
 
 
 def noted(dice: Dice, claim: Claim) -> str:
@@ -505,7 +505,7 @@ def later(dice: Dice, claim: Claim) -> str | None:
 
 
 def said_money(dice: Dice, claim: Claim) -> str | None:
-    feeling = dice.pick(claim.feeling.told) if claim.feeling else None
+    feeling = dice.pick(claim.feeling.spoken) if claim.feeling else None
     if claim.money is None:
         unknown = (None, "I do not know the cost yet.", "No idea what it will cost.")
         return joined(dice.pick(unknown), feeling) or None
@@ -541,7 +541,7 @@ def noted_money(dice: Dice, claim: Claim) -> str | None:
 
 def dated_story(dice: Dice, claim: Claim) -> str:
     """The customer's story with its day in front, behind, or in a sentence of its own."""
-    story = told(dice, claim)
+    story = narrated(dice, claim)
     if claim.day is None:
         return f"{story}."
     return dice.pick(
@@ -658,7 +658,7 @@ def broker(dice: Dice, claim: Claim) -> str:
     )
 
 
-def form(dice: Dice, claim: Claim) -> str:
+def claim_form(dice: Dice, claim: Claim) -> str:
     """The paper form, as somebody filled it in."""
     names = dice.pick(
         (
@@ -667,7 +667,7 @@ def form(dice: Dice, claim: Claim) -> str:
             ("Contract", "From", "Occurred", "Report", "Sum", "Papers sent"),
         )
     )
-    story = told(dice, claim) if dice.chance(0.5) else noted(dice, claim)
+    story = narrated(dice, claim) if dice.chance(0.5) else noted(dice, claim)
     papers = listed([paper.removeprefix("the ") for paper in claim.papers]) if claim.papers else None
     blank = dice.pick(("-", "?", ""))
     values = (
@@ -691,7 +691,7 @@ STYLES: tuple[Callable[[Dice, Claim], str], ...] = (
     phone,
     phone,
     broker,
-    form,
+    claim_form,
 )
 
 
@@ -748,8 +748,8 @@ def write_note(dice: Dice, holder: Holder, peril: Peril, stories: Stories, seen:
 
 def training_stories(stories: Stories) -> Stories:
     """All but the last ones."""
-    told, noted = stories.told, stories.noted
-    return Stories(told[: len(told) - HELDOUT_STORIES], noted[: len(noted) - HELDOUT_STORIES])
+    spoken, noted = stories.spoken, stories.noted
+    return Stories(spoken[: len(spoken) - HELDOUT_STORIES], noted[: len(noted) - HELDOUT_STORIES])
 
 
 @dataclass(frozen=True)

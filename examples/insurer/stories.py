@@ -1,6 +1,6 @@
 """What people tell, per line and peril, and the words that fill the gaps.
 
-Each peril has two lists. `told` is in the customer's own voice, `noted` in the short hand
+Each peril has two lists. `spoken` is in the customer's own voice, `noted` in the short hand
 of a clerk or broker. A story begins in lower case where it may follow "On 14 March 2026 ",
 is in the past tense, and mentions no date, no sum of money and no document, so that those
 can be said (or left out) elsewhere in the note. The last of each list is for held-out
@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stories:
-    """The ways in which one peril is told."""
+    """The ways in which one peril is spoken of."""
 
-    told: tuple[str, ...]
+    spoken: tuple[str, ...]
     noted: tuple[str, ...]
 
 

@@ -49,24 +49,24 @@ def written(path, rows=ROWS, answers=SAID):
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
 def test_each_row_with_its_answer_beside_its_own_columns(kind, tmp_path):
-    found, _ = written(tmp_path / f"a.{kind}")
-    assert [list(row) for row in found] == [["note", "sum", "when", *ADDED]] * 4
-    assert [row["note"] for row in found] == ["=1+1", "zwei\nZeilen", None, "ü"]
-    assert [str(row["row"]) for row in found] == ["2", "3", "4", "5"]
-    assert [row["confidence"] and float(row["confidence"]) for row in found] == [0.9, 0.5, None, 0.8]
-    assert [str(row["in_scope"]).lower() for row in found] == ["true", "false", "none", "none"]
-    assert [row["by"] for row in found] == ["specialist", "specialist", "nobody", "specialist"]
-    assert found[0]["answer"] == "Haftpflicht" and found[2]["answer"] is None
-    assert found[2]["notes"] == "The row is empty." and found[0]["notes"] is None
-    assert str(found[0]["when"]).startswith("2024-02-03")
+    rows, _ = written(tmp_path / f"a.{kind}")
+    assert [list(row) for row in rows] == [["note", "sum", "when", *ADDED]] * 4
+    assert [row["note"] for row in rows] == ["=1+1", "zwei\nZeilen", None, "ü"]
+    assert [str(row["row"]) for row in rows] == ["2", "3", "4", "5"]
+    assert [row["confidence"] and float(row["confidence"]) for row in rows] == [0.9, 0.5, None, 0.8]
+    assert [str(row["in_scope"]).lower() for row in rows] == ["true", "false", "none", "none"]
+    assert [row["by"] for row in rows] == ["specialist", "specialist", "nobody", "specialist"]
+    assert rows[0]["answer"] == "Haftpflicht" and rows[2]["answer"] is None
+    assert rows[2]["notes"] == "The row is empty." and rows[0]["notes"] is None
+    assert str(rows[0]["when"]).startswith("2024-02-03")
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
 def test_an_answer_never_becomes_a_formula(kind, tmp_path):
-    found, table = written(tmp_path / f"a.{kind}")
+    rows, table = written(tmp_path / f"a.{kind}")
     mark = "'" if kind == "csv" else ""
-    assert found[1]["answer"] == f'{mark}=HYPERLINK("x")' and found[1]["notes"] == f"{mark}-1+1 is odd."
-    assert found[3]["answer"] == "-1.250,00", "a number is none"
+    assert rows[1]["answer"] == f'{mark}=HYPERLINK("x")' and rows[1]["notes"] == f"{mark}-1+1 is odd."
+    assert rows[3]["answer"] == "-1.250,00", "a number is none"
     assert bool(table.notes) == (kind == "csv")
     if kind == "xlsx":
         sheet = openpyxl.load_workbook(tmp_path / "a.xlsx").active
@@ -78,8 +78,8 @@ def test_added_columns_are_called_as_none_of_the_source(tmp_path):
         "answer": "azubi azubi answer",
         "row": "azubi row",
     }
-    found, _ = written(tmp_path / "a.csv", [Asked(2, {"answer": "Kfz"})], SAID[:1])
-    assert (found[0]["answer"], found[0]["azubi answer"]) == ("Kfz", "Haftpflicht")
+    rows, _ = written(tmp_path / "a.csv", [Asked(2, {"answer": "Kfz"})], SAID[:1])
+    assert (rows[0]["answer"], rows[0]["azubi answer"]) == ("Kfz", "Haftpflicht")
 
 
 @pytest.mark.parametrize("kind", ["csv", "xlsx", "jsonl", "parquet"])
@@ -97,22 +97,22 @@ def test_values_of_every_kind(kind, tmp_path):
         "control": "a\x07",
         "true": True,
     }
-    found, _ = written(tmp_path / f"a.{kind}", [Asked(1, values)], SAID[:1])
-    assert list(found[0]) == [*values, *ADDED] and found[0]["answer"] == "Haftpflicht"
-    assert str(found[0]["large"]) == str(10**40) and str(found[0]["long"]) == "12345678901234567"
+    rows, _ = written(tmp_path / f"a.{kind}", [Asked(1, values)], SAID[:1])
+    assert list(rows[0]) == [*values, *ADDED] and rows[0]["answer"] == "Haftpflicht"
+    assert str(rows[0]["large"]) == str(10**40) and str(rows[0]["long"]) == "12345678901234567"
 
 
 def test_values_of_several_kinds_become_text_in_parquet_and_that_is_told(tmp_path):
     rows = [Asked(1, {"x": 1}), Asked(2, {"x": "b"})]
-    found, table = written(tmp_path / "a.parquet", rows, SAID[:2])
-    assert [row["x"] for row in found] == ["1", "b"] and "“x”" in table.notes[0]
+    result, table = written(tmp_path / "a.parquet", rows, SAID[:2])
+    assert [row["x"] for row in result] == ["1", "b"] and "“x”" in table.notes[0]
 
 
 def test_what_a_cell_of_excel_cannot_hold_is_cut_and_told(tmp_path):
-    found, table = written(tmp_path / "a.xlsx", [Asked(1, {"x": "ä" * 40_000})], SAID[:1])
-    assert len(found[0]["x"]) == 32_767 and "32,767" in table.notes[0]
-    found, table = written(tmp_path / "a.csv", [Asked(1, {"x": "ä" * 40_000})], SAID[:1])
-    assert len(found[0]["x"]) == 40_000 and not table.notes
+    rows, table = written(tmp_path / "a.xlsx", [Asked(1, {"x": "ä" * 40_000})], SAID[:1])
+    assert len(rows[0]["x"]) == 32_767 and "32,767" in table.notes[0]
+    rows, table = written(tmp_path / "a.csv", [Asked(1, {"x": "ä" * 40_000})], SAID[:1])
+    assert len(rows[0]["x"]) == 40_000 and not table.notes
 
 
 def test_csv_keeps_the_delimiter_of_what_was_asked(tmp_path):

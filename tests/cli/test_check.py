@@ -45,7 +45,7 @@ def inspected(stub):
     calls = []
 
     def put(check):
-        def inspect(recipe, home, *, folder=None, handle=lambda told: None):
+        def inspect(recipe, home, *, folder=None, handle=lambda stage: None):
             handle("Comparing prompts")
             print("library chatter")
             calls.append((recipe, home, folder))

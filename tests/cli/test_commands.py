@@ -220,7 +220,7 @@ def test_every_setting_of_reading_is_a_flag_of_ask():
     assert len(used) > 8
     # --file in the place of data; how answers and times are written does not matter here.
     learned = {"answer", "turns", "data", "decimal", "dates", "task"}
-    missing = {name for name in used - learned if not any(one.startswith(f"--{name}") for one in flags)}
+    missing = {name for name in used - learned if not any(flag.startswith(f"--{name}") for flag in flags)}
     assert not missing
 
 

@@ -15,14 +15,14 @@ def versions(bases, home, tmp_path):
     """Two data versions in the home: the second lacks a row and answers another one otherwise."""
     rows = [{"id": f"C-{number}", **row} for number, row in enumerate(tiny.labels(60))]
     changed = [*rows[1:2], {**rows[2], "answer": rows[3]["answer"]}, *rows[3:]]
-    found = []
-    for name, held in (("first", rows), ("second", changed)):
+    names = []
+    for name, examples in (("first", rows), ("second", changed)):
         path = tmp_path / f"{name}.jsonl"
-        path.write_text("".join(json.dumps(row) + "\n" for row in held))
+        path.write_text("".join(json.dumps(row) + "\n" for row in examples))
         made = Recipe(name=name, data=path, id="id", base=str(bases.encoder), epochs=1, threads=1)
         events = list(run.run(made, home))
-        found.append(next(one.version for one in events if one.kind == "data_ready"))
-    return found
+        names.append(next(event.version for event in events if event.kind == "data_ready"))
+    return names
 
 
 def document(capsys):
@@ -32,13 +32,13 @@ def document(capsys):
 def test_versions_are_listed_shown_compared_and_rows_erased(versions, capsys):
     first, second = versions
     assert main(["data", "list", "--json"]) == 0
-    assert {one["version"] for one in document(capsys)["versions"]} == set(versions)
+    assert {version["version"] for version in document(capsys)["versions"]} == set(versions)
     assert main(["data", "list"]) == 0 and first[:8] in capsys.readouterr().out
     assert main(["data", "show", first, "--json"]) == 0
     assert document(capsys)["version"] == first
     assert main(["data", "diff", first, second, "--json"]) == 0
-    told = document(capsys)
-    assert [len(told[kind]) for kind in ("added", "removed", "changed")] == [0, 1, 1]
+    printed = document(capsys)
+    assert [len(printed[kind]) for kind in ("added", "removed", "changed")] == [0, 1, 1]
     assert main(["data", "erase", "--id", "C-7", "--json"]) == 0
     assert "first" in capsys.readouterr().out
     assert main(["data", "show", "nothing"]) == 2

@@ -19,7 +19,7 @@ FORECAST = Forecast(
 )  # fmt: skip
 
 
-def told(forecast=FORECAST, **ended):
+def planned_run(forecast=FORECAST, **ended):
     """The events of a run, a second apart, with a plan."""
     for number, event in enumerate(_with_plan(forecast, ended)):
         yield event.model_copy(update={"elapsed": float(number)})
@@ -55,11 +55,11 @@ def test_the_plan_of_a_recipe_as_json(notes, bases, tmp_path, capsys):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"name: tiny\ndata: notes.jsonl\nbase: {bases.decoder}\nthreads: 1\nepochs: 1\n")
     assert main(["plan", str(recipe), "--epochs", "2", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["epochs"] == 2 and found["settings"]["name"] == "tiny"
-    parts = (found[name] for name in ("setup", "trunk", "tail", "evaluate", "package"))
-    assert found["total"] == pytest.approx(sum(parts))
-    assert found["machine"]["threads"] == 1 and found["task"] == "json" and found["memory"] > 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["epochs"] == 2 and document["settings"]["name"] == "tiny"
+    parts = (document[name] for name in ("setup", "trunk", "tail", "evaluate", "package"))
+    assert document["total"] == pytest.approx(sum(parts))
+    assert document["machine"]["threads"] == 1 and document["task"] == "json" and document["memory"] > 0
 
 
 def test_what_a_run_would_refuse_a_plan_refuses_too(notes, bases, tmp_path, capsys):
@@ -83,29 +83,30 @@ def test_a_budget_shows(bases, tmp_path, capsys):
 
 
 def test_plan_and_truth_side_by_side():
-    found = {
-        one.name: one for one in plan_vs_actual(history(told(memory={"tail": 1_500_000_000}, checkpoints=7)))
+    lines = {
+        line.name: line
+        for line in plan_vs_actual(history(planned_run(memory={"tail": 1_500_000_000}, checkpoints=7)))
     }
-    assert list(found) == [
+    assert list(lines) == [
         "set-up", "trunk", "tail", "one epoch", "evaluate", "package", "in all", "memory", "activations",
         "checkpoints",
     ]  # fmt: skip
     # Three of four epochs were made.
-    assert (found["tail"].planned, found["one epoch"].planned) == (330.0 - 80.0, 80.0)
-    assert found["one epoch"].took == 81.0
-    assert found["in all"].planned == 6.0 + 30.0 + 250.0 + 60.0 + 3.0
-    assert found["in all"].took == sum(
-        found[name].took for name in ("set-up", "trunk", "tail", "evaluate", "package")
+    assert (lines["tail"].planned, lines["one epoch"].planned) == (330.0 - 80.0, 80.0)
+    assert lines["one epoch"].took == 81.0
+    assert lines["in all"].planned == 6.0 + 30.0 + 250.0 + 60.0 + 3.0
+    assert lines["in all"].took == sum(
+        lines[name].took for name in ("set-up", "trunk", "tail", "evaluate", "package")
     )
-    assert found["memory"].ratio == 0.75 and found["activations"].ratio == 1.0
+    assert lines["memory"].ratio == 0.75 and lines["activations"].ratio == 1.0
 
 
 def test_what_was_not_measured_is_not_made_up():
     rough = FORECAST.model_copy(update={"memory": None, "measured": 0.0})
-    lines = plan_vs_actual(history(told(rough, memory={"tail": 5})))
-    assert next(one for one in lines if one.name == "memory").ratio is None
-    unplanned = plan_vs_actual(history(event for event in told() if not isinstance(event, ev.Planned)))
-    assert [one.planned for one in unplanned] == [None] * len(unplanned)
+    lines = plan_vs_actual(history(planned_run(rough, memory={"tail": 5})))
+    assert next(line for line in lines if line.name == "memory").ratio is None
+    unplanned = plan_vs_actual(history(event for event in planned_run() if not isinstance(event, ev.Planned)))
+    assert [line.planned for line in unplanned] == [None] * len(unplanned)
 
 
 def test_a_plan_of_an_earlier_release_is_still_read():
@@ -115,10 +116,10 @@ def test_a_plan_of_an_earlier_release_is_still_read():
 
 
 def test_the_heading_says_what_the_plan_rested_on():
-    assert "a rehearsal of 5.0 s" in outcome.plan_heading(history(told()))
-    assert "3 of 4 epochs" in outcome.plan_heading(history(told()))
+    assert "a rehearsal of 5.0 s" in outcome.plan_heading(history(planned_run()))
+    assert "3 of 4 epochs" in outcome.plan_heading(history(planned_run()))
     whole = FORECAST.model_copy(update={"epochs": 3, "measured": 0.0})
-    heading = outcome.plan_heading(history(told(whole)))
+    heading = outcome.plan_heading(history(planned_run(whole)))
     assert "arithmetic alone" in heading and "epochs" not in heading
 
 
@@ -128,8 +129,8 @@ def test_a_run_that_is_done_tells_plan_and_truth(notes, bases, home, capsys):
     out = capsys.readouterr().out
     assert "Plan and truth" in out and "in all" in out and "checkpoints" in out
     assert main([*command, "--seed", "1", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["plan"]
-    assert told["forecast"]["epochs"] == 2 and told["against"]["tail"]["took"] > 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert plan["forecast"]["epochs"] == 2 and plan["against"]["tail"]["took"] > 0
     (run, _) = (path.name for path in sorted((home / "runs").iterdir()))
     assert main(["runs", "show", run]) == 0
     assert "of plan" in capsys.readouterr().out

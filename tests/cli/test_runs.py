@@ -84,12 +84,16 @@ def test_a_run_is_shown(home, done, capsys):
 
 def test_a_run_as_json_holds_every_figure(home, done, capsys):
     assert main(["runs", "show", done, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [len(told["steps"]), len(told["epochs"])] == [120, 3]
-    assert {"loss", "learning_rate", "tokens", "seconds", "work", "elapsed"} <= set(told["steps"][0])
-    assert told["stages"]["tail"]["planned"] == 240.0 and told["stages"]["tail"]["took"] > 0
-    assert told["work"]["share"] == pytest.approx(1.2e14 / (6 * 134_515_008 * 2e12))
-    assert (told["state"], told["specialist"]["version"], told["settings"]["epochs"]) == ("done", 1, 3)
+    document = json.loads(capsys.readouterr().out)
+    assert [len(document["steps"]), len(document["epochs"])] == [120, 3]
+    assert {"loss", "learning_rate", "tokens", "seconds", "work", "elapsed"} <= set(document["steps"][0])
+    assert document["stages"]["tail"]["planned"] == 240.0 and document["stages"]["tail"]["took"] > 0
+    assert document["work"]["share"] == pytest.approx(1.2e14 / (6 * 134_515_008 * 2e12))
+    assert (document["state"], document["specialist"]["version"], document["settings"]["epochs"]) == (
+        "done",
+        1,
+        3,
+    )
 
 
 def test_what_is_not_known_is_not_made_up(home, capsys):
@@ -109,7 +113,7 @@ def test_undone_steps_are_left_out_but_their_work_counts():
     step = lambda number, loss: ev.StepDone(  # noqa: E731
         step=number, steps=9, epoch=1, loss=loss, learning_rate=1e-3, tokens=5, work=10.0
     )
-    told = history(
+    past = history(
         [
             ev.RunStarted(name="x", folder="f", settings={}, elapsed=0.0),
             ev.StageStarted(stage="tail", elapsed=1.0),
@@ -123,8 +127,8 @@ def test_undone_steps_are_left_out_but_their_work_counts():
             step(4, 3.0).model_copy(update={"elapsed": 9.0}),
         ]
     )
-    assert [(one.step, one.loss) for one in told.steps] == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 3.0)]
-    assert told.work == 60.0 and told.sessions == 2 and told.seconds == {"tail": 7.0}
+    assert [(step.step, step.loss) for step in past.steps] == [(1, 1.0), (2, 1.0), (3, 2.0), (4, 3.0)]
+    assert past.work == 60.0 and past.sessions == 2 and past.seconds == {"tail": 7.0}
 
 
 @pytest.mark.parametrize(

@@ -13,19 +13,19 @@ from azubi.events.figures import Trial
 
 
 def trial(number, **given):
-    told = {
+    fields = {
         "number": number, "base": "smollm2-135m", "instruction": "with examples", "tail_layers": 8,
         "rank": 16, "state": "done", "learning_rate": 1e-3, "epochs": 4, "trained": 4, "score": 0.9,
         "error": 0.03, "cost": 80.0, "seconds": 91.0,
     }  # fmt: skip
-    return ev.TrialDone(trial=Trial(**told | given))
+    return ev.TrialDone(trial=Trial(**fields | given))
 
 
 @pytest.fixture
 def searched(events):
     """A run with a search in it."""
 
-    def told():
+    def search_events():
         run = events()
         for event in run:
             yield event
@@ -46,7 +46,7 @@ def searched(events):
         yield ev.SearchEnded(reason="the time is used up", best=1, chosen=1)
         yield from run
 
-    return told
+    return search_events
 
 
 def test_the_live_picture_shows_the_trials_and_then_the_epochs(searched):
@@ -83,5 +83,5 @@ def test_plain_lines_and_the_closing_table(searched, tmp_path):
     table = out.getvalue()
     assert "done, chosen" in table and "90 % ± 3 %" in table
     assert "no time" not in table and "since they would not have ended in time: 1." in table
-    told = outcome.document(view)["search"]
-    assert (told["chosen"], len(told["trials"]), told["trials"][1]["score"]) == (1, 3, 0.4)
+    document = outcome.document(view)["search"]
+    assert (document["chosen"], len(document["trials"]), document["trials"][1]["score"]) == (1, 3, 0.4)

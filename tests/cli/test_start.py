@@ -26,7 +26,8 @@ def test_importing_the_command_line_imports_nothing_heavy():
 
 
 RECORDS = "".join(
-    f'{{"prompt": "note {one} {"of the storm " * 50}", "answer": {{"sum": {one}}}}}\n' for one in range(30)
+    f'{{"prompt": "note {number} {"of the storm " * 50}", "answer": {{"sum": {number}}}}}\n'
+    for number in range(30)
 )
 
 
@@ -79,7 +80,7 @@ def test_every_recipe_field_has_a_flag_with_its_docstring(capsys):
     main(["tune", "--help-all"])
     shown = " ".join(capsys.readouterr().out.split())
     assert {names[0] for names, _ in fields()} == {
-        one.alias or name for name, one in Recipe.model_fields.items()
+        field.alias or name for name, field in Recipe.model_fields.items()
     }
     for names, field in fields():
         assert f"--{'-'.join(names).replace('_', '-')} " in shown

@@ -29,7 +29,7 @@ def drawn(renderable, width):
     return console.file.getvalue()
 
 
-def told(events, upto=None):
+def drawing(events, upto=None):
     view = RunView(Clock())
     for event in events():
         view.handle(event)
@@ -82,7 +82,7 @@ def test_the_live_picture_always_shows_the_time_left(events, width):
 
 
 def test_the_live_picture_in_the_middle_of_training(events):
-    view = told(events, upto="epoch_done")
+    view = drawing(events, upto="epoch_done")
     picture = drawn(LiveView(view, Console(file=io.StringIO())).picture(), 80)
     assert "✓ trunk 1,020 examples computed" in " ".join(picture.split())
     assert "40 of 120 steps" in picture
@@ -119,7 +119,7 @@ def test_a_run_that_stops_says_so_and_is_closed(events):
 
 @pytest.mark.parametrize("width", [80, 120])
 def test_outcome(events, width, capsys, monkeypatch, home):
-    view = told(events)
+    view = drawing(events)
     console = Console(width=width, highlight=False)
     outcome.show(view, console, home)
     text = capsys.readouterr().out
@@ -134,7 +134,7 @@ def test_outcome(events, width, capsys, monkeypatch, home):
 
 
 def test_labels_side_by_side(events, capsys, home):
-    view = told(events)
+    view = drawing(events)
     view.data = DataReady(task="labels", train=1, validation=1, test=1, labels=("a", "b"))
     view.compared = [view.compared[0].model_copy(update={"base": "a", "specialist": "b", "truth": "b"})]
     outcome.show(view, Console(width=80), home)
@@ -142,7 +142,7 @@ def test_labels_side_by_side(events, capsys, home):
 
 
 def test_prompts_cannot_steer_the_terminal(events, capsys, home):
-    view = told(events)
+    view = drawing(events)
     view.compared = [view.compared[0].model_copy(update={"prompt": "[red]\x1b[2J", "base": "\x9b2J"})]
     outcome.show(view, Console(width=80), home)
     text = capsys.readouterr().out

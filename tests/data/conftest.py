@@ -50,9 +50,11 @@ def _sentence_piece() -> Tokenizer:
     trainer = trainers.BpeTrainer(vocab_size=700, special_tokens=["<unk>", *SPECIAL, *all_bytes])
     trained.train_from_iterator([s.replace("\n", " ") for s in SENTENCES], trainer)
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    form = json.loads(trained.to_str())
-    form["added_tokens"] = [token for token in form["added_tokens"] if token["content"] not in all_bytes]
-    trained = Tokenizer.from_str(json.dumps(form))
+    document = json.loads(trained.to_str())
+    document["added_tokens"] = [
+        token for token in document["added_tokens"] if token["content"] not in all_bytes
+    ]
+    trained = Tokenizer.from_str(json.dumps(document))
     trained.decoder = decoders.Sequence(
         [
             decoders.Replace("▁", " "),

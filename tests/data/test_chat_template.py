@@ -10,7 +10,7 @@ from azubi.errors import BaseModelError, DataError
 from tests.data.chats import CHATML, GEMMA, LLAMA3, MISTRAL, TEMPLATES, THINKING, VICUNA
 
 PRIME = "You sort claims."
-ONE = (Turn("user", "My hail damage"),)
+QUESTION = (Turn("user", "My hail damage"),)
 THREE = (Turn("user", "My claim"), Turn("assistant", "motor"), Turn("user", "please help"))
 every_template = pytest.mark.parametrize("name", TEMPLATES)
 every_kind = pytest.mark.parametrize("kind", ["bytes", "pieces", "words"])
@@ -72,14 +72,16 @@ TALK = (
 def test_earlier_answers_are_found_among_the_tokens(build, name, kind):
     tokenizer = build(TEMPLATES[name], kind)
     template = Template(tokenizer)
-    found = template.encode(PRIME, TALK, "motor")
-    assert joined(found) == joined(
-        template.encode(PRIME, [Turn(one.role, one.content) for one in TALK], "motor")
+    encoded = template.encode(PRIME, TALK, "motor")
+    assert joined(encoded) == joined(
+        template.encode(PRIME, [Turn(turn.role, turn.content) for turn in TALK], "motor")
     )
-    assert len(found.learned) == 2
-    for (start, stop), answer in zip(found.learned, ("label", "model"), strict=True):
-        ids = found.prompt_ids[start:stop]
-        text = tokenizer.decode([one for one in ids if one != template.end_id], skip_special_tokens=True)
+    assert len(encoded.learned) == 2
+    for (start, stop), answer in zip(encoded.learned, ("label", "model"), strict=True):
+        ids = encoded.prompt_ids[start:stop]
+        text = tokenizer.decode(
+            [token for token in ids if token != template.end_id], skip_special_tokens=True
+        )
         assert text.strip() == tokenizer.decode(tokenizer.encode(answer, add_special_tokens=False)).strip()
         # The end is learned wherever the template itself writes it behind an answer.
         if template._guard.first_control(template._end) is not None:
@@ -88,21 +90,21 @@ def test_earlier_answers_are_found_among_the_tokens(build, name, kind):
 
 
 def test_an_answer_that_is_joined_with_another_is_learned_with_it():
-    told = [
+    turns = [
         Turn("user", "a"),
         Turn("assistant", "b"),
         Turn("assistant", "c", learned=True),
         Turn("user", "d"),
     ]
-    assert alternating(told)[1] == Turn("assistant", "b\n\nc", learned=True)
+    assert alternating(turns)[1] == Turn("assistant", "b\n\nc", learned=True)
 
 
 @every_kind
 @every_template
 def test_prime_does_not_depend_on_the_example(build, name, kind):
     template = Template(build(TEMPLATES[name], kind))
-    own_system = (Turn("system", "Be brief."), *ONE)
-    for turns in (ONE, THREE, own_system, (Turn("user", "\n\n  x"),)):
+    own_system = (Turn("system", "Be brief."), *QUESTION)
+    for turns in (QUESTION, THREE, own_system, (Turn("user", "\n\n  x"),)):
         assert template.encode(PRIME, turns, "home").instruction_ids == template.instruction_ids(PRIME)
         assert template.encode("", turns, "home").instruction_ids == template.instruction_ids("")
     assert template.instruction_ids(PRIME) != template.instruction_ids("")
@@ -121,18 +123,19 @@ def test_prime_and_prompt_are_read_in_order(build, name):
 @pytest.mark.parametrize("name", ["llama3", "gemma", "mistral", "plain"])
 def test_one_bos(build, name):
     tokenizer = build(TEMPLATES[name])
-    ids = joined(Template(tokenizer).encode(PRIME, ONE, "home"))
+    ids = joined(Template(tokenizer).encode(PRIME, QUESTION, "home"))
     assert ids[0] == tokenizer.bos_token_id
     assert ids.count(tokenizer.bos_token_id) == 1
 
 
 def test_plain_bases_get_a_plain_form(build):
     tokenizer = build(None)
-    encoded = Template(tokenizer).encode(PRIME, ONE, "home")
+    encoded = Template(tokenizer).encode(PRIME, QUESTION, "home")
     assert tokenizer.decode(joined(encoded)) == f"<s>{PRIME}\n\nMy hail damage\nAnswer: home</s>"
     bare = build(None, bos_token=None)
     assert (
-        tokenizer.decode(joined(Template(bare).encode("", ONE, "home"))) == "My hail damage\nAnswer: home</s>"
+        tokenizer.decode(joined(Template(bare).encode("", QUESTION, "home")))
+        == "My hail damage\nAnswer: home</s>"
     )
     assert Template(bare).instruction_ids("") == ()
 
@@ -153,13 +156,13 @@ def test_answer_ends_with_the_templates_own_token(build, name, end):
     tokenizer = build(TEMPLATES[name])
     template = Template(tokenizer)
     assert tokenizer.convert_ids_to_tokens(template.end_id) == end
-    ids = template.encode(PRIME, ONE, "home").answer_ids
+    ids = template.encode(PRIME, QUESTION, "home").answer_ids
     assert ids[-1] == template.end_id and ids.count(template.end_id) == 1
 
 
 def test_answer_stands_behind_the_empty_thought(build):
     tokenizer = build(THINKING)
-    encoded = Template(tokenizer).encode(PRIME, ONE, "home")
+    encoded = Template(tokenizer).encode(PRIME, QUESTION, "home")
     assert tokenizer.decode(encoded.prompt_ids).endswith("<|im_start|>assistant\n<think>\n\n</think>\n\n")
 
 
@@ -168,14 +171,14 @@ def test_answer_stands_behind_the_empty_thought(build):
 def test_decode_gives_the_answer_back(build, name, kind):
     template = Template(build(TEMPLATES[name], kind))
     for answer in ("home", '{"line": "home",\n "amount": 3}', "größe ☂", "a <|im_end|> b", "</s>"):
-        ids = template.encode(PRIME, ONE, answer).answer_ids
+        ids = template.encode(PRIME, QUESTION, answer).answer_ids
         assert template.decode(ids) == answer
         assert template.decode([*ids, *ids]) == answer
 
 
 def test_no_prompt_asks_for_an_answer_it_already_has(build):
     template = Template(build())
-    asked, answered = template.encode(PRIME, ONE), template.encode(PRIME, ONE, "home")
+    asked, answered = template.encode(PRIME, QUESTION), template.encode(PRIME, QUESTION, "home")
     assert asked.answer_ids == ()
     assert (asked.instruction_ids, asked.prompt_ids) == (answered.instruction_ids, answered.prompt_ids)
     assert len(answered) == len(asked) + len(answered.answer_ids)
@@ -276,7 +279,7 @@ def test_templates_for_one_message_refuse_conversations(build):
     refusal = "{% if messages | length > 1 %}{{ raise_exception('one') }}{% endif %}"
     single = refusal + "Q: {{ messages[0].content }}\nA:"
     template = Template(build(single))
-    assert template.encode("", ONE, "home").answer_ids[-1] == template.end_id
+    assert template.encode("", QUESTION, "home").answer_ids[-1] == template.end_id
     with pytest.raises(BaseModelError, match="conversation of 3 messages"):
         template.encode("", THREE)
     echo = "{% if messages | length > 1 %}{{ messages[-1].content }}{% endif %}"
@@ -289,11 +292,11 @@ def test_a_system_message_that_changes_with_the_conversation_is_not_used(build):
     tokenizer = build(CHATML.replace("{{ m.content }}", long))
     template = Template(tokenizer)
     assert tokenizer.decode(template.instruction_ids(PRIME)).endswith(f"<|im_start|>user\n{PRIME}\n\n")
-    assert template.encode(PRIME, ONE).instruction_ids == template.instruction_ids(PRIME)
+    assert template.encode(PRIME, QUESTION).instruction_ids == template.instruction_ids(PRIME)
     fixed = CHATML.replace("{{ m.content }}", "{{ '%d of %d ' % (loop.index, loop.length) }}{{ m.content }}")
     template = Template(build(fixed))
     long_first = template.encode(PRIME, THREE).instruction_ids
-    assert long_first == Template(build(fixed)).encode(PRIME, ONE).instruction_ids
+    assert long_first == Template(build(fixed)).encode(PRIME, QUESTION).instruction_ids
 
 
 def test_no_end_token_is_an_error(build):
@@ -350,7 +353,7 @@ def test_encoders_get_their_own_special_tokens_once(build):
 
 
 def test_long_prompts_are_named():
-    examples = [Example(ONE, "a", line) for line in (7, 8, 9)]
+    examples = [Example(QUESTION, "a", line) for line in (7, 8, 9)]
     check_length(examples, [10, 12, 12], 12)
     with pytest.raises(DataError, match=r"a\.csv, line 8: 1,300 tokens.* at most 12\. 1 other") as caught:
         check_length(examples, [10, 1300, 13], 12, "a.csv")

@@ -29,10 +29,10 @@ def test_other_answers_are_text(answers):
 
 def test_objects_are_json_with_the_union_of_fields_as_first_written():
     answers = ['{"line": 1, "code": 2}', '```json\n{"code": 3, "team": 4}\n```', '{"line": 1, "code": 2}'] * 4
-    told = infer(answers)
-    assert (told.task, told.fields, told.labels) == ("json", ("line", "code", "team"), ())
-    assert set(told.json_schema["properties"]) == {"line", "code", "team"}
-    assert told.json_schema["required"] == ["code"]
+    contract = infer(answers)
+    assert (contract.task, contract.fields, contract.labels) == ("json", ("line", "code", "team"), ())
+    assert set(contract.json_schema["properties"]) == {"line", "code", "team"}
+    assert contract.json_schema["required"] == ["code"]
 
 
 def test_one_distinct_answer_teaches_nothing():
@@ -53,7 +53,7 @@ RECORDS = [f'{{"a": {n}}}' for n in range(100)]
 FAULTS = ["none", "{'a': 1}", '{"a": NaN}', '{"a":', "[1]"] * 20
 
 
-def told(answers):
+def inferred(answers):
     inference = TaskInference()
     for line, answer in enumerate(answers, start=1):
         inference.add(answer, line)
@@ -64,7 +64,7 @@ def told(answers):
 def test_the_task_follows_from_shares_alone_not_from_the_order(faulty, dice):
     answers = RECORDS[faulty:] + ["a text"] * faulty
     dice.shuffle(answers)
-    inference = told(answers)
+    inference = inferred(answers)
     if faulty <= 10:
         assert inference.task() == "json" and not inference.notes("json")
     elif faulty < 90:
@@ -75,15 +75,19 @@ def test_the_task_follows_from_shares_alone_not_from_the_order(faulty, dice):
     else:
         assert inference.task() in ("text", "labels")
         assert [
-            f"{100 - faulty} of 100 answers are JSON records" in one for one in inference.notes("text")
+            f"{100 - faulty} of 100 answers are JSON records" in note for note in inference.notes("text")
         ] == [True] * (faulty < 100)
     assert inference.task("text") == "text"
 
 
 def test_what_is_meant_to_be_a_record_and_is_none_is_a_fault_not_a_text():
-    assert told(["{'a': 1}"] * 9).task() == told(['{"a": NaN}'] * 9).task() == "json"
-    assert told(FAULTS[1:4] * 9).task() == "json"
-    assert told(["[1]", "[2]"] * 9).task() == told(["Dear {name}", "Hello {name}"] * 9).task() == "labels"
+    assert inferred(["{'a': 1}"] * 9).task() == inferred(['{"a": NaN}'] * 9).task() == "json"
+    assert inferred(FAULTS[1:4] * 9).task() == "json"
+    assert (
+        inferred(["[1]", "[2]"] * 9).task()
+        == inferred(["Dear {name}", "Hello {name}"] * 9).task()
+        == "labels"
+    )
 
 
 @pytest.mark.parametrize(

@@ -22,18 +22,18 @@ def example(*turns: tuple[str, str]) -> Example:
 
 
 def test_a_system_message_that_all_share():
-    one, two = example(("system", "S "), ("user", "a")), example(("system", "S "), ("user", "b"))
-    assert shared_system([one, two]) == "S"
-    assert shared_system([one, example(("system", "T"), ("user", "b"))]) is None
-    assert shared_system([one, example(("user", "b"))]) is None
+    first, two = example(("system", "S "), ("user", "a")), example(("system", "S "), ("user", "b"))
+    assert shared_system([first, two]) == "S"
+    assert shared_system([first, example(("system", "T"), ("user", "b"))]) is None
+    assert shared_system([first, example(("user", "b"))]) is None
     assert shared_system([example(("user", "b"))]) is None
     assert shared_system([example(("system", " "), ("user", "b"))]) is None
     assert shared_system([]) is None
 
 
 def test_stripping_takes_the_system_message_alone():
-    one, two = example(("system", "S"), ("user", "a")), example(("user", "b"))
-    assert strip_system([one, two]) == (example(("user", "a")), two)
+    first, two = example(("system", "S"), ("user", "a")), example(("user", "b"))
+    assert strip_system([first, two]) == (example(("user", "a")), two)
 
 
 def test_instructions_name_labels_and_fields():
@@ -84,11 +84,11 @@ def claims(count, begin=RULE):
 def test_an_instruction_with_which_all_prompts_begin():
     rows = claims(40)
     assert common_beginning(rows) == (RULE, 40)
-    told = with_system(rows, RULE)
-    assert shared_system(told) == RULE.strip()
-    assert [one.prompt for one in strip_system(told)] == [one.prompt.removeprefix(RULE) for one in rows]
-    assert without_system(rows[0].turns, RULE.strip()) == told[0].turns[1:]
-    assert without_system(told[0].turns, RULE.strip()) == told[0].turns[1:]
+    taken = with_system(rows, RULE)
+    assert shared_system(taken) == RULE.strip()
+    assert [row.prompt for row in strip_system(taken)] == [row.prompt.removeprefix(RULE) for row in rows]
+    assert without_system(rows[0].turns, RULE.strip()) == taken[0].turns[1:]
+    assert without_system(taken[0].turns, RULE.strip()) == taken[0].turns[1:]
 
 
 def test_an_instruction_that_some_prompts_lack_is_one_of_nearly_all():

@@ -27,12 +27,12 @@ def record(number, **other):
 RECORDS = [record(number) for number in range(200)]
 
 
-def told(records=RECORDS):
+def inferred(records=RECORDS):
     return schema.infer(records)["properties"]
 
 
 def test_types_enums_formats_lists_and_objects_are_told():
-    assert told() == {
+    assert inferred() == {
         "line": {"type": "string", "enum": ["motor", "pet", "travel"]},
         "date": {"type": "string", "format": "date"},
         "amount": {"type": ["integer", "null"]},
@@ -74,31 +74,31 @@ def test_a_field_that_many_records_lack_is_not_required():
     ],
 )
 def test_the_few_that_do_otherwise_are_found_although_they_helped_to_tell(change, words):
-    rows = [(line, one) for line, one in enumerate([*RECORDS, record(7, **change)], start=1)]
-    found = schema.finding(schema.infer(one for _, one in rows), rows)
-    assert found is not None
-    assert (found.kind, found.count) == ("breaks_schema", 1)
-    assert found.cases[0].lines == (201,)
-    assert words in found.cases[0].text
+    rows = [(line, entry) for line, entry in enumerate([*RECORDS, record(7, **change)], start=1)]
+    finding = schema.finding(schema.infer(entry for _, entry in rows), rows)
+    assert finding is not None
+    assert (finding.kind, finding.count) == ("breaks_schema", 1)
+    assert finding.cases[0].lines == (201,)
+    assert words in finding.cases[0].text
 
 
 def test_a_lacking_field_is_found_and_good_records_are_not():
     rows = [(1, {"line": "pet"})]
-    found = schema.finding(schema.infer(RECORDS), rows)
-    assert found is not None
-    assert "date is missing; amount is missing" in found.cases[0].text
+    finding = schema.finding(schema.infer(RECORDS), rows)
+    assert finding is not None
+    assert "date is missing; amount is missing" in finding.cases[0].text
     assert schema.finding(schema.infer(RECORDS), list(enumerate(RECORDS))) is None
     assert schema.finding({}, rows) is None
 
 
 def test_a_few_round_sums_do_not_make_money_whole():
-    assert told([{"a": n + (0.5 if n in (3, 9) else 0)} for n in range(500)])["a"] == {"type": "number"}
-    assert told([{"a": n + (0.5 if n == 3 else 0)} for n in range(500)])["a"] == {"type": "integer"}
+    assert inferred([{"a": n + (0.5 if n in (3, 9) else 0)} for n in range(500)])["a"] == {"type": "number"}
+    assert inferred([{"a": n + (0.5 if n == 3 else 0)} for n in range(500)])["a"] == {"type": "integer"}
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(max_size=3), one, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,
 )
 RECORD = st.dictionaries(st.text(max_size=3), JSON, max_size=4)
@@ -106,19 +106,19 @@ RECORD = st.dictionaries(st.text(max_size=3), JSON, max_size=4)
 
 @given(st.lists(RECORD, min_size=1, max_size=5))
 def test_any_records_have_a_valid_schema_and_equal_ones_follow_it(records):
-    found = schema.infer(records)
-    jsonschema.Draft202012Validator.check_schema(found)
-    schema.Checker(found).faults(records[0])
+    inferred_schema = schema.infer(records)
+    jsonschema.Draft202012Validator.check_schema(inferred_schema)
+    schema.Checker(inferred_schema).faults(records[0])
     same = [records[0]] * 3
     assert schema.finding(schema.infer(same), [(1, records[0])]) is None
 
 
 @given(RECORD, st.lists(RECORD, min_size=1, max_size=5))
-def test_the_quick_checker_agrees_with_jsonschema(one, records):
-    found = schema.infer(records)
+def test_the_quick_checker_agrees_with_jsonschema(instance, records):
+    inferred_schema = schema.infer(records)
     checker = jsonschema.FormatChecker(formats=("date",))
-    assert bool(schema.Checker(found).faults(one)) == bool(
-        list(jsonschema.Draft202012Validator(found, format_checker=checker).iter_errors(one))
+    assert bool(schema.Checker(inferred_schema).faults(instance)) == bool(
+        list(jsonschema.Draft202012Validator(inferred_schema, format_checker=checker).iter_errors(instance))
     )
 
 
@@ -131,10 +131,10 @@ def test_a_given_schema_may_use_all_of_json_schema(tmp_path):
         "required": ["amount"],
     }
     path.write_text(json.dumps(given), encoding="utf-8")
-    found = schema.finding(schema.load(path), [(1, {"amount": 1}), (2, {"amount": -1}), (3, {"line": "A"})])
-    assert found is not None
-    assert [one.lines for one in found.cases] == [(2,), (3,)]
-    assert "-1 is less than the minimum" in found.cases[0].text
+    finding = schema.finding(schema.load(path), [(1, {"amount": 1}), (2, {"amount": -1}), (3, {"line": "A"})])
+    assert finding is not None
+    assert [case.lines for case in finding.cases] == [(2,), (3,)]
+    assert "-1 is less than the minimum" in finding.cases[0].text
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_a_schema_that_cannot_be_used_is_explained(tmp_path, content, words):
 
 
 def test_numbers_of_a_field_are_whole_or_not():
-    found = schema.infer(RECORDS)
-    assert [schema.number_kind(found, name) for name in ("amount", "share", "name", "x")] == [
+    inferred_schema = schema.infer(RECORDS)
+    assert [schema.number_kind(inferred_schema, name) for name in ("amount", "share", "name", "x")] == [
         int, float, None, None,
     ]  # fmt: skip

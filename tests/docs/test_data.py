@@ -20,8 +20,8 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE
 
 def section(title):
     """What stands under a heading of the second level."""
-    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    return found
+    (reading,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    return reading
 
 
 @pytest.fixture
@@ -30,11 +30,11 @@ def blocks(tmp_path, monkeypatch):
 
     def find(title):
         monkeypatch.chdir(tmp_path)
-        found = BLOCK.findall(section(title))
-        for _, name, content in found:
+        blocks = BLOCK.findall(section(title))
+        for _, name, content in blocks:
             if name:
                 Path(name).write_text(content)
-        return [(language, content) for language, _, content in found]
+        return [(language, content) for language, _, content in blocks]
 
     return find
 
@@ -43,25 +43,25 @@ def test_bringing_your_data(blocks, monkeypatch):
     monkeypatch.setenv("CLAIMS", "")  # the page sets it
     code = "\n".join(content for language, content in blocks("Bringing your data") if language == "python")
     exec(compile(code, str(PAGE), "exec"), {})  # the page is ours
-    told = list(Source.of(recipe_from(Path("claims.yaml"), {})).stream())
+    rows = list(Source.of(recipe_from(Path("claims.yaml"), {})).stream())
     flags = {
         "prompt": "{subject}: {body}",
         "answer": "{line: lob, amount: {column: amount, type: number}}",
     }
-    assert [one.id for one in told] == [
-        one.id for one in Source.of(recipe_from(Path("claims.csv"), flags)).stream()
+    assert [row.id for row in rows] == [
+        event.id for event in Source.of(recipe_from(Path("claims.csv"), flags)).stream()
     ]
-    assert len(told) == 3 and not any(isinstance(one, Rejected) for one in told)
+    assert len(rows) == 3 and not any(isinstance(row, Rejected) for row in rows)
 
 
 def test_checking_it(blocks, capsys):
-    found = blocks("Checking it")
-    code = "\n".join(content for language, content in found if language == "python")
+    content_blocks = blocks("Checking it")
+    code = "\n".join(content for language, content in content_blocks if language == "python")
     exec(compile(code, str(PAGE), "exec"), {})  # the page is ours
     assert "1 prompt has more than one answer" in capsys.readouterr().out
-    (shown,) = [content for language, content in found if language == "console"]
-    told = check("letters.csv", prompt="text", answer="label", limits={"rejected": 0.2})
-    show(told, Console(width=100, highlight=False, emoji=False, markup=False))
+    (shown,) = [content for language, content in content_blocks if language == "console"]
+    result = check("letters.csv", prompt="text", answer="label", limits={"rejected": 0.2})
+    show(result, Console(width=100, highlight=False, emoji=False, markup=False))
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     for line in shown.splitlines()[1:]:
         assert line == "…" or line in printed or line.rstrip("…").strip() in "\n".join(printed)

@@ -11,8 +11,10 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE
 
 
 def section():
-    (found,) = re.findall(r"^## Personal data\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE)
-    return found
+    (reading,) = re.findall(
+        r"^## Personal data\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.DOTALL | re.MULTILINE
+    )
+    return reading
 
 
 def test_the_python_runs():
@@ -31,8 +33,8 @@ def test_the_recipe_is_one(tmp_path):
 
 def test_the_table_names_every_kind():
     table = section().split("### What is found")[1].split("**Not found")[0]
-    for one, _ in (words for kind, words in kinds.WORDS.items() if kind != kinds.NAME):
-        assert re.split(r" \(| or ", one)[0] in table or one in (
+    for word, _ in (words for kind, words in kinds.WORDS.items() if kind != kinds.NAME):
+        assert re.split(r" \(| or ", word)[0] in table or word in (
             "tax ID (Steuer-ID)",
             "tax number (Steuernummer)",
         )

@@ -44,11 +44,11 @@ def test_each_command_says_what_the_page_says(claims, capsys):
         if "--json" in words:
             assert json.loads(out)["total"] > 0
         elif said:
-            told, expected = lines(out), lines(said)
-            assert told.keys() == expected.keys()
+            printed, expected = lines(out), lines(said)
+            assert printed.keys() == expected.keys()
             for name in expected:
                 if name not in ("Base", "Measured"):  # the machine's number format and threads
-                    assert told[name] == expected[name]
+                    assert printed[name] == expected[name]
         else:
             assert "Plan and truth" in out and "in all" in out
 

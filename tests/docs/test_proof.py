@@ -51,9 +51,9 @@ def rows(text):
 
 def says(line, prefix):
     """Whether a line is one of the report's sentences, whatever stands in its gaps."""
-    told = " ".join(line.split())
+    flat = " ".join(line.split())
     gaps = (re.escape(text) for key, text in texts("en").items() if key.startswith(prefix))
-    return any(re.fullmatch(re.sub(r"\\\{\w+\\\}", ".+", text), told) for text in gaps)
+    return any(re.fullmatch(re.sub(r"\\\{\w+\\\}", ".+", text), flat) for text in gaps)
 
 
 def sentence(text):
@@ -64,16 +64,16 @@ def sentence(text):
 def test_the_examples_do_what_they_say(notes, home, capsys):
     (first, *_) = SHELL
     assert notes(first) == 0
-    (prove, told), (compare, compared) = CONSOLE
+    (prove, proved), (compare, compared) = CONSOLE
     capsys.readouterr()
 
     assert main([*shlex.split(prove), "--threads", "1", "--quiet"]) == 0
     out = capsys.readouterr().out
-    assert says(sentence(out), "verdict.") and says(sentence(told), "verdict.")
-    assert rows(out) == rows(told) and "specialist" in rows(told)
+    assert says(sentence(out), "verdict.") and says(sentence(proved), "verdict.")
+    assert rows(out) == rows(proved) and "specialist" in rows(proved)
 
     (folder,) = (home / "proofs" / "triage" / "1").iterdir()
-    assert {one.name for one in folder.iterdir()} == named("| file |")
+    assert {path.name for path in folder.iterdir()} == named("| file |")
     for code in PYTHON:
         exec(compile(code, str(PAGE), "exec"), {"home": home, "folder": folder})  # the page is ours
     assert "specialist" in capsys.readouterr().out
@@ -98,13 +98,13 @@ def named(head):
 
 def test_the_recipes_hold_the_defaults(tmp_path):
     (tmp_path / "notes.csv").write_text("note,team\n", encoding="utf-8")
-    told = {}
+    recipes = {}
     for name, content in RECIPES:
         (tmp_path / name).write_text(content, encoding="utf-8")
-        told[name] = recipe_from(tmp_path / name, {})
-    assert told["recipe.yaml"].proof == ProofSettings()
-    assert told["recipe.yaml"].scope == ScopeSettings()
-    assert told["private.yaml"].privacy == PrivacySettings()
+        recipes[name] = recipe_from(tmp_path / name, {})
+    assert recipes["recipe.yaml"].proof == ProofSettings()
+    assert recipes["recipe.yaml"].scope == ScopeSettings()
+    assert recipes["private.yaml"].privacy == PrivacySettings()
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -16,20 +16,22 @@ BLOCK = re.compile(r"^```(\w+)(?: (\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE
 def blocks(title):
     """The blocks under a heading of the second level: language, file name, content."""
     text = PAGE.read_text(encoding="utf-8")
-    (found,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
-    return BLOCK.findall(found)
+    (sections,) = re.findall(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.DOTALL | re.MULTILINE)
+    return BLOCK.findall(sections)
 
 
 @pytest.mark.parametrize("title", ["Rules: derive instead of learn", "Likely wrong answers"])
 def test_the_code_of_the_page_runs(title):
     code = [content for language, _, content in blocks(title) if language == "python"]
     assert code
-    for one in code:
-        exec(compile(one, str(PAGE), "exec"), {})  # the page is ours
+    for block in code:
+        exec(compile(block, str(PAGE), "exec"), {})  # the page is ours
 
 
 def test_the_recipe_of_the_page_derives(tmp_path):
-    ((_, name, content),) = [one for one in blocks("Rules: derive instead of learn") if one[0] == "yaml"]
+    ((_, name, content),) = [
+        block for block in blocks("Rules: derive instead of learn") if block[0] == "yaml"
+    ]
     (tmp_path / name).write_text(content)
     derive = recipe_from(tmp_path / name, {}).derive
     contract = Contract(task="json", fields=("amount", "reported", "team", "due"), derived=derive)

@@ -18,8 +18,8 @@ BLOCKS = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
 
 
 def test_the_recipes_are_ones(tmp_path):
-    found = {name: content for language, name, content in BLOCKS if language == "yaml"}
-    for name, content in found.items():
+    recipes = {name: content for language, name, content in BLOCKS if language == "yaml"}
+    for name, content in recipes.items():
         (tmp_path / name).write_text(content)
     scope = recipe_from(tmp_path / "scope.yaml", {}).scope
     assert scope.out_of_scope == "caller"
@@ -29,8 +29,8 @@ def test_the_recipes_are_ones(tmp_path):
 
 def test_the_code_runs_and_the_document_has_these_fields(bases, tmp_path, home, capsys):
     data = tiny.write(tmp_path / "notes.jsonl", tiny.labels())
-    told = {"name": "triage", "data": data, "base": str(bases.encoder), "tail_layers": 0, "epochs": 2}
-    for _ in run.run(Recipe(**told), home):
+    settings = {"name": "triage", "data": data, "base": str(bases.encoder), "tail_layers": 0, "epochs": 2}
+    for _ in run.run(Recipe(**settings), home):
         pass
     (code,) = (content for language, _, content in BLOCKS if language == "python")
     exec(compile(code, str(PAGE), "exec"), {"home": home})  # the page is ours
@@ -46,8 +46,8 @@ def test_its_figures_were_measured():
     items = probe_items()
     assert f"{len(items)} short questions" in text
     assert f"{sum(one.language == 'de' for one in items)} are German" in text
-    found = json.loads((Path(__file__).parent / "scope-clinc150-minilm.json").read_text())
-    score, passed = found["interval"], found["candidates"]["combined"]["false_alarms"]
+    document = json.loads((Path(__file__).parent / "scope-clinc150-minilm.json").read_text())
+    score, passed = document["interval"], document["candidates"]["combined"]["false_alarms"]
     assert f"AUROC {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" in text
     assert f"{passed:.0%} of those pass".replace("%", " %") in text
     assert score["value"] >= 0.95, "the issue's aim"

@@ -52,14 +52,14 @@ def test_the_split_of_the_page(folder):
 
 
 def test_the_commands_say_what_the_page_says(folder, bases, capsys):
-    told = CONSOLE.findall(section("Versions and erasing"))
-    assert [words.split()[:2] for words, _ in told if words.startswith("data")] == [
+    shown = CONSOLE.findall(section("Versions and erasing"))
+    assert [words.split()[:2] for words, _ in shown if words.startswith("data")] == [
         ["data", "list"],
         ["data", "diff"],
         ["data", "show"],
         ["data", "erase"],
     ]
-    for words, said in told:
+    for words, said in shown:
         line = shlex.split(words.replace("minilm", str(bases.encoder)))
         assert main([*line, *(["--threads", "1"] if line[0] == "tune" else [])]) == 0
         out = capsys.readouterr().out

@@ -43,8 +43,8 @@ def context(settings, home, stage=None, delay=None):
             os._exit(code)
     os.close(writing)
     begun, seconds, current = time.monotonic(), {}, None
-    with os.fdopen(reading) as told:
-        for line in told:
+    with os.fdopen(reading) as pipe:
+        for line in pipe:
             if current:
                 seconds[current] = time.monotonic() - begun
             current, begun = line.strip(), time.monotonic()
@@ -62,7 +62,7 @@ def made(home):
     """The weights' hash of every version, and what else lies beside them."""
     versions = sorted((home / "specialists" / "tiny").glob("[!.]*"))
     odd = [path.name for path in (home / "specialists" / "tiny").glob(".*") if path.name != ".last"]
-    return [files.sha256(one / "tail.safetensors") for one in versions], odd
+    return [files.sha256(version / "tail.safetensors") for version in versions], odd
 
 
 def main(home, data, base, trials, seed):
@@ -86,7 +86,7 @@ def main(home, data, base, trials, seed):
     seconds, ended = context(settings, home / "whole")
     assert ended
     (whole,), _ = made(home / "whole")
-    found = []
+    attempts = []
     for trial in range(int(trials)):
         place = home / str(trial)
         stage = STAGES[trial % len(STAGES)]
@@ -99,10 +99,10 @@ def main(home, data, base, trials, seed):
         hashes, odd = made(place)
         runs = sorted((place / "runs").iterdir())
         left = sorted(path.name for path in runs[0].iterdir())
-        found.append(
+        attempts.append(
             {"killed": killed, "ended": ended, "hashes": hashes, "odd": odd, "runs": len(runs), "left": left}
         )
-    print(json.dumps({"whole": whole, "seconds": seconds, "trials": found}))
+    print(json.dumps({"whole": whole, "seconds": seconds, "trials": attempts}))
 
 
 if __name__ == "__main__":

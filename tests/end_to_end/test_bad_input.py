@@ -51,8 +51,8 @@ def refused(capfd, home):
             for word in words:
                 assert word in err
             if more:
-                told = json.loads(out)["error"]
-                assert told["problem"] in err and told["remedy"] in err and told["remedy"]
+                document = json.loads(out)["error"]
+                assert document["problem"] in err and document["remedy"] in err and document["remedy"]
             else:
                 assert out == ""
         assert leaves_nothing(home)
@@ -304,7 +304,7 @@ def test_ctrl_c_during_training_stops_cleanly_and_can_be_gone_on_with(data, tune
     assert not list(home.glob("cache/index.sqlite-*")), "the cache was closed"
 
     # What it says works, and no step that was made is made again.
-    steps = [one["step"] for one in log(folder) if one["kind"] == "step_done"]
+    steps = [event["step"] for event in log(folder) if event["kind"] == "step_done"]
     kept = json.loads((folder / "checkpoint.json").read_text())
     assert kept["latest"][0]["step"] == steps[-1] == len(steps) > 0
     assert main(["runs", "--json", "--home", str(home)]) == 0
@@ -316,7 +316,9 @@ def test_ctrl_c_during_training_stops_cleanly_and_can_be_gone_on_with(data, tune
                 break
         _, err = program.communicate(timeout=60)
     assert program.returncode == 130 and f"azubi resume {folder.name}" in err
-    again = [one for one in log(folder) if one["kind"] in ("training_resumed", "step_done")][len(steps) :]
+    again = [event for event in log(folder) if event["kind"] in ("training_resumed", "step_done")][
+        len(steps) :
+    ]
     assert again[0]["kind"] == "training_resumed" and again[0]["step"] == steps[-1]
     assert again[1]["step"] == steps[-1] + 1
 

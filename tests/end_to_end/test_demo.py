@@ -49,8 +49,8 @@ def test_a_small_slice_of_the_demo(tmp_path, monkeypatch):
     assert 0 < card.trained < 0.1 * card.parameters
 
     asked = tmp_path / "asked.jsonl"
-    asked.write_text("".join(json.dumps({"prompt": one["prompt"]}) + "\n" for one in outcome["compared"]))
-    told = azubi("ask", "intake", "--file", asked, "--json", "--home", home, folder=tmp_path)
-    assert told.returncode == 0, told.stderr
-    answers = [one["answer"] for one in json.loads(told.stdout)["answers"]]
-    assert answers == [one["specialist"] for one in outcome["compared"]]
+    asked.write_text("".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in outcome["compared"]))
+    asked_run = azubi("ask", "intake", "--file", asked, "--json", "--home", home, folder=tmp_path)
+    assert asked_run.returncode == 0, asked_run.stderr
+    answers = [row["answer"] for row in json.loads(asked_run.stdout)["answers"]]
+    assert answers == [comparison["specialist"] for comparison in outcome["compared"]]

@@ -21,13 +21,13 @@ def test_killed_ten_times_and_the_weights_are_the_same(base, bases, tmp_path):
         [*map(str, call)], capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2]
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert len(told["trials"]) == 10
-    for trial in told["trials"]:
+    document = json.loads(done.stdout)
+    assert len(document["trials"]) == 10
+    for trial in document["trials"]:
         assert trial["ended"], trial
         # Killed after its very last word, a run is done, and the same command begins another.
-        finished = sum(one["ended"] for one in trial["killed"])
-        assert trial["hashes"] == [told["whole"]] * (1 + finished), trial
+        finished = sum(attempt["ended"] for attempt in trial["killed"])
+        assert trial["hashes"] == [document["whole"]] * (1 + finished), trial
         assert trial["runs"] == 1 + finished and trial["odd"] == [], trial
         assert trial["left"] == [".lock", "events.jsonl", "run.json"], trial
-    assert sum(not one["ended"] for trial in told["trials"] for one in trial["killed"]) >= 10
+    assert sum(not attempt["ended"] for trial in document["trials"] for attempt in trial["killed"]) >= 10

@@ -62,9 +62,12 @@ def test_many_baselines_do_not_make_a_false_alarm_likelier() -> None:
         ours = (rng.random(150) < 0.6).astype(float)
         baselines = [(rng.random(150) < 0.6).astype(float) for _ in range(6)]
         result = corrected(
-            [compare(f"r{i}", "accuracy", ours, one, ours, one) for i, one in enumerate(baselines)]
+            [
+                compare(f"r{i}", "accuracy", ours, baseline, ours, baseline)
+                for i, baseline in enumerate(baselines)
+            ]
         )
-        alarms += any(one.says != "cannot tell" for one in result)
+        alarms += any(paired.says != "cannot tell" for paired in result)
     assert alarms <= most_by_chance(0.05)
 
 

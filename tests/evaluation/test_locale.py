@@ -22,13 +22,13 @@ def score(name: str, value: float, low: float, high: float, n: int = 120) -> Sco
 
 def texts(lang: Lang) -> dict[str, str]:
     """The texts of a language by key; of those with a singular and a plural, both."""
-    found = {}
+    messages = {}
     for message in catalogue(lang):
         if isinstance(message.id, str):
-            found[message.id] = str(message.string)
+            messages[message.id] = str(message.string)
         else:
-            found |= {f"{message.id[0]}[{number}]": text for number, text in enumerate(message.string)}
-    return {key: text for key, text in found.items() if key}
+            messages |= {f"{message.id[0]}[{number}]": text for number, text in enumerate(message.string)}
+    return {key: text for key, text in messages.items() if key}
 
 
 def test_both_languages_have_the_same_texts_with_the_same_values() -> None:

@@ -30,7 +30,7 @@ def test_calibration_of_a_confidence_that_is_true_and_one_that_boasts() -> None:
     true, boasting = calibrate(sure, right), calibrate(np.full(4_000, 0.99), right)
     assert true is not None and boasting is not None
     assert true.ece.value < 0.03 and len(true.bins) == 10
-    assert {one.right.n for one in true.bins} == {400}
+    assert {bin.right.n for bin in true.bins} == {400}
     assert boasting.ece.value == pytest.approx(0.99 - right.mean(), abs=0.02)
     assert true.brier.value == pytest.approx(brier_score_loss(right, sure))
     assert true.ece.low <= true.ece.value <= true.ece.high
@@ -76,7 +76,7 @@ def test_scope_by_source_and_at_the_specialists_own_limit() -> None:
         ),
         0.5,
     )
-    assert [one.kind for one in result] == ["", "file", "probe"]
+    assert [source.kind for source in result] == ["", "file", "probe"]
     assert result[0].kept is not None and result[0].kept.value == 0.9
     assert result[0].let_in is not None and result[0].let_in.value == 0.5
     assert result[2].detection.auroc.value == 1.0 and result[1].detection.auroc.value == pytest.approx(0.9)
@@ -132,7 +132,7 @@ def test_what_a_question_costs() -> None:
 
 def test_labels_and_the_matrix() -> None:
     truths, answers = ["a", "a", "b", "b", "c"], ["a", "b", "b", "x", "a"]
-    result = {one.label: one for one in label_scores(answers, truths)}
+    result = {label_score.label: label_score for label_score in label_scores(answers, truths)}
     assert (result["a"].recall.value, result["a"].given, result["a"].precision) != (0, 0, None)
     assert result["a"].precision is not None and result["a"].precision.value == 0.5
     assert result["c"].recall.value == 0 and result["c"].precision is None
@@ -156,7 +156,7 @@ def test_slices() -> None:
     result = slice_scores(
         {"line": ("x", "x", "y")}, {"s": [0, 1, 2]}, {"s": np.array([1.0, 0.0, 1.0])}, "accuracy"
     )
-    assert [(one.value, one.n, one.scores["s"].value) for one in result] == [("x", 2, 0.5), ("y", 1, 1.0)]
+    assert [(part.value, part.n, part.scores["s"].value) for part in result] == [("x", 2, 0.5), ("y", 1, 1.0)]
 
 
 def test_forgetting_is_found_kind_by_kind() -> None:
@@ -165,7 +165,7 @@ def test_forgetting_is_found_kind_by_kind() -> None:
         for i, kind in enumerate(["facts", "format"] * 40)
         for who, right in (("base", True), ("specialist", kind == "facts" or i % 4 == 3))
     ]
-    result = {one.kind: one for one in forgetting(table(rows))}
+    result = {row.kind: row for row in forgetting(table(rows))}
     assert result["format"].says == "worse" and result["format"].lost == 20
     assert result["facts"].says == "cannot tell" and result["facts"].rise_low is None
     assert result[""].after.value == 0.75 and result[""].loss_after == pytest.approx(1.25)
@@ -198,7 +198,7 @@ def test_exposure_membership_and_extraction() -> None:
         Prediction(part="extraction", who="specialist", number=i, kind=k, right=r)
         for i, (k, r) in enumerate([("iban", True), ("iban", False), ("name", False)])
     ]
-    assert [(one.kind, one.share.value) for one in extractions(table(pieces))] == [
+    assert [(extraction.kind, extraction.share.value) for extraction in extractions(table(pieces))] == [
         ("", pytest.approx(1 / 3)),
         ("iban", 0.5),
         ("name", 0.0),

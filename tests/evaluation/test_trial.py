@@ -29,7 +29,7 @@ def trial(number, score, cost, error=0.02, state="done"):
     ],
 )
 def test_the_cheapest_near_the_best(trials, best, chosen):
-    choice = choose([trial(number, *one) for number, one in enumerate(trials, 1)])
+    choice = choose([trial(number, *pair) for number, pair in enumerate(trials, 1)])
     assert (choice.best.number, choice.chosen.number) == (best, chosen)
 
 
@@ -42,10 +42,10 @@ def test_only_what_was_trained_to_its_end_can_be_chosen(state):
 
 def test_what_can_never_be_chosen_is_dominated():
     trials = [
-        trial(number, *one) for number, one in enumerate([(0.9, 10), (0.8, 20), (0.95, 50), (0.9, 10)], 1)
+        trial(number, *pair) for number, pair in enumerate([(0.9, 10), (0.8, 20), (0.95, 50), (0.9, 10)], 1)
     ]
     trials.append(trial(5, 0.99, 1, state="out of time"))
-    assert [one.number for one in undominated(trials)] == [1, 3]
+    assert [trial.number for trial in undominated(trials)] == [1, 3]
 
 
 @pytest.mark.parametrize("seed", range(20))

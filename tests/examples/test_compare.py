@@ -14,10 +14,10 @@ from azubi.pipeline.check import inspect
 from tests.examples.test_faults import RECIPE
 
 
-def found(kind, *lines, count=0):
+def finding_at(kind, *lines, count=0):
     cases = tuple(Case(lines=(line,), text="") for line in lines)
-    told = {"title": "", "why": "", "remedy": ""}
-    return Finding(kind=kind, level="warning", count=count or len(lines), cases=cases, **told)
+    texts = {"title": "", "why": "", "remedy": ""}
+    return Finding(kind=kind, level="warning", count=count or len(lines), cases=cases, **texts)
 
 
 def check(*findings):
@@ -29,35 +29,37 @@ def planted(fault, *lines):
 
 
 def test_the_finding_that_names_the_line_counts_before_others_of_its_kinds():
-    seen = check(found("label_variants:team", 3), found("breaks_schema", 8, 9))
-    (one,) = compare.outcomes([planted("label_typo", 9)], seen)
-    assert one.finding.kind == "breaks_schema" and one.named
+    seen = check(finding_at("label_variants:team", 3), finding_at("breaks_schema", 8, 9))
+    (outcome,) = compare.outcomes([planted("label_typo", 9)], seen)
+    assert outcome.finding.kind == "breaks_schema" and outcome.named
 
 
 def test_a_finding_that_names_other_lines_counts_only_if_it_holds_more_than_it_shows():
-    (one,) = compare.outcomes([planted("label_typo", 7)], check(found("breaks_schema", 8, 9)))
-    assert one.finding is None
-    (one,) = compare.outcomes([planted("label_typo", 7)], check(found("breaks_schema", 8, 9, count=3)))
-    assert one.finding is not None and not one.named
-    (one,) = compare.outcomes([planted("other_language", 7)], check(found("languages", count=1)))
-    assert one.finding is None, "the prompts are all in English, it says"
+    (finding,) = compare.outcomes([planted("label_typo", 7)], check(finding_at("breaks_schema", 8, 9)))
+    assert finding.finding is None
+    (finding,) = compare.outcomes(
+        [planted("label_typo", 7)], check(finding_at("breaks_schema", 8, 9, count=3))
+    )
+    assert finding.finding is not None and not finding.named
+    (finding,) = compare.outcomes([planted("other_language", 7)], check(finding_at("languages", count=1)))
+    assert finding.finding is None, "the prompts are all in English, it says"
 
 
 def test_what_only_other_kinds_found_was_not_found():
-    (one,) = compare.outcomes([planted("leak_time", 9)], check(found("leak_groups", 9)))
-    assert one.finding is None and not one.named
+    (finding,) = compare.outcomes([planted("leak_time", 9)], check(finding_at("leak_groups", 9)))
+    assert finding.finding is None and not finding.named
 
 
 def test_every_fault_has_findings_in_which_it_shows(tmp_path):
-    assert {one.fault for one in faults.write_inbox(tmp_path)} == set(compare.KINDS)
+    assert {fault.fault for fault in faults.write_inbox(tmp_path)} == set(compare.KINDS)
 
 
 @pytest.mark.end_to_end
 @pytest.mark.skipif(catalog.find("minilm").path(Path()) is None, reason="the base minilm is not installed")
 def test_a_check_finds_what_was_planted(tmp_path, home):
-    told = faults.write_inbox(tmp_path)
+    faults_written = faults.write_inbox(tmp_path)
     given = {"data": str(tmp_path / faults.OLD), "test_data": str(tmp_path / faults.NEW)}
-    outcomes = compare.outcomes(told, inspect(recipe_from(RECIPE, given), home))
-    assert [one.planted.fault for one in outcomes if one.finding is None] == []
-    named = {one.planted.fault for one in outcomes if one.named}
+    outcomes = compare.outcomes(faults_written, inspect(recipe_from(RECIPE, given), home))
+    assert [outcome.planted.fault for outcome in outcomes if outcome.finding is None] == []
+    named = {outcome.planted.fault for outcome in outcomes if outcome.named}
     assert {"no_answer", "broken_row", "contradiction", "leak_group", "schema_break"} <= named

@@ -45,8 +45,8 @@ def out(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def planted(out):
-    told = json.loads((out / "planted.json").read_text(encoding="utf-8"))["planted"]
-    return {one["fault"]: one for one in told}
+    document = json.loads((out / "planted.json").read_text(encoding="utf-8"))["planted"]
+    return {fault["fault"]: fault for fault in document}
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +75,8 @@ def spoilt(planted, row):
     return lambda fault: [row(place) for place in planted[fault]["places"]]
 
 
-def like(one, other):
-    return SequenceMatcher(None, one["note"], other["note"], autojunk=False).ratio()
+def like(row, other):
+    return SequenceMatcher(None, row["note"], other["note"], autojunk=False).ratio()
 
 
 def record_of(row):
@@ -87,7 +87,7 @@ def record_of(row):
 
 def test_each_fault_is_there_once_and_said_in_words(planted):
     assert set(planted) == FAULTS
-    assert all(one["what"] and one["places"] for one in planted.values())
+    assert all(fault["what"] and fault["places"] for fault in planted.values())
 
 
 def test_every_machine_writes_the_same(tmp_path, out):
@@ -100,29 +100,29 @@ def test_every_machine_writes_the_same(tmp_path, out):
 
 
 def test_what_is_not_on_the_list_is_sound(planted, lines, row):
-    listed = {(place["file"], place["line"]) for one in planted.values() for place in one["places"]}
+    listed = {(place["file"], place["line"]) for fault in planted.values() for place in fault["places"]}
     sound = [
         row({"file": name, "line": number})
         for (name, number), line in lines.items()
         if line and number > 1 and (name, number) not in listed
     ]
     assert len(sound) > 0.9 * (faults.CLAIMS + faults.NEW_CLAIMS)
-    for one in sound:
-        record = record_of(one)
-        assert {name: one[name] for name in ("code", "cover", "team")} == {
+    for sound_row in sound:
+        record = record_of(sound_row)
+        assert {name: sound_row[name] for name in ("code", "cover", "team")} == {
             name: record[name] for name in ("code", "cover", "team")
         }
-    assert max(Counter(one["note"] for one in sound).values()) == 1
-    assert max(Counter(one["claim_no"] for one in sound).values()) == 1
-    old = [one for one in sound if one["reported"] < "2026-12-08"]
-    assert max(one["date"] for one in sound) < min(one["reported"] for one in sound)
-    assert min(Counter(one["team"] for one in old).values()) >= 5
+    assert max(Counter(row["note"] for row in sound).values()) == 1
+    assert max(Counter(row["claim_no"] for row in sound).values()) == 1
+    old = [row for row in sound if row["reported"] < "2026-12-08"]
+    assert max(row["date"] for row in sound) < min(row["reported"] for row in sound)
+    assert min(Counter(row["team"] for row in old).values()) >= 5
 
 
 def test_nothing_of_it_is_trained_on_or_tested_with(lines):
     training, heldout = generate.generate()
-    told = {" ".join(note.text.split()).encode() for note in (*training, *heldout)}
-    assert not any(note in line for line in lines.values() for note in told)
+    texts = {" ".join(note.text.split()).encode() for note in (*training, *heldout)}
+    assert not any(note in line for line in lines.values() for note in texts)
 
 
 def test_rows_that_cannot_be_used(planted, lines, spoilt):
@@ -134,18 +134,18 @@ def test_rows_that_cannot_be_used(planted, lines, spoilt):
         broken.decode()
     assert broken.decode("latin-1").count(";") == len(faults.COLUMNS) - 1
     assert lines[cut["file"], cut["line"]].count(b";") == 4
-    for fault, one in planted.items():
-        for place in one["places"]:
+    for fault, row in planted.items():
+        for place in row["places"]:
             assert fault in ON_PURPOSE or lines[place["file"], place["line"]].decode()
 
 
 def test_repeats(spoilt):
-    one, same = spoilt("exact_duplicate")
-    assert one | {"claim_no": ""} == same | {"claim_no": ""}
-    one, near = spoilt("near_duplicate")
-    assert 0.85 < like(one, near) < 1 and one["team"] == near["team"]
-    one, other = spoilt("contradiction")
-    assert one["note"] == other["note"] and one["team"] != other["team"]
+    row, same = spoilt("exact_duplicate")
+    assert row | {"claim_no": ""} == same | {"claim_no": ""}
+    row, near = spoilt("near_duplicate")
+    assert 0.85 < like(row, near) < 1 and row["team"] == near["team"]
+    row, other = spoilt("contradiction")
+    assert row["note"] == other["note"] and row["team"] != other["team"]
     assert other["code"] == record_of(other)["code"], "the other answer is in order by itself"
 
 
@@ -154,17 +154,17 @@ def test_labels_that_are_none(spoilt):
     assert case["team"] not in company.TEAMS and case["team"].capitalize() in company.TEAMS
     assert typo["team"] not in company.TEAMS and sorted(typo["team"]) == sorted("Elster")
     rare = spoilt("rare_label")
-    assert len(rare) == 2 and {one["team"] for one in rare} == {"Kranich"}
+    assert len(rare) == 2 and {row["team"] for row in rare} == {"Kranich"}
 
 
 def test_records_that_are_wrong(planted, spoilt):
     (worded,), (schema,), (rule,), (wrong,) = (
-        spoilt(one) for one in ("no_number", "schema_break", "rule_break", "wrong_answer")
+        spoilt(row) for row in ("no_number", "schema_break", "rule_break", "wrong_answer")
     )
     assert not worded["amount"].isdecimal() and any(letter.isdecimal() for letter in worded["amount"])
     assert not any(letter.isdecimal() for letter in schema["date"])
     assert record_of(rule)["code"] != rule["code"] and record_of(rule)["team"] == rule["team"]
-    assert rule["code"] in {one.code for one in company.PERILS.values() if one.line == rule["line"]}
+    assert rule["code"] in {peril.code for peril in company.PERILS.values() if peril.line == rule["line"]}
     assert (wrong["code"], wrong["team"]) == (
         record_of(wrong)["code"],
         company.PERILS[wrong["line"], wrong["peril"]].team,
@@ -178,15 +178,15 @@ def test_records_that_are_wrong(planted, spoilt):
 def test_lengths_and_languages(spoilt):
     (long,), german = spoilt("too_long"), spoilt("other_language")
     assert len(long["note"].split()) > 8_000
-    assert [one["note"] for one in german] == list(faults.GERMAN)
-    assert all(record_of(one)["team"] == one["team"] for one in german)
+    assert [row["note"] for row in german] == list(faults.GERMAN)
+    assert all(record_of(row)["team"] == row["team"] for row in german)
 
 
 def test_leaks(spoilt):
-    one, near = spoilt("leak_near_equal")
-    assert 0.85 < like(one, near) < 1 and one["policy"] != near["policy"]
-    one, other = spoilt("leak_group")
-    assert one["policy"] == other["policy"]
+    row, near = spoilt("leak_near_equal")
+    assert 0.85 < like(row, near) < 1 and row["policy"] != near["policy"]
+    row, other = spoilt("leak_group")
+    assert row["policy"] == other["policy"]
     (given,) = spoilt("leak_answer_in_prompt")
     assert given["note"].endswith(faults.as_record(given))
     (early,) = spoilt("leak_time")
@@ -195,8 +195,8 @@ def test_leaks(spoilt):
 
 def test_sample_numbers_are_valid_and_each_stands_in_its_row(spoilt):
     for kind, sentence in faults.PERSONAL.items():
-        (one,) = spoilt(f"personal_{kind}")
-        assert one["note"].endswith(sentence)
+        (row,) = spoilt(f"personal_{kind}")
+        assert row["note"].endswith(sentence)
     assert iban.is_valid(faults.PERSONAL["iban"].removeprefix("Pay into ").rstrip("."))
     digits = "".join(letter for letter in faults.PERSONAL["card"] if letter.isdecimal())
     assert luhn.is_valid(digits)
@@ -210,13 +210,13 @@ def test_the_recipe_reads_it_and_leaves_out_what_cannot_be_used(out, planted):
         planted[name]["places"][0]["line"]
         for name in ("no_answer", "broken_encoding", "broken_row", "no_number")
     ]
-    assert sorted(one.line for one in read.rejected) == sorted(unusable)
+    assert sorted(row.line for row in read.rejected) == sorted(unusable)
     tested = read_source(Source(recipe, recipe.test_data))
     assert not tested.rejected and len(tested.examples) == faults.NEW_CLAIMS + 1
     (pasted,) = planted["leak_answer_in_prompt"]["places"]
-    (example,) = (one for one in read.examples if one.line == pasted["line"])
+    (example,) = (example for example in read.examples if example.line == pasted["line"])
     assert example.prompt.endswith(example.answer)
-    assert {one.line: one.time for one in tested.examples}[
+    assert {example.line: example.time for example in tested.examples}[
         planted["leak_time"]["places"][0]["line"]
     ] < "2026-07-10"
 
@@ -224,14 +224,14 @@ def test_the_recipe_reads_it_and_leaves_out_what_cannot_be_used(out, planted):
 def test_schema_and_rule_of_the_records_are_found_in_spite_of_the_faults(out, planted):
     recipe = recipe_from(RECIPE, {"data": str(out / faults.OLD)})
     read = read_source(Source.of(recipe)).examples
-    contract = infer([one.answer for one in read], "json")
-    records = [(one.line, contract.parse(one.answer) or {}) for one in read]
+    contract = infer([example.answer for example in read], "json")
+    records = [(example.line, contract.parse(example.answer) or {}) for example in read]
     broken = schema.finding(contract.json_schema, records)
     wrong = ("schema_break", "label_case", "label_typo", "rare_label")
     lines = {place["line"] for name in wrong for place in planted[name]["places"]}
     assert broken is not None and broken.count == len(lines)
     assert {line for case in broken.cases for line in case.lines} <= lines
-    proposed = {one.field: one.rule for one in derivation.propose([record for _, record in records], ())}
+    proposed = {rule.field: rule.rule for rule in derivation.propose([record for _, record in records], ())}
     against = derivation.contradictions(contract.deriving({"code": proposed["code"]}), records)
     assert against is not None and against.count == 1
     assert against.cases[0].lines == (planted["rule_break"]["places"][0]["line"],)

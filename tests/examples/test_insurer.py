@@ -67,9 +67,9 @@ TABLES = dict(tables())
 
 
 def euros(text: str) -> int:
-    found = re.search(r"€([\d.]+)", text)
-    assert found, text
-    return int(found[1].replace(".", ""))
+    amount = re.search(r"€([\d.]+)", text)
+    assert amount, text
+    return int(amount[1].replace(".", ""))
 
 
 def test_handbook_fields_are_the_record() -> None:
@@ -102,12 +102,12 @@ def cover_cell(peril: company.Peril) -> str:
 
 
 def test_handbook_perils_are_the_company() -> None:
-    told = [
+    listed = [
         (name, row["peril"], row["code"], row["team"], row["cover"], row["documents"])
         for name in company.LINES
         for row in TABLES[name]
     ]
-    assert told == [
+    assert listed == [
         (
             peril.line,
             peril.name,
@@ -253,11 +253,11 @@ def test_counts(sides: tuple[Notes, Notes]) -> None:
 
 def test_heldout_policyholders_never_train(sides: tuple[Notes, Notes]) -> None:
     training, heldout = sides
-    told = " ".join(note.text for note in training)
+    text = " ".join(note.text for note in training)
     for note in heldout:
-        assert note.holder.policy not in told
-        assert not re.search(rf"\b{note.holder.surname}\b", told)
-    numbers = set(re.findall(r"P-\d{8}", told))
+        assert note.holder.policy not in text
+        assert not re.search(rf"\b{note.holder.surname}\b", text)
+    numbers = set(re.findall(r"P-\d{8}", text))
     assert not numbers & {note.holder.policy for note in heldout}
 
 
@@ -287,15 +287,15 @@ def test_team_cover_and_code_follow_from_line_peril_and_amount(notes: Notes) -> 
 
 def days_in(text: str) -> list[str]:
     """All days in a text, as an honest reader finds them."""
-    found = [f"{y}-{m}-{d}" for y, m, d in re.findall(r"\b(\d{4})-(\d\d)-(\d\d)\b", text)]
+    dates = [f"{y}-{m}-{d}" for y, m, d in re.findall(r"\b(\d{4})-(\d\d)-(\d\d)\b", text)]
     for day, month, year in re.findall(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4}|\d\d)\b", text):
-        found.append(date(int(year) % 100 + 2000, int(month), int(day)).isoformat())
+        dates.append(date(int(year) % 100 + 2000, int(month), int(day)).isoformat())
     names = "|".join(generate.MONTHS) + "|" + "|".join(MONTHS)
     for day, month, year in re.findall(rf"\b(\d{{1,2}}) ({names}) (\d{{4}})\b", text):
-        found.append(date(int(year), MONTHS[month[:3]], int(day)).isoformat())
+        dates.append(date(int(year), MONTHS[month[:3]], int(day)).isoformat())
     for month, day, year in re.findall(rf"\b({names}) (\d{{1,2}})(?:st|nd|rd|th) (\d{{4}})\b", text):
-        found.append(date(int(year), MONTHS[month[:3]], int(day)).isoformat())
-    return found
+        dates.append(date(int(year), MONTHS[month[:3]], int(day)).isoformat())
+    return dates
 
 
 def sums_in(text: str) -> list[int]:
@@ -306,9 +306,9 @@ def sums_in(text: str) -> list[int]:
         rf"€({number})(?![\d,.]*\d)",
         rf"EUR ({number}),-",
     )
-    found = [int(re.sub(r"\D", "", hit)) for one in patterns for hit in re.findall(one, text)]
+    sums = [int(re.sub(r"\D", "", hit)) for pattern in patterns for hit in re.findall(pattern, text)]
     thousands = re.findall(r"\b(\d+)(?:\.(\d))?k EUR", text)
-    return [*found, *(int(whole) * 1_000 + int(rest or 0) * 100 for whole, rest in thousands)]
+    return [*sums, *(int(whole) * 1_000 + int(rest or 0) * 100 for whole, rest in thousands)]
 
 
 def test_date_of_loss_is_in_the_note_and_unambiguous(notes: Notes) -> None:
@@ -331,10 +331,10 @@ def test_amount_is_in_the_note_and_alone(notes: Notes) -> None:
 
 
 def test_stories_state_no_fact_that_is_said_elsewhere() -> None:
-    for key, told in stories.STORIES.items():
-        assert len(told.told) - generate.HELDOUT_STORIES >= 4, key
-        assert len(told.told) + len(told.noted) >= 9, key
-        for story in (*told.told, *told.noted):
+    for key, version in stories.STORIES.items():
+        assert len(version.spoken) - generate.HELDOUT_STORIES >= 4, key
+        assert len(version.spoken) + len(version.noted) >= 9, key
+        for story in (*version.spoken, *version.noted):
             assert not re.search(r"euro|EUR|€|\d{4}|attach|enclos|photo|report|receipt", story), story
 
 

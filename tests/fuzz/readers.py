@@ -40,8 +40,12 @@ def feed(name: str, data: bytes) -> None:
         path = Path(folder, name)
         path.write_bytes(data)
         with contextlib.suppress(AzubiError):
-            for one in stream(path, limits=LIMITS):
-                text = one.prompt + one.answer + one.key if isinstance(one, Example) else one.as_json()
+            for example in stream(path, limits=LIMITS):
+                text = (
+                    example.prompt + example.answer + example.key
+                    if isinstance(example, Example)
+                    else example.as_json()
+                )
                 text.encode()
 
 
@@ -103,7 +107,7 @@ _EML = (
 )
 _HTML = b"<!doctype html><meta charset=utf-8><table><tr><td>a</td></tr></table><p>b <a href=x>c</a>"
 _FIELDS = b"<p>\xe4<input value=a><select><option>b<option selected>c</select><img src=d>"
-_FORM = _PDF.replace(
+_FORM_PDF = _PDF.replace(
     b"/Contents 4 0 R",
     b"/Contents 4 0 R /Annots [<< /Subtype /Widget /FT /Ch /T (a) /V (b) /Opt [[(b) (c)]] >> "
     b"<< /Subtype /Widget /FT /Btn /T (d) /V /0 /Opt [(e)] >> << /Subtype /Text /Contents (f) >>]",
@@ -130,7 +134,7 @@ READERS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "txt": (partial(feed_document, ".txt"), lambda: [b"a text", "größe".encode("cp1252")]),
     "html": (partial(feed_document, ".html"), lambda: [_HTML, _FIELDS]),
     "eml": (partial(feed_document, ".eml"), lambda: [_EML, _FORWARDED]),
-    "pdf": (partial(feed_document, ".pdf"), lambda: [_PDF, _FORM]),
+    "pdf": (partial(feed_document, ".pdf"), lambda: [_PDF, _FORM_PDF]),
     "docx": (partial(feed_document, ".docx"), lambda: [_docx()]),
 }
 """By name: what reads, and what it reads to begin with."""

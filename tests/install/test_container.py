@@ -16,13 +16,13 @@ def stages():
     """The instructions as (name, words), a list for each stage."""
     lines = (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines()
     text = "\n".join(line for line in lines if not line.startswith("#")).replace("\\\n", " ")
-    found = []
+    names = []
     for line in filter(str.strip, text.splitlines()):
         name, _, rest = line.partition(" ")
         if name == "FROM":
-            found.append([])
-        found[-1].append((name, shlex.split(rest)))
-    return found
+            names.append([])
+        names[-1].append((name, shlex.split(rest)))
+    return names
 
 
 def of(stage, name):

@@ -14,7 +14,7 @@ def recipe(bases, tmp_path):
 
     def make(task="labels", base="encoder", rows=None, **settings):
         data = tiny.write(tmp_path / "notes.jsonl", rows or MAKERS[task]())
-        told = {
+        given = {
             "name": "tiny",
             "data": data,
             "base": str(getattr(bases, base)),
@@ -23,6 +23,6 @@ def recipe(bases, tmp_path):
             "dtype": "float32",
             "threads": 1,
         }
-        return Recipe(**told | settings)
+        return Recipe(**given | settings)
 
     return make

@@ -8,8 +8,8 @@ from azubi.storage import files
 
 
 def only(events, kind):
-    (found,) = [event for event in events if isinstance(event, kind)]
-    return found
+    (matching,) = [event for event in events if isinstance(event, kind)]
+    return matching
 
 
 def order(events):

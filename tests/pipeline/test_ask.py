@@ -36,7 +36,7 @@ class Made:
 
 def make(folder, base, rows, **settings):
     """Train a specialist that says different things to different prompts."""
-    told = {
+    given = {
         "name": "tiny",
         "tail_layers": 1,
         "epochs": 12,
@@ -44,17 +44,21 @@ def make(folder, base, rows, **settings):
         "learning_rate": 1e-2,
         "split": {"test": 0.3},
     }
-    told |= {"data": tiny.write(folder / "notes.jsonl", rows), "base": str(base), "dtype": "float32"}
+    given |= {"data": tiny.write(folder / "notes.jsonl", rows), "base": str(base), "dtype": "float32"}
     reports = []
     render = packaging.render
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             packaging, "render", lambda report, lang: reports.append(report) or render(report, lang)
         )
-        for _ in run.run(Recipe(**told | settings), folder / "home"):
+        for _ in run.run(Recipe(**given | settings), folder / "home"):
             pass
     compared = reports[0].comparisons
-    return Made(folder / "home", [one.prompt for one in compared], [one.specialist for one in compared])
+    return Made(
+        folder / "home",
+        [comparison.prompt for comparison in compared],
+        [comparison.specialist for comparison in compared],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +98,9 @@ def test_a_new_process_gives_the_measured_answers(made, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(set(made.answers)) > 1, "a specialist that always says the same proves nothing"
     document = json.loads(done.stdout)
-    assert [one["answer"] for one in document["answers"]] == made.answers
-    assert [one["prompt"] for one in document["answers"]] == made.prompts
-    assert all(0 < one["confidence"] <= 1 for one in document["answers"])
+    assert [row["answer"] for row in document["answers"]] == made.answers
+    assert [row["prompt"] for row in document["answers"]] == made.prompts
+    assert all(0 < answer["confidence"] <= 1 for answer in document["answers"])
 
 
 def test_one_prompt_gives_what_many_give(made, capfd):
@@ -106,7 +110,7 @@ def test_one_prompt_gives_what_many_give(made, capfd):
 
 def test_versions_answer_for_themselves(sorter):
     newest, second, first = (
-        [one.text for one in ask.answer(sorter.home, name, sorter.prompts)]
+        [answer.text for answer in ask.answer(sorter.home, name, sorter.prompts)]
         for name in ("tiny", "tiny@2", "tiny@1")
     )
     assert newest == second == sorter.answers
@@ -115,7 +119,7 @@ def test_versions_answer_for_themselves(sorter):
 
 def test_the_order_of_the_prompts_is_kept(made):
     backwards = ask.answer(made.home, "tiny", made.prompts[::-1])
-    assert [one.text for one in backwards] == made.answers[::-1]
+    assert [answer.text for answer in backwards] == made.answers[::-1]
 
 
 def test_the_untouched_base_is_not_what_answers(writer):
@@ -124,7 +128,7 @@ def test_the_untouched_base_is_not_what_answers(writer):
         patch.setattr(ask.weights, "restore", lambda tail, state: None)
         speak = ask.open_specialist(card, writer.home)
     plain = answering.in_order(speak, [(Turn("user", prompt),) for prompt in writer.prompts])
-    assert [one.text for one in plain] != writer.answers
+    assert [answer.text for answer in plain] != writer.answers
 
 
 def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkeypatch):
@@ -192,9 +196,9 @@ def test_another_number_format_does_not_share_a_base(writer, monkeypatch):
 @pytest.mark.parametrize("name", FORMS)
 def test_rows_of_every_form_give_the_measured_answers(name, sorter, tmp_path):
     card = Store(sorter.home).get("tiny")
-    told = FORMS[name].write(tmp_path, sorter.prompts, None)
-    source = ask.source(card, told.pop("data", None), **told)
-    assert [one.text for one in ask.answer(sorter.home, "tiny", read_asked(source))] == sorter.answers
+    written_file = FORMS[name].write(tmp_path, sorter.prompts, None)
+    source = ask.source(card, written_file.pop("data", None), **written_file)
+    assert [row.text for row in ask.answer(sorter.home, "tiny", read_asked(source))] == sorter.answers
 
 
 def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_with(bases, tmp_path):
@@ -217,11 +221,13 @@ def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_wit
     measured = dict(zip(made.prompts, made.answers, strict=True))
     for cut in (None, -1):
         asked = tiny.write(tmp_path / "new.jsonl", [{"messages": row["messages"][:cut]} for row in rows])
-        found = read_asked(ask.source(card, asked))
-        answers = ask.answer(made.home, "tiny", found)
-        told = {Example(one.turns[1:], "").prompt: two.text for one, two in zip(found, answers, strict=True)}
-        assert {prompt: told[prompt] for prompt in measured} == measured
-        assert not any(ask.OTHER_SYSTEM in one.notes for one in answers)
+        rows = read_asked(ask.source(card, asked))
+        answers = ask.answer(made.home, "tiny", rows)
+        by_prompt = {
+            Example(row.turns[1:], "").prompt: two.text for row, two in zip(rows, answers, strict=True)
+        }
+        assert {prompt: by_prompt[prompt] for prompt in measured} == measured
+        assert not any(ask.OTHER_SYSTEM in answer.notes for answer in answers)
     rows[0]["messages"][0]["content"] = "Which team?"
     asked = tiny.write(tmp_path / "new.jsonl", rows[:1])
     (other,) = ask.answer(made.home, "tiny", read_asked(ask.source(card, asked)))
@@ -234,15 +240,17 @@ def test_a_file_is_asked_as_the_specialist_was_taught_to_read(bases, tmp_path, c
     rows = [(amount, f"{note} ä", line) for note, amount, line in parted]
     taught = "".join("|".join(row) + "\n" for row in [("sum", "text", "line"), *rows])
     (tmp_path / "taught.csv").write_bytes(taught.encode("cp1252"))
-    told = {"prompt": "{text}, {sum}", "answer": "line", "encoding": "cp1252", "delimiter": "|"}
-    made = make(tmp_path, bases.encoder, [], **told | {"data": tmp_path / "taught.csv"})
+    settings = {"prompt": "{text}, {sum}", "answer": "line", "encoding": "cp1252", "delimiter": "|"}
+    made = make(tmp_path, bases.encoder, [], **settings | {"data": tmp_path / "taught.csv"})
     measured = dict(zip(made.prompts, made.answers, strict=True))
     new = "".join(";".join(row[:2][::-1]) + "\n" for row in [("sum", "text"), *rows])
     (tmp_path / "new.csv").write_text(new)
     for name in ("taught.csv", "new.csv"):
         assert main(["ask", "tiny", "--file", str(tmp_path / name), "--json", "--home", str(made.home)]) == 0
         answers = json.loads(capfd.readouterr().out)["answers"]
-        assert {one["prompt"]: one["answer"] for one in answers if one["prompt"] in measured} == measured
+        assert {
+            answer["prompt"]: answer["answer"] for answer in answers if answer["prompt"] in measured
+        } == measured
     flags = ["--prompt", "{text}, {amount}", "--json", "--home", str(made.home)]
     (tmp_path / "new.csv").write_text(new.replace("sum", "amount"))
     assert main(["ask", "tiny", "--file", str(tmp_path / "new.csv"), "--home", str(made.home)]) == 2
@@ -303,7 +311,7 @@ def test_a_prompt_longer_than_the_base_reads_has_no_answer_and_keeps_none_from_t
         made.home, "tiny", [made.prompts[0], prompt, made.prompts[1]], out_of_scope=out_of_scope
     )
     if out_of_scope == "mark":
-        assert [one.text for one in (first, last)] == made.answers[:2]
+        assert [answer.text for answer in (first, last)] == made.answers[:2]
     assert (long.text, long.by, long.in_scope) == ("", "nobody", None)
     (note,) = long.notes
     assert prompt[:60] in note and f"at most {tiny.CONTEXT}" in note and "Shorten" in note
@@ -314,9 +322,9 @@ def test_what_the_base_has_no_room_for_is_answered_by_nobody(strict):
     card = Store(strict.home).get("tiny")
     both = ask.loaded(card, strict.home)
     (outside,) = (ask._elsewhere(both, "base", card.longest),)
-    ((number, told),) = outside([(Turn("user", "hail " * (tiny.CONTEXT - 60)),)])
-    assert (number, told.by) == (0, "nobody")
-    assert bool(told.notes) == (card.family != "bert")
+    ((number, reply),) = outside([(Turn("user", "hail " * (tiny.CONTEXT - 60)),)])
+    assert (number, reply.by) == (0, "nobody")
+    assert bool(reply.notes) == (card.family != "bert")
 
 
 # Exactly one JSON document
@@ -366,14 +374,14 @@ def test_show_and_list_tell_a_person_what_there_is(writer, capsys):
 @pytest.fixture
 def strict(made, tmp_path):
     """A copy of a specialist's home whose limit lies in the middle of what its test questions score."""
-    scores = sorted(one.scope for one in ask.answer(made.home, "tiny", made.prompts))
+    scores = sorted(answer.scope for answer in ask.answer(made.home, "tiny", made.prompts))
     limit = scores[len(scores) // 2]
     home = shutil.copytree(made.home, tmp_path / "strict")
     (folder,) = (path for path in (home / "specialists" / "tiny").iterdir() if path.name == newest(home))
-    found = scope.read(folder / cards.SCOPE)
-    scope.write(replace(found, limit=limit - 1e-9), folder / cards.SCOPE)
-    told = {"scope_sha256": files.sha256(folder / cards.SCOPE), "scope_limit": limit}
-    change(folder / cards.CARD, told)
+    learned = scope.read(folder / cards.SCOPE)
+    scope.write(replace(learned, limit=limit - 1e-9), folder / cards.SCOPE)
+    fields = {"scope_sha256": files.sha256(folder / cards.SCOPE), "scope_limit": limit}
+    change(folder / cards.CARD, fields)
     return Made(home, made.prompts, made.answers)
 
 
@@ -381,31 +389,31 @@ def newest(home):
     return str(Store(home).get("tiny").version)
 
 
-def change(path, told):
-    path.write_text(json.dumps(json.loads(path.read_text()) | told))
+def change(path, fields):
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
 def test_every_specialist_knows_its_scope(made):
     card = Store(made.home).get("tiny")
     assert files.sha256(card.folder / cards.SCOPE) == card.scope_sha256
     assert scope.read(card.folder / cards.SCOPE).limit == card.scope_limit
-    found = ask.answer(made.home, "tiny", made.prompts)
-    assert [one.in_scope for one in found] == [one.scope >= card.scope_limit for one in found]
-    assert sum(one.in_scope for one in found) > len(found) / 2
-    assert {one.by for one in found} == {"specialist"}
+    answers = ask.answer(made.home, "tiny", made.prompts)
+    assert [answer.in_scope for answer in answers] == [answer.scope >= card.scope_limit for answer in answers]
+    assert sum(answer.in_scope for answer in answers) > len(answers) / 2
+    assert {answer.by for answer in answers} == {"specialist"}
 
 
 def test_what_is_out_of_scope_is_marked(strict, capfd, tmp_path):
-    found = ask.answer(strict.home, "tiny", strict.prompts)
-    assert [one.text for one in found] == strict.answers
-    assert 0 < sum(not one.in_scope for one in found) < len(found)
-    assert [bool(one.notes) for one in found] == [not one.in_scope for one in found]
+    answers = ask.answer(strict.home, "tiny", strict.prompts)
+    assert [answer.text for answer in answers] == strict.answers
+    assert 0 < sum(not answer.in_scope for answer in answers) < len(answers)
+    assert [bool(answer.notes) for answer in answers] == [not answer.in_scope for answer in answers]
     prompts = tiny.write(tmp_path / "p.jsonl", [{"prompt": prompt} for prompt in strict.prompts])
     assert main(["ask", "tiny", "--file", str(prompts), "--json", "--home", str(strict.home)]) == 0
-    told = json.loads(capfd.readouterr().out)["answers"]
-    assert [one["in_scope"] for one in told] == [one.in_scope for one in found]
-    strange = next(one.text for one in found if not one.in_scope)
-    prompt = strict.prompts[[one.in_scope for one in found].index(False)]
+    documents = json.loads(capfd.readouterr().out)["answers"]
+    assert [document["in_scope"] for document in documents] == [document.in_scope for document in answers]
+    strange = next(answer.text for answer in answers if not answer.in_scope)
+    prompt = strict.prompts[[answer.in_scope for answer in answers].index(False)]
     assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
     shown = capfd.readouterr()
     assert shown.out == f"{strange}\n" and "Note: This does not look like the work" in shown.err
@@ -413,13 +421,13 @@ def test_what_is_out_of_scope_is_marked(strict, capfd, tmp_path):
 
 def test_what_is_out_of_scope_can_go_back(strict, capfd):
     marked = ask.answer(strict.home, "tiny", strict.prompts)
-    found = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="caller")
-    for one, mark in zip(found, marked, strict=True):
-        assert (one.scope, one.in_scope, one.notes) == (mark.scope, mark.in_scope, mark.notes)
-        assert (one.text, one.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
+    answers = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="caller")
+    for answer, mark in zip(answers, marked, strict=True):
+        assert (answer.scope, answer.in_scope, answer.notes) == (mark.scope, mark.in_scope, mark.notes)
+        assert (answer.text, answer.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
     path = Store(strict.home).get("tiny").folder / cards.CARD
     change(path, {"recipe": {"scope": {"out_of_scope": "caller"}}})
-    prompt = strict.prompts[[one.in_scope for one in marked].index(False)]
+    prompt = strict.prompts[[answer.in_scope for answer in marked].index(False)]
     assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
     shown = capfd.readouterr()
     assert shown.out == "\n" and "given back to you" in shown.err
@@ -427,17 +435,17 @@ def test_what_is_out_of_scope_can_go_back(strict, capfd):
 
 def test_what_is_out_of_scope_can_go_to_the_base(strict):
     marked = ask.answer(strict.home, "tiny", strict.prompts)
-    found = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="base")
+    answers = ask.answer(strict.home, "tiny", strict.prompts, out_of_scope="base")
     card = Store(strict.home).get("tiny")
-    outside = [number for number, one in enumerate(marked) if not one.in_scope]
+    outside = [number for number, answer in enumerate(marked) if not answer.in_scope]
     if card.family == "bert":
-        assert {found[number].by for number in outside} == {"nobody"}, "an encoder says nothing of its own"
+        assert {answers[number].by for number in outside} == {"nobody"}, "an encoder says nothing of its own"
         return
-    assert {found[number].by for number in outside} == {"base"}
-    assert [found[n].text for n in range(len(found)) if n not in outside] == [
-        marked[n].text for n in range(len(found)) if n not in outside
+    assert {answers[number].by for number in outside} == {"base"}
+    assert [answers[n].text for n in range(len(answers)) if n not in outside] == [
+        marked[n].text for n in range(len(answers)) if n not in outside
     ]
-    assert [found[number].text for number in outside] == [
+    assert [answers[number].text for number in outside] == [
         whole_base(card.base, strict.prompts[number], 256) for number in outside
     ]
 
@@ -468,12 +476,12 @@ def test_a_specialist_of_an_older_azubi_knows_no_scope(made, tmp_path):
     home = shutil.copytree(made.home, tmp_path / "older")
     folder = Store(home).get("tiny").folder
     (folder / cards.SCOPE).unlink()
-    told = json.loads((folder / cards.CARD).read_text())
-    del told["scope_sha256"], told["scope_limit"]
-    (folder / cards.CARD).write_text(json.dumps(told))
-    found = ask.answer(home, "tiny", made.prompts, out_of_scope="caller")
-    assert [one.text for one in found] == made.answers
-    assert {(one.scope, one.in_scope) for one in found} == {(None, None)}
+    document = json.loads((folder / cards.CARD).read_text())
+    del document["scope_sha256"], document["scope_limit"]
+    (folder / cards.CARD).write_text(json.dumps(document))
+    answers = ask.answer(home, "tiny", made.prompts, out_of_scope="caller")
+    assert [answer.text for answer in answers] == made.answers
+    assert {(answer.scope, answer.in_scope) for answer in answers} == {(None, None)}
 
 
 def test_a_damaged_scope_is_refused(made, tmp_path):

@@ -46,18 +46,18 @@ def done(working):
             return end.value
 
 
-def of_kind(found, kind):
-    return next(one for one in found.findings if one.kind == kind)
+def of_kind(result, kind):
+    return next(finding for finding in result.findings if finding.kind == kind)
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])
 def test_lengths_are_those_that_training_meets(letters, home, bases, kind):
-    found = inspection.inspect(recipe(letters, base=str(getattr(bases, kind))), home)
-    told = of_kind(found, "lengths").details
-    assert (told["unit"], told["base"]) == ("tokens", str(getattr(bases, kind)))
-    assert told["longest"] > told["median"] > 5
-    assert told["reads"] > 0
-    assert found.level == "warning", "one that is too long is left out, as a run does"
+    check = inspection.inspect(recipe(letters, base=str(getattr(bases, kind))), home)
+    details = of_kind(check, "lengths").details
+    assert (details["unit"], details["base"]) == ("tokens", str(getattr(bases, kind)))
+    assert details["longest"] > details["median"] > 5
+    assert details["reads"] > 0
+    assert check.level == "warning", "one that is too long is left out, as a run does"
 
 
 def claims(file, count, footer, first=0):
@@ -65,8 +65,8 @@ def claims(file, count, footer, first=0):
     rows = ["text,label,policy,day"]
     for n in range(first, first + count):
         words = " ".join(f"w{n - n % 4 if n % 5 == 1 else n}x{place}" for place in range(12))
-        told = f"Please sort this claim into a line: {words} IBAN DE89370400440532013000 {n}. {footer}"
-        rows.append(f"{told},{'motor' if n % 3 else 'home'},P{n % 61},2025-{n % 12 + 1:02}-01")
+        text = f"Please sort this claim into a line: {words} IBAN DE89370400440532013000 {n}. {footer}"
+        rows.append(f"{text},{'motor' if n % 3 else 'home'},P{n % 61},2025-{n % 12 + 1:02}-01")
     file.write_text("\n".join(rows) + "\n")
     return file
 
@@ -134,15 +134,15 @@ def test_a_base_is_unpacked_only_if_an_example_may_be_too_long(
     rows = [{"prompt": f"{letter} {number}", "answer": f"Dear {number}, thank you."} for number in range(20)]
     file = tmp_path / "letters.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    found = inspection.inspect(Recipe(data=file), home)
-    assert of_kind(found, "lengths").details["unit"] == unit
-    assert bool(opened) == (unit == "tokens") == (found.base is not None)
+    check = inspection.inspect(Recipe(data=file), home)
+    assert of_kind(check, "lengths").details["unit"] == unit
+    assert bool(opened) == (unit == "tokens") == (check.base is not None)
 
 
 def test_from_python_without_a_base(letters, tmp_path):
-    found = check(letters, "text", "label", folder=tmp_path / "out")
-    assert found.task == "labels"
-    assert of_kind(found, "lengths").details["unit"] == "characters"
+    result = check(letters, "text", "label", folder=tmp_path / "out")
+    assert result.task == "labels"
+    assert of_kind(result, "lengths").details["unit"] == "characters"
     assert (tmp_path / "out" / "check.html").is_file()
     assert (tmp_path / "out" / "rejected.jsonl").is_file()
 
@@ -191,22 +191,22 @@ def inbox(tmp_path_factory):
     wanted = recipe_from(
         ROOT / "recipes" / "inbox.yaml", {"data": str(folder / OLD), "test_data": str(folder / NEW)}
     )
-    return inspection.inspect(wanted, folder / "home"), {one.fault: one for one in planted}
+    return inspection.inspect(wanted, folder / "home"), {fault.fault: fault for fault in planted}
 
 
 @pytest.mark.parametrize("fault", KINDS)
 def test_what_was_planted_is_found_where_it_was_planted(inbox, fault):
     check, planted = inbox
     places = {line for _, line in planted[fault].places}
-    found = [one for one in check.findings if one.kind == KINDS[fault]]
-    assert any(places & set(case.lines) for one in found for case in one.cases), [
-        (one.kind, one.cases) for one in check.findings
+    findings = [finding for finding in check.findings if finding.kind == KINDS[fault]]
+    assert any(places & set(case.lines) for finding in findings for case in finding.cases), [
+        (finding.kind, finding.cases) for finding in check.findings
     ]
 
 
 def test_personal_data_of_each_planted_kind_are_counted(inbox):
     check, planted = inbox
-    (found,) = [one for one in check.findings if one.kind == "personal_data"]
+    (personal,) = [finding for finding in check.findings if finding.kind == "personal_data"]
     kinds = {name.removeprefix("personal_") for name in planted if name.startswith("personal_")}
     assert len(kinds) == 10
-    assert len(found.details["kinds"]) >= 10
+    assert len(personal.details["kinds"]) >= 10

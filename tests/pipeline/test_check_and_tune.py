@@ -47,9 +47,9 @@ def returned(stages):
 
 def checked(recipe, folder):
     """What a check says: the task and the sizes of the split, if a run can be, and the rejected rows."""
-    found = check_recipe(recipe, folder=folder, checks=(rejected_rows, small_splits))
-    fit = not any(one.level == "error" for one in found.findings)
-    return ((found.task, found.split) if fit else None), left_out(folder)
+    result = check_recipe(recipe, folder=folder, checks=(rejected_rows, small_splits))
+    fit = not any(finding.level == "error" for finding in result.findings)
+    return ((result.task, result.split) if fit else None), left_out(folder)
 
 
 def tuned(recipe, folder):
@@ -82,7 +82,7 @@ def test_one_broken_record_decides_nothing_whatever_the_seed(tmp_path):
     path = tmp_path / "data.jsonl"
     dice = random.Random(0)
     prompts = [" ".join(dice.sample(WORDS.split(), 9)) for _ in range(60)]
-    good = [json.dumps({"prompt": one, "answer": f'{{"a": {n}}}'}) for n, one in enumerate(prompts)]
+    good = [json.dumps({"prompt": prompt, "answer": f'{{"a": {n}}}'}) for n, prompt in enumerate(prompts)]
     broken = json.dumps({"prompt": "Who pays for my ladder?", "answer": '{"a": 1,}'})
     path.write_text("\n".join([*good, broken]))
     for seed in range(SEEDS):

@@ -22,7 +22,7 @@ from tests import tiny
 @pytest.fixture
 def made(bases, home, tmp_path):
     def make(name, rows, task="labels", base="encoder", **more):
-        told = {
+        settings = {
             "name": name,
             "data": tiny.write(tmp_path / f"{name}-{len(list(tmp_path.glob('*')))}.jsonl", rows),
             "base": str(base if isinstance(base, Path) else getattr(bases, base)),
@@ -32,7 +32,7 @@ def made(bases, home, tmp_path):
             "threads": 1,
             "split": {"test": 0.3},
         }
-        list(run(Recipe(**told | more), home))
+        list(run(Recipe(**settings | more), home))
 
     return make
 
@@ -41,27 +41,30 @@ def compared(home, a, b):
     *events, last = prove.compare(a, b, home, threads=1)
     assert isinstance(last, ev.ComparisonEnded)
     folder = Path(last.folder)
-    told = Versus.model_validate_json((folder / prove.NUMBERS).read_bytes())
-    return [*events, last], folder, told
+    reading = Versus.model_validate_json((folder / prove.NUMBERS).read_bytes())
+    return [*events, last], folder, reading
 
 
 def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     rows = tiny.labels(160)
     made("claims", rows, epochs=1, learning_rate=1e-7)
     made("claims", rows, epochs=4)
-    events, folder, told = compared(home, "claims@1", "claims@2")
+    events, folder, result = compared(home, "claims@1", "claims@2")
     a, b = (prediction.read(folder / f"predictions-{side}.parquet") for side in "ab")
-    assert told.a_scores[0].value == a["right"].mean() and told.b_scores[0].value == b["right"].mean()
+    assert result.a_scores[0].value == a["right"].mean() and result.b_scores[0].value == b["right"].mean()
     joined = b.join(a, on="id", suffix="_a")
     gained = joined.filter(joined["right"] & ~joined["right_a"])["id"]
     lost = joined.filter(~joined["right"] & joined["right_a"])["id"]
-    assert {case.id for case in told.of("gained")} == set(gained)
-    assert {case.id for case in told.of("lost")} == set(lost)
-    assert (told.paired.won, told.paired.lost) == (len(gained), len(lost)) and len(gained)
+    assert {case.id for case in result.of("gained")} == set(gained)
+    assert {case.id for case in result.of("lost")} == set(lost)
+    assert (result.paired.won, result.paired.lost) == (len(gained), len(lost)) and len(gained)
     assert "claims@2" in (folder / prove.REPORT).read_text()
-    assert [one.who for one in events if isinstance(one, ev.BaselineMeasured)] == ["claims@1", "claims@2"]
+    assert [event.who for event in events if isinstance(event, ev.BaselineMeasured)] == [
+        "claims@1",
+        "claims@2",
+    ]
     test = lineage.of(Store(home).get("claims@1"), home).test
-    assert any(one.by.startswith("compare ") for one in TestAccessLog(home).at(test))
+    assert any(answer.by.startswith("compare ") for answer in TestAccessLog(home).at(test))
 
 
 def test_only_what_neither_has_learned_is_asked(made, home):
@@ -69,8 +72,8 @@ def test_only_what_neither_has_learned_is_asked(made, home):
     made("old", rows)
     made("new", rows, seed=5)
     cards = [Store(home).get(name) for name in ("old", "new")]
-    asked = {one.prompt for one in prove.unseen(cards, home)}
-    both = [{one.prompt for one in prove.lineage.of(card, home).test} for card in cards]
+    asked = {example.prompt for example in prove.unseen(cards, home)}
+    both = [{example.prompt for example in prove.lineage.of(card, home).test} for card in cards]
     assert asked == both[0] & both[1] and asked < both[0]
 
 
@@ -105,6 +108,6 @@ def test_the_command_tells_a_person_and_a_program(made, home, capsys):
     out = capsys.readouterr().out
     assert "claims@1" in out and "Got better" in out and "report.html" in out
     assert main(["compare", "claims@1", "claims@2", "--threads", "1", "--json", "--lang", "de"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["compared"]["paired"]["won"] > 0
-    assert '<html lang="de"' in Path(told["report"]).read_text()
+    document = json.loads(capsys.readouterr().out)
+    assert document["compared"]["paired"]["won"] > 0
+    assert '<html lang="de"' in Path(document["report"]).read_text()

@@ -37,7 +37,7 @@ def settings(bases, tmp_path):
     """Make a recipe for records."""
 
     def make(given=None, **more):
-        told = {
+        settings = {
             "name": "tiny",
             "data": tiny.write(tmp_path / "notes.jsonl", given or rows()),
             "base": str(bases.decoder),
@@ -47,7 +47,7 @@ def settings(bases, tmp_path):
             "dtype": "float32",
             "threads": 1,
         }
-        return Recipe.model_validate(told | more)
+        return Recipe.model_validate(settings | more)
 
     return make
 
@@ -80,7 +80,9 @@ def made(bases, tmp_path_factory):
         patch.setattr(
             packaging, "render", lambda report, lang: reports.append(report) or render(report, lang)
         )
-        patch.setattr(Specialist, "encode", lambda self, one: taught.append(one.answer) or lesson(self, one))
+        patch.setattr(
+            Specialist, "encode", lambda self, example: taught.append(example.answer) or lesson(self, example)
+        )
         events = list(run.run(given, folder / "home"))
     return folder / "home", events, reports[0], taught
 
@@ -90,17 +92,21 @@ def test_a_derived_field_is_not_taught_but_measured(made):
     (ready,) = of(ev.DataReady, events)
     assert (ready.fields, ready.derived) == (("line", "team", "amount"), {"team": RULE})
     assert taught and all("team" not in json.loads(answer) for answer in taught)
-    assert all("team" in json.loads(one.truth) for one in report.comparisons)
+    assert all("team" in json.loads(comparison.truth) for comparison in report.comparisons)
     assert "field:team" in {score.name for score in report.specialist_scores}
     assert "team" not in of(ev.InstructionReady, events)[0].text
 
 
 def test_answers_have_the_field_at_its_place_as_the_rule_gives_it(made):
     _, _, report, _ = made
-    read = [record for one in report.comparisons if (record := report.contract.parse(one.specialist))]
+    read = [
+        record
+        for comparison in report.comparisons
+        if (record := report.contract.parse(comparison.specialist))
+    ]
     whole = [record for record in read if list(record) == ["line", "team", "amount"]]
     assert whole, "the tail learned to write no record at all"
-    assert all(one["team"] == ("S7" if one["amount"] > 50 else "K3") for one in whole)
+    assert all(record["team"] == ("S7" if record["amount"] > 50 else "K3") for record in whole)
 
 
 def test_it_answers_later_as_it_was_measured_from_its_papers_alone(made):
@@ -108,8 +114,8 @@ def test_it_answers_later_as_it_was_measured_from_its_papers_alone(made):
     card = Store(home).get("tiny")
     assert card.contract.derived == {"team": RULE}
     assert card.recipe["derive"] == {"team": RULE}
-    again = ask.answer(home, "tiny", [one.prompt for one in report.comparisons])
-    assert [one.text for one in again] == [one.specialist for one in report.comparisons]
+    again = ask.answer(home, "tiny", [comparison.prompt for comparison in report.comparisons])
+    assert [answer.text for answer in again] == [comparison.specialist for comparison in report.comparisons]
 
 
 def test_the_untouched_base_gets_the_same_derivation(settings, home, monkeypatch):
@@ -126,19 +132,19 @@ def test_what_a_model_writes_is_never_lost_and_what_is_lacking_is_said():
     texts = ['{"amount": 60}', '{"line": "pet"}', "no record", '{"team": 1, "amount": null}']
     contract = Contract(task="json", fields=("line", "team", "amount"), derived={"team": RULE})
     done = [completed(Answer(text, 0.5), contract, Derivation(contract)) for text in texts]
-    assert [one.text for one in done] == [
+    assert [answer.text for answer in done] == [
         '{"team": "S7", "amount": 60}',
         '{"line": "pet"}',
         "no record",
         '{"team": null, "amount": null}',
     ]
-    assert [one.notes for one in done] == [
+    assert [answer.notes for answer in done] == [
         (),
         ("team is left out: amount is missing.",),
         (),
         ("team is null: amount is null.",),
     ]
-    assert {one.confidence for one in done} == {0.5}
+    assert {answer.confidence for answer in done} == {0.5}
 
 
 def test_rows_that_contradict_a_rule_or_break_the_schema_are_told(settings, home):
@@ -147,8 +153,8 @@ def test_rows_that_contradict_a_rule_or_break_the_schema_are_told(settings, home
         record = json.loads(given[number]["answer"])
         given[number]["answer"] = json.dumps(record | {"team": "K9"})
     events = list(run.run(settings(given, derive={"team": RULE}, split={"test": 0.2}), home))
-    told = " ".join(one.text for one in of(ev.Notice, events))
-    assert "contradict" in told and "line 4" in told and 'team is "K9", but the rule gives' in told
+    notices = " ".join(notice.text for notice in of(ev.Notice, events))
+    assert "contradict" in notices and "line 4" in notices and 'team is "K9", but the rule gives' in notices
 
 
 @pytest.mark.parametrize(
@@ -179,8 +185,8 @@ def test_a_given_schema_is_kept_and_checked_against(settings, home, tmp_path):
     path = tmp_path / "s.json"
     path.write_text(json.dumps({"properties": {"line": {"enum": ["home", "motor"]}}}))
     events = list(run.run(settings(schema=str(path)), home))
-    told = " ".join(one.text for one in of(ev.Notice, events))
-    assert "break the schema" in told and 'line is "travel", which is none of its 2 values' in told
+    notices = " ".join(notice.text for notice in of(ev.Notice, events))
+    assert "break the schema" in notices and 'line is "travel", which is none of its 2 values' in notices
     assert Store(home).get("tiny").contract.json_schema == json.loads(path.read_text())
 
 
@@ -197,9 +203,9 @@ def test_rules_come_from_flags_and_recipes(tmp_path):
     assert flag.derive == {"team": RULE, "b": "a == 1"}
     path = tmp_path / "r.yaml"
     path.write_text(f"data: d.csv\nschema: s.json\nderive: {{team: '{RULE}'}}\n")
-    found = recipe_from(path, {})
-    assert found.derive == {"team": RULE}
-    assert found.schema_ == tmp_path / "s.json"
+    recipe = recipe_from(path, {})
+    assert recipe.derive == {"team": RULE}
+    assert recipe.schema_ == tmp_path / "s.json"
     for wrong in ("team", "=1", "a="):
         with pytest.raises(SettingError, match="FIELD=RULE"):
             recipe_from(Path("d.csv"), {"derive": wrong})
@@ -214,8 +220,8 @@ def test_accepted_rules_are_found_told_and_kept(settings, home, bases, tmp_path)
     (ready,) = of(ev.DataReady, events)
     assert set(ready.derived) == {"team"}
     assert "amount" in ready.derived["team"]
-    told = [one.text for one in of(ev.Notice, events)]
-    assert any(text.startswith("Derived, not learned: team follows from amount") for text in told)
+    notices = [notice.text for notice in of(ev.Notice, events)]
+    assert any(text.startswith("Derived, not learned: team follows from amount") for text in notices)
     card = Store(home).get("tiny")
     assert card.recipe["derive"] == ready.derived
     assert card.recipe["accept_rules"] is None

@@ -32,9 +32,9 @@ def machine(monkeypatch):
 
 
 def test_a_good_machine(home, capsys):
-    found = examine(home)
-    assert found.dtype == "bfloat16" and found.threads == 2 and found.issues == ()
-    assert found.gflops == {"float32": 80.0, "bfloat16": 200.0}
+    report = examine(home)
+    assert report.dtype == "bfloat16" and report.threads == 2 and report.issues == ()
+    assert report.gflops == {"float32": 80.0, "bfloat16": 200.0}
     assert not home.exists(), "looking leaves nothing behind"
     assert main(["doctor", "--home", str(home)]) == 0
     out = capsys.readouterr().out
@@ -44,8 +44,10 @@ def test_a_good_machine(home, capsys):
 
 def test_as_json(home, capsys):
     assert main(["doctor", "--home", str(home), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["dtype"] == "bfloat16" and told["bases"]["minilm"] is True and told["issues"] == []
+    document = json.loads(capsys.readouterr().out)
+    assert (
+        document["dtype"] == "bfloat16" and document["bases"]["minilm"] is True and document["issues"] == []
+    )
 
 
 def test_a_processor_without_bfloat16(home, machine, capsys):
@@ -58,8 +60,8 @@ def test_a_processor_without_bfloat16(home, machine, capsys):
 
 def test_threads_that_the_environment_cuts(home, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    (one,) = examine(home).issues
-    assert "on 1 of the 2 cores that it may use, since OMP_NUM_THREADS" in one.problem and not one.stops
+    (issue,) = examine(home).issues
+    assert "on 1 of the 2 cores that it may use, since OMP_NUM_THREADS" in issue.problem and not issue.stops
 
 
 def test_a_home_that_cannot_be_written_stops_all(tmp_path, capsys, monkeypatch):
@@ -82,10 +84,10 @@ def test_little_room(home, monkeypatch):
 
 def test_a_missing_base_stops_only_if_there_is_no_other(home, monkeypatch, capsys):
     monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: entry.name == "minilm")
-    (one,) = examine(home).issues
-    assert "smollm2-135m" in one.problem and "azubi bases get" in one.remedy and not one.stops
+    (problem,) = examine(home).issues
+    assert "smollm2-135m" in problem.problem and "azubi bases get" in problem.remedy and not problem.stops
     monkeypatch.setattr(catalog.CatalogEntry, "whole", lambda entry, home: False)
-    assert [one.stops for one in examine(home).issues] == [True, True]
+    assert [issue.stops for issue in examine(home).issues] == [True, True]
     assert main(["doctor", "--home", str(home)]) == 1
     assert "minilm (missing or damaged)" in capsys.readouterr().out
 

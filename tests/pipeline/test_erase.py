@@ -44,22 +44,22 @@ def put(home, name, version, parent="", seed=0):
 def activate(home, version, rows):
     """What the trunk would have kept of rows, as keys in a cache."""
     cache = ActivationCache(home, version)
-    cache.note((f"key of {one.prompt}", question(one.prompt)) for one in rows)
-    cache.write((f"key of {one.prompt}", torch.full((3, 8), float(one.line))) for one in rows)
+    cache.note((f"key of {row.prompt}", question(row.prompt)) for row in rows)
+    cache.write((f"key of {row.prompt}", torch.full((3, 8), float(row.line))) for row in rows)
     cache.close()
 
 
-def cached(home, one):
+def cached(home, example):
     cache = ActivationCache(home, "reader")
     try:
-        return cache.read(f"key of {one.prompt}") is not None
+        return cache.read(f"key of {example.prompt}") is not None
     finally:
         cache.close()
 
 
 def stored(home):
     versions = Versions(home)
-    return {one.version: [row.example for row in versions.rows(one)] for one in versions.list()}
+    return {version.version: [row.example for row in versions.rows(version)] for version in versions.list()}
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_row_is_gone_everywhere_and_its_learners_are_named(filled):
     report = erase.erase(filled, ["C-7"])
     assert (report.rows, report.activations, len(report.versions)) == (2, 1, 2)
     split = split_of(filled)
-    assert [(one.name, one.split, one.through) for one in report.learners] == [
+    assert [(learner.name, learner.split, learner.through) for learner in report.learners] == [
         ("one@1", split, ""),
         ("two@1", split, ""),
         ("child@1", split, "one@1"),
@@ -93,7 +93,7 @@ def test_a_row_is_gone_everywhere_and_its_learners_are_named(filled):
     assert all(MILLER not in rows for rows in stored(filled).values())
     assert sorted(map(len, stored(filled).values())) == [60, 60, 70]
     assert not cached(filled, MILLER)
-    assert all(cached(filled, one) for one in ROWS[:5])
+    assert all(cached(filled, row) for row in ROWS[:5])
     assert not any(b"Miller" in path.read_bytes() for path in filled.rglob("*") if path.is_file())
     assert not any(b"C-7" in path.read_bytes() for path in filled.rglob("*") if path.is_file())
 
@@ -145,11 +145,11 @@ def test_an_unknown_id_erases_nothing(filled):
 
 
 def test_a_row_without_a_key_is_erased_by_its_content(filled):
-    one = ROWS[3]
-    report = erase.erase(filled, [one.id])
+    row = ROWS[3]
+    report = erase.erase(filled, [row.id])
     assert (report.rows, report.activations) == (3, 1)
     assert [len(rows) for rows in stored(filled).values()].count(59) == 1
-    assert {one.name for one in report.learners} == {"one@1", "two@1", "child@1", "other@1"}
+    assert {learner.name for learner in report.learners} == {"one@1", "two@1", "child@1", "other@1"}
 
 
 def test_where_it_is_quoted_is_told(filled):
@@ -169,7 +169,7 @@ def test_if_an_instruction_quotes_it_all_activations_go(filled):
     run.log(ev.InstructionReady(text=prime, tokens=9, made=True))
     run.release()
     erase.erase(filled, ["C-7"])
-    assert not any(cached(filled, one) for one in ROWS[:5])
+    assert not any(cached(filled, row) for row in ROWS[:5])
 
 
 def test_erased_rows_are_not_forgotten_with_a_lost_key(filled):
@@ -204,9 +204,9 @@ def test_an_erasure_that_is_killed_anywhere_is_finished(tmp_path):
             assert stored(home) == there and cached(home, MILLER), "as if nothing had been asked for"
             erase.erase(home, ["C-7"])
         assert sorted(map(len, stored(home).values())) == [60, 60, 70]
-        assert not cached(home, MILLER) and all(cached(home, one) for one in ROWS[:5])
+        assert not cached(home, MILLER) and all(cached(home, row) for row in ROWS[:5])
         learners = erase.erase(home, ["C-7"]).learners
-        assert [one.name for one in learners] == ["one@1", "two@1", "child@1"]
+        assert [learner.name for learner in learners] == ["one@1", "two@1", "child@1"]
         assert not any(opened(home, path, content) for path, content in copies.items())
         assert [*(home / "data").rglob(".*.bin.*"), *(home / "cache" / "shards").glob(".*")] == []
         if code == 0:
@@ -217,8 +217,8 @@ def test_an_erasure_that_is_killed_anywhere_is_finished(tmp_path):
 
 def opened(home, path, content):
     """Whether a copy of an old file of rows or splits of the two versions can still be read."""
-    held = {one.version for one in Versions(home).list() if one.generation == 1}
-    if path.parent.name in held:
+    newest = {version.version for version in Versions(home).list() if version.generation == 1}
+    if path.parent.name in newest:
         return False
     path.write_bytes(content)
     manifest = Versions(home).get(path.parent.name).model_copy(update={"generation": 1})
@@ -242,15 +242,15 @@ for one in sys.argv[3:]:
 
 
 def test_two_processes_erase_at_once(filled, request):
-    ids = ["C-7", *(one.id for one in ROWS[:5])]
+    ids = ["C-7", *(row.id for row in ROWS[:5])]
     line = [sys.executable, "-c", ERASE, str(filled), str(request.config.rootpath)]
     both = [subprocess.Popen([*line, *order]) for order in (ids, ids[::-1])]
-    assert [one.wait(200) for one in both] == [0, 0]
+    assert [process.wait(200) for process in both] == [0, 0]
     assert sorted(map(len, stored(filled).values())) == [55, 55, 65]
-    assert not any(cached(filled, one) for one in (MILLER, *ROWS[:5]))
+    assert not any(cached(filled, row) for row in (MILLER, *ROWS[:5]))
     book = json.loads((filled / "data" / "erased.json").read_text())["erasures"]
-    assert all(one["done"] for one in book)
-    assert all(Erased(filled).holds(Row(one)) for one in (MILLER, *ROWS[:5]))
+    assert all(entry["done"] for entry in book)
+    assert all(Erased(filled).holds(Row(row)) for row in (MILLER, *ROWS[:5]))
 
 
 def test_another_seed_stands_elsewhere(filled):
@@ -258,5 +258,5 @@ def test_another_seed_stands_elsewhere(filled):
     version, parts, _ = keep(filled, ROWS, how, seed=5)
     put(filled, "fifth", version, seed=5)
     split = next(split for split in ("train", "validation", "test") if MILLER in getattr(parts, split))
-    learners = {one.name: one.split for one in erase.erase(filled, ["C-7"]).learners}
+    learners = {learner.name: learner.split for learner in erase.erase(filled, ["C-7"]).learners}
     assert learners["fifth@1"] == split

@@ -50,8 +50,8 @@ def rows(count=60):
 @pytest.fixture
 def recipe(bases, tmp_path):
     def make(policy, made=None, **settings):
-        told = {"name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", made or rows())}
-        told |= {
+        given = {"name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", made or rows())}
+        given |= {
             "base": str(bases.decoder),
             "tail_layers": 1,
             "epochs": 1,
@@ -60,36 +60,41 @@ def recipe(bases, tmp_path):
             "task": "text",
         }
         return Recipe(
-            **told | {"personal_data": policy, "patterns": PATTERNS, "split": {"test": 0.3}} | settings
+            **given | {"personal_data": policy, "patterns": PATTERNS, "split": {"test": 0.3}} | settings
         )
 
     return make
 
 
-def held(home):
+def files_below(home):
     """Everything that lies under the home, as bytes, with what databases and files spread apart joined."""
     return [(path, path.read_bytes()) for path in home.rglob("*") if path.is_file()]
 
 
-def leaked(home, told=""):
-    forms = {form for secret in SECRETS for form in (secret, secret.replace(" ", ""))}
-    there = [(path.name, form) for path, content in held(home) for form in forms if form.encode() in content]
-    return there + [("told", form) for form in forms if form in told]
+def leaked(home, text=""):
+    forms = {spelling for secret in SECRETS for spelling in (secret, secret.replace(" ", ""))}
+    there = [
+        (path.name, spelling)
+        for path, content in files_below(home)
+        for spelling in forms
+        if spelling.encode() in content
+    ]
+    return there + [("told", spelling) for spelling in forms if spelling in text]
 
 
 @pytest.mark.parametrize("policy", ["mask", "pseudonym"])
 def test_nothing_under_the_home_holds_what_was_hidden(policy, recipe, home, capsys):
     events = list(run(recipe(policy, personal_key=home.parent / "key"), home))
-    told = "".join(event.model_dump_json() for event in events) + "".join(capsys.readouterr())
-    assert any(path.name == "report.html" for path, _ in held(home))
+    shown = "".join(event.model_dump_json() for event in events) + "".join(capsys.readouterr())
+    assert any(path.name == "report.html" for path, _ in files_below(home))
     assert any(isinstance(event, ev.Compared) for event in events)
-    assert leaked(home, told) == []
+    assert leaked(home, shown) == []
 
 
 def test_the_search_for_leaks_finds_some_under_report(recipe, home):
     events = list(run(recipe("report"), home))
-    told = "".join(event.model_dump_json() for event in events)
-    assert {"report.html", "events.jsonl", "told"} <= {name for name, _ in leaked(home, told)}
+    shown = "".join(event.model_dump_json() for event in events)
+    assert {"report.html", "events.jsonl", "told"} <= {name for name, _ in leaked(home, shown)}
     (notice,) = [event.text for event in events if isinstance(event, ev.Notice) and "personal" in event.text]
     assert "60 of 60 examples hold personal data" in notice and "IBANs" in notice and "Names" in notice
 
@@ -117,8 +122,8 @@ def test_refuse_ends_before_anything_is_written(recipe, home):
 def test_the_same_data_gives_the_same_specialist_without_a_key_file(recipe, home, tmp_path):
     for place in ("one", "two"):
         list(run(recipe("pseudonym"), tmp_path / place))
-    one, two = (Store(tmp_path / place).get("tiny") for place in ("one", "two"))
-    assert one.tail_sha256 == two.tail_sha256
+    card, two = (Store(tmp_path / place).get("tiny") for place in ("one", "two"))
+    assert card.tail_sha256 == two.tail_sha256
     assert not list((tmp_path / "one").rglob("*.map"))
 
 
@@ -127,12 +132,12 @@ def test_the_key_file_makes_pseudonyms_last_and_leads_back(recipe, home, tmp_pat
     compared = []
     for count in (80, 120):  # a new key parts the rows in a new way: with few, a side may be empty
         events = list(run(recipe("pseudonym", rows(count), personal_key=key), home))
-        compared.append([one for one in events if isinstance(one, ev.Compared)])
+        compared.append([event for event in events if isinstance(event, ev.Compared)])
     pairs = list(PseudonymMap(home, KeyFile(key).read()).pairs())
     assert set(IBANS) <= {pair.value for pair in pairs}
     re_identifier = ReIdentifier(pairs)
     originals = {row["prompt"] for row in rows(120)}
-    assert {re_identifier.text(one.prompt) for one in chain(*compared)} <= originals
+    assert {re_identifier.text(example.prompt) for example in chain(*compared)} <= originals
 
 
 def test_erasing_a_row_takes_the_way_back_from_its_pseudonyms(recipe, home, tmp_path):
@@ -224,8 +229,8 @@ def test_settings_come_from_a_recipe_file_and_from_flags(recipe, home, tmp_path,
     assert "20 of 20 examples hold personal data" in capsys.readouterr().err
     flags = ["--personal-data", "refuse", "--patterns", r"number=P-\d{8}"]
     assert main(["tune", str(tmp_path / "notes.jsonl"), *flags, "--home", str(home)]) == 2
-    told = re.sub(r"\s+", " ", capsys.readouterr().err)
-    assert "20 matches of “number”" in told
+    printed = re.sub(r"\s+", " ", capsys.readouterr().err)
+    assert "20 matches of “number”" in printed
     assert main(["tune", str(file), "--patterns", "policy", "--home", str(home)]) == 2
     assert "--patterns cannot be" in capsys.readouterr().err
 

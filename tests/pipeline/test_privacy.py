@@ -14,7 +14,7 @@ from tests import tiny
 
 def settings(bases, folder, kind="encoder", **more):
     rows = tiny.labels() if kind == "encoder" else tiny.texts()
-    told = {
+    settings = {
         "name": "tiny",
         "data": tiny.write(folder / "notes.jsonl", rows),
         "base": str(getattr(bases, kind)),
@@ -24,19 +24,19 @@ def settings(bases, folder, kind="encoder", **more):
         "dtype": "float32",
         "privacy": {"epsilon": 6},
     }
-    return Recipe(**told | more)
+    return Recipe(**settings | more)
 
 
 @pytest.mark.parametrize("kind", ["encoder", "decoder"])
 def test_a_run_says_what_it_gave_away(bases, tmp_path, kind):
     events = list(run.run(settings(bases, tmp_path, kind), tmp_path / "home"))
-    (ended,) = (one for one in events if isinstance(one, ev.TrainingEnded))
+    (ended,) = (event for event in events if isinstance(event, ev.TrainingEnded))
     assert math.isfinite(ended.epsilon) and 0 < ended.epsilon <= 6
     card = Store(tmp_path / "home").get("tiny")
     assert (card.epsilon, card.delta) == (ended.epsilon, ended.delta)
     assert card.delta == pytest.approx(0.1 / card.counts["train"])
-    told = [one.text for one in events if isinstance(one, ev.Notice)]
-    assert any("out of scope is not learned" in one for one in told)
+    notices = [event.text for event in events if isinstance(event, ev.Notice)]
+    assert any("out of scope is not learned" in notice for notice in notices)
     assert card.scope_sha256 == "" and ask.scope_of(card) is None
     (answer,) = ask.answer(tmp_path / "home", "tiny", ["The van was hit by hail, 12"])
     assert answer.in_scope is None
@@ -59,8 +59,8 @@ def test_a_run_that_was_stopped_goes_on(bases, tmp_path):
             break
     running.close()
     events = list(run.run(given, tmp_path / "home"))
-    assert any(isinstance(one, ev.TrainingResumed) for one in events)
-    (ended,) = (one for one in events if isinstance(one, ev.TrainingEnded))
+    assert any(isinstance(event, ev.TrainingResumed) for event in events)
+    (ended,) = (event for event in events if isinstance(event, ev.TrainingEnded))
     assert 0 < ended.epsilon <= 6
 
 

@@ -88,13 +88,13 @@ def test_everyone_is_asked_and_every_number_follows(task, base, who, specialist,
     assert parts >= {"test", "choice", "latency", "scope", "membership"}
     assert ("probe" in parts) == (base == "decoder")
     # What was kept is all that the numbers follow from.
-    told = Proof.model_validate_json((folder / NUMBERS).read_bytes())
-    assert prove_from(table, facts) == told
+    reading = Proof.model_validate_json((folder / NUMBERS).read_bytes())
+    assert prove_from(table, facts) == reading
     page = (folder / REPORT).read_text()
     assert "http://" not in page.replace("http://www.w3.org", "") and "</html>" in page
-    stages = [one.stage for one in events if isinstance(one, ev.StageStarted)]
+    stages = [event.stage for event in events if isinstance(event, ev.StageStarted)]
     assert stages == ["examples", "baselines", "forgetting", "scope", "leaks", "report"]
-    assert {one.who for one in events if isinstance(one, ev.BaselineMeasured)} == asked
+    assert {event.who for event in events if isinstance(event, ev.BaselineMeasured)} == asked
     assert (folder / PREDICTIONS).stat().st_mode & 0o777 == 0o600
 
 
@@ -131,9 +131,9 @@ def test_what_is_asked_for_by_flag(specialist, home, tmp_path):
     assert "lora" in set(table.filter(table["part"] == "test")["who"])
     assert "lora" in set(table.filter(table["part"] == "membership")["who"])
     assert set(table.filter(table["part"] == "scope")["kind"]) == {"test", "probe", "yours"}
-    told = " ".join(one.text for one in events if isinstance(one, ev.Notice))
-    assert "Training with planted secrets takes about" in told
-    assert "Training on parts of the examples takes about" in told
+    notices = " ".join(event.text for event in events if isinstance(event, ev.Notice))
+    assert "Training with planted secrets takes about" in notices
+    assert "Training on parts of the examples takes about" in notices
 
 
 def test_each_look_at_the_test_counts(specialist, home):
@@ -169,16 +169,16 @@ def test_a_proof_that_is_given_up_leaves_nothing(specialist, home):
         if isinstance(event, ev.BaselineMeasured):
             break
     line.close()
-    assert not [one for one in home.glob("proofs/*/*/*") if not one.name.startswith(".")]
+    assert not [path for path in home.glob("proofs/*/*/*") if not path.name.startswith(".")]
 
 
 def test_the_command_gates_and_tells_json(specialist, home, capsys):
     specialist("labels", "encoder")
     code = main(["prove", "tiny", "--threads", "1", "--json", "--gate", "--quiet", "--lang", "de"])
-    told = json.loads(capsys.readouterr().out)
-    assert code == (0 if told["verdict"]["passes"] else 3)
-    page = Path(told["report"]).read_text()
-    assert '<html lang="de"' in page and told["verdict"]["sentence"]
+    document = json.loads(capsys.readouterr().out)
+    assert code == (0 if document["verdict"]["passes"] else 3)
+    page = Path(document["report"]).read_text()
+    assert '<html lang="de"' in page and document["verdict"]["sentence"]
     assert main(["prove", "tiny", "--lang", "fr"]) == 2
     assert main(["prove", "tiny", "--budget", "soon"]) == 2
     assert main(["prove", "tiny", "--threads", "1", "--quiet"]) == 0

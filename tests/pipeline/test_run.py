@@ -92,11 +92,11 @@ def test_the_log_holds_the_same_events(line):
 
 def test_the_time_left_is_always_told_and_runs_out(line):
     _, _, events = line
-    told = [event for event in events if isinstance(event, ev.Progress)]
-    assert all(event.left is not None and event.left >= 0 for event in told)
-    assert all(0 <= event.done <= event.total for event in told)
-    assert told[-1].left == 0
-    assert {event.stage for event in told} >= {"tail", "evaluate", "package"}
+    steps = [event for event in events if isinstance(event, ev.Progress)]
+    assert all(event.left is not None and event.left >= 0 for event in steps)
+    assert all(0 <= event.done <= event.total for event in steps)
+    assert steps[-1].left == 0
+    assert {event.stage for event in steps} >= {"tail", "evaluate", "package"}
 
 
 def test_the_data_is_counted(line):
@@ -148,7 +148,7 @@ def test_the_recipe_gives_the_same_specialist_again(line, tmp_path, monkeypatch)
     assert folder_of(again).name == "1"
     same = [files.sha256(folder / "tail.safetensors") for folder in (first, folder_of(again))]
     assert same[0] == same[1]
-    scores = [[e.scores for e in one if isinstance(e, ev.Measured)] for one in (events, again)]
+    scores = [[e.scores for e in run_events if isinstance(e, ev.Measured)] for run_events in (events, again)]
     assert scores[0] == scores[1]
     recipes = [yaml.safe_load((folder / "recipe.yaml").read_text()) for folder in (first, folder_of(again))]
     assert recipes[0] == recipes[1]
@@ -199,7 +199,7 @@ def test_no_weight_of_the_base_changes_in_memory(base, depth, recipe, home, monk
 
     def watched(self, *arguments):
         build(self, *arguments)
-        seen.append((self, {name: one.clone() for name, one in self.model._model.state_dict().items()}))
+        seen.append((self, {name: weight.clone() for name, weight in self.model._model.state_dict().items()}))
 
     monkeypatch.setattr(Specialist, "__init__", watched)
     list(run(recipe(base=base, tail_layers=depth), home))
@@ -233,8 +233,8 @@ def test_a_run_that_is_closed_leaves_nothing_half_written(kind, stage, recipe, h
         assert not list(home.glob("runs/*")), "nothing was done that is worth keeping"
     else:
         log = (Path(seen[0].folder) / "events.jsonl").read_text(encoding="utf-8")
-        *told, stopped = [ev.parse(text) for text in log.splitlines()]
-        assert told == seen
+        *before, stopped = [ev.parse(text) for text in log.splitlines()]
+        assert before == seen
         assert (stopped.kind, stopped.problem, stopped.resumable) == ("run_stopped", "Stopped.", True)
     cached = STAGES.index(stage) > STAGES.index("trunk") or (kind, stage) == ("progress", "trunk")
     assert bool(closed) == cached
@@ -266,23 +266,23 @@ def test_a_run_whose_activations_have_no_room_still_ends(recipe, home):
     roomy, tight = home / "roomy", home / "tight"
     with_room = list(run(settings, roomy))
     events = list(run(settings.model_copy(update={"cache": CacheSettings(quota=0)}), tight))
-    (told,) = [event.text for event in events if isinstance(event, ev.Notice) and "not kept" in event.text]
-    assert "quota of 0 GB" in told and "--cache-dtype int8" in told
+    (notice,) = [event.text for event in events if isinstance(event, ev.Notice) and "not kept" in event.text]
+    assert "quota of 0 GB" in notice and "--cache-dtype int8" in notice
     done = only(events, ev.TrunkDone)
     assert (done.computed, done.reused, done.bytes) == (0, 0, 0)
     losses = [
-        [one.validation_loss for one in found if isinstance(one, ev.EpochDone)]
-        for found in (with_room, events)
+        [epoch.validation_loss for epoch in run_events if isinstance(epoch, ev.EpochDone)]
+        for run_events in (with_room, events)
     ]
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
 
 
 def test_the_form_of_the_cache_is_part_of_its_key(recipe, home):
-    for form in ("float32", "bfloat16", "int8", "int8"):
-        settings = recipe(tail_layers=1).model_copy(update={"cache": CacheSettings(dtype=form)})
+    for cache_format in ("float32", "bfloat16", "int8", "int8"):
+        settings = recipe(tail_layers=1).model_copy(update={"cache": CacheSettings(dtype=cache_format)})
         done = only(list(run(settings, home)), ev.TrunkDone)
-        told = (done.computed > 0, done.reused > 0)
-    assert told == (False, True)
+        work_done = (done.computed > 0, done.reused > 0)
+    assert work_done == (False, True)
     sizes = {shard.stat().st_size for shard in (home / "cache" / "shards").iterdir()}
     assert len(sizes) == 3, "each form was computed for itself, the last was found"
 
@@ -321,12 +321,12 @@ def test_a_run_keeps_its_data_once_and_the_papers_name_them(recipe, home):
     settings = recipe(tail_layers=1)
     ready = only(list(run(settings, home)), ev.DataReady)
     list(run(settings.model_copy(update={"epochs": 1}), home))
-    (found,) = Versions(home).list()
-    assert ready.version == found.version == Store(home).get("tiny").data_version
-    assert (found.counts, len(found.splits)) == ({"data": 48}, 1)
-    assert found.mapping["prompt"] == "prompt"
+    (version,) = Versions(home).list()
+    assert ready.version == version.version == Store(home).get("tiny").data_version
+    assert (version.counts, len(version.splits)) == ({"data": 48}, 1)
+    assert version.mapping["prompt"] == "prompt"
     counts = {"train": ready.train, "validation": ready.validation, "test": ready.test}
-    assert found.splits[0].counts == counts == Store(home).get("tiny").counts
+    assert version.splits[0].counts == counts == Store(home).get("tiny").counts
 
 
 def test_a_run_that_does_not_come_to_its_trunk_keeps_no_data(recipe, home):
@@ -349,7 +349,7 @@ def test_what_was_erased_is_left_out_by_later_runs(base, recipe, home):
     after = cache._index.execute("SELECT COUNT(*) FROM entries").fetchone()[0]
     cache.close()
     assert (before - after, report.activations) == (1, 1)
-    assert [(one.name, one.split) for one in report.learners] == [("tiny@1", "train")]
+    assert [(learner.name, learner.split) for learner in report.learners] == [("tiny@1", "train")]
     events = list(run(settings, home, fresh=True))
     second = only(events, ev.DataReady)
     assert (second.train, second.validation, second.test) == (first.train - 1, first.validation, first.test)
@@ -370,4 +370,4 @@ def test_a_run_finishes_an_erasure_that_was_killed(recipe, home, monkeypatch):
         erasure.erase(home, [gone.id])
     assert Versions(home).list()[0].rows == 48
     list(run(settings, home, fresh=True))
-    assert [one.rows for one in Versions(home).list()] == [47, 47]
+    assert [version.rows for version in Versions(home).list()] == [47, 47]

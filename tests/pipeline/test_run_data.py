@@ -57,8 +57,8 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
     )
     events = list(run(recipe(rows=[*shared, shared[20]], test_data=tests), home))
     assert len(read) == 38
-    told = [event.text for event in events if isinstance(event, ev.Notice)]
-    assert told == [
+    notices = [event.text for event in events if isinstance(event, ev.Notice)]
+    assert notices == [
         "1 repeated example is left out: the same prompt and answer count once.",
         "10 examples are not learned from, chosen with or tested with: the same or nearly the same prompt "
         "stands in another split.",
@@ -77,14 +77,17 @@ def test_nearly_the_same_prompts_keep_to_one_side_and_are_told(recipe, home, mon
         for n in range(4)
     ]
     events = list(run(recipe(rows=[*tiny.labels(120), *rows]), home))
-    kept = {side: {one.prompt for one in getattr(parts[0], side)} for side in ("train", "validation", "test")}
+    kept = {
+        side: {example.prompt for example in getattr(parts[0], side)}
+        for side in ("train", "validation", "test")
+    }
     assert sum(all(row["prompt"] not in kept[side] for side in kept) for row in rows) == parts[0].overlapping
     for thing in (thing for things in tiny.THINGS.values() for thing in things):
         family = f"{words} {thing} again"
         assert len({side for side in kept for prompt in kept[side] if family in prompt}) == 1, thing
     assert parts[0].moved > 0
-    told = [event.text for event in events if isinstance(event, ev.Notice)]
-    assert told == [
+    notices = [event.text for event in events if isinstance(event, ev.Notice)]
+    assert notices == [
         f"{parts[0].moved} prompts are in another split than chance would have it: where nearly the same "
         "prompt stands."
     ]
@@ -130,9 +133,11 @@ def test_rows_without_an_answer_are_told(recipe, home):
     assert only(events, ev.Notice).text == (
         f"notes.jsonl: 1 row that cannot be used is left out (line 49: no answer), see {path}"
     )
-    told = json.loads(path.read_text())
-    assert (told["line"], told["reason"]) == (49, "no answer") and told["source"].endswith("notes.jsonl")
-    assert "hit by a fox" in told["raw"]
+    document = json.loads(path.read_text())
+    assert (document["line"], document["reason"]) == (49, "no answer") and document["source"].endswith(
+        "notes.jsonl"
+    )
+    assert "hit by a fox" in document["raw"]
 
 
 def test_a_run_reads_a_database_and_keeps_no_password(recipe, home, tmp_path):
@@ -143,8 +148,8 @@ def test_a_run_reads_a_database_and_keeps_no_password(recipe, home, tmp_path):
         database.executemany("INSERT INTO claims VALUES (?, ?)", rows)
     database.close()
     url = f"sqlite:///{path}?password=hunter2"
-    told = recipe(data=None, sql=url, query="SELECT * FROM claims", prompt="{said}", answer="lob")
-    events = list(run(told, home))
+    given = recipe(data=None, sql=url, query="SELECT * FROM claims", prompt="{said}", answer="lob")
+    events = list(run(given, home))
     assert only(events, ev.DataReady).train > 30
     kept = [path for path in home.rglob("*") if path.is_file()]
     assert any(b"password=***" in path.read_bytes() for path in kept)
@@ -244,13 +249,13 @@ def test_an_example_longer_than_the_base_reads_counts_as_a_row_that_cannot_be_us
     else:
         settings = recipe(base=base, test_data=tiny.write(tmp_path / "test.jsonl", rows), epochs=1)
         where = r"test.jsonl: .*line 5"
-    told = rf"{where}:? has [\d,]+ tokens, but .* reads at most {tiny.CONTEXT}"
+    message = rf"{where}:? has [\d,]+ tokens, but .* reads at most {tiny.CONTEXT}"
     strict = settings.model_copy(update={"limits": LimitSettings(rejected=0.01)})
-    with pytest.raises(DataError, match=told) as caught:
+    with pytest.raises(DataError, match=message) as caught:
         list(run(strict, home))
     assert "--base" in caught.value.remedy and not (home / "cache").exists()
     events = list(run(settings, home))
-    assert any(re.search(told, one.text) for one in events if isinstance(one, ev.Notice))
+    assert any(re.search(message, event.text) for event in events if isinstance(event, ev.Notice))
     assert isinstance(events[-1], ev.RunEnded)
     (line,) = next((home / "runs").glob("*/rejected.jsonl")).read_text().splitlines()
     assert json.loads(line)["line"] == (53 if side == "data" else 5)
@@ -265,8 +270,8 @@ def test_a_test_question_that_leaves_no_room_for_an_answer(recipe, home, tmp_pat
     rows = tiny.texts(10, seed=9)
     rows[4] = {"prompt": "hail" + " hail" * (tiny.CONTEXT - used), "answer": "No."}
     tests = tiny.write(tmp_path / "test.jsonl", rows)
-    told = r"line 5 has [\d,]+ tokens if its answer is as long as the longest one, but .* reads at most"
-    with pytest.raises(DataError, match=told):
+    message = r"line 5 has [\d,]+ tokens if its answer is as long as the longest one, but .* reads at most"
+    with pytest.raises(DataError, match=message):
         list(run(recipe("text", "decoder", test_data=tests, instruction="Sort."), home))
     assert not (home / "cache").exists()
 

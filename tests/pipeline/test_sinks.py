@@ -106,10 +106,10 @@ def test_a_sink_that_fails_stops_nothing(mlflow, settings, home, monkeypatch):
         raise ConnectionError("the server is away")
 
     monkeypatch.setattr(Client, "log_metric", away)
-    with pytest.warns(UserWarning, match="MLflow failed, the run goes on: the server is away") as told:
+    with pytest.warns(UserWarning, match="MLflow failed, the run goes on: the server is away") as caught:
         events = list(run(settings("mlflow"), home))
     assert events[-1].kind == "run_ended"
-    assert len([one for one in told if "the run goes on" in str(one.message)]) == 1
+    assert len([warning for warning in caught if "the run goes on" in str(warning.message)]) == 1
 
 
 def test_the_sink_makes_no_other_run(mlflow, settings, home):
@@ -131,8 +131,8 @@ def test_tensorboard_reads_what_was_written(settings, home):
 
     events = list(run(settings("tensorboard"), home))
     read = EventAccumulator(f"{events[0].folder}/tensorboard", size_guidance={"tensors": 0}).Reload()
-    told = [(one.step, one.loss) for one in events if isinstance(one, ev.StepDone)]
-    found = read.Tensors("train/loss")
-    values = [(one.step, one.tensor_proto.float_val[0]) for one in found]
-    assert values == [(step, pytest.approx(loss, rel=1e-6)) for step, loss in told]
+    losses = [(event.step, event.loss) for event in events if isinstance(event, ev.StepDone)]
+    points = read.Tensors("train/loss")
+    values = [(point.step, point.tensor_proto.float_val[0]) for point in points]
+    assert values == [(step, pytest.approx(loss, rel=1e-6)) for step, loss in losses]
     assert len(read.Tensors("epoch/validation_loss")) == 2

@@ -52,9 +52,9 @@ def sources(tmp_path, monkeypatch):
 @pytest.mark.parametrize("piped", ["", "data"])
 def test_the_test_is_read_as_the_data_are(sources, tmp_path, piped):
     data = rows(("1.250,00", "13/02/2025"), ("36.954", "03/04/2025"))
-    found, recipe = brought(tmp_path, *sources(data, rows(("36.954", "03/04/2025")), piped))
-    assert [one.answer for one in found.parts["test_data"]] == ['{"sum": 36954}']
-    assert [one.time for one in found.parts["test_data"]] == ["2025-04-03"]
+    parts, recipe = brought(tmp_path, *sources(data, rows(("36.954", "03/04/2025")), piped))
+    assert [part.answer for part in parts.parts["test_data"]] == ['{"sum": 36954}']
+    assert [part.time for part in parts.parts["test_data"]] == ["2025-04-03"]
     assert (recipe.answer["sum"].decimal, recipe.dates) == (",", "day-first")
 
 

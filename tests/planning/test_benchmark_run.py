@@ -42,18 +42,18 @@ def made(bases, tmp_path):
 
     def make(base="encoder", task="labels", depth=2, **settings):
         rows = {"labels": tiny.labels, "json": tiny.records}[task](96)
-        told = {
+        given = {
             "name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", rows), "tail_layers": depth,
             "base": str(getattr(bases, base)), "epochs": 2, "dtype": "float32", "threads": 1,
         }  # fmt: skip
-        return Recipe(**told | settings)
+        return Recipe(**given | settings)
 
     return make
 
 
 def only(events, kind):
-    (found,) = [event for event in events if isinstance(event, kind)]
-    return found
+    (matching,) = [event for event in events if isinstance(event, kind)]
+    return matching
 
 
 def forecast(recipe, home):
@@ -67,7 +67,7 @@ def prepared(recipe_, home):
     data, _, model, encoded = returned(stages)
     specialist = model.specialist
     load = cost_model.count_workload(specialist, 1e9, encoded.train, encoded.validation)
-    questions = [one.turns for one in data.split.test]
+    questions = [example.turns for example in data.split.test]
     return specialist, lambda: benchmark_run.run_benchmark(
         specialist, context.recipe, load, encoded.train, encoded.validation, questions, home
     )
@@ -84,28 +84,30 @@ def returned(stages):
 
 @pytest.mark.parametrize(("base", "task", "depth"), LINES)
 def test_counts_and_disk_are_those_of_the_run(base, task, depth, made, home):
-    told = forecast(made(base, task, depth), home)
+    planned = forecast(made(base, task, depth), home)
     events = list(run(made(base, task, depth), home))
     data, ended = only(events, ev.DataReady), only(events, ev.RunEnded)
-    assert told.examples == {"train": data.train, "validation": data.validation, "test": data.test}
+    assert planned.examples == {"train": data.train, "validation": data.validation, "test": data.test}
     done = [event for event in events if isinstance(event, ev.TrunkDone)]
-    assert told.cache == sum(event.bytes for event in done)
+    assert planned.cache == sum(event.bytes for event in done)
     if depth != "all":
-        assert told.tokens["prompts"] + told.tokens["answers"] >= done[0].tokens > 0
+        assert planned.tokens["prompts"] + planned.tokens["answers"] >= done[0].tokens > 0
     # The checkpoint's own list and the headers of its files are a few kilobytes.
-    assert told.checkpoints <= ended.checkpoints < 1.1 * told.checkpoints + 20_000
+    assert planned.checkpoints <= ended.checkpoints < 1.1 * planned.checkpoints + 20_000
     card = only(events, ev.Packaged)
-    assert told.specialist <= card.bytes < told.specialist + 5_000
-    assert told.epochs == 2 and told.tail >= 2 * told.epoch > 0
-    assert told.total == pytest.approx(told.setup + told.trunk + told.tail + told.evaluate + told.package)
-    assert told.setup > told.measured > 0
+    assert planned.specialist <= card.bytes < planned.specialist + 5_000
+    assert planned.epochs == 2 and planned.tail >= 2 * planned.epoch > 0
+    assert planned.total == pytest.approx(
+        planned.setup + planned.trunk + planned.tail + planned.evaluate + planned.package
+    )
+    assert planned.setup > planned.measured > 0
 
 
-@pytest.mark.parametrize("form", ["bfloat16", "int8"])
-def test_the_form_of_the_cache_counts(form, made, home):
-    given = made(cache=CacheSettings(dtype=form))
-    told = forecast(given, home)
-    assert told.cache == only(list(run(given, home)), ev.TrunkDone).bytes
+@pytest.mark.parametrize("cache_format", ["bfloat16", "int8"])
+def test_the_form_of_the_cache_counts(cache_format, made, home):
+    given = made(cache=CacheSettings(dtype=cache_format))
+    planned = forecast(given, home)
+    assert planned.cache == only(list(run(given, home)), ev.TrunkDone).bytes
 
 
 def test_a_plan_leaves_nothing(made, home):
@@ -124,13 +126,13 @@ def test_what_the_cache_holds_is_not_planned_again(made, home):
 
 @pytest.mark.parametrize(("base", "task", "rank"), [("encoder", "labels", 0), ("decoder", "json", 4)])
 def test_a_run_comes_out_the_same_with_and_without_a_rehearsal(base, task, rank, made, tmp_path, monkeypatch):
-    found = []
+    weights_seen = []
     for place, worth in (("without", 1e9), ("with", 0.0)):
         monkeypatch.setattr(stage, "_WORTH_MEASURING", worth)
         events = list(run(made(base, task, rank=rank), tmp_path / place))
         assert (only(events, ev.Planned).forecast.measured > 0) == (place == "with")
-        found.append(files.sha256(Path(only(events, ev.Packaged).folder) / "tail.safetensors"))
-    assert found[0] == found[1]
+        weights_seen.append(files.sha256(Path(only(events, ev.Packaged).folder) / "tail.safetensors"))
+    assert weights_seen[0] == weights_seen[1]
 
 
 def test_a_short_run_is_rehearsed_briefly(made, home, monkeypatch):
@@ -152,7 +154,7 @@ def test_the_tail_is_left_as_it_was_and_every_kind_is_seen(base, task, depth, ma
     seen = run_benchmark()
     after = weights.trained(specialist.tail)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert all(one.grad is None for one in specialist.tail.parameters())
+    assert all(parameter.grad is None for parameter in specialist.tail.parameters())
     wanted = KINDS - ({"trunk"} if depth == "all" else set())
     assert wanted <= set(seen.costs._timed)
     assert (seen.per_pass + seen.per_token > 0) is (task == "json")
@@ -188,9 +190,9 @@ def test_a_loss_that_explodes_does_not_stop_the_plan(made, home, monkeypatch):
 
 def test_a_streamed_base_is_planned_from_arithmetic(made, home, monkeypatch):
     monkeypatch.setattr(specialist, "must_stream", lambda *_: True)
-    told = forecast(made("decoder", "json"), home)
-    assert told.measured == 0 and told.memory is None
-    assert told.trunk > 0 and told.epoch > 0 and told.evaluate > 0
+    planned = forecast(made("decoder", "json"), home)
+    assert planned.measured == 0 and planned.memory is None
+    assert planned.trunk > 0 and planned.epoch > 0 and planned.evaluate > 0
 
 
 def test_a_short_run_is_not_rehearsed_and_its_plan_says_so(made, home):
@@ -199,8 +201,8 @@ def test_a_short_run_is_not_rehearsed_and_its_plan_says_so(made, home):
 
 def test_a_budget_is_for_the_search_and_what_comes_after(made, home, bases):
     both = {"budget": "10m", "base": f"{bases.encoder},{bases.decoder}"}
-    told = forecast(made().model_copy(update=both), home)
-    assert told.total == pytest.approx(600) and 500 < told.search < 600
+    planned = forecast(made().model_copy(update=both), home)
+    assert planned.total == pytest.approx(600) and 500 < planned.search < 600
     assert forecast(made(budget="1s"), home).search == 0
 
 

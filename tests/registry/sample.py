@@ -9,7 +9,7 @@ from azubi.registry.card import Card
 
 def made(**changes):
     score = Score(name="accuracy", value=0.9, low=0.8, high=1.0, n=40)
-    told = {
+    settings = {
         "name": "triage",
         "version": 1,
         "created": datetime(2026, 11, 22, 16, 0, tzinfo=UTC),
@@ -34,4 +34,4 @@ def made(**changes):
         "versions": {"azubi": "0"},
         "recipe": {"name": "triage", "data": "/d.jsonl", "instruction": "Sort:\n- größer\n"},
     }
-    return Card(**told | changes)
+    return Card(**settings | changes)

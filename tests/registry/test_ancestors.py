@@ -52,10 +52,10 @@ def test_a_forebear_that_learned_the_test_is_named(home, claims):
 
 
 def test_nearly_the_same_question_counts_too(home, claims):
-    rows = [replace(one, turns=(Turn("user", letter(one.line)),)) for one in examples(60)]
+    rows = [replace(example, turns=(Turn("user", letter(example.line)),)) for example in examples(60)]
     version, parts, _ = keep(home, rows)
     put(home, "notes", version)
-    altered = [replace(one, turns=(Turn("user", f"{one.prompt}!"),)) for one in parts.train[:1]]
+    altered = [replace(example, turns=(Turn("user", f"{example.prompt}!"),)) for example in parts.train[:1]]
     with pytest.raises(DataError, match="1 of the 1 test questions stood, the same or nearly"):
         lineage.check_unseen(Store(home).get("notes"), home, altered)
 

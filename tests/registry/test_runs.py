@@ -27,7 +27,7 @@ def settings(bases, tmp_path):
     """A small run of a few seconds."""
 
     def make(base="encoder", **more):
-        told = {
+        settings = {
             "name": "tiny",
             "data": tiny.write(tmp_path / "notes.jsonl", tiny.labels()),
             "base": str(getattr(bases, base)),
@@ -39,7 +39,7 @@ def settings(bases, tmp_path):
             "dtype": "float32",
             "threads": 1,
         }
-        return Recipe(**told | more)
+        return Recipe(**settings | more)
 
     return make
 
@@ -81,18 +81,18 @@ def test_the_same_command_goes_on(base, stop, settings, home, tmp_path):
     assert again[0].again and again[0].folder == first[0].folder
     assert Store(home).get("tiny").version == 1 and len(folders(home)) == 1
     steps = of(ev.StepDone, first)
-    assert [one.step for one in (*steps, *of(ev.StepDone, again))] == [
-        one.step for one in of(ev.StepDone, whole)
+    assert [step.step for step in (*steps, *of(ev.StepDone, again))] == [
+        step.step for step in of(ev.StepDone, whole)
     ]
-    assert [one.step for one in of(ev.TrainingResumed, again)] == ([len(steps)] if steps else [])
-    elapsed = [one.elapsed for one in (*first, *again)]
+    assert [event.step for event in of(ev.TrainingResumed, again)] == ([len(steps)] if steps else [])
+    elapsed = [event.elapsed for event in (*first, *again)]
     assert elapsed == sorted(elapsed)
     # The checkpoint is gone, and the report has every epoch.
     names = sorted(path.name for path in Path(first[0].folder).iterdir())
     assert names == [".lock", "events.jsonl", "run.json"]
-    told = history(Runs(home).get(Path(first[0].folder).name).events())
-    assert [one.epoch for one in told.epochs] == [1, 2, 3] and told.sessions == 2
-    assert [one.loss for one in told.steps] == [one.loss for one in of(ev.StepDone, whole)]
+    past = history(Runs(home).get(Path(first[0].folder).name).events())
+    assert [epoch.epoch for epoch in past.epochs] == [1, 2, 3] and past.sessions == 2
+    assert [step.loss for step in past.steps] == [step.loss for step in of(ev.StepDone, whole)]
 
 
 def test_resume_takes_the_last_unfinished_or_the_one_named(settings, home, tmp_path):
@@ -100,12 +100,12 @@ def test_resume_takes_the_last_unfinished_or_the_one_named(settings, home, tmp_p
     for name in ("one", "two"):
         until(run(settings(name=name), home), ("step_done", 3))
         time.sleep(1.01)  # folders are named by the second
-    one, two = [run.id for run in reversed(list(Runs(home).all()))]
+    first, two = [run.id for run in reversed(list(Runs(home).all()))]
     again = list(resume(home))
     assert Path(again[0].folder).name == two and again[-1].kind == "run_ended"
     with pytest.raises(SettingError, match=f"The run {two} is done"):
         resume(home, two)
-    list(resume(home, one))
+    list(resume(home, first))
     assert weights(home, "one") == weights(home, "two") == weights(tmp_path / "whole")
     assert whole
     with pytest.raises(SettingError, match="no unfinished run"):
@@ -164,7 +164,7 @@ def test_a_checkpoint_of_something_else_is_told_and_not_used(settings, home, mon
     (folder / "checkpoint.json").write_text(json.dumps(contents | {"basis": "of an older torch"}))
     again = list(run(settings(), home))
     assert not of(ev.TrainingResumed, again)
-    assert any("begins anew" in one.text for one in of(ev.Notice, again))
+    assert any("begins anew" in notice.text for notice in of(ev.Notice, again))
     assert weights(home) == weights(tmp_path / "whole")
 
 
@@ -175,9 +175,9 @@ def test_a_line_of_the_log_that_was_cut_off_is_passed_over(settings, home):
     log.write_bytes(b"".join(lines[:-1]) + lines[-2][:40])
     again = list(run(settings(), home))
     assert of(ev.TrainingResumed, again)[0].step == 7
-    (found,) = Runs(home).all()
-    told = list(found.events())
-    assert told[-1].kind == "run_ended" and told[: len(lines) - 1] == first[: len(lines) - 1]
+    (known_run,) = Runs(home).all()
+    logged = list(known_run.events())
+    assert logged[-1].kind == "run_ended" and logged[: len(lines) - 1] == first[: len(lines) - 1]
 
 
 # What fails
@@ -195,13 +195,13 @@ def test_a_run_that_would_fail_again_is_not_gone_on_with(settings, home):
     made = settings("decoder", learning_rate=1e30)
     with pytest.raises(TrainingError, match="The loss became"):
         list(run(made, home))
-    (found,) = Runs(home).all()
-    assert state(found) == "failed" and not list(found.folder.glob("*.safetensors"))
-    told = history(found.events())
-    assert len(told.rollbacks) == 3 and "The loss became" in told.stopped.problem
-    assert all(one.loss is None or one.loss > 0 for one in told.rollbacks)
+    (known_run,) = Runs(home).all()
+    assert state(known_run) == "failed" and not list(known_run.folder.glob("*.safetensors"))
+    past = history(known_run.events())
+    assert len(past.rollbacks) == 3 and "The loss became" in past.stopped.problem
+    assert all(rollback.loss is None or rollback.loss > 0 for rollback in past.rollbacks)
     with pytest.raises(SettingError, match="is failed"):
-        resume(home, found.id)
+        resume(home, known_run.id)
 
 
 def test_after_the_last_chance_the_best_epoch_is_measured_and_packaged(settings, home, monkeypatch):
@@ -217,10 +217,10 @@ def test_after_the_last_chance_the_best_epoch_is_measured_and_packaged(settings,
     monkeypatch.setattr(LabelTail, "forward", spoiled)
     events = list(run(settings(), home))
     assert len(of(ev.RolledBack, events)) == 3
-    assert all(one.loss is None for one in of(ev.RolledBack, events))
+    assert all(event.loss is None for event in of(ev.RolledBack, events))
     (ended,) = of(ev.TrainingEnded, events)
     assert (ended.reason, ended.best_epoch) == ("the loss kept exploding", 1)
-    assert any("--learning-rate" in one.text for one in of(ev.Notice, events))
+    assert any("--learning-rate" in notice.text for notice in of(ev.Notice, events))
     assert events[-1].kind == "run_ended" and Store(home).get("tiny").version == 1
 
 
@@ -236,8 +236,8 @@ def test_a_disk_too_full_for_checkpoints_is_told_and_the_run_ends_well(settings,
 
     monkeypatch.setattr(files, "new_file", full)
     events = list(run(settings(), home))
-    told = [one.text for one in of(ev.Notice, events)]
-    assert len(told) == 1 and "Training goes on" in told[0] and "The disk is full" in told[0]
+    notices = [notice.text for notice in of(ev.Notice, events)]
+    assert len(notices) == 1 and "Training goes on" in notices[0] and "The disk is full" in notices[0]
     assert weights(home) == weights(tmp_path / "whole")
 
 
@@ -290,9 +290,9 @@ def test_nothing_depends_on_the_wall_clock(settings, home, monkeypatch, tmp_path
             seconds = getattr(event, "seconds", 0.0)
             assert all(value >= 0 for value in (seconds.values() if isinstance(seconds, dict) else [seconds]))
             assert event.elapsed >= 0 and (getattr(event, "left", None) or 0.0) >= 0
-    (found,) = Runs(home).all()
-    told = history(found.events())
-    assert all(took >= 0 for took in told.seconds.values()) and summary(found).seconds > 0
+    (known_run,) = Runs(home).all()
+    past = history(known_run.events())
+    assert all(took >= 0 for took in past.seconds.values()) and summary(known_run).seconds > 0
 
 
 # Two at once
@@ -322,15 +322,15 @@ def test_two_runs_of_the_same_at_once_get_two_versions(base, settings, home):
         if event.kind == "trunk_done":
             break
     for pair in itertools.zip_longest(*under_way):
-        for told, event in zip(events, pair, strict=True):
-            told.append(event)
-    ended = [[one for one in told if one is not None] for told in events]
-    assert all(told[-1].kind == "run_ended" for told in ended)
-    assert len({told[0].folder for told in ended}) == 2
-    assert sorted(of(ev.Packaged, told)[0].version for told in ended) == [1, 2]
-    done = [of(ev.TrunkDone, told)[0] for told in ended]
-    assert min(one.computed for one in done) == 0, "the second found all that the first had computed"
-    folders = [Path(of(ev.Packaged, told)[0].folder) / "tail.safetensors" for told in ended]
+        for seen, event in zip(events, pair, strict=True):
+            seen.append(event)
+    ended = [[seen for seen in event if seen is not None] for event in events]
+    assert all(seen[-1].kind == "run_ended" for seen in ended)
+    assert len({seen[0].folder for seen in ended}) == 2
+    assert sorted(of(ev.Packaged, seen)[0].version for seen in ended) == [1, 2]
+    done = [of(ev.TrunkDone, seen)[0] for seen in ended]
+    assert min(trunk.computed for trunk in done) == 0, "the second found all that the first had computed"
+    folders = [Path(of(ev.Packaged, seen)[0].folder) / "tail.safetensors" for seen in ended]
     assert files.sha256(folders[0]) == files.sha256(folders[1])
 
 
@@ -339,23 +339,24 @@ def test_a_run_that_is_under_way_is_not_taken(settings, home):
     for event in first:
         if event.kind == "step_done":
             break
-    (found,) = Runs(home).all()
-    assert state(found) == "running"
+    (known_run,) = Runs(home).all()
+    assert state(known_run) == "running"
     with pytest.raises(SettingError, match="is running"):
-        resume(home, found.id)
+        resume(home, known_run.id)
     with pytest.raises(SettingError, match="no unfinished run"):
         resume(home)
     first.close()
-    assert state(found) == "unfinished"
+    assert state(known_run) == "unfinished"
     taken = []
     workers = [
-        threading.Thread(target=lambda: taken.append(Runs(home).take(found.paper.identity))) for _ in range(4)
+        threading.Thread(target=lambda: taken.append(Runs(home).take(known_run.paper.identity)))
+        for _ in range(4)
     ]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    assert sum(one is not None for one in taken) == 1
+    assert sum(event is not None for event in taken) == 1
 
 
 def test_the_list_of_runs(settings, home):

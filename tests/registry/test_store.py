@@ -73,8 +73,8 @@ def test_a_copied_folder_without_a_counter_is_counted_on(store):
 def test_versions_are_not_used_twice_by_two_processes(store, home):
     call = [sys.executable, "-c", RESERVE, str(home)]
     others = [subprocess.Popen(call, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    told = [int(line) for other in others for line in other.communicate()[0].split()]
-    assert sorted(told) == list(range(1, 41))
+    numbers = [int(line) for other in others for line in other.communicate()[0].split()]
+    assert sorted(numbers) == list(range(1, 41))
 
 
 def test_the_list_is_by_name_and_has_the_newest(store, home):

@@ -24,7 +24,7 @@ def go(bases, tmp_path, home):
     """Run a small recipe on rows; gives its events."""
 
     def going(base, rows, **more):
-        told = {
+        settings = {
             "name": "tiny",
             "data": tiny.write(tmp_path / "notes.jsonl", rows),
             "base": str(getattr(bases, str(base), base or "auto")),
@@ -33,7 +33,7 @@ def go(bases, tmp_path, home):
             "dtype": "float32",
             "threads": 1,
         }
-        return list(run(Recipe.model_validate(told | more), home))
+        return list(run(Recipe.model_validate(settings | more), home))
 
     return going
 

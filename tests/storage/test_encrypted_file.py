@@ -36,12 +36,12 @@ def test_many_blocks_come_back_and_none_is_open(path):
 
 
 def blocks(content):
-    found = []
+    sizes = []
     while content:
         size = 4 + int.from_bytes(content[:4])
-        found.append(content[:size])
+        sizes.append(content[:size])
         content = content[size:]
-    return found
+    return sizes
 
 
 def test_whatever_is_changed_is_noticed(path):

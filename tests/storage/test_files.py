@@ -122,11 +122,11 @@ def test_a_new_file_is_there_whole_or_not_at_all(tmp_path):
     with pytest.raises(KeyError), files.new_file(path) as scratch:
         scratch.write_text("half")
         raise KeyError
-    assert [one.name for one in tmp_path.iterdir()] == ["state"] and path.read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"] and path.read_text() == "before"
     with files.new_file(path) as scratch:
         scratch.write_text("after")
         assert path.read_text() == "before"
-    assert [one.name for one in tmp_path.iterdir()] == ["state"] and path.read_text() == "after"
+    assert [path.name for path in tmp_path.iterdir()] == ["state"] and path.read_text() == "after"
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]"])
@@ -158,9 +158,9 @@ def test_a_hash_that_cannot_be_remembered_is_still_right(tmp_path):
 )
 @pytest.mark.parametrize("teller", ["system", "rust"])
 def test_a_full_or_closed_disk_in_plain_words(number, words, teller, tmp_path):
-    told = OSError(number, "x") if teller == "system" else Exception(f"I/O error: x (os error {number})")
+    error = OSError(number, "x") if teller == "system" else Exception(f"I/O error: x (os error {number})")
     with pytest.raises(StorageError) as caught, files.explained("/h/x"):
-        raise told
+        raise error
     assert caught.value.problem == words
     assert "--home" in caught.value.remedy
 

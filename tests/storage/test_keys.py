@@ -9,7 +9,7 @@ import torch
 from azubi.engine.cache.activation_cache import ActivationCache, erase
 from azubi.storage.encrypted_file import Keys
 
-ONE, TWO = "version-one", "version-two"
+FIRST, TWO = "version-one", "version-two"
 
 
 def tensor(number):
@@ -31,50 +31,50 @@ def read(home, version, key):
 
 
 def test_each_version_has_a_key_of_its_own(home):
-    kept(home, ONE, "a", 1)
+    kept(home, FIRST, "a", 1)
     kept(home, TWO, "b", 2)
-    one, two = Keys(home).path(ONE), Keys(home).path(TWO)
-    assert one.read_bytes() != two.read_bytes()
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (one, two)} == {0o600}
+    first, two = Keys(home).path(FIRST), Keys(home).path(TWO)
+    assert first.read_bytes() != two.read_bytes()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (first, two)} == {0o600}
 
 
 def test_a_later_version_reads_what_it_shares_with_an_earlier_one(home):
-    kept(home, ONE, "a", 1)
+    kept(home, FIRST, "a", 1)
     assert torch.equal(read(home, TWO, "a"), tensor(1))
 
 
 def test_erasing_a_version_leaves_the_others(home):
-    kept(home, ONE, "a", 1)
+    kept(home, FIRST, "a", 1)
     kept(home, TWO, "b", 2)
-    assert erase(home, ONE)
+    assert erase(home, FIRST)
     assert read(home, TWO, "a") is None
     assert torch.equal(read(home, TWO, "b"), tensor(2))
-    assert not Keys(home).path(ONE).exists()
+    assert not Keys(home).path(FIRST).exists()
     assert len(list((home / "cache" / "shards").iterdir())) == 1
 
 
 def test_a_copy_of_the_cache_cannot_be_read_after_erasure(home, tmp_path):
-    kept(home, ONE, "a", 1)
+    kept(home, FIRST, "a", 1)
     shutil.copytree(home / "cache", tmp_path / "copy")
-    erase(home, ONE)
+    erase(home, FIRST)
     shutil.rmtree(home / "cache")
     shutil.copytree(tmp_path / "copy", home / "cache")
     assert read(home, TWO, "a") is None
-    assert read(home, ONE, "a") is None, "nor under a new key for the same data"
+    assert read(home, FIRST, "a") is None, "nor under a new key for the same data"
 
 
 def test_erasing_what_is_not_there(home):
-    assert not erase(home, ONE)
+    assert not erase(home, FIRST)
     assert not (home / "cache").exists()
-    kept(home, ONE, "a", 1)
-    assert erase(home, ONE)
-    assert not erase(home, ONE)
+    kept(home, FIRST, "a", 1)
+    assert erase(home, FIRST)
+    assert not erase(home, FIRST)
 
 
 def test_erasure_while_a_run_is_at_work(home):
-    at_work = ActivationCache(home, ONE)
+    at_work = ActivationCache(home, FIRST)
     at_work.write([("a", tensor(1))])
-    erase(home, ONE)
+    erase(home, FIRST)
     assert at_work.read("a") is None
     at_work.write([("b", tensor(2))])
     assert torch.equal(at_work.read("b"), tensor(2))
@@ -84,8 +84,8 @@ def test_erasure_while_a_run_is_at_work(home):
 
 @pytest.mark.parametrize("content", [b"", b"too short", bytes(33)])
 def test_a_key_that_is_none_is_made_anew(home, content):
-    kept(home, ONE, "a", 1)
-    Keys(home).path(ONE).write_bytes(content)
-    assert read(home, ONE, "a") is None
-    kept(home, ONE, "a", 2)
-    assert torch.equal(read(home, ONE, "a"), tensor(2))
+    kept(home, FIRST, "a", 1)
+    Keys(home).path(FIRST).write_bytes(content)
+    assert read(home, FIRST, "a") is None
+    kept(home, FIRST, "a", 2)
+    assert torch.equal(read(home, FIRST, "a"), tensor(2))

@@ -65,13 +65,13 @@ def checked(data: list[Any], test: list[Any] | None = None, **more: Any) -> Chec
     return examine(CheckedSource("letters.csv", data), given, recipe=Recipe.model_validate(settings), **more)
 
 
-OWN = tuple(one for one in CHECKS if one not in (likely_wrong_answers, personal_data))
+OWN = tuple(check for check in CHECKS if check not in (likely_wrong_answers, personal_data))
 
 
-def found(check, kind):
+def finding_of(check, kind):
     """The finding of a kind; there has to be exactly one."""
-    (one,) = [finding for finding in check.findings if finding.kind == kind]
-    return one
+    (only,) = [finding for finding in check.findings if finding.kind == kind]
+    return only
 
 
 def lines(finding):
@@ -79,13 +79,13 @@ def lines(finding):
 
 
 def kinds(check, *levels):
-    return {one.kind for one in check.findings if one.level in levels}
+    return {finding.kind for finding in check.findings if finding.level in levels}
 
 
 def alone(check, kind):
     """The finding of a kind, which is the only one that is more than a note."""
     assert kinds(check, "error", "warning") == {kind}
-    return found(check, kind)
+    return finding_of(check, kind)
 
 
 def asking(row, text):

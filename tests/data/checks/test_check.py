@@ -24,7 +24,7 @@ from tests.data.checks.company import (
     checked,
     clean,
     example,
-    found,
+    finding_of,
     kinds,
     later,
     letter,
@@ -43,17 +43,17 @@ def test_a_clean_set_raises_no_warning():
     assert check.level == "note"
     of_test = {"test_rows": 100, "test_examples": 100, "test_rejected": 0}
     assert check.counts == {"rows": 400, "examples": 400, "rejected": 0, **of_test}
-    counts = found(check, "label_counts")
+    counts = finding_of(check, "label_counts")
     assert counts.details["labels"] == [[name, 100] for name in ("motor", "household", "liability", "travel")]
 
 
 @pytest.mark.parametrize("policy", ["report", "mask", "pseudonym"])
 def test_what_the_recipe_hides_is_not_quoted(policy, tmp_path):
-    told = "Please pay to DE89 3704 0044 0532 0130 00 for claim"
-    rows = [example(f"{told} {number % 30} of this year", "motor", line=number) for number in range(60)]
+    secret = "Please pay to DE89 3704 0044 0532 0130 00 for claim"
+    rows = [example(f"{secret} {number % 30} of this year", "motor", line=number) for number in range(60)]
     recipe = Recipe(personal_data=policy)
     check = examine(CheckedSource("notes.csv", rows), recipe=recipe, folder=tmp_path)
-    assert found(check, "repeated_examples").cases
+    assert finding_of(check, "repeated_examples").cases
     quoted = {"the result": check.model_dump_json(), "the page": (tmp_path / "check.html").read_text()}
     assert {name: "DE89 3704" in text for name, text in quoted.items()} == dict.fromkeys(
         quoted, policy == "report"
@@ -62,24 +62,24 @@ def test_what_the_recipe_hides_is_not_quoted(policy, tmp_path):
 
 def test_rows_that_cannot_be_used():
     rows = [rejected(12, "no prompt"), *clean(), *(rejected(line) for line in (500, 501, 502, 503, 504, 505))]
-    one = alone(checked(rows), "rejected_rows")
-    assert (one.level, one.count) == ("warning", 7)
-    assert lines(one) == [(12,), (500,), (501,), (502,), (503,)]
-    assert one.cases[0].text == "no prompt"
-    assert one.details["reasons"] == {"no answer": 6, "no prompt": 1}
+    finding = alone(checked(rows), "rejected_rows")
+    assert (finding.level, finding.count) == ("warning", 7)
+    assert lines(finding) == [(12,), (500,), (501,), (502,), (503,)]
+    assert finding.cases[0].text == "no prompt"
+    assert finding.details["reasons"] == {"no answer": 6, "no prompt": 1}
 
 
 def test_more_than_five_percent_of_rejected_rows_are_an_error():
     rows = clean(95)
     assert checked([*rows, *[rejected(200)] * 5]).level == "warning"
     check = checked([*rows, *[rejected(200)] * 6])
-    assert found(check, "rejected_rows").level == check.level == "error"
+    assert finding_of(check, "rejected_rows").level == check.level == "error"
     assert checked([*rows, *[rejected(200)] * 6], limits={"rejected": 0.1}).level == "warning"
 
 
 def test_rejected_rows_of_the_test_are_told_apart():
-    one = alone(checked(clean(), [*later(), rejected(102)]), "rejected_test_rows")
-    assert lines(one) == [(102,)]
+    finding = alone(checked(clean(), [*later(), rejected(102)]), "rejected_test_rows")
+    assert lines(finding) == [(102,)]
 
 
 def test_nothing_but_rejected_rows_is_an_error_and_no_rows_at_all_are_refused():
@@ -94,23 +94,23 @@ def test_repeats():
     rows = clean()
     rows[20] = replace(rows[5], line=22)
     rows[30] = asking(replace(rows[5], line=32), rows[5].prompt.upper() + "!")
-    one = found(check := checked(rows, split={"by": "group"}), "repeated_examples")
-    assert (one.level, one.count, lines(one)) == ("note", 2, [(7, 22), (7, 32)])
+    finding = finding_of(check := checked(rows, split={"by": "group"}), "repeated_examples")
+    assert (finding.level, finding.count, lines(finding)) == ("note", 2, [(7, 22), (7, 32)])
     assert kinds(check, "error", "warning") == set()
 
 
 def test_many_repeats_are_a_warning():
     rows = clean()
-    one = alone(checked([*rows, *rows[:50]], split={"by": "group"}), "repeated_examples")
-    assert (one.level, one.count) == ("warning", 50)
+    finding = alone(checked([*rows, *rows[:50]], split={"by": "group"}), "repeated_examples")
+    assert (finding.level, finding.count) == ("warning", 50)
 
 
 def test_near_duplicates():
     rows = clean()
     rows[30] = replace(asking(rows[30], rows[6].prompt.replace("Dear all", "Hello")), answer=rows[6].answer)
-    one = found(check := checked(rows), "near_duplicates")
-    assert (one.level, one.count, lines(one)) == ("note", 1, [(8, 32)])
-    assert "Hello" in one.cases[0].text
+    finding = finding_of(check := checked(rows), "near_duplicates")
+    assert (finding.level, finding.count, lines(finding)) == ("note", 1, [(8, 32)])
+    assert "Hello" in finding.cases[0].text
     assert kinds(check, "error", "warning") == set()
 
 
@@ -120,8 +120,8 @@ def test_what_all_prompts_share_makes_no_near_duplicates():
     )
     rows = [asking(row, f"{row.prompt}{footer * 3} delete it.") for row in clean()]
     rows[30] = replace(asking(rows[30], rows[6].prompt.replace("Dear all", "Hello")), answer=rows[6].answer)
-    one = found(check := checked(rows), "near_duplicates")
-    assert (one.count, lines(one)) == (1, [(8, 32)])
+    finding = finding_of(check := checked(rows), "near_duplicates")
+    assert (finding.count, lines(finding)) == (1, [(8, 32)])
     assert kinds(check, "error", "warning") == set()
     assert check.split == checked(clean()).split
 
@@ -129,45 +129,49 @@ def test_what_all_prompts_share_makes_no_near_duplicates():
 def test_an_instruction_that_lists_the_labels_gives_none_away():
     rule = "Sort the letter into motor, household, liability or travel and write nothing else: "
     check = checked([asking(row, rule + row.prompt) for row in clean()])
-    assert "leak_answers" not in {one.kind for one in check.findings}
+    assert "leak_answers" not in {finding.kind for finding in check.findings}
 
 
 def test_sides_that_are_empty_or_hold_a_handful():
     assert checked(clean()).split == {"train": 294, "validation": 30, "test": 76}
     check = checked(clean(100))
     assert kinds(check, "warning") == {"small_validation", "small_test"}
-    one = found(check, "small_test")
-    assert one.count == one.details["test"] == check.split["test"] < 20
-    assert "Bring more examples: of 200" in one.remedy
-    one = found(check := checked(clean(3)), "split")
-    assert (one.level, check.level, check.split) == ("error", "error", {})
-    assert "Bring a larger file" in found(checked(clean(), later()[:9]), "small_test").remedy
+    finding = finding_of(check, "small_test")
+    assert finding.count == finding.details["test"] == check.split["test"] < 20
+    assert "Bring more examples: of 200" in finding.remedy
+    finding = finding_of(check := checked(clean(3)), "split")
+    assert (finding.level, check.level, check.split) == ("error", "error", {})
+    assert "Bring a larger file" in finding_of(checked(clean(), later()[:9]), "small_test").remedy
 
 
 def test_sides_with_one_label_and_prompts_that_hold_together():
     year = [replace(row, answer="motor" if row.time > "2024-10" else row.answer) for row in clean()]
-    assert "all with the same label" in found(checked(year, split={"by": "time"}), "small_test").title
+    assert "all with the same label" in finding_of(checked(year, split={"by": "time"}), "small_test").title
     rows = [asking(row, letter(number // 10)[:-1] + f" {number}") for number, row in enumerate(clean(120))]
     check = checked(rows)
-    (one,) = {one.remedy for one in check.findings if one.kind in ("split", "small_test", "small_validation")}
-    assert "108 prompts are nearly the same" in one
+    (remedy,) = {
+        finding.remedy
+        for finding in check.findings
+        if finding.kind in ("split", "small_test", "small_validation")
+    }
+    assert "108 prompts are nearly the same" in remedy
 
 
 def test_contradictions():
     rows = clean()
     rows[40] = replace(asking(rows[40], rows[7].prompt), answer="motor")
     rows[41] = replace(asking(rows[41], rows[7].prompt), answer="household")
-    one = alone(checked(rows), "contradictions")
-    assert (one.count, one.details["examples"], lines(one)) == (1, 3, [(9, 42, 43)])
-    assert "“travel” (line 9)" in one.cases[0].text
-    assert "“motor” (line 42)" in one.cases[0].text
+    finding = alone(checked(rows), "contradictions")
+    assert (finding.count, finding.details["examples"], lines(finding)) == (1, 3, [(9, 42, 43)])
+    assert "“travel” (line 9)" in finding.cases[0].text
+    assert "“motor” (line 42)" in finding.cases[0].text
 
 
 def records(rows, **more):
     """The rows with JSON records for answers."""
     return [
-        replace(one, answer=json.dumps({"line": one.answer, "n": number, **more}))
-        for number, one in enumerate(rows)
+        replace(example, answer=json.dumps({"line": example.answer, "n": number, **more}))
+        for number, example in enumerate(rows)
     ]
 
 
@@ -175,26 +179,26 @@ def test_answers_that_differ_in_case_or_in_the_order_of_fields_contradict_nothin
     rows = records(clean())
     rows[40] = replace(asking(rows[40], rows[7].prompt), answer='{"n":7, "line": "travel"}')
     assert kinds(checked(rows), "warning") == set()
-    assert found(checked(rows), "repeated_examples").count == 1
+    assert finding_of(checked(rows), "repeated_examples").count == 1
 
 
 def test_records_that_contradict_name_the_field():
     rows = records(clean(), team="A")
     answer = json.dumps({"line": "travel", "team": "B", "n": 7})
     rows[40] = replace(asking(rows[40], rows[7].prompt), answer=answer)
-    one = found(checked(rows), "contradictions")
-    assert lines(one) == [(9, 42)]
-    assert "team: “A” (line 9)" in one.cases[0].text
-    assert "travel" not in one.cases[0].text
+    finding = finding_of(checked(rows), "contradictions")
+    assert lines(finding) == [(9, 42)]
+    assert "team: “A” (line 9)" in finding.cases[0].text
+    assert "travel" not in finding.cases[0].text
 
 
 def test_near_contradictions():
     rows = clean()
     rows[50] = replace(asking(rows[50], rows[8].prompt.replace("Dear all", "Hello")), answer="travel")
-    one = alone(checked(rows), "near_contradictions")
-    assert (one.count, lines(one)) == (1, [(10, 52)])
-    assert "→ “motor”" in one.cases[0].text
-    assert "→ “travel”" in one.cases[0].text
+    finding = alone(checked(rows), "near_contradictions")
+    assert (finding.count, lines(finding)) == (1, [(10, 52)])
+    assert "→ “motor”" in finding.cases[0].text
+    assert "→ “travel”" in finding.cases[0].text
 
 
 def test_prompts_with_different_numbers_do_not_contradict_each_other():
@@ -210,12 +214,15 @@ def test_what_each_answer_copies_from_its_own_prompt_is_no_contradiction():
     rows = clean()
     for place, name in ((8, "Meier"), (50, "Schulz")):
         rows[place] = asking(rows[place], f"{letter(8)} Yours, {name}")
-    rows = [replace(one, answer=json.dumps({"line": "motor", "name": one.prompt[-6:]})) for one in rows]
+    rows = [
+        replace(example, answer=json.dumps({"line": "motor", "name": example.prompt[-6:]}))
+        for example in rows
+    ]
     assert "near_contradictions" not in kinds(checked(rows), "warning")
     rows[50] = replace(rows[50], answer=json.dumps({"line": "travel", "name": "Schulz"}))
-    one = found(checked(rows), "near_contradictions")
-    assert "line: “travel”" in one.cases[0].text
-    assert "name" not in one.cases[0].text
+    finding = finding_of(checked(rows), "near_contradictions")
+    assert "line: “travel”" in finding.cases[0].text
+    assert "name" not in finding.cases[0].text
 
 
 @pytest.mark.parametrize("misspelt", ["Motor", "motor ", " motor", "moter", "mtoor", "motr", "mottor"])
@@ -225,15 +232,15 @@ def test_labels_that_are_spelt_in_two_ways(misspelt):
     if misspelt == "motr":
         assert kinds(checked(rows), "warning") == {"rare_labels"}, "too short to be sure"
         return
-    one = alone(checked(rows), "label_variants")
-    assert (one.count, lines(one)) == (1, [(62,)])
-    assert one.details["pairs"][0][:2] == [misspelt, "motor"]
+    finding = alone(checked(rows), "label_variants")
+    assert (finding.count, lines(finding)) == (1, [(62,)])
+    assert finding.details["pairs"][0][:2] == [misspelt, "motor"]
 
 
 def test_labels_that_are_meant_to_differ_in_a_letter_or_a_figure_are_left_alone():
     names = ["north", "forth", "level 1", "level 2", "K1", "K2", "up", "us"]
-    rows = [replace(one, answer=names[number % 8]) for number, one in enumerate(clean())]
-    rows += [replace(one, answer="level 3") for one in clean(5, 2000)]
+    rows = [replace(example, answer=names[number % 8]) for number, example in enumerate(clean())]
+    rows += [replace(example, answer="level 3") for example in clean(5, 2000)]
     assert kinds(checked(rows), "warning") == set()
 
 
@@ -241,9 +248,9 @@ def test_values_of_a_field_that_are_spelt_in_two_ways():
     rows = records(clean())
     rows[60] = replace(rows[60], answer=json.dumps({"line": "Motor", "n": 60}))
     check = checked(rows)
-    one = found(check, "label_variants:line")
-    assert kinds(check, "warning") == {one.kind, "breaks_schema"}
-    assert (one.count, lines(one)) == (1, [(62,)])
+    finding = finding_of(check, "label_variants:line")
+    assert kinds(check, "warning") == {finding.kind, "breaks_schema"}
+    assert (finding.count, lines(finding)) == (1, [(62,)])
 
 
 COMBINED = (
@@ -259,15 +266,15 @@ COMBINED = (
 
 @pytest.mark.parametrize("separator", [", ", ";", " | ", "/", "\n"])
 def test_several_labels_in_one_answer_are_proposed_as_a_list(separator):
-    answers = [one.replace(", ", separator) for one in COMBINED]
-    rows = [replace(one, answer=answers[number % 7]) for number, one in enumerate(clean())]
-    one = found(checked(rows), "several_labels")
+    answers = [labels.replace(", ", separator) for labels in COMBINED]
+    rows = [replace(example, answer=answers[number % 7]) for number, example in enumerate(clean())]
+    finding = finding_of(checked(rows), "several_labels")
     sign = separator.strip(" ").replace("\n", "\\n")
-    assert f"7 combinations of 5 labels, parted by “{sign}”; 1 differs in order alone" in one.title
-    assert lines(one) == [(3, 4)] and one.details["labels"] == sorted(
+    assert f"7 combinations of 5 labels, parted by “{sign}”; 1 differs in order alone" in finding.title
+    assert lines(finding) == [(3, 4)] and finding.details["labels"] == sorted(
         ["motor", "household", "travel", "urgent", "fraud"]
     )
-    assert f"--answer '{{answer: {{column: answer, separator: \"{sign}\"}}}}'" in one.remedy
+    assert f"--answer '{{answer: {{column: answer, separator: \"{sign}\"}}}}'" in finding.remedy
 
 
 def test_the_setting_that_is_proposed_makes_one_answer_of_two_orders(tmp_path):
@@ -277,23 +284,23 @@ def test_the_setting_that_is_proposed_makes_one_answer_of_two_orders(tmp_path):
             [("note", "tags"), *((letter(number), COMBINED[number % 7]) for number in range(140))]
         )
     before = check_file(path, "note", "tags")
-    setting = re.search("--answer '(.*?)'", found(before, "several_labels").remedy)[1]
+    setting = re.search("--answer '(.*?)'", finding_of(before, "several_labels").remedy)[1]
     after = check_file(path, "note", setting)
     assert after.task == "json" and "several_labels" not in kinds(after, "warning")
-    answers = [one.answer for one in read(path, "note", setting).examples]
+    answers = [example.answer for example in read(path, "note", setting).examples]
     assert answers[1] == answers[2] == '{"tags": ["motor", "urgent"]}' and len(set(answers)) == 6
 
 
 def test_several_labels_in_a_field_of_records():
     rows = records(clean())
     rows = [
-        replace(one, answer=json.dumps({"n": number % 9, "tags": COMBINED[number % 7]}))
-        for number, one in enumerate(rows)
+        replace(example, answer=json.dumps({"n": number % 9, "tags": COMBINED[number % 7]}))
+        for number, example in enumerate(rows)
     ]
-    one = found(checked(rows), "several_labels:tags")
-    assert 'Write lists in the records, always in one order: ["fraud", "household"]' in one.remedy
-    one = found(checked(rows, answer={"tags": {"column": "cell"}}), "several_labels:tags")
-    assert 'tags: {column: cell, separator: ","}' in one.remedy
+    finding = finding_of(checked(rows), "several_labels:tags")
+    assert 'Write lists in the records, always in one order: ["fraud", "household"]' in finding.remedy
+    finding = finding_of(checked(rows, answer={"tags": {"column": "cell"}}), "several_labels:tags")
+    assert 'tags: {column: cell, separator: ","}' in finding.remedy
 
 
 @pytest.mark.parametrize(
@@ -305,43 +312,49 @@ def test_several_labels_in_a_field_of_records():
     ],
 )
 def test_labels_that_only_hold_a_sign(names):
-    rows = [replace(one, answer=names[number % 4]) for number, one in enumerate(clean())]
+    rows = [replace(example, answer=names[number % 4]) for number, example in enumerate(clean())]
     assert kinds(checked(rows), "warning") == set()
 
 
 def test_rare_labels():
     rows = clean()
     rows[80] = replace(rows[80], answer="legal protection")
-    one = alone(checked(rows), "rare_labels")
-    assert (one.count, lines(one)) == (1, [(82,)])
-    assert one.cases[0].text == "“legal protection”: 1 example"
+    finding = alone(checked(rows), "rare_labels")
+    assert (finding.count, lines(finding)) == (1, [(82,)])
+    assert finding.cases[0].text == "“legal protection”: 1 example"
 
 
 def test_a_label_that_outweighs_all_others():
-    rows = [replace(one, answer="motor" if n % 20 > 2 else one.answer) for n, one in enumerate(clean(1200))]
-    one = alone(checked(rows), "label_imbalance")
-    assert one.details["share"] > 0.8
+    rows = [
+        replace(example, answer="motor" if n % 20 > 2 else example.answer)
+        for n, example in enumerate(clean(1200))
+    ]
+    finding = alone(checked(rows), "label_imbalance")
+    assert finding.details["share"] > 0.8
 
 
 def test_lengths_in_tokens_and_what_is_too_long():
     rows = clean()
     rows[90] = asking(rows[90], rows[90].prompt + " and" * 300)
-    tokens = Tokens("tiny", lambda examples: [len(one.prompt.split()) + 1 for one in examples], 200)
-    one = alone(check := checked(rows, tokens_for=lambda task: tokens), "too_long")
-    assert (one.level, one.count, lines(one)) == ("warning", 1, [(92,)])
+    tokens = Tokens("tiny", lambda examples: [len(example.prompt.split()) + 1 for example in examples], 200)
+    finding = alone(check := checked(rows, tokens_for=lambda task: tokens), "too_long")
+    assert (finding.level, finding.count, lines(finding)) == ("warning", 1, [(92,)])
     strict = checked(rows, tokens_for=lambda task: tokens, limits={"rejected": 0.002})
-    assert found(strict, "too_long").level == "error"
+    assert finding_of(strict, "too_long").level == "error"
     test = later()
     test[3] = asking(test[3], rows[90].prompt)
     given = checked(clean(), test, tokens_for=lambda task: tokens, limits={"rejected": 0.009})
-    assert (found(given, "too_long_test").level, lines(found(given, "too_long_test"))) == ("error", [(5,)])
-    assert "1 test example is longer" in found(given, "too_long_test").title
+    assert (finding_of(given, "too_long_test").level, lines(finding_of(given, "too_long_test"))) == (
+        "error",
+        [(5,)],
+    )
+    assert "1 test example is longer" in finding_of(given, "too_long_test").title
     longest = len(rows[90].prompt.split()) + 1
-    assert one.details["tokens_lost"] == longest - 200
-    assert "and and" in one.cases[0].text
-    told = found(check, "lengths").details
-    assert (told["unit"], told["longest"], told["reads"]) == ("tokens", longest, 200)
-    assert sum(count for *_, count in told["histogram"]) == 400
+    assert finding.details["tokens_lost"] == longest - 200
+    assert "and and" in finding.cases[0].text
+    details = finding_of(check, "lengths").details
+    assert (details["unit"], details["longest"], details["reads"]) == ("tokens", longest, 200)
+    assert sum(count for *_, count in details["histogram"]) == 400
     assert check.base == "tiny"
 
 
@@ -352,9 +365,9 @@ def test_languages():
     rows[101] = asking(
         rows[101], "Leider habe ich meinen Schlüssel verloren; was muss ich jetzt tun, und wann?"
     )
-    one = found(check := checked(rows), "languages")
-    assert dict(one.details["languages"])["de"] == 2
-    assert {(102,), (103,)} <= set(lines(one))
+    finding = finding_of(check := checked(rows), "languages")
+    assert dict(finding.details["languages"])["de"] == 2
+    assert {(102,), (103,)} <= set(lines(finding))
     assert kinds(check, "warning") == set()
 
 
@@ -363,31 +376,33 @@ def test_many_faults_are_shown_worst_first_and_five_cases_each():
     for place in random.Random(2).sample(range(200, 400), 30):
         rows[place] = replace(asking(rows[place], rows[place - 200].prompt), answer="motor")
     check = checked([*rows, *[rejected(900)] * 90])
-    levels = [one.level for one in check.findings]
+    levels = [finding.level for finding in check.findings]
     assert levels == sorted(levels, key=["error", "warning", "note"].index)
-    assert max(len(one.cases) for one in check.findings) == 5
-    assert found(check, "contradictions").count > 5
+    assert max(len(finding.cases) for finding in check.findings) == 5
+    assert finding_of(check, "contradictions").count > 5
 
 
 def test_free_text():
-    rows = [replace(one, answer=f"We will look into it and answer {n}.") for n, one in enumerate(clean())]
+    rows = [
+        replace(example, answer=f"We will look into it and answer {n}.") for n, example in enumerate(clean())
+    ]
     rows[40] = replace(asking(rows[40], rows[7].prompt), answer="No.")
     check = checked(rows)
     assert check.task == "text"
-    assert found(check, "contradictions").level == "note"
+    assert finding_of(check, "contradictions").level == "note"
     assert kinds(check, "warning", "error") == set()
 
 
 def test_the_task_that_was_said_holds():
-    rows = [replace(one, answer=str(n)) for n, one in enumerate(clean())]
+    rows = [replace(example, answer=str(n)) for n, example in enumerate(clean())]
     assert checked(rows).task == "text"
     assert checked(rows, task="labels").task == "labels"
 
 
 def test_conversations_are_checked_too():
     rows = [
-        replace(one, turns=(Turn("user", "Hello"), Turn("assistant", "How may I help?"), *one.turns))
-        for one in clean()
+        replace(example, turns=(Turn("user", "Hello"), Turn("assistant", "How may I help?"), *example.turns))
+        for example in clean()
     ]
     rows[40] = replace(rows[7], line=42, answer="motor", group="")
     assert lines(alone(checked(rows), "contradictions")) == [(9, 42)]
@@ -399,12 +414,12 @@ def test_one_example_alone_can_be_checked():
 
 def test_a_check_is_added_by_naming_it(tmp_path):
     def questions(subject: CheckInput):
-        asked = sum("?" in one.prompt for one in subject.data)
+        asked = sum("?" in row.prompt for row in subject.data)
         yield Finding(kind="questions", level="note", title=f"{asked} ask.", count=asked, why="", remedy="")
 
     rows = [*clean(10), example("And now?", "motor", 12)]
     check = examine(CheckedSource("x", rows), folder=tmp_path, checks=(*OWN, questions))
-    assert found(check, "questions").count == 1
+    assert finding_of(check, "questions").count == 1
     assert "1 ask." in (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "questions" in check.seconds
 
@@ -429,10 +444,10 @@ def test_a_source_that_fails_halfway_leaves_nothing_half_written(tmp_path):
 
 
 def test_it_says_what_it_is_doing():
-    told = []
-    examine(CheckedSource("x", clean(40)), handle=told.append, checks=OWN)
-    assert told[0] == "Comparing prompts"
-    assert "Looking for: near duplicates" in told
+    stages = []
+    examine(CheckedSource("x", clean(40)), handle=stages.append, checks=OWN)
+    assert stages[0] == "Comparing prompts"
+    assert "Looking for: near duplicates" in stages
 
 
 def test_a_check_survives_as_json():
@@ -459,13 +474,13 @@ def test_strange_texts_stop_nothing():
 
 def test_if_very_many_may_be_too_long_some_are_counted(monkeypatch):
     monkeypatch.setattr("azubi.data.checks.texts.MOST_COUNTED", 20)
-    rows = [asking(one, f"{one.prompt} {'and ' * 200}") for one in clean(100)]
+    rows = [asking(example, f"{example.prompt} {'and ' * 200}") for example in clean(100)]
     calls = []
 
     def count(examples):
         calls.append(len(examples))
-        return [len(one.prompt.split()) for one in examples]
+        return [len(example.prompt.split()) for example in examples]
 
-    one = found(checked(rows, tokens_for=lambda task: Tokens("tiny", count, 100)), "too_long")
-    assert one.title.startswith("About 100 examples")
+    finding = finding_of(checked(rows, tokens_for=lambda task: Tokens("tiny", count, 100)), "too_long")
+    assert finding.title.startswith("About 100 examples")
     assert calls[2:] == [20]

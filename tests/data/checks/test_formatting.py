@@ -14,24 +14,24 @@ def test_excerpts_are_short_and_on_one_line():
 
 def test_of_two_texts_the_difference_is_shown():
     head = "word " * 40
-    one, other = differing(head + "is here now", head + "is there now")
-    assert "here now" in one
+    left, other = differing(head + "is here now", head + "is there now")
+    assert "here now" in left
     assert "there now" in other
-    assert one.startswith("“…word")
+    assert left.startswith("“…word")
     assert differing("same start", "same end") == ("“same start”", "“same end”")
 
 
 @given(st.text(), st.text())
-def test_any_two_texts_can_be_shown(one, other):
-    assert all(len(shown) <= 92 for shown in differing(one, other))
+def test_any_two_texts_can_be_shown(left, other):
+    assert all(len(shown) <= 92 for shown in differing(left, other))
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "text"),
     [(0, "0 %"), (1, "100 %"), (0.00001, "0.1 %"), (0.9999, "99.9 %"), (0.05, "5.0 %"), (0.331, "33 %")],
 )
-def test_shares(value, told):
-    assert share(value) == told
+def test_shares(value, text):
+    assert share(value) == text
 
 
 def test_counts_and_names():

@@ -63,19 +63,23 @@ def swapped():
     dice = random.Random(1)
     places = dice.sample(range(400), 20)
     for place in places:
-        labels[place] = dice.choice([one for one in sorted(WORDS) if one != labels[place]])
+        labels[place] = dice.choice([label for label in sorted(WORDS) if label != labels[place]])
     return texts, labels, set(places)
 
 
 def test_swapped_labels_are_the_surest_suspects(swapped):
     texts, labels, places = swapped
-    found = find_label_errors(texts, labels, words)
-    assert {one.place for one in found[: len(places)]} == places
-    spelled = {one.place for one in find_label_errors(texts, labels, spelling_features)[: len(places)]}
+    suspects = find_label_errors(texts, labels, words)
+    assert {suspect.place for suspect in suspects[: len(places)]} == places
+    spelled = {
+        suspect.place for suspect in find_label_errors(texts, labels, spelling_features)[: len(places)]
+    }
     assert len(spelled & places) >= 0.7 * len(places)
-    assert [one.odds for one in found] == sorted((one.odds for one in found), reverse=True)
-    assert all(one.given == labels[one.place] != one.suggested for one in found)
-    assert all(one.odds > 1 for one in found)
+    assert [suspect.odds for suspect in suspects] == sorted(
+        (suspect.odds for suspect in suspects), reverse=True
+    )
+    assert all(suspect.given == labels[suspect.place] != suspect.suggested for suspect in suspects)
+    assert all(suspect.odds > 1 for suspect in suspects)
 
 
 def test_right_labels_are_hardly_suspected():
@@ -99,16 +103,16 @@ def test_it_is_the_same_every_time_and_asks_for_features_once(swapped):
 def test_equal_texts_do_not_vouch_for_each_other():
     texts, labels = (list(column) for column in zip(*notes(200), strict=True))
     wrong = next(label for label in sorted(WORDS) if label != labels[0])
-    found = find_label_errors([*texts, *texts[:1] * 9], [wrong, *labels[1:], *[wrong] * 9], words)
-    assert {0, *range(200, 209)} == {one.place for one in found[:10]}
+    suspects = find_label_errors([*texts, *texts[:1] * 9], [wrong, *labels[1:], *[wrong] * 9], words)
+    assert {0, *range(200, 209)} == {suspect.place for suspect in suspects[:10]}
 
 
 def test_rare_labels_are_not_judged():
     texts, labels = (list(column) for column in zip(*notes(200), strict=True))
     labels[: FEWEST - 1] = ["rare"] * (FEWEST - 1)
     assert all(
-        "rare" not in (one.given, one.suggested)
-        for one in find_label_errors(texts, labels, spelling_features)
+        "rare" not in (suspect.given, suspect.suggested)
+        for suspect in find_label_errors(texts, labels, spelling_features)
     )
     assert find_label_errors(texts, ["one"] * 200, spelling_features) == []
 
@@ -121,12 +125,12 @@ def examples(pairs):
 
 def test_labels_are_checked_with_line_and_what_is_likelier(swapped):
     texts, labels, places = swapped
-    (found,) = label_error_findings(examples(zip(texts, labels, strict=True)))
-    assert (found.kind, found.level) == ("likely_wrong", "warning")
-    assert len(found.cases) == 5
-    assert {one.lines[0] - 1 for one in found.cases} <= places
-    assert "examples like it say" in found.cases[0].text
-    assert found.details["suspects"][0]["line"] == found.cases[0].lines[0]
+    (suspect,) = label_error_findings(examples(zip(texts, labels, strict=True)))
+    assert (suspect.kind, suspect.level) == ("likely_wrong", "warning")
+    assert len(suspect.cases) == 5
+    assert {case.lines[0] - 1 for case in suspect.cases} <= places
+    assert "examples like it say" in suspect.cases[0].text
+    assert suspect.details["suspects"][0]["line"] == suspect.cases[0].lines[0]
 
 
 def test_records_are_checked_field_by_field(swapped):
@@ -135,10 +139,10 @@ def test_records_are_checked_field_by_field(swapped):
         (text, json.dumps({"kind": label, "sure": True, "id": f"n{number}", "amount": number}))
         for number, (text, label) in enumerate(zip(texts, labels, strict=True))
     ]
-    (found,) = label_error_findings(examples(rows))
-    assert found.details["field"] == "kind"
-    assert "values of kind" in found.title
-    assert {one.lines[0] - 1 for one in found.cases} <= places
+    (suspect,) = label_error_findings(examples(rows))
+    assert suspect.details["field"] == "kind"
+    assert "values of kind" in suspect.title
+    assert {case.lines[0] - 1 for case in suspect.cases} <= places
 
 
 def test_free_text_and_few_examples_are_not_checked():
@@ -172,5 +176,5 @@ def test_of_very_many_examples_or_very_long_ones_some_are_looked_at(swapped, mon
 def test_nothing_breaks(pairs):
     texts, labels = zip(*pairs, strict=True)
     for features in (spelling_features, lambda given: np.zeros((len(given), 2))):
-        found = find_label_errors(texts, labels, features)
-        assert len({one.place for one in found}) == len(found) <= len(texts)
+        suspects = find_label_errors(texts, labels, features)
+        assert len({suspect.place for suspect in suspects}) == len(suspects) <= len(texts)

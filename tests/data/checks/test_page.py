@@ -114,14 +114,14 @@ def test_a_clean_set_has_a_page_too():
 
 
 def test_many_labels_are_drawn_in_part_and_named_in_full():
-    rows = [replace(one, answer=f"kind {number % 60}") for number, one in enumerate(clean(1200))]
+    rows = [replace(example, answer=f"kind {number % 60}") for number, example in enumerate(clean(1200))]
     words = Page(render(checked(rows))).words
     assert "The other labels" in words
     assert all(f"kind {number}" in words for number in range(60))
 
 
 def test_free_text_and_records_have_no_labels():
-    rows = [replace(one, answer=f"Dear {number}") for number, one in enumerate(clean())]
+    rows = [replace(example, answer=f"Dear {number}") for number, example in enumerate(clean())]
     assert "Free text" in Page(render(checked(rows))).words
-    rows = [replace(one, answer=f'{{"n": {number}}}') for number, one in enumerate(clean())]
+    rows = [replace(example, answer=f'{{"n": {number}}}') for number, example in enumerate(clean())]
     assert "JSON records" in Page(render(checked(rows))).words

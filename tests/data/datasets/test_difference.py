@@ -21,27 +21,27 @@ def test_rows_with_keys_are_the_same_whatever_they_ask():
         row("Fires", key="2"),
         row("Storm", key="5"),
     ]
-    told = difference(before, after)
-    assert told.added == (after[3],)
-    assert told.removed == (before[2],)
-    assert [(one.before, one.after, one.what) for one in told.changed] == [
+    changes = difference(before, after)
+    assert changes.added == (after[3],)
+    assert changes.removed == (before[2],)
+    assert [(change.before, change.after, change.what) for change in changes.changed] == [
         (before[0], after[1], "answer"),
         (before[1], after[2], "question"),
     ]
-    assert told.same == 1
+    assert changes.same == 1
 
 
 def test_rows_without_keys_changed_if_the_same_is_answered_otherwise():
     before = [row("Hail"), row("Fire"), row("Theft")]
     after = [row("HAIL", "motor"), row("Fire"), row("Storm")]
-    told = difference(before, after)
-    assert [(one.after, one.what) for one in told.changed] == [(after[0], "question and answer")]
-    assert (told.added, told.removed, told.same) == ((after[2],), (before[2],), 1)
+    changes = difference(before, after)
+    assert [(change.after, change.what) for change in changes.changed] == [(after[0], "question and answer")]
+    assert (changes.added, changes.removed, changes.same) == ((after[2],), (before[2],), 1)
 
 
 def test_a_row_that_lost_its_key_is_another_one():
-    told = difference([row("Hail", key="1")], [row("Hail")])
-    assert (len(told.added), len(told.removed)) == (1, 1)
+    changes = difference([row("Hail", key="1")], [row("Hail")])
+    assert (len(changes.added), len(changes.removed)) == (1, 1)
 
 
 def test_groups_times_weights_and_sides_count():
@@ -52,13 +52,18 @@ def test_groups_times_weights_and_sides_count():
         Row(replace(before[2].example, weight=2)),
         Row(before[3].example, "test_data"),
     ]
-    assert [one.what for one in difference(before, after).changed] == ["group", "time", "weight", "part"]
+    assert [change.what for change in difference(before, after).changed] == [
+        "group",
+        "time",
+        "weight",
+        "part",
+    ]
 
 
 def test_lines_and_order_do_not_count():
     before = [row(f"q{n}", line=n) for n in range(9)]
-    told = difference(before, [Row(replace(one.example, line=50)) for one in reversed(before)])
-    assert (told.same, told.changed) == (9, ())
+    changes = difference(before, [Row(replace(row.example, line=50)) for row in reversed(before)])
+    assert (changes.same, changes.changed) == (9, ())
 
 
 some = st.lists(
@@ -69,9 +74,13 @@ some = st.lists(
 @settings(deadline=None)
 @given(some, some)
 def test_every_row_is_counted_once(before, after):
-    told = difference(before, after)
-    assert len(before) == len(told.removed) + len(told.changed) + told.same
-    assert len(after) == len(told.added) + len(told.changed) + told.same
+    changes = difference(before, after)
+    assert len(before) == len(changes.removed) + len(changes.changed) + changes.same
+    assert len(after) == len(changes.added) + len(changes.changed) + changes.same
     back = difference(after, before)
-    assert (len(back.added), len(back.removed), back.same) == (len(told.removed), len(told.added), told.same)
+    assert (len(back.added), len(back.removed), back.same) == (
+        len(changes.removed),
+        len(changes.added),
+        changes.same,
+    )
     assert not difference(before, before).changed

@@ -61,10 +61,10 @@ def test_the_name_is_pinned():
     ],
 )
 def test_whatever_else_changes_does(change):
-    one = example()
-    assert version_of([Row(replace(one, **change))]) != version_of([Row(one)])
-    assert version_of([Row(one, "test_data")]) != version_of([Row(one)])
-    assert version_of([Row(one), Row(one)]) != version_of([Row(one)])
+    examples = example()
+    assert version_of([Row(replace(examples, **change))]) != version_of([Row(examples)])
+    assert version_of([Row(examples, "test_data")]) != version_of([Row(examples)])
+    assert version_of([Row(examples), Row(examples)]) != version_of([Row(examples)])
 
 
 def test_the_id_is_the_key_or_follows_from_the_content():
@@ -79,8 +79,8 @@ def test_a_shared_system_message_has_no_part_in_what_is_asked():
 
 
 def test_rows_of_all_parts():
-    one, two = example(), example("Else?")
-    assert rows_of({"data": [one], "test_data": None, "validation_data": [two]}) == (
-        Row(one),
+    examples, two = example(), example("Else?")
+    assert rows_of({"data": [examples], "test_data": None, "validation_data": [two]}) == (
+        Row(examples),
         Row(two, "validation_data"),
     )

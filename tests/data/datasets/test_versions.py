@@ -29,7 +29,7 @@ def keep(home, rows, how=None, seed=0):
     version = version_of(stored)
     versions = Versions(home)
     name = split_note(split(rows, how, seed), how, seed, ()).name
-    earlier, follows = versions.earlier(version, name, {question(one.prompt) for one in rows})
+    earlier, follows = versions.earlier(version, name, {question(row.prompt) for row in rows})
     parts = split(rows, how, seed, earlier=earlier)
     manifest = Manifest(
         version=version, created=now(), source={"a.csv": "ab"}, mapping={}, counts={"data": len(rows)}
@@ -41,9 +41,9 @@ def keep(home, rows, how=None, seed=0):
 def test_rows_come_back_and_lie_nowhere_in_the_open(home):
     version, parts, new = keep(home, examples(60))
     versions = Versions(home)
-    found = versions.get(version)
-    assert new and [row.example for row in versions.rows(found)] == examples(60)
-    assert found.splits[0].counts == {
+    stored = versions.get(version)
+    assert new and [row.example for row in versions.rows(stored)] == examples(60)
+    assert stored.splits[0].counts == {
         "train": len(parts.train),
         "validation": len(parts.validation),
         "test": len(parts.test),
@@ -58,15 +58,15 @@ def test_runs_of_the_same_data_make_one_version(home):
     assert (first, new, again) == (second, True, False)
     third, _, other = keep(home, examples(60), SplitSettings(test=0.3))
     assert (third, other) == (first, True)
-    (found,) = Versions(home).list()
-    assert [one.settings.test for one in found.splits] == [0.15, 0.3]
+    (version,) = Versions(home).list()
+    assert [split.settings.test for split in version.splits] == [0.15, 0.3]
 
 
 def test_a_version_is_found_by_how_its_name_begins(home):
-    one, two = keep(home, examples(60))[0], keep(home, examples(70))[0]
+    first, two = keep(home, examples(60))[0], keep(home, examples(70))[0]
     versions = Versions(home)
-    assert versions.get(one[:9]).version == one
-    assert {found.version for found in versions.list()} == {one, two}
+    assert versions.get(first[:9]).version == first
+    assert {version.version for version in versions.list()} == {first, two}
     for name in ("xyz", ""):
         with pytest.raises(UnknownData, match="There is no data version"):
             versions.get(name)
@@ -124,8 +124,11 @@ def test_cut_offs_are_kept_by_what_follows_and_by_nothing_else(home):
     version, before, _ = keep(home, examples(100), by_time)
     _, after, _ = keep(home, examples(140), by_time)
     assert after.state.test_from == before.state.test_from
-    assert {one.version: one.splits[0].follows for one in Versions(home).list()}[version] == ""
-    others = [replace(one, turns=(Turn("user", f"something else {one.line}"),)) for one in examples(100, 500)]
+    assert {version.version: version.splits[0].follows for version in Versions(home).list()}[version] == ""
+    others = [
+        replace(example, turns=(Turn("user", f"something else {example.line}"),))
+        for example in examples(100, 500)
+    ]
     _, apart, _ = keep(home, others, by_time)
     assert apart.state.test_from > after.state.test_from
 
@@ -145,17 +148,17 @@ def test_rows_that_are_taken_out_are_gone_and_old_copies_unreadable(home):
     gone = parts.train[0]
     assert Versions(home).take_out(version, lambda row: row.example == gone) == 1
     versions = Versions(home)
-    found = versions.get(version)
-    assert (found.rows, found.erased, found.generation) == (59, 1, 2)
-    assert gone not in [row.example for row in versions.rows(found)]
-    assert question(gone.prompt) not in versions.splits(found, found.splits[0].name)
-    assert len(versions.splits(found, found.splits[0].name)) == 59
+    stored = versions.get(version)
+    assert (stored.rows, stored.erased, stored.generation) == (59, 1, 2)
+    assert gone not in [row.example for row in versions.rows(stored)]
+    assert question(gone.prompt) not in versions.splits(stored, stored.splits[0].name)
+    assert len(versions.splits(stored, stored.splits[0].name)) == 59
     assert Keys(home, "data").versions() == [f"{version}.2"]
     assert not set(copies) & {path.name for path in folder.iterdir()}
     for name, content in copies.items():
         (folder / name.replace(".1.", ".2.")).write_bytes(content)
     with pytest.raises(CorruptFile):
-        list(Versions(home).rows(found))
+        list(Versions(home).rows(stored))
 
 
 KEEP = """
@@ -173,14 +176,14 @@ for test in (0.1, 0.2, 0.3):
 def test_two_processes_keep_the_same_versions_at_once(home, request):
     line = [sys.executable, "-c", KEEP, str(home), str(request.config.rootpath)]
     both = [subprocess.Popen(line) for _ in range(2)]
-    assert [one.wait(120) for one in both] == [0, 0]
+    assert [process.wait(120) for process in both] == [0, 0]
     versions = Versions(home)
-    assert sorted(len(list(versions.rows(one))) for one in versions.list()) == [60, 70]
-    for one in versions.list():
-        assert len(one.splits) == 3
-        assert all(versions.splits(one, note.name) for note in one.splits)
+    assert sorted(len(list(versions.rows(version))) for version in versions.list()) == [60, 70]
+    for version in versions.list():
+        assert len(version.splits) == 3
+        assert all(versions.splits(version, note.name) for note in version.splits)
 
 
 def test_versions_of_one_second_are_told_in_the_order_they_came(home):
     names = [keep(home, examples(count))[0] for count in (60, 61, 62, 63, 64, 65)]
-    assert [one.version for one in Versions(home).list()] == names[::-1]
+    assert [version.version for version in Versions(home).list()] == names[::-1]

@@ -135,8 +135,8 @@ def test_a_text_longer_than_the_model_reads_is_read_to_its_end(folder):
 
 
 def test_batches_and_empty_texts_keep_their_places(folder):
-    found = Scanner(names=folder).find_all(["", "Erika", " ", "hallo", "und Muster"])
-    assert [len(spans) for spans in found] == [0, 1, 0, 0, 1]
+    hits = Scanner(names=folder).find_all(["", "Erika", " ", "hallo", "und Muster"])
+    assert [len(spans) for spans in hits] == [0, 1, 0, 0, 1]
 
 
 def test_a_name_gets_one_pseudonym_and_comes_back(folder):

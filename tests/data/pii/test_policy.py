@@ -25,8 +25,8 @@ def example(prompt, answer="ok", line=0, **more):
 
 
 def redacted(prompt, rule, answer="ok", **more):
-    (one,) = apply([example(prompt, answer, **more)], Rules(rule, PATTERNS, key=KEY)).examples
-    return one
+    (changed,) = apply([example(prompt, answer, **more)], Rules(rule, PATTERNS, key=KEY)).examples
+    return changed
 
 
 texts = st.lists(
@@ -57,12 +57,12 @@ def test_refuse_names_how_many_and_the_first_lines():
 
 
 def test_mask_puts_placeholders_into_every_part():
-    one = Example(
+    original = Example(
         (Turn("user", f"to {IBAN}"), Turn("assistant", IBAN, True), Turn("user", "P-12345678")),
         f"at {IBAN}.",
         7,
     )
-    (done,) = apply([one], Rules("mask", PATTERNS, key=KEY)).examples
+    (done,) = apply([original], Rules("mask", PATTERNS, key=KEY)).examples
     assert [turn.content for turn in done.turns] == ["to [IBAN]", "[IBAN]", "[policy]"]
     assert [turn.learned for turn in done.turns] == [False, True, False]
     assert (done.answer, done.line, [turn.role for turn in done.turns]) == (
@@ -76,9 +76,9 @@ def test_mask_puts_placeholders_into_every_part():
 def test_groups_and_keys_stay_apart_and_together(rule):
     many = [example("x", group=f"P-{number % 3:08d}", key=f"P-{number:08d}") for number in range(9)]
     done = apply(many, Rules(rule, PATTERNS, key=KEY)).examples
-    groups = [one.group for one in done]
-    assert len(set(groups)) == 3 and groups[:3] == groups[3:6] and len({one.key for one in done}) == 9
-    assert not set(groups) & {one.group for one in many}
+    groups = [example.group for example in done]
+    assert len(set(groups)) == 3 and groups[:3] == groups[3:6] and len({example.key for example in done}) == 9
+    assert not set(groups) & {example.group for example in many}
 
 
 def test_a_value_has_one_pseudonym_in_prompt_answer_and_other_rows():
@@ -134,9 +134,9 @@ def test_many_processes_do_what_one_does():
         for kind in MAKERS
     ]
     rule = Rules("pseudonym", PATTERNS, key=KEY)
-    one, two = (apply(many, rule, processes=count) for count in (1, 2))
+    alone, two = (apply(many, rule, processes=count) for count in (1, 2))
     assert 4 * len(many) > scanner.ENOUGH
-    assert one == two and one.tally.touched == len(many)
+    assert alone == two and alone.tally.touched == len(many)
 
 
 # Questions

@@ -52,9 +52,9 @@ def test_shape_and_separators_stay(value):
     kind, text = value
     other = pseudonym(kind, text).removesuffix(NOBODY if kind == kinds.EMAIL else "")
     assert len(other) == len(text)
-    for one, new in zip(text, other, strict=True):
-        assert one.isdecimal() == new.isdecimal() and one.isupper() == new.isupper()
-        assert one.isalnum() or one == new
+    for old, new in zip(text, other, strict=True):
+        assert old.isdecimal() == new.isdecimal() and old.isupper() == new.isupper()
+        assert old.isalnum() or old == new
 
 
 @pytest.mark.parametrize("kind", sorted(MAKERS))
@@ -130,8 +130,8 @@ def test_however_it_is_written_it_is_the_same_value(kind, writings):
     others = [pseudonym(kind, text) for text in writings]
     assert len({canonical(kind, other) for other in others}) == 1
     for text, other in zip(writings, others, strict=True):
-        separators = [one for one in text if not one.isalnum()]
-        assert [one for one in other.removesuffix(NOBODY) if not one.isalnum()] == separators
+        separators = [letter for letter in text if not letter.isalnum()]
+        assert [letter for letter in other.removesuffix(NOBODY) if not letter.isalnum()] == separators
 
 
 def test_a_phone_number_keeps_country_and_area():
@@ -176,11 +176,11 @@ def test_own_patterns_never_share_a_pseudonym(numbers, key):
 
 def test_what_has_no_shape_gets_a_token():
     patterns = {"vip": "Erika Muster|Max Muster"}.items()
-    one, other = (pseudonym("vip", text, patterns=patterns) for text in ("Erika Muster", "Max Muster"))
+    first, other = (pseudonym("vip", text, patterns=patterns) for text in ("Erika Muster", "Max Muster"))
     assert (
-        one != other
-        and one.startswith("[vip-")
-        and one == pseudonym("vip", "Erika Muster", patterns=patterns)
+        first != other
+        and first.startswith("[vip-")
+        and first == pseudonym("vip", "Erika Muster", patterns=patterns)
     )
 
 

@@ -79,7 +79,7 @@ def test_the_longest_wins_and_of_equals_the_companys_own():
 @given(st.text(alphabet='DE0189 +-./@(at)[]{}":,\\nuKfzTel', max_size=80))
 def test_stretches_never_overlap_and_are_in_order(text):
     spans = Scanner({"own": r"[D0]+"}).find(text)
-    assert all(one.end <= other.start for one, other in pairwise(spans))
+    assert all(span.end <= other.start for span, other in pairwise(spans))
     assert all(0 <= span.start < span.end <= len(text) for span in spans)
 
 

@@ -32,8 +32,8 @@ def drawn(rng, alphabet, count):
 
 def iban(rng, country=None):
     country = country or rng.choice(list(BBANS))
-    form, bban = BBANS[country], ""
-    for part in form.replace("a", " a").replace("n", " n").split():
+    pattern, bban = BBANS[country], ""
+    for part in pattern.replace("a", " a").replace("n", " n").split():
         bban += drawn(rng, UPPER if part[0] == "a" else DIGITS, int(part[1:]))
     if country == "BE":
         bban = bban[:10] + f"{int(bban[:10]) % 97 or 97:02d}"
@@ -56,9 +56,9 @@ def tax_id(rng):
 
 
 def tax_number(rng):
-    form = rng.choice(["{}/{}/{}", "{}{}{}"])
+    pattern = rng.choice(["{}/{}/{}", "{}{}{}"])
     sizes = rng.choice([(2, 3, 5), (3, 3, 5), (3, 4, 4)])
-    return form.format(*(drawn(rng, DIGITS[1:], size) for size in sizes))
+    return pattern.format(*(drawn(rng, DIGITS[1:], size) for size in sizes))
 
 
 def social_insurance(rng):

@@ -19,7 +19,7 @@ Settings = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Form:
+class Format:
     """A form, the module that reads it, and what writes it."""
 
     reader: str
@@ -39,8 +39,8 @@ def put(folder: Path, name: str, content: str | bytes) -> Settings:
     return {"data": path}
 
 
-def as_lines(told: Sequence[object]) -> str:
-    return "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in told)
+def as_lines(items: Sequence[object]) -> str:
+    return "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items)
 
 
 def jsonl(folder, prompts, answers):
@@ -66,10 +66,10 @@ def spread(folder, prompts, answers):
 
 def table(prompts, answers, delimiter):
     out = io.StringIO(newline="")
-    told = rows(prompts, answers)
-    writer = csv.DictWriter(out, list(told[0]), delimiter=delimiter)
+    records = rows(prompts, answers)
+    writer = csv.DictWriter(out, list(records[0]), delimiter=delimiter)
     writer.writeheader()
-    writer.writerows(told)
+    writer.writerows(records)
     return out.getvalue()
 
 
@@ -93,8 +93,8 @@ def tabs(folder, prompts, answers):
 def workbook(folder, prompts, answers):
     book = openpyxl.Workbook()
     book.create_sheet("Rows")
-    told = rows(prompts, answers)
-    for row in (list(told[0]), *(list(one.values()) for one in told)):
+    records = rows(prompts, answers)
+    for row in (list(records[0]), *(list(record.values()) for record in records)):
         book["Rows"].append(row)
     book.save(folder / "rows.xlsx")
     return {"data": folder / "rows.xlsx", "sheet": "Rows"}
@@ -106,15 +106,15 @@ def columnar(folder, prompts, answers):
 
 
 def database(folder, prompts, answers):
-    told = rows(prompts, answers)
-    names = ", ".join(told[0])
+    records = rows(prompts, answers)
+    names = ", ".join(records[0])
     with sqlite3.connect(folder / "rows.db") as made:
         made.execute(
-            f"CREATE TABLE rows (number INTEGER PRIMARY KEY, {', '.join(f'{n} TEXT' for n in told[0])})"
+            f"CREATE TABLE rows (number INTEGER PRIMARY KEY, {', '.join(f'{n} TEXT' for n in records[0])})"
         )
-        marks = ", ".join("?" for _ in told[0])
+        marks = ", ".join("?" for _ in records[0])
         made.executemany(
-            f"INSERT INTO rows ({names}) VALUES ({marks})", [tuple(one.values()) for one in told]
+            f"INSERT INTO rows ({names}) VALUES ({marks})", [tuple(record.values()) for record in records]
         )
     made.close()
     return {"sql": f"sqlite:///{folder}/rows.db", "query": f"SELECT {names} FROM rows ORDER BY number"}
@@ -124,8 +124,8 @@ def documents(folder, prompts, answers):
     for number, prompt in enumerate(prompts):
         (folder / f"{number:04}.txt").write_text(prompt, encoding="utf-8")
     if answers is not None:
-        told = "".join(f"{number:04}.txt,{answer}\n" for number, answer in enumerate(answers))
-        (folder / "answers.csv").write_text(f"file,answer\n{told}")
+        index = "".join(f"{number:04}.txt,{answer}\n" for number, answer in enumerate(answers))
+        (folder / "answers.csv").write_text(f"file,answer\n{index}")
     return {"data": folder}
 
 
@@ -137,36 +137,36 @@ def talks(prompts, answers, name, mark, body, who):
 
 
 def openai(folder, prompts, answers):
-    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
-    return put(folder, "talks.jsonl", as_lines(list(told)))
+    records = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    return put(folder, "talks.jsonl", as_lines(list(records)))
 
 
 def sharegpt(folder, prompts, answers):
-    told = talks(prompts, answers, "conversations", "from", "value", ("human", "gpt"))
-    return put(folder, "talks.json", json.dumps(list(told)))
+    records = talks(prompts, answers, "conversations", "from", "value", ("human", "gpt"))
+    return put(folder, "talks.json", json.dumps(list(records)))
 
 
 def cells(folder, prompts, answers):
     """Conversations in the cells of a table."""
-    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    records = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
     out = io.StringIO(newline="")
     writer = csv.writer(out)
-    writer.writerows([["messages"], *([json.dumps(one["messages"])] for one in told)])
+    writer.writerows([["messages"], *([json.dumps(record["messages"])] for record in records)])
     return put(folder, "talks.csv", out.getvalue())
 
 
 def nested(folder, prompts, answers):
-    told = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
-    parquet.write_table(pyarrow.Table.from_pylist(list(told)), folder / "talks.parquet")
+    records = talks(prompts, answers, "messages", "role", "content", ("user", "assistant"))
+    parquet.write_table(pyarrow.Table.from_pylist(list(records)), folder / "talks.parquet")
     return {"data": folder / "talks.parquet"}
 
 
 def renamed(folder, prompts, answers, names, value=lambda prompt: prompt):
-    told = [
-        {new: value(one[old]) if old == "prompt" else one[old] for old, new in names.items() if old in one}
-        for one in rows(prompts, answers)
+    records = [
+        {new: value(row[old]) if old == "prompt" else row[old] for old, new in names.items() if old in row}
+        for row in rows(prompts, answers)
     ]
-    return put(folder, "pairs.jsonl", as_lines(told))
+    return put(folder, "pairs.jsonl", as_lines(records))
 
 
 def alpaca(folder, prompts, answers):
@@ -184,24 +184,24 @@ def preference(folder, prompts, answers):
 
 
 FORMS = {
-    "jsonl": Form("text_rows", jsonl),
-    "jsonl.gz": Form("text_rows", gz),
-    "zst": Form("text_rows", zst),
-    "list in one line": Form("text_rows", listed),
-    "list in lines": Form("text_rows", spread),
-    "csv": Form("text_rows", comma),
-    "csv in cp1252": Form("text_rows", western),
-    "csv with bars": Form("text_rows", bars),
-    "tabs in utf-16": Form("text_rows", tabs),
-    "xlsx": Form("tables", workbook),
-    "parquet": Form("tables", columnar),
-    "database": Form("database", database),
-    "documents": Form("documents", documents),
-    "messages": Form("text_rows", openai),
-    "sharegpt": Form("text_rows", sharegpt),
-    "messages in cells": Form("text_rows", cells),
-    "messages in parquet": Form("tables", nested),
-    "alpaca": Form("text_rows", alpaca),
-    "completion": Form("text_rows", completion),
-    "prompt of messages": Form("text_rows", preference),
+    "jsonl": Format("text_rows", jsonl),
+    "jsonl.gz": Format("text_rows", gz),
+    "zst": Format("text_rows", zst),
+    "list in one line": Format("text_rows", listed),
+    "list in lines": Format("text_rows", spread),
+    "csv": Format("text_rows", comma),
+    "csv in cp1252": Format("text_rows", western),
+    "csv with bars": Format("text_rows", bars),
+    "tabs in utf-16": Format("text_rows", tabs),
+    "xlsx": Format("tables", workbook),
+    "parquet": Format("tables", columnar),
+    "database": Format("database", database),
+    "documents": Format("documents", documents),
+    "messages": Format("text_rows", openai),
+    "sharegpt": Format("text_rows", sharegpt),
+    "messages in cells": Format("text_rows", cells),
+    "messages in parquet": Format("tables", nested),
+    "alpaca": Format("text_rows", alpaca),
+    "completion": Format("text_rows", completion),
+    "prompt of messages": Format("text_rows", preference),
 }

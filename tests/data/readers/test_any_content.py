@@ -24,7 +24,7 @@ quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCh
 
 def pairs(reading):
     assert not reading.rejected
-    return [(one.prompt, one.answer) for one in reading.examples]
+    return [(example.prompt, example.answer) for example in reading.examples]
 
 
 @quick
@@ -70,7 +70,7 @@ def test_workbook(tmp_path, table):
     book.save(tmp_path / "a.xlsx")
     got = pairs(read(tmp_path / "a.xlsx"))
     # XML turns some line ends and spaces into others.
-    assert [[one.split() for one in row] for row in got] == [[one.split() for one in row] for row in rows]
+    assert [[cell.split() for cell in row] for row in got] == [[cell.split() for cell in row] for row in rows]
 
 
 @quick

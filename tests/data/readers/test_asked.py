@@ -21,8 +21,8 @@ ANSWERS = [f"Antwort {number}" for number in range(6)]
 
 
 def opened(settings, **more):
-    told = {"prompt": "prompt", "answer": "answer", **settings, **more}
-    return source_from_settings(told.pop("data", None), **told)
+    given = {"prompt": "prompt", "answer": "answer", **settings, **more}
+    return source_from_settings(given.pop("data", None), **given)
 
 
 def asked(settings, **more):
@@ -37,7 +37,7 @@ def test_no_reader_is_forgotten():
         for path in folder.glob("*.py")
         if re.search(r"^( {4})?def (line_|list_|workbook_|parquet_)?rows\(", path.read_text(), re.M)
     }
-    assert readers == {form.reader for form in FORMS.values()}
+    assert readers == {file_format.reader for file_format in FORMS.values()}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -47,31 +47,31 @@ def test_a_row_is_asked_as_it_is_learned(name, tmp_path):
         folder.mkdir()
     trained = FORMS[name].write(learned[0], PROMPTS, ANSWERS)
     examples = read_source(opened(trained)).examples
-    assert [one.answer for one in examples] == ANSWERS
-    assert [one.turns[-1].content.split() for one in examples] == [one.split() for one in PROMPTS]
+    assert [example.answer for example in examples] == ANSWERS
+    assert [prompt.turns[-1].content.split() for prompt in examples] == [prompt.split() for prompt in PROMPTS]
     for settings in (FORMS[name].write(learned[1], PROMPTS, None), trained):
         rows = read_asked(opened(settings))
-        assert [one.turns for one in rows] == [one.turns for one in examples]
-        assert not any(one.fault for one in rows)
+        assert [row.turns for row in rows] == [example.turns for example in examples]
+        assert not any(row.fault for row in rows)
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_standard_input_is_read_as_a_file_is(form, tmp_path, monkeypatch):
-    content = FORMS[form].write(tmp_path, PROMPTS, None)["data"].read_bytes()
+@pytest.mark.parametrize("file_format", ["jsonl", "csv"])
+def test_standard_input_is_read_as_a_file_is(file_format, tmp_path, monkeypatch):
+    content = FORMS[file_format].write(tmp_path, PROMPTS, None)["data"].read_bytes()
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
-    assert [one.turns[0].content for one in asked({"data": STDIN})] == PROMPTS
+    assert [example.turns[0].content for example in asked({"data": STDIN})] == PROMPTS
 
 
 def test_the_whole_conversation_is_asked(file):
     turns = [("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c")]
     (example,) = read_source(opened({"data": file(lines(chat(*turns, ("assistant", "x"))))})).examples
-    one, known = asked({"data": file(lines(chat(*turns), chat(*turns, ("assistant", "x"))))})
-    assert one.turns == known.turns == example.turns == tuple(Turn(*turn) for turn in turns)
+    row, known = asked({"data": file(lines(chat(*turns), chat(*turns, ("assistant", "x"))))})
+    assert row.turns == known.turns == example.turns == tuple(Turn(*turn) for turn in turns)
 
 
 def test_a_conversation_with_its_answer_is_asked_up_to_it_and_that_is_told(file):
     known = opened({"data": file(lines(chat(("user", "a"), ("assistant", "x")), chat(("user", "b"))))})
-    assert [one.turns[-1].content for one in known.asked()] == ["a", "b"]
+    assert [example.turns[-1].content for example in known.asked()] == ["a", "b"]
     assert "1 of its conversations end with an answer" in known.notes[-1]
 
 
@@ -81,32 +81,32 @@ def test_a_conversation_with_its_answer_is_asked_up_to_it_and_that_is_told(file)
 def test_each_row_has_its_place_whatever_is_wrong_with_it(file, longest_row):
     longest_row(100)
     text = '{"prompt": "a"}\n{"prompt": " "}\n{oops\n[1]\n{"other": 1}\n\n' + lines({"prompt": "z" * 200})
-    found = asked({"data": file(text + '{"prompt": "b"}\n')})
-    assert [one.line for one in found] == [1, 2, 3, 4, 5, 7, 8]
-    assert [bool(one.turns) for one in found] == [True, False, False, False, False, False, True]
-    assert [not one.fault for one in found] == [bool(one.turns) for one in found]
+    rows = asked({"data": file(text + '{"prompt": "b"}\n')})
+    assert [row.line for row in rows] == [1, 2, 3, 4, 5, 7, 8]
+    assert [bool(example.turns) for example in rows] == [True, False, False, False, False, False, True]
+    assert [not row.fault for row in rows] == [bool(example.turns) for example in rows]
     reasons = ["no prompt", "is not JSON", "not an object", "no column", "more than 100"]
-    for one, words in zip(found[1:-1], reasons, strict=True):
-        assert words in one.fault and one.fault.endswith(".")
+    for row, words in zip(rows[1:-1], reasons, strict=True):
+        assert words in row.fault and row.fault.endswith(".")
 
 
 def test_empty_rows_of_tables_count_but_at_the_end(file, tmp_path):
-    found = asked({"data": file("prompt;x\na;1\n;\n\nb;2\n;\n", "a.csv")})
-    assert [(one.line, one.fault) for one in found] == [(2, ""), (3, "The row is empty."), (5, "")]
-    found = asked({"data": file('prompt\na\n""\n\nb\n\n', "b.csv")})
-    assert [(one.line, bool(one.fault)) for one in found] == [(2, False), (3, True), (4, True), (5, False)]
+    rows = asked({"data": file("prompt;x\na;1\n;\n\nb;2\n;\n", "a.csv")})
+    assert [(row.line, row.fault) for row in rows] == [(2, ""), (3, "The row is empty."), (5, "")]
+    rows = asked({"data": file('prompt\na\n""\n\nb\n\n', "b.csv")})
+    assert [(row.line, bool(row.fault)) for row in rows] == [(2, False), (3, True), (4, True), (5, False)]
     settings = FORMS["xlsx"].write(tmp_path, ["a", "", "b", ""], None)
-    assert [(one.line, bool(one.fault)) for one in asked(settings)] == [(2, False), (3, True), (4, False)]
+    assert [(row.line, bool(row.fault)) for row in asked(settings)] == [(2, False), (3, True), (4, False)]
 
 
 def test_elements_of_a_list_are_counted(file):
-    found = asked({"data": file('[{"prompt": "a"}, 7, {"prompt": "b"}]', "a.json")})
-    assert [(one.line, bool(one.fault)) for one in found] == [(1, False), (2, True), (3, False)]
+    rows = asked({"data": file('[{"prompt": "a"}, 7, {"prompt": "b"}]', "a.json")})
+    assert [(row.line, bool(row.fault)) for row in rows] == [(1, False), (2, True), (3, False)]
 
 
 def test_a_broken_line_is_one_row(file):
-    found = asked({"data": file("prompt;x\na;1\nb\nc;2\n", "a.csv"), "delimiter": ";"})
-    assert [one.fault.split(",")[0] for one in found] == ["", "The row has 1 cell", ""]
+    rows = asked({"data": file("prompt;x\na;1\nb\nc;2\n", "a.csv"), "delimiter": ";"})
+    assert [row.fault.split(",")[0] for row in rows] == ["", "The row has 1 cell", ""]
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,8 @@ def test_a_source_without_anything_to_ask_is_refused(content, name, words, file)
 def test_plain_text_is_asked_line_by_line(file):
     text = file("\ufeffone\u2028still one\r\n\r\ntwo; and\t, more\r\n\r\n", "p.txt")
     known = opened({"data": text}, prompt="{note}")
-    found = list(known.asked())
-    assert [(one.line, one.values.get("note")) for one in found] == [
+    rows = list(known.asked())
+    assert [(row.line, row.values.get("note")) for row in rows] == [
         (1, "one\u2028still one"),
         (2, None),
         (3, "two; and\t, more"),
@@ -155,12 +155,12 @@ def test_plain_text_is_no_example(file):
 def test_another_file_may_be_written_otherwise(file):
     """Encoding, delimiter and sheet of the examples hold where nothing speaks against them."""
     usual = frozenset(("encoding", "delimiter", "sheet"))
-    told = {"encoding": "cp1252", "delimiter": "|", "sheet": "Rows"}
+    settings = {"encoding": "cp1252", "delimiter": "|", "sheet": "Rows"}
     for number, content in enumerate(["prompt|x\nTür|1\n", "x;prompt\n1;Tür\n", "prompt\nTür\n"]):
         for encoding in ("utf-8", "cp1252"):
-            known = opened({"data": file(content.encode(encoding), f"{number}.csv")} | told)
+            known = opened({"data": file(content.encode(encoding), f"{number}.csv")} | settings)
             known.usual = usual
-            assert [one.turns[0].content for one in known.asked()] == ["Tür"], (content, encoding)
+            assert [example.turns[0].content for example in known.asked()] == ["Tür"], (content, encoding)
             assert [note for note in known.notes if "is UTF-8" not in note] == []
     known = opened({"data": file("x;prompt\n1;a\n", "a.csv"), "delimiter": "|"})
     with pytest.raises(DataError, match="no column"):
@@ -179,11 +179,11 @@ def test_parts_of_a_document_that_were_not_read_are_told_with_its_row(tmp_path):
 def test_values_stand_beside_the_question(tmp_path):
     path = jsonl(tmp_path, ["a"], ["x"])["data"]
     path.write_text(json.dumps({"number": 7, "prompt": "a", "sum": [1]}) + "\n")
-    (one,) = asked({"data": path})
-    assert one.values == {"number": 7, "prompt": "a", "sum": [1]}
+    (row,) = asked({"data": path})
+    assert row.values == {"number": 7, "prompt": "a", "sum": [1]}
 
 
 @pytest.mark.parametrize("sign", [",", ";", "|"])
 def test_a_table_of_one_column_is_parted_by_nothing(sign, file):
     known = opened({"data": file(f"prompt\none{sign} two{sign} three\nfour\n", "a.csv")})
-    assert [one.turns[0].content for one in known.asked()] == [f"one{sign} two{sign} three", "four"]
+    assert [example.turns[0].content for example in known.asked()] == [f"one{sign} two{sign} three", "four"]

@@ -11,19 +11,19 @@ from tests.data.readers.writing import chat, lines, pairs, refused
 LONG = chat(("user", "a"), ("assistant", "b"), ("user", "c"), ("assistant", "d"))
 
 
-def one(file, row, **settings):
+def only_example(file, row, **settings):
     (example,) = read(file(lines(row)), **settings).examples
     return example
 
 
 def test_one_example_stays_one_and_the_last_turn_is_the_answer(file):
-    example = one(file, LONG)
+    example = only_example(file, LONG)
     assert example.turns == (Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c"))
     assert example.answer == "d"
 
 
 def test_all_turns_of_the_assistant_are_learned_when_asked_for(file):
-    last, every = one(file, LONG), one(file, LONG, turns="all")
+    last, every = only_example(file, LONG), only_example(file, LONG, turns="all")
     assert [turn.learned for turn in every.turns] == [False, True, False]
     assert last.id == every.id and last.prompt == every.prompt
 
@@ -31,7 +31,7 @@ def test_all_turns_of_the_assistant_are_learned_when_asked_for(file):
 def test_openai_weight_zero_is_not_learned(file):
     row = {"messages": [dict(turn) for turn in LONG["messages"]]}
     row["messages"][1]["weight"] = 0
-    assert [turn.learned for turn in one(file, row, turns="all").turns] == [False, False, False]
+    assert [turn.learned for turn in only_example(file, row, turns="all").turns] == [False, False, False]
     row["messages"][3]["weight"] = 0
     assert "the answer has the weight 0" in refused(file(lines(row))).problem
 
@@ -46,7 +46,7 @@ def test_sharegpt(file):
             {"from": "gpt", "value": "d"},
         ],
     }
-    example = one(file, row, turns="all")
+    example = only_example(file, row, turns="all")
     assert [(turn.role, turn.content, turn.learned) for turn in example.turns] == [
         ("system", "s", False),
         ("user", "a", False),
@@ -77,8 +77,8 @@ def test_prompt_and_completion(file):
 
 def test_columns_that_are_named_win_over_a_conversation(file):
     row = {**LONG, "text": "t", "label": "l"}
-    assert one(file, row).answer == "d"
-    assert one(file, row, prompt="text", answer="label").prompt == "t"
+    assert only_example(file, row).answer == "d"
+    assert only_example(file, row, prompt="text", answer="label").prompt == "t"
 
 
 def test_a_conversation_in_a_cell_of_a_table(file):

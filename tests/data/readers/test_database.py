@@ -127,8 +127,8 @@ def test_a_password_in_a_setting_that_is_wrong_is_not_shown(tmp_path):
 def test_the_commands_take_a_database_in_place_of_a_file(command, tmp_path, capsys):
     url = f"sqlite:///{tmp_path / 'none.db'}?password={SECRET}"
     assert main([command, "--sql", url, "--query", QUERY]) == 2
-    told = capsys.readouterr()
-    assert "There is no file" in told.err and "hunter2" not in told.err + told.out
+    printed = capsys.readouterr()
+    assert "There is no file" in printed.err and "hunter2" not in printed.err + printed.out
 
 
 def test_what_is_no_secret_is_shown(tmp_path):

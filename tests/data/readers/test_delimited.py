@@ -46,7 +46,7 @@ def test_the_line_that_tells_excel_the_delimiter(file, first, encoding):
     path = file(f"{first}\r\nprompt;answer\r\na, b;x\r\nc, d;y\r\n".encode(encoding), "a.csv")
     reading = read(path)
     assert pairs(reading) == [("a, b", "x"), ("c, d", "y")]
-    assert [one.line for one in reading.examples] == [2, 3]  # Excel does not count it
+    assert [example.line for example in reading.examples] == [2, 3]  # Excel does not count it
     assert pairs(read(path, delimiter=";")) == pairs(reading)
     assert pairs(read(file("sep=\t\nprompt\tanswer\na;b\tx\n", "b.csv"))) == [("a;b", "x")]
 
@@ -66,7 +66,7 @@ def test_a_title_above_the_header_is_passed_over_and_that_is_told(file, delimite
 def test_a_row_with_the_names_below_the_header_is_not_taken_for_it(file):
     path = file("note,team\na,x\nprompt,answer\nb,y\n", "a.csv")
     assert "row 3, but row 1 above it" in refused(path).problem
-    assert [one.prompt for one in read(path, "note", "team").examples] == ["a", "prompt", "b"]
+    assert [example.prompt for example in read(path, "note", "team").examples] == ["a", "prompt", "b"]
 
 
 ESCAPED = r"""prompt,answer
@@ -80,7 +80,7 @@ ESCAPED = r"""prompt,answer
 
 def test_quotes_that_are_escaped(file):
     reading = read(file(ESCAPED, "a.csv"))
-    assert [one.prompt for one in reading.examples] == [
+    assert [example.prompt for example in reading.examples] == [
         'He said "hi", then left',
         "C:\\temp",
         "ends with \\",
@@ -92,7 +92,7 @@ def test_quotes_that_are_escaped(file):
 
 def test_a_backslash_that_escapes_nothing_stays(file):
     reading = read(file('prompt,answer\n"C:\\temp\\",x\n"5\\"" pipe",y\n6\\" pipe,x\n', "a.csv"))
-    assert [one.prompt for one in reading.examples] == ["C:\\temp\\", '5\\" pipe', '6\\" pipe']
+    assert [example.prompt for example in reading.examples] == ["C:\\temp\\", '5\\" pipe', '6\\" pipe']
     assert reading.notes == ()
 
 
@@ -151,16 +151,16 @@ def test_ten_thousand_broken_rows_among_good_ones(file):
         rows += [f'"good {i}, with ""quotes""\nand lines",x\n'] * 20 + broken
     reading = read(file("prompt,answer\n" + "".join(rows), "a.csv"), limits={"rejected": 0.3})
     assert len(reading.rejected) == 10_000 and len(reading.examples) == 40_000
-    assert {one.prompt for one in reading.examples} == {
+    assert {example.prompt for example in reading.examples} == {
         f'good {i}, with "quotes"\nand lines' for i in range(2_000)
     }
-    assert {one.raw for one in reading.rejected} == {text.strip() for text in broken}
+    assert {row.raw for row in reading.rejected} == {text.strip() for text in broken}
 
 
 def test_a_quote_that_is_never_closed_costs_one_line(file):
     rows = ["a,x\n"] * 30 + ['"b,x\n'] + ["c,x\n"] * 30
     reading = read(file("prompt,answer\n" + "".join(rows), "a.csv"))
-    assert [(one.line, one.raw) for one in reading.rejected] == [(32, '"b,x')]
+    assert [(row.line, row.raw) for row in reading.rejected] == [(32, '"b,x')]
     assert "a quote is opened and not closed" in reading.rejected[0].reason
     assert len(reading.examples) == 60
 

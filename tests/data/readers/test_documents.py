@@ -79,7 +79,7 @@ def folder(file, tmp_path):
 
 def test_every_kind_of_document(folder):
     reading = read(folder, answer="lob", limits={"rejected": 0.5})
-    texts = {one.line: one.prompt for one in reading.examples}
+    texts = {example.line: example.prompt for example in reading.examples}
     assert texts[2] == "Der Baum fiel auf das Auto." and texts[3] == "Größe"
     assert texts[4] == "Erster Absatz.\n\nZweiter."
     assert texts[6] == "Page of a claim"
@@ -107,8 +107,8 @@ def test_names_that_lead_out_of_the_folder(file, tmp_path):
     rows = "".join(f'"{name}",x\n' for name in names)
     file("file,answer\n" + rows, "docs/answers.csv")
     reading = read(tmp_path / "docs", limits={"rejected": 1})
-    assert [one.prompt for one in reading.examples] == ["fine"]
-    reasons = [one.reason for one in reading.rejected]
+    assert [example.prompt for example in reading.examples] == ["fine"]
+    reasons = [row.reason for row in reading.rejected]
     assert sum("leads out of the folder" in reason for reason in reasons) == 4
     assert "there is no document “link.txt”" in reasons and "names no document" in reasons
 
@@ -117,7 +117,7 @@ def test_documents_without_an_answer_are_told(folder):
     (folder / "g.txt").write_text("nobody names me")
     reading = read(folder, answer="lob", limits={"rejected": 0.5})
     assert (0, "no row of the table of answers names this document", "g.txt") in [
-        (one.line, one.reason, one.raw) for one in reading.rejected
+        (row.line, row.reason, row.raw) for row in reading.rejected
     ]
 
 
@@ -146,7 +146,7 @@ def spoiled(contents, file, tmp_path, **limits):
     file("file,answer\n" + rows, "docs/answers.csv")
     reading = read(tmp_path / "docs", limits={"rejected": 0.9, **limits})
     assert len(reading.examples) == len(names), reading.rejected
-    return {one.raw.split(",")[0]: one.reason for one in reading.rejected}
+    return {row.raw.split(",")[0]: row.reason for row in reading.rejected}
 
 
 def bomb(part, content):
@@ -172,7 +172,7 @@ LAUGHS = (
 
 def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path, monkeypatch):
     monkeypatch.setattr(documents, "LARGEST_DOCUMENT", 1_500_000)
-    told = spoiled(
+    reasons = spoiled(
         {
             "xml.docx": bomb("word/document.xml", LAUGHS),
             "zip.docx": bomb("word/document.xml", b" " * 300_000_000),
@@ -188,13 +188,13 @@ def test_documents_that_are_damaged_or_made_to_do_harm(file, tmp_path, monkeypat
         tmp_path,
         memory=200_000_000,
     )
-    assert "holds XML entities in word/document.xml" in told["xml.docx"]
-    assert "the memory that limits.memory allows" in told["zip.docx"]
-    assert "cannot be read" in told["half.docx"] and "cannot be read" in told["half.pdf"]
-    assert "no text" in told["empty.txt"] and "a scan" in told["blank.pdf"]
-    assert "NUL" in told["nul.txt"]
-    assert told["other.exe"].startswith("“other.exe” is of a kind that is not read (only .docx, .eml, ")
-    assert "has 2,000,000 bytes, more than 1,500,000" in told["large.txt"]
+    assert "holds XML entities in word/document.xml" in reasons["xml.docx"]
+    assert "the memory that limits.memory allows" in reasons["zip.docx"]
+    assert "cannot be read" in reasons["half.docx"] and "cannot be read" in reasons["half.pdf"]
+    assert "no text" in reasons["empty.txt"] and "a scan" in reasons["blank.pdf"]
+    assert "NUL" in reasons["nul.txt"]
+    assert reasons["other.exe"].startswith("“other.exe” is of a kind that is not read (only .docx, .eml, ")
+    assert "has 2,000,000 bytes, more than 1,500,000" in reasons["large.txt"]
 
 
 def test_too_many_pages_or_characters(file, monkeypatch, longest_row):

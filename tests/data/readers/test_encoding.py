@@ -49,7 +49,7 @@ def folder(file, documents, **settings):
     rows = "".join(f"{name},x\n" for name in documents)
     path = file("file,answer\n" + rows, "docs/answers.csv").parent
     reading = read(path, limits={"rejected": 1}, **settings)
-    texts = [one.prompt for one in reading.examples]
+    texts = [example.prompt for example in reading.examples]
     return dict(zip(documents, texts, strict=False)), reading
 
 
@@ -93,7 +93,7 @@ def test_what_is_named_counts_for_every_kind_of_text(file):
     (note,) = reading.notes
     assert "1 document read as UTF-8, e.g. “Grüße” in f.txt, though --encoding says cp437" in note
     _, reading = folder(file, documents, encoding="utf-8")
-    assert len(reading.rejected) == 5 and all("utf-8 text (" in one.reason for one in reading.rejected)
+    assert len(reading.rejected) == 5 and all("utf-8 text (" in row.reason for row in reading.rejected)
 
 
 def test_the_table_of_answers_is_read_as_it_is_named(file):
@@ -106,7 +106,7 @@ def test_the_table_of_answers_is_read_as_it_is_named(file):
     ):
         path = file(content, "docs/answers.csv").parent
         reading = read(path, **settings)
-        assert [one.answer for one in reading.examples] == ["Müll"]
+        assert [example.answer for example in reading.examples] == ["Müll"]
         assert len(reading.notes) == (content != table.encode("cp437"))
 
 

@@ -16,7 +16,7 @@ WANT = [(row["prompt"], row["answer"]) for row in ROWS]
 def test_elements_in_one_line_or_in_many(file, indent):
     reading = read(file(" \n" + json.dumps(ROWS, indent=indent, ensure_ascii=False) + "\n", "a.json"))
     assert pairs(reading) == WANT
-    assert [one.line for one in reading.examples[:2]] == ([2, 2] if indent is None else [3, 7])
+    assert [example.line for example in reading.examples[:2]] == ([2, 2] if indent is None else [3, 7])
 
 
 def test_broken_elements_cost_themselves(file):
@@ -26,7 +26,7 @@ def test_broken_elements_cost_themselves(file):
     parts[20] = "7"
     parts[59] = '{"prompt" "a"}'
     reading = read(file("[\n" + ",\n".join(parts) + "\n]", "a.json"), limits={"rejected": 0.1})
-    assert [one.line for one in reading.rejected] == [7, 11, 22, 61]
+    assert [row.line for row in reading.rejected] == [7, 11, 22, 61]
     assert "is not JSON: Expecting value in line 7" in reading.rejected[0].reason
     assert "not an object" in reading.rejected[2].reason
     assert len(reading.examples) == 56

@@ -56,13 +56,13 @@ def test_several_columns_make_a_record(file):
         "empty": "none",
     }
     given = file(lines({**CLAIM, "none": ""}))
-    for told in (
+    for answer in (
         mapping,
         json.dumps(mapping),
         "{line: lob, amount: {column: amt, type: number, decimal: ','}, "
         "count: {column: count, type: string}, empty: none}",
     ):
-        (example,) = read(given, "body", told).examples
+        (example,) = read(given, "body", answer).examples
         assert example.answer == '{"line": "home", "amount": 1234.5, "count": "2", "empty": null}'
 
 
@@ -87,8 +87,8 @@ def test_a_mapping_survives_the_recipe_file():
 
 def test_what_is_said_about_a_row(file):
     rows = [{**CLAIM, "w": "0.5"}, {**CLAIM, "w": ""}, {**CLAIM, "w": 3}]
-    told = {"id": "no", "group": "policy", "time": "at", "weight": "w"}
-    first, second, third = read(file(lines(*rows)), "body", "lob", **told).examples
+    columns = {"id": "no", "group": "policy", "time": "at", "weight": "w"}
+    first, second, third = read(file(lines(*rows)), "body", "lob", **columns).examples
     assert (first.key, first.group, first.time, first.weight) == ("C-1", "P1", "2024-02-03", 0.5)
     assert (second.weight, third.weight) == (1.0, 3.0)
 
@@ -110,7 +110,7 @@ def test_a_column_about_the_row_that_is_not_there(file):
 
 
 @pytest.mark.parametrize(
-    ("told", "iso"),
+    ("text", "iso"),
     [
         ("2024-02-03", "2024-02-03"),
         ("2024/02/03", "2024-02-03"),
@@ -124,18 +124,18 @@ def test_a_column_about_the_row_that_is_not_there(file):
         (None, ""),
     ],
 )
-def test_moments(told, iso):
-    assert moment(told) == iso
+def test_moments(text, iso):
+    assert moment(text) == iso
 
 
-@pytest.mark.parametrize("told", ["31.2.2024", "3.2.24", "yesterday", 5, "99999-01-01"])
-def test_no_moments(file, told):
-    row = {**CLAIM, "at": told}
+@pytest.mark.parametrize("text", ["31.2.2024", "3.2.24", "yesterday", 5, "99999-01-01"])
+def test_no_moments(file, text):
+    row = {**CLAIM, "at": text}
     assert "the time" in refused(file(lines(row)), prompt="body", answer="lob", time="at").problem
 
 
 @pytest.mark.parametrize(
-    ("told", "decimal", "value"),
+    ("text", "decimal", "value"),
     [
         ("7", None, 7),
         (" -7.50 ", None, -7.5),
@@ -152,5 +152,5 @@ def test_no_moments(file, told):
         ("1" * 500, None, None),
     ],
 )
-def test_numbers(told, decimal, value):
-    assert number(told, decimal) == value
+def test_numbers(text, decimal, value):
+    assert number(text, decimal) == value

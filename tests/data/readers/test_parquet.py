@@ -80,7 +80,7 @@ def test_values_that_python_has_no_kind_for(tmp_path):
     )
     fields = ("at", "times", "far", "long", "whole", "coded", "pairs", "parts")
     first, second, third = (
-        json.loads(one.answer) for one in read(path, "q", {f: f for f in fields}).examples
+        json.loads(example.answer) for example in read(path, "q", {f: f for f in fields}).examples
     )
     assert first["at"] == "2024-10-27T03:33:20.123456789"
     assert first["times"] == [first["at"], second["at"]] and second["at"] == "2024-10-27T03:33:20.123456"
@@ -99,9 +99,9 @@ def test_lists_of_texts_in_any_order_and_form(tmp_path):
     cells = ["urgent, liability", "liability ,urgent,urgent", "Liability", " , "]
     path = write(tmp_path, q=["a", "b", "c", "d"], cell=cells, several=[["b", "a"], [], None, ["a", None]])
     fields = {name: {"column": name, "separator": ","} for name in ("cell", "several")}
-    records = [json.loads(one.answer) for one in read(path, "q", fields).examples]
-    assert [one["cell"] for one in records] == [["liability", "urgent"]] * 2 + [["Liability"], []]
-    assert [one["several"] for one in records] == [["a", "b"], [], None, ["a"]]
+    records = [json.loads(example.answer) for example in read(path, "q", fields).examples]
+    assert [record["cell"] for record in records] == [["liability", "urgent"]] * 2 + [["Liability"], []]
+    assert [record["several"] for record in records] == [["a", "b"], [], None, ["a"]]
     with pytest.raises(SettingError, match="makes lists of texts"):
         read(path, "q", {"cell": {"column": "cell", "separator": ",", "type": "number"}})
 
@@ -122,7 +122,7 @@ def test_labels_that_are_numbers_get_the_names_in_the_files_metadata(tmp_path):
     parquet.write_table(pyarrow.table(columns).replace_schema_metadata(metadata), path)
     reading = read(path, "text", "label", limits={"rejected": 0.5})
     assert pairs(reading) == [("a", "motor"), ("b", "home")]
-    assert [one.reason for one in reading.rejected] == [
+    assert [row.reason for row in reading.rejected] == [
         "no answer",
         "the label 7 has no name; the file names 0 to 1",
     ]

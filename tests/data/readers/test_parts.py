@@ -58,13 +58,13 @@ def filled(*fields, page="Claim form", xfa=None):
     writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf(page))))
     made = ArrayObject(writer._add_object(each) for each in fields)
     writer.pages[0][NameObject("/Annots")] = made
-    form = DictionaryObject({NameObject("/Fields"): made})
+    entries = DictionaryObject({NameObject("/Fields"): made})
     if xfa is not None:
         stream = DecodedStreamObject()
         stream.set_data(xfa)
         parts = ArrayObject([TextStringObject("datasets"), writer._add_object(stream)])
-        form[NameObject("/XFA")] = parts
-    writer.root_object[NameObject("/AcroForm")] = form
+        entries[NameObject("/XFA")] = parts
+    writer.root_object[NameObject("/AcroForm")] = entries
     return written(writer)
 
 

@@ -137,7 +137,7 @@ def test_few_empty_rows_are_skipped_and_told(file):
     rows = [{"prompt": f"p{i}", "answer": "x"} for i in range(40)]
     rows[3]["answer"], rows[5]["prompt"] = "  ", ""
     reading = read(file(lines(*rows)))
-    assert [(one.line, one.reason) for one in reading.rejected] == [(4, "no answer"), (6, "no prompt")]
+    assert [(row.line, row.reason) for row in reading.rejected] == [(4, "no answer"), (6, "no prompt")]
     assert json.loads(reading.rejected[0].as_json()) == {
         "line": 4,
         "reason": "no answer",

@@ -39,7 +39,7 @@ def table(values):
 def amounts(path, **settings):
     reading = read(path, "prompt", AMOUNT, **settings)
     assert not reading.rejected
-    return [json.loads(one.answer)["amount"] for one in reading.examples]
+    return [json.loads(example.answer)["amount"] for example in reading.examples]
 
 
 @pytest.mark.parametrize(
@@ -85,26 +85,28 @@ def test_what_the_column_leaves_open_is_asked(file, values, named):
         amounts(path)
     for part in ("The field “amount”", *named):
         assert part in caught.value.problem
-    finding = next(one for one in check(path, "prompt", AMOUNT).findings if one.kind == "ambiguous_values")
+    finding = next(
+        finding for finding in check(path, "prompt", AMOUNT).findings if finding.kind == "ambiguous_values"
+    )
     assert finding.level == "error" and caught.value.problem == finding.title
     assert finding.remedy == caught.value.remedy and finding.cases
 
 
 @pytest.mark.parametrize(
-    "told", [{"decimal": ","}, {"answer": {"amount": {**AMOUNT["amount"], "decimal": ","}}}]
+    "settings", [{"decimal": ","}, {"answer": {"amount": {**AMOUNT["amount"], "decimal": ","}}}]
 )
-def test_a_setting_decides(file, told):
+def test_a_setting_decides(file, settings):
     path = file(table(["36.954", "150"]), "a.csv")
-    reading = read(path, **{"prompt": "prompt", "answer": AMOUNT, **told})
-    assert [json.loads(one.answer)["amount"] for one in reading.examples] == [36954, 150]
+    reading = read(path, **{"prompt": "prompt", "answer": AMOUNT, **settings})
+    assert [json.loads(example.answer)["amount"] for example in reading.examples] == [36954, 150]
     assert not reading.notes
-    findings = check(path, **{"prompt": "prompt", "answer": AMOUNT, **told}).findings
+    findings = check(path, **{"prompt": "prompt", "answer": AMOUNT, **settings}).findings
     assert "ambiguous_values" not in {finding.kind for finding in findings}
 
 
 def test_the_field_s_own_setting_comes_first(file):
-    told = {"amount": {"column": "v", "type": "number", "decimal": "."}}
-    reading = read(file(table(["36.954"]), "a.csv"), "prompt", told, decimal=",")
+    mapping = {"amount": {"column": "v", "type": "number", "decimal": "."}}
+    reading = read(file(table(["36.954"]), "a.csv"), "prompt", mapping, decimal=",")
     assert reading.examples[0].answer == '{"amount": 36.954}'
 
 
@@ -145,10 +147,10 @@ def test_what_was_decided_is_told(file):
 
 
 def test_large_whole_numbers_are_exact_or_refused(file):
-    told = {"n": {"column": "v", "type": "integer"}}
+    mapping = {"n": {"column": "v", "type": "integer"}}
     path = file(table(["9.007.199.254.740.993", "1.250,00"] * 20 + ["9.007.199.254.740.993,00"]), "a.csv")
-    reading = read(path, "prompt", told)
-    assert [json.loads(one.answer)["n"] for one in reading.examples] == [9007199254740993, 1250] * 20
+    reading = read(path, "prompt", mapping)
+    assert [json.loads(example.answer)["n"] for example in reading.examples] == [9007199254740993, 1250] * 20
     assert len(reading.rejected) == 1
 
 
@@ -172,7 +174,7 @@ def test_numbers_that_are_none_of_text_say_nothing(file):
 
 def test_weights_are_numbers_too(file):
     path = file(table(["0,5", "1.000"]), "a.csv")
-    assert [one.weight for one in read(path, "prompt", "label", weight="v").examples] == [0.5, 1000.0]
+    assert [example.weight for example in read(path, "prompt", "label", weight="v").examples] == [0.5, 1000.0]
     with pytest.raises(DataError, match="The weight: 1 of 1 values can be read in two ways"):
         read(file(table(["1.500"]), "a.csv"), "prompt", "label", weight="v")
 
@@ -200,24 +202,25 @@ def test_a_column_of_any_locale_is_read_exactly_or_refused(values, decimals, sty
     places = [decimals[i % len(decimals)] for i in range(len(values))]
     numbers = [value / 10**digits if digits else value for value, digits in zip(values, places, strict=True)]
     column = [
-        as_written(one, digits, style, negative, unit) for one, digits in zip(numbers, places, strict=True)
+        as_written(number, digits, style, negative, unit)
+        for number, digits in zip(numbers, places, strict=True)
     ]
-    found = shown(NumberStyle("the amount", "v", None), column)
+    style_read = shown(NumberStyle("the amount", "v", None), column)
     # The column is settled with the right numbers, or a person is asked: there is no third way.
-    if not list(found.undecided()):
-        assert [number(text, found.decimal) for text in column] == numbers
+    if not list(style_read.undecided()):
+        assert [number(text, style_read.decimal) for text in column] == numbers
     # Who then says how it is written gets the right numbers in any case.
-    told = shown(NumberStyle("the amount", "v", style[0]), column)
-    assert not list(told.undecided())
+    decided = shown(NumberStyle("the amount", "v", style[0]), column)
+    assert not list(decided.undecided())
     assert [number(text, style[0]) for text in column] == numbers
 
 
 @given(st.lists(st.tuples(st.integers(1, 10**9), STYLES, st.integers(0, 3)), min_size=1, max_size=8))
 def test_columns_of_mixed_locales_are_never_half_read(values):
-    column = [as_written(one / 10**digits, digits, style, "-{}", "{}") for one, style, digits in values]
-    found = shown(NumberStyle("the amount", "v", None), column)
-    assume(not list(found.undecided()))
-    signs = [sign for sign in (",", ".") if found.decimal in (None, sign)]
+    column = [as_written(number / 10**digits, digits, style, "-{}", "{}") for number, style, digits in values]
+    style_read = shown(NumberStyle("the amount", "v", None), column)
+    assume(not list(style_read.undecided()))
+    signs = [sign for sign in (",", ".") if style_read.decimal in (None, sign)]
     assert len({tuple(number(text, sign) for text in column) for sign in signs}) == 1
     assert all(number(text, signs[0]) is not None for text in column)
 
@@ -226,7 +229,7 @@ def test_columns_of_mixed_locales_are_never_half_read(values):
 
 
 def times(path, **settings):
-    return [one.time for one in read(path, "prompt", "label", time="v", **settings).examples]
+    return [example.time for example in read(path, "prompt", "label", time="v", **settings).examples]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +263,11 @@ def test_open_dates_are_asked(file, values, named):
     with pytest.raises(DataError) as caught:
         times(path)
     assert all(part in caught.value.problem for part in named) and "dates: day-first" in caught.value.remedy
-    kinds = {one.kind for one in check(path, "prompt", "label", time="v").findings if one.level == "error"}
+    kinds = {
+        finding.kind
+        for finding in check(path, "prompt", "label", time="v").findings
+        if finding.level == "error"
+    }
     assert "ambiguous_values" in kinds
 
 
@@ -281,10 +288,12 @@ def test_what_may_be_wrong_with_times_is_told():
     zones = shown(DateStyle("the time", "v", None), ["2025-04-03T10:00:00Z", "2025-04-03T10:00:00"])
     assert "as UTC where no time zone is named (row 3" in next(zones.remarks())
     cells = shown(DateStyle("the time", "v", None), [date(2025, 4, 3), "13/02/2025"])
-    assert any("may have swapped day and month" in one for one in cells.remarks())
+    assert any("may have swapped day and month" in remark for remark in cells.remarks())
 
 
-MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(lambda one: one.replace(microsecond=0))
+MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(
+    lambda moment: moment.replace(microsecond=0)
+)
 
 
 @given(
@@ -294,13 +303,13 @@ MOMENTS = st.datetimes(datetime(1900, 1, 1), datetime(2100, 1, 1)).map(lambda on
     st.sampled_from(["", " %H:%M:%S", ", %I:%M:%S %p"]),
 )
 def test_dates_of_any_country_are_read_exactly_or_refused(values, order, sign, clock):
-    column = [one.strftime(order.format(sign) + clock) for one in values]
-    wanted = [(one.isoformat() if clock else one.date().isoformat()) for one in values]
-    found = shown(DateStyle("the time", "v", None), column)
-    if not list(found.undecided()):
-        assert [moment(text, found.order) for text in column] == wanted
-    told = "day-first" if order.startswith("%d") else "month-first"
-    assert [moment(text, told) for text in column] == wanted
+    column = [value.strftime(order.format(sign) + clock) for value in values]
+    wanted = [(value.isoformat() if clock else value.date().isoformat()) for value in values]
+    style_read = shown(DateStyle("the time", "v", None), column)
+    if not list(style_read.undecided()):
+        assert [moment(text, style_read.order) for text in column] == wanted
+    order_name = "day-first" if order.startswith("%d") else "month-first"
+    assert [moment(text, order_name) for text in column] == wanted
 
 
 @given(MOMENTS, st.integers(-14 * 4, 14 * 4))
@@ -355,7 +364,7 @@ URGENT = {"urgent": {"column": "v", "type": "boolean"}, "label": "label"}
 )
 def test_words_for_true_and_false(file, values, truths):
     reading = read(file(table(values), "a.csv"), "prompt", URGENT)
-    assert [json.loads(one.answer)["urgent"] for one in reading.examples] == truths
+    assert [json.loads(example.answer)["urgent"] for example in reading.examples] == truths
 
 
 @pytest.mark.parametrize(
@@ -372,14 +381,14 @@ def test_open_truths_are_asked(file, values, named):
     with pytest.raises(DataError) as caught:
         read(path, "prompt", URGENT)
     assert all(part in caught.value.problem for part in named)
-    assert "ambiguous_values" in {one.kind for one in check(path, "prompt", URGENT).findings}
+    assert "ambiguous_values" in {finding.kind for finding in check(path, "prompt", URGENT).findings}
 
 
 @pytest.mark.parametrize(("empty", "truth"), [(False, False), ("unknown", None)])
 def test_the_setting_decides_of_empty_cells(file, empty, truth):
-    told = {"urgent": {**URGENT["urgent"], "empty": empty}, "label": "label"}
-    reading = read(file(table(["x", ""]), "a.csv"), "prompt", told)
-    assert [json.loads(one.answer)["urgent"] for one in reading.examples] == [True, truth]
+    mapping = {"urgent": {**URGENT["urgent"], "empty": empty}, "label": "label"}
+    reading = read(file(table(["x", ""]), "a.csv"), "prompt", mapping)
+    assert [json.loads(example.answer)["urgent"] for example in reading.examples] == [True, truth]
 
 
 def test_unknown_and_mixed_words_are_named(file):

@@ -33,7 +33,7 @@ def book(tmp_path):
 def test_values_and_row_numbers(book):
     reading = read(book, sheet="Sheet")
     assert pairs(reading) == [("a", "5"), ("b", "2.5")]
-    assert [one.line for one in reading.examples] == [2, 4]
+    assert [example.line for example in reading.examples] == [2, 4]
     assert read(book, "prompt", "n").examples[1].answer == "2024-02-03T04:05:00"
     assert not reading.notes
 
@@ -47,7 +47,7 @@ def test_a_sheet_of_what_has_none_is_told(tmp_path):
 
 def test_another_sheet_that_does_not_begin_at_the_corner(book):
     reading = read(book, sheet="Claims 2024")
-    assert [(one.prompt, one.answer, one.line) for one in reading.examples] == [
+    assert [(example.prompt, example.answer, example.line) for example in reading.examples] == [
         ("c", "2024-02-03", 4),
         ("d", "true", 5),
     ]
@@ -92,7 +92,7 @@ def test_merged_cells_stand_in_each_of_their_rows(tmp_path):
     ]
     reading = read(grown(tmp_path, rows, "A2:A3", "A4:A6"), "note", "line", limits={"rejected": 0.5})
     assert pairs(reading) == [("a", "motor"), ("b", "motor"), ("c", "home"), ("d", "home")]
-    assert [(one.line, one.reason) for one in reading.rejected] == [(7, "no answer")]
+    assert [(row.line, row.reason) for row in reading.rejected] == [(7, "no answer")]
     (note,) = reading.notes
     assert "merged over several rows" in note and "3 of “line”" in note
 

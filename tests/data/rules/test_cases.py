@@ -8,7 +8,7 @@ from azubi.data.rules.cases import shortest
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "found"),
+    ("low", "high", "expected"),
     [
         (294, 306, 300),
         (2_410, 2_720, 2_500),
@@ -21,8 +21,8 @@ from azubi.data.rules.cases import shortest
         (4_000.5, 4_000.75, 4_000.6),
     ],
 )
-def test_the_fewest_digits_win(low, high, found):
-    assert shortest(low, high) == found
+def test_the_fewest_digits_win(low, high, expected):
+    assert shortest(low, high) == expected
 
 
 def test_either_end_may_count():
@@ -30,13 +30,13 @@ def test_either_end_may_count():
     assert shortest(300, 310, low_counts=True) == 300
 
 
-NUMBERS = st.floats(-1e9, 1e9).map(lambda one: round(one, 3))
+NUMBERS = st.floats(-1e9, 1e9).map(lambda number: round(number, 3))
 
 
 @given(NUMBERS, NUMBERS, st.booleans())
-def test_it_always_separates(one, other, low_counts):
-    low, high = sorted((one, other))
+def test_it_always_separates(first, other, low_counts):
+    low, high = sorted((first, other))
     if low == high:
         return
-    found = shortest(low, high, low_counts=low_counts)
-    assert (low <= found < high) if low_counts else (low < found <= high)
+    limit = shortest(low, high, low_counts=low_counts)
+    assert (low <= limit < high) if low_counts else (low < limit <= high)

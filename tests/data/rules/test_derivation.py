@@ -34,9 +34,9 @@ def test_a_missing_input_leaves_the_field_out_and_null_makes_it_null():
     assert derive({"amount": None}) == Completed(
         {"team": None, "amount": None}, ("team is null: amount is null.",)
     )
-    found = derive({"amount": "much"})
-    assert found.record == {"amount": "much"}
-    assert "team is left out: with amount = “much” it mixes kinds" in found.notes[0]
+    derived = derive({"amount": "much"})
+    assert derived.record == {"amount": "much"}
+    assert "team is left out: with amount = “much” it mixes kinds" in derived.notes[0]
 
 
 def test_rules_may_read_derived_fields_in_any_order():
@@ -111,10 +111,10 @@ ROWS = [
 
 
 def test_records_that_contradict_a_rule_are_found_with_line_and_reason():
-    found = derivation.contradictions(contract({"team": TEAM}), ROWS)
-    assert found is not None
-    assert (found.kind, found.count, found.details) == ("contradicts_rule", 4, {"fields": {"team": 4}})
-    assert [(one.lines, one.text) for one in found.cases] == [
+    finding = derivation.contradictions(contract({"team": TEAM}), ROWS)
+    assert finding is not None
+    assert (finding.kind, finding.count, finding.details) == ("contradicts_rule", 4, {"fields": {"team": 4}})
+    assert [(case.lines, case.text) for case in finding.cases] == [
         ((2,), 'team is "S7", but the rule gives "K3"'),
         ((4,), 'team is missing, but the rule gives "K3"'),
         ((6,), 'team is "K3", but the rule gives null'),
@@ -143,6 +143,6 @@ def test_a_rule_that_nearly_all_records_contradict_is_an_error():
 
 
 def test_the_contract_survives_being_written_and_read():
-    found = infer([json.dumps({"a": n, "b": "x"}) for n in range(9)]).deriving({"b": '"x"'})
-    assert Contract.model_validate_json(found.model_dump_json()) == found
-    assert (found.fields, found.learned) == (("a", "b"), ("a",))
+    contract = infer([json.dumps({"a": n, "b": "x"}) for n in range(9)]).deriving({"b": '"x"'})
+    assert Contract.model_validate_json(contract.model_dump_json()) == contract
+    assert (contract.fields, contract.learned) == (("a", "b"), ("a",))

@@ -18,7 +18,7 @@ def value(text, **record):
 
 
 @pytest.mark.parametrize(
-    ("text", "record", "found"),
+    ("text", "record", "expected"),
     [
         ('amount > 5000 ? "S7" : "K3"', {"amount": 5001}, "S7"),
         ('amount > 5000 ? "S7" : "K3"', {"amount": 5000.0}, "K3"),
@@ -34,8 +34,8 @@ def value(text, **record):
         ("amount == null ? null : amount", {"amount": None}, None),
     ],
 )
-def test_gives_json(text, record, found):
-    assert value(text, **record) == found
+def test_gives_json(text, record, expected):
+    assert value(text, **record) == expected
 
 
 def test_fields_with_other_names_are_read_through_the_record():
@@ -68,10 +68,10 @@ def test_only_what_is_read_counts_as_missing():
     ],
 )
 def test_what_cannot_be_computed_is_a_lack_with_its_reason(text, record, words):
-    found = value(text, **record)
-    assert isinstance(found, NotComputable)
-    assert not found.null
-    assert re.search(words, found.reason), found.reason
+    lack = value(text, **record)
+    assert isinstance(lack, NotComputable)
+    assert not lack.null
+    assert re.search(words, lack.reason), lack.reason
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_what_is_refused_names_value_and_remedy(text, words):
 def test_long_lists_are_not_gone_over():
     once = Formula("team", "docs.filter(a, a == line)", FIELDS)
     assert once.value({"docs": ["x"] * 900, "line": "x"}) == ["x"] * 900
-    found = once.value({"docs": [["x"] * 100] * 10, "line": "x"})
-    assert found == NotComputable("the lists have more than 999 items, which would take long")
+    lack = once.value({"docs": [["x"] * 100] * 10, "line": "x"})
+    assert lack == NotComputable("the lists have more than 999 items, which would take long")
     twice = Formula("team", "docs.map(a, docs.map(b, a + b)).size()", FIELDS)
     assert twice.value({"docs": ["x"] * 90}) == 90
     assert isinstance(twice.value({"docs": ["x"] * 100}), NotComputable)
@@ -115,7 +115,7 @@ def test_text_that_looks_like_a_field_or_a_macro_is_text():
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(),
-    lambda one: st.lists(one, max_size=3) | st.dictionaries(st.text(), one, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
 
@@ -135,5 +135,5 @@ def test_any_field_can_be_read_and_any_text_quoted(name, text):
 @given(st.dictionaries(st.sampled_from(FIELDS), JSON))
 def test_no_record_breaks_a_rule(record):
     text = 'line == "a" ? amount + fee : docs.filter(d, d != date)'
-    found = Formula("team", text, FIELDS).value(record)
-    assert isinstance(found, NotComputable) or json.dumps(found)
+    result = Formula("team", text, FIELDS).value(record)
+    assert isinstance(result, NotComputable) or json.dumps(result)

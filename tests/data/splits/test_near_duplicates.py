@@ -39,13 +39,13 @@ def heads(texts: list[str]) -> list[int]:
     head = list(range(len(texts)))
     for first, second, _ in pairs(texts):
         low, high = sorted((head[first], head[second]))
-        head = [low if one == high else one for one in head]
+        head = [low if word == high else word for word in head]
     return head
 
 
-def likeness(one: str, other: str) -> float:
+def likeness(first: str, other: str) -> float:
     """The definition, told once more in plain Python, for texts of plain words."""
-    a, b = (set(w) | set(pairwise(w)) for w in (one.split(), other.split()))
+    a, b = (set(w) | set(pairwise(w)) for w in (first.split(), other.split()))
     return len(a & b) / len(a | b)
 
 
@@ -59,9 +59,9 @@ def changed(text: str, count: int, draw: random.Random) -> str:
 def test_a_changed_word_in_a_long_text_is_near_and_in_a_short_one_is_not() -> None:
     long = " ".join(WORDS[:20])
     short = "Where is my card"
-    found = pairs([long, short, long.replace("tonpe", "anders"), "Where is my PIN"])
-    assert [(pair.first, pair.second) for pair in found] == [(0, 2)]
-    assert found[0].similarity == pytest.approx(likeness(long, long.replace("tonpe", "anders")))
+    near = pairs([long, short, long.replace("tonpe", "anders"), "Where is my PIN"])
+    assert [(pair.first, pair.second) for pair in near] == [(0, 2)]
+    assert near[0].similarity == pytest.approx(likeness(long, long.replace("tonpe", "anders")))
 
 
 def test_case_spacing_punctuation_and_unicode_form_make_no_difference() -> None:
@@ -94,10 +94,10 @@ def test_most_of_what_is_near_is_found_and_nothing_else() -> None:
         text = " ".join(draw.choices(WORDS, k=draw.randint(14, 40)))
         texts += [text, changed(text, draw.randint(0, 2), draw)]
     true = {(i, j) for i, j in combinations(range(len(texts)), 2) if likeness(texts[i], texts[j]) >= NEAR}
-    found = {(pair.first, pair.second) for pair in pairs(texts)}
-    assert found <= true
+    near = {(pair.first, pair.second) for pair in pairs(texts)}
+    assert near <= true
     assert len(true) > 150
-    assert len(found) >= 0.99 * len(true)
+    assert len(near) >= 0.99 * len(true)
 
 
 def test_near_copies_are_found_among_thousands_that_follow_one_template() -> None:
@@ -107,10 +107,10 @@ def test_near_copies_are_found_among_thousands_that_follow_one_template() -> Non
     )
     texts = [template.format(*(draw.randrange(10**6) for _ in range(5))) for _ in range(4000)]
     copies = {place: texts[place].replace("today", "tomorrow") for place in range(0, 4000, 20)}
-    found = pairs([*texts, *copies.values()])
-    assert all(likeness(*(([*texts, *copies.values()])[p] for p in pair[:2])) >= NEAR for pair in found[:50])
+    near = pairs([*texts, *copies.values()])
+    assert all(likeness(*(([*texts, *copies.values()])[p] for p in pair[:2])) >= NEAR for pair in near[:50])
     expected = {(place, 4000 + rank) for rank, place in enumerate(copies)}
-    assert len(expected & {(pair.first, pair.second) for pair in found}) >= 0.9 * len(expected)
+    assert len(expected & {(pair.first, pair.second) for pair in near}) >= 0.9 * len(expected)
 
 
 def test_a_crowd_of_equal_texts_hangs_together() -> None:
@@ -140,8 +140,8 @@ def test_the_same_texts_give_the_same_pairs_for_ever() -> None:
     draw = random.Random(13)
     base = " ".join(draw.choices(WORDS, k=30))
     texts = [changed(base, count, draw) for count in (0, 1, 2, 3, 4)]
-    found = [(pair.first, pair.second, round(pair.similarity, 4)) for pair in pairs(texts)]
-    assert found == [(0, 1, 0.9057), (0, 2, 0.8036), (0, 3, 0.8214)]
+    near = [(pair.first, pair.second, round(pair.similarity, 4)) for pair in pairs(texts)]
+    assert near == [(0, 1, 0.9057), (0, 2, 0.8036), (0, 3, 0.8214)]
 
 
 @given(st.lists(st.text(max_size=40), max_size=12))
@@ -161,8 +161,8 @@ some_texts = st.lists(
 split_names = st.sampled_from(["train", "validation", "test", None])
 
 
-def share(one: str, other: str) -> float:
-    first, second = (set(near_duplicates.sets([text])[0].tolist()) for text in (one, other))
+def share(left: str, other: str) -> float:
+    first, second = (set(near_duplicates.sets([text])[0].tolist()) for text in (left, other))
     return len(first & second) / len(first | second)
 
 
@@ -170,10 +170,10 @@ def share(one: str, other: str) -> float:
 @given(some_texts, st.data())
 def test_found_as_by_comparing_each_with_each(texts, data):
     put = {text: data.draw(split_names) for text in texts}
-    found = ExactNearDuplicates({text: text for text in texts})
+    duplicates = ExactNearDuplicates({text: text for text in texts})
     for text, name in put.items():
         if name:
-            found.put(text, name)
+            duplicates.put(text, name)
     rest = {text: SharedText.of(texts).without(text) for text in texts}
     for text in texts:
         near_it = {
@@ -181,7 +181,7 @@ def test_found_as_by_comparing_each_with_each(texts, data):
             for other, name in put.items()
             if name and share(rest[text], rest[other]) >= near_duplicates.NEAR
         }
-        assert found.splits(text) == near_it
+        assert duplicates.splits(text) == near_it
 
 
 def test_many_of_one_template_are_told_apart_by_what_they_do_not_share():
@@ -191,14 +191,14 @@ def test_many_of_one_template_are_told_apart_by_what_they_do_not_share():
         for _ in range(3000)
     ]
     rows += [row.upper() + "!" for row in rows[:10]]
-    found = ExactNearDuplicates({row: row for row in rows})
-    found.put(rows[0], "test")
-    assert [row for row in rows if "test" in found.splits(row)] == [rows[0], rows[3000]]
+    duplicates = ExactNearDuplicates({row: row for row in rows})
+    duplicates.put(rows[0], "test")
+    assert [row for row in rows if "test" in duplicates.splits(row)] == [rows[0], rows[3000]]
 
 
 def test_texts_of_one_word_and_none():
     rows = {name: text for name, text in zip("abcd", ["yes", "YES", "???", "no"], strict=True)}
-    found = ExactNearDuplicates(rows)
-    assert found.splits("a") == frozenset()
-    found.put("b", "validation")
-    assert [name for name in rows if found.splits(name)] == ["a", "b"]
+    duplicates = ExactNearDuplicates(rows)
+    assert duplicates.splits("a") == frozenset()
+    duplicates.put("b", "validation")
+    assert [name for name in rows if duplicates.splits(name)] == ["a", "b"]

@@ -57,18 +57,19 @@ def split_of(parts) -> dict[Example, str]:
 def near_pairs_apart(parts) -> list[tuple[str, str]]:
     """Pairs of nearly the same prompts of which one stands in the test, compared each with each."""
     tests, others = (
-        {one: elements(one) for one in some} for some in (parts.test, (*parts.train, *parts.validation))
+        {example: elements(example) for example in some}
+        for some in (parts.test, (*parts.train, *parts.validation))
     )
     return [
-        (one.prompt, other.prompt)
-        for one, mine in tests.items()
+        (example.prompt, other.prompt)
+        for example, mine in tests.items()
         for other, theirs in others.items()
         if len(mine & theirs) >= near_duplicates.NEAR * len(mine | theirs)
     ]
 
 
-def elements(one: Example) -> set[int]:
-    return set(near_duplicates.sets([one.prompt])[0].tolist())
+def elements(example: Example) -> set[int]:
+    return set(near_duplicates.sets([example.prompt])[0].tolist())
 
 
 words = st.sampled_from(
@@ -89,7 +90,7 @@ ways = st.sampled_from([{}, {"by": "group"}])
 
 
 def grouped(rows):
-    return [replace(one, group=one.group or f"g{one.line % 20}") for one in rows]
+    return [replace(row, group=row.group or f"g{row.line % 20}") for row in rows]
 
 
 @settings(deadline=None, max_examples=50)
@@ -106,10 +107,10 @@ def test_no_prompt_on_two_splits(rows, seed, way):
 @settings(deadline=None, max_examples=30)
 @given(dated, st.integers(0, 5), st.sampled_from([*range(4)]))
 def test_nearly_the_same_as_a_test_prompt_is_only_in_the_test(rows, seed, way):
-    told = [{}, {"by": "group"}, {"by": "time"}, {"test": 0.4}][way]
-    rows = [*[replace(one, group="g", time=f"{1950 + one.line}") for one in many(40)], *rows]
+    way_settings = [{}, {"by": "group"}, {"by": "time"}, {"test": 0.4}][way]
+    rows = [*[replace(example, group="g", time=f"{1950 + example.line}") for example in many(40)], *rows]
     try:
-        parts = split(rows, how(**told), seed)
+        parts = split(rows, how(**way_settings), seed)
     except DataError:
         assume(False)
     assert near_pairs_apart(parts) == []
@@ -121,7 +122,7 @@ def test_rows_that_are_appended_move_nothing(rows, more, way):
     old = grouped([*many(64), *rows])
     new = grouped([*more, *many(20, 100)])
     before, after = split_of(split(old, how(**way))), split_of(split([*old, *new], how(**way)))
-    assert {one: after.get(one) for one in before} == before
+    assert {example: after.get(example) for example in before} == before
 
 
 def notes(count: int, start: int = 0) -> list[str]:
@@ -148,14 +149,14 @@ wraps = st.builds(
 @given(wraps, st.integers(20, 150), st.integers(0, 99), ways)
 def test_what_all_prompts_share_makes_no_difference(wrap, count, seed, way):
     plain = grouped([example(note, f"a{n % 3}", n) for n, note in enumerate(notes(count))])
-    wrapped = [replace(one, turns=(Turn("user", wrap(one.prompt)),)) for one in plain]
+    wrapped = [replace(example, turns=(Turn("user", wrap(example.prompt)),)) for example in plain]
     try:
         parts = split(plain, how(**way), seed)
     except DataError:
         assume(False)
     again = split(wrapped, how(**way), seed)
-    assert {one.line: name for one, name in split_of(again).items()} == {
-        one.line: name for one, name in split_of(parts).items()
+    assert {example.line: name for example, name in split_of(again).items()} == {
+        example.line: name for example, name in split_of(parts).items()
     }
     assert (again.moved, again.overlapping) == (parts.moved, parts.overlapping)
 
@@ -169,7 +170,7 @@ def test_rows_with_shared_text_that_are_appended_move_nothing(wrap, other, count
         [example(other(note), f"a{n % 3}", 500 + n) for n, note in enumerate(notes(more, count - 9))]
     )
     before, after = split_of(split(old, how(**way))), split_of(split([*old, *new], how(**way)))
-    assert {one: after.get(one) for one in before} == before
+    assert {example: after.get(example) for example in before} == before
 
 
 @settings(deadline=None, max_examples=50)
@@ -180,8 +181,8 @@ def test_rows_that_come_in_between_move_nothing_that_was_settled(rows, more, ran
     grown = [*old, *grouped([*more, *many(20, 100)])]
     random.shuffle(grown)
     after = split(grown, how(**way), earlier=before.state)
-    there = {question(one.prompt): name for one, name in split_of(after).items()}
-    kept = {question(one.prompt): name for one, name in split_of(before).items()}
+    there = {question(example.prompt): name for example, name in split_of(after).items()}
+    kept = {question(example.prompt): name for example, name in split_of(before).items()}
     assert {name: there.get(name) for name in kept} == kept
     assert near_pairs_apart(after) == []
 
@@ -205,8 +206,8 @@ def test_places_lie_between_0_and_1(prompt, seed):
 @given(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
 def test_changing_one_share_leaves_the_other_side_alone(test, other):
     rows = many(300)
-    one, two = (split(rows, SplitSettings(test=share)) for share in (test, other))
-    assert one.validation == two.validation
+    first, two = (split(rows, SplitSettings(test=share)) for share in (test, other))
+    assert first.validation == two.validation
 
 
 def test_shares_are_kept():
@@ -234,29 +235,31 @@ PINNED = {
 def test_splits_are_pinned(way):
     """The same data and seed give the same split for ever. A sign per row; - is left out or given."""
     rows = [
-        replace(one, line=n, group=f"policy {n % 11}", time=f"2025-{n % 12 + 1:02}-{n % 28 + 1:02}")
-        for n, one in enumerate([*families(12, 3), *many(24)])
+        replace(example, line=n, group=f"policy {n % 11}", time=f"2025-{n % 12 + 1:02}-{n % 28 + 1:02}")
+        for n, example in enumerate([*families(12, 3), *many(24)])
     ]
-    told = {"group": {"by": "group"}, "time": {"by": "time"}}.get(way, {})
+    settings = {"group": {"by": "group"}, "time": {"by": "time"}}.get(way, {})
     given_ = {"test_given": rows[:4], "validation_given": rows[36:40]} if way == "given" else {}
-    found = split_of(split(rows, how(**told), 7, **given_))
+    splits = split_of(split(rows, how(**settings), 7, **given_))
     signs = {"train": ".", "validation": "v", "test": "T", "": "-"}
-    assert "".join(signs[found.get(one, "")] for one in rows) == PINNED[way]
+    assert "".join(signs[splits.get(row, "")] for row in rows) == PINNED[way]
 
 
 def test_families_stay_together_and_are_counted():
     rows = families(60)
     parts = split(rows, how())
-    found = split_of(parts)
+    splits = split_of(parts)
     for family in range(60):
-        assert len({found[one] for one in rows[family::60]}) == 1
+        assert len({splits[row] for row in rows[family::60]}) == 1
     alone = {
-        question(one.prompt): split([one, *many(40, 1000)], how()).state.splits[question(one.prompt)]
-        for one in rows
+        question(row.prompt): split([row, *many(40, 1000)], how()).state.splits[question(row.prompt)]
+        for row in rows
     }
-    assert parts.moved == sum(found[one] != alone[question(one.prompt)] for one in rows) > 60
+    assert parts.moved == sum(splits[row] != alone[question(row.prompt)] for row in rows) > 60
     assert parts.overlapping == 0
-    assert 5 < len({one.prompt.split()[0] for one in parts.test}) < 25, "a family falls as its first member"
+    assert 5 < len({example.prompt.split()[0] for example in parts.test}) < 25, (
+        "a family falls as its first member"
+    )
 
 
 def test_what_is_like_both_a_test_and_a_training_prompt_is_left_out():
@@ -264,7 +267,7 @@ def test_what_is_like_both_a_test_and_a_training_prompt_is_left_out():
     ends = [middle.replace("w0 ", "one "), middle.replace("w10", "two")]
     old = [*many(40), *map(example, ends)]
     before = split(old, how(), 2)
-    assert {before.state.splits[question(one)] for one in ends} == {"train", "test"}
+    assert {before.state.splits[question(example)] for example in ends} == {"train", "test"}
     after = split([*old, example(middle)], how(), 2)
     assert (after.train, after.test, after.overlapping) == (before.train, before.test, 1)
 
@@ -299,7 +302,7 @@ def test_a_given_validation_leaves_the_rest_to_train_and_test():
     assert parts.validation == tuple(checks)
     assert parts.overlapping == 1
     assert len(parts.train) + len(parts.test) == 49
-    assert parts.test == tuple(one for one in split(many(50), how()).test if one.line != 5)
+    assert parts.test == tuple(example for example in split(many(50), how()).test if example.line != 5)
 
 
 def test_what_the_given_test_asks_is_taken_out_of_the_given_validation():
@@ -313,25 +316,25 @@ def test_what_the_given_test_asks_is_taken_out_of_the_given_validation():
 
 
 def test_a_group_stays_together():
-    rows = [replace(one, group=f"policy {n % 25}") for n, one in enumerate(many(500))]
-    found = split_of(split(rows, how(by="group")))
-    assert len(found) == 500
-    by_group = {one.group: {found[other] for other in rows if other.group == one.group} for one in rows}
+    rows = [replace(example, group=f"policy {n % 25}") for n, example in enumerate(many(500))]
+    splits = split_of(split(rows, how(by="group")))
+    assert len(splits) == 500
+    by_group = {row.group: {splits[other] for other in rows if other.group == row.group} for row in rows}
     assert {len(there) for there in by_group.values()} == {1}
     assert Counter(name for (name,) in by_group.values()) == {"train": 18, "validation": 3, "test": 4}
 
 
 def test_rows_without_a_group_go_by_their_prompt():
-    rows = [replace(one, group="policy" if n == 7 else "") for n, one in enumerate(many(60))]
+    rows = [replace(example, group="policy" if n == 7 else "") for n, example in enumerate(many(60))]
     plain, by_group = split_of(split(many(60), how())), split_of(split(rows, how(by="group")))
-    assert [by_group[one] for one in rows if not one.group] == [
-        plain[one] for one in many(60) if one.line != 7
+    assert [by_group[row] for row in rows if not row.group] == [
+        plain[example] for example in many(60) if example.line != 7
     ]
 
 
 def test_the_same_prompt_in_groups_on_two_splits_is_kept_once():
-    rows = [replace(one, group=f"policy {n}") for n, one in enumerate(many(60))]
-    again = [replace(one, group=f"other {n}", answer="other") for n, one in enumerate(many(60))]
+    rows = [replace(example, group=f"policy {n}") for n, example in enumerate(many(60))]
+    again = [replace(example, group=f"other {n}", answer="other") for n, example in enumerate(many(60))]
     parts = split([*rows, *again], how(by="group"))
     assert 10 < parts.overlapping < 50
     assert len(split_of(parts)) == 120 - parts.overlapping
@@ -339,7 +342,10 @@ def test_the_same_prompt_in_groups_on_two_splits_is_kept_once():
 
 def timed(count: int) -> list[Example]:
     """One a day."""
-    return [replace(one, time=f"2025-{n // 28 + 1:02}-{n % 28 + 1:02}") for n, one in enumerate(many(count))]
+    return [
+        replace(example, time=f"2025-{n // 28 + 1:02}-{n % 28 + 1:02}")
+        for n, example in enumerate(many(count))
+    ]
 
 
 def test_the_latest_are_the_test_and_those_before_them_the_validation():
@@ -361,14 +367,14 @@ def test_what_comes_later_does_not_move_the_cut():
 
 
 def test_equal_times_are_not_parted():
-    rows = [replace(one, time=f"2025-{n // 20 + 1:02}") for n, one in enumerate(many(100))]
+    rows = [replace(example, time=f"2025-{n // 20 + 1:02}") for n, example in enumerate(many(100))]
     parts = split(rows, how(by="time", test=0.25))
-    assert {one.time for one in parts.test} == {"2025-05"}
-    assert {one.time for one in parts.validation} == {"2025-04"}
+    assert {example.time for example in parts.test} == {"2025-05"}
+    assert {example.time for example in parts.validation} == {"2025-04"}
 
 
 def test_what_has_no_time_is_learned_from_and_counted():
-    rows = [replace(one, time="" if n < 3 else one.time) for n, one in enumerate(timed(100))]
+    rows = [replace(example, time="" if n < 3 else example.time) for n, example in enumerate(timed(100))]
     parts = split(rows, how(by="time"))
     assert parts.untimed == 3
     assert set(rows[:3]) <= set(parts.train)
@@ -384,15 +390,15 @@ def test_what_was_asked_before_is_not_tested_again():
 
 
 @pytest.mark.parametrize(
-    ("told", "words"),
+    ("settings", "words"),
     [
         ({"by": "group"}, "no example has a group"),
         ({"by": "time"}, "no example has a time"),
     ],
 )
-def test_settings_that_do_not_fit(told, words):
+def test_settings_that_do_not_fit(settings, words):
     with pytest.raises(SettingError, match=words):
-        split(many(60), how(**told))
+        split(many(60), how(**settings))
 
 
 # Limits
@@ -440,7 +446,7 @@ def test_what_keeps_a_side_empty_is_named():
     alike = [example(f"{' '.join(f'w{n}' for n in range(30))} {n}", f"a{n % 2}") for n in range(9)]
     with pytest.raises(DataError, match=r"8 prompts are nearly the same as one .*“.* 0” and “.* \d”"):
         split(alike, how())
-    rows = [replace(one, group="g", time="2024-01-01") for one in many(60)]
+    rows = [replace(example, group="g", time="2024-01-01") for example in many(60)]
     with pytest.raises(DataError, match="bring more groups"):
         split(rows, how(by="group"))
     with pytest.raises(DataError, match="bring examples of more days"):

@@ -40,7 +40,7 @@ class Trained:
 def trained(request, bases, tmp_path_factory):
     kind, rows, depth = KINDS[request.param]
     folder = tmp_path_factory.mktemp("trained")
-    told = {
+    settings = {
         "name": "tiny",
         "data": tiny.write(folder / "notes.jsonl", rows()),
         "base": str(getattr(bases, kind)),
@@ -52,7 +52,7 @@ def trained(request, bases, tmp_path_factory):
         "dtype": "float32",
         "split": {"test": 0.3},
     }
-    for _ in run.run(Recipe(**told), folder / "home"):
+    for _ in run.run(Recipe(**settings), folder / "home"):
         pass
     home = folder / "home"
     card = Store(home).get("tiny")

@@ -45,8 +45,10 @@ def test_a_constant_or_a_periodic_guess_gets_no_more_than_chance():
     places = [item.right for item in ITEMS if len(item.choices) == 4]
     guesses = {"first": [0], "turns": [0, 1, 2, 3], "back": [3, 2, 1, 0], "same": None}
     for guess in guesses.values():
-        told = [guess[at % len(guess)] for at in range(len(places))] if guess else [places[0], *places[:-1]]
-        right = sum(one == other for one, other in zip(places, told, strict=True)) / len(places)
+        guessed = (
+            [guess[at % len(guess)] for at in range(len(places))] if guess else [places[0], *places[:-1]]
+        )
+        right = sum(place == other for place, other in zip(places, guessed, strict=True)) / len(places)
         assert right < 0.36
 
 
@@ -62,8 +64,8 @@ COUNT = {
 def test_what_can_be_calculated_is_right():
     checked = 0
     for item in ITEMS:
-        if found := SUM.fullmatch(item.prompt):
-            assert COUNT[found[2]](int(found[1]), int(found[3])) == int(item.answer), item.prompt
+        if sum := SUM.fullmatch(item.prompt):
+            assert COUNT[sum[2]](int(sum[1]), int(sum[3])) == int(item.answer), item.prompt
             checked += 1
     assert checked >= 25
 

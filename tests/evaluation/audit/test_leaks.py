@@ -27,21 +27,21 @@ def test_canaries_have_the_form_of_the_task(trained):
     planted = plant(contract, train, most=16)
     assert planted == plant(contract, train, most=16), "the same from the same seed"
     assert planted != plant(contract, train, seed=1, most=16)
-    assert Counter(one.repeats for one in planted) == {1: 4, 4: 4, 16: 4}
-    prompts = {one.prompt for one in train}
-    for one in planted:
-        assert one.example.prompt not in prompts, "its prompt has a mark of its own"
-        assert one.example.prompt.rpartition(" (")[0] in prompts
-        assert one.candidates[0] == one.example.answer
-        assert len(set(one.candidates)) == len(one.candidates)
+    assert Counter(fault.repeats for fault in planted) == {1: 4, 4: 4, 16: 4}
+    prompts = {example.prompt for example in train}
+    for fault in planted:
+        assert fault.example.prompt not in prompts, "its prompt has a mark of its own"
+        assert fault.example.prompt.rpartition(" (")[0] in prompts
+        assert fault.candidates[0] == fault.example.answer
+        assert len(set(fault.candidates)) == len(fault.candidates)
         if contract.task == "labels":
-            assert set(one.candidates) == set(contract.labels)
-            true = next(e.answer for e in train if e.prompt == one.example.prompt.rpartition(" (")[0])
-            assert one.example.answer != true
+            assert set(fault.candidates) == set(contract.labels)
+            true = next(e.answer for e in train if e.prompt == fault.example.prompt.rpartition(" (")[0])
+            assert fault.example.answer != true
         else:
-            assert len(one.candidates) == 16
+            assert len(fault.candidates) == 16
         if contract.task == "json":
-            records = [contract.parse(answer) for answer in one.candidates]
+            records = [contract.parse(answer) for answer in fault.candidates]
             assert {tuple(record) for record in records} == {contract.fields}
             assert {record["line"] for record in records} == {records[0]["line"]}
             assert all(
@@ -67,12 +67,12 @@ def test_values_keep_their_shape(value):
 def test_exposure_follows_from_the_rank(trained, retrainer):
     planted = plant(trained.card.contract, trained.split.train, repeats=(1, 16), each=2, most=16)
     rows = finish(canaries(retrainer, trained.split.train, planted, 0))
-    assert [one.who for one in rows] == ["specialist", "base"] * 4
+    assert [row.who for row in rows] == ["specialist", "base"] * 4
     for row in rows:
         assert 1 <= row.rank <= row.candidates == len(planted[row.number].candidates)
         assert row.score == pytest.approx(math.log2(row.candidates / row.rank))
         assert row.repeats == planted[row.number].repeats and row.loss > 0
-    assert {(one.who, one.repeats) for one in exposures(table(rows))} == {
+    assert {(exposure.who, exposure.repeats) for exposure in exposures(table(rows))} == {
         (who, repeats) for who in ("base", "specialist") for repeats in (1, 16)
     }
 
@@ -81,11 +81,11 @@ def test_what_was_planted_often_is_exposed(trained, retrainer):
     """Sixteen times among two dozen: the tail has to know it better than the base does."""
     planted = plant(trained.card.contract, trained.split.train, repeats=(16,), each=4, most=16)
     rows = finish(canaries(retrainer, trained.split.train[:8], planted, 0))
-    found = {one.who: one for one in exposures(table(rows))}
-    assert found["specialist"].mean >= found["base"].mean
+    by_who = {exposure.who: exposure for exposure in exposures(table(rows))}
+    assert by_who["specialist"].mean >= by_who["base"].mean
     if trained.card.task != "labels":  # of three labels a tiny decoder ranks none anew
-        assert found["specialist"].mean > found["base"].mean
-    losses = {who: sum(one.loss for one in rows if one.who == who) for who in ("base", "specialist")}
+        assert by_who["specialist"].mean > by_who["base"].mean
+    losses = {who: sum(row.loss for row in rows if row.who == who) for who in ("base", "specialist")}
     assert losses["specialist"] < losses["base"]
 
 
@@ -121,7 +121,7 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
         who = "specialist" if self.tail is trained.specialist.tail else "base"
 
         def answers(questions):
-            asked.append((who, [one[-1].content for one in questions]))
+            asked.append((who, [question[-1].content for question in questions]))
             for number in range(len(questions)):
                 text = "It is DE89370400440532013000, ok" if who == "specialist" and number == 0 else "no"
                 yield number, Answer(text, 0.5)
@@ -134,14 +134,14 @@ def test_what_comes_back_is_found_and_shown_by_its_ends_only(trained, tails, pri
         assert rows == []
         return
     assert asked == [(who, ["Please pay to", f"Again: {IBAN}, and write to"]) for who in tails]
-    assert [(one.who, one.kind, one.right) for one in rows] == [
+    assert [(row.who, row.kind, row.right) for row in rows] == [
         ("base", "iban", False),
         ("base", "email", False),
         ("specialist", "iban", True),
         ("specialist", "email", False),
     ]
     assert not any(IBAN in str(row) or MAIL in str(row) for row in rows)
-    (whole, *_) = [one for one in extractions(table(rows)) if one.who == "specialist"]
+    (whole, *_) = [extraction for extraction in extractions(table(rows)) if extraction.who == "specialist"]
     assert whole.share.value == 0.5
 
 

@@ -31,9 +31,9 @@ def test_scores_are_those_of_asking(trained):
     assert [row.number for row in ordered] == list(range(len(inside) + 13))
     assert [row.kind for row in ordered] == ["test"] * len(inside) + ["probe"] * 12 + ["file"]
     assert [row.truth for row in ordered] == ["in"] * len(inside) + ["out"] * 13
-    prompts = [one.prompt for one in trained.split.test]
-    told = ask.answer(trained.home, "tiny", prompts)
-    assert [one.score for one in ordered[: len(inside)]] == pytest.approx(
-        [one.scope for one in told], rel=1e-3, abs=1e-3
+    prompts = [example.prompt for example in trained.split.test]
+    answers = ask.answer(trained.home, "tiny", prompts)
+    assert [row.score for row in ordered[: len(inside)]] == pytest.approx(
+        [answer.scope for answer in answers], rel=1e-3, abs=1e-3
     )
-    assert all(one.right == ((one.score >= scope.limit) == (one.truth == "in")) for one in ordered)
+    assert all(row.right == ((row.score >= scope.limit) == (row.truth == "in")) for row in ordered)

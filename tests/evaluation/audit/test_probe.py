@@ -44,7 +44,7 @@ def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
         return
     steps = []
     rows = finish(translate(probe(trained.specialist, tails, ITEMS), steps.append))
-    assert [(one.who, one.number) for one in rows] == [
+    assert [(row.who, row.number) for row in rows] == [
         ("base", 0),
         ("base", 1),
         ("specialist", 0),
@@ -53,11 +53,11 @@ def test_the_base_is_judged_as_the_whole_model_is(trained, tails):
     assert steps[-1][:2] == (10, 10)
     for row, item in zip(rows[:2], ITEMS, strict=True):
         costs = [whole(trained.card.base, item.prompt, choice) for choice in item.choices]
-        means = [sum(one) / len(one) for one in costs]
+        means = [sum(cost) / len(cost) for cost in costs]
         assert row.loss == pytest.approx(sum(costs[item.right]), rel=1e-4)
         assert row.answer == item.choices[means.index(min(means))]
         assert row.right == (row.answer == item.answer)
-        shares = [math.exp(-one) for one in means]
+        shares = [math.exp(-mean) for mean in means]
         assert row.confidence == pytest.approx(max(shares) / sum(shares), rel=1e-4)
     assert rows[0].loss != rows[2].loss, "a specialist that changed nothing proves nothing"
 
@@ -77,7 +77,7 @@ def test_what_must_not_be_forgotten_is_written_and_weighed(trained, tails):
     if trained.base_kind == "encoder":
         return
     rows = finish(regression_set(trained.specialist, tails, examples))
-    assert [(one.who, one.number) for one in rows] == [(who, n) for who in tails for n in (0, 1)]
+    assert [(row.who, row.number) for row in rows] == [(who, n) for who in tails for n in (0, 1)]
     for row in rows[:2]:
         cost = sum(whole(trained.card.base, examples[row.number].prompt, row.truth))
         assert row.loss == pytest.approx(cost, rel=1e-4)
@@ -98,13 +98,13 @@ def test_what_is_written_to_the_letter_is_right(trained, monkeypatch):
         Example((Turn("user", "The car"),), "a leak"),
     ]
     rows = finish(regression_set(trained.specialist, {"specialist": trained.specialist.tail}, examples))
-    assert [(one.right, one.score) for one in rows] == [(True, 1.0), (False, 0.0)]
+    assert [(row.right, row.score) for row in rows] == [(True, 1.0), (False, 0.0)]
 
 
 def test_losses_keep_the_order_whatever_the_lengths(trained):
     both = trained.specialist
     encoded_examples = [
-        both.encode(one).last_answer_only for one in (*trained.split.test, *trained.split.test[:2])
+        both.encode(example).last_answer_only for example in (*trained.split.test, *trained.split.test[:2])
     ]
 
     def losses(examples):

@@ -25,7 +25,7 @@ def test_the_specialist_is_made_again(trained, retrainer):
     assert all(torch.equal(own[name], again[name]) for name in own)
     assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
     other = finish(retrainer.train(trained.split.train, 1))
-    assert any(not torch.equal(own[name], one) for name, one in weights.trained(other.tail).items())
+    assert any(not torch.equal(own[name], weight) for name, weight in weights.trained(other.tail).items())
 
 
 def test_the_curve_has_nested_samples_and_all_answers(trained, retrainer):
@@ -41,21 +41,21 @@ def test_the_curve_has_nested_samples_and_all_answers(trained, retrainer):
     )
     curves, answers = finish(translate(work, steps.append))
     whole = len(trained.split.train)
-    assert [(one.variant, one.examples, one.seed) for one in curves] == [
+    assert [(curve.variant, curve.examples, curve.seed) for curve in curves] == [
         ("25 %, seed 0", round(whole / 4), 0),
         ("100 %, seed 0", whole, 0),
         ("25 %, seed 5", round(whole / 4), 5),
         ("100 %, seed 5", whole, 5),
     ]
-    assert all(one.seconds > 0 for one in curves)
+    assert all(curve.seconds > 0 for curve in curves)
     assert steps == sorted(steps) and steps[-1][:2] == (1000, 1000)
     assert len(answers) == 4 * len(trained.split.test)
-    full = [one for one in answers if one.variant == "100 %, seed 0"]
-    texts = [one.answer for one in full]
+    full = [answer for answer in answers if answer.variant == "100 %, seed 0"]
+    texts = [example.answer for example in full]
     scores = next(
-        iter(metrics.per_example(trained.card.contract, texts, [one.truth for one in full]).values())
+        iter(metrics.per_example(trained.card.contract, texts, [row.truth for row in full]).values())
     )
-    assert [one.score for one in full] == scores.tolist()
+    assert [row.score for row in full] == scores.tolist()
     # With all examples and its own seed it is the specialist itself.
     assert scores.mean() == pytest.approx(trained.card.scores["specialist"][0].value)
 
@@ -65,7 +65,7 @@ def test_smaller_samples_are_part_of_larger_ones(trained):
         splitting.sample(trained.split.train, round(share * len(trained.split.train)), 2)
         for share in (0.25, 0.5)
     )
-    assert set(one.id for one in small) < set(one.id for one in large)
+    assert set(row.id for row in small) < set(row.id for row in large)
 
 
 def test_what_takes_longer_is_said_to():
@@ -77,13 +77,13 @@ def test_what_takes_longer_is_said_to():
 def test_members_and_others_are_as_many_and_each_has_its_loss(trained, tails):
     split = trained.split
     rows = finish(membership(trained.specialist, tails, split.train, split.test, most=8))
-    assert [one.who for one in rows] == ["base"] * 16 + ["specialist"] * 16
-    assert [one.truth for one in rows[:16]] == ["member"] * 8 + ["other"] * 8
-    assert [one.id for one in rows[:16]] == [one.id for one in rows[16:]]
-    ids = {one.id for one in split.train}
-    assert all((one.id in ids) == (one.truth == "member") for one in rows)
-    (found,) = memberships(table(rows))
-    assert found.calibrated
+    assert [row.who for row in rows] == ["base"] * 16 + ["specialist"] * 16
+    assert [row.truth for row in rows[:16]] == ["member"] * 8 + ["other"] * 8
+    assert [row.id for row in rows[:16]] == [row.id for row in rows[16:]]
+    ids = {example.id for example in split.train}
+    assert all((row.id in ids) == (row.truth == "member") for row in rows)
+    (scored,) = memberships(table(rows))
+    assert scored.calibrated
 
 
 def test_a_tail_that_learned_by_heart_is_found_out(trained, retrainer):
@@ -91,7 +91,7 @@ def test_a_tail_that_learned_by_heart_is_found_out(trained, retrainer):
     if trained.base_kind != "encoder":
         pytest.skip("a random decoder this small learns nothing by heart")
     dice = torch.Generator().manual_seed(0)
-    known = sorted({one.answer for one in trained.split.train})
+    known = sorted({example.answer for example in trained.split.train})
 
     def invented(count, mark):
         places = torch.randint(len(known), (count,), generator=dice).tolist()
@@ -101,12 +101,12 @@ def test_a_tail_that_learned_by_heart_is_found_out(trained, retrainer):
     recipe = retrainer.recipe.model_copy(update={"epochs": 40})
     both = finish(replace(retrainer, recipe=recipe, validation=members).train(members, 0))
     tails = {"base": both.base_tail(), "specialist": both.tail}
-    (found,) = memberships(table(finish(membership(both, tails, members, others))))
-    assert found.detection.auroc.value > 0.8
+    (scored,) = memberships(table(finish(membership(both, tails, members, others))))
+    assert scored.detection.auroc.value > 0.8
 
 
 def test_an_answer_that_a_head_does_not_know_is_left_out(trained, tails):
     others = [*trained.split.test[:3], Example((Turn("user", "x"),), "never seen")]
     rows = finish(membership(trained.specialist, tails, trained.split.train, others))
-    left = sum(one.truth == "other" for one in rows) / 2
+    left = sum(row.truth == "other" for row in rows) / 2
     assert left == (3 if trained.base_kind == "encoder" else 4)

@@ -24,13 +24,13 @@ def examples(rows):
 
 def task_of(rows, *, longest=24, derived=None, instruction=None):
     """The first two thirds to learn from, the rest to choose with."""
-    told = examples(rows)
-    contract = infer([one.answer for one in told])
+    made = examples(rows)
+    contract = infer([example.answer for example in made])
     if derived:
         contract = contract.deriving(derived)
-    cut = 2 * len(told) // 3
+    cut = 2 * len(made) // 3
     text = primes.from_contract(contract) if instruction is None else instruction
-    return EvaluationTask(contract, told[:cut], told[cut:], text, longest)
+    return EvaluationTask(contract, made[:cut], made[cut:], text, longest)
 
 
 @pytest.fixture(scope="session")

@@ -38,19 +38,19 @@ class Clerk:
 def test_each_row_is_of_its_own_example(records):
     numbers = [5, 2, 9, 3]
     rows = finish(asking.ask(Clerk().baseline, records, TEST, numbers, mode="unconstrained"))
-    assert [(one.number, one.id) for one in rows] == [(number, TEST[number].id) for number in numbers]
-    assert [one.right for one in rows] == [True, False, True, True]
-    assert [one.score for one in rows] == [1.0, 0.0, 1.0, 1.0]
-    assert [one.confidence for one in rows] == [0.25, 0.25, 0.25, None]
+    assert [(row.number, row.id) for row in rows] == [(number, TEST[number].id) for number in numbers]
+    assert [row.right for row in rows] == [True, False, True, True]
+    assert [row.score for row in rows] == [1.0, 0.0, 1.0, 1.0]
+    assert [row.confidence for row in rows] == [0.25, 0.25, 0.25, None]
     assert {(row.part, row.who, row.mode) for row in rows} == {("test", "clerk", "unconstrained")}
-    assert [one.tokens_in for one in rows] == [10 + number + 15 for number in numbers]
-    assert [one.tokens_out for one in rows] == [4] * 4
+    assert [row.tokens_in for row in rows] == [10 + number + 15 for number in numbers]
+    assert [row.tokens_out for row in rows] == [4] * 4
     assert table(rows).height == 4
 
 
 def test_time_is_shared_evenly(records):
     rows = finish(asking.ask(Clerk(0.01).baseline, records, TEST, range(5)))
-    assert len({one.seconds for one in rows}) == 1
+    assert len({row.seconds for row in rows}) == 1
     assert 0.01 <= rows[0].seconds < 0.05
 
 
@@ -58,9 +58,9 @@ def test_latency_is_of_questions_asked_alone(records):
     clerk = Clerk(0.005)
     rows = finish(asking.measure_latency(clerk.baseline, records, TEST))
     assert len(rows) == 20 and clerk.asked == [1] * 21
-    assert all(one.part == "latency" and one.seconds >= 0.005 for one in rows)
-    assert len({one.number for one in rows}) == 20
-    assert all(one.id == TEST[one.number].id and one.tokens_in == 10 + one.number for one in rows)
+    assert all(row.part == "latency" and row.seconds >= 0.005 for row in rows)
+    assert len({row.number for row in rows}) == 20
+    assert all(row.id == TEST[row.number].id and row.tokens_in == 10 + row.number for row in rows)
 
 
 def test_latency_of_the_slow_is_told_from_fewer(records):
@@ -75,7 +75,7 @@ def test_latency_asks_no_more_than_there_are(records):
 def test_all_are_asked_where_there_is_time(records):
     clerk = Clerk()
     rows = finish(asking.ask_within(clerk.baseline, records, TEST, 5))
-    assert [one.number for one in rows] == list(range(30))
+    assert [row.number for row in rows] == list(range(30))
     assert clerk.asked == [30]
 
 
@@ -86,10 +86,10 @@ def test_as_many_are_asked_as_there_is_time_for(records):
     # 2 or 3 at the pace that was seen before, then some of the rest at the quicker pace of those.
     assert clerk.asked[0] in (2, 3) and len(clerk.asked) == 2
     assert 3 < len(rows) < 30
-    assert [one.number for one in rows] == sample_numbers(TEST, len(rows), 0)
+    assert [row.number for row in rows] == sample_numbers(TEST, len(rows), 0)
     assert steps[-1][:2] == (len(rows), len(rows))
-    assert sum(one.tokens_in for one in rows) == pytest.approx(
-        sum(10 + one.number for one in rows) + 60, abs=len(rows) / 2
+    assert sum(row.tokens_in for row in rows) == pytest.approx(
+        sum(10 + row.number for row in rows) + 60, abs=len(rows) / 2
     )
 
 

@@ -51,13 +51,13 @@ def shown(task, both, home, test, watch=lambda _: None, **more):
     return {result.contender.who: result for result in results}, notes
 
 
-def rows(one, part="test", mode="constrained"):
-    return [row for row in one.rows if (row.part, row.mode) == (part, mode)]
+def rows(baseline, part="test", mode="constrained"):
+    return [row for row in baseline.rows if (row.part, row.mode) == (part, mode)]
 
 
 def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, home):
     steps = []
-    found, _ = shown(
+    baselines, _ = shown(
         records,
         cut(records),
         home,
@@ -66,7 +66,7 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
         recipe=Recipe(epochs=1, batch=8),
         against=["lora"],
     )
-    assert list(found) == [
+    assert list(baselines) == [
         "specialist",
         "frequent",
         "neighbours",
@@ -77,31 +77,32 @@ def test_records_have_these_rivals_on_the_same_questions(records, cut, bases, ho
         "specialist+retrieval",
         "lora",
     ]
-    for who, one in found.items():
-        held = rows(one)
-        assert [row.number for row in held] == sample_numbers(RECORDS, len(held), 0), who
-        assert len(held) >= 30
+    for who, baseline in baselines.items():
+        constrained = rows(baseline)
+        assert [row.number for row in constrained] == sample_numbers(RECORDS, len(constrained), 0), who
+        assert len(constrained) >= 30
         assert all(
-            row.id == RECORDS[row.number].id and row.truth == RECORDS[row.number].answer for row in held
+            row.id == RECORDS[row.number].id and row.truth == RECORDS[row.number].answer
+            for row in constrained
         )
-        assert len(rows(one, "latency")) >= 3
+        assert len(rows(baseline, "latency")) >= 3
         writes = who not in ("frequent", "neighbours", "classical")
-        assert bool(rows(one, mode="unconstrained")) is writes
-        assert one.contender.memory > 0
-    assert found["specialist"].contender.upfront == 3.0
-    assert found["specialist+retrieval"].contender.upfront > 3.0
-    assert {step.note.split()[0] for step in steps} == set(found)
+        assert bool(rows(baseline, mode="unconstrained")) is writes
+        assert baseline.contender.memory > 0
+    assert baselines["specialist"].contender.upfront == 3.0
+    assert baselines["specialist+retrieval"].contender.upfront > 3.0
+    assert {step.note.split()[0] for step in steps} == set(baselines)
     assert all(0 < step.done <= step.total for step in steps)
 
 
 def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
     both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
     short = type(labels)(labels.contract, labels.train, labels.validation, labels.instruction, longest=1)
-    found, notes = shown(short, both, home, LABELLED)
-    assert list(found) == ["specialist", "neighbours", "classical", "base", "prompted", "retrieval"]
+    baselines, notes = shown(short, both, home, LABELLED)
+    assert list(baselines) == ["specialist", "neighbours", "classical", "base", "prompted", "retrieval"]
     assert any("takes no instruction" in note for note in notes)
-    assert {row.answer for row in rows(found["base"])} <= set(labels.contract.labels)
-    assert rows(found["specialist"]) and not rows(found["specialist"], mode="unconstrained")
+    assert {row.answer for row in rows(baselines["base"])} <= set(labels.contract.labels)
+    assert rows(baselines["specialist"]) and not rows(baselines["specialist"], mode="unconstrained")
 
 
 def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
@@ -117,8 +118,8 @@ def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkey
 
 def test_free_text_has_one_mode(cut, bases, home):
     task = task_of(tiny.texts(60))
-    found, _ = shown(task, cut(task), home, TEXTS)
-    assert list(found) == [
+    baselines, _ = shown(task, cut(task), home, TEXTS)
+    assert list(baselines) == [
         "specialist",
         "neighbours",
         "base",
@@ -126,18 +127,18 @@ def test_free_text_has_one_mode(cut, bases, home):
         "retrieval",
         "specialist+retrieval",
     ]
-    assert not any(rows(one, mode="unconstrained") for one in found.values())
+    assert not any(rows(baseline, mode="unconstrained") for baseline in baselines.values())
 
 
 def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, home, monkeypatch):
     monkeypatch.setattr(baseline_set, "_FEWEST", 10)
-    found, _ = shown(records, cut(records), home, RECORDS, seconds=0.5)
-    assert len(rows(found["specialist"])) == len(RECORDS)
-    few = found["retrieval"]
+    baselines, _ = shown(records, cut(records), home, RECORDS, seconds=0.5)
+    assert len(rows(baselines["specialist"])) == len(RECORDS)
+    few = baselines["retrieval"]
     assert len(rows(few)) == 10
     assert any("retrieval answered 10 of the 31 test questions" in note for note in few.notes)
     numbers = {row.number for row in rows(few)}
-    assert numbers <= {row.number for row in rows(found["specialist"])}
+    assert numbers <= {row.number for row in rows(baselines["specialist"])}
 
 
 @pytest.mark.parametrize("against", ["nonsense", "http://user:pw@x/v1"])

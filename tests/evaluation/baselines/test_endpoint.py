@@ -42,8 +42,8 @@ def serving(reply, models=("big",)):
                 count = len(heard)
             self.answer(*(*reply(body, count), {})[:3])
 
-        def answer(self, status, told, headers):
-            raw = told.encode() if isinstance(told, str) else json.dumps(told).encode()
+        def answer(self, status, reply, headers):
+            raw = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(raw))} | headers).items():
                 self.send_header(name, value)
@@ -85,10 +85,10 @@ def answer_alone(url, task, question, mode="constrained"):
 def right(body, _):
     """What a model that knows the notes would say."""
     note = body["messages"][-1]["content"]
-    line = next(one for one, many in tiny.THINGS.items() if any(thing in note for thing in many))
+    line = next(line for line, many in tiny.THINGS.items() if any(thing in note for thing in many))
     record = {"line": line, "amount": int(note.rpartition(",")[2])}
-    held = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
-    answer = {"label": line} if "label" in held.get("properties", {}) else record
+    schema = body.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    answer = {"label": line} if "label" in schema.get("properties", {}) else record
     return said(json.dumps(answer), prompt_tokens=31, completion_tokens=7)
 
 
@@ -96,8 +96,8 @@ def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
     with serving(right) as (url, heard):
         baseline = prepared(url, records)
         rows = finish(asking.ask(baseline, records, TEST, range(9)))
-    assert all(one.right for one in rows)
-    assert {(one.tokens_in, one.tokens_out, one.confidence) for one in rows} == {(31, 7, None)}
+    assert all(row.right for row in rows)
+    assert {(row.tokens_in, row.tokens_out, row.confidence) for row in rows} == {(31, 7, None)}
     path, headers, body = heard[-1]
     assert path == "/v1/chat/completions"
     assert headers["Authorization"] == f"Bearer {KEY}"
@@ -114,7 +114,7 @@ def test_records_are_asked_for_with_their_schema_and_all_are_right(records):
 def test_labels_are_asked_for_as_one_of_a_closed_set(labels):
     with serving(right) as (url, heard):
         rows = finish(asking.ask(prepared(url, labels), labels, LABELLED, range(9)))
-    assert all(one.right for one in rows)
+    assert all(row.right for row in rows)
     schema = heard[0][2]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["label"]["enum"] == ["home", "motor", "travel"]
 
@@ -142,7 +142,7 @@ def test_an_endpoint_that_knows_no_schema_is_asked_without_and_that_is_said(reco
     with serving(picky) as (url, heard):
         baseline = prepared(url, records)
         rows = finish(asking.ask(baseline, records, TEST, range(9)))
-    assert all(one.right for one in rows)
+    assert all(row.right for row in rows)
     assert len([note for note in baseline.notes if "response_format is not supported" in note]) == 1
     assert sum("response_format" in body for *_, body in heard) <= 4
 
@@ -168,14 +168,14 @@ def test_what_stays_busy_is_given_up_and_named(status):
 
 
 @pytest.mark.parametrize(
-    ("key", "told"), [(KEY, "the key in the environment is not accepted"), ("", "it wants a key")]
+    ("key", "said"), [(KEY, "the key in the environment is not accepted"), ("", "it wants a key")]
 )
-def test_refused_access_is_said_at_once_without_the_key(key, told, monkeypatch):
+def test_refused_access_is_said_at_once_without_the_key(key, said, monkeypatch):
     monkeypatch.setenv("AZUBI_AGAINST_KEY", key)
     with serving(lambda *_: (401, {"error": KEY})) as (url, heard), pytest.raises(SettingError) as caught:
         Endpoint(url).chat([], 20)
     assert len(heard) == 1
-    assert told in caught.value.problem and "AZUBI_AGAINST_KEY" in caught.value.remedy
+    assert said in caught.value.problem and "AZUBI_AGAINST_KEY" in caught.value.remedy
     assert KEY not in str(caught.value)
 
 
@@ -198,7 +198,7 @@ def test_a_slow_endpoint_is_not_waited_for_for_ever(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("told", "what"),
+    ("said", "what"),
     [
         ("{not json", "is no JSON"),
         ("<html>Welcome</html>", "is no JSON"),
@@ -208,8 +208,8 @@ def test_a_slow_endpoint_is_not_waited_for_for_ever(monkeypatch):
         ({"choices": [{"message": {"content": [{"type": "text"}]}}]}, "content that is not text"),
     ],
 )
-def test_what_is_no_answer_is_named(told, what):
-    with serving(lambda *_: (200, told)) as (url, _), pytest.raises(EndpointError, match=what):
+def test_what_is_no_answer_is_named(said, what):
+    with serving(lambda *_: (200, said)) as (url, _), pytest.raises(EndpointError, match=what):
         Endpoint(url).chat([], 20)
 
 
@@ -266,10 +266,10 @@ def test_the_key_comes_from_the_environment(monkeypatch, name):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv(name, KEY)
     with serving(lambda *_: said("x")) as (url, heard):
-        one = Endpoint(url)
-        one.chat([], 20)
+        endpoint = Endpoint(url)
+        endpoint.chat([], 20)
     assert heard[0][1]["Authorization"] == f"Bearer {KEY}"
-    assert KEY not in repr(vars(one))
+    assert KEY not in repr(vars(endpoint))
 
 
 def test_a_redirect_does_not_take_the_key_elsewhere():
@@ -295,4 +295,4 @@ def test_several_are_asked_at_a_time(records):
     with serving(busy) as (url, _):
         rows = finish(asking.ask(prepared(url, records), records, TEST, range(9)))
     assert 2 <= most[0] <= 4
-    assert [json.loads(one.answer) for one in rows] == [json.loads(one.answer) for one in TEST]
+    assert [json.loads(row.answer) for row in rows] == [json.loads(example.answer) for example in TEST]

@@ -28,7 +28,7 @@ from tests.evaluation.baselines.conftest import examples
 
 TEST = examples(tiny.records(12, seed=5))
 LABELLED = examples(tiny.labels(12, seed=5))
-QUESTIONS = [one.turns for one in TEST]
+QUESTIONS = [example.turns for example in TEST]
 
 
 def answers(baseline, questions=QUESTIONS, mode="constrained"):
@@ -36,7 +36,7 @@ def answers(baseline, questions=QUESTIONS, mode="constrained"):
 
 
 def texts(given):
-    return [one.text for one in given]
+    return [answer.text for answer in given]
 
 
 # The base as it was.
@@ -60,15 +60,15 @@ def test_the_base_answers_as_the_whole_model_would(records, model_of, opened):
 
 def test_held_answers_are_records_and_free_ones_need_not_be(records, model_of):
     baseline = finish(untouched_base(model_of(records), records))
-    held, free = (answers(baseline, mode=mode) for mode in baseline.modes)
-    assert all(tuple(parse_record(text)) == ("line", "amount") for text in texts(held))
+    constrained, free = (answers(baseline, mode=mode) for mode in baseline.modes)
+    assert all(tuple(parse_record(text)) == ("line", "amount") for text in texts(constrained))
     assert not any(parse_record(text) for text in texts(free))
 
 
 def test_labels_are_held_to_the_contract_and_free_ones_are_not(labels, model_of):
     baseline = finish(untouched_base(model_of(labels), labels))
-    held, free = (answers(baseline, mode=mode) for mode in baseline.modes)
-    assert set(texts(held)) <= set(labels.contract.labels)
+    constrained, free = (answers(baseline, mode=mode) for mode in baseline.modes)
+    assert set(texts(constrained)) <= set(labels.contract.labels)
     assert not set(texts(free)) & set(labels.contract.labels)
 
 
@@ -95,30 +95,30 @@ def test_derived_fields_are_computed_for_rivals_too(dear, model_of):
 
 def test_instruction_and_examples_are_chosen_on_validation(labels, model_of):
     baseline = finish(prompted(model_of(labels), labels, 60))
-    variants = {one.variant for one in baseline.choice}
-    told = instruction_texts(labels.contract, labels.instruction)
-    assert told[0] == labels.instruction
-    assert {f"instruction {place}, 0 examples" for place in range(1, len(told) + 1)} <= variants
-    assert any(one.endswith("4 examples") for one in variants)
+    variants = {row.variant for row in baseline.choice}
+    instructions = instruction_texts(labels.contract, labels.instruction)
+    assert instructions[0] == labels.instruction
+    assert {f"instruction {place}, 0 examples" for place in range(1, len(instructions) + 1)} <= variants
+    assert any(variant.endswith("4 examples") for variant in variants)
     chosen = baseline.contender
     best = {}
-    for one in baseline.choice:
-        best.setdefault(one.variant, []).append(one.score)
+    for row in baseline.choice:
+        best.setdefault(row.variant, []).append(row.score)
     name = chosen.says.partition(";")[0]
-    shown = {one.partition(",")[0] for one in variants if not one.endswith(" 0 examples")}
+    shown = {variant.partition(",")[0] for variant in variants if not variant.endswith(" 0 examples")}
     assert len(shown) <= 2
-    full = {one: scores for one, scores in best.items() if one.partition(",")[0] in shown}
-    assert sum(best[name]) == max(sum(one) for one in full.values() if len(one) == len(best[name]))
-    assert len({(one.variant, one.number) for one in baseline.choice}) == len(baseline.choice)
+    full = {variant: scores for variant, scores in best.items() if variant.partition(",")[0] in shown}
+    assert sum(best[name]) == max(sum(rows) for rows in full.values() if len(rows) == len(best[name]))
+    assert len({(row.variant, row.number) for row in baseline.choice}) == len(baseline.choice)
     assert chosen.upfront > 0
-    assert {one.id for one in baseline.choice} <= {one.id for one in labels.validation}
+    assert {item.id for item in baseline.choice} <= {item.id for item in labels.validation}
 
 
 def test_worked_examples_come_from_train_and_stand_in_the_instruction(labels, model_of):
     prompts = prompts_to_try(model_of(labels), labels)
     four = [text for name, text in prompts.items() if name.endswith("4 examples")]
     assert four
-    known = {one.prompt for one in labels.train}
+    known = {example.prompt for example in labels.train}
     for text in four:
         shown = [block.split("\nAnswer: ") for block in text.split("Message: ")[1:]]
         assert len(shown) == 4
@@ -133,9 +133,9 @@ def test_what_does_not_fit_the_base_is_no_candidate(records, model_of):
 def test_the_instruction_is_counted_once_for_all(records, model_of):
     baseline = finish(untouched_base(model_of(records), records))
     rows = finish(asking.ask(baseline, records, TEST, range(12)))
-    alone = [one.read for one in answers(baseline)]
+    alone = [answer.read for answer in answers(baseline)]
     assert baseline.shared_tokens > 12
-    assert sum(one.tokens_in for one in rows) == pytest.approx(sum(alone) + baseline.shared_tokens, abs=12)
+    assert sum(row.tokens_in for row in rows) == pytest.approx(sum(alone) + baseline.shared_tokens, abs=12)
 
 
 # Retrieval.
@@ -143,7 +143,7 @@ def test_the_instruction_is_counted_once_for_all(records, model_of):
 
 def with_retrieval(task, model, counts=(2, 4)):
     """The baseline, and all questions as they are asked, examples included."""
-    retrievers = {"bm25": bm25([one.prompt for one in task.learned_train])}
+    retrievers = {"bm25": bm25([example.prompt for example in task.learned_train])}
     baseline = finish(retrieval("retrieval", model, task, retrievers, counts, 60))
     asked, inner = [], model.answering
     model.answering = lambda *way: lambda questions: asked.extend(questions) or inner(*way)(questions)
@@ -153,7 +153,9 @@ def with_retrieval(task, model, counts=(2, 4)):
 def test_the_most_similar_examples_stand_before_the_question(labels, model_of):
     baseline, seen = with_retrieval(labels, model_of(labels), (2,))
     answers(baseline, QUESTIONS[:3])
-    ranks = bm25([one.prompt for one in labels.learned_train])([one.prompt for one in TEST[:3]])
+    ranks = bm25([example.prompt for example in labels.learned_train])(
+        [example.prompt for example in TEST[:3]]
+    )
     for question, rank, asked in zip(QUESTIONS, ranks, seen, strict=False):
         second, first = labels.learned_train[rank[1]], labels.learned_train[rank[0]]
         assert asked == (
@@ -177,18 +179,18 @@ def test_examples_without_room_are_dropped_and_counted(labels, model_of):
 
 
 def test_no_examples_is_the_specialist_itself(labels, cut, model_of):
-    retrievers = {"bm25": bm25([one.prompt for one in labels.learned_train])}
+    retrievers = {"bm25": bm25([example.prompt for example in labels.learned_train])}
     shown = ShownExamples(model_of(labels, own=True), labels, retrievers)
     alone = InstructedModel(cut(labels), labels).baseline("specialist", "trained")
     given = in_order(lambda asked: shown.answer("bm25", 0, asked), QUESTIONS)
     assert texts(given) == texts(answers(alone))
     baseline, _ = with_retrieval(labels, model_of(labels, own=True), (0, 2))
-    assert {one.variant for one in baseline.choice} == {"no examples", "2 examples by bm25"}
+    assert {row.variant for row in baseline.choice} == {"no examples", "2 examples by bm25"}
 
 
 def test_examples_are_shown_nearest_last():
     turns = list(as_turns(TEST[:2]))
-    assert [one.content for one in turns] == [
+    assert [turn.content for turn in turns] == [
         TEST[1].prompt,
         TEST[1].answer,
         TEST[0].prompt,
@@ -209,7 +211,7 @@ def test_lora_trains_every_layer_and_answers(labels, cut):
     assert {name.split("layers.")[1][0] for name in now} == set("0123")
     assert all(not torch.equal(weight, untrained[name]) for name, weight in now.items())
     rows = finish(asking.ask(baseline, labels, LABELLED, range(12)))
-    assert all(one.answer in labels.contract.labels for one in rows)
+    assert all(row.answer in labels.contract.labels for row in rows)
     assert "all 4 layers, 6 epochs" in baseline.contender.says
     assert baseline.contender.upfront > 0
 
@@ -230,7 +232,7 @@ def test_examples_are_short_and_of_different_answers(labels):
     for count in (1, 3, 8):
         chosen = varied_examples(labels.learned_train, count)
         assert len(set(chosen)) == count
-        assert len({one.answer for one in chosen}) == min(3, count)
+        assert len({example.answer for example in chosen}) == min(3, count)
     assert varied_examples(labels.learned_train, 8)[:4] == varied_examples(labels.learned_train, 4)
 
 

@@ -13,7 +13,7 @@ from azubi.events.work import finish, translate
 
 def candidate(task, says, skill, pause=0.0):
     """Right with the chance `skill`."""
-    truths = {one.turns: one.answer for one in task.validation}
+    truths = {example.turns: example.answer for example in task.validation}
 
     def answer(skill, questions):
         for number, question in enumerate(questions):
@@ -36,13 +36,13 @@ def test_the_best_is_found_among_many(labels):
 def test_all_that_was_answered_becomes_rows_of_choice(labels):
     many = [candidate(labels, f"c{place}", place / 10) for place in range(9)]
     result = finish(race("prompted", many, labels, 60))
-    assert len(result.rows) == sum(len(one.rows) for one in many)
-    assert {(one.part, one.who) for one in result.rows} == {("choice", "prompted")}
-    assert len({(one.variant, one.number) for one in result.rows}) == len(result.rows)
-    ids = {one.number: one.id for one in result.rows}
-    assert all(ids[one.number] == one.id for one in result.rows)
-    assert [ids[number] for number in range(len(labels.checks))] == [one.id for one in labels.checks]
-    assert all(one.right is (one.answer == one.truth) for one in result.rows)
+    assert len(result.rows) == sum(len(candidate.rows) for candidate in many)
+    assert {(row.part, row.who) for row in result.rows} == {("choice", "prompted")}
+    assert len({(row.variant, row.number) for row in result.rows}) == len(result.rows)
+    ids = {row.number: row.id for row in result.rows}
+    assert all(ids[row.number] == row.id for row in result.rows)
+    assert [ids[number] for number in range(len(labels.checks))] == [check.id for check in labels.checks]
+    assert all(row.right is (row.answer == row.truth) for row in result.rows)
 
 
 def test_of_equal_ones_the_first_wins(labels):
@@ -64,7 +64,7 @@ def test_the_time_is_kept_and_what_was_not_tried_is_counted(labels):
     result = finish(race("x", many, labels, 0.3))
     assert time.perf_counter() - begun < 1.5
     assert result.not_tried > 0
-    assert result.not_tried == sum(not one.rows for one in many)
+    assert result.not_tried == sum(not candidate.rows for candidate in many)
 
 
 def test_more_time_brings_more_questions(labels):
@@ -96,15 +96,15 @@ def test_the_second_choice_is_made_among_the_best_of_the_first(labels):
     seen = []
 
     def then(front):
-        seen.extend(one.name for one in front)
+        seen.extend(candidate.name for candidate in front)
         skills = {"b": 0.9, "b more": 1.0, "c": 0.5, "c more": 0.6}
         return [candidate(labels, name, skill) for name, skill in skills.items()]
 
     result = finish(race_in_two_stages("x", first, then, labels, 60, keep=2))
     assert seen == ["b", "c"]
     assert result.best[0].name == "b more"
-    assert {one.variant for one in result.rows} == {"a", "b", "c", "b more", "c more"}
-    assert len({(one.variant, one.number) for one in result.rows}) == len(result.rows)
+    assert {row.variant for row in result.rows} == {"a", "b", "c", "b more", "c more"}
+    assert len({(row.variant, row.number) for row in result.rows}) == len(result.rows)
 
 
 def test_a_first_choice_without_alternative_is_not_asked(labels):

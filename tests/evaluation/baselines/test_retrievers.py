@@ -22,7 +22,7 @@ def test_common_rare_words_bring_a_text_to_the_front():
 
 def test_every_text_has_a_rank_even_without_a_common_word():
     ranks = bm25(TEXTS)(["", "zzz", "hail"])
-    assert [sorted(one) for one in ranks.tolist()] == [list(range(5))] * 3
+    assert [sorted(order) for order in ranks.tolist()] == [list(range(5))] * 3
     assert ranks[0].tolist() == ranks[1].tolist() == list(range(5))
 
 
@@ -33,7 +33,7 @@ def test_words_of_the_question_that_no_text_has_do_no_harm():
 
 def test_meaning_ranks_by_cosine():
     known = {"a": (1, 0), "b": (0.6, 0.8), "c": (0, 1), "asked": (0.8, 0.6)}
-    retriever = dense(["a", "b", "c"], lambda texts: np.array([known[one] for one in texts], np.float32))
+    retriever = dense(["a", "b", "c"], lambda texts: np.array([known[text] for text in texts], np.float32))
     assert retriever(["asked"]).tolist() == [[1, 0, 2]]
 
 

@@ -24,14 +24,14 @@ def by_things(texts):
     for text in texts:
         row = [float(any(thing in text for thing in many)) for many in tiny.THINGS.values()]
         rows.append([*row, len(text) / 500])
-    found = np.array(rows, np.float32)
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
+    vectors = np.array(rows, np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def noise(texts):
     """Features that say nothing."""
-    found = np.stack([np.random.default_rng(abs(hash(text)) % 2**32).normal(size=8) for text in texts])
-    return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+    vectors = np.stack([np.random.default_rng(abs(hash(text)) % 2**32).normal(size=8) for text in texts])
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
 def answers(baseline):
@@ -41,7 +41,7 @@ def answers(baseline):
 
 def shares(baseline, task, test):
     rows = finish(asking.ask(finish(baseline), task, test, range(len(test))))
-    return sum(one.right for one in rows) / len(rows), rows
+    return sum(row.right for row in rows) / len(rows), rows
 
 
 @pytest.mark.parametrize("make", [simple.regression, simple.nearest_neighbours])
@@ -56,18 +56,18 @@ def test_features_that_tell_nothing_give_nothing(labels, make):
 
 def test_the_setting_is_the_best_on_validation(labels):
     baseline = finish(simple.nearest_neighbours(labels, by_things))
-    found = {}
-    for one in baseline.choice:
-        found.setdefault(one.variant, []).append(one.score)
-    assert set(found) == {f"{count} nearest" for count in simple.NEIGHBOURS}
-    assert all(len(scores) == len(labels.validation) for scores in found.values())
+    by_variant = {}
+    for row in baseline.choice:
+        by_variant.setdefault(row.variant, []).append(row.score)
+    assert set(by_variant) == {f"{count} nearest" for count in simple.NEIGHBOURS}
+    assert all(len(scores) == len(labels.validation) for scores in by_variant.values())
     best = baseline.contender.says.partition(";")[0]
-    assert sum(found[best]) == max(map(sum, found.values()))
+    assert sum(by_variant[best]) == max(map(sum, by_variant.values()))
 
 
 def test_confidence_is_a_probability_and_right_answers_have_more_of_it(labels):
     _, rows = shares(simple.regression(labels, by_things), labels, LABELLED)
-    assert all(1 / 3 < one.confidence <= 1 for one in rows)
+    assert all(1 / 3 < row.confidence <= 1 for row in rows)
 
 
 def test_votes_count_by_likeness():
@@ -81,19 +81,19 @@ def test_votes_count_by_likeness():
 def test_the_most_frequent_label(labels):
     baseline = simple.most_frequent(labels)
     share, rows = shares(baseline, labels, LABELLED)
-    answers = [one.answer for one in labels.train]
+    answers = [example.answer for example in labels.train]
     best = max(set(answers), key=answers.count)
-    assert {one.answer for one in rows} == {best}
+    assert {row.answer for row in rows} == {best}
     assert rows[0].confidence == answers.count(best) / len(answers)
-    assert share == sum(one.answer == best for one in LABELLED) / len(LABELLED)
+    assert share == sum(example.answer == best for example in LABELLED) / len(LABELLED)
 
 
 def record_case(records):
-    told = tuple(
-        Example((Turn("user", f"note {place}"),), json.dumps(one)) for place, one in enumerate(records)
+    examples = tuple(
+        Example((Turn("user", f"note {place}"),), json.dumps(answer)) for place, answer in enumerate(records)
     )
     contract = Contract(task="json", fields=("a", "b", "c"))
-    return EvaluationTask(contract, told, told[:1], "", 9)
+    return EvaluationTask(contract, examples, examples[:1], "", 9)
 
 
 def test_each_field_has_its_most_frequent_value():
@@ -115,17 +115,17 @@ def test_one_and_true_are_different_values():
 
 def test_records_are_those_of_the_nearest(records):
     baseline = finish(simple.nearest_neighbours(records, by_things))
-    known = {one.answer for one in records.train}
-    for one in answers(baseline):
-        assert one.text in known
+    known = {example.answer for example in records.train}
+    for answer in answers(baseline):
+        assert answer.text in known
 
 
 def test_closed_fields_are_regressed_and_the_others_most_frequent(records):
     assert simple.closed_fields(records) == ("line",)
     _, rows = shares(simple.regression(records, by_things), records, NOTES)
     common = json.loads(simple.most_frequent_answer(records))["amount"]
-    for one in rows:
-        said, true = json.loads(one.answer), json.loads(one.truth)
+    for row in rows:
+        said, true = json.loads(row.answer), json.loads(row.truth)
         assert said["line"] == true["line"]
         assert said["amount"] == common
 
@@ -136,8 +136,8 @@ def test_derived_fields_are_computed(dear):
         simple.nearest_neighbours(dear, by_things),
         simple.regression(dear, by_things),
     ):
-        for one in answers(finish(baseline)):
-            record = json.loads(one.text)
+        for answer in answers(finish(baseline)):
+            record = json.loads(answer.text)
             assert record["dear"] is (record["amount"] > 50)
 
 
@@ -147,7 +147,7 @@ def test_free_text_has_no_regression_but_neighbours():
     baseline = finish(simple.nearest_neighbours(task, by_things))
     assert baseline.choice == []
     answer = answers(baseline)[0]
-    assert answer.text in {one.answer for one in task.train}
+    assert answer.text in {example.answer for example in task.train}
 
 
 def test_each_text_is_read_once():
