@@ -111,8 +111,8 @@ def test_headline() -> None:
         "On 120 examples that it had not seen, claims got 87 % right (80-93 %)."
     )
     assert plain(summary.headline(GERMAN, "claims", [ours], [theirs])) == (
-        "An 120 Beispielen, die keiner von beiden kannte, lag claims zu 87 % richtig (80-93 %), "
-        "das unveränderte Basismodell zu 2 % (0-6 %)."
+        "Bei 120 Beispielen, die keiner von beiden kannte, lag claims in 87 % der Fälle richtig (80-93 %); "
+        "beim unveränderten Basismodell sind es 2 % (0-6 %)."
     )
     records, text = score("record_exact", 0.5, 0.4, 0.6), score("chrf", 0.5, 0.4, 0.6)
     assert "of the records completely right" in summary.headline(ENGLISH, "claims", [records])
