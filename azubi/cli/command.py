@@ -123,10 +123,13 @@ _ALL = "help_all"
 
 def _section(parameter: str, table: dict[str, tuple[str, ...]]) -> str | None:
     name = parameter.rstrip("_")
-    for section, settings in table.items():
-        if any(name == setting or name.startswith(f"{setting}_") for setting in settings):
-            return section
-    return None
+    of_group = [
+        section
+        for section, settings in table.items()
+        if any(name.startswith(f"{setting}_") for setting in settings)
+    ]
+    own = [section for section, settings in table.items() if name in settings]
+    return next(iter([*own, *of_group]), None)
 
 
 class SettingsCommand(TyperCommand):

@@ -42,6 +42,19 @@ def test_rare_settings_stand_behind_help_all(capsys, command):
     assert "rare settings more: --help-all" in common and "--help-all" not in whole.splitlines()[-1]
 
 
+def test_each_common_setting_stands_in_its_own_section(capsys):
+    section, shown = "", {}
+    for line in printed(capsys, "tune", "--help").splitlines():
+        if line and not line.startswith(" ") and line.endswith(":"):
+            section = line.removesuffix(":")
+        if line.startswith("  --"):
+            shown[line.split()[0]] = section
+    for path, _ in fields():
+        for name, settings in COMMON.items():
+            if path[0] in settings:
+                assert shown[flag(parameter_name(path))] == name
+
+
 def test_the_commands_stand_in_sections(capsys):
     lines = printed(capsys, "--help").splitlines()
     places = [lines.index(f"{title}:") for title in COMMANDS]

@@ -55,7 +55,7 @@ def record(dice, number):
 
 
 @pytest.fixture(scope="module")
-def proposed():
+def proposals():
     return {rule.field: rule for rule in propose(records())}
 
 
