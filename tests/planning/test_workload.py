@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from azubi.events.figures import TailShape
-from azubi.planning.cost_model import Workload
+from azubi.planning.cost_model import Work, Workload
+from benchmarks import work as theory
 
 LOAD = Workload(
     speed=1e9, layers=30, hidden=500, layer_parameters=3_000_000, head_parameters=28_000_000,
@@ -121,3 +122,25 @@ def test_the_base_reads_prompts_up_to_the_upper_cut_once():
     assert passes(8, 2) == pytest.approx(12_600 * 22 + (41_400 + 50) * 28)
     assert passes(8, 0) == pytest.approx(12_600 * 22 + (41_400 + 50) * 29), "the last makes keys and values"
     assert passes(30, 0) == pytest.approx((41_400 + 50) * 29)
+
+
+@pytest.mark.parametrize("rank", [0, 16])
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(8, 8), (8, 4), (8, 1), (8, 0), (30, 0), (1, 0)])
+def test_the_plan_is_near_the_theory_and_hardly_above_it(depth, prompt_layers, rank):
+    """Beside attention, the theory knows a layer's parts: the last one makes keys and values everywhere."""
+    shape = theory.Shape(layers=30, hidden=576, query=576, key=192, inner=1536, vocabulary=49_152)
+    cut, count, instruction = theory.Tail(depth, prompt_layers, full=not rank), 400, 50
+    examples = [theory.Sizes(prompt=68, answer=49, targets=45)] * count
+    work = Work(shape.layer, 30, tail(depth, prompt_layers, rank), 576 * 49_152, 49 / 117)
+    planned = (
+        work.step(117 * count, 45 * count, 50 * instruction),
+        work.validation(117 * count, 45 * count, 25 * instruction),
+        work.trunk(117 * count, instruction),
+    )
+    needed = (
+        theory.tail_training(shape, cut, instruction, examples, 50, 0.0),
+        theory.tail_forward(shape, cut, instruction, examples, 25),
+        theory.reading(shape, cut, instruction, examples),
+    )
+    for plan, least in zip(planned, needed, strict=True):
+        assert 0.88 < plan / least < 1.01
