@@ -8,6 +8,8 @@ import torch
 from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import LabelTree
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
+from azubi.engine.model.prompt_cache import PromptCache
+from azubi.engine.model.trunk import PromptTrunk
 from tests.engine.families import DECODERS, LAYERS, sequences
 from tests.engine.family_checks import CUTS, INSTRUCTION, UNEQUAL, decoders, trunk_of, whole
 from tests.engine.hints import Hints
@@ -58,6 +60,32 @@ def test_what_is_foreseen_changes_no_answer(family, instruction, errors):
             ((_, hinted),) = writer.write([prompt], longest, lambda: Hints(plain.tokens, errors))  # noqa: B023
             assert hinted.tokens == plain.tokens
             assert hinted.confidence == pytest.approx(plain.confidence, rel=1e-3)
+
+
+INVOCATION = (70, 71)
+
+
+@pytest.mark.parametrize(
+    "family", [family for family in DECODERS if family.shares], ids=lambda family: family.name
+)
+@pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
+def test_readings_that_are_shared_change_no_answer(family, instruction):
+    """Tails of the base's own weights, cut at several depths, behind one reading of the base."""
+    prompts = [(*prompt, *INVOCATION) for prompt in (*UNEQUAL, UNEQUAL[0][:5])]
+    want = [greedy(family, instruction, prompt, 4) for prompt in prompts]
+    readings = PromptCache(lambda cuts: trunk_of(family, *cuts), 1 << 30)
+    generators = []
+    for cut, prompt_layers in ((1, 3), (2, 0), (2, 1), (0, 2)):
+        tail = LanguageTail(whole(family), LAYERS - cut, 0, 0, prompt_layers)
+        upper = LAYERS - prompt_layers
+        reader = PromptTrunk(trunk_of(family, cut, upper), cut, upper, INVOCATION)
+        state = reader.trunk.read_instruction(instruction, full=True)
+        inference = InferenceLanguageTail(tail, torch.float32)
+        generators.append(Generator(trunk_of(family, cut), inference, state, -1, reader, readings))
+    for generator in generators:
+        done = dict(generator.write(prompts, 4))
+        assert [done[number].tokens for number in range(len(prompts))] == want
+    assert readings.read_tokens == sum(map(len, prompts)) - len(prompts) * len(INVOCATION)
 
 
 LABELS = [(40, 41), (40, 41, 42), (40, 43), (50,), (51, 40, 41), (51, 40, 44, 45), (52, 41, 42), (52, 41, 43)]
