@@ -6,7 +6,7 @@ from pathlib import Path
 
 from azubi.cli import main
 from azubi.cli.recipe_file import recipe_from
-from azubi.evaluation.audit.probe import probe_items
+from azubi.evaluation.probe import probe_items
 from azubi.pipeline import run
 from azubi.settings import Recipe
 from tests import tiny

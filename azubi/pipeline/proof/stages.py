@@ -21,14 +21,13 @@ from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.specialist import Specialist
 from azubi.errors import DataError
-from azubi.evaluation import metrics, prediction, report, retraining
-from azubi.evaluation.audit import leaks, probe
-from azubi.evaluation.audit.leaks import extraction, membership
-from azubi.evaluation.audit.probe import out_of_scope, scope_row
+from azubi.evaluation import leaks, metrics, prediction, probe, report, retraining
 from azubi.evaluation.baselines import asking, baseline_set
 from azubi.evaluation.baselines.asking import Baseline
 from azubi.evaluation.baselines.baseline_set import BaselineResult
+from azubi.evaluation.leaks import extraction, membership
 from azubi.evaluation.prediction import Contender, Curve, Facts, Prediction
+from azubi.evaluation.probe import out_of_scope, scope_row
 from azubi.evaluation.proof import SPECIALIST, Proof, prove_from
 from azubi.evaluation.retraining import Retrainer
 from azubi.events import events as ev

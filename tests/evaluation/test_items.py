@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from azubi.evaluation.audit.probe import KINDS, probe_items
+from azubi.evaluation.probe import KINDS, probe_items
 
 ITEMS = probe_items()
 

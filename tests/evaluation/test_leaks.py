@@ -9,9 +9,9 @@ from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.pii.scanner import Scanner
 from azubi.engine.inference.answering import Answer
-from azubi.evaluation.audit import leaks as planting
-from azubi.evaluation.audit.leaks import canaries, extraction, plant
+from azubi.evaluation import leaks as planting
 from azubi.evaluation.audit_results import exposures, extractions
+from azubi.evaluation.leaks import canaries, extraction, plant
 from azubi.evaluation.prediction import table
 from azubi.events.work import Step, finish
 

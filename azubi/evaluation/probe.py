@@ -20,7 +20,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer, Answering, Question, in_order
 from azubi.engine.inference.scope import Scope
 from azubi.engine.specialist import Specialist
-from azubi.evaluation.audit.leaks import losses_by_tail
+from azubi.evaluation.leaks import losses_by_tail
 from azubi.evaluation.prediction import Prediction
 from azubi.events.work import Step, Work
 
@@ -58,7 +58,7 @@ class Item(BaseModel):
 
 def probe_items() -> tuple[Item, ...]:
     """All items, in the order of the file."""
-    text = resources.files("azubi.evaluation.audit").joinpath("probe.jsonl").read_text(encoding="utf-8")
+    text = resources.files("azubi.evaluation").joinpath("probe.jsonl").read_text(encoding="utf-8")
     return tuple(Item.model_validate_json(line) for line in text.splitlines())
 
 

@@ -9,8 +9,8 @@ from azubi.data.example import Example, Turn
 from azubi.data.splits import splitting
 from azubi.engine.model import weights
 from azubi.evaluation import metrics, retraining
-from azubi.evaluation.audit.leaks import membership
 from azubi.evaluation.audit_results import memberships
+from azubi.evaluation.leaks import membership
 from azubi.evaluation.prediction import table
 from azubi.evaluation.retraining import expected_seconds
 from azubi.evaluation.retraining import learning_curve as curve_rows

@@ -1,1 +1,0 @@
-"""What a specialist forgets, gives away, and would gain from more examples."""
