@@ -2,7 +2,8 @@
 
 Tensors are made on torch's default device, which `use_device` sets; what comes from disk is moved there with
 `on_device`. bfloat16 is twice as fast as float32 on some processors and a hundred times slower on others
-(docs/design.md), so its speed is measured. Only processors were measured; CUDA and Apple's GPU are untested.
+(docs/design.md), so its speed is measured. Only processors were measured; on CUDA and Apple's GPU
+`azubi doctor --selftest` tells whether results are right.
 """
 
 import ctypes
