@@ -81,8 +81,10 @@ def _comparisons(results: "list[FamilyResult]") -> Table:
     table = plain_table("family", "format", *(f">{check}" for check in checks), "")
     for result in results:
         differences = (result.differences.get(check) for check in checks)
-        cells = ("-" if difference is None else f"{difference:.0e}" for difference in differences)
-        table.add_row(result.family, result.dtype, *cells, "DIFFERS" if result.failed else "same")
+        cells = ("-" if each is None else f"{each:.0e}" if each else "0" for each in differences)
+        table.add_row(
+            result.family.removesuffix("_text"), result.dtype, *cells, "DIFFERS" if result.failed else "same"
+        )
     for dtype, limits in TOLERANCES.items():
         table.add_row("at most", dtype, *(f"{limit:g}" for limit in limits.values()), "", style="dim")
     return table
@@ -91,7 +93,7 @@ def _comparisons(results: "list[FamilyResult]") -> Table:
 def _verdict(results: "list[FamilyResult]") -> Iterator[str]:
     device = results[0].device
     if not any(result.failed for result in results):
-        yield f"On {device} a cut and cached model computes what the whole model computes, and the processor."
+        yield f"On {device} a cut and cached model computes what the whole one does, here and on the processor."
         return
     for result in results:
         if result.failed:
