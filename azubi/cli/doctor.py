@@ -93,7 +93,7 @@ def _comparisons(results: "list[FamilyResult]") -> Table:
 def _verdict(results: "list[FamilyResult]") -> Iterator[str]:
     device = results[0].device
     if not any(result.failed for result in results):
-        yield f"On {device} a cut and cached model computes what the whole one does, here and on the processor."
+        yield f"On {device} a cut and cached model computes what the whole one does, as on the processor."
         return
     for result in results:
         if result.failed:
