@@ -14,12 +14,14 @@ from typing import Any
 import torch
 from transformers.cache_utils import DynamicCache
 
+from azubi.engine.base.base import Base
 from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, view
+from azubi.engine.model import attention
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, Tokens
-from azubi.engine.model.trunk import NO_INSTRUCTION, Batch, InstructionState, PromptTrunk
-from azubi.engine.model.two_cuts import KeyShape, key_shapes, keys_to_matrix
+from azubi.engine.model.trunk import NO_INSTRUCTION, Batch, InstructionState, PromptTrunk, Trunk
+from azubi.engine.model.two_cuts import KeyShape, Shapes, key_shapes, to_matrix
 from azubi.engine.split_model import BATCH_TOKENS, Activations, SplitModel, room_for_activations
 
 Part = tuple[str, int]
@@ -30,13 +32,14 @@ Cuts = tuple[int, int]
 """A lower and an upper cut: numbers of layers below them."""
 
 
-def _parts(cuts: Cuts, layers: int) -> list[Part]:
-    """What a tail with these cuts reads, on a base of so many `layers`."""
+def _parts(cuts: Cuts, base: Base) -> list[Part]:
+    """What a tail of `base` with these cuts reads."""
     lower, upper = cuts
     if lower == upper:
         return [("states", lower)] if lower else []
-    parts = [("keys", layer) for layer in range(lower, upper)]
-    return [*parts, ("mean", lower), ("answer", lower), *([("prompt", upper)] if upper < layers else [])]
+    config = base.config.get_text_config()
+    parts = [(kind, layer) for layer in range(lower, upper) for kind in attention.kept_in(config, layer)]
+    return [*parts, ("mean", lower), ("answer", lower), *([("prompt", upper)] if upper < base.layers else [])]
 
 
 @dataclass(frozen=True)
@@ -44,23 +47,28 @@ class Entry:
     """What a tail reads of one example, as `ReadPrompt` has it; matrices with a row per token."""
 
     keys: torch.Tensor
-    """Of the prompt, without the instruction."""
+    """Of the prompt; without the instruction, unless that is repeated before each prompt."""
+    states: tuple[torch.Tensor, ...]
     mean: torch.Tensor
     answer: torch.Tensor
     prompt: torch.Tensor | None
 
     @classmethod
-    def of(cls, matrices: Matrices, cuts: Cuts) -> "Entry":
-        """Put together what a tail with these cuts reads."""
+    def of(cls, matrices: Matrices, cuts: Cuts, tokens: int) -> "Entry":
+        """Put together what a tail with these cuts reads; the prompt has so many `tokens`."""
         lower, upper = cuts
-        keys = torch.cat([matrices["keys", layer] for layer in range(lower, upper)], 1)
-        return cls(keys, matrices["mean", lower], matrices["answer", lower], matrices.get(("prompt", upper)))
+        answer = matrices["answer", lower]
+        keys = [answer.new_zeros(tokens, 0)]
+        keys += [matrix for (kind, _), matrix in matrices.items() if kind == "keys"]
+        states = tuple(matrix for (kind, _), matrix in matrices.items() if kind in ("window", "state"))
+        prompt = matrices.get(("prompt", upper))
+        return cls(torch.cat(keys, 1), states, matrices["mean", lower], answer, prompt)
 
     @property
     def nbytes(self) -> int:
         """Of all matrices."""
-        size = self.keys.nbytes + self.mean.nbytes + self.answer.nbytes
-        return size if self.prompt is None else size + self.prompt.nbytes
+        others = () if self.prompt is None else (self.prompt,)
+        return sum(matrix.nbytes for matrix in (self.keys, *self.states, self.mean, self.answer, *others))
 
 
 class PromptActivations:
@@ -73,7 +81,7 @@ class PromptActivations:
         upper = model.base.layers - prompt_layers
         self.prompts = PromptTrunk(model.trunk([self.cut, upper]), self.cut, upper, invocation)
         self.cuts: Cuts = self.cut, upper
-        self._parts = _parts(self.cuts, model.base.layers)
+        self._parts = _parts(self.cuts, model.base)
         self.instruction: InstructionState = NO_INSTRUCTION
 
     def after(self, instruction: Sequence[int]) -> "PromptActivations":
@@ -86,25 +94,49 @@ class PromptActivations:
 
     def compute(self, tokens: Tokens) -> Matrices:
         """What a tail with these cuts reads of one sequence."""
-        states, cache = self.prompts.trunk.read_prompts([tokens], self.instruction)
-        return self._matrices(self._parts, tokens, 0, states, cache)
+        return self._read([tokens], self._parts, self.prompts.trunk, self.instruction)[tokens]
 
     def _run(
         self, batches: Iterable[Batch], parts: Sequence[Part]
     ) -> Iterator[tuple[float, dict[Tokens, Matrices]]]:
         """How many sequences of `batches` are read, and what was made of some since the last yield."""
         trunk, instruction = self.prompts.trunk, self.instruction
-        kept = [layer for kind, layer in parts if kind == "keys"]
-        cuts = {max(kept) + 1} | {cut for kind, cut in parts if kind != "keys"}
+        kept = sorted({layer for kind, layer in parts if kind in ("keys", "window")})
+        cuts = {max(kept) + 1} | {cut for kind, cut in parts if kind not in ("keys", "window", "state")}
         if not cuts <= set(trunk.shell.cuts):
             trunk = self._model.trunk([*cuts])
             instruction = trunk.read_instruction(instruction.tokens, full=True)
+        if not trunk.streams:
+            done = 0
+            for batch in batches:
+                done += len(batch)
+                yield done, self._read(batch, parts, trunk, instruction)
+            return
         for progress in trunk.run(batches, instruction, kept):
             read: dict[Tokens, Matrices] = {}
             for (batch, states), cache in zip(progress.done, progress.caches, strict=True):
                 for row, tokens in enumerate(batch):
                     read[tokens] = self._matrices(parts, tokens, row, states, cache)
             yield progress.sequences, read
+
+    def _read(
+        self, batch: Sequence[Tokens], parts: Sequence[Part], trunk: Trunk, instruction: InstructionState
+    ) -> dict[Tokens, Matrices]:
+        if trunk.shares:
+            states, cache = trunk.read_prompts(batch, instruction)
+            return {
+                tokens: self._matrices(parts, tokens, row, states, cache) for row, tokens in enumerate(batch)
+            }
+        # A running state is kept where prompts end: those of one length are read together, without answers.
+        whole, read = trunk.states(batch, instruction), dict[Tokens, Matrices]()
+        prompts = [self.prompts.split(tokens)[0] for tokens in batch]
+        for size in dict.fromkeys(map(len, prompts)):
+            rows = [row for row, prompt in enumerate(prompts) if len(prompt) == size]
+            _, cache = trunk.read_prompts([prompts[row] for row in rows], instruction)
+            states = {cut: [of_cut[row] for row in rows] for cut, of_cut in whole.items()}
+            for place, row in enumerate(rows):
+                read[batch[row]] = self._matrices(parts, batch[row], place, states, cache)
+        return read
 
     def _matrices(
         self,
@@ -114,12 +146,14 @@ class PromptActivations:
         states: dict[int, list[torch.Tensor]],
         cache: DynamicCache,
     ) -> Matrices:
-        size, before = len(self.prompts.split(tokens)[0]), len(self.instruction.tokens)
+        size = len(self.prompts.split(tokens)[0])
+        # The keys of an instruction that is shared are kept once.
+        before, repeated = len(self.instruction.tokens), self.instruction.cache is None
+        of_prompt = slice(0 if repeated else before, before + size)
         matrices: Matrices = {}
         for kind, cut in parts:
-            if kind == "keys":
-                tokens_read = slice(before, before + size)
-                matrices[kind, cut] = keys_to_matrix(cache, range(cut, cut + 1), row, tokens_read).cpu()
+            if kind in ("keys", "window", "state"):
+                matrices[kind, cut] = to_matrix(cache, cut, kind, row, of_prompt).cpu()
                 continue
             of_example = states[cut][row]
             if kind == "answer":
@@ -143,7 +177,7 @@ class PromptActivations:
         layers = self._model.base.layers
         pairs = [depth if isinstance(depth, tuple) else (depth, depth) for depth in depths]
         cuts = [self.cuts, *((layers - tail, layers - prompt) for tail, prompt in pairs)]
-        parts = sorted({part for each in cuts for part in _parts(each, layers)})
+        parts = sorted({part for each in cuts for part in _parts(each, self._model.base)})
         origins = self.origins(cache, parts)
         names = {each.tokens: self.names(origins, each.tokens) for each in examples}
         cache.note(
@@ -173,7 +207,8 @@ class PromptActivations:
             yield len(answer), hidden
         layers = self.instruction_keys()[1] if prompts else ()
         for rows in prompts.values():
-            yield from ((rows, sum(shape.columns)) for shape in layers)
+            for shape in layers:
+                yield from shape.sizes(rows)
             yield from ((1, hidden), *([(rows, hidden)] if self.prompts.tail_reads else []))
 
     def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:
@@ -189,14 +224,13 @@ class PromptActivations:
         """What the base makes of these sequences, computed now in batches of like length."""
         reader = PromptReader(self, None)
         for _, made in self._run(bucketed(list(dict.fromkeys(sequences)), BATCH_TOKENS), self._parts):
-            reader.entries.update(
-                (tokens, Entry.of(matrices, self.cuts)) for tokens, matrices in made.items()
-            )
+            reader.entries.update((tokens, self.entry(tokens, matrices)) for tokens, matrices in made.items())
         return reader
 
     def origins(self, cache: ActivationCache, parts: Sequence[Part] | None = None) -> dict[Part, Origin]:
         """All that each of `parts`, by default this tail's own, depends on but for its tokens."""
         views = {"states": "states", "keys": "prompt keys", "mean": "prompt mean"}
+        views |= {"window": "prompt window", "state": "prompt running state"}
         views |= {"answer": "answer states", "prompt": "prompt states"}
         return {
             (kind, cut): replace(self._lower.origin(cache, cut), view=views[kind])
@@ -211,12 +245,22 @@ class PromptActivations:
             for part, origin in origins.items()
         }
 
-    def instruction_keys(self) -> tuple[torch.Tensor, tuple[KeyShape, ...]]:
-        """Keys and values of the instruction, [tokens, columns], and how they lie in the columns."""
-        state = self.instruction
-        cache = state.cache or self.prompts.trunk.read_prompts([self.prompts.invocation], NO_INSTRUCTION)[1]
-        keys = keys_to_matrix(cache, self.prompts.layers, 0, slice(0, len(state.tokens)))
-        return keys.cpu(), key_shapes(cache, self.prompts.layers)
+    def entry(self, tokens: Tokens, matrices: Matrices) -> Entry:
+        """One sequence's parts, put together."""
+        repeated = self.instruction.tokens if self.instruction.cache is None else ()
+        return Entry.of(matrices, self.cuts, len(repeated) + len(self.prompts.split(tokens)[0]))
+
+    def instruction_keys(self) -> tuple[torch.Tensor, Shapes]:
+        """Keys and values of a shared instruction, [tokens, columns], and how they lie in the columns."""
+        shared, layers = self.instruction.cache, self.prompts.layers
+        cache = shared or self.prompts.trunk.read_prompts([self.prompts.invocation], NO_INSTRUCTION)[1]
+        shapes = key_shapes(cache, layers)
+        tokens = slice(0, len(self.instruction.tokens) if shared else 0)
+        keys = [torch.zeros(tokens.stop, 0, dtype=self.trunk.dtype)]
+        for layer, shape in zip(layers, shapes, strict=True):
+            if isinstance(shape, KeyShape):
+                keys.append(to_matrix(cache, layer, "keys", 0, tokens).cpu())
+        return torch.cat(keys, 1), shapes
 
 
 class PromptReader:
@@ -237,11 +281,11 @@ class PromptReader:
             return self._activations.instruction.states[self._activations.prompts.upper]
         entry = self.entries.get(tokens) or self._read(tokens)
         keys = torch.cat([self._instruction, entry.keys])
-        return ReadPrompt(keys, self._shapes, entry.prompt, entry.answer, entry.mean)
+        return ReadPrompt(keys, self._shapes, entry.prompt, entry.answer, entry.mean, entry.states)
 
     def _read(self, tokens: Tokens) -> Entry:
         made = self._cached(tokens, self._cache) if self._cache else self._activations.compute(tokens)
-        entry = Entry.of(made, self._activations.cuts)
+        entry = self._activations.entry(tokens, made)
         if entry.nbytes <= self._room:
             self._room -= entry.nbytes
             self.entries[tokens] = entry

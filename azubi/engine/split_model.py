@@ -21,7 +21,7 @@ from azubi.engine.base.hardware import available_memory
 from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.cache.filling import Filled, Origin, bucketed, fill, view
-from azubi.engine.model.attention import fastest_attention
+from azubi.engine.model.attention import can_share, fastest_attention
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
@@ -56,7 +56,7 @@ class SplitModel:
         """Of the language head; 0 for an encoder."""
         self.readings: PromptCache | None = None
         """What the base made of prompts, where specialists share that."""
-        self.one_cut_only = unsupported(base)
+        self.one_cut_only = unsupported(base, streamed=stream)
         """Why a tail cannot have two cuts (see `two_cuts.unsupported`); empty if it can."""
         body = self._model
         if base.kind == "decoder":
@@ -73,9 +73,11 @@ class SplitModel:
     def share_readings(self) -> None:
         """Keep what the base makes of prompts for the next specialist that is asked about them.
 
-        Call it before a specialist's `answering`. A base that allows no second cut reads for each by itself.
+        Call it before a specialist's `answering`. A base that allows no second cut, or whose layers keep a
+        running state, reads for each by itself.
         """
-        if self.readings is None and self.base.kind == "decoder" and not self.one_cut_only:
+        shares = self.base.kind == "decoder" and can_share(self.base.config.get_text_config())
+        if self.readings is None and shares and not self.one_cut_only:
             self.readings = PromptCache(self.trunk, room_for_activations())
 
     def trunk(self, cuts: Sequence[int]) -> Trunk:

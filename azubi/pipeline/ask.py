@@ -140,7 +140,8 @@ def _reading_notes(names: Sequence[str], specialists: Sequence[Specialist]) -> I
                 begins.setdefault(specialist.instruction_tokens, []).append(name)
         if model.base.kind == "decoder" and sum(map(len, begins.values())) > 1:
             if model.readings is None:
-                yield f"The base reads each question once for each specialist: {model.one_cut_only}."
+                reason = model.one_cut_only or "its layers keep a running state"
+                yield f"The base reads each question once for each specialist: {reason}."
             elif len(begins) > 1:
                 apart = "; ".join(", ".join(group) for group in begins.values())
                 yield (

@@ -1,12 +1,16 @@
 """A specialist with two cuts: its cache, its answers, and PEFT's activated LoRA as a witness from outside."""
 
+import json
+import shutil
 from contextlib import closing
+from dataclasses import replace
 from operator import itemgetter
 
 import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
+from transformers.cache_utils import DynamicCache
 
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
@@ -21,7 +25,7 @@ from azubi.engine.model.weights import LowRank
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.split_model import Activations
 from tests.engine.families import DECODERS
-from tests.tiny import texts
+from tests.tiny import CONTEXT, texts
 
 EXAMPLES = [
     Example((Turn("user", row["prompt"]),), row["answer"], line=line)
@@ -30,8 +34,24 @@ EXAMPLES = [
 LONGEST = 8
 
 
-def specialist_of(bases, home, depth, prompt_layers, rank=0, stream=False, **contract):
-    base = open_base(str(bases.decoder), home)
+HYBRIDS = ("qwen3_next", "granitemoehybrid", "lfm2")
+"""Families whose layers keep a running state, beside others that keep keys and values."""
+
+
+def hybrid(bases, folder, name):
+    """A base of such a family, with the tiny decoder's tokenizer."""
+    shutil.copytree(bases.decoder, folder)
+    (folder / "model.safetensors").unlink()
+    family = next(family for family in DECODERS if family.name == name)
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    settings = family.settings | {"vocab_size": vocabulary, "max_position_embeddings": CONTEXT}
+    settings |= {"num_experts_per_tok": 4}  # all: a choice of experts makes jumps, which no gradient tells
+    replace(family, settings=settings).build().save_pretrained(folder)
+    return folder
+
+
+def specialist_of(bases, home, depth, prompt_layers, rank=0, stream=False, folder=None, **contract):
+    base = open_base(str(folder or bases.decoder), home)
     specialist = new_specialist(
         base,
         Contract(**({"task": "text"} | contract)),
@@ -65,9 +85,19 @@ def answer_tokens(specialist, prompts):
 
 
 @pytest.mark.parametrize("instruction", ["", "Answer kindly."])
-@pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 0), (2, 1), (4, 0), (4, 3)])
-def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth, prompt_layers, instruction):
-    specialist = specialist_of(bases, home, depth, prompt_layers)
+@pytest.mark.parametrize(
+    ("name", "depth", "prompt_layers"),
+    [
+        *(("llama", *cuts) for cuts in ((2, 0), (2, 1), (4, 0), (4, 3))),
+        *((name, *cuts) for name in HYBRIDS for cuts in ((3, 1), (4, 0), (4, 3))),
+    ],
+)
+def test_cached_examples_train_and_answer_as_computed_ones_do(
+    bases, home, tmp_path, name, depth, prompt_layers, instruction
+):
+    folder = hybrid(bases, tmp_path / name, name) if name in HYBRIDS else None
+    specialist = specialist_of(bases, home, depth, prompt_layers, folder=folder)
+    assert specialist.prompt_layers == prompt_layers
     specialist.set_instruction(instruction)
     encoded = [specialist.encode(example) for example in EXAMPLES]
     with closing(ActivationCache(home)) as cache:
@@ -97,6 +127,56 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(bases, home, depth
             == 1
         )
     assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(3, 1), (4, 0), (4, 3)])
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_a_running_state_goes_on_as_the_whole_model_does_token_by_token(
+    bases, home, tmp_path, name, depth, prompt_layers, rank
+):
+    """The model reads a prompt with the base's layers below the upper cut, and goes on with the tail's."""
+    folder = hybrid(bases, tmp_path / name, name)
+    specialist = specialist_of(bases, home, depth, prompt_layers, rank, folder=folder)
+    specialist.set_instruction("Answer kindly.")
+    reader, answerer = (AutoModelForCausalLM.from_pretrained(folder).eval() for _ in range(2))
+    tail = InferenceLanguageTail(specialist.tail, torch.float32)._shell  # factors merged
+    layers = reader.config.num_hidden_layers
+    for model, first in ((reader, layers - prompt_layers), (answerer, layers - depth)):
+        for number in range(first, layers):
+            weights = tail.layers[number - (layers - depth)].state_dict()
+            model.model.layers[number].load_state_dict(weights)
+    for norm_name, norm in tail.norms.items():
+        getattr(answerer.model, norm_name).load_state_dict(norm.state_dict())
+    encoded, read = [specialist.encode(example) for example in EXAMPLES], specialist.activations.reader(None)
+    losses = []
+    with torch.no_grad():
+        for example in encoded:
+            prompt, answer = specialist.activations.prompts.split(example.tokens)
+            cache = DynamicCache(config=reader.config)
+            reader(torch.tensor([[*specialist.instruction_tokens, *prompt]]), past_key_values=cache)
+            scores = [
+                answerer(torch.tensor([[token]]), past_key_values=cache).logits[0, -1] for token in answer
+            ]
+            predicting = torch.stack(scores[-len(example.targets) :])
+            losses.append(
+                torch.nn.functional.cross_entropy(predicting, torch.tensor(example.targets), reduction="sum")
+            )
+    outcome = specialist.tail(collate(encoded, read), read(()))
+    assert torch.allclose(outcome.losses, torch.stack(losses), rtol=1e-4, atol=1e-4)
+    # The gradient says how the loss changes along itself.
+    outcome.loss.backward()
+    trained = [weight for weight in specialist.tail.parameters() if weight.grad is not None]
+    size = sum(float((weight.grad**2).sum()) for weight in trained) ** 0.5
+    moved = []
+    for step in (3e-4, -3e-4):
+        for weight in trained:
+            weight.data += step * weight.grad / size
+        with torch.no_grad():
+            moved.append(float(specialist.tail(collate(encoded, read), read(())).loss))
+        for weight in trained:
+            weight.data -= step * weight.grad / size
+    assert (moved[0] - moved[1]) / 6e-4 == pytest.approx(size, rel=1e-2)
 
 
 @pytest.mark.parametrize("instruction", ["", "Answer kindly."])
@@ -213,7 +293,11 @@ def test_a_base_that_allows_no_second_cut_is_trained_with_one(bases, home):
     assert isinstance(specialist.activations, Activations)
     for family in DECODERS:
         base = family.base(family.build())
-        assert bool(unsupported(base)) is not family.shares
+        assert unsupported(base) == ""
+        assert bool(unsupported(base, streamed=True)) is not family.shares
+        if not family.shares:
+            base.config.model_type = "another"
+            assert "running state" in unsupported(base)
 
 
 LABELS = ("home", "home contents", "home and garden", "motor", "motor bike", "travel")

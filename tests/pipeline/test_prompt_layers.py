@@ -134,7 +134,7 @@ def test_what_cannot_be_is_refused(task, base, settings, cause, recipe, home):
 
 
 def test_a_base_that_allows_no_second_cut_has_one_and_says_why(recipe, home, monkeypatch):
-    monkeypatch.setattr(split_model, "unsupported", lambda base: "its layers keep a running state")
+    monkeypatch.setattr(split_model, "unsupported", lambda base, **_: "its layers keep a running state")
     events = list(run.plan(recipe("text", "decoder", tail_layers=2, prompt_layers=0), home))
     assert only(events, ev.BaseReady).prompt_layers == 2
     assert only(events, ev.Planned).settings["prompt_layers"] == 2

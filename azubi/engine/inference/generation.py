@@ -452,7 +452,7 @@ class _TwoCutBatch:
         """Keys and values of the prompts up to the upper cut, and their states at both, from the base."""
         generator, reader = self._generator, self._reader
         if generator._readings is None:
-            before = generator._trunk_cache or full_cache(reader.trunk.config.num_hidden_layers)
+            before = generator._trunk_cache or full_cache(reader.trunk.config)
             read = growing(expand(before, len(self._asked)))
             states = reader.trunk.continuation(self.rows.ids, read, inputs)
             self.vectors = self.rows.vectors(states[reader.lower])

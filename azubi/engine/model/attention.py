@@ -18,7 +18,13 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.cache_utils import CacheLayerMixin, DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import (
+    CacheLayerMixin,
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    LinearAttentionLayer,
+)
 from transformers.masking_utils import eager_mask
 
 NAME = "azubi"
@@ -194,11 +200,64 @@ def new_cache(config: Any) -> DynamicCache:
     return cache
 
 
-def full_cache(layers: int) -> DynamicCache:
+def full_cache(config: Any) -> DynamicCache:
     """An empty cache that keeps the keys and values outside a sliding window, too; masks hide them."""
     cache = DynamicCache()
-    cache.layers = [DynamicLayer() for _ in range(layers)]
+    kinds = new_cache(config).layers or [DynamicLayer() for _ in range(config.num_hidden_layers)]
+    cache.layers = [
+        RunningState() if isinstance(layer, LinearAttentionLayer) else DynamicLayer() for layer in kinds
+    ]
     return cache
+
+
+_CONTINUED = frozenset(("granitemoehybrid", "lfm2", "qwen3_next"))
+"""Families that go on from the running state that they are given, which the common checks show."""
+
+
+def can_continue(config: Any) -> bool:
+    """Whether what was read of a prompt can be kept, in every layer, and gone on from with other weights."""
+    if can_share(config):
+        return True
+    known = (DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionLayer)
+    return config.model_type in _CONTINUED and all(type(layer) in known for layer in new_cache(config).layers)
+
+
+def kept_in(config: Any, layer: int) -> tuple[str, ...]:
+    """What a layer keeps of a prompt: `keys` with values, or a convolution's window and a running state."""
+    if not any(isinstance(own, LinearAttentionLayer) for own in new_cache(config).layers[layer : layer + 1]):
+        return ("keys",)
+    return ("window",) if config.layer_types[layer] == "conv" else ("window", "state")
+
+
+class RunningState(LinearAttentionLayer):
+    """A layer's running state, which is replaced and not written over: gradients flow through it."""
+
+    def put(self, window: torch.Tensor, state: torch.Tensor | None) -> None:
+        """Set the convolution's last inputs [batch, channels, width] and the running state [batch, ...]."""
+        self.conv_states[0], self.conv_kernel_size[0] = window, window.shape[-1]
+        self.is_conv_states_initialized[0] = self.has_previous_state[0] = True
+        if state is not None:
+            self.update_recurrent_state(state)
+
+    def update_conv_state(
+        self, conv_states: torch.Tensor, state_idx: int = 0, conv_kernel_size: int | None = None, **_: Any
+    ) -> torch.Tensor:
+        """Append a convolution's inputs; returns all that its window reaches."""
+        width = self.conv_kernel_size[state_idx] or conv_kernel_size or conv_states.shape[-1]
+        before = self.conv_states[state_idx]
+        if before is None:
+            before = conv_states.new_zeros(*conv_states.shape[:-1], width)
+        every = torch.cat([before, conv_states], -1)
+        self.put(every[..., -width:], None)
+        return every
+
+    def update_recurrent_state(
+        self, recurrent_states: torch.Tensor, state_idx: int = 0, **_: Any
+    ) -> torch.Tensor:
+        """Replace the running state."""
+        self.recurrent_states[state_idx] = recurrent_states
+        self.is_recurrent_states_initialized[state_idx] = True
+        return recurrent_states
 
 
 def expand(cache: DynamicCache, batch: int) -> DynamicCache:
@@ -210,7 +269,7 @@ def expand(cache: DynamicCache, batch: int) -> DynamicCache:
 
 def _expand_layer(layer: Any, batch: int) -> Any:
     clone = copy.copy(layer)
-    if layer.is_initialized:
+    if not isinstance(layer, LinearAttentionLayer) and layer.is_initialized:
         clone.keys = layer.keys.expand(batch, -1, -1, -1)
         clone.values = layer.values.expand(batch, -1, -1, -1)
     return clone
@@ -291,7 +350,8 @@ def side_by_side(layers: Sequence[tuple[Keys | None, Sequence[Keys]]]) -> Dynami
     Of each layer there is what all sequences begin with, [1, heads, tokens, width] (None if nothing), and
     what follows in each, [heads, tokens, width], which comes to stand flush right behind a gap of zeros.
     """
-    cache = growing(full_cache(len(layers)))
+    cache = DynamicCache()
+    cache.layers = [_GrowingLayer.of(DynamicLayer()) for _ in layers]
     for layer, (beginning, sequences) in zip(cache.layers, layers, strict=True):
         assert isinstance(layer, _GrowingLayer)
         keys, values = (

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from azubi.engine.base.hardware import on_device
-from azubi.engine.model.two_cuts import KeyShape
+from azubi.engine.model.two_cuts import Shapes
 
 Tokens = tuple[int, ...]
 Reader = Callable[[Tokens], Any]
@@ -67,7 +67,7 @@ class ReadPrompt:
 
     keys: torch.Tensor
     """Keys and values of instruction and prompt in the tail's lower layers, [tokens, columns]."""
-    shapes: tuple[KeyShape, ...]
+    shapes: Shapes
     """How they lie in the columns."""
     prompt: torch.Tensor | None
     """The prompt's states at the upper cut, [tokens, hidden]; None if no layer of the tail reads it."""
@@ -75,6 +75,8 @@ class ReadPrompt:
     """Activations of invocation and answer at the lower cut, [tokens, hidden]."""
     mean: torch.Tensor
     """Of the prompt's activations at the lower cut, [1, hidden]: what tells whether it is in scope."""
+    states: tuple[torch.Tensor, ...] = ()
+    """Windows and running states at the prompt's end, layer by layer, where layers keep those."""
 
 
 @dataclass(frozen=True)

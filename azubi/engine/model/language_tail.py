@@ -162,7 +162,8 @@ class LanguageTail(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the head reads of a batch that was read at two cuts, and which rows of it predict targets."""
         keys, shapes = [prompt.keys for prompt in batch.prompts], batch.prompts[0].shapes
-        inputs = cuts.inputs(keys, shapes, batch.states.shape[1])
+        kept = [prompt.states for prompt in batch.prompts]
+        inputs = cuts.inputs(keys, shapes, batch.states.shape[1], kept)
         if cuts.upper is None:
             return _run(self.shell, batch.states, batch.rows, **inputs), batch.rows
         answers = cuts.lower(batch.states, **inputs)

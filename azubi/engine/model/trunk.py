@@ -337,8 +337,8 @@ class Trunk:
         if not tokens:
             return NO_INSTRUCTION
         cache = attention.new_cache(self.config) if self.shares else None
-        if full:
-            cache = attention.full_cache(self.config.num_hidden_layers)
+        if full and self.shares:
+            cache = attention.full_cache(self.config)
         at_cuts = self.shell(
             input_ids=torch.tensor([list(tokens)]), past_key_values=cache, use_cache=self.shares
         )
@@ -396,12 +396,14 @@ class Trunk:
             mask = padded([[1] * len(sequence) for sequence in sequences])
             return {"input_ids": padded(sequences), "attention_mask": mask}
         # A causal model's real positions never look at what stands right of them.
-        if instruction.cache is None and not keep:
-            repeated = [[*instruction.tokens, *sequence] for sequence in sequences]
-            return {"input_ids": padded(repeated), "use_cache": False}
+        before = len(instruction.tokens)
+        if instruction.cache is None:
+            sequences, before = [[*instruction.tokens, *sequence] for sequence in sequences], 0
+            if not keep:
+                return {"input_ids": padded(sequences), "use_cache": False}
         ids = padded(sequences)
-        positions = len(instruction.tokens) + torch.arange(ids.shape[1])[None]
-        cache = instruction.cache or attention.full_cache(self.config.num_hidden_layers)
+        positions = before + torch.arange(ids.shape[1])[None]
+        cache = instruction.cache or attention.full_cache(self.config)
         cache = attention.expand(cache, len(sequences))
         return self._continuation_inputs(ids, cache, self.position_inputs(positions))
 

@@ -7,7 +7,7 @@ from torch import nn
 from azubi.engine.model.batch import EncodedExample, ReadPrompt, collate
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
-from azubi.engine.model.two_cuts import key_shapes, keys_to_matrix
+from azubi.engine.model.two_cuts import key_shapes, to_matrix
 from azubi.engine.selftest import WholeModel
 from tests.engine.families import DECODERS, LAYERS, sequences
 
@@ -39,7 +39,8 @@ def test_loss_and_gradients_are_those_of_the_whole_model(family, depth, prompt_l
     def reading(tokens):
         size = PROMPTS[TEXTS.index(tokens)]
         states, cache = trunk.read_prompts([tokens], read)
-        keys = keys_to_matrix(cache, range(lower, upper), 0, slice(0, before + size))
+        tokens_read = slice(0, before + size)
+        keys = torch.cat([to_matrix(cache, n, "keys", 0, tokens_read) for n in range(lower, upper)], 1)
         prompt = states[upper][0][:size] if prompt_layers else None
         shapes = key_shapes(cache, range(lower, upper))
         return ReadPrompt(keys, shapes, prompt, states[lower][0][size:], states[lower][0][:1])
