@@ -16,7 +16,7 @@ from azubi.engine.inference.answering import Answer, in_order
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
-from azubi.engine.training.defaults import config_from
+from azubi.engine.training.defaults import config_from, prompt_layers
 from azubi.evaluation import metrics
 from azubi.evaluation.prediction import Curve, Prediction
 from azubi.events.work import Step, Work, part_of
@@ -50,8 +50,8 @@ class Retrainer:
             TrainingError: the loss keeps exploding, and no epoch was finished.
         """
         recipe = self.recipe.model_copy(update={"seed": seed})
-        layers, rank, prompt_layers = recipe.tail_layers, recipe.rank, recipe.prompt_layers
-        specialist = self.specialist.with_new_tail(int(layers), int(rank), seed, int(prompt_layers))
+        layers, rank = int(recipe.tail_layers), int(recipe.rank)
+        specialist = self.specialist.with_new_tail(layers, rank, seed, prompt_layers(recipe))
         encoded, checks = self.encode(specialist, examples)
         if self.cache is not None:
             for _ in specialist.activations.fill(self.cache, [*encoded, *checks]):

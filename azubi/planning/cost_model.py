@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist, longest_answer
+from azubi.engine.training.defaults import prompt_layers
 from azubi.events.figures import TailShape
 from azubi.settings import Recipe
 
@@ -81,7 +82,7 @@ class Work:
 def tail_shape(recipe: Recipe) -> TailShape:
     """The tail of a recipe with every choice made."""
     return TailShape(
-        tail_layers=int(recipe.tail_layers), prompt_layers=int(recipe.prompt_layers), rank=int(recipe.rank)
+        tail_layers=int(recipe.tail_layers), prompt_layers=prompt_layers(recipe), rank=int(recipe.rank)
     )
 
 

@@ -21,7 +21,7 @@ from azubi.engine.model.batch import EncodedExample
 from azubi.engine.model.weights import State
 from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
-from azubi.engine.training.defaults import config_from
+from azubi.engine.training.defaults import config_from, prompt_layers
 from azubi.errors import CorruptFile
 from azubi.events.figures import Setting, TailShape
 from azubi.planning.cost_model import CostModel, Timings, Workload, count_workload
@@ -44,6 +44,8 @@ class SearchTask:
 def with_setting(recipe: Recipe, setting: Setting, instruction: str | None) -> Recipe:
     """The recipe that trains with a setting and searches no more; `instruction` is its text."""
     chosen = setting.model_dump() | {"budget": None}
+    if setting.prompt_layers == setting.tail_layers:
+        chosen["prompt_layers"] = "all"
     chosen["instruction"] = recipe.instruction if instruction is None else instruction
     return recipe.model_copy(update=chosen)
 
@@ -69,7 +71,7 @@ class TrialRunner:
             int(recipe.rank),
             recipe.seed,
             task.machine.dtype,
-            prompt_layers=int(recipe.prompt_layers),
+            prompt_layers=prompt_layers(recipe),
         )
         self.default = Setting(
             base=recipe.base,
@@ -87,7 +89,7 @@ class TrialRunner:
         self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
         """Variants of the instruction that leave room for the longest example."""
         learned = [*task.split.train, *task.split.validation]
-        self.two_cuts = recipe.prompt_layers != recipe.tail_layers or self._specialist.allows_two_cuts(
+        self.two_cuts = prompt_layers(recipe) != recipe.tail_layers or self._specialist.allows_two_cuts(
             learned
         )
         """Whether fewer layers than a tail has may act on the prompt."""

@@ -137,7 +137,7 @@ def test_a_base_that_allows_no_second_cut_has_one_and_says_why(recipe, home, mon
     monkeypatch.setattr(split_model, "unsupported", lambda base, **_: "its layers keep a running state")
     events = list(run.plan(recipe("text", "decoder", tail_layers=2, prompt_layers=0), home))
     assert only(events, ev.BaseReady).prompt_layers == 2
-    assert only(events, ev.Planned).settings["prompt_layers"] == 2
+    assert only(events, ev.Planned).settings["prompt_layers"] == "all"
     assert any("running state" in event.text for event in events if isinstance(event, ev.Notice))
 
 

@@ -42,6 +42,12 @@ def config_from(recipe: Recipe) -> TrainingConfig:
     )
 
 
+def prompt_layers(recipe: Recipe) -> int:
+    """In how many layers of its tail a recipe that `resolved` completed lets weights act on the prompt."""
+    layers = recipe.prompt_layers
+    return int(recipe.tail_layers) if isinstance(layers, str) else layers
+
+
 if TYPE_CHECKING:
     from azubi.engine.base.base import Base
 
@@ -61,8 +67,8 @@ def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
     """
     depth = _depth(recipe, base)
     # All, unless fewer are given or a search chose them: what fewer cost differs by task (docs/defaults.md).
-    prompt_layers = depth if recipe.prompt_layers in ("auto", "all") else recipe.prompt_layers
-    if prompt_layers != depth:
+    prompt_layers = "all" if recipe.prompt_layers in ("auto", depth) else recipe.prompt_layers
+    if prompt_layers != "all":
         _check_prompt_layers(recipe, base, f"prompt_layers is {prompt_layers} of {depth}")
     rank = 0 if recipe.rank == "auto" else recipe.rank
     encoder = base.kind == "encoder"

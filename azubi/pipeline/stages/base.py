@@ -105,7 +105,7 @@ def load_model(
         rank,
         recipe.seed,
         machine.dtype,
-        prompt_layers=int(recipe.prompt_layers),
+        prompt_layers=defaults.prompt_layers(recipe),
     )
     trained = sum(weight.numel() for weight in weights.trained(specialist.tail).values())
     model = LoadedModel(machine, specialist, rank, trained, seconds_once)
@@ -123,8 +123,8 @@ def _remarks(context: RunContext, data: Data, specialist: Specialist) -> Iterato
             text=f"{name} is read from disk layer by layer, since it would not fit in the memory that is "
             "free." + (slow if specialist.base.kind == "decoder" else "")
         )
-    if context.recipe.prompt_layers != depth:
-        context.recipe = context.recipe.model_copy(update={"prompt_layers": depth})
+    if defaults.prompt_layers(context.recipe) != depth:
+        context.recipe = context.recipe.model_copy(update={"prompt_layers": "all"})
         yield ev.Notice(text=f"All layers of the tail act on the prompt: {specialist.model.one_cut_only}.")
     if parent is not None and parent.prompt_layers != depth:
         yield ev.Notice(

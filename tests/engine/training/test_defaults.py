@@ -35,7 +35,7 @@ def test_every_choice_is_made_and_possible(kind, layers, depth, rank):
     made = defaults.resolved(Recipe(tail_layers=depth, rank=rank), base(kind, layers), "labels")
     assert (kind == "decoder") <= made.tail_layers <= layers
     assert depth == "auto" or made.tail_layers == layers
-    assert made.prompt_layers == made.tail_layers
+    assert made.prompt_layers == "all" and defaults.prompt_layers(made) == made.tail_layers
     assert made.learning_rate > 0 and made.epochs >= 1
     assert (made.base, made.task, made.rank) == ("some-base", "labels", 0 if rank == "auto" else rank)
     Recipe.model_validate(made.model_dump())
