@@ -57,8 +57,8 @@ _OUT_OF_SCOPE_TOKENS = 256
 """Tokens that the base may write on what is not the specialist's job."""
 
 
-_TOGETHER = 16
-"""Questions that all specialists answer before the next are read, so that readings are still kept."""
+_TOGETHER = 32_000
+"""Characters of questions that all specialists answer before the next are read, so that readings are kept."""
 _NOT_THE_SOURCE = ("data", "test_data", "validation_data", "sql", "query", "answers")
 """Settings that name the source that a specialist was trained from, and not how it is read."""
 _USUAL = frozenset(("encoding", "delimiter", "sheet", "header"))
@@ -110,12 +110,22 @@ def answer_several(
     pairs = zip(specialists, cards, strict=True)
     speakers = [_answering(specialist, card, home, out_of_scope) for specialist, card in pairs]
     answers: dict[str, list[Answer]] = {name: [] for name in asked}
-    most = max(map(len, asked.values()))
-    size = _TOGETHER if len(asked) > 1 else max(1, most)
-    for start in range(0, most, size):
+    for part in _portions(next(iter(asked.values()))) if len(asked) > 1 else [slice(None)]:
         for (name, prompts), speak in zip(asked.items(), speakers, strict=True):
-            answers[name] += _replies(speak, prompts[start : start + size])
+            answers[name] += _replies(speak, prompts[part])
     return AnswersByName(answers, tuple(_reading_notes(list(asked), specialists)))
+
+
+def _portions(prompts: Sequence[str | Asked]) -> Iterator[slice]:
+    """Which prompts are asked together."""
+    start = size = 0
+    for number, prompt in enumerate(prompts):
+        texts = [prompt] if isinstance(prompt, str) else [turn.content for turn in prompt.turns]
+        size += sum(map(len, texts))
+        if size > _TOGETHER and number > start:
+            yield slice(start, number)
+            start, size = number, sum(map(len, texts))
+    yield slice(start, None)
 
 
 def _replies(speak: Answering, prompts: Sequence[str | Asked]) -> list[Answer]:

@@ -361,6 +361,20 @@ def test_specialists_share_what_the_base_reads(bases, home, instruction):
     )
 
 
+def test_the_base_itself_answers_from_the_same_reading(bases, home):
+    specialist, whole = (specialist_of(bases, home, 2, prompt_layers) for prompt_layers in (0, 2))
+    specialist.set_instruction("")
+    specialist.model.share_readings()
+    questions = [example.turns for example in EXAMPLES]
+    own, base = specialist.answering(LONGEST), specialist.without_instruction().base_model(LONGEST)
+    in_order(own, questions)
+    read = specialist.model.readings.read_tokens
+    answers = in_order(base, questions)
+    assert specialist.model.readings.read_tokens == read > 0
+    want = in_order(whole.without_instruction().base_model(LONGEST), questions)
+    assert [answer.text for answer in answers] == [answer.text for answer in want]
+
+
 def test_another_instruction_is_another_reading(bases, home):
     model, speakers = side_by_side(bases, home, True, ["", "", "Answer kindly."])
     for speak in speakers:

@@ -165,9 +165,10 @@ def test_several_specialists_answer_as_each_does_alone(writer, sorter, tmp_path,
         change(card, told | {"name": name})
     loaded, load = [], Base.load
     monkeypatch.setattr(Base, "load", lambda *given: loaded.append(given[0].family) or load(*given))
+    monkeypatch.setattr(ask, "_TOGETHER", 200)
     prompts = [*writer.prompts, *sorter.prompts, "Hail" + " hail" * tiny.CONTEXT]
     together = ask.answer_several(home.parent, dict.fromkeys(("tiny", "second", "tiny@1", "sorter"), prompts))
-    assert loaded == ["llama", "bert"] and len(prompts) > ask._TOGETHER
+    assert loaded == ["llama", "bert"] and len(list(ask._portions(prompts))) > 3
     for name, answers in together.answers.items():
         alone = ask.answer(home.parent, name, prompts)
         for answer, want in zip(answers, alone, strict=True):
