@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from azubi.data.contract import Task
-from azubi.engine.model import two_cuts
 from azubi.errors import SettingError
 from azubi.settings import Recipe
 
@@ -101,7 +100,7 @@ def _depth(recipe: Recipe, base: "Base") -> int:
 def _check_prompt_layers(recipe: Recipe, base: "Base", given: str) -> None:
     if base.kind == "encoder":
         raise SettingError(
-            f"{given}, but {two_cuts.unsupported(base)}.",
+            f"{given}, but {base.name} is an encoder, which reads a text as a whole.",
             "Leave prompt_layers out, or choose a base that writes, such as smollm2-135m.",
         )
     if recipe.turns == "all" and recipe.privacy is not None:
