@@ -63,14 +63,14 @@ def second_specialist(base: Base, dtype: torch.dtype) -> Iterator[dict[str, obje
             for speak in asked:
                 in_order(speak, [warm])
             costs = [[_cpu(lambda: in_order(speak, [each])) for speak in asked] for each in others]  # noqa: B023
-            first, second = (statistics.median(seconds) for seconds in zip(*costs, strict=True))
+            medians = [statistics.median(seconds) for seconds in zip(*costs, strict=True)]
             yield {
                 "task": task,
                 "tail_layers": DEPTH,
                 "prompt_layers": prompt_layers,
-                "first": round(first, 3),
-                "second": round(second, 3),
-                "ratio": round(statistics.median(two / one for one, two in costs), 3),
+                "first": round(medians[0], 3),
+                "second": round(medians[1], 3),
+                "ratio": round(statistics.median(second / first for first, second in costs), 3),
             }
 
 
@@ -117,11 +117,11 @@ def _labels(answering: WrittenAnswers, questions: Sequence[Question]) -> dict[st
         list(answering.under(questions, answering.constraint))
 
     costs = [(_cpu(lambda: in_order(answering, questions)), _cpu(written)) for _ in range(REPEATS + 1)][1:]
-    chosen, token_by_token = (statistics.median(seconds) for seconds in zip(*costs, strict=True))
+    medians = [statistics.median(seconds) for seconds in zip(*costs, strict=True)]
     return {
-        "in one pass": round(chosen, 3),
-        "token by token": round(token_by_token, 3),
-        "ratio": round(statistics.median(one / other for one, other in costs), 3),
+        "in one pass": round(medians[0], 3),
+        "token by token": round(medians[1], 3),
+        "ratio": round(statistics.median(chosen / written for chosen, written in costs), 3),
     }
 
 

@@ -134,7 +134,7 @@ def test_several_specialists_answer_one_prompt(three, capsys):
     assert main(["ask", "bank,claims", "x", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["specialists"] == ["bank", "claims"]
-    assert [(name, one["prompt"], one["answer"]) for name, one in document["answers"][0].items()] == [
+    assert [(name, said["prompt"], said["answer"]) for name, said in document["answers"][0].items()] == [
         ("bank", "x", "re: x"),
         ("claims", "x", "re: x"),
     ]

@@ -123,7 +123,7 @@ WIDE = [
 """Windows that hold all of a question and its labels."""
 WALKING = ("qwen3_next", "granitemoehybrid", "lfm2", "bloom", "falcon with alibi")
 """Families that read one continuation at a time."""
-SIDE_BY_SIDE = [family for family in DECODERS if family.name not in {*WALKING, *(one.name for one in WIDE)}]
+SIDE_BY_SIDE = [family for family in DECODERS if family.name not in {*WALKING, *(wide.name for wide in WIDE)}]
 
 
 @pytest.mark.parametrize("family", SIDE_BY_SIDE + WIDE, ids=lambda family: family.name)

@@ -160,9 +160,9 @@ def test_several_specialists_answer_as_each_does_alone(writer, sorter, tmp_path,
     home = shutil.copytree(writer.home, tmp_path / "home") / "specialists"
     shutil.copytree(home / "tiny", home / "second")
     shutil.copytree(sorter.home / "specialists" / "tiny" / "2", home / "sorter" / "2")
-    for name, told in {"second": {"instruction": "Answer."}, "sorter": {}}.items():
+    for name, changes in {"second": {"instruction": "Answer."}, "sorter": {}}.items():
         (card,) = (home / name).glob(f"*/{cards.CARD}")
-        change(card, told | {"name": name})
+        change(card, changes | {"name": name})
     loaded, load = [], Base.load
     monkeypatch.setattr(Base, "load", lambda *given: loaded.append(given[0].family) or load(*given))
     monkeypatch.setattr(ask, "_TOGETHER", 200)
