@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections import Counter
 from contextlib import closing
 from dataclasses import replace
 from operator import itemgetter
@@ -17,7 +18,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import in_order
-from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.generation import Generator, _Rows
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.two_cuts import unsupported
@@ -127,6 +128,21 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(
             == 1
         )
     assert answer_tokens(specialist, prompts[3:4]) == written[3:4]
+
+
+@pytest.mark.parametrize("name", HYBRIDS)
+def test_answers_with_running_states_go_on_when_others_have_ended(bases, home, tmp_path, name, monkeypatch):
+    specialist = specialist_of(bases, home, 4, 1, folder=hybrid(bases, tmp_path / name, name))
+    specialist.set_instruction("Answer kindly.")
+    prompts = [prompt_of(specialist.encode(example)) for example in EXAMPLES]
+    written = answer_tokens(specialist, prompts)
+    middle = Counter(token for tokens in written for token in tokens[2:6])
+    specialist.model.template.end_id = middle.most_common(1)[0][0]
+    kept, keep = [], _Rows.keep
+    monkeypatch.setattr(_Rows, "keep", lambda rows, places: (kept.append(len(places)), keep(rows, places)))
+    together = answer_tokens(specialist, prompts)
+    assert len({*map(len, together)}) > 1 and kept
+    assert together == [answer_tokens(specialist, [prompt])[0] for prompt in prompts]
 
 
 @pytest.mark.parametrize("rank", [0, 3])

@@ -234,6 +234,7 @@ class RunningState(LinearAttentionLayer):
 
     def put(self, window: torch.Tensor, state: torch.Tensor | None) -> None:
         """Set the convolution's last inputs [batch, channels, width] and the running state [batch, ...]."""
+        self.device = window.device  # type: ignore[assignment]
         self.conv_states[0], self.conv_kernel_size[0] = window, window.shape[-1]
         self.is_conv_states_initialized[0] = self.has_previous_state[0] = True
         if state is not None:
