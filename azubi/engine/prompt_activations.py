@@ -192,8 +192,9 @@ class PromptActivations:
         batches = takewhile(lambda _: not cache.full, bucketed(missing, BATCH_TOKENS))
         written = 0
         for sequences, made in self._run(batches, parts):
-            for tokens, matrices in made.items():
-                size += cache.write((names[tokens][part], matrix) for part, matrix in matrices.items())
+            # What another example, or a specialist with other cuts, shares is there already.
+            by_name = {names[tokens][part]: made[tokens][part] for tokens in made for part in made[tokens]}
+            size += cache.write((name, by_name[name]) for name in cache.missing(by_name))
             written, read = written + len(made), read + sum(map(len, made))
             yield Filled(reused + int(sequences), len(names), reused, read, size)
         yield Filled(len(names), len(names), reused, read, size, len(missing) - written)
@@ -296,7 +297,8 @@ class PromptReader:
         matrices = {part: matrix for part, name in names.items() if (matrix := cache.read(name)) is not None}
         if len(matrices) < len(names):
             matrices = self._activations.compute(tokens)
-            cache.write((names[part], matrix) for part, matrix in matrices.items())
+            by_name = {names[part]: matrix for part, matrix in matrices.items()}
+            cache.write((name, by_name[name]) for name in cache.missing(by_name))
             # The same numbers, whether the cache kept them or not.
             stored_as = index.storage_format(cache.dtype, self._activations.trunk.dtype)
             matrices = {part: index.rounded(matrix, stored_as) for part, matrix in matrices.items()}

@@ -199,11 +199,15 @@ def test_a_running_state_goes_on_as_the_whole_model_does_token_by_token(
 def test_one_pass_keeps_what_tails_with_other_cuts_read(bases, home, instruction):
     first = specialist_of(bases, home, 2, 1)
     first.set_instruction(instruction)
-    encoded = [first.encode(example) for example in EXAMPLES]
+    encoded = [first.encode(example) for example in (*EXAMPLES, replace(EXAMPLES[0], answer="Another."))]
     others = ((2, 1), (4, 0), (3, 2), (2, 2))
     with closing(ActivationCache(home)) as cache:
+        *_, filled = first.activations.fill(cache, encoded)
+        assert (once := cache.bytes()) == filled.bytes
         *_, filled = first.activations.fill(cache, encoded, [(4, 0), (3, 2), 2])
         assert filled.done == len({each.tokens for each in encoded})
+        # What examples and tails share is written once.
+        assert cache.bytes() == once + filled.bytes
         for depth, prompt_layers in others:
             other = specialist_of(bases, home, depth, prompt_layers)
             other.set_instruction(instruction)
