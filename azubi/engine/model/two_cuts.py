@@ -29,7 +29,7 @@ def unsupported(base: Base, *, streamed: bool = False) -> str:
     if streamed and not attention.can_share(config):
         return f"layers of {base.name} keep a running state and are read from disk one at a time"
     if not attention.can_continue(config):
-        return f"layers of {base.name} keep a running state that azubi does not know how to go on from"
+        return f"azubi does not know how to go on from what layers of {base.name} keep beside keys and values"
     return ""
 
 
