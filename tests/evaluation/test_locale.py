@@ -144,3 +144,21 @@ def test_difference_says_no_more_than_it_knows(value: float, low: float, high: f
 def test_what_was_trained_in_words(tail_layers: int, rank: int, words: str, german: str) -> None:
     assert summary.trained_weights(ENGLISH, tail_layers, 30, rank) == words
     assert german in summary.trained_weights(GERMAN, tail_layers, 30, rank)
+
+
+@pytest.mark.parametrize(
+    ("prompt_layers", "words", "german"),
+    [
+        (None, "layers", "Schichten"),
+        (8, "layers", "Schichten"),
+        (4, "; in the last 4 layers they act on the prompt, too", "in den letzten 4 Schichten wirken sie"),
+        (1, "; in the last layer they act on the prompt, too", "in der letzten Schicht wirken sie auch"),
+        (0, "; they act on the answer alone: the base reads the prompt", "nur auf die Antwort"),
+    ],
+)
+def test_where_the_base_reads_the_prompt_it_is_said(
+    prompt_layers: int | None, words: str, german: str
+) -> None:
+    told = summary.trained_weights(ENGLISH, 8, 30, 0, prompt_layers)
+    assert told == f"all weights of the last 8 of 30 {'layers' if ';' in words else ''}{words}"
+    assert german in summary.trained_weights(GERMAN, 8, 30, 0, prompt_layers)

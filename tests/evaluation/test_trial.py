@@ -65,3 +65,11 @@ def test_the_chart_draws_every_trial_that_has_a_score():
     assert drawn.startswith("<svg") and "chosen" in drawn and "seconds of training" in drawn
     words = summary.search(Locale("en"), trials, choice)
     assert "3 settings were tried" in words and "2 of them to the end" in words and "number 2" in words
+
+
+def test_layers_on_the_prompt_are_told_where_they_are_fewer():
+    tried = trial(8, 0.9, 10).model_copy(update={"prompt_layers": 4})
+    assert "last 8 layers, 4 of them on the prompt, rate" in tried.words
+    assert "last 8 layers, 4 of them on the prompt, rate" in summary.setting(Locale("en"), tried)
+    assert "4 davon auf die Eingabe" in summary.setting(Locale("de"), tried)
+    assert "prompt" not in trial(8, 0.9, 10).words, "records of an earlier azubi mean all layers"
