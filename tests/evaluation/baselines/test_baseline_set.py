@@ -141,6 +141,13 @@ def test_with_little_time_fewer_are_asked_and_that_is_said(records, cut, bases, 
     assert numbers <= {row.number for row in rows(baselines["specialist"])}
 
 
+def test_an_endpoint_is_given_its_price(records, cut, home, monkeypatch):
+    asked = []
+    monkeypatch.setattr(baseline_set, "generalist", lambda *given: asked.append(given))
+    set_of(records, cut(records), home, against=["http://127.0.0.1:9/v1"], price=0.002)
+    assert [(who, price) for who, _, _, price in asked] == [("generalist", 0.002)]
+
+
 @pytest.mark.parametrize("against", ["nonsense", "http://user:pw@x/v1"])
 def test_a_wrong_address_is_said_before_anything_runs(records, cut, bases, home, against):
     with pytest.raises(SettingError, match=r"address"):
