@@ -154,7 +154,10 @@ def _long() -> tuple[Cell, ...]:
         _against_lora("banking77", 385, 385, 3, faster=8, minutes=6),
         _against_lora("clinc150", 450, 450, 3, faster=8, minutes=6),
         Cell(
-            *("search", "20 trials", "triage", 80, 120, 2, (_tail(plain, DEPTH),), _lora(plain), 40),
+            *("search", "20 trials", "triage", 80, 120, 2),
+            tuple(_tail(plain, layers) for layers in (DEPTH, 0)),
+            _lora(plain),
+            40,
             memory=1 / 3,
             trials=20,
             minutes=6,

@@ -117,7 +117,7 @@ def watch(recipe: Recipe, home: Path, clock: Callable[[], float], score: bool) -
 
 
 def search(job: Outcome, recipe: Recipe, home: Path, clock: Callable[[], float]) -> Outcome:
-    """The trials of a search: base read once, trunk run once for all depths, every trial to its end."""
+    """The trials of a search: base loaded once, examples read once for all tails, every trial to its end."""
     assert recipe.threads and recipe.data
     prepared = data.prepare(Path(job["data"]), recipe.base, "labels", recipe.instruction, home)
     machine = hardware.probe(recipe.dtype, recipe.threads)

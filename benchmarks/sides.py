@@ -138,15 +138,19 @@ class Bench:
 
     def _search(self, cell: Cell) -> list[Result]:
         """Trials over depth and rate, in one process as a search makes them."""
-        (method,) = cell.ours
-        trials = [
-            {"tail_layers": depth, "prompt_layers": depth, "learning_rate": rate}
-            for depth in SEARCH_DEPTHS
-            for rate in SEARCH_RATES
-        ]
-        job = self._job(cell, method, method.rates[0], 0)
-        job |= {"data": str(self._prepared(cell, method).folder), "trials": trials[: cell.trials]}
-        return [self._run(f"azubi, {cell.trials} trials", azubi(), job) | {"method": method.name}]
+        outcomes = []
+        for method in cell.ours:
+            two_cuts = dict(method.settings).get("prompt_layers") == 0
+            trials = [
+                {"tail_layers": depth, "prompt_layers": 0 if two_cuts else depth, "learning_rate": rate}
+                for depth in SEARCH_DEPTHS
+                for rate in SEARCH_RATES
+            ]
+            job = self._job(cell, method, method.rates[0], 0)
+            job |= {"data": str(self._prepared(cell, method).folder), "trials": trials[: cell.trials]}
+            what = f"{method.name}, {cell.trials} trials"
+            outcomes.append(self._run(what, azubi(), job) | {"method": method.name})
+        return outcomes
 
     def _ours(
         self,

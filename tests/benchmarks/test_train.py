@@ -127,9 +127,13 @@ def test_the_trials_of_a_search_are_one_run_of_ours(cell, bench, quick):
     assert [run["rate"] for run in result["baseline"]] == [1e-3, 2e-3, 5e-3]
 
 
-def test_a_search_reads_the_base_once_and_runs_the_trunk_once(cell, bench):
-    result = bench.measure(replace(cell, trials=6))
+@pytest.mark.parametrize("prompt_layers", [2, 0])
+def test_a_search_reads_the_examples_once(cell, bench, prompt_layers):
+    (method,) = cell.ours
+    method = replace(method, settings=(*method.settings, ("prompt_layers", prompt_layers)))
+    result = bench.measure(replace(cell, trials=6, ours=(method,)))
     (ours,) = result["ours"]
+    assert {trial["prompt_layers"] for trial in ours["trials"]} == ({1, 2} if prompt_layers else {0})
     assert ours["trunk_computed"] == 40
     assert len({trial["validation_loss"] for trial in ours["trials"]}) == 6
     assert sum(trial["seconds"] for trial in ours["trials"]) < ours["seconds"]
