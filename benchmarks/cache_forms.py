@@ -51,10 +51,10 @@ class Hits:
         self._apply = language_tail._ChunkedLoss.apply
 
     def __call__(self, *given: Any) -> Any:
-        told = self._apply(*given)
-        hits = told[1]
+        result = self._apply(*given)
+        hits = result[1]
         self.right, self.all = self.right + int(hits.sum()), self.all + len(hits)
-        return told
+        return result
 
 
 def main() -> None:
@@ -72,9 +72,11 @@ def main() -> None:
     tests = [*read(given.test, given.prompt, given.answer).examples][: given.test_limit]
     random.Random(0).shuffle(examples)
     with tempfile.TemporaryDirectory() as home:
-        for seed, form in itertools.product(range(given.seeds), FORMS):
-            for told in trained(given.kind, examples[: given.limit], tests, form, seed, Path(home)):
-                print(json.dumps(told), flush=True)
+        for seed, cache_format in itertools.product(range(given.seeds), FORMS):
+            for figures in trained(
+                given.kind, examples[: given.limit], tests, cache_format, seed, Path(home)
+            ):
+                print(json.dumps(figures), flush=True)
 
 
 def trained(
@@ -86,18 +88,18 @@ def trained(
     home: Path,
 ) -> Iterator[dict[str, object]]:
     """Train from activations that are kept in one form; yields the scores of each epoch."""
-    name, form, index._OUTLIERS = kept
+    name, cache_format, index._OUTLIERS = kept
     base_name, k, numbers = KINDS[kind]
-    contract = infer([one.answer for one in examples], "labels" if kind == "labels" else "json")
+    contract = infer([example.answer for example in examples], "labels" if kind == "labels" else "json")
     specialist = new_specialist(open_base(base_name, home), contract, k, 0, seed, torch.float32)
     specialist.set_instruction(
         instruction.from_contract(contract) if specialist.base.kind == "decoder" else ""
     )
-    encoded, held_out = ([specialist.encode(one) for one in many] for many in (examples, tests))
+    encoded, held_out = ([specialist.encode(example) for example in many] for many in (examples, tests))
     exact = ActivationCache(home / "float32", dtype="float32")
-    cache = exact if form == "float32" else ActivationCache(home / name, dtype=form)
-    for one, many in ((cache, encoded), (exact, held_out)):
-        for _ in specialist.activations.fill(one, many):
+    cache = exact if cache_format == "float32" else ActivationCache(home / name, dtype=cache_format)
+    for target, many in ((cache, encoded), (exact, held_out)):
+        for _ in specialist.activations.fill(target, many):
             pass
     read, read_exact = specialist.activations.reader(cache), specialist.activations.reader(exact)
     specialist.init_from_data(encoded, read)
@@ -110,15 +112,15 @@ def trained(
         ):
             if isinstance(done, Epoch):
                 hits.right = hits.all = 0
-                found = measure(specialist.tail, held_out, read_exact, prime, plan)
+                measured = measure(specialist.tail, held_out, read_exact, prime, plan)
                 yield {
                     "base": base_name,
                     "form": name,
                     "seed": seed,
                     "epoch": done.epoch,
                     "loss": round(done.loss, 4),
-                    "held_out_loss": round(found.loss, 4),
-                    "right_percent": round(100 * found.accuracy, 2),
+                    "held_out_loss": round(measured.loss, 4),
+                    "right_percent": round(100 * measured.accuracy, 2),
                     "tokens_right_percent": round(100 * hits.right / hits.all, 2) if hits.all else None,
                 }
     finally:

@@ -253,20 +253,20 @@ def sides(name, shape, work, clock):
     clock()
     base = random_base(name, shape)
     model = SplitModel(base, dtype_here())
-    template, found = model.template, {}
+    template, figures = model.template, {}
     for prompt_layers in (work.tail_layers, 0):
         with tempfile.TemporaryDirectory() as home:
             side = f"azubi, k = {work.tail_layers}, j = {prompt_layers}"
-            found[side] = measured(ours, model, prompt_layers, work, clock, Path(home))
+            figures[side] = measured(ours, model, prompt_layers, work, clock, Path(home))
     del model
-    return found | {"PEFT LoRA, all layers": measured(peft_lora, base, template, work, clock)}
+    return figures | {"PEFT LoRA, all layers": measured(peft_lora, base, template, work, clock)}
 
 
 def table(results):
     """The figures as Markdown."""
     rows = [f"| base | side | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
-    for name, found in results.items():
-        for side, values in ({"": found} if "left_out" in found else found).items():
+    for name, figures in results.items():
+        for side, values in ({"": figures} if "left_out" in figures else figures).items():
             cells = [values.get("left_out", "")] if "left_out" in values else []
             cells += [f"{values[column]:,.1f}" for column in COLUMNS if column in values]
             rows.append(f"| {name} | {side} | {' | '.join(cells)} |")

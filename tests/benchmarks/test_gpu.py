@@ -25,9 +25,9 @@ def test_both_cuts_and_peft_are_measured(capsys):
     document = json.loads(lines[-1])
     assert [check["failed"] for check in document["selftest"]] == [[], []]
     assert lines[:2] == ["bert in float32 on cpu: same", "bert in bfloat16 on cpu: same"]
-    found = document["results"]["tiny"]
-    assert list(found) == ["azubi, k = 2, j = 2", "azubi, k = 2, j = 0", "PEFT LoRA, all layers"]
-    for side, values in found.items():
+    figures = document["results"]["tiny"]
+    assert list(figures) == ["azubi, k = 2, j = 2", "azubi, k = 2, j = 0", "PEFT LoRA, all layers"]
+    for side, values in figures.items():
         assert list(values) == list(gpu.COLUMNS)
         assert all(value > 0 for name, value in values.items() if name != "reading")
         assert (values["reading"] > 0) is ("azubi" in side)

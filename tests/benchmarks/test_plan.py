@@ -18,8 +18,8 @@ def test_what_is_shown_counts_down_from_what_was_last_told():
         event("stage_started", 11.0, stage="tail"),
         event("run_ended", 31.0),
     ]
-    found = time_left(events)
-    assert found["trunk, 10% over"] == [pytest.approx(49.0), pytest.approx(29.0)]
-    assert found["trunk, 50% over"] == [pytest.approx(29.0), pytest.approx(25.0)]
-    assert found["tail, 10% over"] == [pytest.approx(22.0), pytest.approx(18.0)]
+    shown = time_left(events)
+    assert shown["trunk, 10% over"] == [pytest.approx(49.0), pytest.approx(29.0)]
+    assert shown["trunk, 50% over"] == [pytest.approx(29.0), pytest.approx(25.0)]
+    assert shown["tail, 10% over"] == [pytest.approx(22.0), pytest.approx(18.0)]
     assert time_left(events, fewer=9.0)["tail, 10% over"][0] == pytest.approx(13.0)

@@ -87,7 +87,7 @@ def test_a_changed_report_ends_with_an_error(folder: Path, tmp_path: Path) -> No
 
 def number_places(value: Any, way: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
     pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, one in pairs:
-        yield from number_places(one, (*way, key))
+    for key, entry in pairs:
+        yield from number_places(entry, (*way, key))
     if isinstance(value, int | float) and not isinstance(value, bool):
         yield way

@@ -12,9 +12,9 @@ def test_a_cell_is_read_back(tmp_path):
     store = Store(tmp_path, HERE)
     assert store.read(CELL) is None
     store.write(CELL, result())
-    found = Store(tmp_path, HERE).read(CELL)
-    assert found is not None
-    assert found["baseline"] == result()["baseline"]
+    stored = Store(tmp_path, HERE).read(CELL)
+    assert stored is not None
+    assert stored["baseline"] == result()["baseline"]
 
 
 def test_a_cell_that_is_defined_otherwise_now_counts_as_not_measured(tmp_path):

@@ -178,7 +178,7 @@ def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
 def command(cell, monkeypatch, tmp_path):
     """The command, with the tiny cell and another one after it."""
     second = replace(cell, name="second")
-    monkeypatch.setattr(train, "cells", lambda form: (cell, second))
+    monkeypatch.setattr(train, "cells", lambda wanted: (cell, second))
     monkeypatch.setattr(train.machine, "identity", lambda threads: HERE)
 
     def run(*words):
@@ -203,10 +203,10 @@ def fake(measured):
     left = iter(measured)
 
     def measure(self, cell):
-        one = next(left)
-        if isinstance(one, BaseException):
-            raise one
-        return one
+        result = next(left)
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     return measure
 
@@ -276,7 +276,7 @@ def test_what_was_measured_elsewhere_or_on_other_code_is_measured_anew(
 
 def test_how_long_it_takes_is_said_beforehand(command, cell, monkeypatch, capsys):
     slow = replace(cell, minutes=7.4), replace(cell, name="second", minutes=5)
-    monkeypatch.setattr(train, "cells", lambda form: slow)
+    monkeypatch.setattr(train, "cells", lambda wanted: slow)
     monkeypatch.setattr(Bench, "measure", fake([result(), result()]))
     assert command() == 0
     first = capsys.readouterr().out.splitlines()[0]

@@ -25,14 +25,14 @@ class Retrainer:
 
 
 def school_of(name: str) -> Retrainer:
-    family = next(one for one in DECODERS if one.name == name)
+    family = next(family for family in DECODERS if family.name == name)
     model = family.build()
     trunk = Trunk(family.base(model), model, [LAYERS - 2], torch.float32)
     texts = sequences(tuple(5 + number % 6 for number in range(16)), seed=3)
-    encoded = [EncodedExample(one[:-1], one[-1 - number % 3 :]) for number, one in enumerate(texts)]
+    encoded = [EncodedExample(text[:-1], text[-1 - number % 3 :]) for number, text in enumerate(texts)]
     known = {
-        one.tokens: trunk.states([one.tokens], InstructionState((), None, {}))[LAYERS - 2][0].clone()
-        for one in encoded
+        example.tokens: trunk.states([example.tokens], InstructionState((), None, {}))[LAYERS - 2][0].clone()
+        for example in encoded
     }
     return Retrainer(family, model, encoded[:12], encoded[12:], known.__getitem__)
 

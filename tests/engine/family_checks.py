@@ -70,9 +70,9 @@ def unchanged(module, before):
     assert [name for name in before if not torch.equal(before[name], now[name])] == []
 
 
-decoders = pytest.mark.parametrize("family", DECODERS, ids=lambda one: one.name)
-encoders = pytest.mark.parametrize("family", ENCODERS, ids=lambda one: one.name)
-both = pytest.mark.parametrize("family", DECODERS + ENCODERS, ids=lambda one: one.name)
+decoders = pytest.mark.parametrize("family", DECODERS, ids=lambda family: family.name)
+encoders = pytest.mark.parametrize("family", ENCODERS, ids=lambda family: family.name)
+both = pytest.mark.parametrize("family", DECODERS + ENCODERS, ids=lambda family: family.name)
 cuts = pytest.mark.parametrize("cut", CUTS)
 
 
@@ -103,7 +103,7 @@ def reader_of(family, trunk, cut, instruction, encoded, home):
     store = ActivationCache(home)
     origin = Origin("weights", cut, "tokenizer", "template", instruction, "float32", "torch")
     instruction_state = trunk.read_instruction(instruction) if instruction else NOTHING
-    for _ in fill(trunk, store, {cut: origin}, instruction_state, [one.tokens for one in encoded]):
+    for _ in fill(trunk, store, {cut: origin}, instruction_state, [example.tokens for example in encoded]):
         pass
     return lambda tokens: store.read(origin.key(tokens))
 
@@ -147,9 +147,9 @@ def train_whole(model, cut, loss_of, groups, extra=()):
         betas=(0.9, 0.98),
     )
     for step, group in enumerate(groups):
-        for one in optimiser.param_groups:
+        for parameters in optimiser.param_groups:
             rate = PLAN.learning_rate * rate_factor(step, len(groups), PLAN.warmup)
-            one["lr"] = rate * one["factor"]
+            parameters["lr"] = rate * parameters["factor"]
         optimiser.zero_grad()
         loss_of(group).backward()
         nn.utils.clip_grad_norm_([weight for weight, _ in trained], PLAN.clip)
@@ -161,7 +161,7 @@ def same_weights(tail, model, cut):
     reference = dict(model.named_parameters())
     missing = {name for name in reference if in_the_tail(name, cut)}
     for name, weight in tail.shell.named_parameters(prefix="shell"):
-        (match,) = [one for one in reference if re.fullmatch(in_the_whole(name, cut), one)]
+        (match,) = [weight for weight in reference if re.fullmatch(in_the_whole(name, cut), weight)]
         close(weight.detach(), reference[match].detach())
         missing.discard(match)
     assert not missing

@@ -143,12 +143,12 @@ def main():
     from azubi.engine.specialist import Specialist
     from azubi.engine.split_model import SplitModel
 
-    home, found = Path(tempfile.mkdtemp()), {}
+    home, differences = Path(tempfile.mkdtemp()), {}
     selftest.CUTS = ((2, 2), (3, 1))
     for family in sys.argv[1:]:
         for dtype in (torch.float32, torch.bfloat16):
             result = selftest.check_family(family, dtype, home)
-            found[f"{family} {result.dtype}"] = [result.device, result.failed, result.error]
+            differences[f"{family} {result.dtype}"] = [result.device, result.failed, result.error]
     model = SplitModel(open_base(str(home / "llama"), home), torch.float32)
     for prompt_layers in (1, 2):
         specialist = Specialist(model, Contract(task="text"), 2, 0, 0, prompt_layers)
@@ -157,12 +157,16 @@ def main():
         whole = trained(home, specialist, encoded, home / f"whole-{prompt_layers}")
         trained(home, specialist, encoded, home / f"part-{prompt_layers}", stop_after=3)
         resumed = trained(home, specialist, encoded, home / f"part-{prompt_layers}")
-        found[f"resumed {prompt_layers}"] = all(torch.equal(whole[name], resumed[name]) for name in whole)
+        differences[f"resumed {prompt_layers}"] = all(
+            torch.equal(whole[name], resumed[name]) for name in whole
+        )
         private = trained(home, specialist, encoded, home / f"private-{prompt_layers}", epsilon=50.0)
-        found[f"private {prompt_layers}"] = any(not torch.equal(whole[name], private[name]) for name in whole)
+        differences[f"private {prompt_layers}"] = any(
+            not torch.equal(whole[name], private[name]) for name in whole
+        )
     two_cuts.on_device = lambda value: value
-    found["left behind"] = selftest.check_family("llama", torch.float32, home).error
-    print(json.dumps(found))
+    differences["left behind"] = selftest.check_family("llama", torch.float32, home).error
+    print(json.dumps(differences))
 
 
 if __name__ == "__main__":

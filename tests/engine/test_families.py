@@ -108,10 +108,10 @@ def test_padding_changes_nothing_for_a_decoder(family, cut):
     tail = LanguageTail(whole(family), LAYERS - cut, 0, 0).eval()
     states = trunk.states(UNEQUAL, NOTHING)[cut]
     hidden = tail._hidden(pad(states), None)
-    for row, one in enumerate(UNEQUAL):
-        inputs = plain_inputs(family, torch.tensor([one]))
+    for row, ids in enumerate(UNEQUAL):
+        inputs = plain_inputs(family, torch.tensor([ids]))
         close(states[row], TrunkShell(inner(family), [cut])(**inputs)[cut][0])
-        close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0])
+        close(hidden[row, : len(ids)], inner(family)(**inputs).last_hidden_state[0])
 
 
 # Plain attention.
@@ -127,7 +127,7 @@ def test_plain_attention_gives_what_the_familys_own_gives(family):
     ids = torch.tensor(sequences((12, 12, 12)))
     mask = torch.ones_like(ids)
     mask[0, 9:] = 0
-    found = []
+    results = []
     for chosen in ("eager", name):
         model = family.build()
         model.set_attn_implementation(chosen)
@@ -137,12 +137,12 @@ def test_plain_attention_gives_what_the_familys_own_gives(family):
         )
         real = hidden.last_hidden_state[mask.bool()]
         real.square().sum().backward()
-        found.append((real.detach(), {key: weight.grad for key, weight in model.named_parameters()}))
-    (want, slopes), (got, ours) = found
+        results.append((real.detach(), {key: weight.grad for key, weight in model.named_parameters()}))
+    (want, slopes), (got, ours) = results
     close(got, want)
-    for key, one in slopes.items():
-        if one is not None:
-            close(ours[key], one, 1e-4)
+    for key, slope in slopes.items():
+        if slope is not None:
+            close(ours[key], slope, 1e-4)
 
 
 def test_long_sequences_take_the_fused_form_with_the_same_result(monkeypatch):
@@ -171,7 +171,7 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
     monkeypatch.setattr(attention, "_ROOM", 2)
     model = inner(family)
     ids = torch.tensor(sequences((9, 9, 9), seed=4))
-    found = []
+    results = []
     for change in (lambda cache: cache, growing):
         instruction_state = attention.new_cache(model.config)
         model(input_ids=torch.tensor([INSTRUCTION]), past_key_values=instruction_state, use_cache=True)
@@ -182,9 +182,9 @@ def test_keys_that_grow_in_place_give_the_same(family, monkeypatch):
         for place in range(3, 9):
             step = model(input_ids=ids[kept, place : place + 1], past_key_values=cache, use_cache=True)
             seen.append(step.last_hidden_state)
-        found.append(torch.cat([one[:2] if place else one[kept] for place, one in enumerate(seen)], 1))
+        results.append(torch.cat([keys[:2] if place else keys[kept] for place, keys in enumerate(seen)], 1))
         assert instruction_state.get_seq_length() == len(INSTRUCTION)
-    assert torch.equal(*found) or (found[0] - found[1]).abs().max() < CLOSE
+    assert torch.equal(*results) or (results[0] - results[1]).abs().max() < CLOSE
 
 
 # The last layer at chosen positions only.
@@ -199,20 +199,20 @@ def test_the_last_layer_gives_the_same_where_it_is_asked(family, cut, instructed
     instruction = trunk.read_instruction(INSTRUCTION) if instructed else NOTHING
     states = pad(trunk.states(UNEQUAL, instruction)[cut]).detach()
     asked = torch.tensor([3, 9, 10, 12, 18, 24, 26, 47])
-    found = []
+    results = []
     for rows in (None, asked):
         tail = LanguageTail(whole(family), LAYERS - cut, 0, 0)
         hidden = tail._hidden(states, instruction.states[cut] if instructed else None, rows).flatten(0, 1)[
             asked
         ]
         hidden.square().sum().backward()
-        found.append((hidden, [(name, weight.grad) for name, weight in tail.named_parameters()]))
-    (want, slopes), (got, trimmed) = found
+        results.append((hidden, [(name, weight.grad) for name, weight in tail.named_parameters()]))
+    (want, slopes), (got, trimmed) = results
     close(got, want)
-    for (name, one), (_, other) in zip(slopes, trimmed, strict=True):
-        assert (one is None) == (other is None), name
-        if one is not None:
-            close(other, one, 1e-4)
+    for (name, slope), (_, other) in zip(slopes, trimmed, strict=True):
+        assert (slope is None) == (other is None), name
+        if slope is not None:
+            close(other, slope, 1e-4)
 
 
 @decoders
@@ -251,12 +251,12 @@ def test_a_shared_instruction_equals_a_repeated_one(family, cut):
     assert (instruction_state.cache is not None) is trunk.shares
     states = trunk.states(UNEQUAL, instruction_state)[cut]
     hidden = tail._hidden(pad(states), instruction_state.states[cut])
-    for row, one in enumerate(UNEQUAL):
-        inputs = plain_inputs(family, torch.tensor([[*INSTRUCTION, *one]]))
+    for row, ids in enumerate(UNEQUAL):
+        inputs = plain_inputs(family, torch.tensor([[*INSTRUCTION, *ids]]))
         seen = TrunkShell(inner(family), [cut])(**inputs)[cut][0]
         close(instruction_state.states[cut], seen[: len(INSTRUCTION)])
         close(states[row], seen[len(INSTRUCTION) :])
-        close(hidden[row, : len(one)], inner(family)(**inputs).last_hidden_state[0, len(INSTRUCTION) :])
+        close(hidden[row, : len(ids)], inner(family)(**inputs).last_hidden_state[0, len(INSTRUCTION) :])
 
 
 @decoders
@@ -273,14 +273,14 @@ def test_one_row_of_tokens_gives_what_sequences_side_by_side_give(family, cut, m
     instruction = instruction_state.states[cut]
     states = pad(trunk.states(UNEQUAL, instruction_state)[cut])
     rows = torch.tensor([8, 9, states.shape[1] + 2])
-    found = []
+    results = []
     for one_row in (fits, False):
         monkeypatch.setattr(attention, "fits_one_row", lambda _, one_row=one_row: one_row)
         tail = LanguageTail(model, LAYERS - cut, 0, 0)
         hidden = tail._hidden(states, instruction, rows).flatten(0, 1)[rows]
         (hidden * torch.linspace(-1, 1, hidden.numel()).view_as(hidden)).sum().backward()
-        found.append((hidden.detach(), {name: weight.grad for name, weight in tail.named_parameters()}))
-    (got, ours), (want, slopes) = found
+        results.append((hidden.detach(), {name: weight.grad for name, weight in tail.named_parameters()}))
+    (got, ours), (want, slopes) = results
     close(got, want)
     for name, slope in slopes.items():
         if slope is not None:
@@ -313,7 +313,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("config, name, reason", REFUSED, ids=[one[1] for one in REFUSED])
+@pytest.mark.parametrize("config, name, reason", REFUSED, ids=[refusal[1] for refusal in REFUSED])
 def test_a_family_that_cannot_be_cut_is_refused_by_name_with_the_reason(config, name, reason):
     with pytest.raises(BaseModelError, match=f"A {name} model.*{reason}"):
         refuse_uncuttable(config)

@@ -51,8 +51,8 @@ def test_padding_changes_nothing_for_an_encoder(family, cut, pooling):
     trunk = trunk_of(family, cut)
     tail = LabelTail(whole(family), LAYERS - cut, 0, 0, 3, pooling).eval()
     states = trunk.states(UNEQUAL, NOTHING)[cut]
-    lengths = torch.tensor([len(one) for one in UNEQUAL])
-    close(tail.pooled(pad(states), lengths), torch.stack([alone(family, one, pooling) for one in UNEQUAL]))
+    lengths = torch.tensor([len(ids) for ids in UNEQUAL])
+    close(tail.pooled(pad(states), lengths), torch.stack([alone(family, ids, pooling) for ids in UNEQUAL]))
 
 
 @encoders
@@ -60,10 +60,10 @@ def test_padding_changes_nothing_for_an_encoder(family, cut, pooling):
 @torch.no_grad()
 def test_a_head_alone_may_read_one_vector_per_text(family, pooling):
     tail = LabelTail(whole(family), 0, 0, 0, 3, pooling).eval()
-    for one, states in zip(UNEQUAL, trunk_of(family, LAYERS).states(UNEQUAL, NOTHING)[LAYERS], strict=True):
+    for ids, states in zip(UNEQUAL, trunk_of(family, LAYERS).states(UNEQUAL, NOTHING)[LAYERS], strict=True):
         kept = view(states, pooling)
         assert kept.shape == (1, states.shape[1])
-        close(tail.pooled(kept[None], torch.tensor([1]))[0], alone(family, one, pooling))
+        close(tail.pooled(kept[None], torch.tensor([1]))[0], alone(family, ids, pooling))
 
 
 @encoders
@@ -79,11 +79,13 @@ def test_five_steps_of_a_label_tail_equal_five_through_the_whole_encoder(family,
         pass
 
     def loss_of(group):
-        mask = pad([torch.ones(one.length) for one in group])
-        hidden = model(input_ids=pad([torch.tensor(one.tokens) for one in group]), attention_mask=mask.long())
+        mask = pad([torch.ones(example.length) for example in group])
+        hidden = model(
+            input_ids=pad([torch.tensor(example.tokens) for example in group]), attention_mask=mask.long()
+        )
         sums = (hidden.last_hidden_state * mask[..., None]).sum(1)
         scores = head(nn.functional.normalize(sums / mask.sum(1, keepdim=True), dim=-1))
-        return nn.functional.cross_entropy(scores, torch.tensor([one.targets[0] for one in group]))
+        return nn.functional.cross_entropy(scores, torch.tensor([example.targets[0] for example in group]))
 
     train_whole(model, cut, loss_of, order(encoded, PLAN.batch, PLAN.seed, 1), extra=head.parameters())
     same_weights(tail, model, cut)
@@ -103,7 +105,7 @@ def test_merged_factors_give_what_the_unmerged_ones_give_in_an_encoder(family):
     }
     trunk = trunk_of(family, 2)
     states = trunk.states(UNEQUAL, NOTHING)[2]
-    want = tail.scores(pad(states), torch.tensor([len(one) for one in UNEQUAL])).softmax(-1)
+    want = tail.scores(pad(states), torch.tensor([len(ids) for ids in UNEQUAL])).softmax(-1)
     frozen = InferenceLabelTail(tail)
     close(frozen.scores(states).softmax(-1), want)
     assert not [name for name, _ in frozen._tail.named_parameters() if "lora" in name]
@@ -130,11 +132,11 @@ def with_dropout(family):
 @pytest.mark.parametrize(
     "family",
     [
-        one
-        for one in DECODERS + ENCODERS
-        if one.name in ("gpt2", "bert", "distilbert", "deberta-v2", "opt", "falcon")
+        family
+        for family in DECODERS + ENCODERS
+        if family.name in ("gpt2", "bert", "distilbert", "deberta-v2", "opt", "falcon")
     ],
-    ids=lambda one: one.name,
+    ids=lambda family: family.name,
 )
 @pytest.mark.parametrize("cut", [0, 2])
 def test_dropout_is_off_in_the_trunk_and_on_in_a_tail_in_training(family, cut):

@@ -49,14 +49,17 @@ def test_five_steps_from_the_cache_equal_five_through_the_whole_model(
     model = copy.deepcopy(whole(family))
 
     def loss_of(group):
-        ids = pad([torch.tensor([*instruction, *one.tokens]) for one in group])
+        ids = pad([torch.tensor([*instruction, *example.tokens]) for example in group])
         scores = model(input_ids=ids, use_cache=False).logits
         chosen = [
-            scores[row, len(instruction) + one.length - len(one.targets) : len(instruction) + one.length]
-            for row, one in enumerate(group)
+            scores[
+                row,
+                len(instruction) + example.length - len(example.targets) : len(instruction) + example.length,
+            ]
+            for row, example in enumerate(group)
         ]
         return nn.functional.cross_entropy(
-            torch.cat(chosen), torch.tensor([t for one in group for t in one.targets])
+            torch.cat(chosen), torch.tensor([t for example in group for t in example.targets])
         )
 
     train_whole(model, cut, loss_of, order(encoded, PLAN.batch, PLAN.seed, 1))
@@ -137,6 +140,6 @@ def test_trunk_tail_and_head_work_in_bfloat16(family, rank):
     for _ in train(tail, encoded, encoded, read, PLAN, has_instruction=True):
         pass
     assert any(not torch.equal(weight, start[name]) for name, weight in tail.named_parameters())
-    for one in (tail, LanguageTail(model, 2, 0, 0)):  # the trained tail and the untouched one
-        writer = Generator(trunk, InferenceLanguageTail(one, torch.bfloat16), INSTRUCTION, end=-1)
+    for part in (tail, LanguageTail(model, 2, 0, 0)):  # the trained tail and the untouched one
+        writer = Generator(trunk, InferenceLanguageTail(part, torch.bfloat16), INSTRUCTION, end=-1)
         assert [len(answer.tokens) for _, answer in writer.write(UNEQUAL, 2)] == [2, 2, 2, 2]

@@ -16,11 +16,11 @@ def features(bases, home):
 
 
 def test_one_vector_of_length_one_each_in_order(features):
-    found = features(TEXTS)
-    assert found.shape == (5, 32) and found.dtype == np.float32
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(found[0], found[3])
-    assert np.abs(found[0] - found[1]).max() > 1e-3
+    vectors = features(TEXTS)
+    assert vectors.shape == (5, 32) and vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(vectors[0], vectors[3])
+    assert np.abs(vectors[0] - vectors[1]).max() > 1e-3
 
 
 def test_a_text_has_the_same_vector_in_any_company(features):
@@ -30,12 +30,12 @@ def test_a_text_has_the_same_vector_in_any_company(features):
 
 
 def test_long_texts_are_cut_and_progress_is_told(bases, home):
-    told = []
-    features = frozen_features(home, str(bases.encoder), lambda *done: told.append(done), threads=1)
+    steps = []
+    features = frozen_features(home, str(bases.encoder), lambda *done: steps.append(done), threads=1)
     start = "storm " * (LONGEST + 5)
     np.testing.assert_allclose(*features([start, start + "roof"]), atol=1e-5)
-    assert told[-1] == (2, 2)
-    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert steps[-1] == (2, 2)
+    assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
 @pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])

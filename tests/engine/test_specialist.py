@@ -37,25 +37,25 @@ def case(request, bases, home):
     """A specialist, a reader of the filled cache, lessons and examples."""
     kind, rows, depth = CASES[request.param]
     given = examples(rows(24))
-    told = contract.infer([one.answer for one in given])
+    inferred = contract.infer([example.answer for example in given])
     both = specialists.new_specialist(
-        open_base(str(getattr(bases, kind)), home), told, depth, 0, 0, torch.float32
+        open_base(str(getattr(bases, kind)), home), inferred, depth, 0, 0, torch.float32
     )
     both.set_instruction("Answer." if kind == "decoder" else "")
-    encoded = [both.encode(one) for one in given]
+    encoded = [both.encode(example) for example in given]
     with closing(ActivationCache(home)) as cache:
         for _ in both.activations.fill(cache, encoded):
             pass
         read = both.activations.reader(cache)
         both.init_from_data(encoded, read)
-        yield both, read, encoded, given, told
+        yield both, read, encoded, given, inferred
 
 
 def test_vectors_are_the_same_in_training_and_in_answers(case):
     both, read, encoded, given, _ = case
     learned = both.question_vectors(encoded, read)
-    answers = answering.in_order(both.answering(6), [one.turns for one in given])
-    seen = np.stack([one.vector for one in answers])
+    answers = answering.in_order(both.answering(6), [example.turns for example in given])
+    seen = np.stack([answer.vector for answer in answers])
     assert learned.shape == (24, 32)
     np.testing.assert_allclose(seen, learned, rtol=1e-4, atol=1e-5)
     assert np.ptp(seen, axis=0).max() > 0.01, "vectors that are all the same prove nothing"
@@ -67,20 +67,20 @@ def test_vectors_of_a_prime_that_cannot_be_shared(case, monkeypatch):
         pytest.skip("encoders have no prime")
     learned = both.question_vectors(encoded, read)
     both.activations.trunk.shares = False
-    answers = answering.in_order(both.answering(6), [one.turns for one in given])
-    np.testing.assert_allclose(np.stack([one.vector for one in answers]), learned, rtol=1e-4, atol=1e-5)
+    answers = answering.in_order(both.answering(6), [example.turns for example in given])
+    np.testing.assert_allclose(np.stack([answer.vector for answer in answers]), learned, rtol=1e-4, atol=1e-5)
 
 
 def test_a_scope_is_learned_and_used(case):
     both, read, encoded, given, _ = case
-    found = specialists.learn_scope(both, read, encoded, given, 6)
-    speak = answering.ScopedAnswers(both.answering(6), found)
-    marked = answering.in_order(speak, [one.turns for one in given])
-    inside = [one.in_scope for one in marked]
+    learned = specialists.learn_scope(both, read, encoded, given, 6)
+    speak = answering.ScopedAnswers(both.answering(6), learned)
+    marked = answering.in_order(speak, [example.turns for example in given])
+    inside = [answer.in_scope for answer in marked]
     # The limit is the score of the lowest of these very questions, up to rounding.
     assert inside.count(False) in (0, 1)
-    assert all((one.scope >= found.limit) == one.in_scope for one in marked)
-    assert all(bool(one.notes) != one.in_scope for one in marked)
+    assert all((answer.scope >= learned.limit) == answer.in_scope for answer in marked)
+    assert all(bool(answer.notes) != answer.in_scope for answer in marked)
 
 
 def test_a_streamed_decoder_is_not_asked(case, monkeypatch):
@@ -89,8 +89,8 @@ def test_a_streamed_decoder_is_not_asked(case, monkeypatch):
         pytest.skip("an encoder is asked in one pass")
     both.model.streams = True
     monkeypatch.setattr(both, "answering", lambda longest: pytest.fail("it is asked"))
-    found = specialists.learn_scope(both, read, encoded, given, 6)
-    assert found.evidence_scale is None and found.questions == 24
+    learned = specialists.learn_scope(both, read, encoded, given, 6)
+    assert learned.evidence_scale is None and learned.questions == 24
 
 
 def test_items_are_taken_evenly():
@@ -129,10 +129,10 @@ def test_specialists_share_one_base_and_answer_as_each_alone(bases, home):
     together = [put(shared, *each) for each in given]
     alone = [put(SplitModel(base, torch.float32), *each) for each in given]
     for first, second in zip(together, alone, strict=True):
-        answers = [answering.in_order(one.answering(6), questions) for one in (first, second)]
+        answers = [answering.in_order(specialist.answering(6), questions) for specialist in (first, second)]
         assert answers[0] == answers[1]
         assert not storage(first.tail) & storage(second.tail)
-    trunks = [storage(one.activations.trunk.shell.model) for one in together]
+    trunks = [storage(specialist.activations.trunk.shell.model) for specialist in together]
     assert trunks[0] and trunks[0] <= trunks[1], "the deeper cut's trunk holds the weights of the other"
     assert not trunks[0] & storage(alone[0].activations.trunk.shell.model)
     assert not storage(together[0].tail) & storage(together[1].tail)

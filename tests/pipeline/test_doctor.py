@@ -132,9 +132,9 @@ def test_a_comparison_that_fails_is_named(few, monkeypatch, capsys):
     # Taken in bfloat16 alone.
     monkeypatch.setitem(AttentionInterface._global_mapping, attention.NAME, unmasked)
     assert main(["doctor", "--selftest", "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    failed = {(result["family"], result["dtype"]): result["failed"] for result in found["results"]}
-    assert not found["passed"] and "gradients" in failed.pop(("gemma3_text", "bfloat16"))
+    document = json.loads(capsys.readouterr().out)
+    failed = {(result["family"], result["dtype"]): result["failed"] for result in document["results"]}
+    assert not document["passed"] and "gradients" in failed.pop(("gemma3_text", "bfloat16"))
     assert failed.pop(("bert", "bfloat16")) and not any(failed.values())
 
 

@@ -47,27 +47,29 @@ def test_the_loss_is_that_of_the_whole_model_at_every_answer(bases, data, home, 
     base = open_base(str(bases.decoder), home)
     cut = new_specialist(base, Contract(task="text"), 2, 0, 0, torch.float32)
     cut.set_instruction(prime)
-    encoded = [cut.encode(one) for one in read(data, turns="all").examples[:6]]
-    plain = [cut.encode(one) for one in read(data).examples[:6]]
-    assert [one.tokens for one in encoded] == [one.tokens for one in plain]  # so one entry in the cache
-    assert [one.last_answer_only for one in encoded] == plain
+    encoded = [cut.encode(example) for example in read(data, turns="all").examples[:6]]
+    plain = [cut.encode(example) for example in read(data).examples[:6]]
+    assert [example.tokens for example in encoded] == [
+        example.tokens for example in plain
+    ]  # so one entry in the cache
+    assert [example.last_answer_only for example in encoded] == plain
     first = cut.instruction_tokens
-    states = cut.activations.trunk.states([one.tokens for one in encoded], cut.activations.instruction)[
-        cut.activations.cut
-    ]
-    known = {one.tokens: state for one, state in zip(encoded, states, strict=True)}
+    states = cut.activations.trunk.states(
+        [example.tokens for example in encoded], cut.activations.instruction
+    )[cut.activations.cut]
+    known = {example.tokens: state for example, state in zip(encoded, states, strict=True)}
     known[()] = cut.activations.instruction.states[cut.activations.cut] if first else None
     with torch.no_grad():
         got = cut.tail.eval()(collate(encoded, known.get), known[()]).loss
         model = AutoModelForCausalLM.from_pretrained(base.folder, dtype=torch.float32).eval()
         losses = []
-        for one in encoded:
-            scores = model(torch.tensor([[*first, *one.tokens]])).logits[0, len(first) :]
+        for example in encoded:
+            scores = model(torch.tensor([[*first, *example.tokens]])).logits[0, len(first) :]
             said = torch.nn.functional.cross_entropy(
-                scores[list(one.target_positions)], torch.tensor(one.targets), reduction="none"
+                scores[list(example.target_positions)], torch.tensor(example.targets), reduction="none"
             )
             losses.append(said)
-            texts = [base.tokenizer.decode(answer) for answer in one.answers]
+            texts = [base.tokenizer.decode(answer) for answer in example.answers]
             assert len(texts) == 2 and all(text.endswith("<|im_end|>") for text in texts)
     assert torch.allclose(got, torch.cat(losses).mean(), atol=1e-5)
 
@@ -112,16 +114,16 @@ def test_an_answer_that_opens_another_is_refused_with_two_cuts(bases, home):
 
 @pytest.mark.parametrize("prompt_layers", [0, 2])
 def test_one_example_stays_one_and_only_training_looks_at_earlier_answers(bases, data, home, prompt_layers):
-    told = {"name": "talk", "data": data, "base": str(bases.decoder), "task": "text", "epochs": 1}
-    told |= {"dtype": "float32", "threads": 1, "tail_layers": 2, "prompt_layers": prompt_layers}
-    last, every = (list(run(Recipe(**told, turns=turns), home)) for turns in ("last", "all"))
+    settings = {"name": "talk", "data": data, "base": str(bases.decoder), "task": "text", "epochs": 1}
+    settings |= {"dtype": "float32", "threads": 1, "tail_layers": 2, "prompt_layers": prompt_layers}
+    last, every = (list(run(Recipe(**settings, turns=turns), home)) for turns in ("last", "all"))
 
-    def one(events, kind):
+    def only_event(events, kind):
         return next(event for event in events if isinstance(event, kind))
 
-    assert one(last, ev.DataReady).train == one(every, ev.DataReady).train
+    assert only_event(last, ev.DataReady).train == only_event(every, ev.DataReady).train
     # With one cut the tokens are the same.
-    assert bool(one(every, ev.TrunkDone).computed) is not bool(prompt_layers)
+    assert bool(only_event(every, ev.TrunkDone).computed) is not bool(prompt_layers)
     losses = [[event.loss for event in events if isinstance(event, ev.EpochDone)] for events in (last, every)]
     assert losses[0] != losses[1]
-    assert one(every, ev.Measured).scores
+    assert only_event(every, ev.Measured).scores

@@ -110,14 +110,14 @@ def test_the_form_of_the_cache_counts(cache_format, made, home):
     assert planned.cache == only(list(run(given, home)), ev.TrunkDone).bytes
 
 
-@pytest.mark.parametrize(("prompt_layers", "form"), [(0, "auto"), (1, "int8")])
-def test_with_two_cuts_the_plan_knows_what_the_cache_keeps(prompt_layers, form, made, home):
-    given = made("decoder", "json", prompt_layers=prompt_layers, cache=CacheSettings(dtype=form))
-    told, events = forecast(given, home), list(run(given, home))
-    assert told.known == 0 and told.cache == only(events, ev.TrunkDone).bytes
+@pytest.mark.parametrize(("prompt_layers", "cache_format"), [(0, "auto"), (1, "int8")])
+def test_with_two_cuts_the_plan_knows_what_the_cache_keeps(prompt_layers, cache_format, made, home):
+    given = made("decoder", "json", prompt_layers=prompt_layers, cache=CacheSettings(dtype=cache_format))
+    planned, events = forecast(given, home), list(run(given, home))
+    assert planned.known == 0 and planned.cache == only(events, ev.TrunkDone).bytes
     assert forecast(given, home).cache == 0
-    whole = forecast(made("decoder", "json", cache=CacheSettings(dtype=form)), home)
-    assert whole.known == 0 and told.memory > 0
+    whole = forecast(made("decoder", "json", cache=CacheSettings(dtype=cache_format)), home)
+    assert whole.known == 0 and planned.memory > 0
 
 
 def test_a_plan_leaves_nothing(made, home):

@@ -40,8 +40,8 @@ def test_low_rank_is_cheaper_and_a_prime_is_paid_at_every_step():
     # 100 steps; the last of 8 layers is not computed at the prime, and the first owes it no gradient.
     extra = 100 * 250 * (6 * 7 - 2) * 3_000_000 / 1e9 / 0.5
     assert long.training_epoch(tail(8), 8) - LOAD.training_epoch(tail(8), 8) == pytest.approx(extra)
-    look = 7 * 250 * 2 * 7 * 3_000_000 / 1e9 / 0.5
-    assert long.validation(tail(8), 8) - LOAD.validation(tail(8), 8) == pytest.approx(look)
+    looking_back = 7 * 250 * 2 * 7 * 3_000_000 / 1e9 / 0.5
+    assert long.validation(tail(8), 8) - LOAD.validation(tail(8), 8) == pytest.approx(looking_back)
 
 
 def test_twice_the_speed_is_half_the_arithmetic():

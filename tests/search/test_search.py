@@ -39,12 +39,12 @@ def few_trials(monkeypatch):
 def recipe(bases, tmp_path):
     def make(task="labels", base="encoder", **settings):
         rows = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}[task]()
-        named = ",".join(str(getattr(bases, one)) for one in base.split("+"))
-        told = {
+        named = ",".join(str(getattr(bases, name)) for name in base.split("+"))
+        given = {
             "name": "tiny", "data": tiny.write(tmp_path / "notes.jsonl", rows), "base": named,
             "task": task, "epochs": 2, "dtype": "float32", "threads": 1, "budget": "1h",
         }  # fmt: skip
-        return Recipe(**told | settings)
+        return Recipe(**given | settings)
 
     return make
 
@@ -57,7 +57,7 @@ def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, machine=None):
     """The events of a search without the run around it, and what it found. Time stands still."""
     examples = read(recipe.data, "prompt", "answer").examples
     split = splitting.split(examples, SplitSettings(test=0.2))
-    contract = infer([one.answer for one in examples], recipe.task)
+    contract = infer([example.answer for example in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)
     task = SearchTask(recipe, contract, split, None, machine, home)
     folder, events = home / f"run-{len(list(home.glob('run-*')))}", []
@@ -72,8 +72,8 @@ def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, machine=None):
 
 
 def comparable(trials):
-    curves = [[epoch.model_dump(exclude={"seconds"}) for epoch in one.curve] for one in trials]
-    return [one.model_dump(exclude={"cost", "seconds", "curve"}) for one in trials], curves
+    curves = [[epoch.model_dump(exclude={"seconds"}) for epoch in trial.curve] for trial in trials]
+    return [trial.model_dump(exclude={"cost", "seconds", "curve"}) for trial in trials], curves
 
 
 @pytest.mark.parametrize(("base", "task"), [("encoder", "labels"), ("decoder", "json"), ("decoder", "text")])
@@ -85,9 +85,9 @@ def test_the_recipe_that_is_left_repeats_the_winner_without_a_search(base, task,
     (ready,) = events_of(events, ev.BaseReady)
     assert (ready.tail_layers, ready.rank) == (chosen.tail_layers, chosen.rank)
     best = [event for event in events_of(events, ev.EpochDone) if event.best][-1]
-    told = math.exp(-best.validation_loss) if task == "text" else best.validation_accuracy
-    assert told == chosen.score and chosen.trained == len(events_of(events, ev.EpochDone))
-    assert all(0 < one.error < 0.5 for one in trials.values() if one.state == "done")
+    score = math.exp(-best.validation_loss) if task == "text" else best.validation_accuracy
+    assert score == chosen.score and chosen.trained == len(events_of(events, ev.EpochDone))
+    assert all(0 < event.error < 0.5 for event in trials.values() if event.state == "done")
     (packaged,) = events_of(events, ev.Packaged)
     left = yaml.safe_load((Path(packaged.folder) / "recipe.yaml").read_text())
     assert left["budget"] is None and left["learning_rate"] == chosen.learning_rate
@@ -95,16 +95,16 @@ def test_the_recipe_that_is_left_repeats_the_winner_without_a_search(base, task,
     again = list(run(recipe_from(Path(packaged.folder) / "recipe.yaml", {}), tmp_path / "other"))
     assert not events_of(again, ev.SearchPlanned)
     (repeated,) = events_of(again, ev.Packaged)
-    weights = [files.sha256(Path(one.folder) / "tail.safetensors") for one in (packaged, repeated)]
+    weights = [files.sha256(Path(event.folder) / "tail.safetensors") for event in (packaged, repeated)]
     assert weights[0] == weights[1]
 
 
 def test_the_same_seed_tries_and_chooses_the_same(recipe, home, tmp_path):
-    (_, one), (_, two) = (searched(recipe(), folder) for folder in (home, tmp_path / "other"))
-    assert comparable(one.trials) == comparable(two.trials)
-    assert one.recipe == two.recipe
+    (_, result), (_, two) = (searched(recipe(), folder) for folder in (home, tmp_path / "other"))
+    assert comparable(result.trials) == comparable(two.trials)
+    assert result.recipe == two.recipe
     _, other = searched(recipe(seed=1), home)
-    assert comparable(one.trials) != comparable(other.trials)
+    assert comparable(result.trials) != comparable(other.trials)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_all_tails_come_from_one_trunk_pass(base, task, tails, recipe, home, mon
     monkeypatch.setattr(runner.TrialRunner, "fill", counted)
     events = list(run(recipe(task, base, instruction="Do it."), home))
     trials = [event.trial for event in events_of(events, ev.TrialDone)]
-    assert tails <= {(one.tail_layers, one.prompt_layers) for one in trials}
+    assert tails <= {(trial.tail_layers, trial.prompt_layers) for trial in trials}
     assert len(passes) == 1 and passes[0][1] == 0
     for done in events_of(events, ev.TrunkDone):
         assert done.computed == 0  # the run itself finds everything there
@@ -135,45 +135,49 @@ def test_all_tails_come_from_one_trunk_pass(base, task, tails, recipe, home, mon
     alike = {trial.prompt_layers: trial for trial in trials[:3] if (trial.tail_layers, trial.rank) == (2, 0)}
     costs = [alike[layers].cost for layers in sorted(alike)]
     assert costs == sorted(costs) and len(set(costs)) == len(alike)  # fewer layers on prompts are cheaper
-    assert history(events).work == pytest.approx(sum(one.work for one in trials))
+    assert history(events).work == pytest.approx(sum(trial.work for trial in trials))
 
 
 def test_what_is_given_is_not_searched(recipe, home):
-    _, found = searched(recipe(tail_layers=1, learning_rate=3e-3), home)
-    assert {(one.tail_layers, one.learning_rate, one.epochs) for one in found.trials} == {(1, 3e-3, 2)}
-    assert {one.rank for one in found.trials} == {0, 4, 16}
-    events, found = searched(recipe(tail_layers=1, learning_rate=3e-3, rank=4), home)
+    _, result = searched(recipe(tail_layers=1, learning_rate=3e-3), home)
+    assert {(trial.tail_layers, trial.learning_rate, trial.epochs) for trial in result.trials} == {
+        (1, 3e-3, 2)
+    }
+    assert {trial.rank for trial in result.trials} == {0, 4, 16}
+    events, result = searched(recipe(tail_layers=1, learning_rate=3e-3, rank=4), home)
     assert [event.text for event in events] == ["There is nothing to search, since every setting is given."]
-    assert (found.trials, found.recipe.rank, found.recipe.budget) == ((), 4, None)
+    assert (result.trials, result.recipe.rank, result.recipe.budget) == ((), 4, None)
 
 
 def test_layers_on_the_prompt_are_searched_where_a_base_allows_it_and_none_are_given(recipe, home):
-    _, found = searched(recipe("text", "decoder", tail_layers=2, rank=0, prompt_layers=0), home)
-    assert {one.prompt_layers for one in found.trials} == {found.recipe.prompt_layers} == {0}
-    _, found = searched(recipe("text", "decoder", prompt_layers=2, rank=0, learning_rate=3e-3), home)
-    assert {(one.tail_layers, one.prompt_layers) for one in found.trials} == {(2, 2), (4, 2)}
-    _, found = searched(recipe("labels", "decoder", rank=0, learning_rate=3e-3, prompt_layers="all"), home)
-    assert all(one.prompt_layers == one.tail_layers for one in found.trials)
+    _, result = searched(recipe("text", "decoder", tail_layers=2, rank=0, prompt_layers=0), home)
+    assert {trial.prompt_layers for trial in result.trials} == {result.recipe.prompt_layers} == {0}
+    _, result = searched(recipe("text", "decoder", prompt_layers=2, rank=0, learning_rate=3e-3), home)
+    assert {(trial.tail_layers, trial.prompt_layers) for trial in result.trials} == {(2, 2), (4, 2)}
+    _, result = searched(recipe("labels", "decoder", rank=0, learning_rate=3e-3, prompt_layers="all"), home)
+    assert all(trial.prompt_layers == trial.tail_layers for trial in result.trials)
     with pytest.raises(SettingError, match="is an encoder"):
         searched(recipe(prompt_layers=1), home)
 
 
 def test_primes_with_and_without_examples_are_tried(recipe, home, monkeypatch):
     monkeypatch.setattr(searching, "_MOST", 10)
-    events, found = searched(recipe("json", "decoder"), home)
-    assert {one.instruction for one in found.trials} == {"plain", "with examples"}
+    events, result = searched(recipe("json", "decoder"), home)
+    assert {trial.instruction for trial in result.trials} == {"plain", "with examples"}
     ((texts),) = events[0].instructions.values()
     assert texts["with examples"].startswith(texts["plain"]) and "Answer: {" in texts["with examples"]
-    assert found.recipe.instruction == texts[found.choice.chosen.instruction]
-    _, found = searched(recipe("json", "decoder", instruction="Do it."), home)
-    assert {one.instruction for one in found.trials} == {"plain"} and found.recipe.instruction == "Do it."
+    assert result.recipe.instruction == texts[result.choice.chosen.instruction]
+    _, result = searched(recipe("json", "decoder", instruction="Do it."), home)
+    assert {trial.instruction for trial in result.trials} == {
+        "plain"
+    } and result.recipe.instruction == "Do it."
 
 
 def test_several_bases_are_tried_and_what_does_not_fit_is_told(recipe, home):
-    events, found = searched(recipe("labels", "encoder+decoder"), home)
-    assert len({one.base for one in found.trials}) == 2
-    events, found = searched(recipe("json", "decoder+encoder"), home)
-    assert len({one.base for one in found.trials}) == 1
+    events, result = searched(recipe("labels", "encoder+decoder"), home)
+    assert len({trial.base for trial in result.trials}) == 2
+    events, result = searched(recipe("json", "decoder+encoder"), home)
+    assert len({trial.base for trial in result.trials}) == 1
     assert "can only choose among labels" in events[0].left_out[0]
     with pytest.raises(SettingError, match="can only choose among labels"):
         searched(recipe("json", "encoder+decoder"), home)
@@ -213,12 +217,12 @@ def test_it_ends_in_time_for_what_comes_after(recipe, home, monkeypatch):
         now[0] += 0.2
         return now[0]
 
-    events, found = searched(recipe(), home, 100.0, clock)
+    events, result = searched(recipe(), home, 100.0, clock)
     (ended,) = events_of(events, ev.SearchEnded)
     assert ended.reason == "the time is used up"
     assert 60 < now[0] < 95  # some seconds are kept for packaging
-    assert any(one.state == "no time" for one in found.trials)
-    assert found.choice is not None
+    assert any(trial.state == "no time" for trial in result.trials)
+    assert result.choice is not None
 
 
 def test_a_trial_that_takes_far_too_long_is_stopped(recipe, home):
@@ -228,12 +232,12 @@ def test_a_trial_that_takes_far_too_long_is_stopped(recipe, home):
         now[0] += 1.0
         return now[0]
 
-    events, found = searched(recipe(epochs=50), home, 60.0, clock)
+    events, result = searched(recipe(epochs=50), home, 60.0, clock)
     assert now[0] < 70  # a second per look, and a few more looks
-    trials = [one.state for one in found.trials]
-    assert trials[0] == "out of time" and found.choice is None
+    trials = [trial.state for trial in result.trials]
+    assert trials[0] == "out of time" and result.choice is None
     assert "measured defaults" in events[-1].text
-    assert (found.recipe.tail_layers, found.recipe.budget) == (2, None)
+    assert (result.recipe.tail_layers, result.recipe.budget) == (2, None)
 
 
 def test_a_trial_that_does_not_learn_is_no_end(recipe, home, monkeypatch):
@@ -245,9 +249,9 @@ def test_a_trial_that_does_not_learn_is_no_end(recipe, home, monkeypatch):
         yield from train(tail, encoded, validation, read, plan, **given)
 
     monkeypatch.setattr(loop, "train", fragile)
-    _, found = searched(recipe(), home)
-    assert found.trials[0].state == "failed" and found.trials[0].score is None
-    assert found.choice.chosen.state == "done"
+    _, result = searched(recipe(), home)
+    assert result.trials[0].state == "failed" and result.trials[0].score is None
+    assert result.choice.chosen.state == "done"
 
 
 def interrupt(*_):
@@ -268,8 +272,8 @@ def test_it_stops_cleanly_in_the_middle_of_a_trial(how, recipe, home, monkeypatc
             list(events)
     assert not list(home.glob("specialists/*/*"))
     (log,) = home.glob("runs/*/events.jsonl")
-    told = [ev.parse(line) for line in log.read_text().splitlines()]
-    assert [event.trial.number for event in told if isinstance(event, ev.TrialDone)] == [1, 2]
+    logged = [ev.parse(line) for line in log.read_text().splitlines()]
+    assert [event.trial.number for event in logged if isinstance(event, ev.TrialDone)] == [1, 2]
 
 
 def until(events, number):
@@ -294,7 +298,7 @@ def test_a_search_that_was_stopped_goes_on_behind_its_last_trial(stopped, recipe
     assert shelves(home)  # weights of what may yet be chosen
     rest = list(resume(home))
     (planned,) = events_of(rest, ev.SearchPlanned)
-    assert [one.number for one in planned.earlier] == list(range(1, stopped + 1))
+    assert [earlier.number for earlier in planned.earlier] == list(range(1, stopped + 1))
     assert [event.trial.number for event in events_of(rest, ev.TrialDone)] == list(range(stopped + 1, 8))
     trials = [*planned.earlier, *(event.trial for event in events_of(rest, ev.TrialDone))]
     assert comparable(trials) == comparable([event.trial for event in events_of(whole, ev.TrialDone)])
@@ -353,8 +357,8 @@ def test_a_trial_whose_loss_explodes_has_failed(recipe, home, monkeypatch):
         yield from train(tail, encoded, validation, read, plan, **given)
 
     monkeypatch.setattr(loop, "train", shaky)
-    _, found = searched(recipe(), home)
-    assert found.trials[0].state == "failed" and found.choice.chosen.state == "done"
+    _, result = searched(recipe(), home)
+    assert result.trials[0].state == "failed" and result.choice.chosen.state == "done"
 
 
 class Pretence:
@@ -395,17 +399,17 @@ class Pretence:
             self.spend(planned / 10)
             yield Filled(done + 1, 10, 0, 0, 0)
 
-    def finish(self, runner, found, deadline):
+    def finish(self, runner, result, deadline):
         """What the run itself then does; it trains on only while there is time."""
-        chosen, total = found.choice.chosen, len(runner._split.train)
+        chosen, total = result.choice.chosen, len(runner._split.train)
         load, batch = self.load(runner, chosen.instruction, total), runner.recipe.batch
-        if found.weights is None:
+        if result.weights is None:
             self.spend(load.trunk(chosen))
             for _ in range(chosen.epochs):
                 began = self.now
                 self.spend(load.training_epoch(chosen, batch))
                 self.spend(load.validation(chosen, batch))
-                if 2 * self.now - began + found.after > deadline:
+                if 2 * self.now - began + result.after > deadline:
                     break
         self.spend(2 * load.answer_questions(len(runner._split.test)) + 6)
 
@@ -436,14 +440,16 @@ def test_search_and_training_end_with_the_budget_on_a_busy_machine(
     opened = []
     make = runner.TrialRunner.__init__
     monkeypatch.setattr(
-        runner.TrialRunner, "__init__", lambda one, *given: (opened.append(one), make(one, *given))[0]
+        runner.TrialRunner,
+        "__init__",
+        lambda runner, *given: (opened.append(runner), make(runner, *given))[0],
     )
-    events, found = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
-    assert sum(one.state == "done" for one in found.trials) >= 2
-    assert (found.weights is not None) == (
+    events, result = searched(recipe(epochs=None), home, 1200.0, pretence.clock, machine=machine)
+    assert sum(runner.state == "done" for runner in result.trials) >= 2
+    assert (result.weights is not None) == (
         events_of(events, ev.SearchPlanned)[0].encoded == len(opened[0]._split.train)
     )
-    pretence.finish(opened[0], found, 1200)
+    pretence.finish(opened[0], result, 1200)
     assert 0.5 * 1200 < pretence.now < 1200
 
 
@@ -451,7 +457,7 @@ def test_trials_with_a_share_of_the_lessons_where_time_is_short(recipe, home, mo
     whole = searched(recipe(), home)[0][0].encoded
     monkeypatch.setattr(searching, "_FEW", 5)
     monkeypatch.setattr(searching, "_ROOM", 1e9)
-    events, found = searched(recipe(), home)
+    events, result = searched(recipe(), home)
     (planned,) = events_of(events, ev.SearchPlanned)
     assert planned.encoded == round(0.2 * whole) >= 5
-    assert found.choice is not None
+    assert result.choice is not None

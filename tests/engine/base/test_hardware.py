@@ -18,8 +18,8 @@ def speeds(monkeypatch):
     """Say how fast each format is, in GFLOP/s."""
 
     def say(float32, bfloat16):
-        told = {torch.float32: float32, torch.bfloat16: bfloat16}
-        monkeypatch.setattr(hardware, "matmul_speed", lambda dtype, *_: told[dtype])
+        speeds = {torch.float32: float32, torch.bfloat16: bfloat16}
+        monkeypatch.setattr(hardware, "matmul_speed", lambda dtype, *_: speeds[dtype])
 
     return say
 

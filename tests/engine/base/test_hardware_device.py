@@ -15,14 +15,14 @@ def test_the_engine_computes_where_torch_computes():
     command = [sys.executable, "-m", "tests.engine.second_device", "llama", "bert"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert "tensors on two devices" in found.pop("left behind")
+    document = json.loads(done.stdout.splitlines()[-1])
+    assert "tensors on two devices" in document.pop("left behind")
     for family in ("llama", "bert"):
         for dtype in ("float32", "bfloat16"):
-            assert found.pop(f"{family} {dtype}") == ["second", [], ""]
+            assert document.pop(f"{family} {dtype}") == ["second", [], ""]
     # With one cut and with two, interrupted and under differential privacy.
-    assert set(found) == {f"{kind} {layers}" for kind in ("resumed", "private") for layers in (1, 2)}
-    assert all(found.values())
+    assert set(document) == {f"{kind} {layers}" for kind in ("resumed", "private") for layers in (1, 2)}
+    assert all(document.values())
 
 
 def test_on_a_processor_nothing_is_set_and_nothing_is_moved():

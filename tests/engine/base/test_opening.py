@@ -236,7 +236,7 @@ def test_weights_that_were_cut_short_are_told_as_damaged(llama, home):
 
 
 def test_sharded_weights_have_one_hash_over_all_of_them(llama, home):
-    one = open_base(str(llama), home).sha256
+    digest = open_base(str(llama), home).sha256
     half = {"a": torch.zeros(3)}
     save_file(half, llama / "second.safetensors")
     both = open_base(str(llama), home).sha256
@@ -244,7 +244,7 @@ def test_sharded_weights_have_one_hash_over_all_of_them(llama, home):
     other = open_base(str(llama), home).sha256
     (llama / "second.safetensors").rename(llama / "third.safetensors")
     renamed = open_base(str(llama), home).sha256
-    assert len({one, both, other, renamed}) == 4
+    assert len({digest, both, other, renamed}) == 4
 
 
 def test_a_hash_is_remembered_as_long_as_the_file_is_the_same(llama, home, monkeypatch):
@@ -260,8 +260,8 @@ def test_a_hash_is_remembered_as_long_as_the_file_is_the_same(llama, home, monke
 
 def entry(path, monkeypatch, **changes):
     """A catalog with one base, whose weights lie at `path`."""
-    one = catalog.ENTRIES[0].model_copy(update={"name": "tiny", "file": path.name, **changes})
-    monkeypatch.setattr(catalog, "ENTRIES", (one,))
+    known = catalog.ENTRIES[0].model_copy(update={"name": "tiny", "file": path.name, **changes})
+    monkeypatch.setattr(catalog, "ENTRIES", (known,))
     monkeypatch.setattr(catalog.CatalogEntry, "path", lambda self, home: path if path.is_file() else None)
 
 
@@ -306,7 +306,7 @@ def test_a_file_that_is_no_gguf_is_refused_and_leaves_nothing(tmp_path, home):
     path.write_bytes(b"GGUF" + bytes(100))
     with pytest.raises(BaseModelError, match="GGUF file that Transformers cannot read"):
         open_base(str(path), home)
-    assert [one.name for one in (home / "bases").iterdir() if one.is_dir()] == []
+    assert [path.name for path in (home / "bases").iterdir() if path.is_dir()] == []
 
 
 @pytest.mark.skipif(

@@ -7,13 +7,13 @@ from safetensors.torch import save_file
 from azubi.engine.base.folder import Shards
 from azubi.errors import BaseModelError
 
-ONE = "model-00001-of-00002.safetensors"
+FIRST = "model-00001-of-00002.safetensors"
 
 
 @pytest.fixture
 def folder(tmp_path):
-    save_file({"a": torch.arange(6.0).reshape(2, 3)}, tmp_path / ONE, {"made": "here"})
-    save_file({"b": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / ONE.replace("1-of", "2-of"))
+    save_file({"a": torch.arange(6.0).reshape(2, 3)}, tmp_path / FIRST, {"made": "here"})
+    save_file({"b": torch.ones(4, dtype=torch.bfloat16)}, tmp_path / FIRST.replace("1-of", "2-of"))
     return tmp_path
 
 
@@ -32,8 +32,8 @@ def test_a_place_is_where_the_bytes_are(folder):
 
 def test_only_what_is_asked_for_is_read(folder):
     shards = Shards(folder)
-    with shards.slices(["b"]) as found:
-        assert torch.equal(found["b"][...], torch.ones(4, dtype=torch.bfloat16))
+    with shards.slices(["b"]) as tensors:
+        assert torch.equal(tensors["b"][...], torch.ones(4, dtype=torch.bfloat16))
     assert shards.bytes_read == 8
     shards.prefetch(["a", "b"])
     assert shards.bytes_read == 8
@@ -45,7 +45,7 @@ def test_only_what_is_asked_for_is_read(folder):
     ids=["short", "within the header", "empty", "another file"],
 )
 def test_a_damaged_file_is_named(folder, damage):
-    file = folder / ONE
+    file = folder / FIRST
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.raises(BaseModelError, match=f"{ONE} is damaged"):
+    with pytest.raises(BaseModelError, match=f"{FIRST} is damaged"):
         Shards(folder)

@@ -115,7 +115,7 @@ def old_run(home, *keys, **settings):
     cache.close()
 
 
-def held(home, *keys):
+def kept(home, *keys):
     cache = ActivationCache(home)
     lost = cache.missing(keys)
     cache.close()

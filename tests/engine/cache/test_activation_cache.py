@@ -19,7 +19,7 @@ from tests.engine.cache.helpers import (
     SIZE,
     TOKENS,
     flip,
-    held,
+    kept,
     old_run,
     on_disk,
     remove,
@@ -57,8 +57,8 @@ def test_what_ends_one_ingredient_is_not_what_begins_the_next():
 
 def test_the_same_ingredients_hit_in_another_process(cache):
     code = f"from azubi.engine.cache.filling import Origin\nprint({ORIGIN!r}.key({TOKENS!r}))"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert told.stdout.strip() == ORIGIN.key(TOKENS)
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.strip() == ORIGIN.key(TOKENS)
 
 
 def test_the_key_of_long_ingredients_is_made_quickly():
@@ -73,14 +73,14 @@ def test_the_key_of_long_ingredients_is_made_quickly():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
-def test_an_entry_comes_back_as_its_form_keeps_it(home, dtype, form):
+@pytest.mark.parametrize("cache_format", ["float32", "bfloat16", "int8"])
+def test_an_entry_comes_back_as_its_form_keeps_it(home, dtype, cache_format):
     states = tensor(5, dtype)
-    cache = ActivationCache(home, dtype=form)
+    cache = ActivationCache(home, dtype=cache_format)
     cache.write([("a", states)])
     got = cache.read("a")
     assert got.dtype == dtype
-    assert torch.equal(got, index.rounded(states, index.storage_format(form, dtype)))
+    assert torch.equal(got, index.rounded(states, index.storage_format(cache_format, dtype)))
     cache.close()
     again = ActivationCache(home)
     assert torch.equal(again.read("a"), got), "whatever the form that is wanted now"
@@ -90,11 +90,11 @@ def test_an_entry_comes_back_as_its_form_keeps_it(home, dtype, form):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("count", [1, 5])
 def test_an_entry_comes_back_bit_for_bit(cache, home, dtype, count):
-    one, two = tensor(count, dtype), tensor(count, dtype, seed=1)
-    size = cache.write([("one", one), ("two", two)])
+    first, two = tensor(count, dtype), tensor(count, dtype, seed=1)
+    size = cache.write([("one", first), ("two", two)])
     again = ActivationCache(home)
     for opened in (cache, again):
-        for key, want in (("one", one), ("two", two)):
+        for key, want in (("one", first), ("two", two)):
             got = opened.read(key)
             assert got.dtype == dtype and torch.equal(got, want)
     assert cache.bytes() == size
@@ -161,7 +161,7 @@ def test_without_its_key_the_cache_is_empty_and_fills_again(cache, home):
 # Damage.
 
 
-@pytest.mark.parametrize("harm", DAMAGE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("harm", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_entry_is_missed_not_read(cache, home, harm):
     cache.write([("a", tensor()), ("b", tensor(seed=1))])
     harm(home)
@@ -230,7 +230,7 @@ def test_what_another_run_is_writing_is_not_cleared_away(home):
     ActivationCache(home).close()
     assert [path.name for path in shards(home)] == [shard]
     other.write([("a", tensor())])
-    assert held(home, "a") == ["a"]
+    assert kept(home, "a") == ["a"]
     other.close()
 
 
@@ -245,13 +245,13 @@ def test_a_shard_that_goes_while_we_run_is_missed(home):
     shard.unlink()
     cache.write([("c", tensor())])
     cache.close()
-    assert held(home, "a", "c") == ["c"], "what was written after it went is there"
+    assert kept(home, "a", "c") == ["c"], "what was written after it went is there"
 
 
 def test_a_shard_that_is_gone_is_missed_at_once(home):
     old_run(home, "a")
     remove(home)
-    assert held(home, "a") == []
+    assert kept(home, "a") == []
 
 
 def test_a_cache_of_an_earlier_layout_is_begun_anew(home):
@@ -263,7 +263,7 @@ def test_a_cache_of_an_earlier_layout_is_begun_anew(home):
     index.commit()
     index.close()
     old_run(home, "b")
-    assert held(home, "a", "b") == ["b"]
+    assert kept(home, "a", "b") == ["b"]
     assert len(shards(home)) == 1
 
 
@@ -305,14 +305,14 @@ def test_two_processes_may_write_the_same_keys_at_once(home):
         )
         for _ in range(2)
     ]
-    for one in both:
-        assert one.stdout.readline() == "ready\n"
-    for one in both:
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    for one in both:
-        one.communicate(timeout=120)
-        assert one.returncode == 0
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
     cache = ActivationCache(home)
     for number in range(30):
         assert torch.equal(cache.read(f"key {number}"), torch.full((3, 8), float(number)))

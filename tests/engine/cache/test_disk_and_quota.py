@@ -10,7 +10,7 @@ import torch
 from azubi.engine.cache import activation_cache as activations
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.errors import StorageError
-from tests.engine.cache.helpers import FULL, SIZE, held, old_run, on_disk, rows, shards, tensor
+from tests.engine.cache.helpers import FULL, SIZE, kept, old_run, on_disk, rows, shards, tensor
 
 
 def test_a_full_disk_ends_keeping_and_leaves_nothing_behind(cache, home, full_disk, monkeypatch):
@@ -73,16 +73,16 @@ def test_beyond_the_quota_the_oldest_go(home):
     for key in "abc":
         old_run(home, key)
     old_run(home, "d", quota=3 * SIZE)
-    assert held(home, *"abcd") == ["b", "c", "d"]
+    assert kept(home, *"abcd") == ["b", "c", "d"]
     assert on_disk(home) == 3 * SIZE
 
 
 def test_what_was_used_last_stays(home):
     for key in "abc":
         old_run(home, key)
-    assert held(home, "a") == ["a"]
+    assert kept(home, "a") == ["a"]
     old_run(home, "d", quota=2 * SIZE)
-    assert held(home, *"abcd") == ["a", "d"]
+    assert kept(home, *"abcd") == ["a", "d"]
 
 
 def test_the_clock_has_no_say(home, monkeypatch):
@@ -107,13 +107,13 @@ def test_what_another_run_uses_stays(home):
     old_run(home, "b")
     old_run(home, "c", quota=2 * SIZE)
     assert torch.equal(other.read("a"), tensor())
-    assert held(home, *"abc") == ["a", "c"]
+    assert kept(home, *"abc") == ["a", "c"]
     other.close()
 
 
 def test_a_quota_of_nothing_keeps_nothing(home):
     old_run(home, "a", quota=0)
-    assert held(home, "a") == []
+    assert kept(home, "a") == []
 
 
 def test_a_shard_has_an_end(home, monkeypatch):
@@ -124,7 +124,7 @@ def test_a_shard_has_an_end(home, monkeypatch):
     assert len(shards(home)) == 3
     cache.close()
     old_run(home, "f", "g", quota=6 * SIZE)
-    assert held(home, *"abcdefg") == ["c", "d", "e", "f", "g"]
+    assert kept(home, *"abcdefg") == ["c", "d", "e", "f", "g"]
 
 
 def test_more_shards_than_may_be_open(home, monkeypatch):

@@ -51,9 +51,9 @@ def test_an_erased_question_is_gone_and_copies_of_its_shard_are_unreadable(home)
     copies = [path.read_bytes() for path in shards(home)]
     assert any(readable(home, content, "b") for content in copies)
     assert erase_questions(home, ["of b", "never there"]) == 1
-    found = read_all(home, "abcd")
-    assert found["b"] is None
-    assert [torch.equal(found[key], tensor(seed=seed)) for key, seed in (("a", 0), ("c", 2), ("d", 7))] == [
+    entries = read_all(home, "abcd")
+    assert entries["b"] is None
+    assert [torch.equal(entries[key], tensor(seed=seed)) for key, seed in (("a", 0), ("c", 2), ("d", 7))] == [
         True
     ] * 3
     everything = [*copies, *(path.read_bytes() for path in shards(home))]
@@ -71,18 +71,18 @@ def test_what_two_questions_share_goes_with_either(home):
     cache.write([("a", tensor()), ("b", tensor(seed=1))])
     cache.close()
     assert erase_questions(home, ["first"]) == 1
-    found = read_all(home, "ab")
-    assert found["a"] is None and found["b"] is not None
+    entries = read_all(home, "ab")
+    assert entries["a"] is None and entries["b"] is not None
     assert erase_questions(home, ["second"]) == 1
     assert shards(home) == []
 
 
 def test_an_entry_that_was_written_twice_is_gone_twice(home):
-    one, two = ActivationCache(home, "one"), ActivationCache(home, "two")
-    one.note([("a", "q"), ("b", "other")])
-    one.write([("a", tensor()), ("b", tensor(seed=1))])
+    first, two = ActivationCache(home, "one"), ActivationCache(home, "two")
+    first.note([("a", "q"), ("b", "other")])
+    first.write([("a", tensor()), ("b", tensor(seed=1))])
     two.write([("a", tensor())])
-    one.close(), two.close()
+    first.close(), two.close()
     copies = [path.read_bytes() for path in shards(home)]
     assert sum(readable(home, content, "a") for content in copies) == 2
     assert erase_questions(home, ["q"]) == 1
@@ -124,13 +124,13 @@ def test_erasing_that_is_killed_anywhere_is_finished_by_the_next(home, tmp_path)
         several(here, "one", ["c", "d"], seed=2)
         copies = [path.read_bytes() for path in shards(here)]
         code = die_at(step, lambda here=here: erase_questions(here, ["of a", "of d"]))
-        found = read_all(here, "abcd")
-        if found["a"] is not None:  # it died before anything was noted
-            assert code and found["d"] is not None
+        entries = read_all(here, "abcd")
+        if entries["a"] is not None:  # it died before anything was noted
+            assert code and entries["d"] is not None
             erase_questions(here, ["of a", "of d"])
-            found = read_all(here, "abcd")
-        assert (found["a"], found["d"]) == (None, None)
-        assert torch.equal(found["b"], tensor(seed=1)) and torch.equal(found["c"], tensor(seed=2))
+            entries = read_all(here, "abcd")
+        assert (entries["a"], entries["d"]) == (None, None)
+        assert torch.equal(entries["b"], tensor(seed=1)) and torch.equal(entries["c"], tensor(seed=2))
         left = [*copies, *(path.read_bytes() for path in shards(here))]
         assert not any(readable(here, content, key) for content in left for key in "ad")
         if code == 0:

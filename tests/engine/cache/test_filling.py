@@ -32,7 +32,9 @@ class CountingTrunk:
         for batch in batches:
             self.asked.extend(batch)
             done += len(batch)
-            yield Progress(done, [(batch, {cut: [said(one, cut) for one in batch] for cut in (1, 2)})])
+            yield Progress(
+                done, [(batch, {cut: [said(sequence, cut) for sequence in batch] for cut in (1, 2)})]
+            )
 
 
 def said(sequence, cut):
@@ -73,8 +75,8 @@ def test_several_cuts_are_kept_from_one_pass(cache):
     filled(trunk, cache, SEQUENCES, origins)
     assert len(trunk.asked) == 3
     for cut, origin in origins.items():
-        for one in SEQUENCES:
-            assert torch.equal(cache.read(origin.key(one)), said(one, cut))
+        for sequence in SEQUENCES:
+            assert torch.equal(cache.read(origin.key(sequence)), said(sequence, cut))
 
 
 def test_an_example_that_lacks_one_of_its_cuts_is_computed(cache):
@@ -87,19 +89,19 @@ def test_an_example_that_lacks_one_of_its_cuts_is_computed(cache):
     assert trunk.asked == [(5, 6)]
 
 
-@pytest.mark.parametrize("harm", DAMAGE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("harm", DAMAGE, ids=lambda damage: damage.__name__)
 def test_a_damaged_entry_is_computed_again(cache, home, harm):
     trunk = CountingTrunk()
     origin = dataclasses.replace(ORIGIN, cut=1)
     pair = [(1, 2, 3), (4, 5, 6)]
     filled(trunk, cache, pair)
     harm(home)
-    for one in pair:
-        cache.read(origin.key(one))
+    for sequence in pair:
+        cache.read(origin.key(sequence))
     filled(trunk, cache, pair)
     assert len(trunk.asked) > 2
-    for one in pair:
-        assert torch.equal(cache.read(origin.key(one)), said(one, 1))
+    for sequence in pair:
+        assert torch.equal(cache.read(origin.key(sequence)), said(sequence, 1))
 
 
 def test_a_full_cache_ends_the_pass(home):
@@ -137,7 +139,7 @@ def test_one_vector_is_kept_where_the_head_reads_no_more(cache, kind, want):
 def test_batches_hold_each_sequence_once_and_little_padding():
     sequences = [tuple(range(n)) for n in (3, 9, 1, 4, 4, 9, 20, 2)]
     batches = list(bucketed(sequences, 20))
-    assert sorted(one for batch in batches for one in batch) == sorted(sequences)
+    assert sorted(sequence for batch in batches for sequence in batch) == sorted(sequences)
     assert batches[0] == [tuple(range(20))]
     for batch in batches:
         assert len(batch) == 1 or len(batch) * max(map(len, batch)) <= 20
@@ -162,29 +164,29 @@ def reader(cache):
 def test_what_is_in_the_cache_is_read_not_computed(cache):
     filled(CountingTrunk(), cache, SEQUENCES)
     read, computed = reader(cache)
-    assert all(torch.equal(read(one), said(one, 1)) for one in SEQUENCES)
+    assert all(torch.equal(read(sequence), said(sequence, 1)) for sequence in SEQUENCES)
     assert computed == []
 
 
-@pytest.mark.parametrize("harm", DAMAGE, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("harm", DAMAGE, ids=lambda damage: damage.__name__)
 def test_an_entry_that_is_damaged_in_use_is_computed_and_kept(cache, home, harm):
     pair = [(1, 2, 3), (4, 5, 6)]
     filled(CountingTrunk(), cache, pair)
     harm(home)
     read, computed = reader(cache)
-    assert all(torch.equal(read(one), said(one, 1)) for one in pair)
+    assert all(torch.equal(read(sequence), said(sequence, 1)) for sequence in pair)
     assert 0 < len(computed) <= 2
     again, computed = reader(cache)
-    assert all(torch.equal(again(one), said(one, 1)) for one in pair)
+    assert all(torch.equal(again(sequence), said(sequence, 1)) for sequence in pair)
     assert computed == []
 
 
-@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
-def test_what_was_not_kept_reads_as_if_it_had_been(home, form):
-    settings = {"dtype": form, "quota": 0}
-    origin = dataclasses.replace(ORIGIN, cut=1, storage_format=form)
+@pytest.mark.parametrize("cache_format", ["float32", "bfloat16", "int8"])
+def test_what_was_not_kept_reads_as_if_it_had_been(home, cache_format):
+    settings = {"dtype": cache_format, "quota": 0}
+    origin = dataclasses.replace(ORIGIN, cut=1, storage_format=cache_format)
     states = tensor(9)
-    without, within = ActivationCache(home, **settings), ActivationCache(home, dtype=form)
+    without, within = ActivationCache(home, **settings), ActivationCache(home, dtype=cache_format)
     within.write([(origin.key((1,)), states)])
     read = CachedReader(without, dataclasses.replace(origin, weights="other"), lambda _: states)
     assert torch.equal(read((1,)), within.read(origin.key((1,))))
@@ -203,8 +205,8 @@ def test_memory_does_not_grow_with_the_data(home, monkeypatch):
     encoded = [lesson(number) for number in range(180)]
     origin = dataclasses.replace(ORIGIN, cut=1)
     cache = ActivationCache(home)
-    for one in encoded:  # 1.6 MB each, 288 MB in all
-        cache.write([(origin.key(one.tokens), torch.full((100, 4096), float(one.tokens[0])))])
+    for example in encoded:  # 1.6 MB each, 288 MB in all
+        cache.write([(origin.key(example.tokens), torch.full((100, 4096), float(example.tokens[0])))])
 
     def peak(count):
         """Bytes by which the process grows while it trains."""

@@ -13,19 +13,19 @@ def states(rows=40, columns=64, outlier=1.0):
     return made
 
 
-def returned(tensor, form):
-    content = index.pack(tensor, form)
-    return index.unpack(content, *tensor.shape, form, tensor.dtype)
+def returned(tensor, cache_format):
+    content = index.pack(tensor, cache_format)
+    return index.unpack(content, *tensor.shape, cache_format, tensor.dtype)
 
 
-def error(tensor, form):
+def error(tensor, cache_format):
     """Mean error relative to the mean size of the ordinary channels."""
     ordinary = [n for n in range(tensor.shape[1]) if n not in (3, 17)]
-    return float((returned(tensor, form) - tensor)[:, ordinary].norm() / tensor[:, ordinary].norm())
+    return float((returned(tensor, cache_format) - tensor)[:, ordinary].norm() / tensor[:, ordinary].norm())
 
 
 @pytest.mark.parametrize(
-    ("wanted", "computed", "form"),
+    ("wanted", "computed", "cache_format"),
     [
         ("auto", torch.float32, "float32"),
         ("auto", torch.bfloat16, "bfloat16"),
@@ -36,8 +36,8 @@ def error(tensor, form):
         ("int8", torch.bfloat16, "int8"),
     ],
 )
-def test_nothing_is_kept_wider_than_it_was_computed(wanted, computed, form):
-    assert index.storage_format(wanted, computed) == form
+def test_nothing_is_kept_wider_than_it_was_computed(wanted, computed, cache_format):
+    assert index.storage_format(wanted, computed) == cache_format
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -85,15 +85,15 @@ def test_zeros_stay_zeros():
     assert torch.equal(returned(torch.zeros(3, 16), "int8"), torch.zeros(3, 16))
 
 
-@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
-def test_what_is_rounded_twice_is_rounded_once(form):
-    once = index.rounded(states(), form)
-    assert torch.allclose(index.rounded(once, form), once, atol=1e-2 if form == "int8" else 0)
-    assert torch.equal(once, returned(states(), form))
+@pytest.mark.parametrize("cache_format", ["float32", "bfloat16", "int8"])
+def test_what_is_rounded_twice_is_rounded_once(cache_format):
+    once = index.rounded(states(), cache_format)
+    assert torch.allclose(index.rounded(once, cache_format), once, atol=1e-2 if cache_format == "int8" else 0)
+    assert torch.equal(once, returned(states(), cache_format))
 
 
-@pytest.mark.parametrize("form", ["float32", "bfloat16", "int8"])
-def test_too_few_bytes_are_refused(form):
-    content = index.pack(states(), form)
+@pytest.mark.parametrize("cache_format", ["float32", "bfloat16", "int8"])
+def test_too_few_bytes_are_refused(cache_format):
+    content = index.pack(states(), cache_format)
     with pytest.raises((ValueError, RuntimeError)):
-        index.unpack(content[:-1], *states().shape, form, torch.float32)
+        index.unpack(content[:-1], *states().shape, cache_format, torch.float32)

@@ -44,7 +44,7 @@ def rich(count=60, seed=0):
 
 
 def contract_of(records):
-    return infer([strict_json.write(one) for one in records], "json")
+    return infer([strict_json.write(record) for record in records], "json")
 
 
 def holding(base, contract, like=""):
@@ -66,9 +66,9 @@ def walked(base, begin, answer):
 
 def test_every_record_of_the_data_is_allowed_as_it_is_written(base):
     records = rich()
-    held = holding(base, contract_of(records))
-    assert held.note == ""
-    assert all(walked(base, held.begin, strict_json.write(one)) for one in records)
+    constraint = holding(base, contract_of(records))
+    assert constraint.note == ""
+    assert all(walked(base, constraint.begin, strict_json.write(record)) for record in records)
 
 
 @pytest.mark.parametrize(
@@ -86,20 +86,20 @@ def test_every_record_of_the_data_is_allowed_as_it_is_written(base):
 )
 def test_what_breaks_the_schema_is_not_allowed(base, change):
     records = rich()
-    held = holding(base, contract_of(records))
-    assert not walked(base, held.begin, strict_json.write(records[0] | change))
+    constraint = holding(base, contract_of(records))
+    assert not walked(base, constraint.begin, strict_json.write(records[0] | change))
 
 
 def test_fields_stand_in_the_order_of_the_examples(base):
     records = rich()
-    held = holding(base, contract_of(records))
+    constraint = holding(base, contract_of(records))
     turned = dict(reversed(records[0].items()))
-    assert walked(base, held.begin, strict_json.write(records[0]))
-    assert not walked(base, held.begin, strict_json.write(turned))
+    assert walked(base, constraint.begin, strict_json.write(records[0]))
+    assert not walked(base, constraint.begin, strict_json.write(turned))
 
 
 @pytest.mark.parametrize(
-    ("like", "form"),
+    ("like", "layout"),
     [
         ("", {}),
         ('{"a": [1, 2]}', {}),
@@ -107,10 +107,10 @@ def test_fields_stand_in_the_order_of_the_examples(base):
         ('{\n  "a": 1\n}', {"indent": 2}),
     ],
 )
-def test_whitespace_is_that_of_the_examples(base, like, form):
+def test_whitespace_is_that_of_the_examples(base, like, layout):
     records = rich()
     begin = holding(base, contract_of(records), like).begin
-    answer = json.dumps(records[0], ensure_ascii=False, **form)
+    answer = json.dumps(records[0], ensure_ascii=False, **layout)
     assert walked(base, begin, answer)
     other = json.dumps(records[0], ensure_ascii=False, separators=(" ,", " :"))
     assert walked(base, begin, other) is ("\n" in like)  # a layout over several lines is not held
@@ -122,11 +122,11 @@ def test_what_stands_in_front_of_an_answer_is_allowed(base):
     kept, tokenizer.chat_template = tokenizer.chat_template, None
     try:
         records = rich()
-        held = constraints.schema_constraints(
+        constraint = constraints.schema_constraints(
             contract_of(records), tokenizer, Template(tokenizer), base.config.vocab_size
         )
         assert Template(tokenizer).answer_ids("{}")[0] != tokenizer.encode("{")[0]
-        assert walked(base, held.begin, strict_json.write(records[0]))
+        assert walked(base, constraint.begin, strict_json.write(records[0]))
     finally:
         tokenizer.chat_template = kept
 
@@ -152,17 +152,17 @@ def test_derived_fields_are_not_written(base):
 def test_a_schema_that_is_not_known_is_relaxed_and_says_so(base, part, allowed, refused):
     schema = {"type": "object", "properties": {"a": part, "b": {"type": "integer"}}, "required": ["a", "b"]}
     contract = Contract(task="json", fields=("a", "b"), json_schema=schema)
-    held = holding(base, contract)
-    assert "types of the fields alone" in held.note
-    assert walked(base, held.begin, f'{{"a": {allowed}, "b": 3}}')
-    assert refused is None or not walked(base, held.begin, f'{{"a": {refused}, "b": 3}}')
+    constraint = holding(base, contract)
+    assert "types of the fields alone" in constraint.note
+    assert walked(base, constraint.begin, f'{{"a": {allowed}, "b": 3}}')
+    assert refused is None or not walked(base, constraint.begin, f'{{"a": {refused}, "b": 3}}')
 
 
 def test_a_contract_without_a_schema_holds_its_fields(base):
-    held = holding(base, Contract(task="json", fields=("a", "b")))
-    assert held.note == ""
-    assert walked(base, held.begin, '{"a": [1, {"x": null}], "b": "y"}')
-    assert not walked(base, held.begin, '{"a": 1}')
+    constraint = holding(base, Contract(task="json", fields=("a", "b")))
+    assert constraint.note == ""
+    assert walked(base, constraint.begin, '{"a": [1, {"x": null}], "b": "y"}')
+    assert not walked(base, constraint.begin, '{"a": 1}')
 
 
 @pytest.mark.parametrize(
@@ -197,9 +197,9 @@ def test_dates_are_those_that_the_check_of_data_takes(text):
 
 
 def test_a_tokenizer_of_python_is_named(base):
-    held = constraints.schema_constraints(contract_of(rich()), object(), Template(base.tokenizer), 9)
-    assert held.begin is None
-    assert "not held to the schema" in held.note and "object" in held.note
+    constraint = constraints.schema_constraints(contract_of(rich()), object(), Template(base.tokenizer), 9)
+    assert constraint.begin is None
+    assert "not held to the schema" in constraint.note and "object" in constraint.note
 
 
 # Whole answers of models with random weights.
@@ -224,31 +224,31 @@ def test_every_answer_is_a_record_of_the_schema(base, longest, seed):
     validator = Draft202012Validator(contract.json_schema)
     given = answers(base, contract, longest, seed)
     assert len(given) == 12
-    for one in given:
-        record = parse_record(one.text)
-        assert record is not None, one.text
+    for answer in given:
+        record = parse_record(answer.text)
+        assert record is not None, answer.text
         assert list(validator.iter_errors(record)) == []
         assert schemas.Checker(contract.json_schema).faults(record) == []
         assert tuple(record) == contract.fields
-        assert 0 <= one.confidence <= 1
+        assert 0 <= answer.confidence <= 1
 
 
 def test_without_bounds_only_a_number_out_of_range_keeps_an_answer_from_being_a_record(base):
-    given = [record_fault(one.text) for one in answers(base, contract_of(rich()), 120, 2)]
+    given = [record_fault(answer.text) for answer in answers(base, contract_of(rich()), 120, 2)]
     assert any(given) and all("out of range" in fault for fault in given if fault)
 
 
 def test_free_answers_of_the_same_model_are_no_records(base):
     """Else the test above would show nothing."""
     given = answers(base, contract_of(rich()), 60, 0, mode="unconstrained")
-    assert all(parse_record(one.text) is None for one in given)
+    assert all(parse_record(answer.text) is None for answer in given)
 
 
 def test_derived_fields_are_computed_after_what_was_held(base):
     records = [{"line": line, "amount": amount, "dear": amount > 50} for _, line, amount in tiny.notes(60)]
     contract = contract_of(records).deriving({"dear": "amount > 50"})
-    for one in answers(base, contract, 50, 0):
-        record = parse_record(one.text)
+    for answer in answers(base, contract, 50, 0):
+        record = parse_record(answer.text)
         assert record is not None and record["dear"] is (record["amount"] > 50)
 
 
@@ -267,16 +267,16 @@ def test_confidence_is_the_product_over_what_was_allowed(base):
     encoded = template.encode("", question)
 
     def chance(tokens):
-        constraint, found = answering.constraint(), 1.0
+        constraint, share = answering.constraint(), 1.0
         for place, token in enumerate(tokens):
             if constraint.settled() is not None:
                 break
             allowed = constraint.allowed()
             path = [*encoded.instruction_ids, *encoded.prompt_ids, *tokens[:place]]
             scores = model(input_ids=torch.tensor([path])).logits[0, -1]
-            found *= float(scores[token].exp() / scores[allowed].exp().sum())
+            share *= float(scores[token].exp() / scores[allowed].exp().sum())
             constraint.take(token)
-        return found
+        return share
 
     # The answer's tokens need not be the tokenizer's own choice: they are walked as they were written.
     ((_, done),) = answering.generator.write([encoded.prompt_ids], 40, answering.constraint)
@@ -310,19 +310,22 @@ def foreseen(constraint, tokens):
 
 def test_the_names_of_fields_are_foreseen(base):
     records = rich()
-    held = holding(base, contract_of(records))
+    schema_constraint = holding(base, contract_of(records))
     template = Template(base.tokenizer)
-    for one in records[:10]:
-        tokens = template.answer_ids(strict_json.write(one))[:-1]
-        for constraint in (held.begin(), constraints.DraftFromGrammar(held.begin())):
+    for record in records[:10]:
+        tokens = template.answer_ids(strict_json.write(record))[:-1]
+        for constraint in (
+            schema_constraint.begin(),
+            constraints.DraftFromGrammar(schema_constraint.begin()),
+        ):
             right, wrong = foreseen(constraint, tokens)
-            names = sum(len(template.answer_ids(name)) - 1 for name in one)
-            assert right >= names / 2 and wrong <= len(one)
+            names = sum(len(template.answer_ids(name)) - 1 for name in record)
+            assert right >= names / 2 and wrong <= len(record)
 
 
 def test_an_answer_that_leaves_its_form_is_followed_no_further(base):
-    held = holding(base, contract_of(rich()))
-    constraint = constraints.DraftFromGrammar(held.begin())
+    schema_constraint = holding(base, contract_of(rich()))
+    constraint = constraints.DraftFromGrammar(schema_constraint.begin())
     assert constraint.forced() and constraint.allowed() is None
     for token in Template(base.tokenizer).answer_ids("No record at all.")[:-1]:
         constraint.take(token)
@@ -353,8 +356,8 @@ def test_a_record_that_is_written_alone_is_foreseen(base, monkeypatch):
     both = new_specialist(base, contract_of(rich()), 2, 0, 0, torch.float32)
     both.set_instruction("Answer with one JSON object.")
     asked = [(Turn("user", note),) for note, _, _ in tiny.notes(4, 0)]
-    free = [one.text for one in in_order(both.answering(20, "unconstrained"), asked)]
+    free = [answer.text for answer in in_order(both.answering(20, "unconstrained"), asked)]
     assert made == []
-    told = both.answering(20)
-    assert [in_order(told, [one])[0].text for one in asked] == free and len(made) == 4
-    assert [one.text for one in in_order(told, asked)] == free and len(made) == 4
+    constrained = both.answering(20)
+    assert [in_order(constrained, [question])[0].text for question in asked] == free and len(made) == 4
+    assert [answer.text for answer in in_order(constrained, asked)] == free and len(made) == 4

@@ -111,17 +111,17 @@ def test_the_nodes_that_are_left_out_cannot_decide(seed):
 
 def of_each_label(model, prompt, labels):
     """Probability of each label when only labels are allowed, computed from every path on its own."""
-    found = {}
+    best = {}
     for label in labels:
         chance = 1.0
         path = (*label, END)
         for place, token in enumerate(path):
-            starts = [(*one, END) for one in labels if (*one, END)[:place] == path[:place]]
-            nexts = sorted({one[place] for one in starts})
+            starts = [(*label, END) for label in labels if (*label, END)[:place] == path[:place]]
+            nexts = sorted({start[place] for start in starts})
             scores = probabilities(model, [*prompt, *label[:place]])
             chance *= float(scores[token] / scores[nexts].sum())
-        found[label] = chance
-    return found
+        best[label] = chance
+    return best
 
 
 def test_a_labels_confidence_is_its_share_among_all_labels(model, writer):
@@ -135,11 +135,11 @@ def test_a_labels_confidence_is_its_share_among_all_labels(model, writer):
 
 def test_each_step_takes_the_likeliest_of_the_allowed(model, writer):
     for number, done in writer.write(PROMPTS, 9, lambda: LabelTrie(LABELS, END)):
-        left, path = [(*one, END) for one in LABELS], ()
+        left, path = [(*label, END) for label in LABELS], ()
         while len(left) > 1:
             scores = probabilities(model, [*PROMPTS[number], *path])
-            path = (*path, max({one[len(path)] for one in left}, key=lambda token: float(scores[token])))
-            left = [one for one in left if one[: len(path)] == path]
+            path = (*path, max({label[len(path)] for label in left}, key=lambda token: float(scores[token])))
+            left = [label for label in left if label[: len(path)] == path]
         assert done.tokens == left[0][:-1]
 
 
@@ -223,7 +223,7 @@ def test_writing_twice_gives_the_same(model):
 
 
 def test_where_a_gap_would_matter_only_prompts_of_one_length_go_together():
-    family = next(one for one in DECODERS if one.name == "mistral")
+    family = next(family for family in DECODERS if family.name == "mistral")
     writer = make_writer(family.build(), family=family)
     groups = list(writer._groups(PROMPTS, 8))
     assert sorted(number for group in groups for number in group) == list(range(len(PROMPTS)))

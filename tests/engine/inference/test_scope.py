@@ -48,28 +48,28 @@ def strange(job):
 def test_what_is_elsewhere_is_told_from_the_job(job, strange, labelled):
     vectors, labels = job.asked(600)
     likeness = scope.fit(vectors, labels if labelled else None)
-    found = share_above(likeness(job.asked(500)[0]), likeness(strange))
-    assert found > (0.98 if labelled else 0.8)
+    share = share_above(likeness(job.asked(500)[0]), likeness(strange))
+    assert share > (0.98 if labelled else 0.8)
 
 
 def test_a_loud_direction_within_the_labels_does_not_count(job):
     vectors, labels = job.asked(600)
     likeness = scope.fit(vectors, labels)
-    one = job.means[0].astype(np.float32)
-    louder = one.copy()
+    direction = job.means[0].astype(np.float32)
+    louder = direction.copy()
     louder[-1] += 50
-    assert likeness(louder[None])[0] > 0.8 * likeness(one[None])[0]
+    assert likeness(louder[None])[0] > 0.8 * likeness(direction[None])[0]
 
 
 def test_the_tail_s_evidence_counts_too(job):
     vectors, labels = job.asked(600)
-    held, _ = job.asked(200)
+    validation, _ = job.asked(200)
     evidence = job.dice.normal(20, 2, 200)
-    found = scope.calibrated(scope.fit(vectors, labels), held, evidence, 0.95)
-    sure, unsure = found.scores(held[:1].repeat(2, 0), np.array([20.0, 18.0]))
+    learned = scope.calibrated(scope.fit(vectors, labels), validation, evidence, 0.95)
+    sure, unsure = learned.scores(validation[:1].repeat(2, 0), np.array([20.0, 18.0]))
     assert sure - unsure == pytest.approx(2 / evidence.std())
-    without = scope.calibrated(found.likeness, held, None, 0.95)
-    assert without.score(held[0], 20.0) == without.score(held[0], 0.0)
+    without = scope.calibrated(learned.likeness, validation, None, 0.95)
+    assert without.score(validation[0], 20.0) == without.score(validation[0], 0.0)
 
 
 @pytest.mark.parametrize("recall", [0.5, 0.9, 0.95])
@@ -79,20 +79,20 @@ def test_new_questions_of_the_job_pass_as_often_as_wanted(recall):
     for seed in range(60):
         job = Job(seed)
         vectors, labels = job.asked(150)
-        found = scope.calibrated(scope.fit(vectors, labels), job.asked(39)[0], None, recall)
+        learned = scope.calibrated(scope.fit(vectors, labels), job.asked(39)[0], None, recall)
         new = job.asked(200)[0]
-        passed.append((found.scores(new, np.zeros(200)) >= found.limit).mean())
+        passed.append((learned.scores(new, np.zeros(200)) >= learned.limit).mean())
     error = np.std(passed) / np.sqrt(len(passed))
     assert recall - 3 * error < np.mean(passed) < recall + 1 / 40 + 3 * error
 
 
 def test_with_few_held_out_questions_the_lowest_is_the_limit(job):
     vectors, labels = job.asked(100)
-    held = job.asked(5)[0]
-    found = scope.calibrated(scope.fit(vectors, labels), held, None, 0.95)
-    assert found.limit == found.scores(held, np.zeros(5)).min()
-    alone = scope.calibrated(found.likeness, held[:1], np.zeros(1), 0.95)
-    assert np.isfinite(alone.score(held[1], 1.0))
+    validation = job.asked(5)[0]
+    learned = scope.calibrated(scope.fit(vectors, labels), validation, None, 0.95)
+    assert learned.limit == learned.scores(validation, np.zeros(5)).min()
+    alone = scope.calibrated(learned.likeness, validation[:1], np.zeros(1), 0.95)
+    assert np.isfinite(alone.score(validation[1], 1.0))
 
 
 @pytest.mark.parametrize("count", [2, 3, 20])
@@ -121,13 +121,13 @@ def test_wide_activations_are_narrowed():
 @pytest.mark.parametrize("evidence", [True, False])
 def test_it_is_read_as_it_was_written(job, tmp_path, evidence):
     vectors, labels = job.asked(60)
-    held, path = job.asked(30)[0], tmp_path / "scope.safetensors"
+    validation, path = job.asked(30)[0], tmp_path / "scope.safetensors"
     given = job.dice.normal(size=30)
-    found = scope.calibrated(scope.fit(vectors, labels), held, given if evidence else None, 0.9)
-    scope.write(found, path)
+    learned = scope.calibrated(scope.fit(vectors, labels), validation, given if evidence else None, 0.9)
+    scope.write(learned, path)
     again = scope.read(path)
-    assert (again.limit, again.questions) == (found.limit, 30)
-    assert (again.scores(held, given) == found.scores(held, given)).all()
+    assert (again.limit, again.questions) == (learned.limit, 30)
+    assert (again.scores(validation, given) == learned.scores(validation, given)).all()
 
 
 def test_what_is_damaged_is_refused(tmp_path):

@@ -29,7 +29,7 @@ def test_another_epoch_or_seed_gives_another_order(seed, epoch):
 @pytest.mark.parametrize("size", [1, 4, 7, 50, 64])
 def test_an_epoch_holds_every_lesson_once(size):
     batches = order(LESSONS, size, 7, 1)
-    assert sorted(flat(batches), key=lambda one: one.targets) == LESSONS
+    assert sorted(flat(batches), key=lambda example: example.targets) == LESSONS
     assert all(0 < len(batch) <= size for batch in batches)
     assert len(batches) == -(-50 // size)
 
@@ -43,14 +43,16 @@ def test_neighbours_are_of_like_length():
     encoded = [EncodedExample(tuple(range(1 + number % 20)), (0,)) for number in range(320)]
 
     def padding(batches):
-        return sum(max(one.length for one in batch) - two.length for batch in batches for two in batch)
+        return sum(
+            max(example.length for example in batch) - two.length for batch in batches for two in batch
+        )
 
     unsorted = [encoded[start : start + 8] for start in range(0, 320, 8)]
     assert padding(order(encoded, 8, 1, 1)) < padding(unsorted) / 2
 
 
 def test_for_measuring_lessons_come_by_length():
-    lengths = [one.length for one in flat(by_length(LESSONS, 8))]
+    lengths = [example.length for example in flat(by_length(LESSONS, 8))]
     assert lengths == sorted(lengths) and len(lengths) == 50
 
 
@@ -90,8 +92,8 @@ def test_the_last_answer_alone_is_measured():
     several = EncodedExample((1, 2, 3, 4, 5, 6), (3, 4, 7, 8), frozenset({1}), 3.0, (1, 2, 4, 5))
     assert several.answers == [(3, 4), (7, 8)]
     assert several.last_answer_only == EncodedExample((1, 2, 3, 4, 5, 6), (7, 8))
-    one = EncodedExample((1, 2), (3,))
-    assert one.last_answer_only is one and one.answers == [(3,)]
+    example = EncodedExample((1, 2), (3,))
+    assert example.last_answer_only is example and example.answers == [(3,)]
 
 
 def test_a_label_belongs_to_one_kept_vector():

@@ -22,8 +22,8 @@ def head_alone():
 def test_the_head_starts_at_the_labels_mean_directions(head_alone):
     head_alone.start_from_means(LESSONS, VECTORS.__getitem__, 4)
     for label in range(3):
-        members = [VECTORS[one.tokens][0] for one in LESSONS if one.targets == (label,)]
-        mean = torch.stack([one / one.norm() for one in members]).mean(0)
+        members = [VECTORS[example.tokens][0] for example in LESSONS if example.targets == (label,)]
+        mean = torch.stack([member / member.norm() for member in members]).mean(0)
         assert torch.allclose(head_alone.head.weight[label], SHARPNESS * mean / mean.norm(), atol=1e-5)
     assert head_alone.head.bias.eq(0).all()
     # That is: it chooses the label whose mean has the smallest angle to the text.

@@ -89,7 +89,7 @@ def test_the_gradient_is_the_losss_slope():
         moved = [values.clone(), values.clone()]
         moved[0][place] += step
         moved[1][place] -= step
-        up, down = (nn.functional.cross_entropy(Head()(one), targets) for one in moved)
+        up, down = (nn.functional.cross_entropy(Head()(weight), targets) for weight in moved)
         assert float((up - down).detach() / (2 * step)) == pytest.approx(float(hidden.grad[place]), abs=2e-4)
 
 
@@ -132,18 +132,22 @@ def test_a_lesson_is_right_when_every_one_of_its_targets_is(school):
     with torch.no_grad():
         outcome = tail(collate(group, school.read), None)
         likeliest = [
-            tail.head(tail._hidden(school.read(one.tokens)[None], None)[0, -len(one.targets) :]).argmax(-1)
-            for one in group
+            tail.head(
+                tail._hidden(school.read(example.tokens)[None], None)[0, -len(example.targets) :]
+            ).argmax(-1)
+            for example in group
         ]
-    assert outcome.targets == sum(len(one.targets) for one in group)
+    assert outcome.targets == sum(len(example.targets) for example in group)
     assert outcome.examples == 6
     assert outcome.right == sum(
-        tuple(a.tolist()) == one.targets for a, one in zip(likeliest, group, strict=True)
+        tuple(a.tolist()) == example.targets for a, example in zip(likeliest, group, strict=True)
     )
     # Lessons whose targets are what the model says anyway are all right; with one token changed, one less.
-    easy = [type(one)(one.tokens, tuple(a.tolist())) for a, one in zip(likeliest, group, strict=True)]
+    easy = [
+        type(example)(example.tokens, tuple(a.tolist())) for a, example in zip(likeliest, group, strict=True)
+    ]
     assert tail(collate(easy, school.read), None).right == 6
-    long = next(number for number, one in enumerate(easy) if len(one.targets) > 1)
+    long = next(number for number, example in enumerate(easy) if len(example.targets) > 1)
     first, *rest = easy[long].targets
     easy[long] = type(easy[long])(easy[long].tokens, ((first + 1) % 120, *rest))
     assert tail(collate(easy, school.read), None).right == 5
@@ -156,11 +160,13 @@ def test_the_loss_of_a_tail_is_that_of_its_scores(school):
         got = tail(collate(group, school.read), None).loss
         scores = torch.cat(
             [
-                tail.head(tail._hidden(school.read(one.tokens)[None], None)[0, -len(one.targets) :])
-                for one in group
+                tail.head(tail._hidden(school.read(example.tokens)[None], None)[0, -len(example.targets) :])
+                for example in group
             ]
         )
-    want = nn.functional.cross_entropy(scores, torch.tensor([t for one in group for t in one.targets]))
+    want = nn.functional.cross_entropy(
+        scores, torch.tensor([t for example in group for t in example.targets])
+    )
     assert torch.allclose(got, want, atol=1e-5)
 
 

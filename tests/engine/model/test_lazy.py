@@ -26,7 +26,7 @@ def change(base, edit):
 
 def test_a_part_that_nothing_reads_may_be_missing(tmp_path):
     """Published encoders often leave out the pooler."""
-    (family,) = [one for one in ENCODERS if one.name == "bert"]
+    (family,) = [family for family in ENCODERS if family.name == "bert"]
     model = family.build()
     model.save_pretrained(tmp_path)
     base = dataclasses.replace(family.base(model), folder=tmp_path)

@@ -82,9 +82,9 @@ def test_only_factors_are_trained(make):
 
 
 def test_the_seed_decides_the_first_factors():
-    one, two, other = (wrapped(linear, seed=seed)["inner"]["map"].lora_a for seed in (1, 1, 2))
-    assert torch.equal(one, two)
-    assert not torch.equal(one, other)
+    first, two, other = (wrapped(linear, seed=seed)["inner"]["map"].lora_a for seed in (1, 1, 2))
+    assert torch.equal(first, two)
+    assert not torch.equal(first, other)
 
 
 def test_factors_of_several_maps_differ():

@@ -36,9 +36,9 @@ BATCHES = [sequences((11, 7, 3, 12), seed=6), sequences((5, 6), seed=9), sequenc
 NOTHING = InstructionState((), None, {})
 LIGHT = torch.device("meta")
 
-both = pytest.mark.parametrize("family", ALL, ids=lambda one: one.name)
-decoders = pytest.mark.parametrize("family", DECODERS, ids=lambda one: one.name)
-encoders = pytest.mark.parametrize("family", ENCODERS, ids=lambda one: one.name)
+both = pytest.mark.parametrize("family", ALL, ids=lambda family: family.name)
+decoders = pytest.mark.parametrize("family", DECODERS, ids=lambda family: family.name)
+encoders = pytest.mark.parametrize("family", ENCODERS, ids=lambda family: family.name)
 
 
 @pytest.fixture(scope="module")
@@ -76,14 +76,18 @@ def trunks(published, whole):
 def same(got, want):
     assert got.keys() == want.keys()
     for cut in want:
-        for one, other in zip(got[cut], want[cut], strict=True):
-            assert torch.equal(one, other), f"differs by {(one - other).abs().max():.3g} at cut {cut}"
+        for states, other in zip(got[cut], want[cut], strict=True):
+            assert torch.equal(states, other), f"differs by {(states - other).abs().max():.3g} at cut {cut}"
 
 
 def brought(lazy):
     """The pieces whose weights are in memory."""
     layers = enumerate(lazy._layers)
-    return [number for number, layer in layers if any(one.device != LIGHT for one in layer.parameters())]
+    return [
+        number
+        for number, layer in layers
+        if any(parameter.device != LIGHT for parameter in layer.parameters())
+    ]
 
 
 @both
@@ -97,7 +101,7 @@ def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instructio
     for cut, states in instruction_state.states.items():
         assert torch.equal(states, again.states[cut])
     passed = list(streamed.run(BATCHES, again))
-    ready = [pair for one in passed for pair in one.done]
+    ready = [pair for step in passed for pair in step.done]
     assert [batch for batch, _ in ready] == BATCHES
     for batch, states in ready:
         want = plain.states(batch, instruction_state)
@@ -105,7 +109,9 @@ def test_a_streamed_trunk_gives_the_same_numbers_at_every_cut(family, instructio
         same(streamed.states(batch, again), want)
 
 
-@pytest.mark.parametrize("family", [one for one in DECODERS if one.shares], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "family", [family for family in DECODERS if family.shares], ids=lambda family: family.name
+)
 @pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
 def test_a_streamed_trunk_keeps_the_same_keys_of_prompts(family, instruction, trunks):
     plain, streamed = trunks(family, 1, 3)
@@ -128,7 +134,7 @@ def test_a_streamed_trunk_keeps_the_same_keys_of_prompts(family, instruction, tr
 @pytest.mark.parametrize("cut", [1, LAYERS - 1])
 def test_a_streamed_trunk_with_one_cut_gives_the_same_numbers(family, cut, trunks):
     plain, streamed = trunks(family, cut)
-    (batch, states), *_ = [pair for one in streamed.run(BATCHES, NOTHING) for pair in one.done]
+    (batch, states), *_ = [pair for step in streamed.run(BATCHES, NOTHING) for pair in step.done]
     same(states, plain.states(batch, NOTHING))
 
 
@@ -146,11 +152,11 @@ def test_no_more_than_one_layer_is_in_memory(family, published, monkeypatch):
         most.append((before, brought(self)))
 
     monkeypatch.setattr(LazyModel, "_load", watched)
-    for one in (partial(trunk.states, BATCHES[0], NOTHING), lambda: list(trunk.run(BATCHES, NOTHING))):
-        one()
-        held = [pieces for pair in most for pieces in pair]
-        assert max(map(len, held)) == 1
-        assert {number for pieces in held for number in pieces} == set(range(LAYERS - 1))
+    for reading in (partial(trunk.states, BATCHES[0], NOTHING), lambda: list(trunk.run(BATCHES, NOTHING))):
+        reading()
+        in_memory = [pieces for pair in most for pieces in pair]
+        assert max(map(len, in_memory)) == 1
+        assert {number for pieces in in_memory for number in pieces} == set(range(LAYERS - 1))
         assert brought(lazy) == []
         most.clear()
 
@@ -166,7 +172,7 @@ def test_what_was_released_is_given_back(published, monkeypatch):
         bring(self, piece)
         if isinstance(piece, int):
             seen.extend(weakref.ref(weight) for weight in self._layers[piece].parameters())
-            most.append(sum(one() is not None for one in seen))
+            most.append(sum(pieces() is not None for pieces in seen))
 
     monkeypatch.setattr(LazyModel, "_load", watched)
     gc.collect()
@@ -174,7 +180,7 @@ def test_what_was_released_is_given_back(published, monkeypatch):
     try:
         list(trunk.run(BATCHES, NOTHING))
         trunk.states(BATCHES[0], NOTHING)
-        assert not [one() for one in seen if one() is not None]
+        assert not [pieces() for pieces in seen if pieces() is not None]
         assert set(most) == {len(list(lazy._layers[0].parameters()))}, "one layer's at a time"
     finally:
         gc.enable()
@@ -198,8 +204,8 @@ def test_progress_is_told_within_a_block(published):
     trunk = Trunk(published(DECODERS[0]), lazy, [LAYERS - 1], torch.float32)
     passed = list(trunk.run(BATCHES, NOTHING))
     count = sum(map(len, BATCHES))
-    assert [one.sequences for one in passed] == [count * n / (LAYERS - 1) for n in range(LAYERS)]
-    assert [len(one.done) for one in passed] == [0] * (LAYERS - 1) + [len(BATCHES)]
+    assert [step.sequences for step in passed] == [count * n / (LAYERS - 1) for n in range(LAYERS)]
+    assert [len(step.done) for step in passed] == [0] * (LAYERS - 1) + [len(BATCHES)]
 
 
 @decoders
@@ -216,15 +222,15 @@ def test_tail_head_and_answers_come_from_a_model_never_held_whole(
     assert brought(lazy) == []
     want = LanguageTail(whole(family), LAYERS - cut, 0, 0).eval()
     assert [name for name, _ in tail.named_parameters()] == [name for name, _ in want.named_parameters()]
-    for one, other in zip(tail.parameters(), want.parameters(), strict=True):
-        assert torch.equal(one, other)
+    for weight, other in zip(tail.parameters(), want.parameters(), strict=True):
+        assert torch.equal(weight, other)
     answers = []
     for trunk, half in ((plain, want), (streamed, tail)):
         writer = Generator(trunk, InferenceLanguageTail(half, torch.float32), instruction, end=-1)
         answers.append(dict(writer.write(BATCHES[0], 4)))
-    for number, one in answers[0].items():
-        assert answers[1][number].tokens == one.tokens
-        assert answers[1][number].confidence == pytest.approx(one.confidence, rel=1e-4)
+    for number, answer in answers[0].items():
+        assert answers[1][number].tokens == answer.tokens
+        assert answers[1][number].confidence == pytest.approx(answer.confidence, rel=1e-4)
     # What is foreseen is read at once, and taken back where it does not come true.
     ((_, alone),) = writer.write(BATCHES[0][:1], 4)
     for errors in (0, 2):
@@ -236,8 +242,8 @@ def test_questions_to_a_streamed_trunk_go_together(trunks, whole, monkeypatch):
     """Each token written costs a pass over the disk, so only memory limits how many."""
     tail = InferenceLanguageTail(LanguageTail(whole(DECODERS[0]), LAYERS - 2, 0, 0).eval(), torch.float32)
     monkeypatch.setattr(generation, "_ROWS", 2)
-    held, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
-    assert [len(group) for group in held._groups(BATCHES[0], 4)] == [2, 2]
+    in_memory, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
+    assert [len(group) for group in in_memory._groups(BATCHES[0], 4)] == [2, 2]
     assert [len(group) for group in streamed._groups(BATCHES[0], 4)] == [4]
     monkeypatch.setattr(generation, "_STREAMED_BYTES", 1)
     _, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
@@ -253,14 +259,14 @@ def test_labels_come_from_an_encoder_never_held_whole(family, published, whole, 
         tail = LabelTail(lazy.model, LAYERS - 2, 0, 0, 3, "mean")
     torch.manual_seed(0)
     want = LabelTail(whole(family), LAYERS - 2, 0, 0, 3, "mean")
-    texts = [one for batch in BATCHES for one in batch]
+    texts = [sequence for batch in BATCHES for sequence in batch]
     assert dict(Classifier(streamed, InferenceLabelTail(tail)).choose(texts)) == dict(
         Classifier(plain, InferenceLabelTail(want)).choose(texts)
     )
 
 
 def test_the_head_does_without_the_words_and_the_words_without_the_head(published):
-    (family,) = [one for one in DECODERS if one.name == "llama"]  # not tied
+    (family,) = [family for family in DECODERS if family.name == "llama"]  # not tied
     lazy = LazyModel(published(family), torch.float32)
     lazy.keep(HEAD)
     assert lazy.model.get_output_embeddings().weight.device != LIGHT
@@ -271,7 +277,7 @@ def test_the_head_does_without_the_words_and_the_words_without_the_head(publishe
 
 
 def test_a_tied_head_is_the_words(published, whole):
-    (family,) = [one for one in DECODERS if one.name == "qwen2"]
+    (family,) = [family for family in DECODERS if family.name == "qwen2"]
     lazy = LazyModel(published(family), torch.float32)
     lazy.keep(HEAD)
     words, head = lazy.model.get_input_embeddings().weight, lazy.model.get_output_embeddings().weight
@@ -281,15 +287,15 @@ def test_a_tied_head_is_the_words(published, whole):
 
 def test_the_cache_is_filled_with_the_same_activations(trunks, tmp_path):
     origin = Origin("weights", 2, "tokenizer", "template", INSTRUCTION, "float32", "torch")
-    texts = [one for batch in BATCHES for one in batch]
+    texts = [sequence for batch in BATCHES for sequence in batch]
     stores = []
     for number, trunk in enumerate(trunks(DECODERS[0], 2)):
         stores.append(ActivationCache(tmp_path / str(number)))
         filled = list(fill(trunk, stores[-1], {2: origin}, trunk.read_instruction(INSTRUCTION), texts))
         assert (filled[-1].done, filled[-1].total, filled[-1].tokens) == (7, 7, sum(map(len, texts)))
-        assert [one.done for one in filled] == sorted(one.done for one in filled)
-    for one in ((), *texts):
-        assert torch.equal(*(store.read(origin.key(one)) for store in stores))
+        assert [step.done for step in filled] == sorted(step.done for step in filled)
+    for text in ((), *texts):
+        assert torch.equal(*(store.read(origin.key(text)) for store in stores))
 
 
 # Weights as they lie on disk.
@@ -302,9 +308,9 @@ def test_the_format_on_disk_need_not_be_that_of_the_computation(stored, computed
     model = family.build().to(stored)
     model.save_pretrained(tmp_path)
     base = dataclasses.replace(family.base(model), folder=tmp_path)
-    form = attention.fastest_attention(base.family, computed)
-    plain = Trunk(base, base.load(form), [2], computed)
-    streamed = Trunk(base, LazyModel(base, computed, form), [2], computed)
+    implementation = attention.fastest_attention(base.family, computed)
+    plain = Trunk(base, base.load(implementation), [2], computed)
+    streamed = Trunk(base, LazyModel(base, computed, implementation), [2], computed)
     same(streamed.states(BATCHES[0], NOTHING), plain.states(BATCHES[0], NOTHING))
     assert streamed.states(BATCHES[0], NOTHING)[2][0].dtype == computed
 
@@ -333,19 +339,19 @@ def test_a_base_that_does_not_fit_is_streamed_by_itself(bases, monkeypatch):
 @pytest.mark.parametrize(("kind", "depth", "rank"), [("decoder", 2, 0), ("encoder", 2, 2), ("encoder", 0, 0)])
 def test_both_halves_are_the_same(bases, kind, depth, rank, dtype):
     task = Contract(task="text") if kind == "decoder" else Contract(task="labels", labels=("a", "b"))
-    one, other = (
+    first, other = (
         new_specialist(opened(getattr(bases, kind)), task, depth, rank, 0, dtype, stream)
         for stream in (False, True)
     )
-    weights, same_weights = (dict(half.tail.named_parameters()) for half in (one, other))
+    weights, same_weights = (dict(half.tail.named_parameters()) for half in (first, other))
     assert weights.keys() == same_weights.keys()
     assert all(torch.equal(weight, same_weights[name]) for name, weight in weights.items())
     assert all(weight.dtype == same_weights[name].dtype for name, weight in weights.items())
-    assert torch.equal(one.activations.compute((5, 6, 7)), other.activations.compute((5, 6, 7)))
+    assert torch.equal(first.activations.compute((5, 6, 7)), other.activations.compute((5, 6, 7)))
     assert other.activations.compute((5, 6, 7)).dtype == dtype
-    assert one.parameters == other.parameters
+    assert first.parameters == other.parameters
     for count in ("layer_parameters", "head_parameters"):
-        assert getattr(one.model, count) == getattr(other.model, count)
+        assert getattr(first.model, count) == getattr(other.model, count)
 
 
 KINDS = [("decoder", "json", 0), ("encoder", "labels", 2)]
@@ -357,8 +363,10 @@ def test_a_run_with_a_streamed_trunk_makes_the_same_specialist(bases, tmp_path, 
     for stream in (False, True):
         streaming(stream)
         events = list(run(recipe, tmp_path / str(stream)))
-        told = [event.text for event in events if event.kind == "notice" and "layer by layer" in event.text]
-        assert len(told) == stream
+        notices = [
+            event.text for event in events if event.kind == "notice" and "layer by layer" in event.text
+        ]
+        assert len(notices) == stream
     same_specialist(tmp_path / "False", tmp_path / "True")
 
 
@@ -395,16 +403,16 @@ def streaming(monkeypatch):
 def stop(going, stage):
     """Stop a run at its third sign of life in a stage."""
     kind = {"trunk": "progress", "tail": "step_done"}[stage]
-    signs = (one for one in going if one.kind == kind and getattr(one, "stage", "tail") == stage)
+    signs = (event for event in going if event.kind == kind and getattr(event, "stage", "tail") == stage)
     for _ in range(3):
         next(signs)
     going.close()
 
 
 def same_specialist(*homes):
-    one, other = (Store(home).get("tiny") for home in homes)
-    assert one.tail_sha256 == other.tail_sha256
-    assert one.scores == other.scores
+    card, other = (Store(home).get("tiny") for home in homes)
+    assert card.tail_sha256 == other.tail_sha256
+    assert card.scores == other.scores
 
 
 def settings(base, task, rank, folder):

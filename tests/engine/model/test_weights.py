@@ -58,17 +58,17 @@ def test_weights_of_another_tail_are_refused_and_change_nothing(change, name):
     change(state)
     with pytest.raises(CorruptFile, match=f"does not fit the base: {name} differs"):
         weights.restore(module, state)
-    assert all(torch.equal(one, before[name]) for name, one in weights.trained(module).items())
+    assert all(torch.equal(weight, before[name]) for name, weight in weights.trained(module).items())
 
 
 @pytest.mark.parametrize("rank", [0, 2])
 def test_a_tail_on_disk_is_the_same_tail(school, tmp_path, rank):
-    one, two = LanguageTail(school.model, 2, rank, 1), LanguageTail(school.model, 2, rank, 2)
-    for weight in weights.trained(one).values():
+    first, two = LanguageTail(school.model, 2, rank, 1), LanguageTail(school.model, 2, rank, 2)
+    for weight in weights.trained(first).values():
         weight.add_(0.1)
-    weights.write(weights.trained(one), tmp_path / "tail.safetensors")
+    weights.write(weights.trained(first), tmp_path / "tail.safetensors")
     weights.restore(two, weights.read(tmp_path / "tail.safetensors"))
-    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), two.parameters(), strict=True))
 
 
 def test_a_damaged_or_missing_file_is_said(tmp_path):
@@ -90,5 +90,7 @@ def test_writing_takes_no_memory_for_a_copy(tmp_path):
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
-    found = weights.read(tmp_path / "state.safetensors")
-    assert found.keys() == state.keys() and all(torch.equal(found[name], state[name]) for name in state)
+    read_back = weights.read(tmp_path / "state.safetensors")
+    assert read_back.keys() == state.keys() and all(
+        torch.equal(read_back[name], state[name]) for name in state
+    )

@@ -24,8 +24,8 @@ def digest(tail):
     return [weight.detach().clone() for weight in tail.parameters()]
 
 
-def same(one, two):
-    return all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+def same(first, two):
+    return all(torch.equal(a, b) for a, b in zip(first, two, strict=True))
 
 
 def studied(school, plan, rank, folder, stop=None, dtype=torch.float32):
@@ -65,10 +65,10 @@ def test_stopped_anywhere_it_comes_out_the_same(school, plan, rank, dtype, tmp_p
             assert isinstance(rest[0], Resumed)
             steps = sum(isinstance(event, Step) for event in events[:stop])
             assert rest[0].step == steps
-            told = [(one.step, one.loss) for one in of(Step, events)][steps:]
-            assert [(one.step, one.loss) for one in of(Step, rest)] == told
-            means = [one.loss for one in of(Epoch, events)]
-            assert [one.loss for one in of(Epoch, rest)] == means[len(means) - len(of(Epoch, rest)) :]
+            losses = [(step.step, step.loss) for step in of(Step, events)][steps:]
+            assert [(step.step, step.loss) for step in of(Step, rest)] == losses
+            means = [epoch.loss for epoch in of(Epoch, events)]
+            assert [epoch.loss for epoch in of(Epoch, rest)] == means[len(means) - len(of(Epoch, rest)) :]
     finally:
         head.float()
 

@@ -23,26 +23,29 @@ def read(tokens):
 
 def test_each_answer_counts_the_same_in_all():
     weighted = balanced(LESSONS)
-    sums = [sum(one.weight for one in weighted if one.targets == (label,)) for label in range(3)]
+    sums = [sum(example.weight for example in weighted if example.targets == (label,)) for label in range(3)]
     assert sums == pytest.approx([8 / 3] * 3)
-    assert sum(one.weight for one in weighted) == pytest.approx(8)
-    assert [replace(one, weight=1.0) for one in weighted] == LESSONS
+    assert sum(example.weight for example in weighted) == pytest.approx(8)
+    assert [replace(example, weight=1.0) for example in weighted] == LESSONS
 
 
 def test_weights_are_scaled_to_a_mean_of_one_and_nothing_is_left_out():
-    weighted = [replace(one, weight=3.0 * (one.targets == (0,))) for one in LESSONS[:-1]]
+    weighted = [replace(example, weight=3.0 * (example.targets == (0,))) for example in LESSONS[:-1]]
     weighted[0] = replace(weighted[0], weight=9.0)
     kept = scaled(weighted)
-    assert [one.tokens for one in kept] == [(number,) for number in range(5)]
-    assert [one.weight for one in kept] == pytest.approx([15 / 7] + [5 / 7] * 4)
+    assert [example.tokens for example in kept] == [(number,) for number in range(5)]
+    assert [example.weight for example in kept] == pytest.approx([15 / 7] + [5 / 7] * 4)
     assert as_trained(weighted, Recipe(name="a")) == kept
     with pytest.raises(DataError, match="nothing to learn from"):
-        scaled([replace(one, weight=0.0) for one in LESSONS])
+        scaled([replace(example, weight=0.0) for example in LESSONS])
 
 
 def test_balance_comes_on_top_of_weights():
-    heavy = [replace(one, weight=2.0 if one.tokens == (0,) else 1.0) for one in LESSONS]
-    sums = [sum(one.weight for one in balanced(heavy) if one.targets == (label,)) for label in range(3)]
+    heavy = [replace(example, weight=2.0 if example.tokens == (0,) else 1.0) for example in LESSONS]
+    sums = [
+        sum(example.weight for example in balanced(heavy) if example.targets == (label,))
+        for label in range(3)
+    ]
     assert sums == pytest.approx([3.0] * 3)
     assert balanced(heavy)[0].weight == pytest.approx(2 * balanced(heavy)[1].weight)
 

@@ -7,68 +7,74 @@ from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training.example_weights import _CONTEXT, _MIN_COUNT, _UNMASKED_EVERY, mask_boilerplate
 
-FORM, END = (1, 2, 3, 4, 5), 99
+BOILERPLATE, END = (1, 2, 3, 4, 5), 99
 
 
 def encoded(count, values):
     """Answers of one form: five fixed tokens, a value, two fixed tokens, the end."""
     return [
-        EncodedExample((7, 8), (*FORM, values[number % len(values)], 6, 7, END)) for number in range(count)
+        EncodedExample((7, 8), (*BOILERPLATE, values[number % len(values)], 6, 7, END))
+        for number in range(count)
     ]
 
 
 def test_the_form_is_spared_and_the_values_are_not():
     masked = mask_boilerplate(encoded(2 * _MIN_COUNT, (20, 21)))
-    assert {one.masked_targets for one in masked[1::_UNMASKED_EVERY]} == {frozenset({0, 1, 2, 3, 4, 6, 7})}
+    assert {example.masked_targets for example in masked[1::_UNMASKED_EVERY]} == {
+        frozenset({0, 1, 2, 3, 4, 6, 7})
+    }
 
 
 def test_some_lessons_teach_the_whole_form():
     masked = mask_boilerplate(encoded(2 * _MIN_COUNT, (20, 21)))
-    assert all(not one.masked_targets for one in masked[::_UNMASKED_EVERY])
-    assert sum(not one.masked_targets for one in masked) == len(masked) / _UNMASKED_EVERY
+    assert all(not example.masked_targets for example in masked[::_UNMASKED_EVERY])
+    assert sum(not example.masked_targets for example in masked) == len(masked) / _UNMASKED_EVERY
 
 
 def test_nothing_is_spared_that_was_seen_too_seldom():
-    assert not any(one.masked_targets for one in mask_boilerplate(encoded(_MIN_COUNT - 1, (20,))))
+    assert not any(example.masked_targets for example in mask_boilerplate(encoded(_MIN_COUNT - 1, (20,))))
 
 
 def test_a_token_that_is_once_another_is_never_spared():
     many = encoded(2 * _MIN_COUNT, (20,))
-    odd = EncodedExample((7, 8), (*FORM[:-1], 55, 20, 6, 7, END))
-    assert all(4 not in one.masked_targets for one in mask_boilerplate([*many, odd]))
+    odd = EncodedExample((7, 8), (*BOILERPLATE[:-1], 55, 20, 6, 7, END))
+    assert all(4 not in example.masked_targets for example in mask_boilerplate([*many, odd]))
 
 
 def test_only_the_tokens_just_before_are_looked_at():
     """A value further back does not make a context rare."""
     many = encoded(4 * _MIN_COUNT, range(20, 90))
     tail = tuple(range(100, 100 + _CONTEXT + 2))
-    longer = [EncodedExample(one.tokens, (*one.targets[:-1], *tail, END)) for one in many]
+    longer = [EncodedExample(example.tokens, (*example.targets[:-1], *tail, END)) for example in many]
     last = len(longer[0].targets) - 2
     assert last in mask_boilerplate(longer)[1].masked_targets
 
 
 def test_the_end_is_always_taught():
     masked = mask_boilerplate(encoded(2 * _MIN_COUNT, (20,)))
-    assert all(len(one.targets) - 1 not in one.masked_targets for one in masked)
+    assert all(len(example.targets) - 1 not in example.masked_targets for example in masked)
 
 
 def test_lessons_stay_what_they_were():
     plain = encoded(2 * _MIN_COUNT, (20, 21))
-    assert [(one.tokens, one.targets) for one in mask_boilerplate(plain)] == [
-        (one.tokens, one.targets) for one in plain
+    assert [(example.tokens, example.targets) for example in mask_boilerplate(plain)] == [
+        (example.tokens, example.targets) for example in plain
     ]
 
 
 def test_each_answer_of_a_lesson_has_a_form_and_an_end_of_its_own():
-    one = (*FORM, 20, END)
+    answer = (*BOILERPLATE, 20, END)
     places = (*range(7), *range(10, 17))
-    several = [EncodedExample((7,) * 17, one + one, target_positions=places) for _ in range(2 * _MIN_COUNT)]
+    several = [
+        EncodedExample((7,) * 17, answer + answer, target_positions=places) for _ in range(2 * _MIN_COUNT)
+    ]
     assert mask_boilerplate(several)[1].masked_targets == frozenset({*range(6), *range(7, 13)})
 
 
 def test_a_label_is_never_spared():
     assert not any(
-        one.masked_targets for one in mask_boilerplate([EncodedExample((7, 8), (3,))] * 3 * _MIN_COUNT)
+        example.masked_targets
+        for example in mask_boilerplate([EncodedExample((7, 8), (3,))] * 3 * _MIN_COUNT)
     )
 
 
@@ -83,7 +89,7 @@ def test_a_batch_holds_only_the_targets_that_are_taught():
 
 def test_the_loss_is_that_of_whole_answers_whose_spared_targets_cost_nothing(school):
     tail = LanguageTail(school.model, 2, 0, 0).eval()
-    (lesson,) = [one for one in school.encoded if len(one.targets) > 2][:1]
+    (lesson,) = [example for example in school.encoded if len(example.targets) > 2][:1]
     count = len(lesson.targets)
     with torch.no_grad():
         states = tail._hidden(school.read(lesson.tokens)[None], None)[0, -count:]

@@ -29,11 +29,11 @@ def plan(plan):
 
 
 def steps_of(tail, encoded, plan, steps=16):
-    return PrivateSteps([one for one, _ in tail.groups()], encoded, plan, steps)
+    return PrivateSteps([weight for weight, _ in tail.groups()], encoded, plan, steps)
 
 
 def gradient(tail):
-    return torch.cat([one.grad.flatten() for one, _ in tail.groups()])
+    return torch.cat([weight.grad.flatten() for weight, _ in tail.groups()])
 
 
 def silent(steps):
@@ -59,12 +59,12 @@ def test_without_noise_and_bound_it_is_the_sum_of_single_gradients(school, tail,
     steps = silent(steps_of(tail, school.encoded, replace(plan, clip=1e9)))
     group = school.encoded[:4]
     steps.gradients(tail, group, school.read, None)
-    found = gradient(tail)
+    measured = gradient(tail)
     tail.zero_grad()
     for lesson in group:
         tail(collate([lesson], school.read), None).loss.backward()
     expected = gradient(tail) / plan.batch
-    assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.allclose(measured, expected, atol=1e-6)
 
 
 def test_each_example_has_a_prime_of_its_own(school, tail, plan):
@@ -91,10 +91,10 @@ def test_an_example_that_is_no_number_counts_as_none(school, tail, plan):
 def test_the_noise_is_as_loud_as_it_was_told(school, tail, plan):
     steps = steps_of(tail, school.encoded, replace(plan, clip=0.5))
     steps.gradients(tail, [], school.read, None)
-    found = gradient(tail)
-    assert float(found.std()) == pytest.approx(steps.noise * 0.5 / plan.batch, rel=0.05)
+    measured = gradient(tail)
+    assert float(measured.std()) == pytest.approx(steps.noise * 0.5 / plan.batch, rel=0.05)
     steps.gradients(tail, [], school.read, None)
-    assert not torch.equal(found, gradient(tail))
+    assert not torch.equal(measured, gradient(tail))
 
 
 def test_noise_does_not_follow_from_the_seed(school, tail, plan):
@@ -112,7 +112,7 @@ def test_examples_are_drawn_by_themselves(school, tail, plan):
     rate = plan.batch / len(school.encoded)
     assert sum(sizes) / len(sizes) == pytest.approx(plan.batch, rel=0.05)
     mean = sum(sizes) / len(sizes)
-    spread = sum((one - mean) ** 2 for one in sizes) / len(sizes)
+    spread = sum((size - mean) ** 2 for size in sizes) / len(sizes)
     assert spread == pytest.approx(len(school.encoded) * rate * (1 - rate), rel=0.15)
 
 
@@ -126,15 +126,17 @@ def test_what_is_spent_grows_and_stays_below_what_was_allowed(school, tail, plan
 
 
 def test_a_smaller_epsilon_needs_more_noise(school, tail, plan):
-    noises = [steps_of(tail, school.encoded, replace(plan, epsilon=one)).noise for one in (1.0, 4.0, 16.0)]
+    noises = [
+        steps_of(tail, school.encoded, replace(plan, epsilon=epsilon)).noise for epsilon in (1.0, 4.0, 16.0)
+    ]
     assert noises == sorted(noises, reverse=True)
 
 
 def test_training_says_what_it_gave_away(school, tail, plan):
     before = weights.kept(tail)
     events = list(train(tail, school.encoded, school.validation, school.read, plan, has_instruction=False))
-    (ended,) = (one for one in events if isinstance(one, Ended))
-    steps = [one for one in events if isinstance(one, Step)]
+    (ended,) = (event for event in events if isinstance(event, Ended))
+    steps = [event for event in events if isinstance(event, Step)]
     assert len(steps) == plan.epochs * math.ceil(len(school.encoded) / plan.batch)
     assert 0.5 * EPSILON < ended.spent.epsilon <= EPSILON and math.isfinite(ended.spent.epsilon)
     after = weights.trained(tail)
@@ -154,9 +156,9 @@ def test_with_little_noise_it_learns(school, plan):
     tail = LanguageTail(school.model, 2, 0, 0)
     lenient = replace(plan, epsilon=1e6, epochs=30, patience=99, learning_rate=1e-2, batch=6)
     events = [
-        one
-        for one in train(tail, school.encoded, school.encoded, school.read, lenient, has_instruction=False)
-        if type(one).__name__ == "Epoch"
+        event
+        for event in train(tail, school.encoded, school.encoded, school.read, lenient, has_instruction=False)
+        if type(event).__name__ == "Epoch"
     ]
     assert events[-1].validation_loss < 0.8 * events[0].validation_loss
 
