@@ -60,6 +60,7 @@ class Bench:
             "load": machine.load(),
             "rates": rates,
             "mode": mode,
+            "middle_rates": self.middle,
         }
         ours = self._search(cell) if cell.trials else self._all_ours(cell, rates)
         rate = rates[cell.baseline.name]

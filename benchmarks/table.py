@@ -87,7 +87,8 @@ def render(cells: Sequence[Cell], store: Store) -> str:
     """All that is measured, and what is not."""
     results = [(cell, store.read(cell)) for cell in cells]
     done = [(cell, result) for cell, result in results if result is not None]
-    parts = [_rows(done), _shares(done), _absent(results), _machines(result for _, result in done)]
+    machines = _machines(result for _, result in done)
+    parts = [_rows(done), _shares(done), _middle_rates(done), _absent(results), machines]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -183,6 +184,12 @@ def _share_row(cell: Cell, runs: Sequence[Result], aims: tuple[float, float]) ->
         f"{share(middle('trunk_share'), aims[0])} | {share(middle('tail_share'), aims[1])} | "
         f"{100 * unmastered:.0f} % |"
     )
+
+
+def _middle_rates(done: Sequence[tuple[Cell, Result]]) -> str:
+    """Which cells did not choose their rates."""
+    names = [cell.name for cell, result in done if result.get("middle_rates") and not cell.trials]
+    return f"The middle one of three rates on both sides: {', '.join(names)}." if names else ""
 
 
 def _absent(results: Iterable[tuple[Cell, Result | None]]) -> str:

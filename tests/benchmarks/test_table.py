@@ -22,7 +22,7 @@ def test_figures_are_those_of_the_middle_seed_and_the_mean_score():
     assert values.memory == pytest.approx(0.25)
 
 
-def test_a_search_counts_all_of_ours_and_scales_the_rival():
+def test_a_search_counts_all_of_ours_and_scales_the_baseline():
     cell = replace(CELL, trials=20)
     values = table.figures(
         cell, OURS, result([run(0, 1)] * 1 + [run(1, 2)] * 1, [run(2, 3, 100), run(3, 4, 200)])
@@ -92,3 +92,11 @@ def test_methods_of_a_cell_have_a_row_each(tmp_path):
     assert "6.0×" in rows[0]
     assert "(azubi, j=0)" in rows[1]
     assert "24.0×" in rows[1]
+
+
+def test_cells_that_did_not_choose_their_rates_are_named(tmp_path):
+    store = Store(tmp_path, HERE)
+    other = replace(CELL, name="other")
+    store.write(CELL, result() | {"middle_rates": True})
+    store.write(other, result() | {"middle_rates": False})
+    assert "The middle one of three rates on both sides: tiny-lora.\n" in table.render([CELL, other], store)

@@ -168,7 +168,7 @@ def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypat
     assert not any("s a step" in line for line in bench.lines)
 
 
-def test_a_rival_that_fails_is_told_with_its_log(cell, bench, quick):
+def test_a_baseline_that_fails_is_said_with_its_log(cell, bench, quick):
     broken = replace(cell, baseline=replace(cell.baseline, rates=(2.0, 2.0, 2.0)))
     with pytest.raises(SideError, match="the rate is absurd"):
         bench.measure(broken)
@@ -239,7 +239,7 @@ def test_data_that_is_not_here_is_skipped_and_said(command, monkeypatch, capsys)
     assert "skipped: nowhere.csv not found" in capsys.readouterr().out
 
 
-def test_without_the_rivals_libraries_it_says_how_to_get_them(command, monkeypatch, tmp_path, capsys):
+def test_without_the_baselines_libraries_it_says_how_to_get_them(command, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(train, "PEERS", tmp_path / "nothing" / "bin" / "python")
     assert command() == 2
     assert "make bench-setup" in capsys.readouterr().out
