@@ -207,9 +207,10 @@ class PromptActivations:
             prompts[prompt] = len(prompt)
             yield len(answer), hidden
         layers = self.instruction_keys()[1] if prompts else ()
+        repeated = len(self.instruction.tokens) if self.instruction.cache is None else 0
         for rows in prompts.values():
             for shape in layers:
-                yield from shape.sizes(rows)
+                yield from shape.sizes(repeated + rows)
             yield from ((1, hidden), *([(rows, hidden)] if self.prompts.tail_reads else []))
 
     def missing(self, cache: ActivationCache, examples: Sequence[EncodedExample]) -> list[EncodedExample]:

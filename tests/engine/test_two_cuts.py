@@ -16,6 +16,7 @@ from transformers.cache_utils import DynamicCache
 from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.engine.base.opening import open_base
+from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import in_order
 from azubi.engine.inference.generation import Generator, _Rows
@@ -105,6 +106,8 @@ def test_cached_examples_train_and_answer_as_computed_ones_do(
         steps = list(specialist.activations.fill(cache, encoded))
         assert steps[-1].done == len(set(each.tokens for each in encoded)) and steps[-1].without == 0
         assert specialist.activations.missing(cache, encoded) == []
+        planned = sum(index.size(*size, "float32") for size in specialist.activations.sizes(encoded))
+        assert planned == pytest.approx(cache.bytes(), rel=0.02)
         cached, computed = specialist.activations.reader(cache), specialist.activations.reader(None)
         outcomes = []
         for read in (cached, computed, specialist.activations.in_memory(each.tokens for each in encoded)):

@@ -109,7 +109,8 @@ def matrices_to_cache(
     stacked = matrices[0].new_zeros(len(matrices), longest, matrices[0].shape[1])
     for row, matrix in enumerate(matrices):
         stacked[row, longest - len(matrix) :] = matrix
-    parts = iter(on_device(stacked).split([width for shape in shapes for width in shape.columns], 2))
+    stacked = on_device(stacked)
+    parts = iter(stacked.split([width for shape in shapes for width in shape.columns], 2))
     kept = iter([on_device(torch.stack(of_layer)) for of_layer in zip(*states, strict=True)])
     cache = DynamicCache()
     for shape in shapes:
