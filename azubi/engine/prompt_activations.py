@@ -258,7 +258,7 @@ class PromptActivations:
         cache = shared or self.prompts.trunk.read_prompts([self.prompts.invocation], NO_INSTRUCTION)[1]
         shapes = key_shapes(cache, layers)
         tokens = slice(0, len(self.instruction.tokens) if shared else 0)
-        keys = [torch.zeros(tokens.stop, 0, dtype=self.trunk.dtype)]
+        keys = [torch.zeros(tokens.stop, 0, dtype=self.trunk.dtype, device="cpu")]
         for layer, shape in zip(layers, shapes, strict=True):
             if isinstance(shape, KeyShape):
                 keys.append(to_matrix(cache, layer, "keys", 0, tokens).cpu())
