@@ -122,8 +122,8 @@ def _bytes_needed(base: Base, tail_layers: int, rank: int, dtype: torch.dtype) -
     """Bytes that a base in memory takes at most, which is during training."""
     whole = Shards(base.folder).parameters
     tail = whole * tail_layers / base.layers
-    # Gradients, masters and AdamW's two moments in float32, the best weights so far twice; factors are small.
-    trained = tail * (16 + 3 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
+    # Weights, gradients, twice the best weights; in float32 masters and AdamW's moments. Factors are small.
+    trained = tail * (12 + 4 * dtype.itemsize) if rank == 0 else tail * dtype.itemsize
     return whole * dtype.itemsize + trained
 
 

@@ -9,6 +9,7 @@ import torch
 
 from azubi.engine.model.batch import EncodedExample, Tokens
 from azubi.engine.model.trunk import InstructionState, Trunk
+from azubi.engine.training import state
 from azubi.engine.training.defaults import TrainingConfig
 from tests.engine.families import DECODERS, LAYERS, Family, sequences
 
@@ -57,3 +58,4 @@ def soft_adam(monkeypatch):
     errors by themselves and step at full rate in a random direction, in any implementation.
     """
     monkeypatch.setattr(torch.optim, "AdamW", partial(torch.optim.AdamW, eps=1e-3))
+    monkeypatch.setattr(state, "_EPSILON", 1e-3)

@@ -10,6 +10,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import nn
+from torch.optim.adamw import adamw
 
 from azubi.engine.base import hardware
 from azubi.engine.model import weights
@@ -18,6 +19,9 @@ from azubi.engine.training.checkpoint import Checkpoints, Point
 from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.example_weights import DivergenceDetector, Validation
 from azubi.errors import StorageError, TrainingError
+
+_BETAS, _EPSILON = (0.9, 0.98), 1e-8
+"""AdamW's averages of gradients and their squares, and what keeps it from dividing by zero."""
 
 
 class Optimiser:
@@ -39,67 +43,80 @@ class Optimiser:
         self._clip = clip
         self._weights: list[nn.Parameter] = []
         self._masters: list[torch.Tensor] = []
-        members: dict[tuple[bool, float], list[torch.Tensor]] = {}
+        self._rates: list[tuple[float, float]] = []
+        """Of each weight its factor on the learning rate, and its decay."""
+        self._moments: list[State] = []
+        """Of each weight; empty before its first gradient."""
         for weight, factor in groups:
-            master = weight if weight.dtype == torch.float32 else weight.detach().float()
             self._weights.append(weight)
-            self._masters.append(master)
-            members.setdefault((weight.ndim > 1, factor), []).append(master)
-        self._adamw = torch.optim.AdamW(
-            [
-                {"params": masters, "weight_decay": weight_decay if decayed else 0.0, "factor": factor}
-                for (decayed, factor), masters in members.items()
-            ],
-            lr=0.0,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+            self._masters.append(weight if weight.dtype == torch.float32 else weight.detach().float())
+            self._rates.append((factor, weight_decay if weight.ndim > 1 else 0.0))
+            self._moments.append({})
 
+    @torch.no_grad()
     def step(self, rate: float) -> bool:
         """Move the weights by their gradients, at learning rate `rate`, and drop the gradients.
 
+        Weight by weight: a gradient in float32 stays in the processor's cache, and there is one at a time.
         Returns False, and moves nothing, if gradients are not finite.
         """
-        for weight, master in zip(self._weights, self._masters, strict=True):
-            if master is not weight:
-                master.grad = None if weight.grad is None else weight.grad.float()
-                weight.grad = None  # at once: for a tail of billions of weights this is gigabytes
-        finite = math.isfinite(float(nn.utils.clip_grad_norm_(self._masters, self._clip)))
-        if finite:
-            for group in self._adamw.param_groups:
-                group["lr"] = rate * group["factor"]
-            self._adamw.step()
-            self._copy_to_tail()
-        for tensor in (*self._weights, *self._masters):
-            tensor.grad = None
+        norms = [each.grad.float().norm() for each in self._weights if each.grad is not None]
+        norm = float(torch.stack(norms).norm()) if norms else 0.0
+        finite = math.isfinite(norm)
+        scale = torch.tensor(max(1.0, (norm + 1e-6) / self._clip))
+        for number, weight in enumerate(self._weights):
+            if finite and weight.grad is not None:
+                self._move(number, weight.grad.float(), scale, rate)
+            weight.grad = None
         return finite
+
+    def _move(self, number: int, gradient: torch.Tensor, scale: torch.Tensor, rate: float) -> None:
+        master, moments, (factor, decay) = self._masters[number], self._moments[number], self._rates[number]
+        if not moments:
+            moments["step"] = torch.zeros(())
+            moments["exp_avg"], moments["exp_avg_sq"] = torch.zeros_like(master), torch.zeros_like(master)
+        adamw(
+            [master],
+            [gradient],
+            [moments["exp_avg"]],
+            [moments["exp_avg_sq"]],
+            [],
+            [moments["step"]],
+            fused=True,
+            grad_scale=scale,
+            amsgrad=False,
+            maximize=False,
+            beta1=_BETAS[0],
+            beta2=_BETAS[1],
+            eps=_EPSILON,
+            lr=rate * factor,
+            weight_decay=decay,
+        )
+        self._copy_to_tail(number)
 
     def state(self) -> State:
         """Masters and moments, by their order; views, not copies."""
         named = {f"master.{number}": master.detach() for number, master in enumerate(self._masters)}
-        for number, master in enumerate(self._masters):
-            for name, value in self._adamw.state.get(master, {}).items():
-                named[f"{name}.{number}"] = value
+        for number, moments in enumerate(self._moments):
+            named |= {f"{name}.{number}": value for name, value in moments.items()}
         return named
 
     @torch.no_grad()
     def restore(self, state: State) -> None:
         """Continue from what `state` returned, the tail's weights included."""
-        self._adamw.state.clear()
+        for number, master in enumerate(self._masters):
+            master.copy_(state[f"master.{number}"])
+            self._copy_to_tail(number)
+        self._moments = [{} for _ in self._masters]
         for name, value in state.items():
-            kind, number = name.rsplit(".", 1)
-            master = self._masters[int(number)]
-            if kind == "master":
-                master.copy_(value)
-            else:
-                self._adamw.state[master][kind] = value.to(master.device, copy=True)  # it may lie in a file
-        self._copy_to_tail()
+            kind, index = name.rsplit(".", 1)
+            if kind != "master":
+                self._moments[int(index)][kind] = value.clone()  # it may lie in a file
 
-    @torch.no_grad()
-    def _copy_to_tail(self) -> None:
-        for weight, master in zip(self._weights, self._masters, strict=True):
-            if master is not weight:
-                weight.copy_(master)
+    def _copy_to_tail(self, number: int) -> None:
+        weight, master = self._weights[number], self._masters[number]
+        if weight is not master:
+            weight.copy_(master)
 
 
 EVERY = 50.0
