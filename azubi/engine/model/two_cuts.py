@@ -106,9 +106,10 @@ def matrices_to_cache(
     `states` are the windows and running states of each sequence, layer by layer.
     """
     longest = max(len(matrix) for matrix in matrices)
-    stacked = matrices[0].new_zeros(len(matrices), longest, matrices[0].shape[1])
+    stacked = matrices[0].new_empty(len(matrices), longest, matrices[0].shape[1])
     for row, matrix in enumerate(matrices):
-        stacked[row, longest - len(matrix) :] = matrix
+        gap = longest - len(matrix)
+        stacked[row, :gap], stacked[row, gap:] = 0.0, matrix
     stacked = on_device(stacked)
     parts = iter(stacked.split([width for shape in shapes for width in shape.columns], 2))
     kept = iter([on_device(torch.stack(of_layer)) for of_layer in zip(*states, strict=True)])
@@ -123,7 +124,8 @@ def matrices_to_cache(
         layer = DynamicLayer()
         keys = next(parts).unflatten(2, (shape.key_heads, shape.key_width)).transpose(1, 2)
         values = next(parts).unflatten(2, (shape.value_heads, shape.value_width)).transpose(1, 2)
-        layer.update(keys, values)
+        layer.lazy_initialization(keys, values)
+        layer.keys, layer.values = keys, values  # `update` would copy them
         cache.layers.append(layer)
     if not any(isinstance(layer, DynamicLayer) for layer in cache.layers):
         # Models ask the first layer that keeps keys how much was read: here one that none of them is.
