@@ -56,7 +56,14 @@ class Setting:
     @property
     def path(self) -> Path:
         """Where its figures are kept."""
-        parts = (self.examples, self.tail_layers, self.prompt_layers, self.rank, self.epochs, self.learning_rate)
+        parts = (
+            self.examples,
+            self.tail_layers,
+            self.prompt_layers,
+            self.rank,
+            self.epochs,
+            self.learning_rate,
+        )
         return RESULTS / self.name / f"{'-'.join(map(str, parts))}-{self.seed}.json"
 
 
@@ -98,12 +105,12 @@ class Bench:
         self.name, self.task, self.threads = name, source.task, threads
         folder = folder / f"{name}-{examples}"
         data.write(source, examples + max(10, examples // 9), TESTS[name], folder)
-        self.ready = data.prepare(folder, BASE, source.task, source.prime, folder.parent)
+        self.ready = data.prepare(folder, BASE, source.task, source.instruction, folder.parent)
         self.dtype = hardware.probe("auto", threads, "cpu").dtype
 
     def run(self, settings: Sequence[Setting]) -> Iterator[dict[str, Any]]:
         """Every run that is not stored yet."""
-        for cuts, group in itertools.groupby(settings, lambda each: (each.tail_layers, each.prompt_layers)):
+        for _, group in itertools.groupby(settings, lambda each: (each.tail_layers, each.prompt_layers)):
             missing = [each for each in group if not each.path.is_file()]
             if not missing:
                 continue
@@ -114,7 +121,9 @@ class Bench:
             read = specialist.activations.in_memory(each.tokens for split in encoded for each in split)
             reading = time.process_time() - started
             for setting in missing:
-                yield self._keep(setting, self._train(setting, encoded, read) | {"reading": round(reading, 1)})
+                yield self._keep(
+                    setting, self._train(setting, encoded, read) | {"reading": round(reading, 1)}
+                )
 
     def _specialist(self, setting: Setting) -> Specialist:
         specialist = new_specialist(
@@ -126,7 +135,7 @@ class Bench:
             self.dtype,
             prompt_layers=setting.prompt_layers,
         )
-        specialist.set_instruction(self.ready.prime)
+        specialist.set_instruction(self.ready.instruction)
         return specialist
 
     def _train(self, setting: Setting, encoded: Sequence[Any], read: Any) -> dict[str, Any]:
@@ -182,7 +191,14 @@ def table(names: Iterable[str]) -> str:
     """Right answers in per cent by prompt layers, a row for everything else."""
     rows: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = {}
     for run in (run for name in names for run in measured(name)):
-        key = (run["name"], run["examples"], run["tail_layers"], run["rank"], run["epochs"], run["learning_rate"])
+        key = (
+            run["name"],
+            run["examples"],
+            run["tail_layers"],
+            run["rank"],
+            run["epochs"],
+            run["learning_rate"],
+        )
         column = "k" if run["prompt_layers"] == run["tail_layers"] else str(run["prompt_layers"])
         rows.setdefault(key, {}).setdefault(column, []).append(run)
     lines = [
@@ -210,7 +226,9 @@ def _mean(runs: Sequence[dict[str, Any]], figure: str) -> float | None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("names", nargs="*", metavar="DATASET", default=["triage", "intake", "banking77", "clinc150"])
+    parser.add_argument(
+        "names", nargs="*", metavar="DATASET", default=["triage", "intake", "banking77", "clinc150"]
+    )
     parser.add_argument("--plan", action="append", choices=PLANS, help="which runs; all if not given")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", type=Path, default=Path(".bench/prompt_layers"))
