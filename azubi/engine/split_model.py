@@ -27,7 +27,8 @@ from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.model.prompt_cache import PromptCache
-from azubi.engine.model.trunk import HEAD, NO_INSTRUCTION, LazyModel, Trunk
+from azubi.engine.model.streaming import HEAD, LazyModel
+from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.engine.model.two_cuts import unsupported
 from azubi.engine.model.weights import parameter_count
 

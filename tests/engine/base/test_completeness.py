@@ -15,7 +15,7 @@ from azubi.engine.base import catalog
 from azubi.engine.base.base import refuse_incomplete
 from azubi.engine.base.folder import Shards
 from azubi.engine.base.opening import open_base
-from azubi.engine.model.trunk import HEAD, WORDS, LazyModel
+from azubi.engine.model.streaming import HEAD, WORDS, LazyModel
 from azubi.errors import BaseModelError
 from azubi.storage import files
 from tests.engine.base import gguf_files

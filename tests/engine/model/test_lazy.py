@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from azubi.engine.model.trunk import HEAD, LazyModel
+from azubi.engine.model.streaming import HEAD, LazyModel
 from tests.engine.families import DECODERS, ENCODERS
 
 

@@ -20,7 +20,8 @@ from azubi.engine.model import attention
 from azubi.engine.model import trunk as trunk_model
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
-from azubi.engine.model.trunk import HEAD, WORDS, InstructionState, LazyModel, Trunk
+from azubi.engine.model.streaming import HEAD, WORDS, LazyModel
+from azubi.engine.model.trunk import InstructionState, Trunk
 from azubi.engine.specialist import new_specialist
 from azubi.pipeline.run import resume, run
 from azubi.registry.store import Store
