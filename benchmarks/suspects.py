@@ -45,7 +45,7 @@ def main() -> None:
     if given.features == "minilm":
         from azubi.engine.features import frozen_features
 
-        matrix = frozen_features(default_home())(texts)
+        matrix = frozen_features(default_home(), "minilm")(texts)
     else:
         matrix = spelling_features(texts)
     encoded = time.monotonic() - begun

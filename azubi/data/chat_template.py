@@ -355,12 +355,12 @@ class Template:
         return int(self._tokenizer.eos_token_id)
 
 
-def encode_plain(tokenizer: Tokenizer, turns: Sequence[Turn]) -> tuple[int, ...]:
-    """The token ids for an encoder, with the tokenizer's own special tokens around the text.
+def encode_plain(tokenizer: Tokenizer, turns: Sequence[Turn], prefix: str = "") -> tuple[int, ...]:
+    """The token ids for an encoder, with the tokenizer's own special tokens around `prefix` and text.
 
     Special tokens that stand in the text are tokenised as ordinary text.
     """
-    text = Example(tuple(turns), "").prompt
+    text = prefix + Example(tuple(turns), "").prompt
     return tuple(tokenizer.encode(text, add_special_tokens=True, split_special_tokens=True, verbose=False))
 
 

@@ -34,15 +34,16 @@ _LETTERS = 16
 
 def frozen_features(
     home: Path,
-    base: str = "minilm",
+    base: str | Base,
     tell: Tell | None = None,
     threads: int | None = None,
     quick: bool = False,
 ) -> Callable[[Sequence[str]], Matrix]:
     """A function that turns texts into vectors of length 1, [texts, hidden]; equal texts are read once.
 
-    `base` is an encoder, opened at the first call; `tell` hears how many of how many texts are done.
-    `quick`: in bfloat16 where the processor is faster with it; the cosine of a text's two vectors is 0.9999.
+    `base` is an encoder; one that is named is opened at the first call. `tell` hears how many of how many
+    texts are done. `quick`: in bfloat16 where the processor is faster with it; the cosine of a text's two
+    vectors is 0.9999.
     """
     reader: list[_Reader] = []
 
@@ -51,7 +52,7 @@ def frozen_features(
             hardware.use_device()
             hardware.use_threads(threads)
             dtype = hardware.faster_dtype(torch.get_num_threads()) if quick else torch.float32
-            reader.append(_Reader(open_base(base, home), dtype))
+            reader.append(_Reader(open_base(base, home) if isinstance(base, str) else base, dtype))
         return reader[0].read(texts, tell)
 
     return features
@@ -88,5 +89,6 @@ class _Reader:
 
     def _tokens(self, text: str) -> tuple[int, ...]:
         # Cut before it is tokenised: so many letters give enough tokens.
-        tokens = encode_plain(self._base.tokenizer, (Turn("user", text[: _LETTERS * self._longest]),))
+        begin = Turn("user", text[: _LETTERS * self._longest])
+        tokens = encode_plain(self._base.tokenizer, (begin,), self._base.prefix)
         return tokens if len(tokens) <= self._longest else (*tokens[: self._longest - 1], tokens[-1])

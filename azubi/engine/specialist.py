@@ -361,10 +361,10 @@ class _LabelPart:
 
     def base_tail(self, specialist: Specialist) -> LabelTail:
         """The base's last layers, below a head that reads what the labels' names look like."""
-        activations, tokenizer = specialist.activations, specialist.base.tokenizer
+        activations, base = specialist.activations, specialist.base
         tail = self._tail(specialist, 0, 0).eval()
         names = [label.replace("_", " ").replace("-", " ") for label in specialist.contract.labels]
-        texts = [encode_plain(tokenizer, (Turn("user", name),)) for name in names]
+        texts = [encode_plain(base.tokenizer, (Turn("user", name),), base.prefix) for name in names]
         with torch.inference_mode():
             states = activations.trunk.states(texts, NO_INSTRUCTION)[activations.cut]
             padded = torch.nn.utils.rnn.pad_sequence(states, batch_first=True)
@@ -372,12 +372,12 @@ class _LabelPart:
         return tail
 
     def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
-        tokens = encode_plain(specialist.base.tokenizer, example.turns)
+        tokens = encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix)
         label = specialist.contract.labels.index(example.answer)
         return EncodedExample(tokens, (label,), weight=example.weight, question=question(example.prompt))
 
     def count_tokens(self, specialist: Specialist, example: Example) -> int:
-        return len(encode_plain(specialist.base.tokenizer, example.turns))
+        return len(encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix))
 
     def question_tokens(self, encoded: EncodedExample) -> None:
         """All tokens, or what the cache keeps of them."""
@@ -390,7 +390,7 @@ class _LabelPart:
         assert isinstance(activations, Activations)
         kept = activations.view(activations.cut)
         classifier = Classifier(activations.trunk, InferenceLabelTail(tail), kept)
-        return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context)
+        return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context, base.prefix)
 
     def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
         labels = len(specialist.contract.labels)
@@ -438,7 +438,7 @@ def check(base: Base, contract: Contract, tail_layers: int, prompt_layers: int |
         raise SettingError(
             f"tail_layers is 0, a head alone, but {base.name} writes its answers with a language head, "
             "which stays frozen.",
-            "Choose at least 1, or the base minilm for labels.",
+            "Choose at least 1, or an encoder for labels, such as minilm or e5-small.",
         )
     if prompt_layers is not None and prompt_layers > tail_layers:
         raise SettingError(

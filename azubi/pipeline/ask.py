@@ -223,7 +223,8 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
 
 
 def _fits(model: SplitModel, card: Card) -> bool:
-    return (model.base.sha256, model.dtype) == (card.base_sha256, _dtype(card.dtype))
+    same = (model.base.sha256, model.dtype) == (card.base_sha256, _dtype(card.dtype))
+    return same and card.base_as_trained(model.base) == model.base
 
 
 def _base_of(card: Card, home: Path) -> Base:
@@ -234,7 +235,7 @@ def _base_of(card: Card, home: Path) -> Base:
             f"{card.base_sha256[:16]}…, that of the one here is {base.sha256[:16]}….",
             "Bring back the base it was trained from, or train it again from the one here.",
         )
-    return base
+    return card.base_as_trained(base)
 
 
 def scope_of(card: Card) -> Scope | None:

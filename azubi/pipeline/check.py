@@ -16,6 +16,7 @@ from azubi.data.checks.check_input import Features, Tokens
 from azubi.data.checks.label_errors import spelling_features
 from azubi.data.contract import Task
 from azubi.data.example import Example, Part
+from azubi.data.language import TextProfile, profile_of
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import catalog
 from azubi.engine.training import defaults
@@ -51,7 +52,7 @@ def inspect(
     return check_recipe(
         recipe,
         folder=folder or place(recipe, home),
-        tokens_for=lambda task: _tokens(recipe, task, home),
+        tokens_for=lambda task, examples: _tokens(recipe, task, home, examples),
         checks=checks,
         features=_features(recipe, home, handle),
         split=lambda parts, task: _split(recipe, home, parts, task),
@@ -90,7 +91,7 @@ def _readable(
     with importing():
         from azubi.pipeline.stages.removal import fault_of
 
-    fault = fault_of(recipe, task, home, parts["data"])
+    fault = fault_of(recipe, task, home, parts["data"], _profile(recipe, parts["data"]))
     try:
         return {
             name: tuple(example for example in rows if fault(example) is None) for name, rows in parts.items()
@@ -102,7 +103,8 @@ def _readable(
 
 
 def _features(recipe: Recipe, home: Path, handle: Callable[[str], None]) -> Features:
-    """Vectors of the small encoder that comes with azubi; of the spelling where it is not here."""
+    """Vectors of the recipe's encoder, or of one that knows the texts' language; of the spelling where it is
+    not here."""
 
     def tell(done: int, texts: int) -> None:
         handle(f"Reading for likely wrong answers: {done:,} of {texts:,} texts")
@@ -112,7 +114,10 @@ def _features(recipe: Recipe, home: Path, handle: Callable[[str], None]) -> Feat
             from azubi.engine.features import frozen_features
 
         try:
-            return frozen_features(home, tell=tell, threads=recipe.threads, quick=True)(texts)
+            base = _opened(recipe.base, home) if recipe.base != "auto" else None
+            if base is None or base.kind != "encoder":
+                base = _opened(defaults.encoder_for(profile_of(texts)), home)
+            return frozen_features(home, base, tell, recipe.threads, quick=True)(texts)
         except BaseModelError:
             return spelling_features(texts)
 
@@ -126,8 +131,13 @@ def place(recipe: Recipe, home: Path) -> Path:
     return home / "checks" / f"{name[:60]}-{sha256(source.encode()).hexdigest()[:8]}"
 
 
-def _tokens(recipe: Recipe, task: Task, home: Path) -> Tokens | None:
-    name = defaults.base_for(recipe, task)
+def _profile(recipe: Recipe, examples: Sequence[Example]) -> TextProfile:
+    """What prompts are like, as a run finds it; not looked at where the recipe names a base."""
+    return profile_of([example.prompt for example in examples]) if recipe.base == "auto" else TextProfile()
+
+
+def _tokens(recipe: Recipe, task: Task, home: Path, examples: Sequence[Example]) -> Tokens | None:
+    name = defaults.base_for(recipe, task, _profile(recipe, examples))
     text = instruction.from_setting(recipe.instruction) if recipe.instruction is not None else ""
     if recipe.base == "auto" and (entry := catalog.packed(name, home)) is not None:
 
@@ -155,7 +165,9 @@ def _counter(base: "Base", text: str) -> Callable[[Sequence[Example]], Sequence[
     from azubi.data.chat_template import Template, encode_plain
 
     if base.kind == "encoder":
-        return lambda examples: [len(encode_plain(base.tokenizer, example.turns)) for example in examples]
+        return lambda examples: [
+            len(encode_plain(base.tokenizer, example.turns, base.prefix)) for example in examples
+        ]
     template = Template(base.tokenizer)
     return lambda examples: [
         len(template.encode(text, example.turns, example.answer)) for example in examples

@@ -3,9 +3,10 @@
 Knows nothing of how a specialist is trained or run.
 """
 
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -13,6 +14,9 @@ from azubi.data.contract import Contract, Task
 from azubi.errors import CorruptFile
 from azubi.events.figures import Score
 from azubi.storage import files
+
+if TYPE_CHECKING:
+    from azubi.engine.base.base import Base
 
 CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"
 SCOPE = "scope.safetensors"
@@ -46,6 +50,10 @@ class Card(BaseModel):
     base_sha256: str
     """Over the base's published weights; checked before the tail is put on it."""
     family: str
+    prefix: str = ""
+    """What stands before every text that the base, an encoder, reads."""
+    pooling: str = ""
+    """How the base, an encoder, makes one vector of its tokens' vectors; as its files say if empty."""
     licence: str
     """Of the base; it binds the specialist too."""
     layers: int
@@ -96,6 +104,10 @@ class Card(BaseModel):
     """Size of the folder's files, the report and this one not counted."""
     folder: Path = Field(default=Path(), exclude=True)
     """Where it lies; not stored, since folders move."""
+
+    def base_as_trained(self, base: "Base") -> "Base":
+        """The base, read as it was in training, whatever its files and the catalog say by now."""
+        return replace(base, prefix=self.prefix, pooling=self.pooling or base.pooling)
 
     @property
     def task(self) -> Task:

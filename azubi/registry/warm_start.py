@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from azubi.data.contract import Contract
+from azubi.engine.base.base import Base
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
 from azubi.errors import CorruptFile, SettingError
@@ -106,14 +107,16 @@ class WarmStart:
             )
         return given or own
 
-    def check_base(self, sha256: str) -> None:
-        """Raise SettingError if the base, by its weights' hash, is another than the parent's."""
+    def base_as_trained(self, base: Base) -> Base:
+        """The base as the parent read it; raises SettingError if it is another, by its weights' hash."""
+        sha256 = base.sha256
         if sha256 != self.card.base_sha256:
             raise SettingError(
                 f"{self.name} was trained from another base than the one here: its SHA-256 was "
                 f"{self.card.base_sha256[:16]}…, that of the one here is {sha256[:16]}….",
                 "Name the base that it was trained from, or train without --from.",
             )
+        return self.card.base_as_trained(base)
 
     def put_layers(self, tail: nn.Module) -> None:
         """Give a tail the parent's layers; a label head is left as it is."""

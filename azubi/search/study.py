@@ -172,7 +172,7 @@ def base_names(task: SearchTask) -> list[str]:
         return [recipe.base] if is_path else [name.strip() for name in recipe.base.split(",")]
     here = [entry for entry in catalog.known() if entry.path(task.home)]
     fitting = [entry.name for entry in here if entry.kind == "decoder" or labels]
-    return list(dict.fromkeys([defaults.base_for(recipe, task.contract.task), *fitting]))
+    return list(dict.fromkeys([defaults.base_for(recipe, task.contract.task, task.texts), *fitting]))
 
 
 def open_runner(name: str, task: SearchTask) -> TrialRunner:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from azubi.data.chat_template import check_length
 from azubi.data.contract import Contract
+from azubi.data.language import TextProfile
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base.base import Base
@@ -39,6 +40,8 @@ class SearchTask:
     """The instruction with which all examples began."""
     machine: Machine
     home: Path
+    texts: TextProfile
+    """What the prompts are like."""
 
 
 def with_setting(recipe: Recipe, setting: Setting, instruction: str | None) -> Recipe:

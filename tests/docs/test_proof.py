@@ -32,7 +32,7 @@ def notes(tmp_path, monkeypatch, bases):
     monkeypatch.chdir(tmp_path)
     rows = [f'"{row["prompt"]}",{row["answer"]}' for row in tiny.labels(160)]
     Path("notes.csv").write_text("\n".join(["note,team", *rows]) + "\n", encoding="utf-8")
-    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "encoder_for", lambda texts: str(bases.encoder))
     monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
     monkeypatch.setattr(baseline_set, "LABELS_SECONDS", 2.0)
     quick = ["--threads", "1", "--quiet", "--epochs", "3"]

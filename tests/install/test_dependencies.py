@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 NOT_IMPORTED = {
-    "sentencepiece": "Transformers imports it to read a tokenizer.model",
     "protobuf": "sentencepiece's description of a tokenizer.model imports it",
 }
 

@@ -11,7 +11,9 @@ import torch
 from azubi.cli import main
 from azubi.data.example import Example, Turn
 from azubi.data.readers.reading import read_asked
+from azubi.engine.base import catalog
 from azubi.engine.base.base import Base
+from azubi.engine.base.opening import open_base
 from azubi.engine.inference import answering, scope
 from azubi.errors import BaseModelError, CorruptFile
 from azubi.pipeline import ask, run
@@ -101,6 +103,29 @@ def test_a_new_process_gives_the_measured_answers(made, tmp_path):
     assert [row["answer"] for row in document["answers"]] == made.answers
     assert [row["prompt"] for row in document["answers"]] == made.prompts
     assert all(0 < answer["confidence"] <= 1 for answer in document["answers"])
+
+
+def test_the_prefix_of_training_is_that_of_asking(tmp_path, monkeypatch):
+    tiny.in_catalog(monkeypatch, tiny.e5_file(tmp_path / "tiny-e5.bin"), "tiny-e5")
+    made = make(tmp_path, "tiny-e5", tiny.labels())
+    card = Store(made.home).get("tiny")
+    assert (card.prefix, card.pooling, card.licence) == ("query: ", "mean", "mit")
+    # Whatever the catalog says by then, training on from it included.
+    monkeypatch.setattr(catalog, "SERIES", ())
+    assert open_base("tiny-e5", made.home).prefix == ""
+    answers = ask.answer(made.home, "tiny", made.prompts)
+    assert [one.text for one in answers] == made.answers and len(set(made.answers)) > 1
+    loaded = ask.loaded(card, made.home)
+    example = Example((Turn("user", "hail"),), card.contract.labels[0])
+    begin = loaded.base.tokenizer.encode("query: hail")
+    assert list(loaded.encode(example).tokens) == begin
+    assert answers[0].read == loaded.count_tokens(Example((Turn("user", made.prompts[0]),), ""))
+    make(tmp_path, "tiny-e5", tiny.labels(), **{"from": "tiny", "epochs": 1})
+    assert Store(made.home).get("tiny").prefix == "query: "
+    # A model that is open is shared only if it reads in the same way.
+    assert ask.loaded(card, made.home, loaded.model).model is loaded.model
+    other = ask.loaded(card.model_copy(update={"prefix": ""}), made.home, loaded.model)
+    assert other.model is not loaded.model and other.base.prefix == ""
 
 
 def test_one_prompt_gives_what_many_give(made, capfd):

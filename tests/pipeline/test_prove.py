@@ -28,7 +28,7 @@ MADE = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 @pytest.fixture
 def specialist(bases, home, tmp_path, monkeypatch):
     """Trains one, and lets its baselines use the tiny bases too; gives the recipe."""
-    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "encoder_for", lambda texts: str(bases.encoder))
     monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
     monkeypatch.setattr(baseline_set, "LABELS_SECONDS", 2.0)
     monkeypatch.setattr(baseline_set, "RECORDS_SECONDS", 2.0)

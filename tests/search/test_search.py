@@ -10,6 +10,7 @@ import yaml
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.contract import infer
+from azubi.data.language import TextProfile
 from azubi.data.readers.reading import read
 from azubi.data.splits import splitting
 from azubi.engine.base import hardware
@@ -59,7 +60,7 @@ def searched(recipe, home, deadline=1e6, clock=lambda: 0.0, machine=None):
     split = splitting.split(examples, SplitSettings(test=0.2))
     contract = infer([example.answer for example in examples], recipe.task)
     machine = machine or hardware.probe(recipe.dtype, recipe.threads)
-    task = SearchTask(recipe, contract, split, None, machine, home)
+    task = SearchTask(recipe, contract, split, None, machine, home, TextProfile())
     folder, events = home / f"run-{len(list(home.glob('run-*')))}", []
     folder.mkdir(parents=True, exist_ok=True)
     with closing(ActivationCache(home, "of the test")) as cache:

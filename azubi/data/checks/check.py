@@ -163,9 +163,9 @@ def check(
     named = source if isinstance(source, Path | str) else "-"
     recipe = source_from_settings(named, prompt, answer, test_data=test_data, **settings).recipe
     if isinstance(source, Path | str):
-        return check_recipe(recipe, folder=path, tokens_for=lambda _: tokens)
+        return check_recipe(recipe, folder=path, tokens_for=lambda *_: tokens)
     given = CheckedSource("the examples", source)
-    return examine(given, recipe=recipe, folder=path, tokens_for=lambda _: tokens)
+    return examine(given, recipe=recipe, folder=path, tokens_for=lambda *_: tokens)
 
 
 def check_recipe(recipe: Recipe, **how: Any) -> Check:
@@ -196,7 +196,7 @@ def examine(
     *,
     recipe: Recipe | None = None,
     folder: Path | None = None,
-    tokens_for: Callable[[Task], Tokens | None] = lambda _: None,
+    tokens_for: Callable[[Task, Sequence[Example]], Tokens | None] = lambda *_: None,
     features: Features = spelling_features,
     checks: Sequence[CheckFunction] = CHECKS,
     split: Splitter | None = None,

@@ -89,8 +89,9 @@ class CheckInput:
     recipe: Recipe = field(default_factory=lambda: Recipe.model_validate({}))
     schema: Mapping[str, Any] = field(default_factory=dict)
     """The JSON schema of records, if one was given."""
-    tokens_for: Callable[[Task], Tokens | None] = lambda _: None
-    """How tokens are counted if the answers are of that task, which may decide upon the base."""
+    tokens_for: Callable[[Task, Sequence[Example]], Tokens | None] = lambda *_: None
+    """How tokens are counted if the answers are of that task, and for these data: both may decide upon the
+    base."""
     features: Features | None = None
     """Turns texts into vectors; by their spelling if there is none."""
     splitter: Splitter | None = None
@@ -166,7 +167,7 @@ class CheckInput:
     @cached_property
     def tokens(self) -> Tokens | None:
         """How tokens are counted, if they can be and, where that takes long at first, if it may matter."""
-        tokens = self.tokens_for(self.task)
+        tokens = self.tokens_for(self.task, self.data)
         if tokens is None or not tokens.packed:
             return tokens
         fewest = tokens.longest - TEMPLATE_TOKENS  # a token has at least one byte

@@ -20,7 +20,7 @@ from azubi.data.checks.check_input import TEMPLATE_TOKENS, CheckedPart, CheckInp
 from azubi.data.contract import Contract
 from azubi.data.example import Example
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, listed, share, some
-from azubi.data.readers.text import detect_language
+from azubi.data.language import detect_language
 from azubi.data.rules import derivation
 
 # Letters that were decoded wrongly

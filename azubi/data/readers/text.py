@@ -13,23 +13,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from azubi.data.language import detect_language
 from azubi.data.readers.opening import BLOCK
 from azubi.data.readers.row import EMPTY, LONGEST_RAW, LONGEST_ROW, Rejected, Row, shortened
 from azubi.errors import DataError, SettingError
-
-_SHORTEST_TEXT = 40
-"""Letters that a text must have."""
-_SURE = 0.95
-"""How likely the language must be."""
-_CLEAR = 0.999
-"""How likely it is where there is no doubt,"""
-_LONG_TEXT = 150
-"""in a text with so many letters."""
-_LOOKED_AT = 400
-"""Characters of a text."""
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -375,23 +364,3 @@ class _OldLines(io.RawIOBase):
         block = self._file.read1(len(target)).replace(b"\r", b"\n")
         target[: len(block)] = block
         return len(block)
-
-
-def detect_language(text: str) -> tuple[str, bool]:
-    """The ISO 639-1 code, empty if it is not clear; and whether there is no doubt.
-
-    py3langid tells it by the letters, and is often wrong about a few words.
-    """
-    start = text[:_LOOKED_AT]
-    letters = sum(map(str.isalpha, start))
-    if letters < _SHORTEST_TEXT:
-        return "", False
-    code, sure = _identifier().classify(start)
-    return (str(code), sure >= _CLEAR and letters >= _LONG_TEXT) if sure >= _SURE else ("", False)
-
-
-@cache
-def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

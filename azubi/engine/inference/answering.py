@@ -159,16 +159,18 @@ def completed(answer: Answer, contract: Contract, derivation: Derivation) -> Ans
 class ChosenAnswers:
     """Answers that a label head chooses."""
 
-    def __init__(self, classifier: Classifier, tokenizer: Any, contract: Contract, context: int) -> None:
-        """The labels' numbers are their places in the contract."""
+    def __init__(
+        self, classifier: Classifier, tokenizer: Any, contract: Contract, context: int, prefix: str
+    ) -> None:
+        """The labels' numbers are their places in the contract; `prefix` stands before every question."""
         self._classifier = classifier
-        self._tokenizer = tokenizer
+        self._tokenizer, self._prefix = tokenizer, prefix
         self._contract = contract
         self._context = context
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        texts = [encode_plain(self._tokenizer, question) for question in questions]
+        texts = [encode_plain(self._tokenizer, question, self._prefix) for question in questions]
         for question, text in zip(questions, texts, strict=True):
             check_fits(question, len(text), self._context)
         for number, choice in self._classifier.choose(texts):

@@ -2,9 +2,11 @@
 (docs/defaults.md)."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from azubi.data.contract import Task
+from azubi.data.finding import share
+from azubi.data.language import TextProfile
 from azubi.errors import SettingError
 from azubi.settings import Recipe
 
@@ -50,12 +52,48 @@ def prompt_layers(recipe: Recipe) -> int:
 if TYPE_CHECKING:
     from azubi.engine.base.base import Base
 
+ENGLISH_ENCODER, ENCODER, DECODER = "minilm", "e5-small", "smollm2-135m"
+"""The default bases: the first and the last were made from English texts, the second from 100 languages."""
+_ENGLISH = 0.9
+"""Share of English from which on a base that reads English alone is the default."""
+_LONG = 0.5
+"""Share of long texts from which on a base that reads them is the default for labels."""
 
-def base_for(recipe: Recipe, task: Task) -> str:
-    """The recipe's base; for auto a small encoder for labels, else a small decoder."""
+
+def base_for(recipe: Recipe, task: Task, texts: TextProfile) -> str:
+    """The recipe's base; for auto the one that fits task and prompts (`texts`; see `reason_for`)."""
     if recipe.base != "auto":
         return recipe.base
-    return "minilm" if task == "labels" and recipe.tail_layers != "all" else "smollm2-135m"
+    if task != "labels" or recipe.tail_layers == "all":
+        return DECODER
+    encoder = encoder_for(texts)
+    return DECODER if encoder == ENGLISH_ENCODER and texts.long > _LONG else encoder
+
+
+def encoder_for(texts: TextProfile) -> str:
+    """The small encoder that reads their languages; where none is clear, English is assumed."""
+    return ENCODER if texts.language and texts.english < _ENGLISH else ENGLISH_ENCODER
+
+
+def reason_for(base: str, task: Task, texts: TextProfile) -> str:
+    """Why that is the default base, in one sentence; empty if nothing but the task decided."""
+    from babel import Locale
+
+    if not texts.language:
+        return "" if base == DECODER else f"The base is {base}: no language is clear, and English is assumed."
+    name = Locale("en").languages.get(texts.language, texts.language)
+    main = f"{share(texts.share)} of the prompts are {name}"
+    if base == ENCODER:
+        return f"The base is {base}: {main}, and {ENGLISH_ENCODER} reads English alone."
+    if base == ENGLISH_ENCODER:
+        return f"The base is {base}, which reads English: {main}."
+    if texts.english < _ENGLISH:
+        return f"The base is {base}, which reads English, but {main}. Name one that knows more with --base."
+    if task == "labels" and texts.long > _LONG:
+        return (
+            f"The base is {base}: {share(texts.long)} of the prompts are longer than {ENGLISH_ENCODER} reads."
+        )
+    return ""
 
 
 def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
@@ -64,13 +102,13 @@ def resolved(recipe: Recipe, base: "Base", task: Task) -> Recipe:
     Raises:
         SettingError: `prompt_layers` is given, and does not fit the base or other settings.
     """
-    depth = _depth(recipe, base)
+    encoder = _ENCODERS.get(base.series, _ENCODER) if base.kind == "encoder" else None
+    depth = _depth(recipe, base, encoder)
     # All, unless fewer are given or a search chose them: what fewer cost differs by task (docs/defaults.md).
     prompt_layers = "all" if recipe.prompt_layers in ("auto", depth) else recipe.prompt_layers
     if prompt_layers != "all":
         _check_prompt_layers(recipe, base, f"prompt_layers is {prompt_layers} of {depth}")
     rank = 0 if recipe.rank == "auto" else recipe.rank
-    encoder = base.kind == "encoder"
     return recipe.model_copy(
         update={
             "base": base.name,
@@ -89,11 +127,26 @@ _ENCODER_EPOCHS, _ENCODER_BATCH = 10, 16
 _DECODER_EPOCHS, _DECODER_BATCH = 4, 8
 
 
-def _depth(recipe: Recipe, base: "Base") -> int:
+class _Encoder(NamedTuple):
+    """What is chosen for an encoder."""
+
+    depth: int
+    rate: float
+    lora_rate: float
+    head_rate: float
+    """Where the head alone is trained."""
+
+
+_ENCODER = _Encoder(2, 1e-4, 5e-4, 1e-3)
+_ENCODERS = {"e5": _Encoder(4, 3e-4, 1.5e-3, 1e-2)}
+"""By series, where another choice was measured. E5's vectors lie close together, so it takes higher rates."""
+
+
+def _depth(recipe: Recipe, base: "Base", encoder: _Encoder | None) -> int:
     if recipe.tail_layers == "all":
         return base.layers
     if recipe.tail_layers == "auto":
-        return min(2, base.layers) if base.kind == "encoder" else min(8, max(1, base.layers // 2))
+        return min(encoder.depth, base.layers) if encoder else min(8, max(1, base.layers // 2))
     return recipe.tail_layers
 
 
@@ -111,7 +164,7 @@ def _check_prompt_layers(recipe: Recipe, base: "Base", given: str) -> None:
         )
 
 
-def _rate(depth: int, rank: int, encoder: bool) -> float:
-    if encoder:
-        return 1e-3 if depth == 0 else 5e-4 if rank else 1e-4
-    return 1e-3
+def _rate(depth: int, rank: int, encoder: _Encoder | None) -> float:
+    if encoder is None:
+        return 1e-3
+    return encoder.head_rate if depth == 0 else encoder.lora_rate if rank else encoder.rate

@@ -6,10 +6,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from azubi.data.example import Example
+from azubi.data.language import profile_of
 from azubi.engine.base import catalog, hardware
+from azubi.engine.base.base import Base
 from azubi.engine.base.opening import open_base
 from azubi.engine.features import frozen_features
 from azubi.engine.specialist import Specialist, longest_answer, new_specialist
+from azubi.engine.training.defaults import encoder_for
 from azubi.evaluation.baselines import asking, simple
 from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
 from azubi.evaluation.baselines.endpoint import Endpoint, generalist
@@ -23,8 +26,6 @@ RECORDS_SECONDS = 1000.0
 """What language models may take in all where answers are written: choosing, then answering in each mode."""
 LABELS_SECONDS = 90.0
 """The same for labels: the whole proof shall take 3 minutes."""
-ENCODER = "minilm"
-"""Reads texts for the simple baselines and for retrieval."""
 WRITER = "smollm2-135m"
 """Writes where the specialist's own base cannot."""
 _CHOOSING = {"prompted": 0.1, "retrieval": 0.1, "specialist+retrieval": 0.05}
@@ -89,7 +90,9 @@ def baseline_set(
         InstructedModel(specialist, task).baseline("specialist", setup, upfront=upfront),
         seconds=seconds or (LABELS_SECONDS if labels else RECORDS_SECONDS),
     )
-    vectors = _vectors(home, baselines)
+    # What the specialist reads with, or the encoder that knows the language of its examples.
+    prompts = [example.prompt for example in task.learned_train]
+    vectors = _vectors(specialist.base if encoder else encoder_for(profile_of(prompts)), home, baselines)
     _add_simple(baselines, task, vectors)
     prompting = _Prompting(task, _retrievers(task, vectors))
     if encoder:
@@ -179,15 +182,15 @@ class _Prompting:
     """The best last."""
 
 
-def _vectors(home: Path, baselines: BaselineSet) -> Vectors | None:
-    entry = catalog.find(ENCODER)
+def _vectors(encoder: Base | str, home: Path, baselines: BaselineSet) -> Vectors | None:
+    entry = catalog.find(encoder) if isinstance(encoder, str) else None
     if entry is not None and entry.path(home) is None:
         baselines.notes.append(
             "Logistic regression, nearest neighbours and finding by meaning are left out: they read texts "
-            f"with {ENCODER}, which is not on this machine (azubi bases get {ENCODER})."
+            f"with {entry.name}, which is not on this machine (azubi bases get {entry.name})."
         )
         return None
-    return simple.cached(frozen_features(home, ENCODER))
+    return simple.cached(frozen_features(home, encoder))
 
 
 def _add_simple(baselines: BaselineSet, task: EvaluationTask, vectors: Vectors | None) -> None:

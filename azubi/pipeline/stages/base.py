@@ -53,7 +53,7 @@ def search(context: RunContext, data: Data) -> Generator[ev.Event, None, SearchR
     spent = earlier[-1].elapsed if earlier else 0.0
     deadline = context.begun + seconds(recipe.budget) - spent
     machine = context.machine()
-    task = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home)
+    task = SearchTask(recipe, data.contract, data.split, data.system, machine, context.home, data.texts)
     with contextlib.closing(context.open_cache(data.version)) as cache:
         outcome = yield from searching.search(task, TimeBudget(deadline), cache, context.work.folder)
     context.recipe = outcome.recipe
@@ -88,14 +88,17 @@ def load_model(
         UsageError: the base cannot be used, or does not fit recipe, task or parent.
     """
     begun, seconds_once = time.monotonic(), 0.0
-    name = defaults.base_for(context.recipe, data.contract.task)
+    task = data.contract.task
+    name = defaults.base_for(context.recipe, task, data.texts)
+    if context.recipe.base == "auto" and (reason := defaults.reason_for(name, task, data.texts)):
+        yield ev.Notice(text=reason)
     base = open_base(name, context.home)
     if context.plan_only:
         seconds_once = time.monotonic() - begun
         base = open_base(name, context.home)
     if data.parent is not None:
-        data.parent.check_base(base.sha256)
-    recipe = context.recipe = defaults.resolved(context.recipe, base, data.contract.task)
+        base = data.parent.base_as_trained(base)
+    recipe = context.recipe = defaults.resolved(context.recipe, base, task)
     machine = search_result.machine if search_result is not None else context.machine()
     tail_layers, rank = int(recipe.tail_layers), int(recipe.rank)
     specialist = new_specialist(

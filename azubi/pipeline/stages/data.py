@@ -12,6 +12,7 @@ from azubi.data.contract import Contract, Task, infer
 from azubi.data.datasets.rows import Manifest, Row, notes, rows_of, split_note, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.finding import Finding
+from azubi.data.language import TextProfile
 from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
@@ -52,6 +53,8 @@ class Data:
     contract: Contract
     findings: tuple[Finding, ...]
     """What is wrong with the records."""
+    texts: TextProfile
+    """What the prompts are like, if the choice of a base depends on it."""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -105,6 +108,7 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         follows=parted.follows,
         contract=contract,
         findings=findings,
+        texts=sources.texts,
     )
     yield ev.DataReady(
         task=contract.task,

@@ -59,6 +59,8 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         base=absolute_base(base.name),
         base_sha256=base.sha256,
         family=base.family,
+        prefix=base.prefix,
+        pooling=base.pooling if base.kind == "encoder" else "",
         licence=base.licence,
         layers=base.layers,
         tail_layers=model.specialist.tail_layers,

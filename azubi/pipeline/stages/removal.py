@@ -19,6 +19,7 @@ from azubi.data.datasets.rows import rows_of
 from azubi.data.example import Example, Part
 from azubi.data.finding import excerpt
 from azubi.data.instruction import choose, shared_system
+from azubi.data.language import TextProfile
 from azubi.data.pii import policy
 from azubi.data.pii.pseudonyms import KeyFile, PseudonymMap, derived_key
 from azubi.data.readers.row import Rejected, shortened
@@ -43,8 +44,12 @@ Fault = Callable[[Example], Rejected | None]
 """An example as a row that cannot be used, since the base cannot read it; None if it can."""
 
 
-def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[Example]) -> Fault:
+def fault_of(
+    recipe: Recipe, task: Task | None, home: Path, examples: Sequence[Example], texts: TextProfile
+) -> Fault:
     """What says of an example, one of these or of another source, why a base of the recipe cannot read it.
+
+    `texts`: what the prompts of the examples are like, which decides upon the base if the recipe names none.
 
     It raises UsageError if a base cannot be used, or the instruction cannot be read.
     """
@@ -53,7 +58,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
     def short() -> int:
         """Bytes of an example that the base reads in any case, as far as that is known without opening it."""
         contract = infer([example.answer for example in examples], task)
-        entry = catalog.find(defaults.base_for(recipe, contract.task))
+        entry = catalog.find(defaults.base_for(recipe, contract.task, texts))
         if entry is None or entry.kind == "encoder":
             return _SHORT
         instruction = choose(recipe.instruction, shared_system(examples), contract)
@@ -65,7 +70,7 @@ def fault_of(recipe: Recipe, task: Task | None, home: Path, examples: Sequence[E
         with importing():
             from azubi.engine.base.opening import open_base
         contract = infer([example.answer for example in examples], task)
-        name = defaults.base_for(recipe, contract.task)
+        name = defaults.base_for(recipe, contract.task, texts)
         several = recipe.budget is not None and not Path(name).expanduser().exists()
         names = name.split(",") if several else [name]
         return [_limit(open_base(base.strip(), home), recipe, contract, examples) for base in names]
@@ -106,7 +111,7 @@ class _Limit:
 
 def _limit(base: "Base", recipe: Recipe, contract: Contract, examples: Sequence[Example]) -> _Limit:
     if base.kind == "encoder":
-        return _Limit(base, lambda example, _: len(encode_plain(base.tokenizer, example.turns)))
+        return _Limit(base, lambda example, _: len(encode_plain(base.tokenizer, example.turns, base.prefix)))
     system, template = shared_system(examples), Template(base.tokenizer)
     instruction = choose(recipe.instruction, system, contract)
 

@@ -12,6 +12,7 @@ from azubi.data import schema as schemas
 from azubi.data.contract import Contract, Task, TaskInference
 from azubi.data.example import Example, Part
 from azubi.data.finding import Finding
+from azubi.data.language import TextProfile, profile_of
 from azubi.data.pii import policy
 from azubi.data.readers.opening import STDIN
 from azubi.data.readers.reading import Reading, read_source, reject_faulty, reject_non_record
@@ -126,6 +127,8 @@ class LoadedSources:
     """SHA-256 of each source, by its name."""
     task: Task
     """What the answers are."""
+    texts: TextProfile
+    """What the prompts of the data are like; not looked at where the recipe names a base."""
 
 
 def read_one_shot(recipe: Recipe) -> OneShotSources:
@@ -153,7 +156,7 @@ def read(
     parts: Parts = {}
     hashes: dict[str, str] = {}
     rejected: list[str] = []
-    inference, task = TaskInference(), declared
+    inference, task, texts = TaskInference(), declared, TextProfile()
     fault: Fault | None = None
     for setting, named in _sources(context.recipe).items():
         if setting in one_shot:
@@ -172,7 +175,9 @@ def read(
             notes += inference.notes(task)
         if task == "json":
             reading = reject_faulty(source, reading, reject_non_record)
-        fault = fault or fault_of(recipe, task, context.home, reading.examples)
+        if setting == "data" and recipe.base == "auto":
+            texts = profile_of([example.prompt for example in reading.examples])
+        fault = fault or fault_of(recipe, task, context.home, reading.examples, texts)
         reading = reject_faulty(source, reading, fault)
         for note in _redact(notes, recipe):
             yield ev.Notice(text=note)
@@ -184,7 +189,7 @@ def read(
             yield ev.Notice(text=_left_out(name, left_out, None if context.plan_only else path))
         parts[setting] = reading.examples
     assert task is not None  # the data come first
-    return LoadedSources(parts, hashes, task)
+    return LoadedSources(parts, hashes, task, texts)
 
 
 def with_absolute_paths(recipe: Recipe) -> Recipe:

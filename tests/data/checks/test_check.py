@@ -337,13 +337,13 @@ def test_lengths_in_tokens_and_what_is_too_long():
     rows = clean()
     rows[90] = asking(rows[90], rows[90].prompt + " and" * 300)
     tokens = Tokens("tiny", lambda examples: [len(example.prompt.split()) + 1 for example in examples], 200)
-    finding = alone(check := checked(rows, tokens_for=lambda task: tokens), "too_long")
+    finding = alone(check := checked(rows, tokens_for=lambda *_: tokens), "too_long")
     assert (finding.level, finding.count, lines(finding)) == ("warning", 1, [(92,)])
-    strict = checked(rows, tokens_for=lambda task: tokens, limits={"rejected": 0.002})
+    strict = checked(rows, tokens_for=lambda *_: tokens, limits={"rejected": 0.002})
     assert finding_of(strict, "too_long").level == "error"
     test = later()
     test[3] = asking(test[3], rows[90].prompt)
-    given = checked(clean(), test, tokens_for=lambda task: tokens, limits={"rejected": 0.009})
+    given = checked(clean(), test, tokens_for=lambda *_: tokens, limits={"rejected": 0.009})
     assert (finding_of(given, "too_long_test").level, lines(finding_of(given, "too_long_test"))) == (
         "error",
         [(5,)],
@@ -481,6 +481,6 @@ def test_if_very_many_may_be_too_long_some_are_counted(monkeypatch):
         calls.append(len(examples))
         return [len(example.prompt.split()) for example in examples]
 
-    finding = finding_of(checked(rows, tokens_for=lambda task: Tokens("tiny", count, 100)), "too_long")
+    finding = finding_of(checked(rows, tokens_for=lambda *_: Tokens("tiny", count, 100)), "too_long")
     assert finding.title.startswith("About 100 examples")
     assert calls[2:] == [20]

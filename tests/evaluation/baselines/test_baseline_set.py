@@ -31,7 +31,7 @@ def brief(monkeypatch):
 @pytest.fixture(autouse=True)
 def tiny_bases(bases, monkeypatch):
     """Those that baselines read and write with."""
-    monkeypatch.setattr(baseline_set, "ENCODER", str(bases.encoder))
+    monkeypatch.setattr(baseline_set, "encoder_for", lambda texts: str(bases.encoder))
     monkeypatch.setattr(baseline_set, "WRITER", str(bases.decoder))
 
 
@@ -105,15 +105,18 @@ def test_an_encoder_is_set_against_one_that_writes(labels, bases, home):
     assert rows(baselines["specialist"]) and not rows(baselines["specialist"], mode="unconstrained")
 
 
-def test_without_one_that_writes_or_reads_it_is_said(labels, bases, home, monkeypatch):
+def test_without_one_that_writes_or_reads_it_is_said(labels, cut, bases, home, monkeypatch):
     monkeypatch.setattr(type(baseline_set.catalog.ENTRIES[0]), "path", lambda self, home: None)
-    both = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
-    monkeypatch.setattr(baseline_set, "ENCODER", "minilm")
+    monkeypatch.setattr(baseline_set, "encoder_for", lambda texts: "e5-small")
     monkeypatch.setattr(baseline_set, "WRITER", "smollm2-135m")
-    baselines = set_of(labels, both, home)
-    assert not baselines.preparations
-    assert any("minilm" in note and "azubi bases get" in note for note in baselines.notes)
-    assert any("smollm2-135m" in note and "azubi bases get" in note for note in baselines.notes)
+    (note,) = set_of(labels, cut(labels), home).notes
+    assert "e5-small" in note and "azubi bases get e5-small" in note
+    # An encoder reads for the others, too.
+    encoder = new_specialist(open_base(str(bases.encoder), home), labels.contract, 1, 0, 0, torch.float32)
+    baselines = set_of(labels, encoder, home)
+    (note,) = baselines.notes
+    assert list(baselines.preparations) == ["neighbours", "classical"]
+    assert "smollm2-135m" in note and "azubi bases get smollm2-135m" in note
 
 
 def test_free_text_has_one_mode(cut, bases, home):
