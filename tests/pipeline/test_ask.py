@@ -247,10 +247,10 @@ def test_a_conversation_is_asked_with_its_history_and_without_what_all_began_wit
     measured = dict(zip(made.prompts, made.answers, strict=True))
     for cut in (None, -1):
         asked = tiny.write(tmp_path / "new.jsonl", [{"messages": row["messages"][:cut]} for row in rows])
-        rows = read_asked(ask.source(card, asked))
-        answers = ask.answer(made.home, "tiny", rows)
+        questions = read_asked(ask.source(card, asked))
+        answers = ask.answer(made.home, "tiny", questions)
         by_prompt = {
-            Example(row.turns[1:], "").prompt: two.text for row, two in zip(rows, answers, strict=True)
+            Example(row.turns[1:], "").prompt: two.text for row, two in zip(questions, answers, strict=True)
         }
         assert {prompt: by_prompt[prompt] for prompt in measured} == measured
         assert not any(ask.OTHER_SYSTEM in answer.notes for answer in answers)
