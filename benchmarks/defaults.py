@@ -33,7 +33,7 @@ from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.training import defaults, loop
 from azubi.engine.training.defaults import config_from
-from azubi.engine.training.loop import Ended, Epoch
+from azubi.engine.training.loop import Ended, Epoch, Start
 from azubi.settings import Recipe
 from azubi.storage import files
 from benchmarks import data, machine
@@ -156,7 +156,7 @@ class Bench:
         spent = sum(run["seconds"] for run, _ in runs)
         yield self._keep("best of three", seeds[0], best | {"seconds": spent})
         mean = {name: sum(state[name] for _, state in runs) / len(runs) for name in runs[0][1]}
-        own, read, recipe = self._begun(specialist, {}, encoded[0])
+        own, read, recipe, _ = self._begun(specialist, {}, encoded)
         weights.restore(own.tail, mean)  # type: ignore[arg-type]
         scores = self._scored(own, read, recipe, encoded)
         yield self._keep("average of three", seeds[0], scores | {"seconds": spent})
@@ -169,29 +169,39 @@ class Bench:
         seed: int,
     ) -> tuple[dict[str, Any], weights.State]:
         started = time.perf_counter()
-        own, read, recipe = self._begun(specialist, change, encoded[0])
+        own, read, recipe, simple = self._begun(specialist, change, encoded)
         config = config_from(recipe.model_copy(update={"seed": seed}))
         train = loop.as_trained(encoded[0], recipe)
         figures: dict[str, Any] = {"epochs": 0}
         has_instruction = bool(own.instruction_tokens)
-        for event in loop.train(own.tail, train, encoded[1], read, config, has_instruction=has_instruction):
+        for event in loop.train(
+            own.tail,
+            train,
+            encoded[1],
+            read,
+            config,
+            has_instruction=has_instruction,
+            simple=simple,
+        ):
             if isinstance(event, Epoch):
                 figures["epochs"] = event.epoch
+            if isinstance(event, Start):
+                figures["simple_validation"] = event.validation_accuracy
             if isinstance(event, Ended):
                 figures["best_epoch"] = event.best_epoch
         figures["seconds"] = round(time.perf_counter() - started, 1)
         return figures | self._scored(own, read, recipe, encoded), weights.kept(own.tail)
 
     def _begun(
-        self, specialist: Specialist, change: Mapping[str, Any], encoded: Sequence[EncodedExample]
-    ) -> tuple[Specialist, Reader, Recipe]:
-        """A tail at its start, which is the same for every order of examples."""
+        self, specialist: Specialist, change: Mapping[str, Any], encoded: Sequence[Sequence[EncodedExample]]
+    ) -> tuple[Specialist, Reader, Recipe, weights.State | None]:
+        """A tail at its start, the same for every order of examples, and weights that need no training."""
         recipe = self._settings(change)
         own = specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), 0)
         own.set_instruction(self.ready.instruction)
         read = own.activations.reader(self.cache)
-        own.init_from_data(encoded, read)
-        return own, read, recipe
+        simple = own.init_from_data(loop.as_trained(encoded[0], recipe), read, encoded[1])
+        return own, read, recipe, simple
 
     def _scored(
         self, own: Specialist, read: Reader, recipe: Recipe, encoded: Sequence[Sequence[EncodedExample]]

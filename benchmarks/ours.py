@@ -51,7 +51,7 @@ class Seen:
     def best(self) -> dict[str, float]:
         """The epoch that was kept."""
         assert self.ended is not None
-        return self.epochs[self.ended.best_epoch - 1]
+        return self.epochs[max(0, self.ended.best_epoch - 1)]
 
 
 def main() -> None:

@@ -154,7 +154,8 @@ class RunView:
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
                 spent = "" if event.epsilon is None else f"; privacy: epsilon {event.epsilon:.2f}"
-                self._sum_up("tail", f"epoch {event.best_epoch} is the best; {event.reason}{spent}")
+                best = f"epoch {event.best_epoch}" if event.best_epoch else "no training"
+                self._sum_up("tail", f"{best} is the best; {event.reason}{spent}")
             case ev.Measured():
                 self.measured[event.who] = event
                 self._sum_up("evaluate", _scores(self.measured))

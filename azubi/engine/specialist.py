@@ -35,12 +35,12 @@ from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, PromptTrunk
-from azubi.engine.model.weights import parameter_count
+from azubi.engine.model.weights import State, parameter_count
 from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import DataError, SettingError
 
-_CENTROID_BATCH = 64
+_START_BATCH = 64
 """Texts that are read together to start a label head."""
 _ASKED: dict[Task, int] = {"labels": 300, "json": 60, "text": 60}
 """Validation questions that are asked at most for the scope: labels are short, other answers are long."""
@@ -147,10 +147,20 @@ class Specialist:
         other.set_instruction("")
         return other
 
-    def init_from_data(self, examples: Sequence[EncodedExample], read: Reader) -> None:
-        """Start a label head as a nearest-centroid classifier; a language tail starts as the base."""
-        if isinstance(self.tail, LabelTail):
-            self.tail.start_from_means(examples, read, _CENTROID_BATCH)
+    def init_from_data(
+        self,
+        examples: Sequence[EncodedExample],
+        read: Reader,
+        validation: Sequence[EncodedExample] = (),
+    ) -> State | None:
+        """Start a label head as a nearest-centroid classifier; a language tail starts as the base.
+
+        Returns the tail's weights with the logistic regression that is best on `validation` as its head,
+        which training has to beat; None where there is none.
+        """
+        if not isinstance(self.tail, LabelTail):
+            return None
+        return self.tail.start_from_means(examples, read, _START_BATCH, validation)
 
     def init_without_data(self) -> None:
         """Start a label head from the labels' names; a language tail starts as the base."""

@@ -114,10 +114,11 @@ def training_chart(epochs: Sequence[Epoch], locale: Locale) -> str:
         )
     )
     dots = lines.mark_point(filled=True, size=28, opacity=1).encode(strokeDash=alt.Undefined)
-    kept = kept_epoch(epochs)
-    ring = _ring({"epoch": kept.epoch, "loss": kept.validation_loss}, locale.plain("training.kept"))
-    ring = ring.encode(x="epoch:O", y="loss:Q")
-    return _svg(alt.layer(lines, dots, ring).properties(width=560, height=200), locale)
+    layers = [lines, dots]
+    if (kept := kept_epoch(epochs)) is not None:
+        ring = _ring({"epoch": kept.epoch, "loss": kept.validation_loss}, locale.plain("training.kept"))
+        layers.append(ring.encode(x="epoch:O", y="loss:Q"))
+    return _svg(alt.layer(*layers).properties(width=560, height=200), locale)
 
 
 def trials_chart(trials: Sequence[Trial], choice: Choice, locale: Locale) -> str:

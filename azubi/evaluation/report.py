@@ -283,6 +283,9 @@ class Report(BaseModel, extra="forbid", frozen=True):
     confusions: tuple[Confusion, ...] = ()
     """For labels: the specialist's most frequent mistakes."""
     epochs: tuple[Epoch, ...] = ()
+    simple_accuracy: float | None = None
+    """Share of validation answers right without training, by a logistic regression or the parent; None for
+    a decoder."""
 
     trials: tuple[Trial, ...] = ()
     """What a search over settings tried; empty if there was none."""
@@ -328,7 +331,7 @@ def render(report: Report, lang: Lang = "en") -> str:
         meanings=_meanings(locale, report.specialist_scores),
         scores_chart=charts.intervals_chart(_score_marks(locale, report), locale),
         training_chart=charts.training_chart(report.epochs, locale) if report.epochs else "",
-        training=summary.training(locale, report.epochs) if report.epochs else "",
+        training=summary.training(locale, report.epochs, report.simple_accuracy) if report.epochs else "",
         trials_chart=charts.trials_chart(report.trials, choice, locale) if choice else "",
         search=summary.search(locale, report.trials, choice) if choice else "",
         trials=[(trial, summary.setting(locale, trial)) for trial in begun(report.trials)],

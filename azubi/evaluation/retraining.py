@@ -57,12 +57,21 @@ class Retrainer:
             for _ in specialist.activations.fill(self.cache, [*encoded, *checks]):
                 pass
         read = specialist.activations.reader(self.cache)
+        simple = None
         if recipe.privacy is not None:
             specialist.init_without_data()
         else:
-            specialist.init_from_data(encoded, read)
+            simple = specialist.init_from_data(encoded, read, checks)
         config, has_instruction = config_from(recipe), bool(specialist.instruction_tokens)
-        training = loop.train(specialist.tail, encoded, checks, read, config, has_instruction=has_instruction)
+        training = loop.train(
+            specialist.tail,
+            encoded,
+            checks,
+            read,
+            config,
+            has_instruction=has_instruction,
+            simple=simple,
+        )
         for event in training:
             if isinstance(event, loop.Step):
                 yield Step(event.step, event.steps)

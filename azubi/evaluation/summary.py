@@ -112,23 +112,31 @@ def search(locale: Locale, trials: Sequence[Trial], choice: Choice) -> str:
     return f"{outcome} {reason}"
 
 
-def training(locale: Locale, epochs: Sequence[Epoch]) -> str:
-    """How the loss went, and which epoch was kept."""
-    kept = kept_epoch(epochs)
-    return locale.plain(
-        "training.summary",
-        epochs=locale.plural("epochs", len(epochs)),
-        first=locale.significant(epochs[0].loss),
-        last=locale.significant(epochs[-1].loss),
-        kept=kept.epoch,
-        loss=locale.significant(kept.validation_loss),
-        right=locale.percent(kept.validation_accuracy),
-    )
+def training(locale: Locale, epochs: Sequence[Epoch], simple_accuracy: float | None = None) -> str:
+    """How the loss went, and which epoch was kept.
+
+    `simple_accuracy` is the share of validation answers that were right before training, where that counts.
+    """
+    parts = [
+        locale.plain(
+            "training.summary",
+            epochs=locale.plural("epochs", len(epochs)),
+            first=locale.significant(epochs[0].loss),
+            last=locale.significant(epochs[-1].loss),
+        )
+    ]
+    if (kept := kept_epoch(epochs)) is not None:
+        loss, right = locale.significant(kept.validation_loss), locale.percent(kept.validation_accuracy)
+        parts.append(locale.plain("training.kept_epoch", kept=kept.epoch, loss=loss, right=right))
+    if simple_accuracy is not None:
+        key = "training.before" if kept is not None else "training.start_kept"
+        parts.append(locale.plain(key, right=locale.percent(simple_accuracy)))
+    return " ".join(parts)
 
 
-def kept_epoch(epochs: Sequence[Epoch]) -> Epoch:
-    """The epoch whose weights were kept: the last that was the best so far."""
-    return next((epoch for epoch in reversed(epochs) if epoch.best), epochs[-1])
+def kept_epoch(epochs: Sequence[Epoch]) -> Epoch | None:
+    """The epoch whose weights were kept: the last that was the best so far. None if none beat the start."""
+    return next((epoch for epoch in reversed(epochs) if epoch.best), None)
 
 
 def comparison(locale: Locale, compared: "Versus") -> str:

@@ -248,7 +248,11 @@ class TrainingEnded(_Event):
     kind: Literal["training_ended"] = "training_ended"
     reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
+    """0 if no epoch was clearly better than what needs no training."""
     seconds: float
+    simple_accuracy: float | None = None
+    """Share of validation answers right without training, by a logistic regression or the parent; None for
+    a decoder."""
     epsilon: float | None = None
     """What training gave away of one example at most; None if it was not private."""
     delta: float | None = None

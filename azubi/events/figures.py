@@ -102,6 +102,8 @@ class Trial(Setting):
     """What the trial took."""
     curve: tuple[Epoch, ...] = ()
     """Its epochs."""
+    simple_accuracy: float | None = None
+    """Share of validation answers that a logistic regression has right on the same features."""
     work: float = 0.0
     """Floating-point operations that could not be avoided, those of the trunk included if it came first."""
 

@@ -96,6 +96,9 @@ class Card(BaseModel):
     """Of `base` and `specialist`, on the same test examples."""
     seconds: dict[str, float]
     """How long each stage took."""
+    simple_accuracy: float | None = None
+    """Share of validation answers right without training, by a logistic regression or the parent; None for
+    a decoder."""
     versions: dict[str, str]
     recipe: dict[str, object]
     """All settings, those among them by which the columns of a source become questions."""

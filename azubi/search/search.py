@@ -100,13 +100,15 @@ class _Attempt:
     setting: Setting
     state: State = "done"
     curve: list[Epoch] = field(default_factory=list)
+    start: loop.Start | None = None
+    """What needs no training, which may be kept."""
     work: float = 0.0
     """Floating-point operations of trunk and tail that could not be avoided."""
 
     @property
-    def best(self) -> Epoch | None:
-        """The best epoch so far, whose weights are kept."""
-        return next((epoch for epoch in reversed(self.curve) if epoch.best), None)
+    def best(self) -> Epoch | loop.Start | None:
+        """The best epoch so far, whose weights are kept; the start if no epoch is clearly better."""
+        return next((epoch for epoch in reversed(self.curve) if epoch.best), self.start)
 
 
 @dataclass
@@ -353,7 +355,9 @@ class _Search:
         with closing(training):
             for event in training:
                 now = self.budget.clock()
-                if isinstance(event, loop.RolledBack):
+                if isinstance(event, loop.Start):
+                    attempt.start = event
+                elif isinstance(event, loop.RolledBack):
                     # The run itself would go back to another point, and a lower rate is another setting.
                     attempt.state = "failed"
                 elif isinstance(event, loop.Step):
@@ -433,6 +437,7 @@ class _Search:
             cost=self.costs.planned(setting, trained or setting.epochs),
             seconds=seconds,
             curve=tuple(attempt.curve),
+            simple_accuracy=attempt.start.validation_accuracy if attempt.start is not None else None,
             work=attempt.work,
         )
 

@@ -138,9 +138,17 @@ class TrialRunner:
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
-        cut.init_from_data(train, read)
+        simple = cut.init_from_data(train, read, validation)
         config = config_from(with_setting(self.recipe, setting, None))
-        yield from loop.train(cut.tail, train, validation, read, config, has_instruction=has_instruction)
+        yield from loop.train(
+            cut.tail,
+            train,
+            validation,
+            read,
+            config,
+            has_instruction=has_instruction,
+            simple=simple,
+        )
 
     def trained(self) -> State:
         """The weights of the trial that was trained last; views, not copies."""

@@ -11,8 +11,9 @@ from safetensors.torch import load_file
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data.datasets.versions import Versions
+from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache, erase
-from azubi.engine.specialist import Specialist
+from azubi.engine.specialist import Specialist, new_specialist
 from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline import erase as erasure
@@ -78,6 +79,7 @@ def test_events_come_in_the_order_of_the_line(line):
         "planned",
     ]
     expected += ["trunk", *cached, "tail", "step_done", "epoch_done", "step_done", "epoch_done"]
+    expected += ["notice"] if "bert" in settings.base else []  # what training brought
     expected += ["training_ended", "evaluate", "measured", "compared", "package", "packaged", "run_ended"]
     assert order(events) == expected
     assert [event.who for event in events if isinstance(event, ev.Measured)] == ["base", "specialist"]
@@ -307,6 +309,40 @@ def test_label_weights_change_training_but_not_how_it_is_measured(base, recipe, 
     assert losses[0] != losses[1]
     path = Path(only(weighted, ev.Packaged).folder) / "recipe.yaml"
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["label_weights"] == "balanced"
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_training_that_brings_nothing_over_a_regression_is_not_kept(count, recipe, home):
+    rows = [row for row in tiny.labels(120) if count == 3 or row["answer"] != "home"]
+    given = recipe(rows=rows, tail_layers=1, learning_rate=1e-30)
+    events = list(run(given, home))
+    ended, card = only(events, ev.TrainingEnded), Store(home).get("tiny")
+    assert ended.best_epoch == 0 and len(card.contract.labels) == count
+    assert 0 < ended.simple_accuracy == card.simple_accuracy <= 1
+    (text,) = [text for text in texts_of(events) if "Logistic regression on tiny-bert does as well" in text]
+    assert f"({100 * card.simple_accuracy:.1f} ± " in text
+    assert "No epoch was clearly better" in (card.folder / "report.html").read_text()
+    # The head is the regression, below it are the base's own layers.
+    tail = load_file(card.folder / "tail.safetensors")
+    specialist = new_specialist(open_base(given.base, home), card.contract, 1, 0, 0, torch.float32)
+    base = specialist.base_tail().state_dict()
+    assert all(tail[name].equal(base[name]) for name in tail if not name.startswith("head."))
+    assert tail["head.bias"].any()  # a nearest-centroid classifier has none
+    assert {each.text for each in answer(home, "tiny", [row["prompt"] for row in rows[:20]])} > {"motor"}
+
+
+def test_training_that_helps_is_kept_and_it_is_said_how_much(recipe, home):
+    events = list(run(recipe(rows=tiny.labels(120), tail_layers="all", epochs=6), home))
+    ended, card = only(events, ev.TrainingEnded), Store(home).get("tiny")
+    best = next(each for each in events if isinstance(each, ev.EpochDone) and each.epoch == ended.best_epoch)
+    assert best.best and ended.best_epoch > 0
+    gain = 100 * (best.validation_accuracy - card.simple_accuracy)
+    start = f"Training brought {gain:+.1f} points over logistic regression on tiny-bert"
+    assert any(text.startswith(start) for text in texts_of(events))
+
+
+def texts_of(events):
+    return [event.text for event in events if isinstance(event, ev.Notice)]
 
 
 def test_only_labels_are_weighted(recipe, home):

@@ -1,10 +1,13 @@
 """A tail with a label head: the last k layers of a base, pooled, and one score per label.
 
 The head reads pooled states scaled to length 1. Its rows start as the mean direction of each
-label's training examples, so that training begins at a nearest-centroid classifier.
+label's training examples, so that training begins at a nearest-centroid classifier. What training makes
+of it is compared with a logistic regression, which is no better place to begin (docs/defaults.md).
 """
 
 import copy
+import math
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -18,7 +21,11 @@ from azubi.engine.model.cut import TailShell
 SHARPNESS = 16.0
 """Length of the head's rows at the start: how decided the first probabilities are."""
 _HEAD_RATE = 10.0
-"""The head starts from rough means and learns faster than the layers, which start from a good place."""
+"""The head is new and learns faster than the layers, which start from a good place."""
+_INVERSE_PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+"""Of the logistic regressions; for vectors of length 1."""
+_UNSEEN_BIAS = -12.0
+"""Of labels without a training example. The scores of the others sum to 0, so the highest is not negative."""
 
 
 class LabelTail(nn.Module):
@@ -57,13 +64,49 @@ class LabelTail(nn.Module):
         return nn.functional.normalize(pool(states, mask, self.pooling), dim=-1)
 
     @torch.no_grad()
-    def start_from_means(self, encoded: Sequence[EncodedExample], read: Reader, size: int) -> None:
-        """Set the head's rows to the direction of each label's mean, its biases to 0."""
-        sums = torch.zeros_like(self.head.weight)
+    def start_from_means(
+        self,
+        encoded: Sequence[EncodedExample],
+        read: Reader,
+        size: int,
+        validation: Sequence[EncodedExample] = (),
+    ) -> weights.State | None:
+        """Set the head's rows to the direction of each label's mean, its biases to 0.
+
+        Returns the trained weights as they are now, but with a logistic regression as the head, whose penalty
+        is lowered tenfold while the loss on `validation` falls by over a standard error. None without
+        `validation`, or if the examples have one label alone.
+        """
+        vectors, labels, example_weights = self._features(encoded, read, size)
+        self.start_from(torch.zeros_like(self.head.weight).index_add_(0, labels, vectors))
+        if not validation or len(labels.unique()) < 2:
+            return None
+        checks, truths, check_weights = self._features(validation, read, size)
+        best: weights.State = {}
+        least = torch.full((len(truths),), math.inf)
+        for inverse_penalty in _INVERSE_PENALTIES:
+            rows, bias = _regression(vectors, labels, example_weights, inverse_penalty, len(self.head.bias))
+            scores = nn.functional.linear(checks, rows, bias)
+            losses = check_weights * nn.functional.cross_entropy(scores, truths, reduction="none")
+            gains = least - losses
+            if best and not gains.mean() > gains.std() / math.sqrt(len(gains)):
+                break  # the next ones fit the training examples even closer
+            least, best = losses, {"head.weight": rows, "head.bias": bias}
+        return weights.kept(self) | best
+
+    def _features(
+        self, encoded: Sequence[EncodedExample], read: Reader, size: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Pooled vectors [examples, hidden], labels [examples] and weights [examples], in one order."""
+        self.eval()
+        parts = []
         for examples in by_length(encoded, size):
             batch = collate(examples, read)
-            sums.index_add_(0, batch.targets, self.pooled(batch.states, batch.lengths).to(sums.dtype))
-        self.start_from(sums)
+            vectors = self.pooled(batch.states, batch.lengths)
+            equal = torch.ones(len(vectors))
+            parts.append((vectors, batch.targets, equal if batch.weights is None else batch.weights))
+        vectors, labels, example_weights = (torch.cat(part) for part in zip(*parts, strict=True))
+        return vectors, labels, example_weights
 
     @torch.no_grad()
     def start_from(self, directions: torch.Tensor) -> None:
@@ -76,6 +119,29 @@ class LabelTail(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 yield parameter, _HEAD_RATE if name.startswith("head.") else 1.0
+
+
+def _regression(
+    vectors: torch.Tensor,
+    labels: torch.Tensor,
+    example_weights: torch.Tensor,
+    inverse_penalty: float,
+    count: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows [count, hidden] and biases [count] of a head that is scikit-learn's logistic regression."""
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # too few steps to converge: it is measured as it is
+        model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(
+            vectors.cpu().numpy(), labels.cpu().numpy(), example_weights.cpu().numpy()
+        )
+    coefficients, offsets = torch.as_tensor(model.coef_), torch.as_tensor(model.intercept_)
+    if len(coefficients) == 1:  # two labels: the score of the second against the first
+        coefficients, offsets = (torch.cat((-part, part)) / 2 for part in (coefficients, offsets))
+    rows, bias = vectors.new_zeros(count, vectors.shape[1]), vectors.new_full((count,), _UNSEEN_BIAS)
+    rows[model.classes_], bias[model.classes_] = coefficients.to(rows), offsets.to(bias)
+    return rows, bias
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -9,7 +9,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from statistics import median
+from statistics import fmean, median, stdev
 
 from azubi.engine.model.batch import EncodedExample, Tokens
 from azubi.errors import DataError
@@ -98,6 +98,10 @@ class Validation:
     examples: int
     loss_error: float = 0.0
     """Standard error of the loss."""
+    losses: tuple[float, ...] = ()
+    """Of each example, to compare with others of the same examples; not stored."""
+    clear: bool = True
+    """Whether it is clearly better than the weights that need no training."""
 
     def better_than(self, other: "Validation") -> bool:
         """Whether this is the better epoch: by the loss, unless the answers clearly say otherwise.
@@ -108,6 +112,18 @@ class Validation:
         noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
         gain = self.accuracy - other.accuracy
         return gain > noise or (gain >= -noise and self.loss < other.loss)
+
+    def clearly_better_than(self, other: "Validation") -> bool:
+        """Whether this is worth more work: by more than a standard error, in right answers or in the loss.
+
+        Not fewer answers may be right. The losses are compared example by example (paired).
+        """
+        if self.accuracy < other.accuracy:
+            return False
+        noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
+        gains = [before - now for before, now in zip(other.losses, self.losses, strict=True)]
+        error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
+        return self.accuracy - other.accuracy > noise or fmean(gains) > error
 
 
 _FIRST = 16

@@ -13,7 +13,9 @@ import torch
 from torch import nn
 
 from azubi.engine.base.hardware import on_device
+from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Outcome, Reader, by_length, collate, order
+from azubi.engine.model.weights import State
 from azubi.engine.training import example_weights
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.defaults import TrainingConfig
@@ -96,17 +98,27 @@ class Epoch:
 
 
 @dataclass(frozen=True)
+class Start:
+    """The validation examples were measured with weights that need no training: epoch 0."""
+
+    validation_loss: float
+    validation_accuracy: float
+    loss_error: float
+
+
+@dataclass(frozen=True)
 class Ended:
     """Training is over; the tail has the best epoch's weights."""
 
     reason: Reason
     best_epoch: int
+    """0 if no epoch was clearly better than what needs no training."""
     seconds: float
     spent: Spent | None = None
     """The privacy that was spent, with differential privacy."""
 
 
-TrainingEvent = Resumed | Step | RolledBack | CheckpointFailed | Epoch | Ended
+TrainingEvent = Resumed | Start | Step | RolledBack | CheckpointFailed | Epoch | Ended
 
 
 def train(
@@ -117,6 +129,7 @@ def train(
     config: TrainingConfig,
     *,
     has_instruction: bool,
+    simple: State | None = None,
     checkpoints: Checkpoints | None = None,
     late: Callable[[float], bool] | None = None,
 ) -> Generator[TrainingEvent, None, None]:
@@ -125,6 +138,10 @@ def train(
     An epoch is better than the best so far if its validation loss is lower and its share of right
     answers is not lower by more than a standard error, or if that share is higher by more than one.
     AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
+
+    `simple` are weights of the tail that need no training. They are measured first (epoch 0), and the tail
+    is left with them if no epoch is clearly better (see `Validation.clearly_better_than`). Not with privacy:
+    that would reveal more.
 
     With `checkpoints`, the state is kept at least every minute and after every epoch, and when the
     iterator is closed; training resumes from there, to the very same weights. If the loss explodes, training
@@ -145,6 +162,13 @@ def train(
     private = None
     if config.epsilon is not None:
         private = PrivateSteps([weight for weight, _ in _groups(tail)], encoded, config, state.steps)
+    elif simple is not None:
+        start = weights.kept(tail)
+        weights.restore(tail, simple)
+        measured = measure(tail, validation, read, instruction, config)
+        weights.restore(tail, start)
+        state.compare_with(measured, simple)
+        yield Start(measured.loss, measured.accuracy, measured.loss_error)
     if state.resume():
         yield Resumed(state.epoch, state.step)
     try:
@@ -184,7 +208,7 @@ def train(
     state.finish()
     assert state.reason, "the loop ends when there is a reason"
     spent = private.spent(state.step) if private is not None else None
-    yield Ended(state.reason, state.best_epoch, state.seconds, spent)
+    yield Ended(state.reason, state.kept_epoch, state.seconds, spent)
 
 
 @dataclass(frozen=True)
@@ -262,7 +286,8 @@ def measure(
             counts = (len(example.targets) for example in examples)
             losses += zip(outcome.losses.tolist(), counts, strict=True)
     error = _standard_error(losses, loss / targets)
-    return Validation(loss / targets, right / len(encoded), len(encoded), error)
+    each = tuple(loss for loss, _ in losses)
+    return Validation(loss / targets, right / len(encoded), len(encoded), error, each)
 
 
 def _standard_error(losses: Sequence[tuple[float, int]], mean: float) -> float:

@@ -6,6 +6,7 @@ Knows weights, their optimiser and checkpoints; nothing of batches or events.
 import math
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import torch
@@ -152,6 +153,7 @@ class TrainingState:
         self._detector = DivergenceDetector()
         self._optimiser = self._fresh_optimiser()
         self._kept = weights.kept(tail)
+        self._simple: tuple[Validation, State] | None = None
         self._best: Validation | None = None
         self.best_epoch = 0
         self.rollbacks = 0
@@ -234,23 +236,41 @@ class TrainingState:
         )
         return True
 
+    @property
+    def kept_epoch(self) -> int:
+        """Whose weights `finish` gives the tail; 0 for those that need no training."""
+        return 0 if self._simple_is_best else self.best_epoch
+
+    @property
+    def _simple_is_best(self) -> bool:
+        return self._simple is not None and (self._best is None or not self._best.clear)
+
+    def compare_with(self, measured: Validation, simple: State) -> None:
+        """Compare each epoch with weights that need no training, and keep those if none is clearly better."""
+        self._simple = measured, simple
+
     def end_epoch(self, measured: Validation) -> bool:
-        """Take in the validation of the epoch; returns whether it is the best so far."""
+        """Take in the validation of the epoch; returns whether its weights are the ones to keep so far."""
+        clear = self._simple is None or measured.clearly_better_than(self._simple[0])
+        measured = replace(measured, losses=(), clear=clear)
         self._point = Point(epoch=self._point.epoch + 1, step=self._point.step, safe=True)
         self._epoch_began = time.monotonic()
-        better = self._best is None or measured.better_than(self._best)
+        best = self._best
+        # An epoch that is clearly better than what needs no training never gives way to one that is not.
+        better = best is None or (measured.better_than(best) if clear == best.clear else clear)
         if better:
             self._best, self.best_epoch = measured, self._point.epoch
             self._kept = weights.kept(self._tail)
-        return better
+        return better and clear
 
     def end_for_time(self) -> None:
         """End training after this epoch, since there is no time for another."""
         self._end_reason = "the time is used up"
 
     def finish(self) -> None:
-        """Leave the tail with the weights of its best epoch."""
-        weights.restore(self._tail, self._kept)
+        """Leave the tail with the weights of its best epoch, or with those that need no training."""
+        kept = self._simple[1] if self._simple is not None and self._simple_is_best else self._kept
+        weights.restore(self._tail, kept)
         self._tail.eval()
 
     # Checkpoints
@@ -301,7 +321,7 @@ class TrainingState:
             TrainingError: there is no epoch worth keeping then.
         """
         if self.rollbacks >= CHANCES:
-            if self._best is not None:
+            if self._best is not None or self._simple is not None:
                 self._end_reason = "the loss kept exploding"
                 return
             raise TrainingError(

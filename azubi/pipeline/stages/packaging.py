@@ -83,6 +83,7 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         counts=data.counts,
         scores={"base": results.evaluation.base.scores, "specialist": results.evaluation.specialist.scores},
         seconds=results.seconds,
+        simple_accuracy=results.training.simple_accuracy,
         versions=software_versions(),
         recipe=recipe.model_dump(mode="json"),
         hidden=Redaction(
@@ -125,6 +126,7 @@ def build_report(context: RunContext, results: Results, card: Card) -> Report:
         comparisons=evaluation.comparisons,
         confusions=confusions(answers, truths) if card.task == "labels" else (),
         epochs=tuple(epochs[number] for number in sorted(epochs)),
+        simple_accuracy=card.simple_accuracy,
         trials=outcome.trials if outcome is not None else (),
         choice=outcome.choice if outcome is not None else None,
         seconds=card.seconds,

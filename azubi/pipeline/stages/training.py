@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
+from pathlib import Path
 
 import torch
 import transformers
@@ -84,6 +85,8 @@ class TrainingResult:
     """Of privacy, if it was asked for."""
     checkpoints: int = 0
     """Most bytes that checkpoints took on disk."""
+    simple_accuracy: float | None = None
+    """Share of validation answers right without training, where a label head can answer then."""
 
 
 def train_tail(
@@ -105,8 +108,11 @@ def train_tail(
     specialist, config = model.specialist, config_from(context.recipe)
     read = specialist.activations.reader(cache)
     context.eta.begin("tail")
-    _initialise(context, data, model, encoded, read)
-    reporter = _Reporter(context, model, config, encoded)
+    simple = _initialise(context, data, model, encoded, read)
+    start = f"logistic regression on {Path(model.base.name).name}"
+    if data.parent is not None:
+        start = data.parent.name
+    reporter = _Reporter(context, model, config, encoded, start)
     checkpoints = Checkpoints(context.work.folder, _fingerprint(context, data, model, encoded, config))
     if checkpoints.unfit:
         yield ev.Notice(
@@ -120,13 +126,14 @@ def train_tail(
         read,
         config,
         has_instruction=bool(specialist.instruction_tokens),
+        simple=simple,
         checkpoints=checkpoints,
         late=search_result.late if search_result is not None else None,
     )
     with contextlib.closing(training):
         for event in training:
             yield from reporter.report(event)
-    return TrainingResult(reporter.epochs, reporter.spent, reporter.checkpoints)
+    return TrainingResult(reporter.epochs, reporter.spent, reporter.checkpoints, reporter.simple_accuracy)
 
 
 def _take_over(
@@ -145,25 +152,35 @@ def _take_over(
         yield ev.EpochDone(**epoch.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
     yield ev.TrainingEnded(
         reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
-        best_epoch=max(epoch.epoch for epoch in chosen.curve if epoch.best),
+        best_epoch=max((epoch.epoch for epoch in chosen.curve if epoch.best), default=0),
         seconds=chosen.seconds,
+        simple_accuracy=chosen.simple_accuracy,
     )
-    return TrainingResult({epoch.epoch: epoch for epoch in chosen.curve})
+    return TrainingResult(
+        {epoch.epoch: epoch for epoch in chosen.curve}, simple_accuracy=chosen.simple_accuracy
+    )
 
 
 def _initialise(
     context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, read: Reader
-) -> None:
-    """Give the tail its start: the parent's weights where there is one, else the best that its kind knows."""
-    specialist = model.specialist
-    if data.parent is not None:
-        data.parent.put_layers(specialist.tail)
+) -> State | None:
+    """Give the tail its start: the parent's weights where there is one, else the best that its kind knows.
+
+    Returns weights that need no training, which training has to beat: a logistic regression as the head, or
+    the parent's own. None for a decoder, and with privacy.
+    """
+    specialist, parent = model.specialist, data.parent
+    if parent is not None:
+        parent.put_layers(specialist.tail)
+    simple = None
     if context.recipe.privacy is not None:
         specialist.init_without_data()
     else:
-        specialist.init_from_data(encoded.train, read)
-    if data.parent is not None:
-        data.parent.put_head(specialist.tail, data.contract.labels)
+        simple = specialist.init_from_data(encoded.train, read, encoded.validation)
+    if parent is not None:
+        parent.put_head(specialist.tail, data.contract.labels)
+        simple = weights.kept(specialist.tail) if simple is not None else None
+    return simple
 
 
 def software_versions() -> dict[str, str]:
@@ -207,14 +224,22 @@ class _Reporter:
     """Turns what happens in training into events, and keeps what is to be known of it afterwards."""
 
     def __init__(
-        self, context: RunContext, model: LoadedModel, config: TrainingConfig, encoded: EncodedData
+        self,
+        context: RunContext,
+        model: LoadedModel,
+        config: TrainingConfig,
+        encoded: EncodedData,
+        start: str,
     ) -> None:
-        self._context, self._model, self._config = context, model, config
+        self._context, self._model, self._config, self._start = context, model, config, start
         self._forecast, self._work = encoded.forecast, encoded.work
         self.epochs = _epochs(context.work.earlier)
         self.spent: Spent | None = None
         self.checkpoints = 0
         """Most bytes that they took on disk."""
+        self.simple_accuracy: float | None = None
+        """Share of validation answers right before training, if that was measured."""
+        self._checks = len(encoded.validation)
         self._throughput = Throughput(model.machine.gflops)
         self._resumed = self._checkpoint_failed = False
         self._measured_at = 0.0
@@ -225,6 +250,8 @@ class _Reporter:
             case loop.Resumed():
                 self._resumed = True
                 yield ev.TrainingResumed(epoch=event.epoch, step=event.step)
+            case loop.Start():
+                self.simple_accuracy = event.validation_accuracy
             case loop.Step():
                 self._keep_house()
                 yield self._step(event)
@@ -296,14 +323,28 @@ class _Reporter:
                 text=f"The budget allowed no more of the {self._config.epochs} epochs; epoch "
                 f"{ended.best_epoch} is kept. The recipe that is left would train all of them."
             )
+        if self.simple_accuracy is not None:
+            yield ev.Notice(text=self._against_start(ended.best_epoch, self.simple_accuracy))
         self.spent = ended.spent
         yield ev.TrainingEnded(
             reason=ended.reason,
             best_epoch=ended.best_epoch,
             seconds=ended.seconds,
+            simple_accuracy=self.simple_accuracy,
             epsilon=ended.spent.epsilon if ended.spent is not None else None,
             delta=ended.spent.delta if ended.spent is not None else None,
         )
+
+    def _against_start(self, best_epoch: int, before: float) -> str:
+        """What training brought."""
+        error = 100 * math.sqrt(before * (1 - before) / self._checks)
+        right = f"{100 * before:.1f} ± {error:.1f} % of the validation examples right"
+        if best_epoch == 0:
+            start = self._start[0].upper() + self._start[1:]
+            return f"{start} does as well ({right}): training brought nothing, and is not kept."
+        now = self.epochs[best_epoch].validation_accuracy
+        gain = "a lower loss" if now == before else f"{100 * (now - before):+.1f} points"
+        return f"Training brought {gain} over {self._start} ({right}), now {100 * now:.1f} %."
 
 
 def _rolled_back(event: loop.RolledBack) -> ev.RolledBack:

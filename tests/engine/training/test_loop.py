@@ -13,7 +13,7 @@ from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training import loop
 from azubi.engine.training.checkpoint import Checkpoints
 from azubi.engine.training.defaults import TrainingConfig
-from azubi.engine.training.loop import Ended, Epoch, RolledBack, Step, measure, train
+from azubi.engine.training.loop import Ended, Epoch, RolledBack, Start, Step, measure, train
 from azubi.engine.training.state import Optimiser, rate_factor
 from azubi.errors import TrainingError
 
@@ -234,6 +234,105 @@ def test_weights_that_blew_up_are_those_of_an_earlier_step_again(kept, school, p
     again = [1, 2, 3, 4] if kept or best == 2 else [1, 2, 2, 3, 4]
     assert [event.epoch for event in of(Epoch, events)] == again
     assert measure(tail, school.encoded, school.read, None, plan).loss < before.loss / 3
+
+
+# Weights that need no training.
+
+
+class Choosing(Scripted):
+    """Its validation says how many answers are right, and each answer's loss."""
+
+    def forward(self, batch, instruction):
+        if self.training:
+            return super().forward(batch, instruction)
+        right, losses = next(self._script)
+        losses = torch.tensor(losses)
+        return Outcome(losses.mean(), len(losses), len(losses), right, losses)
+
+
+SIMPLE = {"weight": torch.tensor(7.0)}
+LEVEL = (3, [0.5, 0.1, 0.3, 0.9])
+
+
+def against_simple(script, **more):
+    tail = Choosing(script)
+    return tail, list(train(tail, LESSONS, LESSONS, read, PLAN, has_instruction=False, simple=SIMPLE, **more))
+
+
+@pytest.mark.parametrize(
+    "epoch",
+    [
+        LEVEL,
+        (3, [0.4, 0.3, 0.2, 0.8]),  # a lower loss, but by chance
+        (2, [0.1, 0.05, 0.1, 0.2]),  # a lower loss, but fewer right
+    ],
+)
+def test_what_needs_no_training_is_kept_if_no_epoch_is_clearly_better(epoch):
+    tail, events = against_simple([LEVEL, epoch, epoch, epoch])
+    assert [type(event) for event in events[:2]] == [Start, Step]
+    assert (events[0].validation_accuracy, events[0].validation_loss) == (0.75, pytest.approx(0.45))
+    assert not any(event.best for event in events if isinstance(event, Epoch))
+    assert (events[-1].reason, events[-1].best_epoch) == ("no better epoch", 0)
+    assert tail.weight.item() == 7.0 and not tail.training
+
+
+@pytest.mark.parametrize(
+    "better",
+    [
+        (4, [0.5, 0.1, 0.3, 0.9]),  # more right
+        (3, [0.4, 0.05, 0.2, 0.75]),  # as many, and every loss lower
+    ],
+)
+def test_training_that_helps_is_kept(better):
+    worse = (1, [2.0, 2.0, 2.0, 2.0])
+    tail, events = against_simple([LEVEL, worse, better, worse, worse])
+    assert [event.best for event in events if isinstance(event, Epoch)] == [False, True, False, False]
+    assert events[-1].best_epoch == 2
+    # Training began from the tail's own weights, not from those.
+    assert 0 < abs(tail.weight.item()) < 1.0
+
+
+def test_an_epoch_that_beats_what_needs_no_training_gives_way_to_none_that_does_not():
+    level, better, lower = (12, [0.5] * 16), (12, [0.4] * 16), (11, [0.1] * 16)
+    few, plan = [EncodedExample((number,), (0,)) for number in range(16)], replace(PLAN, batch=8)
+    for simple, kept in ((None, 2), (SIMPLE, 1)):
+        first = [] if simple is None else [level]
+        tail = Choosing([*first, better, lower, lower, lower])
+        *_, ended = train(tail, few, few, read, plan, has_instruction=False, simple=simple)
+        assert ended.best_epoch == kept
+
+
+def test_a_resumed_training_still_knows_what_it_has_to_beat(tmp_path):
+    worse, level = (1, [2.0, 2.0, 2.0, 2.0]), [0.5, 0.1, 0.3, 0.9]
+    for later, kept in (((4, level), 2), (worse, 0)):
+        folder = tmp_path / str(kept)
+        folder.mkdir()
+        begun = train(
+            Choosing([LEVEL, worse]), LESSONS, LESSONS, read, PLAN,
+            has_instruction=False, simple=SIMPLE, checkpoints=Checkpoints(folder, "x"),
+        )  # fmt: skip
+        for event in begun:
+            if isinstance(event, Epoch):
+                break
+        begun.close()
+        tail, events = against_simple(
+            [LEVEL, later, worse, worse, worse], checkpoints=Checkpoints(folder, "x")
+        )
+        whole, _ = against_simple([LEVEL, worse, later, worse, worse, worse])
+        assert any(isinstance(event, loop.Resumed) for event in events)
+        assert events[-1].best_epoch == kept
+        assert tail.weight.equal(whole.weight)
+
+
+def test_a_loss_that_keeps_exploding_leaves_what_needs_no_training():
+    tail = Choosing([LEVEL])
+    tail._losses = [math.nan] * 4
+    *_, ended = train(tail, LESSONS, LESSONS, read, PLAN, has_instruction=False, simple=SIMPLE)
+    assert (ended.reason, ended.best_epoch) == ("the loss kept exploding", 0)
+    assert tail.weight.item() == 7.0
+
+
+# What is measured.
 
 
 def test_what_is_told_adds_up():
