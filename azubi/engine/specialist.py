@@ -148,19 +148,12 @@ class Specialist:
         return other
 
     def init_from_data(
-        self,
-        examples: Sequence[EncodedExample],
-        read: Reader,
-        validation: Sequence[EncodedExample] = (),
+        self, examples: Sequence[EncodedExample], read: Reader, validation: Sequence[EncodedExample] = ()
     ) -> State | None:
-        """Start a label head as a nearest-centroid classifier; a language tail starts as the base.
-
-        Returns the tail's weights with the logistic regression that is best on `validation` as its head,
-        which training has to beat; None where there is none.
-        """
-        if not isinstance(self.tail, LabelTail):
-            return None
-        return self.tail.start_from_means(examples, read, _START_BATCH, validation)
+        """Start a label head (see `LabelTail.start_from_means`); a language tail starts as the base."""
+        if isinstance(self.tail, LabelTail):
+            return self.tail.start_from_means(examples, read, _START_BATCH, validation)
+        return None
 
     def init_without_data(self) -> None:
         """Start a label head from the labels' names; a language tail starts as the base."""

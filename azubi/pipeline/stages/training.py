@@ -104,14 +104,13 @@ def train_tail(
         SettingError: the privacy that is asked for cannot be kept to.
     """
     if search_result is not None and search_result.outcome.weights is not None:
-        return (yield from _take_over(model, search_result.outcome, search_result.outcome.weights))
+        checks = len(encoded.validation)
+        return (yield from _take_over(model, search_result.outcome, search_result.outcome.weights, checks))
     specialist, config = model.specialist, config_from(context.recipe)
     read = specialist.activations.reader(cache)
     context.eta.begin("tail")
     simple = _initialise(context, data, model, encoded, read)
-    start = f"logistic regression on {Path(model.base.name).name}"
-    if data.parent is not None:
-        start = data.parent.name
+    start = data.parent.name if data.parent is not None else _regression_on(model)
     reporter = _Reporter(context, model, config, encoded, start)
     checkpoints = Checkpoints(context.work.folder, _fingerprint(context, data, model, encoded, config))
     if checkpoints.unfit:
@@ -137,7 +136,7 @@ def train_tail(
 
 
 def _take_over(
-    model: LoadedModel, outcome: SearchOutcome, state: State
+    model: LoadedModel, outcome: SearchOutcome, state: State, checks: int
 ) -> Generator[ev.Event, None, TrainingResult]:
     """Take the weights of the chosen trial: training them again would give the very same."""
     assert outcome.choice is not None
@@ -150,9 +149,12 @@ def _take_over(
     )
     for epoch in chosen.curve:
         yield ev.EpochDone(**epoch.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
+    kept = next((epoch for epoch in reversed(chosen.curve) if epoch.best), None)
+    if chosen.simple_accuracy is not None:
+        yield _gain(_regression_on(model), chosen.simple_accuracy, checks, kept)
     yield ev.TrainingEnded(
         reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
-        best_epoch=max((epoch.epoch for epoch in chosen.curve if epoch.best), default=0),
+        best_epoch=kept.epoch if kept is not None else 0,
         seconds=chosen.seconds,
         simple_accuracy=chosen.simple_accuracy,
     )
@@ -316,6 +318,9 @@ class _Reporter:
         self._keep_house()
         if ended.reason == "all epochs done":
             self._context.eta.left("tail", 1.0)
+        if self.simple_accuracy is not None:
+            kept = self.epochs[ended.best_epoch] if ended.best_epoch else None
+            yield _gain(self._start, self.simple_accuracy, self._checks, kept)
         if ended.reason == "the loss kept exploding":
             yield ev.Notice(text=f"Epoch {ended.best_epoch} is kept. {training_state.ADVICE}")
         if ended.reason == "the time is used up":
@@ -323,8 +328,6 @@ class _Reporter:
                 text=f"The budget allowed no more of the {self._config.epochs} epochs; epoch "
                 f"{ended.best_epoch} is kept. The recipe that is left would train all of them."
             )
-        if self.simple_accuracy is not None:
-            yield ev.Notice(text=self._against_start(ended.best_epoch, self.simple_accuracy))
         self.spent = ended.spent
         yield ev.TrainingEnded(
             reason=ended.reason,
@@ -335,16 +338,21 @@ class _Reporter:
             delta=ended.spent.delta if ended.spent is not None else None,
         )
 
-    def _against_start(self, best_epoch: int, before: float) -> str:
-        """What training brought."""
-        error = 100 * math.sqrt(before * (1 - before) / self._checks)
-        right = f"{100 * before:.1f} ± {error:.1f} % of the validation examples right"
-        if best_epoch == 0:
-            start = self._start[0].upper() + self._start[1:]
-            return f"{start} does as well ({right}): training brought nothing, and is not kept."
-        now = self.epochs[best_epoch].validation_accuracy
-        gain = "a lower loss" if now == before else f"{100 * (now - before):+.1f} points"
-        return f"Training brought {gain} over {self._start} ({right}), now {100 * now:.1f} %."
+
+def _regression_on(model: LoadedModel) -> str:
+    return f"logistic regression on {Path(model.base.name).name}"
+
+
+def _gain(start: str, before: float, checks: int, kept: Epoch | None) -> ev.Notice:
+    """What training brought over `start`, which has this share of so many validation examples right."""
+    error = 100 * math.sqrt(before * (1 - before) / checks)
+    right = f"{100 * before:.1f} ± {error:.1f} % of the validation examples right"
+    if kept is None:
+        start = start[0].upper() + start[1:]
+        return ev.Notice(text=f"{start} does as well ({right}): training brought nothing, and is not kept.")
+    now = kept.validation_accuracy
+    gain = "a lower loss" if now == before else f"{100 * (now - before):+.1f} points"
+    return ev.Notice(text=f"Training brought {gain} over {start} ({right}), now {100 * now:.1f} %.")
 
 
 def _rolled_back(event: loop.RolledBack) -> ev.RolledBack:
