@@ -24,7 +24,8 @@ def test_the_specialist_is_made_again(trained, retrainer):
     assert own.keys() == again.keys()
     assert all(torch.equal(own[name], again[name]) for name in own)
     assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
-    other = finish(retrainer.train(trained.split.train, 1))
+    # Not just another seed: where a regression is kept, that changes nothing.
+    other = finish(retrainer.train(trained.split.train[1:], 1))
     assert any(not torch.equal(own[name], weight) for name, weight in weights.trained(other.tail).items())
 
 
