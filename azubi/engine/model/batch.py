@@ -166,3 +166,5 @@ class Outcome:
     that a greedy decoder would write without a mistake."""
     losses: torch.Tensor | None = None
     """[examples]: each example's cross-entropy, summed over its targets, without gradient."""
+    rights: torch.Tensor | None = None
+    """[examples]: which of them are counted in `right`; a label head alone says so."""

@@ -49,8 +49,8 @@ class LabelTail(nn.Module):
         scores = self.scores(batch.states, batch.lengths)
         losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
         weighted = losses if batch.weights is None else losses * batch.weights
-        right = int((scores.argmax(-1) == batch.targets).sum())
-        return Outcome(weighted.mean(), len(batch.targets), len(batch.lengths), right, losses.detach())
+        rights, count = scores.argmax(-1) == batch.targets, len(batch.targets)
+        return Outcome(weighted.mean(), count, count, int(rights.sum()), losses.detach(), rights)
 
     def scores(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """Scores [batch, labels] in float32 for padded activations [batch, longest, hidden]."""

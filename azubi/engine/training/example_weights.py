@@ -100,6 +100,8 @@ class Validation:
     """Standard error of the loss."""
     losses: tuple[float, ...] = ()
     """Of each example, to compare with others of the same examples; not stored."""
+    rights: tuple[bool, ...] = ()
+    """Which examples are right; for the same purpose."""
     clear: bool = True
     """Whether it is clearly better than the weights that need no training."""
 
@@ -116,14 +118,14 @@ class Validation:
     def clearly_better_than(self, other: "Validation") -> bool:
         """Whether this is worth more work: by more than a standard error, in right answers or in the loss.
 
-        Not fewer answers may be right. The losses are compared example by example (paired).
+        Not fewer answers may be right. Both are compared example by example (right answers: McNemar, 1947).
         """
         if self.accuracy < other.accuracy:
             return False
-        noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
+        changes = [now - before for now, before in zip(self.rights, other.rights, strict=True)]
         gains = [before - now for before, now in zip(other.losses, self.losses, strict=True)]
         error = stdev(gains) / math.sqrt(len(gains)) if len(gains) > 1 else math.inf
-        return self.accuracy - other.accuracy > noise or fmean(gains) > error
+        return sum(changes) ** 2 > sum(map(abs, changes)) or fmean(gains) > error
 
 
 _FIRST = 16

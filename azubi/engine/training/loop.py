@@ -277,6 +277,7 @@ def measure(
     tail.eval()
     loss, targets, right = 0.0, 0, 0
     losses: list[tuple[float, int]] = []
+    rights: list[bool] = []
     for examples in by_length(encoded, 2 * config.batch):
         outcome: Outcome = tail(collate(examples, read), instruction)
         loss += float(outcome.loss) * outcome.targets
@@ -285,9 +286,11 @@ def measure(
         if outcome.losses is not None:
             counts = (len(example.targets) for example in examples)
             losses += zip(outcome.losses.tolist(), counts, strict=True)
+        if outcome.rights is not None:
+            rights += outcome.rights.tolist()
     error = _standard_error(losses, loss / targets)
     each = tuple(loss for loss, _ in losses)
-    return Validation(loss / targets, right / len(encoded), len(encoded), error, each)
+    return Validation(loss / targets, right / len(encoded), len(encoded), error, each, tuple(rights))
 
 
 def _standard_error(losses: Sequence[tuple[float, int]], mean: float) -> float:

@@ -252,7 +252,7 @@ class TrainingState:
     def end_epoch(self, measured: Validation) -> bool:
         """Take in the validation of the epoch; returns whether its weights are the ones to keep so far."""
         clear = self._simple is None or measured.clearly_better_than(self._simple[0])
-        measured = replace(measured, losses=(), clear=clear)
+        measured = replace(measured, losses=(), rights=(), clear=clear)
         self._point = Point(epoch=self._point.epoch + 1, step=self._point.step, safe=True)
         self._epoch_began = time.monotonic()
         best = self._best
