@@ -112,7 +112,7 @@ class Optimiser:
         for name, value in state.items():
             kind, index = name.rsplit(".", 1)
             if kind != "master":
-                self._moments[int(index)][kind] = value.clone()  # it may lie in a file
+                self._moments[int(index)][kind] = hardware.on_device(value.clone())  # it may lie in a file
 
     def _copy_to_tail(self, number: int) -> None:
         weight, master = self._weights[number], self._masters[number]

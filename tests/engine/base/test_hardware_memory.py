@@ -78,6 +78,7 @@ def test_the_peak_is_that_of_the_time_since_it_was_forgotten():
     assert hardware.peak_memory() >= hardware.used_memory() > len(block)
     high = hardware.peak_memory()
     del block
+    hardware.release_memory()
     hardware.reset_peak_memory()
     low = hardware.peak_memory()
     assert low < high - (30 << 20)
@@ -89,7 +90,8 @@ def test_where_the_system_does_not_tell_the_peak_since_it_is_that_of_the_whole_l
     monkeypatch.setattr(hardware, "_OWN_STATUS", tmp_path / "none")
     monkeypatch.setattr(hardware, "_CLEAR_REFS", tmp_path / "nowhere" / "none")
     hardware.reset_peak_memory()
-    assert hardware.peak_memory() >= hardware.used_memory() > 1 << 20
+    # The system counts pages in batches: two counts of the same memory may differ by some of them.
+    assert hardware.peak_memory() > 0.95 * hardware.used_memory() > 1 << 20
 
 
 def test_what_nothing_uses_is_given_back():
