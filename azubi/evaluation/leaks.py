@@ -22,7 +22,7 @@ from azubi.engine.model.batch import EncodedExample, Outcome, by_length, collate
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.prediction import Prediction
 from azubi.evaluation.retraining import Retrainer
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 
 MOST_EXAMPLES = 500
 """Examples of each split."""

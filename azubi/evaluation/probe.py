@@ -22,7 +22,7 @@ from azubi.engine.inference.scope import Scope
 from azubi.engine.specialist import Specialist
 from azubi.evaluation.leaks import losses_by_tail
 from azubi.evaluation.prediction import Prediction
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 
 KINDS = ("arithmetic", "facts", "grammar", "format", "refusing")
 NOT_PROBED = (

@@ -19,7 +19,7 @@ from azubi.engine.training import loop
 from azubi.engine.training.defaults import config_from, prompt_layers
 from azubi.evaluation import metrics
 from azubi.evaluation.prediction import Curve, Prediction
-from azubi.events.work import Step, Work, part_of
+from azubi.events.events import Step, Work, part_of
 from azubi.settings import Recipe
 
 SHARES = (0.12, 0.25, 0.5, 1.0)

@@ -13,7 +13,7 @@ from azubi.evaluation import leaks as planting
 from azubi.evaluation.audit_results import exposures, extractions
 from azubi.evaluation.leaks import canaries, extraction, plant
 from azubi.evaluation.prediction import table
-from azubi.events.work import Step, finish
+from azubi.events.events import Step, finish
 
 
 def done(result):

@@ -5,7 +5,7 @@ import pytest
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import in_order
 from azubi.evaluation.probe import out_of_scope, probe_items, scope_row
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 from azubi.pipeline import ask
 
 

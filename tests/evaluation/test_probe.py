@@ -10,7 +10,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer
 from azubi.evaluation.leaks import losses_by_tail
 from azubi.evaluation.probe import Item, probe, regression_set
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 from tests.pipeline.test_ask import whole_base
 
 ITEMS = [

@@ -14,7 +14,7 @@ from azubi.evaluation.leaks import membership
 from azubi.evaluation.prediction import table
 from azubi.evaluation.retraining import expected_seconds
 from azubi.evaluation.retraining import learning_curve as curve_rows
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 
 
 def test_the_specialist_is_made_again(trained, retrainer):

@@ -1,6 +1,6 @@
 """Long work yields how far it is and returns its result, alone or as a part of more."""
 
-from azubi.events.work import Step, finish, noted, part_of, translate
+from azubi.events.events import Step, finish, noted, part_of, translate
 
 
 def counting(total):

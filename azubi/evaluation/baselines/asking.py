@@ -15,7 +15,7 @@ from azubi.engine.inference.answering import Answer, Answering, AnswerMode, Ques
 from azubi.engine.specialist import Specialist
 from azubi.evaluation import metrics
 from azubi.evaluation.prediction import UNANSWERED, Contender, Part, Prediction
-from azubi.events.work import Step, Work, part_of, translate
+from azubi.events.events import Step, Work, part_of, translate
 
 
 @dataclass(frozen=True)

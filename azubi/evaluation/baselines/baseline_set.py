@@ -19,7 +19,7 @@ from azubi.evaluation.baselines.endpoint import Endpoint, generalist
 from azubi.evaluation.baselines.instructed_model import InstructedModel, lora, prompted, untouched_base
 from azubi.evaluation.baselines.retrieval import Retriever, Vectors, bm25, dense, fused, retrieval
 from azubi.evaluation.prediction import Contender, Prediction
-from azubi.events.work import Work, noted
+from azubi.events.events import Work, noted
 from azubi.settings import Recipe
 
 RECORDS_SECONDS = 1000.0

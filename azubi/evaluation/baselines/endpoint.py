@@ -25,7 +25,7 @@ from azubi.errors import RunError, SettingError
 from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
 from azubi.evaluation.baselines.instructed_model import contract_prompts
 from azubi.evaluation.prediction import Contender
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 
 KEYS = ("AZUBI_AGAINST_KEY", "OPENAI_API_KEY")
 """Names in the environment under which the key is looked for, in this order."""

@@ -18,7 +18,7 @@ from azubi.engine.training import defaults
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask, race_in_two_stages
 from azubi.evaluation.prediction import Contender, Prediction
 from azubi.evaluation.retraining import Retrainer
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 from azubi.planning import cost_model
 from azubi.settings import Recipe
 

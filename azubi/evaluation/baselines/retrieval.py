@@ -18,7 +18,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask, race_in_two_stages
 from azubi.evaluation.baselines.instructed_model import InstructedModel
-from azubi.events.work import Work
+from azubi.events.events import Work
 
 Vectors = Callable[[Sequence[str]], npt.NDArray[np.float32]]
 """Texts as vectors of length 1, [texts, hidden]."""

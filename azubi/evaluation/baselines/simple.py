@@ -21,7 +21,7 @@ from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.prediction import Contender
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 
 INVERSE_PENALTIES = (0.1, 1.0, 10.0, 100.0)
 """Values of C that are tried."""

@@ -20,7 +20,7 @@ from azubi.evaluation.baselines.asking import EvaluationTask, sample_numbers
 from azubi.evaluation.locale import Locale
 from azubi.evaluation.retraining import expected_seconds
 from azubi.events import events as ev
-from azubi.events.work import Step, Work, translate
+from azubi.events.events import Step, Work, translate
 from azubi.pipeline import ask
 from azubi.planning.forecast import Eta
 from azubi.registry import lineage

@@ -31,7 +31,7 @@ from azubi.evaluation.probe import out_of_scope, scope_row
 from azubi.evaluation.proof import SPECIALIST, Proof, prove_from
 from azubi.evaluation.retraining import Retrainer
 from azubi.events import events as ev
-from azubi.events.work import Step, Work
+from azubi.events.events import Step, Work
 from azubi.pipeline import ask
 from azubi.pipeline.proof.context import ProofContext, ProofExamples, show_progress
 from azubi.planning.forecast import Eta

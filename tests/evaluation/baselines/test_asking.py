@@ -9,7 +9,7 @@ from azubi.engine.inference.answering import Answer
 from azubi.evaluation.baselines import asking
 from azubi.evaluation.baselines.asking import Baseline, sample_numbers
 from azubi.evaluation.prediction import Contender, table
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples
 

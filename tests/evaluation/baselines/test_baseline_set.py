@@ -12,7 +12,7 @@ from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking, baseline_set
 from azubi.evaluation.baselines.asking import Baseline, sample_numbers
 from azubi.evaluation.prediction import Contender
-from azubi.events.work import Step, finish, translate
+from azubi.events.events import Step, finish, translate
 from azubi.settings import Recipe
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples, task_of

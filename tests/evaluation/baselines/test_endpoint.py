@@ -13,7 +13,7 @@ from azubi.errors import SettingError
 from azubi.evaluation.baselines import asking
 from azubi.evaluation.baselines import endpoint as module
 from azubi.evaluation.baselines.endpoint import Endpoint, EndpointError, Refused, generalist
-from azubi.events.work import finish
+from azubi.events.events import finish
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples
 

@@ -21,7 +21,7 @@ from azubi.evaluation.baselines.instructed_model import (
     varied_examples,
 )
 from azubi.evaluation.baselines.retrieval import NO_ROOM, ShownExamples, as_turns, bm25, retrieval
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 from azubi.settings import Recipe
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples

@@ -8,7 +8,7 @@ import pytest
 
 from azubi.engine.inference.answering import Answer
 from azubi.evaluation.baselines.asking import Candidate, race, race_in_two_stages
-from azubi.events.work import finish, translate
+from azubi.events.events import finish, translate
 
 
 def candidate(task, says, skill, pause=0.0):

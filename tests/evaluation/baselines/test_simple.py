@@ -10,7 +10,7 @@ from azubi.data.example import Example, Turn
 from azubi.engine.inference.answering import in_order
 from azubi.evaluation.baselines import asking, simple
 from azubi.evaluation.baselines.asking import EvaluationTask
-from azubi.events.work import finish
+from azubi.events.events import finish
 from tests import tiny
 from tests.evaluation.baselines.conftest import examples, task_of
 
