@@ -17,6 +17,7 @@ from typing import Any
 
 from azubi.data.chat_template import Template
 from azubi.data.example import Example
+from azubi.data.language import TextProfile
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import Split
 from azubi.engine.base import hardware
@@ -121,7 +122,7 @@ def search(job: Outcome, recipe: Recipe, home: Path, clock: Callable[[], float])
     assert recipe.threads and recipe.data
     prepared = data.prepare(Path(job["data"]), recipe.base, "labels", recipe.instruction, home)
     machine = hardware.probe(recipe.dtype, recipe.threads)
-    task = SearchTask(recipe, prepared.contract, prepared.split, None, machine, home)
+    task = SearchTask(recipe, prepared.contract, prepared.split, None, machine, home, TextProfile())
     resolved = defaults.resolved(recipe, prepared.base, prepared.contract.task)
     runner = TrialRunner(prepared.base, task, resolved, {"plain": prepared.instruction})
     settings = [

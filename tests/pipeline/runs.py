@@ -19,6 +19,12 @@ def only(events, kind):
     return matching
 
 
+def notices(events):
+    """What a run remarks, but for what training brought over logistic regression."""
+    texts = [event.text for event in events if isinstance(event, ev.Notice)]
+    return [text for text in texts if "ogistic regression" not in text]
+
+
 def order(events):
     """The kinds of events, those of a row in a row once; progress left out."""
     kinds = (event.stage if event.kind == "stage_started" else event.kind for event in events)

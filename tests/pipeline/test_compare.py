@@ -47,7 +47,7 @@ def compared(home, a, b):
 
 def test_what_got_better_and_worse_follows_from_the_saved_answers(made, home):
     rows = tiny.labels(160)
-    made("claims", rows, epochs=1, learning_rate=1e-7)
+    made("claims", rows, base="decoder", learning_rate=1e-7)
     made("claims", rows, epochs=4)
     events, folder, result = compared(home, "claims@1", "claims@2")
     a, b = (prediction.read(folder / f"predictions-{side}.parquet") for side in "ab")
@@ -102,7 +102,7 @@ def test_what_cannot_be_compared_is_said(made, home):
 
 def test_the_command_tells_a_person_and_a_program(made, home, capsys):
     rows = tiny.labels(160)
-    made("claims", rows, learning_rate=1e-7)
+    made("claims", rows, base="decoder", learning_rate=1e-7)
     made("claims", rows, epochs=4)
     assert main(["compare", "claims@1", "claims@2", "--threads", "1", "--quiet"]) == 0
     out = capsys.readouterr().out

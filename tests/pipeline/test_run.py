@@ -23,7 +23,7 @@ from azubi.registry.store import Store
 from azubi.settings import CacheSettings, Recipe
 from azubi.storage import files
 from tests import tiny
-from tests.pipeline.runs import folder_of, hashes, only, order
+from tests.pipeline.runs import folder_of, hashes, notices, only, order
 
 STAGES = ["data", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 FILES = ["recipe.yaml", "report.html", "scope.safetensors", "specialist.json", "tail.safetensors"]
@@ -268,7 +268,7 @@ def test_a_run_whose_activations_have_no_room_still_ends(recipe, home):
     roomy, tight = home / "roomy", home / "tight"
     with_room = list(run(settings, roomy))
     events = list(run(settings.model_copy(update={"cache": CacheSettings(quota=0)}), tight))
-    (notice,) = [event.text for event in events if isinstance(event, ev.Notice) and "not kept" in event.text]
+    (notice,) = [text for text in notices(events) if "not kept" in text]
     assert "quota of 0 GB" in notice and "--cache-dtype int8" in notice
     done = only(events, ev.TrunkDone)
     assert (done.computed, done.reused, done.bytes) == (0, 0, 0)

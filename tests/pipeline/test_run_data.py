@@ -21,7 +21,7 @@ from azubi.registry.store import Store
 from azubi.settings import LimitSettings
 from azubi.storage import files
 from tests import tiny
-from tests.pipeline.runs import folder_of, only
+from tests.pipeline.runs import folder_of, notices, only
 
 MAKERS = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 
@@ -57,8 +57,7 @@ def test_no_prompt_stands_on_two_sides(recipe, home, tmp_path, monkeypatch):
     )
     events = list(run(recipe(rows=[*shared, shared[20]], test_data=tests), home))
     assert len(read) == 38
-    notices = [event.text for event in events if isinstance(event, ev.Notice)]
-    assert notices == [
+    assert notices(events) == [
         "1 repeated example is left out: the same prompt and answer count once.",
         "10 examples are not learned from, chosen with or tested with: the same or nearly the same prompt "
         "stands in another split.",
@@ -86,8 +85,7 @@ def test_nearly_the_same_prompts_keep_to_one_side_and_are_told(recipe, home, mon
         family = f"{words} {thing} again"
         assert len({side for side in kept for prompt in kept[side] if family in prompt}) == 1, thing
     assert parts[0].moved > 0
-    notices = [event.text for event in events if isinstance(event, ev.Notice)]
-    assert notices == [
+    assert notices(events) == [
         f"{parts[0].moved} prompts are in another split than chance would have it: where nearly the same "
         "prompt stands."
     ]
@@ -119,9 +117,8 @@ def test_labels_that_fell_into_the_test_alone_are_told_and_count_as_wrong(base, 
     ]
     lone = next(row for row in rare if place(Example((Turn("user", row["prompt"]),), "pets")) < 0.15)
     events = list(run(recipe(base=base, tail_layers=1, rows=[*tiny.labels(), lone]), home))
-    assert only(events, ev.Notice).text == (
-        "1 label is in the test alone, having too few examples, and will count as wrong: pets."
-    )
+    (notice,) = notices(events)
+    assert notice == ("1 label is in the test alone, having too few examples, and will count as wrong: pets.")
     assert "pets" not in only(events, ev.DataReady).labels
     assert all(event.scores[0].value < 1 for event in events if isinstance(event, ev.Measured))
 
@@ -130,9 +127,8 @@ def test_rows_without_an_answer_are_told(recipe, home):
     rows = [*tiny.labels(), {"prompt": "The van was hit by a fox, 3", "answer": ""}]
     events = list(run(recipe(rows=rows), home))
     (path,) = home.glob("runs/*/rejected.jsonl")
-    assert only(events, ev.Notice).text == (
-        f"notes.jsonl: 1 row that cannot be used is left out (line 49: no answer), see {path}"
-    )
+    (notice,) = notices(events)
+    assert notice == (f"notes.jsonl: 1 row that cannot be used is left out (line 49: no answer), see {path}")
     document = json.loads(path.read_text())
     assert (document["line"], document["reason"]) == (49, "no answer") and document["source"].endswith(
         "notes.jsonl"
@@ -214,12 +210,14 @@ def test_a_prime_that_replaces_the_examples_own_is_told(recipe, home):
     events = list(
         run(recipe(base="decoder", rows=chats("Sort claims."), instruction="Sort.", epochs=1), home)
     )
-    assert "replaces the system message" in only(events, ev.Notice).text
+    (notice,) = notices(events)
+    assert "replaces the system message" in notice
 
 
 def test_an_encoder_reads_no_prime_and_says_so(recipe, home):
     events = list(run(recipe(instruction="Sort."), home))
-    assert "encoder and reads no instruction" in only(events, ev.Notice).text
+    (notice,) = notices(events)
+    assert "encoder and reads no instruction" in notice
     assert only(events, ev.InstructionReady).text == Store(home).get("tiny").instruction == ""
 
 
