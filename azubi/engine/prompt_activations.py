@@ -37,8 +37,7 @@ def _parts(cuts: Cuts, base: Base) -> list[Part]:
     lower, upper = cuts
     if lower == upper:
         return [("states", lower)] if lower else []
-    config = base.config.get_text_config()
-    parts = [(kind, layer) for layer in range(lower, upper) for kind in attention.kept_in(config, layer)]
+    parts = attention.kept_in(base.config.get_text_config(), range(lower, upper))
     return [*parts, ("mean", lower), ("answer", lower), *([("prompt", upper)] if upper < base.layers else [])]
 
 

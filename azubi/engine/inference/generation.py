@@ -291,13 +291,13 @@ class _Rows:
         width = max(map(len, whole))
         gaps = torch.tensor([width - len(tokens) for tokens in whole])
         before = len(instruction) if shared else 0
-        real = torch.arange(width)[None] >= gaps[:, None]
+        places = torch.arange(width)[None] - gaps[:, None]  # negative in the gap
         self.ids = torch.tensor([[0] * (width - len(tokens)) + list(tokens) for tokens in whole])
-        self.positions = (torch.arange(width)[None] - gaps[:, None]).clamp(min=0) + before
+        self.positions = places.clamp(min=0) + before
         self.caches: list[DynamicCache] = []
-        self._asked = torch.arange(width)[None] >= gaps[:, None] + (len(instruction) - before)
+        self._asked = places >= len(instruction) - before
         self._asked[:, width - len(stem) :] = False
-        self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), real.long()], 1)
+        self._mask = torch.cat([torch.ones(len(whole), before, dtype=torch.long), (places >= 0).long()], 1)
         self._gapless = int(gaps.max()) == 0
         self._next = before + width - gaps
 

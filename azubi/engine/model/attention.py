@@ -222,11 +222,18 @@ def can_continue(config: Any) -> bool:
     return config.model_type in _CONTINUED and all(type(layer) in known for layer in new_cache(config).layers)
 
 
-def kept_in(config: Any, layer: int) -> tuple[str, ...]:
-    """What a layer keeps of a prompt: `keys` with values, or a convolution's window and a running state."""
-    if not any(isinstance(own, LinearAttentionLayer) for own in new_cache(config).layers[layer : layer + 1]):
-        return ("keys",)
-    return ("window",) if config.layer_types[layer] == "conv" else ("window", "state")
+def kept_in(config: Any, layers: range) -> list[tuple[str, int]]:
+    """What `layers` keep of a prompt: `keys` with values, or a convolution's `window` and running `state`."""
+    kinds = new_cache(config).layers
+    kept: list[tuple[str, int]] = []
+    for layer in layers:
+        if not any(isinstance(own, LinearAttentionLayer) for own in kinds[layer : layer + 1]):
+            kept.append(("keys", layer))
+            continue
+        kept.append(("window", layer))
+        if config.layer_types[layer] != "conv":
+            kept.append(("state", layer))
+    return kept
 
 
 class RunningState(LinearAttentionLayer):

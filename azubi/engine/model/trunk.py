@@ -79,9 +79,8 @@ class Trunk:
         """Run what all sequences share, once; `full` keeps what lies outside a sliding window, too."""
         if not tokens:
             return NO_INSTRUCTION
-        cache = attention.new_cache(self.config) if self.shares else None
-        if full and self.shares:
-            cache = attention.full_cache(self.config)
+        new_cache = attention.full_cache if full else attention.new_cache
+        cache = new_cache(self.config) if self.shares else None
         at_cuts = self.shell(
             input_ids=torch.tensor([list(tokens)]), past_key_values=cache, use_cache=self.shares
         )
