@@ -32,9 +32,11 @@ def greedy(family, instruction, prompt, longest, end=-1):
 @pytest.mark.parametrize("instruction", [(), INSTRUCTION], ids=["", "instruction"])
 def test_answers_are_those_of_the_whole_model(family, instruction):
     longest = 5
-    free = {one: greedy(family, instruction, one, longest) for one in UNEQUAL}
+    free = {prompt: greedy(family, instruction, prompt, longest) for prompt in UNEQUAL}
     end = free[UNEQUAL[1]][2]  # ends one of them early; the others go on
-    want = {one: answer[: answer.index(end)] if end in answer else answer for one, answer in free.items()}
+    want = {
+        prompt: answer[: answer.index(end)] if end in answer else answer for prompt, answer in free.items()
+    }
     assert len({len(answer) for answer in want.values()}) > 1
     for cut in CUTS:
         tail = InferenceLanguageTail(LanguageTail(whole(family), LAYERS - cut, 0, 0), torch.float32)

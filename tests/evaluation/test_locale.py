@@ -159,6 +159,6 @@ def test_what_was_trained_in_words(tail_layers: int, rank: int, words: str, germ
 def test_where_the_base_reads_the_prompt_it_is_said(
     prompt_layers: int | None, words: str, german: str
 ) -> None:
-    told = summary.trained_weights(ENGLISH, 8, 30, 0, prompt_layers)
-    assert told == f"all weights of the last 8 of 30 {'layers' if ';' in words else ''}{words}"
+    sentence = summary.trained_weights(ENGLISH, 8, 30, 0, prompt_layers)
+    assert sentence == f"all weights of the last 8 of 30 {'layers' if ';' in words else ''}{words}"
     assert german in summary.trained_weights(GERMAN, 8, 30, 0, prompt_layers)

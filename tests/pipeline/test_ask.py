@@ -77,7 +77,7 @@ def test_the_prefix_of_training_is_that_of_asking(tmp_path, monkeypatch):
     monkeypatch.setattr(catalog, "SERIES", ())
     assert open_base("tiny-e5", made.home).prefix == ""
     answers = ask.answer(made.home, "tiny", made.prompts)
-    assert [one.text for one in answers] == made.answers and len(set(made.answers)) > 1
+    assert [answer.text for answer in answers] == made.answers and len(set(made.answers)) > 1
     loaded = ask.loaded(card, made.home)
     example = Example((Turn("user", "hail"),), card.contract.labels[0])
     begin = loaded.base.tokenizer.encode("query: hail")

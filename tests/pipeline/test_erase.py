@@ -236,8 +236,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from azubi.pipeline import erase
-for one in sys.argv[3:]:
-    erase.erase(Path(sys.argv[1]), [one])
+for row in sys.argv[3:]:
+    erase.erase(Path(sys.argv[1]), [row])
 """
 
 

@@ -34,8 +34,8 @@ GERMAN, MIXED = TextProfile("de", 0.97, 0.03), TextProfile("en", 0.8, 0.8)
 )
 def test_the_base_follows_from_task_and_prompts(settings, task, texts, chosen, reason):
     assert defaults.base_for(Recipe(**settings), task, texts) == chosen
-    told = defaults.reason_for(chosen, task, texts)
-    assert reason in told and bool(told) == bool(reason)
+    sentence = defaults.reason_for(chosen, task, texts)
+    assert reason in sentence and bool(sentence) == bool(reason)
 
 
 @pytest.mark.parametrize(("base", "task"), [("minilm", "json"), ("/a/folder", "labels")])

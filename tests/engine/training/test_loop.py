@@ -343,9 +343,9 @@ def test_what_is_told_adds_up():
     plan = replace(PLAN, batch=2, epochs=1)
     events = list(train(tail, encoded, encoded, read, plan, has_instruction=False))
     steps = [event for event in events if isinstance(event, Step)]
-    assert [(one.step, one.steps, one.epoch) for one in steps] == [(1, 2, 1), (2, 2, 1)]
-    assert sum(one.tokens for one in steps) == 12
-    assert all(one.seconds >= 0 for one in steps) and sum(one.targets for one in steps) == 3
+    assert [(step.step, step.steps, step.epoch) for step in steps] == [(1, 2, 1), (2, 2, 1)]
+    assert sum(step.tokens for step in steps) == 12
+    assert all(step.seconds >= 0 for step in steps) and sum(step.targets for step in steps) == 3
     (epoch,) = [event for event in events if isinstance(event, Epoch)]
     sizes = [1, 2] if len(loop.order(encoded, 2, 0, 1)[0]) == 1 else [2, 1]
     assert epoch.loss == pytest.approx((sizes[0] * 1.0 + sizes[1] * 4.0) / 3)
