@@ -1,7 +1,9 @@
 """The whole line on tiny random bases: events, what is written, what is not touched, what is told."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,12 +15,14 @@ from azubi.cli.recipe_file import recipe_from
 from azubi.data.datasets.versions import Versions
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache, erase
+from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.errors import SettingError
 from azubi.events import events as ev
 from azubi.pipeline import erase as erasure
 from azubi.pipeline.ask import answer
 from azubi.pipeline.run import run
+from azubi.planning import forecast
 from azubi.registry.store import Store
 from azubi.settings import CacheSettings, Recipe
 from azubi.storage import files
@@ -246,6 +250,23 @@ def test_a_run_that_is_closed_leaves_nothing_half_written(kind, stage, recipe, h
 def test_runs_of_one_second_have_folders_of_their_own(recipe, home):
     under_way = [run(recipe(), home) for _ in range(3)]
     assert len({next(events).folder for events in under_way}) == 3
+
+
+def test_what_comes_before_the_first_step_does_not_count_as_steps(recipe, home, monkeypatch):
+    """A regression is fitted first, here for a thousand seconds by the clock of the time left."""
+    late = [0.0]
+    clock = SimpleNamespace(monotonic=lambda: late[0] + time.monotonic())
+    monkeypatch.setattr(forecast, "time", clock)
+    begin = LabelTail.start_from_means
+
+    def slow(*given):
+        late[0] += 1_000
+        return begin(*given)
+
+    monkeypatch.setattr(LabelTail, "start_from_means", slow)
+    events = list(run(recipe(tail_layers=1), home))
+    left = [event.left for event in events if isinstance(event, ev.Progress) and event.stage == "tail"]
+    assert late == [1_000] and left and max(left) < 100
 
 
 def test_unknown_settings_are_errors():

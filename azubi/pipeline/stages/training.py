@@ -254,6 +254,8 @@ class _Reporter:
                 yield ev.TrainingResumed(epoch=event.epoch, step=event.step)
             case loop.Start():
                 self.simple_accuracy = event.validation_accuracy
+                # What came before the first step, a regression's fits above all, says nothing about steps.
+                self._context.eta.begin("tail")
             case loop.Step():
                 self._keep_house()
                 yield self._step(event)
