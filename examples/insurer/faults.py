@@ -21,8 +21,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from company import LARGE_LOSS_TEAM, PERILS, SMALL_CLAIMS_TEAM, Peril
-from generate import HELDOUT_SURNAMES, SURNAMES, Dice, Note, SplitName, training_stories, write_notes
-from stories import STORIES
+from generate import HELDOUT_SURNAMES, SURNAMES, Dice, Note, SplitName, write_notes
 
 SEED = 1_031
 CLAIMS, NEW_CLAIMS = 480, 60
@@ -127,9 +126,8 @@ def sound_sheets() -> tuple[Sheet, Sheet]:
     """Both files before anything is spoilt."""
     taken: set[str] = set()
     seen: set[str] = set()
-    known = {key: training_stories(stories) for key, stories in STORIES.items()}
-    old = write_notes(SplitName(2 * SEED, SURNAMES, known), CLAIMS, taken, seen)
-    new = write_notes(SplitName(2 * SEED + 1, HELDOUT_SURNAMES, STORIES), NEW_CLAIMS, taken, seen)
+    old = write_notes(SplitName(2 * SEED, SURNAMES), CLAIMS, taken, seen)
+    new = write_notes(SplitName(2 * SEED + 1, HELDOUT_SURNAMES, all_stories=True), NEW_CLAIMS, taken, seen)
     dice = Dice(SEED)
     numbered = enumerate([*old, *new])
     rows = [as_row(note, number, dice) for number, note in numbered]

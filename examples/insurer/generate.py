@@ -1,17 +1,18 @@
 """Writes the claim notes of the example company, with the answers its handbook demands.
 
-    python examples/insurer/generate.py --out DIR [--seed 7] [--notes 1400] [--heldout 120]
+    python examples/insurer/generate.py --out DIR [--lang en] [--seed 7] [--notes 1400] [--heldout 120]
 
 A note is drawn in three steps: the facts of a claim, the answer (`company.handle`, the only
 place that knows a rule), and the wording, which sees the facts but never the answer. The same
 seed gives the same bytes everywhere: of `random`, only `random()` is used, the one method
-whose sequence Python promises to keep, and no set or hash decides an order.
+whose sequence Python promises to keep, and no set or hash decides an order. It gives the same
+policyholders, claims and answers in every language: only the wording differs.
 """
 
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import cycle, islice
@@ -19,7 +20,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from company import LINES, PERILS, Facts, Line, Peril, Record, handle
-from stories import FEELINGS, PAPERS, SLOTS, STORIES, Stories
+from english import ENGLISH
+from german import GERMAN
+from stories import Stories
+from wording import Wording
+
+LANGUAGES = {"en": ENGLISH, "de": GERMAN}
 
 # How many, by default.
 SEED = 7
@@ -146,7 +152,7 @@ HELDOUT_SURNAMES = words(
     "Nagel Onken Paulsen Rieck Stoltenberg Tamm Uhlig Volkmann Warncke Yazici Zander"
 )
 BROKERS = ("Hafen Makler", "Kontor Nord", "Deichgraf Broker", "Nordlicht Makler", "Kompass GmbH")
-MONTHS = words("January February March April May June July August September October November December")
+UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
 
 
 T = TypeVar("T")
@@ -157,6 +163,12 @@ class Dice:
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
+
+    def copy(self) -> "Dice":
+        """Dice that will fall as these."""
+        twin = Dice(0)
+        twin._random.setstate(self._random.getstate())
+        return twin
 
     def chance(self, share: float) -> bool:
         return self._random.random() < share
@@ -204,6 +216,7 @@ class Claim:
 
     holder: Holder
     facts: Facts
+    wording: Wording
     stories: Stories
     day: str | None
     money: str | None
@@ -291,38 +304,40 @@ def draw_day(dice: Dice, peril: Peril) -> date:
             return day
 
 
-def draw_claim(dice: Dice, holder: Holder, peril: Peril, stories: Stories) -> Claim:
+def draw_claim(dice: Dice, holder: Holder, peril: Peril, wording: Wording, stories: Stories) -> Claim:
     """The facts of a claim and how its details will be worded."""
+    papers = wording.papers
     happened = draw_day(dice, peril)
     amount = None if dice.chance(NO_AMOUNT_SHARE) else draw_amount(dice, peril)
     dated = not dice.chance(NO_DATE_SHARE)
     attached = tuple(paper for paper in peril.documents if dice.chance(ATTACHED_SHARE))
     missing = [paper for paper in peril.documents if paper not in attached]
     promised = missing and dice.chance(TO_FOLLOW_SHARE)
-    day = dice.pick(day_formats(happened)) if dated else None
-    money = None if amount is None else dice.pick(money_formats(amount))
+    day = dice.pick(day_formats(wording, happened)) if dated else None
+    money = None if amount is None else dice.pick(money_formats(wording, amount))
     feeling = draw_feeling(dice, LINES[peril.line], amount)
     sent = tuple(with_extra(dice, peril, attached))
     return Claim(
         holder=holder,
         facts=Facts(peril.line, peril.name, happened.isoformat() if dated else None, amount, sent),
+        wording=wording,
         stories=stories,
         day=day,
         money=money,
-        feeling=feeling,
-        papers=tuple(dice.pick(PAPERS[paper]) for paper in sent),
-        to_follow=dice.pick(PAPERS[dice.pick(missing)]) if promised else None,
-        aside=draw_aside(dice, peril, happened),
+        feeling=wording.feelings[feeling] if feeling else None,
+        papers=tuple(dice.pick(papers[paper]) for paper in sent),
+        to_follow=dice.pick(papers[dice.pick(missing)]) if promised else None,
+        aside=draw_aside(dice, wording, peril, happened),
     )
 
 
-def draw_feeling(dice: Dice, line: Line, amount: int | None) -> Stories | None:
-    """How big the loss feels to whoever tells of it, if that comes up."""
+def draw_feeling(dice: Dice, line: Line, amount: int | None) -> str | None:
+    """How big the loss feels to whoever tells of it, "large" or "small", if that comes up."""
     if amount is not None and amount >= line.escalation_limit():
-        return FEELINGS["large"] if dice.chance(FELT_SHARE) else None
+        return "large" if dice.chance(FELT_SHARE) else None
     if amount is not None and amount < line.deductible:
-        return FEELINGS["small"] if dice.chance(FELT_SHARE) else None
-    return FEELINGS[dice.pick(("large", "small"))] if dice.chance(EXAGGERATED_SHARE) else None
+        return "small" if dice.chance(FELT_SHARE) else None
+    return dice.pick(("large", "small")) if dice.chance(EXAGGERATED_SHARE) else None
 
 
 def with_extra(dice: Dice, peril: Peril, attached: tuple[str, ...]) -> list[str]:
@@ -337,109 +352,105 @@ def with_extra(dice: Dice, peril: Peril, attached: tuple[str, ...]) -> list[str]
 # Wording ---------------------------------------------------------------------------------
 
 
-def day_formats(day: date) -> tuple[str, ...]:
+def day_formats(wording: Wording, day: date) -> tuple[str, ...]:
     """The ways in which people write a day. Always the day before the month, or the year first."""
-    month = MONTHS[day.month - 1]
-    short = day.year % 100
-    return (
-        f"{day.day:02}.{day.month:02}.{day.year}",
-        f"{day.day:02}.{day.month:02}.{day.year}",
-        f"{day.day}.{day.month}.{day.year}",
-        f"{day.day:02}.{day.month:02}.{short}",
-        f"{day.day:02}/{day.month:02}/{short}",
-        f"{day.day:02}/{day.month:02}/{day.year}",
-        day.isoformat(),
-        f"{day.day} {month} {day.year}",
-        f"{day.day} {month} {day.year}",
-        f"{month} {day.day}{ordinal_ending(day.day)} {day.year}",
-        f"{day.day} {month[:3]} {day.year}",
-    )
+    parts = {
+        "d": day.day,
+        "m": day.month,
+        "y": day.year,
+        "yy": day.year % 100,
+        "iso": day.isoformat(),
+        "month": wording.months[day.month - 1],
+        "short": wording.short_months[day.month - 1],
+        "th": ordinal_ending(day.day),
+    }
+    return tuple(form.format_map(parts) for form in wording.days)
 
 
 def ordinal_ending(number: int) -> str:
+    """What stands behind a day in English."""
     if number in (11, 12, 13):
         return "th"
     return {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
 
 
-def money_formats(amount: int) -> tuple[str, ...]:
+def money_formats(wording: Wording, amount: int) -> tuple[str, ...]:
     """The ways in which people write whole euros; from five digits on, they part the thousands."""
     dotted, comma = f"{amount:,}".replace(",", "."), f"{amount:,}"
     plain = f"{amount}" if amount < 10_000 else dotted
-    usual = (
-        f"{dotted},00 EUR",
-        f"{dotted} EUR",
-        f"{dotted} €",
-        f"€{comma}",
-        f"EUR {dotted},-",
-        f"{plain} EUR",
-        f"{plain} euros",
-        f"{plain} euros",
-    )
+    usual = tuple(form.format(dotted=dotted, comma=comma, plain=plain) for form in wording.sums)
     if amount < 1_000 or amount % 100:
         return usual
     whole, rest = divmod(amount, 1_000)
-    thousands = f"{whole}.{rest // 100}k" if rest else f"{whole}k"
-    return (*usual, f"{thousands} EUR")
+    thousands = f"{whole}{wording.decimal}{rest // 100}" if rest else f"{whole}"
+    return (*usual, wording.thousands.format(thousands=thousands))
 
 
-def draw_aside(dice: Dice, peril: Peril, happened: date) -> str | None:
+def draw_aside(dice: Dice, wording: Wording, peril: Peril, happened: date) -> str | None:
     """Something beside the point: a second date, another number, or a word about oneself."""
     if dice.chance(SECOND_DATE_SHARE):
         since = date(2012 + dice.below(12), 1 + dice.below(12), 1)
         reported = happened + timedelta(days=1 + dice.below(20))
-        return dice.pick(
-            (
-                f"Policy began {dice.pick(day_formats(since))}.",
-                f"Insured since {dice.pick(day_formats(since))}.",
-                f"Written on {dice.pick(day_formats(reported))}.",
-                f"Reported on {dice.pick(day_formats(reported))}.",
-            )
-        )
+        days = [dice.pick(day_formats(wording, day)) for day in (since, since, reported, reported)]
+        texts = [form.format(day=day) for form, day in zip(wording.second_dates, days, strict=True)]
+        return dice.pick(texts)
     if not dice.chance(ASIDE_SHARE):
         return None
-    return dice.pick((*asides_of(dice, peril), *general_asides(dice)))
+    return dice.pick((*asides_of(dice, wording, peril), *general_asides(dice, wording)))
 
 
-def general_asides(dice: Dice) -> tuple[str, ...]:
+def general_asides(dice: Dice, wording: Wording) -> list[str]:
     """Asides that fit every claim."""
-    street = dice.pick(SLOTS["street"])
-    return (
-        f"Phone 040 66969{dice.below(900) + 100}.",
-        f"Best reached after {16 + dice.below(4)}:00.",
-        f"Customer for {3 + dice.below(25)} years.",
-        f"Address {street} {1 + dice.below(90)}, {22000 + dice.below(700)} Hamburg.",
-        "Third letter on this already.",
-        "Would prefer an answer by e-mail.",
-        "On holiday next week.",
-        "It was a shock for the whole family.",
-    )
+    gaps = {
+        "street": dice.pick(wording.streets),
+        "phone": dice.below(900) + 100,
+        "hour": 16 + dice.below(4),
+        "years": 3 + dice.below(25),
+        "house": 1 + dice.below(90),
+        "postcode": 22_000 + dice.below(700),
+    }
+    return [aside.format_map(gaps) for aside in wording.asides]
 
 
-def asides_of(dice: Dice, peril: Peril) -> tuple[str, ...]:
+def asides_of(dice: Dice, wording: Wording, peril: Peril) -> list[str]:
     """Asides that only make sense in one line."""
-    aged = f"{2 + dice.below(11)}"
-    return {
-        "motor": (f"The car is {aged} years old.", f"Plate HH-KL {100 + dice.below(900)}."),
-        "contents": (f"Flat of {40 + dice.below(90)} square metres.",),
-        "building": (f"House built in {1900 + dice.below(110)}.",),
-        "liability": ("The other side is getting impatient.",),
-        "travel": (f"We were {2 + dice.below(4)} people.",),
-        "pet": (f"The animal is {aged} years old.", f"Chip no. {10000 + dice.below(90000)}."),
-    }[peril.line]
+    gaps = {
+        "aged": 2 + dice.below(11),
+        "plate": 100 + dice.below(900),
+        "metres": 40 + dice.below(90),
+        "built": 1900 + dice.below(110),
+        "persons": 2 + dice.below(4),
+        "chip": 10_000 + dice.below(90_000),
+    }
+    return [aside.format_map(gaps) for aside in wording.line_asides[peril.line]]
 
 
-def tell(dice: Dice, stories: Sequence[str]) -> str:
+def tell(dice: Dice, wording: Wording, stories: Sequence[str]) -> str:
     """A story with its gaps filled."""
-    return dice.pick(stories).format_map({slot: dice.pick(words) for slot, words in SLOTS.items()})
+    return dice.pick(stories).format_map({slot: dice.pick(words) for slot, words in wording.slots.items()})
 
 
 def narrated(dice: Dice, claim: Claim) -> str:
-    return tell(dice, claim.stories.spoken)
+    """The story in the customer's voice, perhaps still with the bars at which it turns."""
+    return tell(dice, claim.wording, claim.stories.spoken)
 
 
 def noted(dice: Dice, claim: Claim) -> str:
-    return tell(dice, claim.stories.noted)
+    """The story in a clerk's hand."""
+    return tell(dice, claim.wording, claim.stories.noted)
+
+
+def straight(story: str) -> str:
+    """subject|verb|rest as a sentence begins with it."""
+    return story.replace("|", " ")
+
+
+def turned(story: str) -> str:
+    """subject|verb|rest as it goes on behind a date."""
+    if "|" not in story:
+        return story
+    subject, verb, rest = story.split("|")
+    return f"{verb} {subject} {rest}"
 
 
 def opened(sentence: str) -> str:
@@ -447,30 +458,47 @@ def opened(sentence: str) -> str:
     return sentence[0].upper() + sentence[1:]
 
 
-def listed(items: Sequence[str]) -> str:
-    """a, b and c"""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
 def joined(*parts: str | None) -> str:
+    """The parts that are there."""
     return " ".join(part for part in parts if part)
+
+
+def paper_gaps(wording: Wording, papers: Sequence[str]) -> dict[str, str]:
+    """a, b and c; with a capital; and as the object of a sentence."""
+    objects = [replaced_start(paper, wording.accusative) for paper in papers]
+    names, accusative = (listed(wording, items) for items in (papers, objects))
+    return {
+        "papers": names,
+        "Papers": opened(names),
+        "accusative": accusative,
+        "Accusative": opened(accusative),
+    }
+
+
+def replaced_start(text: str, starts: Sequence[tuple[str, str]]) -> str:
+    """The text with the first of these beginnings exchanged."""
+    for start, instead in starts:
+        if text.startswith(start):
+            return instead + text.removeprefix(start)
+    return text
+
+
+def listed(wording: Wording, items: Sequence[str]) -> str:
+    """a, b and c"""
+    return f" {wording.conjunction} ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def without_articles(claim: Claim) -> list[str]:
+    """The papers as clerks name them."""
+    articles = [(article, "") for article in claim.wording.articles]
+    return [replaced_start(paper, articles) for paper in claim.papers]
 
 
 def said_papers(dice: Dice, claim: Claim) -> str | None:
     """What a letter says about its enclosures; silence is an answer, too."""
     sent = None
     if claim.papers:
-        papers = listed(claim.papers)
-        sent = dice.pick(
-            (
-                f"I attach {papers}.",
-                f"Attached: {papers}.",
-                f"I am sending you {papers} with this.",
-                f"You will find {papers} enclosed.",
-                f"{opened(papers)} enclosed.",
-                f"Please see {papers} attached.",
-            )
-        )
+        sent = dice.pick(claim.wording.said_papers).format_map(paper_gaps(claim.wording, claim.papers))
     return joined(sent, later(dice, claim)) or None
 
 
@@ -478,15 +506,8 @@ def noted_papers(dice: Dice, claim: Claim) -> str | None:
     """The same in a clerk's hand."""
     sent = None
     if claim.papers:
-        papers = listed([paper.removeprefix("the ") for paper in claim.papers])
-        sent = dice.pick(
-            (
-                f"Encl. {papers}.",
-                f"Rec'd {papers}.",
-                f"{opened(papers)} on file.",
-                f"Sent in: {papers}.",
-            )
-        )
+        gaps = paper_gaps(claim.wording, without_articles(claim))
+        sent = dice.pick(claim.wording.noted_papers).format_map(gaps)
     return joined(sent, later(dice, claim)) or None
 
 
@@ -494,108 +515,61 @@ def later(dice: Dice, claim: Claim) -> str | None:
     """A promise is not a document."""
     if claim.to_follow is None:
         return None
-    paper = claim.to_follow
-    return dice.pick(
-        (
-            f"{opened(paper)} will follow.",
-            f"Still waiting for {paper}.",
-            f"{opened(paper)} to come later.",
-        )
-    )
+    return dice.pick(claim.wording.later).format_map(paper_gaps(claim.wording, [claim.to_follow]))
 
 
 def said_money(dice: Dice, claim: Claim) -> str | None:
+    """The sum in a letter, and what it feels like."""
     feeling = dice.pick(claim.feeling.spoken) if claim.feeling else None
     if claim.money is None:
-        unknown = (None, "I do not know the cost yet.", "No idea what it will cost.")
-        return joined(dice.pick(unknown), feeling) or None
-    sentence = dice.pick(
-        (
-            f"I am claiming {claim.money}.",
-            f"The damage comes to {claim.money}.",
-            f"It cost me {claim.money}.",
-            f"That makes {claim.money} in all.",
-            f"Please refund {claim.money}.",
-            f"I reckon with {claim.money}.",
-        )
-    )
-    return joined(sentence, feeling)
+        return joined(dice.pick(claim.wording.money_unknown), feeling) or None
+    return joined(dice.pick(claim.wording.said_money).format(money=claim.money), feeling)
 
 
 def noted_money(dice: Dice, claim: Claim) -> str | None:
+    """The same in a clerk's hand."""
     feeling = dice.pick(claim.feeling.noted) if claim.feeling else None
     if claim.money is None:
-        unknown = (None, "Amount open.", "Cost not known yet.")
-        return joined(dice.pick(unknown), feeling) or None
-    sentence = dice.pick(
-        (
-            f"Claims {claim.money}.",
-            f"Loss {claim.money}.",
-            f"Amt {claim.money}.",
-            f"Wants {claim.money}.",
-            f"Total {claim.money}.",
-        )
-    )
-    return joined(sentence, feeling)
+        return joined(dice.pick(claim.wording.noted_money_unknown), feeling) or None
+    return joined(dice.pick(claim.wording.noted_money).format(money=claim.money), feeling)
 
 
 def dated_story(dice: Dice, claim: Claim) -> str:
     """The customer's story with its day in front, behind, or in a sentence of its own."""
     story = narrated(dice, claim)
     if claim.day is None:
-        return f"{story}."
-    return dice.pick(
-        (
-            f"on {claim.day} {story}.",
-            f"on {claim.day} {story}.",
-            f"{story}. That was on {claim.day}.",
-            f"{story}. It happened on {claim.day}.",
-            f"{claim.day}: {story}.",
-            f"{story} (on {claim.day}).",
-        )
-    )
+        return f"{straight(story)}."
+    form = dice.pick(claim.wording.dated_stories)
+    return form.format(story=straight(story), turned=turned(story), day=claim.day)
 
 
 def noted_day(dice: Dice, claim: Claim) -> str | None:
+    """The day in a clerk's hand."""
     if claim.day is None:
-        return dice.pick((None, None, "Date of loss not given."))
-    return dice.pick(
-        (
-            f"DoL {claim.day}.",
-            f"Loss date {claim.day}.",
-            f"Happened {claim.day}.",
-            f"Event {claim.day}.",
-        )
-    )
+        return dice.pick(claim.wording.no_day)
+    return dice.pick(claim.wording.noted_days).format(day=claim.day)
 
 
 def policy_now_and_then(dice: Dice, claim: Claim) -> str | None:
+    """The number of the policy, if the letter names it."""
     if not dice.chance(POLICY_SHARE):
         return None
-    return dice.pick((f"Policy {claim.holder.policy}.", f"My policy: {claim.holder.policy}."))
+    return dice.pick(claim.wording.policy).format(policy=claim.holder.policy)
 
 
 def email(dice: Dice, claim: Claim) -> str:
     """Polite, in whole sentences."""
-    greeting = dice.pick(("Dear Sir or Madam,", "Dear claims team,", "Good morning,", "Dear Alster team,"))
+    greeting = dice.pick(claim.wording.greetings)
     details = dice.shuffled([said_money(dice, claim), said_papers(dice, claim)])
-    farewell = dice.pick(("Kind regards,", "Best regards,", "With thanks,", "Yours sincerely,"))
+    farewell = dice.pick(claim.wording.farewells)
     body = joined(dated_story(dice, claim), *details, claim.aside, policy_now_and_then(dice, claim))
     return f"{greeting}\n{body}\n{farewell} {claim.holder.full}"
 
 
 def worried(dice: Dice, claim: Claim) -> str:
     """Somebody who has had a bad day."""
-    outcry = dice.pick(
-        (
-            "Hello, please help me!",
-            "I am at my wits' end.",
-            "What a mess!",
-            "Hello, I hardly slept.",
-            "Oh dear.",
-        )
-    )
-    plea = dice.pick(("What do I do now?", "Please call me.", "Will you pay?", "Am I covered?", None))
+    outcry = dice.pick(claim.wording.outcries)
+    plea = dice.pick(claim.wording.pleas)
     return joined(
         outcry,
         opened(dated_story(dice, claim)),
@@ -610,65 +584,52 @@ def worried(dice: Dice, claim: Claim) -> str:
 def message(dice: Dice, claim: Claim) -> str:
     """Typed into the app with one thumb."""
     text = joined(
-        dice.pick(("hi,", "hello,", "hey,", "moin,", "so,")),
+        dice.pick(claim.wording.openings),
         dated_story(dice, claim).rstrip("."),
         "-",
         said_money(dice, claim),
         said_papers(dice, claim),
         claim.aside,
-        dice.pick(("thx", "thanks", "cheers", None)),
+        dice.pick(claim.wording.thanks),
         dice.pick((claim.holder.first, claim.holder.full, claim.holder.policy)),
     )
-    return text.replace(" I am ", " im ").replace(" I ", " i ") if dice.chance(0.5) else text
+    if dice.chance(0.5):
+        for words, short in claim.wording.casual:
+            text = text.replace(words, short)
+    return text
 
 
 def phone(dice: Dice, claim: Claim) -> str:
     """Taken down by a clerk while the customer talks."""
-    who = dice.pick(
-        (
-            f"Tel. {claim.holder.formal}, {claim.holder.policy}:",
-            f"{claim.holder.formal} rang ({claim.holder.policy}).",
-            f"Call {claim.holder.formal}:",
-            f"Phone, {claim.holder.policy}, {claim.holder.formal}.",
-        )
-    )
+    holder = claim.holder
+    who = dice.pick(claim.wording.calls).format(formal=holder.formal, policy=holder.policy)
     details = dice.shuffled([noted_day(dice, claim), noted_money(dice, claim)])
     return joined(who, opened(f"{noted(dice, claim)}."), *details, noted_papers(dice, claim), claim.aside)
 
 
 def broker(dice: Dice, claim: Claim) -> str:
     """A broker reports for a client."""
-    house = dice.pick(BROKERS)
-    opening = dice.pick(
-        (
-            f"{house} for {claim.holder.full}, {claim.holder.policy}.",
-            f"Our client {claim.holder.formal}:",
-            f"On behalf of {claim.holder.full}:",
-            f"{house}. Client {claim.holder.formal}.",
-        )
+    house, holder = dice.pick(BROKERS), claim.holder
+    opening = dice.pick(claim.wording.clients).format(
+        house=house, full=holder.full, formal=holder.formal, policy=holder.policy
     )
-    return joined(
+    text = joined(
         opening,
         opened(f"{noted(dice, claim)}."),
         noted_day(dice, claim),
         noted_papers(dice, claim),
         noted_money(dice, claim),
         claim.aside,
-        dice.pick(("Please confirm.", "Thank you.", None)),
+        dice.pick(claim.wording.closings),
     )
+    return text.translate(UMLAUTS) if house in claim.wording.no_umlauts else text
 
 
 def claim_form(dice: Dice, claim: Claim) -> str:
     """The paper form, as somebody filled it in."""
-    names = dice.pick(
-        (
-            ("Policy", "Name", "Date of loss", "What happened", "Amount", "Attached"),
-            ("Policy no.", "Insured", "Day of event", "Event", "Claimed", "Enclosures"),
-            ("Contract", "From", "Occurred", "Report", "Sum", "Papers sent"),
-        )
-    )
-    story = narrated(dice, claim) if dice.chance(0.5) else noted(dice, claim)
-    papers = listed([paper.removeprefix("the ") for paper in claim.papers]) if claim.papers else None
+    names = dice.pick(claim.wording.forms)
+    story = straight(narrated(dice, claim)) if dice.chance(0.5) else noted(dice, claim)
+    papers = listed(claim.wording, without_articles(claim)) if claim.papers else None
     blank = dice.pick(("-", "?", ""))
     values = (
         claim.holder.policy,
@@ -676,7 +637,7 @@ def claim_form(dice: Dice, claim: Claim) -> str:
         claim.day or blank,
         story,
         claim.money or blank,
-        papers or dice.pick(("none", "-")),
+        papers or dice.pick(claim.wording.no_papers),
     )
     fields = [f"{name}: {value}" for name, value in zip(names, values, strict=True) if value]
     feeling = dice.pick(claim.feeling.noted) if claim.feeling else None
@@ -717,12 +678,29 @@ def mistyped(dice: Dice, word: str) -> str:
 # Many ------------------------------------------------------------------------------------
 
 
-def draw_holders(dice: Dice, surnames: Sequence[str], taken: set[str]) -> Iterator[Holder]:
+@dataclass(frozen=True)
+class SplitName:
+    """Training or held-out: who claims there, in which language, and whether all stories may be told."""
+
+    seed: int
+    surnames: Sequence[str]
+    all_stories: bool = False
+    wording: Wording = ENGLISH
+
+    def stories_of(self, peril: Peril, wording: Wording) -> Stories:
+        """How the peril is spoken of here; the last stories are for held-out notes only."""
+        stories = wording.stories[peril.line, peril.name]
+        if self.all_stories:
+            return stories
+        return Stories(stories.spoken[:-HELDOUT_STORIES], stories.noted[:-HELDOUT_STORIES])
+
+
+def draw_holders(dice: Dice, side: SplitName, taken: set[str]) -> Iterator[Holder]:
     """New policyholders without end; no policy number and no full name is given twice."""
     while True:
-        title, firsts = dice.pick((("Ms", WOMEN), ("Mr", MEN)))
+        title, firsts = dice.pick(tuple(zip(side.wording.titles, (WOMEN, MEN), strict=True)))
         policy = f"P-{10_000_000 + dice.below(90_000_000)}"
-        holder = Holder(title, dice.pick(firsts), dice.pick(surnames), policy)
+        holder = Holder(title, dice.pick(firsts), dice.pick(side.surnames), policy)
         if holder.full not in taken and policy not in taken:
             taken.update((holder.full, policy))
             yield holder
@@ -734,10 +712,23 @@ def deal_perils(dice: Dice) -> Iterator[Peril]:
         yield from dice.shuffled(list(PERILS.values()))
 
 
-def write_note(dice: Dice, holder: Holder, peril: Peril, stories: Stories, seen: set[str]) -> Note:
-    """One note with a text that no other note has."""
+def write_note(dice: Dice, holder: Holder, peril: Peril, side: SplitName, seen: set[str]) -> Note:
+    """One note with a text that no other note has.
+
+    Another language draws from a copy of the dice, and the English note is written all the same: how often it
+    draws says where the next claim begins.
+    """
+    copied = dice.copy()
+    note = worded_note(dice, holder, peril, side, ENGLISH, seen)
+    return note if side.wording is ENGLISH else worded_note(copied, holder, peril, side, side.wording, seen)
+
+
+def worded_note(
+    dice: Dice, holder: Holder, peril: Peril, side: SplitName, wording: Wording, seen: set[str]
+) -> Note:
+    """The same in one language."""
     while True:
-        claim = draw_claim(dice, holder, peril, stories)
+        claim = draw_claim(dice, holder, peril, wording, side.stories_of(peril, wording))
         text = dice.pick(STYLES)(dice, claim)
         if dice.chance(TYPO_SHARE):
             text = with_typos(dice, text)
@@ -746,45 +737,30 @@ def write_note(dice: Dice, holder: Holder, peril: Peril, stories: Stories, seen:
             return Note(holder, text, handle(claim.facts))
 
 
-def training_stories(stories: Stories) -> Stories:
-    """All but the last ones."""
-    spoken, noted = stories.spoken, stories.noted
-    return Stories(spoken[: len(spoken) - HELDOUT_STORIES], noted[: len(noted) - HELDOUT_STORIES])
-
-
-@dataclass(frozen=True)
-class SplitName:
-    """Training or held-out: who claims there, and which stories may be told."""
-
-    seed: int
-    surnames: Sequence[str]
-    stories: dict[tuple[str, str], Stories]
-
-
 def write_notes(side: SplitName, count: int, taken: set[str], seen: set[str]) -> list[Note]:
     """Notes of policyholders who claim two or three times each."""
     dice = Dice(side.seed)
     perils = deal_perils(dice)
     notes: list[Note] = []
-    holders = draw_holders(dice, side.surnames, taken)
+    holders = draw_holders(dice, side, taken)
     for holder, claims in zip(holders, cycle((2, 3)), strict=False):
         if len(notes) >= count:
             break
         for peril in islice(perils, claims):
-            stories = side.stories[peril.line, peril.name]
-            notes.append(write_note(dice, holder, peril, stories, seen))
+            notes.append(write_note(dice, holder, peril, side, seen))
     return dice.shuffled(notes[:count])
 
 
 def generate(
-    seed: int = 7, notes: int = TRAINING_NOTES, heldout: int = HELDOUT_NOTES
+    seed: int = 7, notes: int = TRAINING_NOTES, heldout: int = HELDOUT_NOTES, language: str = "en"
 ) -> tuple[list[Note], list[Note]]:
     """Training and held-out notes. The held-out ones do not depend on how many train."""
     taken: set[str] = set()
     seen: set[str] = set()
-    known = {key: training_stories(stories) for key, stories in STORIES.items()}
-    apart = write_notes(SplitName(2 * seed + 1, HELDOUT_SURNAMES, STORIES), heldout, taken, seen)
-    return write_notes(SplitName(2 * seed, SURNAMES, known), notes, taken, seen), apart
+    wording = LANGUAGES[language]
+    tested = SplitName(2 * seed + 1, HELDOUT_SURNAMES, True, wording)
+    apart = write_notes(tested, heldout, taken, seen)
+    return write_notes(SplitName(2 * seed, SURNAMES, False, wording), notes, taken, seen), apart
 
 
 def triage_answer(note: Note) -> str:
@@ -813,11 +789,12 @@ def write_tasks(out: Path, training: Sequence[Note], heldout: Sequence[Note]) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the example company's claim notes.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the four files")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the notes")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--notes", type=int, default=TRAINING_NOTES, help="training notes")
     parser.add_argument("--heldout", type=int, default=HELDOUT_NOTES, help="held-out notes")
     given = parser.parse_args()
-    training, heldout = generate(given.seed, given.notes, given.heldout)
+    training, heldout = generate(given.seed, given.notes, given.heldout, given.lang)
     write_tasks(given.out, training, heldout)
     print(f"{len(training)} training and {len(heldout)} held-out notes in {given.out}")
 

@@ -1,4 +1,4 @@
-"""The demo's line on a small slice, with the real SmolLM2: a few minutes, not seconds."""
+"""The demo's line on a small slice, with the real SmolLM2 and e5-small: a few minutes, not seconds."""
 
 import json
 import subprocess
@@ -13,7 +13,8 @@ from azubi.registry import card as cards
 from azubi.registry.store import Store
 from tests.program import azubi
 
-GENERATE = Path(__file__).parents[2] / "examples" / "insurer" / "generate.py"
+ROOT = Path(__file__).parents[2]
+GENERATE = ROOT / "examples" / "insurer" / "generate.py"
 
 
 @pytest.mark.end_to_end
@@ -54,3 +55,34 @@ def test_a_small_slice_of_the_demo(tmp_path, monkeypatch):
     assert asked_run.returncode == 0, asked_run.stderr
     answers = [row["answer"] for row in json.loads(asked_run.stdout)["answers"]]
     assert answers == [comparison["specialist"] for comparison in outcome["compared"]]
+
+
+@pytest.mark.end_to_end
+@pytest.mark.skipif(
+    catalog.find("e5-small").path(Path()) is None, reason="the base e5-small is not installed"
+)
+def test_a_small_slice_of_the_german_demo(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    notes = ["--out", tmp_path, "--lang", "de", "--notes", "60", "--heldout", "6"]
+    subprocess.run([sys.executable, GENERATE, *map(str, notes)], check=True, capture_output=True)
+    home = tmp_path / "home"
+    flags = ["--data", tmp_path / "triage.jsonl", "--test-data", tmp_path / "triage-heldout.jsonl"]
+    flags += ["--name", "triage-de", "--home", home, "--dtype", "float32"]
+    flags += ["--base", "auto", "--tail-layers", 1, "--epochs", 1, "--learning-rate", 0.0003]
+    tuned = azubi("tune", ROOT / "recipes" / "triage.yaml", *flags, "--json")
+    assert tuned.returncode == 0, tuned.stderr
+    outcome = json.loads(tuned.stdout)
+
+    card = Store(home).get("triage-de")
+    assert (card.base, card.licence, card.task, card.prefix) == ("e5-small", "mit", "labels", "query: ")
+    assert card.counts["test"] == 6 and "Otter" in card.contract.labels
+
+    questions = tmp_path / "asked.jsonl"
+    questions.write_text(
+        "".join(json.dumps({"prompt": row["prompt"]}) + "\n" for row in outcome["compared"]), encoding="utf-8"
+    )
+    asked = azubi("ask", "triage-de", "--file", questions, "--json", "--home", home, folder=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    answers = [row["answer"] for row in json.loads(asked.stdout)["answers"]]
+    assert answers == [row["specialist"] for row in outcome["compared"]]
+    assert set(answers) <= set(card.contract.labels)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import company
+import english
 import generate
 import pytest
 import stories
@@ -27,7 +28,7 @@ from azubi.data.rules import derivation
 INSURER = Path(generate.__file__).parent
 HANDBOOK = (INSURER / "handbook.md").read_text(encoding="utf-8")
 FILES = ("triage.jsonl", "triage-heldout.jsonl", "intake.jsonl", "intake-heldout.jsonl")
-MONTHS = {name[:3]: number for number, name in enumerate(generate.MONTHS, start=1)}
+MONTHS = {name[:3]: number for number, name in enumerate(english.MONTHS, start=1)}
 
 Notes = list[generate.Note]
 
@@ -290,7 +291,7 @@ def days_in(text: str) -> list[str]:
     dates = [f"{y}-{m}-{d}" for y, m, d in re.findall(r"\b(\d{4})-(\d\d)-(\d\d)\b", text)]
     for day, month, year in re.findall(r"\b(\d{1,2})[./](\d{1,2})[./](\d{4}|\d\d)\b", text):
         dates.append(date(int(year) % 100 + 2000, int(month), int(day)).isoformat())
-    names = "|".join(generate.MONTHS) + "|" + "|".join(MONTHS)
+    names = "|".join(english.MONTHS) + "|" + "|".join(MONTHS)
     for day, month, year in re.findall(rf"\b(\d{{1,2}}) ({names}) (\d{{4}})\b", text):
         dates.append(date(int(year), MONTHS[month[:3]], int(day)).isoformat())
     for month, day, year in re.findall(rf"\b({names}) (\d{{1,2}})(?:st|nd|rd|th) (\d{{4}})\b", text):
