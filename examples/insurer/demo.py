@@ -138,9 +138,9 @@ def say_how_far_english_gets(console: Console, notes: Path) -> None:
     right = next(score.value for score in card.scores["specialist"] if score.name == "record_exact")
     files = f"--data {notes / 'intake.jsonl'} --test-data {notes / 'intake-heldout.jsonl'}"
     console.print(
-        f"intake-de: {100 * right:.0f} % der Erfassungsbögen sind ganz richtig. Die Basis, {card.base}, ist aus\n"
-        "englischen Texten entstanden; eine kleine, die Deutsch schreibt, liegt azubi nicht bei. Haben Sie eine\n"
-        "in einem Ordner, genügt ein Schalter:\n"
+        f"intake-de: {100 * right:.0f} % der Erfassungsbögen sind ganz richtig. Die Basis, {card.base}, ist\n"
+        "aus englischen Texten entstanden; eine kleine, die Deutsch schreibt, liegt azubi nicht bei.\n"
+        "Haben Sie eine in einem Ordner, genügt ein Schalter:\n"
         f"azubi tune {RECIPES / 'intake.yaml'} {files} --name intake-de --base ORDNER\n",
         soft_wrap=True,
     )

@@ -3,8 +3,19 @@
 from stories import FEELINGS, PAPERS, SLOTS, STORIES
 from wording import Wording
 
-MONTHS = tuple(
-    "January February March April May June July August September October November December".split()
+MONTHS = (
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
 )
 
 ENGLISH = Wording(

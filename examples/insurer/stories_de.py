@@ -9,14 +9,15 @@ feminine, goods plural. Streets, spots, rooms and times are adverbials ("im Hafe
 from stories import Stories
 
 SLOTS: dict[str, tuple[str, ...]] = {
-    "car": tuple(
-        "Golf Corsa Octavia Focus Tiguan Multivan Touran Duster Caddy Ibiza Volvo Mini Passat Fabia Audi "
-        "BMW".split()
+    "car": (
+        "Golf", "Corsa", "Octavia", "Focus", "Tiguan", "Multivan", "Touran", "Duster", "Caddy", "Ibiza",
+        "Volvo", "Mini", "Passat", "Fabia", "Audi", "BMW",
     ),
     "road": ("A1", "A7", "A23", "A24", "A25", "B5", "B75", "B431", "Landstraße", "Autobahn"),
     "street": (
         "in der Lindenallee", "in der Marktstraße", "im Hafenweg", "im Schulweg", "in der Kirchgasse",
-        "in der Osterstraße", "in der Bahnhofstraße", "an der Elbchaussee", "im Birkenweg", "in der Deichstraße",
+        "in der Osterstraße", "in der Bahnhofstraße", "an der Elbchaussee", "im Birkenweg",
+        "in der Deichstraße",
     ),
     "spot": (
         "am Bahnhof", "am Freibad", "beim Bäcker", "vorm Büro", "an der Schule", "vor der Bücherei",
@@ -53,7 +54,10 @@ SLOTS: dict[str, tuple[str, ...]] = {
         "Hund Bruno", "Kater Momo", "Beagle Emil", "Kater Felix", "Dackel Kurt", "Terrier Lasse",
         "Retriever Balu", "Kater Mikesch", "Spaniel Kalle", "Pudel Fips",
     ),
-    "city": tuple("Lissabon Rom Palma Athen Wien Oslo Antalya Bangkok Nizza Dublin Porto Boston Prag".split()),
+    "city": (
+        "Lissabon", "Rom", "Palma", "Athen", "Wien", "Oslo", "Antalya", "Bangkok", "Nizza", "Dublin", "Porto",
+        "Boston", "Prag",
+    ),
     "kin": ("Frau", "Tochter", "Mutter", "Partnerin", "Schwester", "Enkelin", "Schwiegermutter"),
     "joint": (
         "das Handgelenk", "das Fußgelenk", "die Hüfte", "das Schlüsselbein", "die Schulter", "das Knie",
@@ -71,8 +75,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "mein {car}|ist|bei Nässe {spot} in den Graben gerutscht",
             "mir|ist|auf der {road} ein Wildschwein vor den {car} gelaufen, ich konnte nicht mehr bremsen",
             "ich|habe|{spot} beim Zurücksetzen einen Poller übersehen, das Heck vom {car} ist eingedrückt",
-            "ein Lieferwagen|hat|auf der {road} ohne zu gucken die Spur gewechselt und mich in die Leitplanke "
-            "gedrückt",
+            "ein Lieferwagen|hat|auf der {road} ohne zu gucken die Spur gewechselt und mich in die "
+            "Leitplanke gedrückt",
         ),
         (
             "Auffahrunfall auf der {road}, Front vom {car} eingedrückt",
@@ -91,7 +95,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "Diebe|haben|meinen {car} vom Parkplatz {spot} mitgenommen",
             "ich|habe|da, wo mein {car} stand, nur noch eine leere Parklücke vorgefunden",
             "mein {car}|wurde|{time} gestohlen, während ich {spot} einen Termin hatte",
-            "jemand|hat|mir beim Sport den Schlüssel aus der Jacke gezogen und ist mit dem {car} auf und davon",
+            "jemand|hat|mir beim Sport den Schlüssel aus der Jacke gezogen und ist mit dem {car} auf und "
+            "davon",
             "mein {car}|ist|aus der Tiefgarage {street} verschwunden, abgeschleppt wurde er nicht",
         ),
         (
@@ -107,12 +112,14 @@ STORIES: dict[tuple[str, str], Stories] = {
     ("motor", "glass"): Stories(
         (
             "ein Stein|ist|auf der {road} hochgeflogen, jetzt ist ein Riss in der Frontscheibe vom {car}",
-            "die Windschutzscheibe von unserem {car}|hat|einen Steinschlag abbekommen, vor uns fuhr ein Kieslaster",
+            "die Windschutzscheibe von unserem {car}|hat|einen Steinschlag abbekommen, vor uns fuhr ein "
+            "Kieslaster",
             "ein Fußball|ist|vom Schulhof in die Seitenscheibe von meinem {car} geflogen",
             "die Heckscheibe von meinem {car}|ist|{time} einfach zerbröselt, keiner weiß warum",
             "ein Ast|ist|{street} runtergekommen und hat die Heckscheibe vom {car} zerschlagen",
             "der kleine Steinschlag in der Frontscheibe|ist|{time} quer über die ganze Scheibe gerissen",
-            "irgendwas|ist|auf der {road} gegen das Glasdach vom {car} geknallt, die Scheibe ist zersplittert",
+            "irgendwas|ist|auf der {road} gegen das Glasdach vom {car} geknallt, die Scheibe ist "
+            "zersplittert",
         ),
         (
             "Steinschlag Frontscheibe {car}, Riss wandert",
@@ -129,7 +136,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "Hagelkörner so groß wie Walnüsse|haben|Dach und Motorhaube von meinem {car} verbeult",
             "unser {car}|stand|{spot} im Freien, als der Hagel kam, jetzt sieht er aus wie ein Golfball",
             "wir|sind|auf der {road} in den Hagel gekommen, der {car} hat lauter kleine Dellen",
-            "ein Hagelschauer|ist|{street} über meinen {car} gegangen, Dach und Heckklappe sind voller Beulen",
+            "ein Hagelschauer|ist|{street} über meinen {car} gegangen, Dach und Heckklappe sind voller "
+            "Beulen",
             "der Hagel|hat|{time} hunderte Dellen in meinen {car} geschlagen",
             "es|hat|auf der {road} kirschgroße Körner gehagelt, unser {car} ist rundum verbeult",
             "es|hat|{time} so gehagelt, dass Lack und Blech vom {car} lauter Macken haben",
@@ -149,7 +157,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "mein {car}|ist|nicht mehr angesprungen, ein Marder hat die Zündkabel zerbissen",
             "die Werkstatt|hat|Bissspuren am Kühlwasserschlauch von meinem {car} gefunden",
             "irgendein Tier|hat|sich unter der Haube von unserem {car} eingenistet und die Kabel durchgenagt",
-            "die Motorlampe|ging|an und der Mechaniker hat angeknabberte Kabel rausgeholt, das war ein Marder",
+            "die Motorlampe|ging|an und der Mechaniker hat angeknabberte Kabel rausgeholt, das war ein "
+            "Marder",
             "ein Marder|war|schon wieder an den Schläuchen von meinem {car}, das Kühlwasser ist ausgelaufen",
             "ein Tier|hat|{street} die Zündkabel von unserem {car} angefressen",
             "ein Marder|hat|die Dämmmatte im Motorraum vom {car} zerfetzt, überall liegen Haare",
@@ -212,7 +221,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "die Spülmaschine|ist|übergelaufen und unsere {goods} standen im Wasser",
             "ich|habe|{room} den Hahn laufen lassen, jetzt sind unsere {goods} durchnässt",
             "bei den Nachbarn oben|ist|die Badewanne übergelaufen, meine {goods} sind nass geworden",
-            "vom Mieter über uns|ist|Wasser durchgekommen und hat meine {goods} und ein paar Kleider ruiniert",
+            "vom Mieter über uns|ist|Wasser durchgekommen und hat meine {goods} und ein paar Kleider "
+            "ruiniert",
         ),
         (
             "Waschmaschine ausgelaufen, {goods} {room} durchnässt, VN wohnt zur Miete",
@@ -292,8 +302,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "unser Carport|hat|gebrannt und die Flammen sind auf die Hausfassade übergegangen",
             "unser Haus {street}|ist|in Brand geraten, das Dach ist runtergebrannt",
             "ein Feuer {room}|ist|auf Wände und Fußboden von unserem Haus übergegangen",
-            "Flammen vom Schuppen des Nachbarn|haben|auf unser Haus übergegriffen, Dachüberstand und Fenster sind "
-            "verbrannt",
+            "Flammen vom Schuppen des Nachbarn|haben|auf unser Haus übergegriffen, Dachüberstand und "
+            "Fenster sind verbrannt",
         ),
         (
             "Hausbrand {street}, Dachboden und Dachstuhl abgebrannt",
@@ -313,7 +323,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "die Zuleitung in unserem Haus|ist|durchgerostet und geplatzt, {room} kam die Decke runter",
             "ein Heizungsrohr in der Wand|ist|{time} geplatzt und hat unser Haus geflutet",
             "das Abflussrohr|ist|{room} gebrochen, der Boden musste aufgestemmt werden",
-            "eine undichte Rohrverbindung hinter den Fliesen|hat|{room} die ganze Wand in unserem Haus ruiniert",
+            "eine undichte Rohrverbindung hinter den Fliesen|hat|{room} die ganze Wand in unserem Haus "
+            "ruiniert",
         ),
         (
             "Rohrbruch in Wand {room}, Putz u. Estrich nass, eigenes Haus",
@@ -351,7 +362,8 @@ STORIES: dict[tuple[str, str], Stories] = {
             "ich|habe|gesehen, dass {room} schon lange Feuchtigkeit die Wand hochzieht",
             "wir|haben|hinterm Schrank schwarzen Schimmel entdeckt, die Außenwand ist seit Ewigkeiten feucht",
             "ein Maurer|hat|uns gesagt, dass aufsteigende Feuchte den Putz vom Haus nach und nach zerbröselt",
-            "ich|habe|{room} festgestellt, dass sich der Schimmel Stück für Stück ausbreitet, die Wand ist klamm",
+            "ich|habe|{room} festgestellt, dass sich der Schimmel Stück für Stück ausbreitet, die Wand "
+            "ist klamm",
             "mir|ist|aufgefallen, dass seit Jahren Feuchtigkeit in unseren Hauswänden hochsteigt",
             "ich|habe|Salzränder entdeckt, die Bodenfeuchte frisst seit Jahren an unserem Keller",
         ),
@@ -368,8 +380,8 @@ STORIES: dict[tuple[str, str], Stories] = {
     ("liability", "injury"): Stories(
         (
             "ich|habe|mit dem Rad eine alte Dame umgefahren, sie hat sich {joint} gebrochen",
-            "meine {person}|ist|auf der Treppe ausgerutscht, die ich gerade gewischt habe, und hat sich {joint} "
-            "verletzt",
+            "meine {person}|ist|auf der Treppe ausgerutscht, die ich gerade gewischt habe, und hat sich "
+            "{joint} verletzt",
             "unser Hund|hat|einen Jogger angesprungen, der hat sich beim Sturz {joint} gebrochen",
             "ich|habe|ohne zu gucken das Tor aufgemacht und ein Kind getroffen und verletzt",
             "ich|bin|{spot} in einen Fußgänger gelaufen, er hat sich {joint} verletzt",
@@ -408,14 +420,15 @@ STORIES: dict[tuple[str, str], Stories] = {
     ),
     ("liability", "keys"): Stories(
         (
-            "ich|habe|den Generalschlüssel von unserem Bürogebäude verloren, die Schlösser müssen getauscht werden",
+            "ich|habe|den Generalschlüssel von unserem Bürogebäude verloren, die Schlösser müssen "
+            "getauscht werden",
             "mir|ist|der Schlüssel vom Vereinsheim in den Kanal gefallen, er war nur geliehen",
             "ich|habe|den Schlüsselbund verlegt, den mir der Sportverein geliehen hat",
             "mein Dienstschlüssel|ist|nicht mehr aufzufinden, der Chef muss die Zylinder tauschen lassen",
             "ich|habe|{spot} den Schlüssel von meiner Arbeitsstelle verloren, alle Zylinder müssen neu",
             "mir|ist|{street} der Treppenhausschlüssel durchs Gitter gerutscht, den kriegt keiner mehr raus",
-            "ich|habe|den Haustürschlüssel von unserem Block in der Bahn liegen lassen, jetzt kommt überall ein "
-            "neues Schloss rein",
+            "ich|habe|den Haustürschlüssel von unserem Block in der Bahn liegen lassen, jetzt kommt "
+            "überall ein neues Schloss rein",
         ),
         (
             "VN hat Schlüssel des Arbeitgebers verloren, Schlösser werden getauscht",
@@ -430,11 +443,13 @@ STORIES: dict[tuple[str, str], Stories] = {
     ("liability", "tenant"): Stories(
         (
             "mir|ist|in unserer Mietwohnung eine Parfümflasche ins Waschbecken gefallen, es ist gesprungen",
-            "ich|habe|in der Mietwohnung die Wanne überlaufen lassen, das Parkett vom Vermieter ist aufgequollen",
+            "ich|habe|in der Mietwohnung die Wanne überlaufen lassen, das Parkett vom Vermieter ist "
+            "aufgequollen",
             "unsere Katze|hat|{street} in unserer Mietwohnung die Türen zerkratzt",
             "ich|habe|in der gemieteten Ferienwohnung ein Loch in die Arbeitsplatte gebrannt",
             "mir|ist|in der Mietwohnung eine Pfanne aufs Kochfeld gefallen, das Glas ist gesprungen",
-            "ich|habe|{room} meiner Mietwohnung eine Leitung angebohrt, der Vermieter will es repariert haben",
+            "ich|habe|{room} meiner Mietwohnung eine Leitung angebohrt, der Vermieter will es repariert "
+            "haben",
             "ich|habe|mit dem Staubsauger die Glastür in meiner Mietwohnung zerschlagen",
         ),
         (
@@ -450,11 +465,14 @@ STORIES: dict[tuple[str, str], Stories] = {
     ("liability", "favour"): Stories(
         (
             "ich|habe|meiner {person} beim Umzug geholfen und ihre {thing} auf der Treppe fallen lassen",
-            "ich|habe|aus Gefälligkeit Kisten für meine {person} getragen, dabei ist mir die {thing} runtergefallen",
-            "ich|habe|umsonst auf die Wohnung meiner {person} aufgepasst und dabei eine {thing} kaputt gemacht",
+            "ich|habe|aus Gefälligkeit Kisten für meine {person} getragen, dabei ist mir die {thing} "
+            "runtergefallen",
+            "ich|habe|umsonst auf die Wohnung meiner {person} aufgepasst und dabei eine {thing} kaputt "
+            "gemacht",
             "ich|habe|meiner {person} unentgeltlich mit den Möbeln geholfen und einen Spiegel zerschlagen",
             "ich|habe|meiner {person} für lau beim Streichen geholfen und ihre {thing} umgestoßen",
-            "ich|habe|meiner {person} aus Freundschaft die {thing} hochgetragen, sie ist mir aus der Hand gerutscht",
+            "ich|habe|meiner {person} aus Freundschaft die {thing} hochgetragen, sie ist mir aus der Hand "
+            "gerutscht",
             "ich|wollte|meiner {person} als Freundschaftsdienst die {thing} reparieren und habe sie ruiniert",
         ),
         (
@@ -491,9 +509,11 @@ STORIES: dict[tuple[str, str], Stories] = {
         (
             "wir|mussten|unsere Reise nach {city} absagen, weil meine {kin} zu Hause krank wurde",
             "ich|habe|meinen Flug nach {city} storniert, weil ich mir vor der Abreise {joint} gebrochen habe",
-            "wir|konnten|nicht nach {city} aufbrechen, meine {kin} ist gestorben und wir blieben zur Beerdigung",
+            "wir|konnten|nicht nach {city} aufbrechen, meine {kin} ist gestorben und wir blieben zur "
+            "Beerdigung",
             "ich|habe|meinen Job verloren und die gebuchte Reise nach {city} abgesagt",
-            "wir|sind|gar nicht erst nach {city} gekommen, meine {kin} hatte am Tag vor der Abfahrt einen Unfall",
+            "wir|sind|gar nicht erst nach {city} gekommen, meine {kin} hatte am Tag vor der Abfahrt einen "
+            "Unfall",
             "ich|musste|die Reise nach {city} stornieren, der Arzt hat mir das Reisen verboten",
             "wir|mussten|vom Urlaub in {city} zurücktreten, weil meine {kin} operiert werden musste",
         ),
@@ -530,7 +550,8 @@ STORIES: dict[tuple[str, str], Stories] = {
     ("travel", "delay"): Stories(
         (
             "unser Flieger nach {city}|ging|neun Stunden zu spät, wir mussten ins Hotel",
-            "mein Zug|ist|liegen geblieben, ich habe den Anschluss nach {city} verpasst und musste übernachten",
+            "mein Zug|ist|liegen geblieben, ich habe den Anschluss nach {city} verpasst und musste "
+            "übernachten",
             "wir|saßen|einen halben Tag am Flughafen fest, bis der Flug nach {city} ging",
             "die Fähre|hatte|sieben Stunden Verspätung, wir brauchten Essen und ein Zimmer",
             "unser Flug nach {city}|hatte|sechs Stunden Verspätung und die letzte Bahn nach Hause war weg",

@@ -26,8 +26,8 @@ class Wording:
     months: Lines
     short_months: Lines
     days: Lines
-    """Ways to write a day: {d}, {m}, {y}, {yy}, {iso}, {month}, {short}, {th}; the day before the month, or the
-    year first."""
+    """Ways to write a day: {d}, {m}, {y}, {yy}, {iso}, {month}, {short}, {th}; the day before the month, or
+    the year first."""
     sums: Lines
     """Ways to write whole euros: {dotted}, {comma}, and {plain}, which parts the thousands from 10,000 on."""
     thousands: str

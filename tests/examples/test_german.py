@@ -1,8 +1,12 @@
-"""The example company in German: the same claims as in English, told by Germans, readable as azubi reads German."""
+"""The example company in German: the same claims as in English, told by Germans, in azubi's reach."""
 
 import json
+import os
 import re
+import shutil
+import subprocess
 from datetime import date
+from itertools import chain
 
 import company
 import english
@@ -138,7 +142,7 @@ def facts_of(cell):
 def test_both_handbooks_have_the_same_facts():
     there, here = map(tables, HANDBOOKS)
     assert [len(table) for table in there] == [len(table) for table in here]
-    for line, zeile in zip(sum(there, []), sum(here, []), strict=True):
+    for line, zeile in zip(chain.from_iterable(there), chain.from_iterable(here), strict=True):
         assert line[0] == zeile[0]
         is_prose = zeile[0].strip() in (*company.TEAMS, *company.DOCUMENTS, *company.Record.__annotations__)
         if not is_prose:
@@ -153,3 +157,16 @@ def test_the_german_examples_follow_the_rules():
         facts = [record[name] for name in ("line", "peril", "date", "amount")]
         assert json.dumps(company.handle(company.Facts(*facts, tuple(record["attached"])))) == answer
         assert record["amount"] in [*(sum_of(found[0]) for found in MONEY.finditer(text)), None]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+@pytest.mark.parametrize(
+    ("written", "system", "lang"), [(["LANG=de"], "C", "--lang de"), ([], "de_DE.UTF-8", "")]
+)
+def test_only_what_is_written_behind_make_demo_chooses_the_language(written, system, lang):
+    call = ["make", "-n", "-o", ".venv/.azubi-ready", "demo", *written]
+    env = {**os.environ, "LANG": system}
+    said = subprocess.run(
+        call, cwd=INSURER.parents[1], env=env, capture_output=True, text=True, check=True
+    ).stdout
+    assert said.split("demo.py")[1].strip() == lang
