@@ -353,7 +353,7 @@ class Recipe(BaseModel):
     """What happens to questions that are not the specialist's job."""
     proof: ProofSettings = Field(default_factory=lambda: ProofSettings.model_validate({}))
     """How `azubi prove` judges the specialist."""
-    lang: Literal["en", "de"] = "en"
-    """Language of the report."""
+    lang: Literal["en", "de"] | None = None
+    """Language of the report; that of the command line if not given."""
     sink: Literal["tensorboard", "mlflow"] | None = None
     """Where figures go beside the run's own log; needs azubi[tensorboard] or azubi[mlflow]."""

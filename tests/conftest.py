@@ -6,6 +6,7 @@ import socket
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["AZUBI_LANG"] = "en"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 

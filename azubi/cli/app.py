@@ -1,5 +1,6 @@
 """The program `azubi`: its commands, its global options, its exit codes."""
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,7 @@ from azubi.cli.command import (
     Debug,
     Home,
     Json,
+    Language,
     Program,
     Session,
     SettingsCommand,
@@ -18,8 +20,11 @@ from azubi.cli.command import (
     forgive_encodings,
     register,
     register_group,
+    translate_help,
 )
 from azubi.cli.failure import NoCommand, report
+from azubi.errors import SettingError
+from azubi.locale.current import chosen, using
 
 app = typer.Typer(
     cls=Program,
@@ -31,7 +36,13 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def azubi(context: typer.Context, home: Home = None, json: Json = False, debug: Debug = False) -> None:
+def azubi(
+    context: typer.Context,
+    home: Home = None,
+    lang: Language = None,
+    json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Train the last layers of an open model on your own work, prove it, and own the result."""
     session: Session = context.obj
     session.update(home, json, debug)
@@ -66,9 +77,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and give the exit code: 0 done, 1 failed while running, 2 wrong usage or input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     forgive_encodings()
+    try:
+        with using(chosen(given, os.environ)):
+            return _run(given)
+    except SettingError as error:  # there is no such language
+        return report(error, Session(json=asks_for("--json", given)))
+
+
+def _run(given: list[str]) -> int:
     session = Session()
     try:
         program = get_command(app)
+        translate_help(program)
         # Not `program.main`: it would turn Ctrl-C and closed pipes into exits of its own.
         with program.make_context("azubi", list(given), obj=session) as context:
             program.invoke(context)

@@ -18,6 +18,7 @@ from azubi.cli.recipe_file import grouped, with_recipe_flags
 from azubi.data import strict_json
 from azubi.data.readers.row import Asked, Unusable, plain, written
 from azubi.errors import SettingError
+from azubi.locale.current import translated
 from azubi.storage import files
 from azubi.storage.libraries import importing
 
@@ -131,9 +132,13 @@ def _print_answer(answer: "Answer", title: str) -> None:
     print(clean(answer.text))
     sys.stdout.flush()
     for note in _notes(answer):
-        print(f"Note: {clean(note)}", file=sys.stderr)
+        _print_note(note)
     if answer.by != "nobody" and sys.stderr.isatty():
-        print(f"({percent(answer.confidence)} sure)", file=sys.stderr)
+        print(translated(f"({percent(answer.confidence)} sure)"), file=sys.stderr)
+
+
+def _print_note(note: str) -> None:
+    print(translated("Note:"), clean(translated(note)), file=sys.stderr)
 
 
 def _ask_rows(
@@ -162,7 +167,7 @@ def _ask_rows(
     _tell(session, rows, answers, table.path if table else None)
     notes = dict.fromkeys(note for each in opened.values() for note in each.notes)
     for note in (*notes, *(table.notes if table else ())):
-        print(f"Note: {clean(note)}", file=sys.stderr)
+        _print_note(note)
     for name in names:
         _tell_notes(rows[name], answers[name], f"{name}, " if others else "")
     if any(_failed(answer) for each in answers.values() for answer in each):
@@ -176,11 +181,12 @@ def _answers(
         from azubi.pipeline.ask import answer_several
 
     # What libraries print must not end up among the answers.
-    thinking = f"{clean(', '.join(asked))} {'is' if len(asked) == 1 else 'are'} thinking …"
-    with contextlib.redirect_stdout(sys.stderr), session.err().status(thinking):
+    names = clean(", ".join(asked))
+    thinking = f"{names} is thinking …" if len(asked) == 1 else f"{names} are thinking …"
+    with contextlib.redirect_stdout(sys.stderr), session.err().status(translated(thinking)):
         done = answer_several(session.home, asked)
     for note in done.notes:
-        print(f"Note: {clean(note)}", file=sys.stderr)
+        _print_note(note)
     return done.answers
 
 
@@ -209,7 +215,7 @@ def _tell(
         who = {"specialist": next(iter(rows))} if len(rows) == 1 else {"specialists": list(rows)}
         session.emit({**who, "out": str(out), "rows": read, "unanswered": failed})
     elif out is not None:
-        print(f"{count(read)} rows with their answers: {out}")
+        print(translated(f"{count(read)} rows with their answers: {out}"))
     elif session.json:
         documents = {
             name: [
@@ -234,10 +240,12 @@ def _tell_notes(rows: Sequence["Asked"], answers: Sequence["Answer"], who: str) 
     for note, lines in about.items():
         named = ", ".join(map(count, lines[:_NAMED])) + (" …" if len(lines) > _NAMED else "")
         what = f"row {named}" if len(lines) == 1 else f"{count(len(lines))} rows ({named})"
-        print(f"Note, {clean(who)}{what}: {clean(note)}", file=sys.stderr)
+        head = f"{translated('Note')}, {clean(who)}{translated(what)}"
+        print(f"{head}: {clean(translated(note))}", file=sys.stderr)
     if nobody := sum(answer.by == "nobody" for answer in answers):
         verb = "has" if nobody == 1 else "have"
-        print(f"{clean(who)}{count(nobody)} of {count(len(rows))} rows {verb} no answer.", file=sys.stderr)
+        none = f"{count(nobody)} of {count(len(rows))} rows {verb} no answer."
+        print(f"{clean(who)}{translated(none)}", file=sys.stderr)
 
 
 def _notes(answer: "Answer") -> tuple[str, ...]:

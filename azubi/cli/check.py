@@ -10,6 +10,7 @@ import typer
 
 from azubi.cli.command import Session
 from azubi.cli.recipe_file import recipe_from, with_recipe_flags
+from azubi.locale.current import translated
 from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def check(
         from azubi.pipeline.check import inspect
 
     # What libraries print must not end up in the result on standard output.
-    with contextlib.redirect_stdout(sys.stderr), session.err().status("Reading …") as status:
-        result = inspect(recipe, session.home, folder=out, handle=lambda text: status.update(f"{text} …"))
+    with contextlib.redirect_stdout(sys.stderr), session.err().status(translated("Reading …")) as status:
+        result = inspect(
+            recipe, session.home, folder=out, handle=lambda text: status.update(f"{translated(text)} …")
+        )
     if session.json:
         session.emit(result.model_dump(mode="json"))
     else:
@@ -73,4 +76,6 @@ def _for_recipe(given: Mapping[str, str], result: "Check") -> str:
     for finding in result.findings:
         if finding.kind == "hidden_rules":
             rules |= finding.details["derive"]
-    return f"\n# For the recipe:\n{as_recipe(rules)}" if rules else "\nNo rules were found in the examples."
+    if not rules:
+        return f"\n{translated('No rules were found in the examples.')}"
+    return f"\n# {translated('For the recipe:')}\n{as_recipe(rules)}"

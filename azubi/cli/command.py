@@ -13,6 +13,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 
+from azubi.locale.current import translated
+
 
 def default_home() -> Path:
     """Give the home that holds when no `--home` is given: AZUBI_HOME, or ~/.azubi."""
@@ -132,7 +134,29 @@ def _section(parameter: str, table: dict[str, tuple[str, ...]]) -> str | None:
     return next(iter([*own, *of_group]), None)
 
 
-class SettingsCommand(TyperCommand):
+class _Help:
+    """Help in the language that holds, also where typer has the words."""
+
+    def get_help(self, ctx: Any) -> str:
+        """The help as typer lays it out, its headings translated."""
+        lines: str = super().get_help(ctx)  # type: ignore[misc]
+        lines = "\n".join(line if line.startswith(" ") else translated(line) for line in lines.split("\n"))
+        return lines.replace(_HELP, translated(_HELP))
+
+
+_HELP = "Show this message and exit."
+"""typer's own."""
+
+
+class Command(_Help, TyperCommand):
+    """A command."""
+
+
+class Group(_Help, TyperGroup):
+    """A command that has commands of its own."""
+
+
+class SettingsCommand(_Help, TyperCommand):
     """A command that takes the recipe's settings: its flags stand in sections."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -159,11 +183,11 @@ class SettingsCommand(TyperCommand):
                 hidden += 1
         for title, records in sections.items():
             if records:
-                with formatter.section(title):
+                with formatter.section(translated(title)):
                     formatter.write_dl(records)
         if hidden:
             formatter.write_paragraph()
-            formatter.write_text(f"{hidden} rare settings more: --help-all")
+            formatter.write_text(translated(f"{hidden} rare settings more: --help-all"))
 
 
 def _show(context: typer.Context, value: bool) -> None:
@@ -181,7 +205,7 @@ HelpAll = Annotated[
 ]
 
 
-class Program(TyperGroup):
+class Program(_Help, TyperGroup):
     """The program: its commands stand in sections."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
@@ -192,10 +216,22 @@ class Program(TyperGroup):
         for title, names in (COMMANDS | ({"More": tuple(left)} if left else {})).items():
             commands = [(name, self.get_command(ctx, name)) for name in names]
             limit = formatter.width - 6 - max(map(len, names))
-            with formatter.section(title):
+            with formatter.section(translated(title)):
                 formatter.write_dl(
                     [(name, command.get_short_help_str(limit)) for name, command in commands if command]
                 )
+
+
+def translate_help(command: Any) -> None:
+    """Put the help of a command, of its options and of its own commands into the language that holds."""
+    if command.help:
+        paragraphs = (" ".join(part.split()) for part in command.help.split("\n\n"))
+        command.help = "\n\n".join(map(translated, paragraphs))
+    for parameter in command.params:
+        if text := getattr(parameter, "help", None):
+            parameter.help = translated(" ".join(text.split()))
+    for own in getattr(command, "commands", {}).values():
+        translate_help(own)
 
 
 Home = Annotated[
@@ -207,13 +243,22 @@ Home = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON document on standard output.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--lang",
+        metavar="en|de",
+        help="The language of what people read. [AZUBI_LANG; default: that of the system, else en]",
+    ),
+]
+"""`locale.current.chosen` reads it, before anything is parsed."""
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when something goes wrong.")]
 
-_SHARED = {"home": (Home, None), "json": (Json, False), "debug": (Debug, False)}
+_SHARED = {"home": (Home, None), "lang": (Language, None), "json": (Json, False), "debug": (Debug, False)}
 
 
 def register(
-    app: typer.Typer, function: Callable[..., None], name: str, kind: type[TyperCommand] = TyperCommand
+    app: typer.Typer, function: Callable[..., None], name: str, kind: type[TyperCommand] = Command
 ) -> None:
     """Make `function` a command of the program; `kind` lays out its help."""
     more = {"help_all": (HelpAll, False)} if kind is SettingsCommand else {}
@@ -222,7 +267,7 @@ def register(
 
 def register_group(app: typer.Typer, function: Callable[..., None], name: str) -> typer.Typer:
     """Make `function` a command that has commands of its own; gives the place to register those."""
-    group = typer.Typer()
+    group = typer.Typer(cls=Group)
     group.callback(invoke_without_command=True)(_command(function))
     app.add_typer(group, name=name)
     return group
@@ -231,9 +276,13 @@ def register_group(app: typer.Typer, function: Callable[..., None], name: str) -
 def _command(
     function: Callable[..., None], more: Mapping[str, tuple[Any, Any]] = MappingProxyType({})
 ) -> Callable[..., None]:
+    own_language = "lang" in inspect.signature(function).parameters
+
     def call(context: typer.Context, **values: Any) -> None:
         session: Session = context.obj
         session.update(values.pop("home"), values.pop("json"), values.pop("debug"))
+        if not own_language:
+            del values["lang"]
         for name in more:
             del values[name]  # its callback has done all there is to do
         if context.invoked_subcommand is None:
@@ -251,5 +300,6 @@ def _signature(function: Callable[..., None], more: Mapping[str, tuple[Any, Any]
     shared = [
         inspect.Parameter(name, kind, default=default, annotation=annotation)
         for name, (annotation, default) in (_SHARED | dict(more)).items()
+        if name not in {parameter.name for parameter in own}
     ]
     return inspect.Signature([context, *(parameter.replace(kind=kind) for parameter in own), *shared])

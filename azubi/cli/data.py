@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from azubi.cli.command import Session
-from azubi.cli.formatting import clean, count, facts, plain_table, shorten
+from azubi.cli.formatting import clean, count, facts, moment, plain_table, shorten
 from azubi.errors import DataError
+from azubi.locale.current import translated
 
 if TYPE_CHECKING:
     from azubi.data.datasets.rows import Change, Difference, Manifest, Row, SplitNote
@@ -52,15 +53,15 @@ def list_all(session: Session) -> None:
         session.emit({"versions": [_document(manifest, made) for manifest in manifests]})
         return
     if not manifests:
-        print("There are no data here yet. A run keeps what it learns from: azubi tune FILE --name NAME")
+        none = "There are no data here yet. A run keeps what it learns from: azubi tune FILE --name NAME"
+        print(translated(none))
         return
     table = plain_table("version", ">rows", "source", "first used", "specialists")
     table.columns[0].no_wrap = True
     for manifest in manifests:
         source = ", ".join(clean(name) for name in manifest.source)
-        when = f"{manifest.created.astimezone():%Y-%m-%d %H:%M}"
         makers = ", ".join(made.get(manifest.version, ())) or "–"
-        table.add_row(manifest.version, count(manifest.rows), source, when, makers)
+        table.add_row(manifest.version, count(manifest.rows), source, moment(manifest.created), makers)
     session.out().print(table)
 
 
@@ -81,7 +82,7 @@ def show(session: Session, version: Version, rows: RowCount = 0) -> None:
     if first:
         print()
     for row in first:
-        print(f"{clean(row.id)}  line {row.example.line}  {_quoted(row)}")
+        print(f"{clean(row.id)}  {_line(row)}  {_quoted(row)}")
 
 
 def diff(session: Session, before: Version, after: Version) -> None:
@@ -96,11 +97,13 @@ def diff(session: Session, before: Version, after: Version) -> None:
         session.emit({"before": old.version, "after": new.version} | _difference(changes))
         return
     added, removed, changed = (count(len(rows)) for rows in (changes.added, changes.removed, changes.changed))
-    print(f"{added} added, {removed} removed, {changed} changed, {count(changes.same)} the same.")
+    same = count(changes.same)
+    print(translated(f"{added} added, {removed} removed, {changed} changed, {same} the same."))
     for sign, rows in (("+", changes.added), ("-", changes.removed)):
-        _print_some(f"{sign} {clean(row.id)}  line {row.example.line}  {_quoted(row)}" for row in rows)
+        _print_some(f"{sign} {clean(row.id)}  {_line(row)}  {_quoted(row)}" for row in rows)
     _print_some(
-        f"~ {clean(change.after.id)}  {change.what}  {_changed(change)}" for change in changes.changed
+        f"~ {clean(change.after.id)}  {translated(change.what)}  {_changed(change)}"
+        for change in changes.changed
     )
 
 
@@ -113,7 +116,7 @@ def erase(session: Session, ids: Ids) -> None:
         session.emit(_erased(report))
         return
     for line in _erasure_lines(report):
-        print(line)
+        print(translated(line))
 
 
 def _makers(session: Session) -> dict[str, list[str]]:
@@ -127,33 +130,42 @@ def _makers(session: Session) -> dict[str, list[str]]:
 
 
 def _facts(manifest: "Manifest", made: Sequence[str]) -> dict[str, str]:
-    parts = ", ".join(f"{count(number)} in {part}" for part, number in manifest.counts.items())
+    parts = ", ".join(translated(f"{count(n)} in {part}") for part, n in manifest.counts.items())
     columns = {name: manifest.mapping.get(name) for name in _COLUMNS}
-    mapping = ", ".join(f"{name} from {value}" for name, value in columns.items() if value is not None)
+    mapping = ", ".join(
+        translated(f"{name} from {value}") for name, value in columns.items() if value is not None
+    )
     lines = {
         "Version": manifest.version,
-        "First used": f"{manifest.created.astimezone():%Y-%m-%d %H:%M}",
+        "First used": moment(manifest.created),
         "Source": ", ".join(f"{clean(name)} ({digest[:12]}…)" for name, digest in manifest.source.items()),
         "Columns": clean(mapping),
-        "Rows": parts + (f"; {count(manifest.erased)} erased" if manifest.erased else ""),
+        "Rows": parts + (translated(f"; {count(manifest.erased)} erased") if manifest.erased else ""),
     }
     if manifest.findings:
         lines["Findings"] = ", ".join(f"{count(note.count)} {note.kind}" for note in manifest.findings)
     for number, split in enumerate(manifest.splits, start=1):
         lines["Split" if len(manifest.splits) == 1 else f"Split {number}"] = _split(split)
-    return lines | {"Specialists": ", ".join(made) or "none yet"}
+    return lines | {"Specialists": ", ".join(made) or translated("none yet")}
 
 
 def _split(split: "SplitNote") -> str:
-    sides = ", ".join(f"{count(split.counts.get(split_name, 0))} {split_name}" for split_name in split.counts)
-    text = f"by {split.settings.by}, seed {split.seed}: {sides}"
+    sides = ", ".join(translated(f"{count(number)} {name}") for name, number in split.counts.items())
+    parts = [translated(f"by {split.settings.by}, seed {split.seed}: {sides}")]
     if split.moved:
-        text += f"; {count(split.moved)} moved to nearly the same"
+        parts.append(translated(f"{count(split.moved)} moved to nearly the same"))
     if split.overlapping:
-        text += f"; {count(split.overlapping)} left out, since nearly the same stands elsewhere"
+        left_out = f"{count(split.overlapping)} left out, since nearly the same stands elsewhere"
+        parts.append(translated(left_out))
     if split.test_from:
-        text += f"; the test begins at {split.test_from}"
-    return text + (f"; keeps the cut-off of {split.follows}" if split.follows and split.test_from else "")
+        parts.append(translated(f"the test begins at {split.test_from}"))
+        if split.follows:
+            parts.append(translated(f"keeps the cut-off of {split.follows}"))
+    return "; ".join(parts)
+
+
+def _line(row: "Row") -> str:
+    return translated(f"line {row.example.line}")
 
 
 def _quoted(row: "Row") -> str:
@@ -174,7 +186,7 @@ def _short(text: str) -> str:
 def _print_some(lines: Iterable[str]) -> None:
     for number, line in enumerate(lines):
         if number == _SHOWN:
-            print("  … (all of them: --json)")
+            print(translated("  … (all of them: --json)"))
             return
         print(line)
 
@@ -196,7 +208,7 @@ def _erasure_lines(report: "Report") -> Iterable[str]:
         yield "What a specialist learned stays in its weights. These had to do with it:"
     for learner in report.learners:
         use = f"went on from {learner.through}" if learner.through else _USED[learner.split]
-        yield f"  {learner.name}  {use}"
+        yield f"  {learner.name}  {translated(use)}"
     if report.running:
         yield f"Runs that are under way may have read it: {', '.join(report.running)}. Stop them."
     if report.quoted:

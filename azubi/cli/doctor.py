@@ -13,6 +13,7 @@ from rich.table import Table
 from azubi import __version__
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, facts, plain_table, size
+from azubi.locale.current import translated
 
 if TYPE_CHECKING:
     from azubi.engine.selftest import FamilyResult
@@ -54,10 +55,10 @@ def _compare(session: Session, device: Literal["auto", "cpu", "cuda", "mps"]) ->
     from azubi.engine.selftest import TOLERANCES, run
 
     results = []
-    with contextlib.redirect_stdout(sys.stderr), session.err().status("Comparing …") as status:
+    with contextlib.redirect_stdout(sys.stderr), session.err().status(translated("Comparing …")) as status:
         for result in run(device):
             results.append(result)
-            status.update(f"Comparing … {result.family} in {result.dtype} is done")
+            status.update(translated(f"Comparing … {result.family} in {result.dtype} is done"))
     failed = any(result.failed for result in results)
     if session.json:
         session.emit(
@@ -69,7 +70,7 @@ def _compare(session: Session, device: Literal["auto", "cpu", "cuda", "mps"]) ->
         )
     else:
         session.out().print(_comparisons(results))
-        print("\n".join(["", *_verdict(results)]))
+        print("\n".join(["", *map(translated, _verdict(results))]))
     if failed:
         raise typer.Exit(1)
 
@@ -83,10 +84,15 @@ def _comparisons(results: "list[FamilyResult]") -> Table:
         differences = (result.differences.get(check) for check in checks)
         cells = ("-" if each is None else f"{each:.0e}" if each else "0" for each in differences)
         table.add_row(
-            result.family.removesuffix("_text"), result.dtype, *cells, "DIFFERS" if result.failed else "same"
+            result.family.removesuffix("_text"),
+            result.dtype,
+            *cells,
+            translated("DIFFERS" if result.failed else "same"),
         )
     for dtype, limits in TOLERANCES.items():
-        table.add_row("at most", dtype, *(f"{limit:g}" for limit in limits.values()), "", style="dim")
+        table.add_row(
+            translated("at most"), dtype, *(f"{limit:g}" for limit in limits.values()), "", style="dim"
+        )
     return table
 
 
@@ -105,13 +111,13 @@ def _verdict(results: "list[FamilyResult]") -> Iterator[str]:
 
 def _facts(checkup: "Checkup") -> dict[str, str]:
     return {
-        "Processor": f"{checkup.processor or 'unknown'}, {_cores(checkup.cores)}",
+        "Processor": f"{checkup.processor or translated('unknown')}, {translated(_cores(checkup.cores))}",
         "Threads": _threads(checkup),
         "Arithmetic": _speeds(checkup),
-        "Graphics card": "none that torch can use" if checkup.device == "cpu" else checkup.device,
-        "Memory": f"{size(checkup.memory)}, {size(checkup.memory_free)} free for azubi",
-        "Home": f"{checkup.home}, {size(checkup.disk_free)} free on its disk",
-        "Activations": f"{size(checkup.activations)} kept",
+        "Graphics card": translated("none that torch can use") if checkup.device == "cpu" else checkup.device,
+        "Memory": translated(f"{size(checkup.memory)}, {size(checkup.memory_free)} free for azubi"),
+        "Home": translated(f"{checkup.home}, {size(checkup.disk_free)} free on its disk"),
+        "Activations": translated(f"{size(checkup.activations)} kept"),
         "Bases": _bases(checkup),
         "Versions": ", ".join(f"{name} {number}" for name, number in checkup.versions.items()),
     }
@@ -119,19 +125,19 @@ def _facts(checkup: "Checkup") -> dict[str, str]:
 
 def _threads(checkup: "Checkup") -> str:
     limit = "" if checkup.usable >= checkup.cores else f"; {checkup.usable} of them may be used here"
-    return f"{checkup.threads}{limit}"
+    return f"{checkup.threads}{translated(limit)}"
 
 
 def _speeds(checkup: "Checkup") -> str:
     """The chosen format first."""
     ordered = sorted(checkup.gflops, key=lambda name: name != checkup.dtype)
     speeds = [f"{name} {count(round(checkup.gflops[name]))} GFLOP/s" for name in ordered]
-    return f"{speeds[0]} (used), " + ", ".join(speeds[1:])
+    return ", ".join([translated(f"{speeds[0]} (used)"), *speeds[1:]])
 
 
 def _bases(checkup: "Checkup") -> str:
     bases = checkup.bases.items()
-    return ", ".join(name if whole else f"{name} (missing or damaged)" for name, whole in bases)
+    return ", ".join(name if whole else translated(f"{name} (missing or damaged)") for name, whole in bases)
 
 
 def _cores(number: int) -> str:
@@ -140,10 +146,10 @@ def _cores(number: int) -> str:
 
 def _advice(checkup: "Checkup") -> Iterator[str]:
     if not checkup.issues:
-        yield "Nothing stands in the way."
+        yield translated("Nothing stands in the way.")
     for issue in checkup.issues:
-        yield f"{'To mend' if issue.stops else 'Mind'}: {issue.problem}"
-        yield f"  {issue.remedy}"
+        yield f"{translated('To mend' if issue.stops else 'Mind')}: {translated(issue.problem)}"
+        yield f"  {translated(issue.remedy)}"
 
 
 def version(session: Session) -> None:
@@ -160,4 +166,4 @@ def _installed(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "not installed"
+        return translated("not installed")

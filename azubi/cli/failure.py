@@ -20,6 +20,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean
 from azubi.errors import AzubiError, StorageError, UsageError, tells_of_memory
+from azubi.locale.current import translated
 
 
 class Stopped(KeyboardInterrupt):
@@ -40,7 +41,8 @@ def patient(busy: Callable[[], bool]) -> Iterator[Callable[[], bool]]:
         if asked or not busy():
             raise KeyboardInterrupt
         asked = True
-        print("Stopping after this step. Ctrl-C again stops at once.", file=sys.stderr, flush=True)
+        stopping = translated("Stopping after this step. Ctrl-C again stops at once.")
+        print(stopping, file=sys.stderr, flush=True)
 
     usual = signal.getsignal(signal.SIGINT)
     # Only the main thread hears signals, and whoever set a handler of his own keeps it.
@@ -73,7 +75,7 @@ class NoCommand(UsageError):
 
 @dataclass(frozen=True)
 class Failure:
-    """An error as the person sees it."""
+    """An error in plain words, in English; a person sees it in the language that holds."""
 
     kind: str
     problem: str
@@ -89,7 +91,7 @@ def report(error: BaseException, session: Session) -> int:
     failure = explain(error)
     if session.debug:
         traceback.print_exception(error, file=sys.stderr)
-    lines = [line for line in (failure.problem, failure.remedy) if line]
+    lines = [translated(line) for line in (failure.problem, failure.remedy) if line]
     print("\n".join(lines), file=sys.stderr)
     if session.json:
         _emit(failure, session)

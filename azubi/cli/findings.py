@@ -10,6 +10,7 @@ from rich.text import Text
 from azubi.cli.formatting import clean, facts
 from azubi.data.checks.check import MARKS, Check, amounts, grouped, verdict
 from azubi.data.finding import Finding, where
+from azubi.locale.current import translated
 
 _STYLES = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
 _WIDEST = 110
@@ -21,8 +22,8 @@ _INDENT = 11
 def show(check: Check, console: Console, *, brief: bool = False) -> None:
     """Print the verdict, each finding (if `brief`, its title and first place), routine ones, and the page."""
     console.width = min(console.width, _WIDEST)
-    console.print(Text(clean(f"{check.source}: {amounts(check)}")))
-    console.print(Text(verdict(check), style="bold"))
+    console.print(Text(clean(f"{check.source}: {translated(amounts(check))}")))
+    console.print(Text(translated(verdict(check)), style="bold"))
     console.print()
     short = [finding for finding in check.findings if brief or finding.routine]
     for group in grouped([finding for finding in check.findings if finding not in short]):
@@ -45,9 +46,9 @@ def _line(finding: Finding) -> Table:
     grid.add_column(width=_INDENT)
     grid.add_column()
     style = _STYLES[finding.level]
-    first = where(finding, finding.cases[0]) if finding.cases else ""
-    title = Text(clean(finding.title))
-    grid.add_row(Text(MARKS[finding.level], style=style), title + Text(f"  {first}", style="dim"))
+    first = translated(where(finding, finding.cases[0])) if finding.cases else ""
+    title = Text(clean(translated(finding.title)))
+    grid.add_row(Text(translated(MARKS[finding.level]), style=style), title + Text(f"  {first}", style="dim"))
     return grid
 
 
@@ -58,11 +59,12 @@ def _drawn(group: Sequence[Finding]) -> Table:
     grid.add_column()
     for finding in group:
         style = _STYLES[finding.level]
-        grid.add_row(Text(MARKS[finding.level], style=style), Text(clean(finding.title), style=style))
+        mark, title = translated(MARKS[finding.level]), translated(finding.title)
+        grid.add_row(Text(mark, style=style), Text(clean(title), style=style))
         if finding.cases:
             grid.add_row("", Padding(_cases(finding), (0, 0)))
-    grid.add_row(Text("why", style="dim"), Text(clean(group[0].why), style="dim"))
-    grid.add_row(Text("do", style="dim"), Text(clean(group[0].remedy)))
+    grid.add_row(Text(translated("why"), style="dim"), Text(clean(translated(group[0].why)), style="dim"))
+    grid.add_row(Text(translated("do"), style="dim"), Text(clean(translated(group[0].remedy))))
     return grid
 
 
@@ -71,7 +73,7 @@ def _cases(finding: Finding) -> Table:
     table.add_column(max_width=26)
     table.add_column()
     for case in finding.cases:
-        table.add_row(Text(where(finding, case)), Text(clean(case.text)))
+        table.add_row(Text(translated(where(finding, case))), Text(clean(translated(case.text))))
     if (more := finding.count - len(finding.cases)) > 0:
-        table.add_row(Text("…"), Text(f"and {more:,} more", style="dim"))
+        table.add_row(Text("…"), Text(translated(f"and {more:,} more"), style="dim"))
     return table

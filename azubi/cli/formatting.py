@@ -1,10 +1,12 @@
-"""Numbers, times, sizes and texts as a person reads them. Knows nothing of the terminal.
+"""Numbers, times, sizes and texts as a person reads them, in the language that holds.
 
-What the report says too comes from `azubi.evaluation`; here its spaces become breakable ones.
+Knows nothing of the terminal. What the report says too comes from `azubi.evaluation`; here its spaces become
+breakable ones.
 """
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
@@ -13,15 +15,14 @@ from rich.text import Text
 
 from azubi.data import strict_json
 from azubi.evaluation import summary
-from azubi.evaluation.locale import Locale
 from azubi.events import events as ev
 from azubi.events.figures import Score, Trial, begun
+from azubi.locale.current import current, translated
 
 if TYPE_CHECKING:
     from azubi.registry.runs import PlanVsActual
 
 
-_ENGLISH = Locale("en")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -43,37 +44,42 @@ def shorten(text: str, limit: int) -> str:
 
 def count(number: int) -> str:
     """Write a count with its thousands set apart."""
-    return f"{number:,}"
+    return current().count(number)
 
 
 def percent(value: float, n: int = 0) -> str:
     """Write a share: 87 %."""
-    return _breakable(_ENGLISH.percent(value, n))
+    return _breakable(current().percent(value, n))
 
 
 def interval(score: Score) -> str:
     """Write a score with its 95 % interval: 87 % (80–93 %)."""
-    return _breakable(_ENGLISH.score(score))
+    return _breakable(current().score(score))
 
 
 def metric(name: str) -> str:
     """Name a metric for a person, fields below their record."""
-    return ("  " if name.startswith("field:") else "") + clean(_ENGLISH.metric_title(name))
+    return ("  " if name.startswith("field:") else "") + clean(current().metric_title(name))
 
 
 def setting(trial: Trial) -> str:
     """Write what a trial of a search tried."""
-    return clean(summary.setting(_ENGLISH, trial))
+    return clean(summary.setting(current(), trial))
 
 
 def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:
     """Say in one sentence what came out."""
-    return _breakable(summary.headline(_ENGLISH, name, specialist, base))
+    return _breakable(summary.headline(current(), name, specialist, base))
 
 
 def duration(seconds: float) -> str:
     """Write how long something took: 3 min 10 s."""
-    return _breakable(_ENGLISH.duration(seconds))
+    return _breakable(current().duration(seconds))
+
+
+def moment(when: datetime, *, time: bool = True) -> str:
+    """Write a moment as it is here: 2026-11-22 14:05; without its `time`, 2026-11-22."""
+    return current().moment(when, time)
 
 
 def _breakable(text: str) -> str:
@@ -83,63 +89,64 @@ def _breakable(text: str) -> str:
 def time_left(seconds: float | None) -> str:
     """Write how long the run will still take, no more exactly than it is known."""
     if seconds is None:
-        return "time left: measuring"
+        return translated("time left: measuring")
     if seconds < 8:
-        return "a few seconds left"
+        return translated("a few seconds left")
     if seconds < 95:
-        return f"about {max(10, round(seconds / 10) * 10)} s left"
+        return translated(f"about {max(10, round(seconds / 10) * 10)} s left")
     minutes = round(seconds / 60)
     if minutes < 90:
-        return f"about {minutes} min left"
+        return translated(f"about {minutes} min left")
     hours, quarter = divmod(round(seconds / 900), 4)
-    return f"about {hours} h {quarter * 15:02} min left"
+    return translated(f"about {hours} h {quarter * 15:02} min left")
 
 
 def size(number: int) -> str:
     """Write a number of bytes in decimal units."""
     if number < 1000:
-        return f"{number} bytes"
+        return translated(f"{number} bytes")
     value, unit = number / 1000, "kB"
     for larger in ("MB", "GB", "TB"):
         if value < 999.5:
             break
         value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+    return f"{current().number(value, 1)} {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
 def speed(progress: ev.Progress) -> str:
     """Write how fast a stage goes: 5,120 tokens/s, 61 % of peak; empty where that is not known."""
     if progress.throughput is None:
         return ""
-    text = f"{count(round(progress.throughput))} tokens/s"
-    return text if progress.peak is None else f"{text}, {percent(progress.peak)} of peak"
+    tokens = f"{count(round(progress.throughput))} tokens/s"
+    return tokens if progress.peak is None else translated(f"{tokens}, {percent(progress.peak)} of peak")
 
 
 def operations(number: float) -> str:
     """Write a number of floating-point operations: 3.2 × 10^15 operations."""
     if number < 1e6:
-        return f"{count(round(number))} operations"
+        return translated(f"{count(round(number))} operations")
     power = len(str(int(number))) - 1
-    return f"{number / 10**power:.1f} × 10^{power} operations"
+    return translated(f"{current().number(number / 10**power, 1)} × 10^{power} operations")
 
 
 def tiny_share(share: float) -> str:
     """Write a share that may be far below a percent: 12 %, one part in 800,000."""
     if share >= 0.001:
         return percent(share)
-    return f"one part in {count(round(1 / share))}" if share > 0 else "nothing"
+    return translated(f"one part in {count(round(1 / share))}" if share > 0 else "nothing")
 
 
 def share_trained(trained: int, total: int) -> str:
     """Say how many of how many parameters were trained."""
-    return f"{count(trained)} of {count(total)} parameters ({percent(trained / max(1, total))})"
+    share = percent(trained / max(1, total))
+    return translated(f"{count(trained)} of {count(total)} parameters ({share})")
 
 
 def prompt_reading(tail_layers: int, prompt_layers: int | None) -> str:
     """Say in brackets that not all layers of the tail act on the prompt; nothing if they do."""
     if prompt_layers is None or prompt_layers == tail_layers:
         return ""
-    return (
+    return translated(
         f" ({prompt_layers} of them act on the prompt)" if prompt_layers else " (the base reads the prompt)"
     )
 
@@ -153,7 +160,9 @@ def plain_table(*headings: str) -> Table:
     """Make a table without frames; a heading that begins with > is aligned right."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for heading in headings:
-        table.add_column(heading.lstrip(">"), justify="right" if heading.startswith(">") else "left")
+        table.add_column(
+            translated(heading.lstrip(">")), justify="right" if heading.startswith(">") else "left"
+        )
     return table
 
 
@@ -172,11 +181,13 @@ def trials_table(trials: Sequence[Trial], chosen: int | None = None) -> Table:
     table = plain_table(">no.", "setting", ">right", ">cost", ">took", "end")
     tried = begun(trials)
     if unbegun := len(trials) - len(tried):
-        table.caption = f"Drawn but not begun, since they would not have ended in time: {count(unbegun)}."
+        table.caption = translated(
+            f"Drawn but not begun, since they would not have ended in time: {count(unbegun)}."
+        )
         table.caption_justify = "left"
     for trial in tried:
         score = f"{percent(trial.score)} ± {percent(trial.error)}" if trial.score is not None else "–"
-        end = f"{trial.state}, chosen" if trial.number == chosen else trial.state
+        end = translated(f"{trial.state}, chosen" if trial.number == chosen else trial.state)
         cells = (str(trial.number), setting(trial), score, duration(trial.cost), duration(trial.seconds), end)
         table.add_row(*map(Text, cells), style="bold" if trial.number == chosen else "")
     return table
@@ -193,7 +204,7 @@ def plan_table(lines: "Sequence[PlanVsActual]") -> Table:
         written = duration if line.unit == "seconds" else _bytes
         planned = written(line.planned) if line.planned is not None else "–"
         ratio = percent(line.ratio) if line.ratio is not None else ""
-        name = f"  {line.name}" if line.name == "one epoch" else line.name
+        name = ("  " if line.name == "one epoch" else "") + translated(line.name)
         table.add_row(
             Text(name), planned, written(line.took), ratio, style="bold" if line.name == "in all" else ""
         )
@@ -206,5 +217,6 @@ def _bytes(number: float) -> str:
 
 def facts(pairs: Mapping[str, str]) -> Iterator[str]:
     """Write names and values as lines that are never broken, so that paths can be copied."""
-    width = max(map(len, pairs)) + 2
-    return (f"{name:<{width}}{value}" for name, value in pairs.items())
+    named = {translated(name): value for name, value in pairs.items()}
+    width = max(map(len, named)) + 2
+    return (f"{name:<{width}}{value}" for name, value in named.items())

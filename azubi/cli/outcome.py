@@ -34,6 +34,7 @@ from azubi.cli.runs import plan_document
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Cell, FieldRow, field_rows
 from azubi.events import events as ev
+from azubi.locale.current import translated
 from azubi.registry.runs import History, Runs, history, plan_vs_actual
 
 QUESTION_SHOWN = 700
@@ -44,7 +45,9 @@ def side_by_side(number: int, example: ev.Compared, data: ev.DataReady | None) -
     """Draw one example to the width of the console."""
     question = Text(shorten(clean(example.prompt).strip(), QUESTION_SHOWN))
     return Group(
-        Text(f"Example {number}", style="bold"), Padding(question, (0, 0, 0, 2)), *_answers(example, data)
+        Text(translated(f"Example {number}"), style="bold"),
+        Padding(question, (0, 0, 0, 2)),
+        *_answers(example, data),
     )
 
 
@@ -74,7 +77,7 @@ def _field(cell: Cell) -> Text:
 
 
 def _said(cell: Cell) -> str:
-    return f"({cell.lacks})" if cell.lacks else cell.text
+    return f"({translated(cell.lacks)})" if cell.lacks else cell.text
 
 
 def _texts(example: ev.Compared, *, marked: bool) -> Table:
@@ -89,14 +92,14 @@ def _texts(example: ev.Compared, *, marked: bool) -> Table:
 def _table(*first: str) -> Table:
     table = Table(box=ROUNDED, expand=True, padding=(0, 1))
     for heading in first:
-        table.add_column(heading, no_wrap=True, max_width=20, overflow="ellipsis")
+        table.add_column(translated(heading), no_wrap=True, max_width=20, overflow="ellipsis")
     for heading in ("base", "specialist", "right answer"):
-        table.add_column(heading, ratio=1, overflow="fold")
+        table.add_column(translated(heading), ratio=1, overflow="fold")
     return table
 
 
 def _plain(answer: str) -> Text:
-    return Text(shorten(clean(answer).strip(), ANSWER_SHOWN) or "(empty)")
+    return Text(shorten(clean(answer).strip(), ANSWER_SHOWN) or translated("(empty)"))
 
 
 def _marked(answer: str, right: bool) -> Text:
@@ -106,7 +109,8 @@ def _marked(answer: str, right: bool) -> Text:
 
 def _raw(who: str, answer: str) -> RenderableType:
     """What was said instead of a record."""
-    return Padding(Text(f"The {who} gave no record, but: ").append(_plain(answer)), (0, 0, 0, 2))
+    head = f"{translated(f'The {who} gave no record, but:')} "
+    return Padding(Text(head).append(_plain(answer)), (0, 0, 0, 2))
 
 
 PROMPT_SHOWN = 160
@@ -161,7 +165,7 @@ def plan_heading(past: History) -> str:
     basis = f"a rehearsal of {duration(plan.measured)}" if measured else "arithmetic alone, so roughly"
     made = len(past.epochs)
     early = f"; for the {made} of {plan.epochs} epochs that were made" if 0 < made < plan.epochs else ""
-    return f"Plan and truth (planned from {basis}{early})"
+    return f"{translated('Plan and truth')} ({translated(f'planned from {basis}')}{translated(early)})"
 
 
 def _search(view: RunView) -> dict[str, object] | None:
@@ -180,7 +184,7 @@ def _scores(view: RunView, console: Console) -> None:
         console.print(Text(clean(headline(view.name, new, base))))
     console.print()
     console.print(scores_table(base, new))
-    console.print("\nIn brackets: 95 % confidence intervals.")
+    console.print(f"\n{translated('In brackets: 95 % confidence intervals.')}")
 
 
 def _whereabouts(made: ev.Packaged, compared: Sequence[ev.Compared], home: Path) -> None:

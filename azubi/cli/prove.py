@@ -1,7 +1,7 @@
 """`azubi prove`: parse; `azubi.pipeline.prove` works; what came out is drawn here."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -10,6 +10,7 @@ from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, duration, facts, interval, plain_table, shorten
 from azubi.cli.specialists import Name
 from azubi.errors import SettingError
+from azubi.locale.current import current, translated
 from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
@@ -81,7 +82,6 @@ Gate = Annotated[
     bool,
     typer.Option("--gate", help="Exit with 3 unless the verdict is to deploy, be it with review."),
 ]
-Lang = Annotated[str, typer.Option("--lang", metavar="en|de", help="Language of the report.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress, only what came out.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", min=1, help="Processor threads.")]
 
@@ -103,7 +103,6 @@ def prove(
     budget: Budget = None,
     recipe: Rules = None,
     gate: Gate = False,
-    lang: Lang = "en",
     quiet: Quiet = False,
     threads: Threads = None,
 ) -> None:
@@ -113,8 +112,6 @@ def prove(
     about is settled in the recipe that it was trained with (proof), or in another one (--recipe). The report
     and every answer are kept below --home.
     """
-    language = checked_lang(lang)
-
     with importing():
         from azubi.cli.recipe_file import proof_from
         from azubi.cli.terminal import follow
@@ -132,20 +129,12 @@ def prove(
         limit=limit,
         seconds=_seconds(budget),
         settings=proof_from(recipe) if recipe else None,
-        lang=language,
         threads=threads,
     )
     view = follow(proved(name, session.home, options), session.err(), quiet=quiet)
     tell(view, session)
     if gate and not _passes(view):
         raise typer.Exit(REFUSED)
-
-
-def checked_lang(lang: str) -> Literal["en", "de"]:
-    """The language, if it is one that pages are written in; raises SettingError."""
-    if lang in ("en", "de"):
-        return cast(Literal["en", "de"], lang)
-    raise SettingError(f"--lang is {lang!r}.", "Choose en or de.")
 
 
 def _seconds(budget: str | None) -> float | None:
@@ -182,19 +171,20 @@ def tell(view: "RunView", session: Session) -> None:
 
 def show(proof: "Proof", ended: object, session: Session) -> None:
     """Print the verdict and what it rests on, for a person."""
+    from azubi.evaluation.report import advice, verdict
     from azubi.events import events as ev
 
     assert isinstance(ended, ev.Proved)
     console = session.out()
-    console.print(Text(clean(ended.sentence), style="bold"))
+    console.print(Text(clean(verdict(current(), proof)), style="bold"))
     console.print()
-    console.print(Text(clean(ended.advice)))
+    console.print(Text(clean(advice(current(), proof))))
     console.print()
     console.print(_baselines(proof))
     print()
     asked = count(proof.specialist.scores[0].n)
     lines = {
-        "Test": f"{asked} examples, looked at {_times(len(proof.facts.test_accesses))}",
+        "Test": translated(f"{asked} examples, looked at {_times(len(proof.facts.test_accesses))}"),
         "Report": ended.report,
         "Took": duration(ended.seconds),
     }
@@ -207,7 +197,7 @@ def _baselines(proof: "Proof") -> object:
     for baseline in proof.baselines:
         cost = proof.cost(baseline.who)
         cells = (
-            baseline.who,
+            translated(baseline.who),
             interval(baseline.scores[0]),
             _against(baseline.paired),
             _moment(cost.median) if cost else "–",
@@ -221,7 +211,7 @@ def _baselines(proof: "Proof") -> object:
 def _moment(seconds: float) -> str:
     """Milliseconds where seconds would say nothing."""
     if seconds == 0:
-        return "nothing"
+        return translated("nothing")
     return duration(seconds) if seconds >= 0.95 else f"{max(1, round(seconds * 1000))} ms"
 
 
@@ -231,11 +221,11 @@ def _against(paired: object) -> str:
     if not isinstance(paired, Paired):
         return ""
     points = f"{paired.difference.value * 100:+.0f}"
-    return f"{points}, {'cannot tell' if paired.says == 'cannot tell' else f'p {_p(paired.p_holm)}'}"
+    return f"{points}, {translated('cannot tell') if paired.says == 'cannot tell' else _p(paired.p_holm)}"
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return f"p {'' if value < 0.001 else '= '}{current().p(value)}".replace("\N{NO-BREAK SPACE}", " ")
 
 
 def _times(number: int) -> str:
@@ -265,7 +255,6 @@ def compare(
     session: Session,
     first: First,
     second: Second,
-    lang: Lang = "en",
     quiet: Quiet = False,
     threads: Threads = None,
 ) -> None:
@@ -273,15 +262,14 @@ def compare(
 
     Both answer what neither has learned; the result says what got better and what got worse.
     """
-    language = checked_lang(lang)
-
     with importing():
         from azubi.cli.terminal import follow
+        from azubi.evaluation import summary
         from azubi.evaluation.comparison import Versus
         from azubi.events import events as ev
         from azubi.pipeline import prove as comparing
 
-    events = comparing.compare(first, second, session.home, language, threads)
+    events = comparing.compare(first, second, session.home, threads)
     ended = follow(events, session.err(), quiet=quiet).ended
     assert isinstance(ended, ev.ComparisonEnded)
     comparison = Versus.model_validate_json((Path(ended.folder) / comparing.NUMBERS).read_bytes())
@@ -294,7 +282,7 @@ def compare(
             }
         )
         return
-    _show(comparison, ended.sentence, session)
+    _show(comparison, summary.comparison(current(), comparison), session)
     for line in facts({"Report": ended.report, "Took": duration(ended.seconds)}):
         print(clean(line))
 
@@ -313,7 +301,7 @@ def _show(comparison: "Versus", sentence: str, session: Session) -> None:
     print()
     for title, cases in (("Got better", comparison.of("gained")), ("Got worse", comparison.of("lost"))):
         for case in cases[:_SHOWN]:
-            print(f"{title}: {_case(case)}")
+            print(f"{translated(title)}: {_case(case)}")
     print()
 
 
@@ -322,4 +310,4 @@ def _case(case: "Case") -> str:
         clean(shorten(" ".join(text.split()), most))
         for text, most in ((case.text, 70), (case.a, 40), (case.b, 40), (case.truth, 40))
     )
-    return f"“{question}”  {old} → {new}  (right: {truth})"
+    return f"“{question}”  {old} → {new}  ({translated('right')}: {truth})"

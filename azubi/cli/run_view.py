@@ -12,6 +12,7 @@ from typing import Literal, get_args
 from azubi.cli import formatting
 from azubi.events import events as ev
 from azubi.events.figures import Trial
+from azubi.locale.current import translated
 
 State = Literal["waiting", "running", "done", "stopped"]
 Clock = Callable[[], float]
@@ -104,11 +105,12 @@ class RunView:
                 self._sum_up(
                     "baselines",
                     ", ".join(
-                        f"{each.who} {formatting.percent(each.score.value)}" for each in self.baselines
+                        f"{translated(each.who)} {formatting.percent(each.score.value)}"
+                        for each in self.baselines
                     ),
                 )
             case ev.StageSummed():
-                self._sum_up(event.stage, event.text)
+                self._sum_up(event.stage, translated(event.text))
             case ev.RunEnded() | ev.Proved() | ev.ComparisonEnded():
                 self.ended = event
                 self._close("done")
@@ -149,19 +151,22 @@ class RunView:
             case ev.InstructionReady():
                 source = "made from the data" if event.made else "as given"
                 text = f"{formatting.count(event.tokens)} tokens, {source}" if event.text else "none"
-                self._sum_up("instruction", text)
+                self._sum_up("instruction", translated(text))
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
-                spent = "" if event.epsilon is None else f"; privacy: epsilon {event.epsilon:.2f}"
                 best = f"epoch {event.best_epoch}" if event.best_epoch else "no training"
-                self._sum_up("tail", f"{best} is the best; {event.reason}{spent}")
+                summary = translated(f"{best} is the best; {event.reason}")
+                if event.epsilon is not None:
+                    summary += translated(f"; privacy: epsilon {event.epsilon:.2f}")
+                self._sum_up("tail", summary)
             case ev.Measured():
                 self.measured[event.who] = event
                 self._sum_up("evaluate", _scores(self.measured))
             case ev.Packaged():
                 self.packaged = event
-                self._sum_up("package", f"version {event.version}, {formatting.size(event.bytes)}")
+                size = formatting.size(event.bytes)
+                self._sum_up("package", translated(f"version {event.version}, {size}"))
 
     def _sum_up(self, stage: Stage, summary: str) -> None:
         self.stages[stage].summary = formatting.clean(summary)
@@ -169,41 +174,43 @@ class RunView:
 
 def _data(event: ev.DataReady) -> str:
     train, validation, test = map(formatting.count, (event.train, event.validation, event.test))
-    parts = f"{train} train, {validation} validation, {test} test"
-    derived = f", {len(event.derived)} of them derived" if event.derived else ""
-    kinds = {
-        "labels": f"{len(event.labels)} labels",
-        "json": f"records of {len(event.fields)} fields{derived}",
-    }
-    return f"{parts}, {kinds.get(event.task, 'free text')}"
+    parts = translated(f"{train} train, {validation} validation, {test} test")
+    kinds = {"labels": f"{len(event.labels)} labels", "json": f"records of {len(event.fields)} fields"}
+    derived = translated(f", {len(event.derived)} of them derived") if event.derived else ""
+    return f"{parts}, {translated(kinds.get(event.task, 'free text'))}{derived}"
 
 
 def _plan(event: ev.SearchPlanned) -> str:
     bases = ", ".join(event.depths)
     examples, seconds = formatting.count(event.encoded), formatting.duration(event.seconds)
-    return f"trials with {examples} examples for {seconds}: {bases}"
+    return translated(f"trials with {examples} examples for {seconds}: {bases}")
 
 
 def _search(event: ev.SearchEnded, trials: list[Trial]) -> str:
     tried = sum(trial.score is not None for trial in trials)
     chosen = next((trial for trial in trials if trial.number == event.chosen), None)
     what = f"chose number {chosen.number}: {formatting.setting(chosen)}" if chosen else "none was chosen"
-    return f"{formatting.count(tried)} settings tried; {what}"
+    return translated(f"{formatting.count(tried)} settings tried; {what}")
 
 
 def _base(event: ev.BaseReady) -> str:
-    depth = f"last {event.tail_layers} of {event.layers} layers" if event.tail_layers else "the head alone"
+    depth = translated(
+        f"last {event.tail_layers} of {event.layers} layers" if event.tail_layers else "the head alone"
+    )
     depth += formatting.prompt_reading(event.tail_layers, event.prompt_layers)
     return f"{event.name}, {depth}, {event.licence}, {event.dtype}, {event.gflops:.0f} GFLOP/s"
 
 
 def _trunk(event: ev.TrunkDone) -> str:
     computed, reused = formatting.count(event.computed), formatting.count(event.reused)
-    return f"{computed} examples computed, {reused} known already, {formatting.size(event.bytes)}"
+    size = formatting.size(event.bytes)
+    return translated(f"{computed} examples computed, {reused} known already, {size}")
 
 
 def _scores(measured: dict[ev.Who, ev.Measured]) -> str:
-    parts = [f"{who} {formatting.interval(m.scores[0])}" for who, m in measured.items() if m.scores]
+    parts = [
+        f"{translated(who)} {formatting.interval(m.scores[0])}" for who, m in measured.items() if m.scores
+    ]
     name = next((formatting.metric(m.scores[0].name).strip() for m in measured.values() if m.scores), "")
     return f"{name}: {', '.join(parts)}" if parts else ""
 
@@ -234,14 +241,14 @@ def note(event: ev.Event) -> str:
     """What the person should know of an event at once; empty if that is nothing."""
     match event:
         case ev.Notice():
-            return formatting.clean(event.text)
+            return formatting.clean(translated(event.text))
         case ev.RunStarted(again=True):
-            return "going on with the run that was interrupted"
+            return translated("going on with the run that was interrupted")
         case ev.TrainingResumed():
-            return f"going on from epoch {event.epoch}, step {formatting.count(event.step)}"
+            return translated(f"going on from epoch {event.epoch}, step {formatting.count(event.step)}")
         case ev.RolledBack():
             became = "is no longer a number" if event.loss is None else f"exploded to {event.loss:.3g}"
-            return (
+            return translated(
                 f"the loss {became} in step {formatting.count(event.step)}: "
                 f"back to step {formatting.count(event.back_to)}, with "
                 f"half the learning rate (at most {event.learning_rate:.2g} now)"

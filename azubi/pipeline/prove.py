@@ -13,7 +13,6 @@ and was learned by neither, nor by one that either went on from. `evaluation.com
 import time
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -27,10 +26,11 @@ from azubi.evaluation import metrics, prediction, report, summary
 from azubi.evaluation.baselines import asking, baseline_set
 from azubi.evaluation.baselines.asking import Baseline, EvaluationTask
 from azubi.evaluation.comparison import versus
-from azubi.evaluation.locale import Locale
 from azubi.evaluation.prediction import Contender, Prediction
 from azubi.evaluation.proof import SPECIALIST
 from azubi.events import events as ev
+from azubi.locale.current import current
+from azubi.locale.locale import Locale
 from azubi.pipeline import ask
 from azubi.pipeline.proof.context import (
     ProofContext,
@@ -102,8 +102,8 @@ def _stages(context: ProofContext, scratch: Path) -> Generator[ev.Event, None, N
     proof = yield from announced("report", reporting)
     yield ev.Proved(
         verdict=proof.verdict.kind,
-        sentence=report.verdict(Locale(options.lang), proof),
-        advice=report.advice(Locale(options.lang), proof),
+        sentence=report.verdict(Locale("en"), proof),
+        advice=report.advice(Locale("en"), proof),
         passes=proof.verdict.passes,
         folder=str(context.folder),
         report=str(context.folder / REPORT),
@@ -128,9 +128,7 @@ def _planned_seconds(context: ProofContext, examples: ProofExamples) -> dict[str
 _ANSWERS = {"labels": "labels", "json": "records", "text": "free text"}
 
 
-def compare(
-    first: str, second: str, home: Path, lang: Literal["en", "de"] = "en", threads: int | None = None
-) -> Iterator[ev.Event]:
+def compare(first: str, second: str, home: Path, threads: int | None = None) -> Iterator[ev.Event]:
     """Compare two specialists, `second` being the new one; yields what happens, `ComparisonEnded` last.
 
     Raises:
@@ -176,10 +174,10 @@ def compare(
         for table, letter in zip(tables, "ab", strict=True):
             prediction.write(table, scratch / f"predictions-{letter}.parquet")
         files.write_text(scratch / NUMBERS, result.model_dump_json(indent=1))
-        files.write_text(scratch / REPORT, report.render_comparison(result, lang))
+        files.write_text(scratch / REPORT, report.render_comparison(result, current().lang))
         for path in scratch.iterdir():
             path.chmod(0o600)
-    sentence, seconds = summary.comparison(Locale(lang), result), time.monotonic() - started
+    sentence, seconds = summary.comparison(Locale("en"), result), time.monotonic() - started
     yield ev.ComparisonEnded(
         sentence=sentence, folder=str(folder), report=str(folder / REPORT), seconds=seconds
     )

@@ -69,7 +69,7 @@ def test_a_run_is_shown(home, done, capsys):
     lines = {line.split("  ")[0].strip(): line for line in out.splitlines()}
     assert "intake@1" in lines["Specialist"]
     assert "1.818 → 0.154" in lines["Loss"] and "█" in lines["Loss"] and "▁" in lines["Loss"]
-    assert "→ 97.5%" in lines["Validation right"]
+    assert "→ 98 %" in lines["Validation right"]
     assert "1,800 tokens/s, 61 % of the machine's peak" in lines["In tail"]
     # 120 steps of 10^12 operations, of 6 x 134,515,008 x 2 x 10^12.
     assert "1.2 × 10^14 operations to train; one part in 13,451,501" in lines["Work"]

@@ -14,7 +14,7 @@ from azubi.evaluation.baselines import baseline_set
 from azubi.evaluation.proof import ORDER
 from azubi.settings import PrivacySettings, ProofSettings, ScopeSettings
 from tests import tiny
-from tests.evaluation.test_locale import texts
+from tests.locale.test_locale import texts
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "proof.md"

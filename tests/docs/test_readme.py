@@ -10,7 +10,7 @@ from azubi.cli.findings import show
 from azubi.data.checks.check import check
 from tests import tiny
 from tests.engine.families import DECODERS, ENCODERS
-from tests.evaluation.test_locale import texts
+from tests.locale.test_locale import texts
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

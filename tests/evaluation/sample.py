@@ -10,11 +10,11 @@ from pathlib import Path
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison
-from azubi.evaluation.locale import LANGUAGES
 from azubi.evaluation.metrics import measure, paired_difference, right
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
 from azubi.events.figures import Epoch
+from azubi.locale.locale import LANGUAGES
 
 TEAMS = (
     "Glass and Small Damage",

@@ -8,10 +8,10 @@ from azubi.data.datasets.erased import Access
 from azubi.errors import DataError
 from azubi.evaluation import report
 from azubi.evaluation.comparison import versus
-from azubi.evaluation.locale import LANGUAGES, Lang, Locale
 from azubi.evaluation.prediction import Prediction, table
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.evaluation.report import render_comparison, render_proof
+from azubi.locale.locale import LANGUAGES, Lang, Locale
 from tests.evaluation.proof_sample import sample
 from tests.evaluation.test_report import Page, english_words
 

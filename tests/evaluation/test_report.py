@@ -6,8 +6,8 @@ import pytest
 
 from azubi.data.contract import Contract
 from azubi.evaluation.comparison import Comparison, field_rows, shown
-from azubi.evaluation.locale import Locale
 from azubi.evaluation.report import Report, render
+from azubi.locale.locale import Locale
 from tests.evaluation.sample import intake, triage
 
 ENGLISH = re.compile(

@@ -6,8 +6,8 @@ import pytest
 
 from azubi.evaluation import summary
 from azubi.evaluation.charts import trials_chart
-from azubi.evaluation.locale import Locale
 from azubi.events.figures import Trial, choose, undominated
+from azubi.locale.locale import Locale
 
 
 def trial(number, score, cost, error=0.02, state="done"):

@@ -49,12 +49,13 @@ from azubi.data.checks.split import (
 from azubi.data.checks.texts import languages, lengths, mojibake, schema_and_rules
 from azubi.data.contract import Task
 from azubi.data.example import SPLITS, Example
-from azubi.data.finding import Finding, Level, share, some, where
+from azubi.data.finding import Finding, Level, some, where
 from azubi.data.pii import policy
 from azubi.data.readers.reading import source_from_settings
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.errors import UsageError
+from azubi.locale.current import current, translated
 from azubi.settings import Recipe
 from azubi.storage import files
 from azubi.storage.libraries import page_templates
@@ -292,20 +293,23 @@ _WIDTH, _HEIGHT = 720, 120
 
 
 def render(check: Check) -> str:
-    """Write the check as one HTML file."""
+    """Write the check as one HTML file, in the language that holds."""
     shortened = {path: short(path) for path in (check.source, check.test_source) if path}
 
     def title(finding: Finding) -> str:
         """Without the folders, which stand on top of the page."""
-        return reduce(lambda text, path: text.replace(path, shortened[path]), shortened, finding.title)
+        return translated(
+            reduce(lambda text, path: text.replace(path, shortened[path]), shortened, finding.title)
+        )
 
     return _template().render(
         check=check,
         title=title,
-        today=date.today().isoformat(),
-        verdict=verdict(check),
-        amounts=amounts(check),
-        answers=answers(check),
+        today=current().date(date.today().isoformat()),
+        lang=current().lang,
+        verdict=translated(verdict(check)),
+        amounts=translated(amounts(check)),
+        answers=translated(answers(check)),
         findings=[finding for finding in check.findings if not finding.routine],
         facts=[finding for finding in check.findings if finding.routine],
         marks=MARKS,
@@ -318,7 +322,12 @@ def bars(finding: Finding) -> list[dict[str, Any]]:
     most = max(count for _, count in labels)
     total = finding.details["examples"]
     return [
-        {"label": name, "count": count, "width": round(100 * count / most, 2), "share": share(count / total)}
+        {
+            "label": name,
+            "count": count,
+            "width": round(100 * count / most, 2),
+            "share": current().percent(count / total),
+        }
         for name, count in labels
     ]
 
@@ -334,7 +343,7 @@ def columns(finding: Finding) -> list[dict[str, Any]]:
             "width": round(step - 2, 1),
             # What is there is seen, however little it is.
             "height": round(max(1.5, _HEIGHT * count / most), 1) if count else 0,
-            "label": f"{begin:,} to {until - 1:,} {unit}: {some(count, 'example')}",
+            "label": translated(f"{begin:,} to {until - 1:,} {unit}: {some(count, 'example')}"),
         }
         for place, (begin, until, count) in enumerate(drawn)
     ]
@@ -348,7 +357,10 @@ def _template() -> "Template":
         bars=bars,
         columns=columns,
         grouped=grouped,
+        number=lambda value: current().count(value),
         short=short,
+        some=some,
+        t=translated,
         where=where,
         width=_WIDTH,
         height=_HEIGHT,

@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,10 +17,10 @@ from azubi.errors import SettingError
 from azubi.evaluation import metrics, retraining
 from azubi.evaluation.baselines import instructed_model
 from azubi.evaluation.baselines.asking import EvaluationTask, sample_numbers
-from azubi.evaluation.locale import Locale
 from azubi.evaluation.retraining import expected_seconds
 from azubi.events import events as ev
 from azubi.events.events import Step, Work, translate
+from azubi.locale.locale import Locale
 from azubi.pipeline import ask
 from azubi.planning.forecast import Eta
 from azubi.registry import lineage
@@ -54,7 +54,6 @@ class ProofOptions:
     """About how long the baselines may take together."""
     settings: ProofSettings | None = None
     """Other rules of the verdict than those that the specialist was trained with."""
-    lang: Literal["en", "de"] = "en"
     threads: int | None = None
 
 

@@ -32,6 +32,7 @@ from azubi.evaluation.proof import SPECIALIST, Proof, prove_from
 from azubi.evaluation.retraining import Retrainer
 from azubi.events import events as ev
 from azubi.events.events import Step, Work
+from azubi.locale.current import current
 from azubi.pipeline import ask
 from azubi.pipeline.proof.context import ProofContext, ProofExamples, show_progress
 from azubi.planning.forecast import Eta
@@ -296,7 +297,7 @@ def write_report(
     files.write_text(folder / FACTS, facts.model_dump_json(indent=1))
     proof = prove_from(table, facts)
     files.write_text(folder / NUMBERS, proof.model_dump_json(indent=1))
-    files.write_text(folder / REPORT, report.render_proof(proof, context.options.lang))
+    files.write_text(folder / REPORT, report.render_proof(proof, current().lang))
     for name in (PREDICTIONS, FACTS, NUMBERS, REPORT):
         (folder / name).chmod(0o600)
     yield ev.StageSummed(stage="report", text=proof.verdict.kind)

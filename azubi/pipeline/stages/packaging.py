@@ -21,6 +21,7 @@ from azubi.engine.specialist import learn_scope
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
 from azubi.events import events as ev
+from azubi.locale.current import current
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
 from azubi.pipeline.stages.data import Data
 from azubi.pipeline.stages.encoding import EncodedData
@@ -184,7 +185,7 @@ def _written(context: RunContext, results: Results) -> Card:
     for unfinished in folder.parent.glob(f".{version}.*"):
         shutil.rmtree(unfinished, ignore_errors=True)
     card, scope = build_card(context, results, version), _scope(context, results)
-    report = render(build_report(context, results, card), context.recipe.lang)
+    report = render(build_report(context, results, card), context.recipe.lang or current().lang)
     return write_version(card, weights.trained(results.model.specialist.tail), report, folder, scope)
 
 

@@ -1,18 +1,19 @@
-"""The language of a report and of the terminal: texts, numbers, dates, names of things.
+"""One language: texts, numbers, dates, names of things.
 
-The texts stand in gettext catalogues, `locales/<language>/LC_MESSAGES/azubi.po`, which Babel reads as they
-are: nothing has to be compiled. Babel also writes the numbers, in which a share is 0 % or 100 % only if
+The texts stand in gettext catalogues, `catalogues/<language>/LC_MESSAGES/azubi.po`, which Babel reads as they
+are: nothing has to be compiled. Those of reports have keys; those of all else are English sentences, which
+`sentences.py` translates. Babel also writes the numbers, in which a share is 0 % or 100 % only if
 it is exactly that. Knows no HTML beyond escaping the values that `Locale.text` puts into a text.
 """
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, get_args
 
-from babel.dates import format_date
+from babel.dates import format_date, format_datetime
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
@@ -31,8 +32,9 @@ from azubi.events.figures import Score
 Lang = Literal["en", "de"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)
 
-_CATALOGUES = Path(__file__).parent / "locales"
+_CATALOGUES = Path(__file__).parent / "catalogues"
 _CLDR = {"en": "en_GB", "de": "de"}
+_DAY = {"en": "yyyy-MM-dd", "de": "dd.MM.yyyy"}
 CURRENCY = "EUR"
 """Of all prices; nothing is converted."""
 _SPACE = "\u00a0"
@@ -127,6 +129,11 @@ class Locale:
         except ValueError:
             return day
 
+    def moment(self, when: datetime, time: bool = True) -> str:
+        """A moment in a table, as it is here: 2026-11-22 14:05; without its `time`, 2026-11-22."""
+        pattern = _DAY[self.lang] + (" HH:mm" if time else "")
+        return format_datetime(when.astimezone(), pattern, locale=_CLDR[self.lang])
+
     def percent(self, value: float, n: int = 0) -> str:
         """A share: 93 %; with one decimal for 1,000 examples and more, and near all or nothing."""
         return f"{self._share(value, _needs_decimal(value, n))}{_SPACE}%"
@@ -218,9 +225,18 @@ class Locale:
 
     def chart_format(self) -> dict[str, object]:
         """How numbers are written in a chart, as d3 has it."""
-        cldr = _CLDR[self.lang]
-        signs = {"decimal": get_decimal_symbol(cldr), "thousands": get_group_symbol(cldr)}
-        return {**signs, "grouping": [3], "currency": ["", ""], "percent": f"{_SPACE}%"}
+        decimal, thousands = self.signs()
+        return {
+            "decimal": decimal,
+            "thousands": thousands,
+            "grouping": [3],
+            "currency": ["", ""],
+            "percent": f"{_SPACE}%",
+        }
+
+    def signs(self) -> tuple[str, str]:
+        """What stands before decimals and between thousands."""
+        return get_decimal_symbol(_CLDR[self.lang]), get_group_symbol(_CLDR[self.lang])
 
     def _message(self, key: str) -> str:
         return str(_translations(self.lang).gettext(key))

@@ -5,9 +5,9 @@ import string
 import pytest
 
 from azubi.evaluation import summary
-from azubi.evaluation.locale import Lang, Locale, catalogue
 from azubi.evaluation.statistics import Difference
 from azubi.events.figures import Score
+from azubi.locale.locale import Lang, Locale, catalogue
 
 ENGLISH, GERMAN = Locale("en"), Locale("de")
 
