@@ -6,7 +6,6 @@ given rightly.
 
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from itertools import combinations
 from azubi.data.checks.check_input import CheckInput
 from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, share, some
+from azubi.data.splits.near_duplicates import folded
 
 FEWEST = 5
 """Examples that a label needs at least."""
@@ -184,10 +184,10 @@ def _spellings(counts: Mapping[str, int]) -> list[tuple[str, str, str]]:
     by_plain: dict[str, str] = {}
     variants = []
     for label in sorted(counts, key=lambda label: (-counts[label], label)):
-        folded = unicodedata.normalize("NFKC", label).casefold().strip()
-        often = by_plain.setdefault(" ".join(re.split(r"[\s_\-\u2010-\u2015]+", folded)), label)
+        plain = folded(label).strip()
+        often = by_plain.setdefault(" ".join(re.split(r"[\s_\-\u2010-\u2015]+", plain)), label)
         if often != label:
-            variants.append((label, often, "only case, spaces or hyphens differ"))
+            variants.append((label, often, "only case, spaces, hyphens or umlauts differ"))
     slips: dict[str, str] = {}
     for often, rare in combinations(list(by_plain)[:_MOST_COMPARED], 2):
         few = counts[by_plain[rare]] <= SLIP * counts[by_plain[often]]

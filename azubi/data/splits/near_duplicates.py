@@ -1,12 +1,12 @@
 """Near-duplicates: which texts say nearly the same, found without comparing each with each.
 
-A text is taken as the set of its words and pairs of neighbouring words, in small letters and without
-punctuation. Two texts are near-duplicates if their sets share enough (Jaccard). Of two sets that share eight
-tenths, the two tenths that are rarest in each have elements in common (prefix filtering, Chaudhuri et al.
-2006; two of them, where a set is small: Wang et al. 2012). So texts are put into buckets by their rarest
-elements, and compared within a bucket only. Every pair is verified by its sets. None is missed unless more
-than `_CROWD` different texts share a bucket: then the first and the last before a text are compared, so the
-work grows with the number of texts, whatever they are like.
+A text is taken as the set of its words and pairs of neighbouring words, in small letters, without
+punctuation and umlauts (Müller is mueller). Two texts are near-duplicates if their sets share enough
+(Jaccard). Of two sets that share eight tenths, the two tenths that are rarest in each have elements in common
+(prefix filtering, Chaudhuri et al. 2006; two of them, where a set is small: Wang et al. 2012). So texts are
+put into buckets by their rarest elements, and compared within a bucket only. Every pair is verified by its
+sets. None is missed unless more than `_CROWD` different texts share a bucket: then the first and the last
+before a text are compared, so the work grows with the number of texts, whatever they are like.
 
 The same texts give the same pairs on every machine, since only integer arithmetic decides. What a text means
 is not known: a different amount or a "not" is one word like any other.
@@ -49,9 +49,18 @@ other. Else it is its edge: the instruction's last word, and what happens to fol
 _WORD = re.compile(rf"[{ALONE}]|[^\s{ALONE}]+")
 
 
+_UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
+
+
+def folded(text: str) -> str:
+    """The text without differences of case and Unicode form; ä, ö, ü and ß are ae, oe, ue and ss."""
+    text = unicodedata.normalize("NFKC", text).casefold()  # which makes ss of ß
+    return text if text.isascii() else text.translate(_UMLAUTS)
+
+
 def normalised(prompt: str) -> str:
-    """The prompt without differences of case, spacing and Unicode form."""
-    return " ".join(unicodedata.normalize("NFKC", prompt).casefold().split())
+    """The prompt `folded`, and without differences of spacing."""
+    return " ".join(folded(prompt).split())
 
 
 class SharedText:
@@ -428,7 +437,7 @@ def _sets(texts: Sequence[str]) -> tuple[U32, I64, U64]:
 
 def _word_hashes(text: str) -> list[int]:
     """A hash of every word; a text without any word, such as "???", is one word as a whole."""
-    text = unicodedata.normalize("NFKC", text[:LONGEST]).casefold()
+    text = folded(text[:LONGEST])
     return [*map(_word_hash, _word().findall(text))] or [
         _digest(" ".join(text.split()).encode("utf-8", "surrogatepass"))
     ]

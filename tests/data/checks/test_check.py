@@ -237,6 +237,16 @@ def test_labels_that_are_spelt_in_two_ways(misspelt):
     assert finding.details["pairs"][0][:2] == [misspelt, "motor"]
 
 
+def test_labels_with_and_without_umlauts_are_spelt_in_two_ways():
+    german = {"motor": "Kfz", "household": "Gebäude", "liability": "Haftpflicht", "travel": "Reise"}
+    rows = [replace(row, answer=german[row.answer]) for row in clean()]
+    rows[61] = replace(rows[61], answer="Gebaeude")
+    finding = alone(checked(rows), "label_variants")
+    assert finding.details["pairs"] == [
+        ["Gebaeude", "Gebäude", "only case, spaces, hyphens or umlauts differ"]
+    ]
+
+
 def test_labels_that_are_meant_to_differ_in_a_letter_or_a_figure_are_left_alone():
     names = ["north", "forth", "level 1", "level 2", "K1", "K2", "up", "us"]
     rows = [replace(example, answer=names[number % 8]) for number, example in enumerate(clean())]

@@ -21,6 +21,13 @@ def test_test_prompts_that_stand_in_the_data():
     assert (finding.count, lines(finding)) == (1, [(202, 5)])
 
 
+def test_a_test_prompt_in_another_spelling_stands_in_the_data():
+    data, test = clean(), later()
+    data[200] = asking(data[200], "Größe und Straße: Müllerstraße 5, Köln")
+    test[3] = asking(test[3], "Groesse und Strasse: Muellerstrasse 5, Koeln")
+    assert lines(alone(checked(data, test), "leak_prompts")) == [(202, 5)]
+
+
 def test_test_prompts_that_nearly_stand_in_the_data():
     data, test = clean(), later()
     test[4] = asking(test[4], data[201].prompt.replace("Dear all", "Hello"))

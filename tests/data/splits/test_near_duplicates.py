@@ -74,6 +74,25 @@ def test_case_spacing_punctuation_and_unicode_form_make_no_difference() -> None:
     assert [(pair.first, pair.second, pair.similarity) for pair in pairs(texts)] == [(0, 1, 1.0), (0, 2, 1.0)]
 
 
+@pytest.mark.parametrize(
+    ("text", "respelt"),
+    [
+        ("Straße vor Müllers Haus überflutet", "Strasse vor Muellers Haus ueberflutet"),
+        ("DIE TÜR IST MIT RUSS BESCHMIERT", "die Tuer ist mit Ruß beschmiert"),
+        ("daß der Schlüssel weg ist, weiß ich", "dass der Schluessel weg ist, weiss ich"),
+        ("Kfz-Schaden in Köln, Bahnhofstr. 5", "Kfz Schaden in Koeln, Bahnhofstr 5"),
+        ("die ma\u0308chtige Ko\u0308nigsallee", "die maechtige Königsallee"),
+    ],
+)
+def test_german_spellings_make_no_difference(text: str, respelt: str) -> None:
+    assert [pair.similarity for pair in pairs([text, respelt])] == [1.0]
+
+
+def test_other_words_stay_others() -> None:
+    assert pairs(["die Kuchen sind kalt", "die Küchen sind kalt"]) == []
+    assert pairs(["schon bezahlt", "schön bezahlt"]) == []
+
+
 def test_symbols_and_writing_without_spaces_count() -> None:
     assert pairs(["Betrag 50 €", "Betrag 50 $"]) == []
     assert pairs(["5 < 3", "5 > 3"]) == []

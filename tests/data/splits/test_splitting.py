@@ -284,6 +284,14 @@ def test_exact_duplicates_are_kept_once():
     ]
 
 
+def test_a_german_spelling_is_no_other_question():
+    prompts = ("Straße in Köln", "Strasse in Koeln", "STRASSE IN KÖLN")
+    assert len({question(prompt) for prompt in prompts}) == 1
+    rows = [*many(50), *(example(prompt, "a", 90 + at) for at, prompt in enumerate(prompts))]
+    splits = split_of(split(rows, how()))
+    assert len({splits[row] for row in rows[50:]}) == 1
+
+
 # Sides that are given
 
 
