@@ -276,7 +276,10 @@ _SURE = 0.1
 _FADING = 0.9
 """Weight of older pieces, each time that another is timed, in a cautious model: speeds change."""
 _SLOWEST = 3.0
-"""A stage that was not timed is expected to be at most so much slower than planned."""
+"""A stage that was not timed, or of which `_EARLY` is not done, is expected to be at most so much slower than
+planned."""
+_EARLY = 0.02
+"""Share of a stage below which the first answer of many, which are all done at once, says nothing of its pace."""
 _TOGETHER = 1.01
 """Pieces up to so many times the first one's moment ended with it: a batch reports all its examples at
 once."""
@@ -370,7 +373,8 @@ class CostModel:
             planned = self._planned.get(stage)
             if planned is not None and not self._cautious:
                 doubt = min(_DOUBT, _SURE * planned) - max(timed.done, timed.seconds)
-                return _ratio(*timed.steady, doubt)
+                ratio = _ratio(*timed.steady, doubt)
+                return ratio if timed.done >= _EARLY * planned else min(_SLOWEST, ratio)
             return self._ratio(timed, _DOUBT if self._cautious else 0.0)
         if stage == _DISK_STAGE:
             return 1.0

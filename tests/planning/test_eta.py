@@ -125,3 +125,11 @@ def test_a_batch_that_ends_at_once_is_not_taken_for_speed(clock):
     clock.now += 30.0
     left = [eta_.left("base", done / 100) for done in range(1, 51)]
     assert left[-1] == pytest.approx(30.0 + 60.0)
+
+
+def test_the_first_of_many_answers_that_are_done_at_once_does_not_look_like_hours(clock):
+    eta_ = Eta({"baselines": 180.0})
+    eta_.begin("baselines")
+    clock.now += 27.0
+    assert eta_.left("baselines", 1 / 720) <= 3 * 180.0
+    assert eta_.left("baselines", 120 / 720) == pytest.approx(5 * 27.0)
