@@ -138,7 +138,7 @@ def main(parts: Sequence[str]) -> None:
     """Measure, and print one line of JSON for each figure."""
     use_threads(None)
     threads = torch.get_num_threads()
-    dtype = torch.bfloat16 if has_bfloat16(threads) else torch.float32
+    dtype = torch.bfloat16 if has_bfloat16() else torch.float32
     base = data.opened(BASE, HOME)
     print(json.dumps({"base": BASE, "dtype": str(dtype), **facts(threads)}), flush=True)
     for part in parts or PARTS:

@@ -26,7 +26,7 @@ def facts(threads: int) -> dict[str, object]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "bfloat16": hardware.has_bfloat16(threads),
+        "bfloat16": hardware.has_bfloat16(),
         "amx": kind() == "AMX",
         "commit": commit(),
     }

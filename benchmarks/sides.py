@@ -110,7 +110,7 @@ class Bench:
     def _mode(self, cell: Cell) -> str:
         """The number format and attention in which a peer is fastest, by a few steps in each."""
         method = cell.baseline
-        if len(method.modes) == 1 or not hardware.has_bfloat16(self.threads):
+        if len(method.modes) == 1 or not hardware.has_bfloat16():
             return method.modes[0]
         basis = [method.name, method.modes, machine.facts(1)["cpu"], self.threads]
         name = f"{_file_name(method.name)}-mode"

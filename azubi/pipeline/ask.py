@@ -347,6 +347,6 @@ def _dtype(dtype: str) -> torch.dtype:
     """The format it was measured in; float32 where bfloat16 is not native and would crawl."""
     hardware.use_device()
     use_threads(None)
-    if dtype == "bfloat16" and has_bfloat16(torch.get_num_threads()):
+    if dtype == "bfloat16" and has_bfloat16():
         return torch.bfloat16
     return torch.float32

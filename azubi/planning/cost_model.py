@@ -279,7 +279,7 @@ _SLOWEST = 3.0
 """A stage that was not timed, or of which `_EARLY` is not done, is expected to be at most so much slower than
 planned."""
 _EARLY = 0.02
-"""Share of a stage below which the first answer of many, which are all done at once, says nothing of its pace."""
+"""Share of a stage that tells its pace: of answers that are done at once the first is told alone."""
 _TOGETHER = 1.01
 """Pieces up to so many times the first one's moment ended with it: a batch reports all its examples at
 once."""

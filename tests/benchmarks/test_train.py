@@ -154,7 +154,7 @@ def test_every_seed_pays_for_its_own_trunk(cell, bench, quick):
 
 
 def test_the_fastest_number_format_is_probed_once(cell, bench, quick, monkeypatch):
-    monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda _: True)
+    monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda: True)
     assert bench.measure(cell)["mode"] == "mixed"
     probed = sum("s a step" in line for line in bench.lines)
     assert probed == 2
@@ -163,7 +163,7 @@ def test_the_fastest_number_format_is_probed_once(cell, bench, quick, monkeypatc
 
 
 def test_without_native_bfloat16_nothing_is_probed(cell, bench, quick, monkeypatch):
-    monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda _: False)
+    monkeypatch.setattr(sides.hardware, "has_bfloat16", lambda: False)
     assert bench.measure(cell)["mode"] == "float32"
     assert not any("s a step" in line for line in bench.lines)
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from azubi.engine.features import LONGEST, frozen_features
 from azubi.errors import BaseModelError
@@ -38,13 +37,13 @@ def test_long_texts_are_cut_and_progress_is_told(bases, home):
     assert [done for done, _ in steps] == sorted(done for done, _ in steps)
 
 
-@pytest.mark.parametrize("faster", [torch.float32, torch.bfloat16])
-def test_what_only_has_to_be_quick_takes_the_faster_format(bases, home, monkeypatch, faster):
-    monkeypatch.setattr("azubi.engine.base.hardware.faster_dtype", lambda threads: faster)
+@pytest.mark.parametrize("native", [False, True])
+def test_what_only_has_to_be_quick_takes_bfloat16_where_it_is_native(bases, home, monkeypatch, native):
+    monkeypatch.setattr("azubi.engine.base.hardware.has_bfloat16", lambda: native)
     exact = frozen_features(home, str(bases.encoder), threads=1)(TEXTS)
     quick = frozen_features(home, str(bases.encoder), threads=1, quick=True)(TEXTS)
     assert (exact * quick).sum(1).min() > 0.999
-    assert np.array_equal(exact, quick) == (faster == torch.float32)
+    assert np.array_equal(exact, quick) == (not native)
 
 
 def test_the_base_is_opened_when_it_is_first_asked(home):

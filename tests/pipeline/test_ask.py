@@ -127,7 +127,7 @@ def test_the_number_format_is_the_measured_one_where_it_is_native(writer, monkey
         ask, "new_specialist", lambda *given, **named: used.append(given[-1]) or cut(*given, **named)
     )
     for native, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(ask, "has_bfloat16", lambda threads, native=native: native)
+        monkeypatch.setattr(ask, "has_bfloat16", lambda native=native: native)
         ask.open_specialist(card, writer.home)
         assert used[-1] == expected
 

@@ -2,8 +2,8 @@
 
 Tensors are made on torch's default device, which `use_device` sets; what comes from disk is moved there with
 `on_device`. bfloat16 is twice as fast as float32 on some processors and a hundred times slower on others
-(docs/design.md), so its speed is measured. Only processors were measured; on CUDA and Apple's GPU
-`azubi doctor --selftest` tells whether results are right.
+(docs/design.md): a run measures its speed, and what follows goes by the processor's flags. Only processors
+were measured; on CUDA and Apple's GPU `azubi doctor --selftest` tells whether results are right.
 """
 
 import ctypes
@@ -37,9 +37,12 @@ _KEPT_BYTES = 1 << 30
 """glibc keeps up to so much freed memory, and takes tensors up to this size from it."""
 _MATMUL_SHAPE = (1024, 576, 1536)
 """Rows, inner and outer size of the measured product: a small decoder's MLP on a thousand tokens."""
-_MATMUL_SECONDS, _QUICK_SECONDS = 0.2, 0.02
+_MATMUL_SECONDS = 0.2
 _BFLOAT16_MIN_SPEEDUP = 1.3
 """A smaller gain does not pay for bfloat16's rounding."""
+_BFLOAT16_FLAGS = frozenset(("avx512_bf16", "amx_bf16", "bf16"))
+"""Instructions for bfloat16, as Linux names those of Intel, AMD and ARM."""
+_CPUINFO = Path("/proc/cpuinfo")
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_CGROUPS = Path("/proc/self/cgroup")
 _OWN_STATUS, _CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -124,14 +127,24 @@ def probe(dtype: DtypeName = "auto", threads: int | None = None, device: DeviceN
     return Machine(best, torch.get_num_threads(), speeds[best], device_type)
 
 
-def has_bfloat16(threads: int) -> bool:
-    """Whether the processor computes bfloat16 itself; elsewhere bfloat16 is a hundred times slower."""
-    return _bfloat16_speedup(threads) > 0.5
+def has_bfloat16() -> bool:
+    """Whether the device computes bfloat16 itself; elsewhere bfloat16 is a hundred times slower.
+
+    Processors say so on Linux; others are measured, which a busy machine can mislead.
+    """
+    if torch.get_default_device().type == "cpu" and (flags := _processor_flags()):
+        return not flags.isdisjoint(_BFLOAT16_FLAGS)
+    half, full = (matmul_speed(dtype, torch.get_num_threads()) for dtype in (torch.bfloat16, torch.float32))
+    return half > full / 2
 
 
-def faster_dtype(threads: int) -> torch.dtype:
-    """bfloat16 where a quick measurement shows that it pays, else float32."""
-    return torch.bfloat16 if _bfloat16_speedup(threads) > _BFLOAT16_MIN_SPEEDUP else torch.float32
+def _processor_flags() -> frozenset[str]:
+    """What the processor can do, in Linux's words; empty on other systems."""
+    lines = (line.partition(":") for line in _lines(_CPUINFO))
+    return next(
+        (frozenset(words.split()) for name, _, words in lines if name.strip() in ("flags", "Features")),
+        frozenset(),
+    )
 
 
 def use_threads(threads: int | None) -> None:
@@ -154,7 +167,7 @@ def _keep_freed_memory() -> None:
 
 def processor() -> str:
     """The processor's name."""
-    names = (line.split(":", 1)[1].strip() for line in _lines(Path("/proc/cpuinfo")) if "model name" in line)
+    names = (line.split(":", 1)[1].strip() for line in _lines(_CPUINFO) if "model name" in line)
     return next(names, platform.processor())
 
 
@@ -168,14 +181,14 @@ def usable_cores() -> int:
     return int(joblib.cpu_count())
 
 
-def matmul_speed(dtype: torch.dtype, threads: int, seconds: float = _MATMUL_SECONDS) -> float:
+def matmul_speed(dtype: torch.dtype, threads: int) -> float:
     """`measured_speed`, remembered for each dtype, number of threads and device."""
-    return _remembered_speed(dtype, threads, torch.get_default_device(), seconds)
+    return _remembered_speed(dtype, threads, torch.get_default_device())
 
 
 @cache
-def _remembered_speed(dtype: torch.dtype, threads: int, device: torch.device, seconds: float) -> float:
-    return measured_speed(dtype, seconds)
+def _remembered_speed(dtype: torch.dtype, threads: int, device: torch.device) -> float:
+    return measured_speed(dtype)
 
 
 def measured_speed(dtype: torch.dtype, seconds: float = _MATMUL_SECONDS) -> float:
@@ -194,11 +207,6 @@ def measured_speed(dtype: torch.dtype, seconds: float = _MATMUL_SECONDS) -> floa
                 torch.accelerator.synchronize()
             best = min(best, time.perf_counter() - begun)
     return 2 * rows * inner * outer / best / 1e9
-
-
-def _bfloat16_speedup(threads: int) -> float:
-    half, full = (matmul_speed(dtype, threads, _QUICK_SECONDS) for dtype in (torch.bfloat16, torch.float32))
-    return half / full
 
 
 def available_memory() -> int:

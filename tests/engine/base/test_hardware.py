@@ -66,10 +66,30 @@ def test_a_format_that_was_asked_for_is_taken(speeds, wanted):
     assert hardware.probe(wanted, threads=1).dtype_name == wanted
 
 
+@pytest.mark.parametrize(
+    "line, has",
+    [
+        ("flags\t\t: fpu avx512f avx512_bf16 sse", True),
+        ("flags\t\t: fpu avx512f amx_bf16", True),
+        ("flags\t\t: fpu avx2 avx512f", False),
+        ("Features\t: fp asimd bf16", True),
+        ("Features\t: fp asimd", False),
+    ],
+)
+def test_the_processor_says_whether_bfloat16_is_its_own_however_busy_it_is(
+    speeds, monkeypatch, tmp_path, line, has
+):
+    speeds(100.0, 0.0 if has else 200.0)
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nmodel name\t: bf16 maker\n{line}\n\n")
+    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "cpuinfo")
+    assert hardware.has_bfloat16() is has
+
+
 @pytest.mark.parametrize("bfloat16, has", [(0.5, False), (49.0, False), (51.0, True), (200.0, True)])
-def test_bfloat16_is_the_processors_own_where_it_is_not_far_slower(speeds, bfloat16, has):
+def test_where_the_system_does_not_say_bfloat16_is_measured(speeds, monkeypatch, tmp_path, bfloat16, has):
     speeds(100.0, bfloat16)
-    assert hardware.has_bfloat16(1) is has
+    monkeypatch.setattr(hardware, "_CPUINFO", tmp_path / "none")
+    assert hardware.has_bfloat16() is has
 
 
 def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkeypatch):
@@ -86,18 +106,3 @@ def test_threads_are_as_given_then_as_the_environment_says_then_the_cores(monkey
     monkeypatch.setattr(hardware.joblib, "cpu_count", lambda: 1)
     hardware.use_threads(None)
     assert torch.get_num_threads() == 1
-
-
-def test_a_glance_is_enough_to_tell_native_bfloat16(monkeypatch):
-    glances = []
-    monkeypatch.setattr(hardware, "measured_speed", lambda dtype, seconds: glances.append(seconds) or 1.0)
-    hardware._remembered_speed.cache_clear()
-    assert hardware.has_bfloat16(1)
-    hardware._remembered_speed.cache_clear()
-    assert len(glances) == 2 and sum(glances) < 0.1
-
-
-@pytest.mark.parametrize("bfloat16, dtype", [(129.0, torch.float32), (131.0, torch.bfloat16)])
-def test_at_a_glance_too_bfloat16_is_taken_only_where_it_pays(speeds, bfloat16, dtype):
-    speeds(100.0, bfloat16)
-    assert hardware.faster_dtype(1) == dtype
