@@ -26,6 +26,7 @@ from azubi.engine.base.folder import (
     refuse_placeholders,
     weight_files,
 )
+from azubi.engine.base.licence import UNKNOWN, head_of_card, licence_of
 from azubi.errors import BaseModelError
 from azubi.storage import files
 
@@ -36,14 +37,6 @@ _POOLINGS = {
 """By what older and newer versions of sentence-transformers write."""
 _KNOWN_MODULES = {"Transformer", "Pooling", "Normalize", "Dropout"}
 """Of sentence-transformers: what pools, and what leaves a text's vector as it is, but for its length."""
-_LICENCE_TEXTS = {
-    "apache-2.0": "apache license",
-    "mit": "mit license",
-    "llama": "llama",
-    "gemma": "gemma terms of use",
-    "qwen": "qwen license",
-}
-"""Words in the first lines of a licence's text."""
 
 
 def open_base(name: str, home: Path) -> Base:
@@ -61,7 +54,9 @@ def open_base(name: str, home: Path) -> Base:
         folder, digest = _converted(
             path, home, hashes, _convert if path.suffix == ".gguf" else e5_file.convert
         )
-        licence = entry.licence if entry else licence_of(path.parent)
+        # What a GGUF file says of itself stands in the folder that was made of it.
+        named = entry.licence if entry else licence_of(folder)
+        licence = licence_of(path.parent) if named == UNKNOWN else named
         return _open_folder(name, folder, digest, licence, entry)
     folder = path.parent if entry else path
     if not folder.is_dir():
@@ -107,7 +102,7 @@ def _names(folder: Path) -> list[str]:
     config, card = json.loads((folder / "config.json").read_text()), folder / "README.md"
     text = card.read_text(errors="replace") if card.is_file() else ""
     title = re.search(r"^# +(.+)$", text, re.MULTILINE)
-    measured = _head_of_card(text).get("model-index")
+    measured = head_of_card(text).get("model-index")
     first = measured[0] if isinstance(measured, list) and measured else None
     in_hub = folder.parent.parent.name if folder.parent.name == "snapshots" else folder.name
     return [
@@ -116,38 +111,6 @@ def _names(folder: Path) -> list[str]:
         title[1] if title else "",
         in_hub,
     ]
-
-
-def licence_of(folder: Path) -> str:
-    """The licence that the model card's head names, else that of a licence file, else `unknown`."""
-    card = folder / "README.md"
-    named = _licence_in_card(card.read_text(errors="replace")) if card.is_file() else None
-    if named:
-        return named
-    for name in ("LICENSE", "LICENSE.txt", "LICENSE.md"):
-        if (folder / name).is_file():
-            start = (folder / name).read_text(errors="replace")[:2000].lower()
-            return next((licence for licence, words in _LICENCE_TEXTS.items() if words in start), "unknown")
-    return "unknown"
-
-
-def _head_of_card(card: str) -> dict[str, Any]:
-    """The fields with which a model card begins; none if it has no head, or a damaged one."""
-    head = re.match(r"---\s*\n(.*?)\n---", card, re.DOTALL)
-    try:
-        fields = yaml.safe_load(head.group(1)) if head else None
-    except yaml.YAMLError:
-        return {}
-    return fields if isinstance(fields, dict) else {}
-
-
-def _licence_in_card(card: str) -> str | None:
-    fields = _head_of_card(card)
-    licence = fields.get("license")
-    if licence == "other":  # the Hub's way to name a licence that is not on its list
-        licence = fields.get("license_name") or licence
-    names = licence if isinstance(licence, list) else [licence]
-    return ", ".join(str(name).lower() for name in names if name) or None
 
 
 def _config(name: str, folder: Path) -> Any:
@@ -348,6 +311,9 @@ def _convert(path: Path, folder: Path) -> None:
     _refuse_unread(path, reader, model)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if licence := _field(reader, "general.license", ""):
+        head = yaml.safe_dump({"license": str(licence)})
+        (folder / "README.md").write_text(f"---\n{head}---\n", encoding="utf-8")
 
 
 @contextmanager

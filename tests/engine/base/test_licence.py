@@ -2,7 +2,7 @@
 
 import pytest
 
-from azubi.engine.base.opening import licence_of
+from azubi.engine.base.licence import licence_of
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_the_model_card_names_it(tmp_path, card, name):
     [
         ("                                 Apache License\n   Version 2.0, January 2004", "apache-2.0"),
         ("MIT License\n\nCopyright (c)", "mit"),
-        ("LLAMA 3.2 COMMUNITY LICENSE AGREEMENT", "llama"),
+        ("LLAMA 3.2 COMMUNITY LICENSE AGREEMENT", "llama3.2"),
         ("Gemma Terms of Use", "gemma"),
         ("Qwen LICENSE AGREEMENT", "qwen"),
         ("All rights reserved.", "unknown"),
