@@ -78,6 +78,9 @@ class RecordField(BaseModel):
     if not given, and where it cannot, azubi asks."""
     separator: Annotated[str, Field(min_length=1)] | None = None
     """What parts several texts in one cell, such as a comma: they become a list in alphabetical order."""
+    levels: Annotated[str, Field(min_length=1)] | None = None
+    """With task: labels, what parts the levels of a label, such as the / of line/peril, or none. The labels
+    tell it if not given."""
     empty: bool | Literal["unknown"] | None = None
     """What an empty cell means where true or false is asked: true, false, or unknown (null)."""
 

@@ -196,13 +196,24 @@ class Baseline:
         if self.task == "text":
             return [mean_score(self.main), mean_score(self.right)]
         if self.task == "labels":
-            return [mean_score(self.right), self.macro_f1()]
+            return [mean_score(self.right), *self.levels(), self.macro_f1()]
         said, true = [parse(a) for a in self.answer], [parse(t) for t in self.truth]
         columns = [self.right, np.array([s is not None for s in said], dtype=float)]
         for name in self.facts["contract"]["fields"]:
             right = [field_right(s, t, name) for s, t in zip(said, true, strict=True)]
             columns.append(np.array(right, dtype=float))
         return [mean_score(column) for column in columns]
+
+    def levels(self):
+        sign = self.facts["contract"]["separator"]
+        paths = [
+            [[part.strip() for part in text.strip().split(sign)] for text in pair]
+            for pair in zip(self.answer, self.truth, strict=True)
+            if sign
+        ]
+        for depth in range(len(self.facts["contract"]["levels"])):
+            same_part = [said[depth : depth + 1] == true[depth : depth + 1] for said, true in paths]
+            yield mean_score(np.array(same_part, dtype=float))
 
     def macro_f1(self):
         true, said = [t.strip() for t in self.truth], [a.strip() for a in self.answer]

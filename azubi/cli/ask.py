@@ -274,12 +274,14 @@ def document(answer: "Answer") -> dict[str, object]:
         "confidence": None if nobody else answer.confidence,
         "in_scope": answer.in_scope,
         "scope": answer.scope,
+        "review": answer.review or answer.in_scope is False or nobody,
         "by": answer.by,
         "notes": list(answer.notes),
+        **({"levels": dict(answer.levels)} if answer.levels else {}),
     }
 
 
-ADDED = ("row", "answer", "confidence", "in_scope", "scope", "by", "notes")
+ADDED = ("row", "answer", "confidence", "in_scope", "scope", "review", "by", "notes")
 """The columns behind the source's own."""
 _WORDED = ("answer", "notes")
 """Those that hold what a model wrote."""
@@ -418,7 +420,7 @@ class AnswerTable:
         kinds = {
             "row": pyarrow.int64(),
             **dict.fromkeys(("confidence", "scope"), pyarrow.float64()),
-            "in_scope": pyarrow.bool_(),
+            **dict.fromkeys(("in_scope", "review"), pyarrow.bool_()),
         }
         given = {name: kinds.get(kind, pyarrow.string()) for name, kind in self._kinds.items()}
         columns = {}

@@ -59,7 +59,7 @@ def interval(score: Score) -> str:
 
 def metric(name: str) -> str:
     """Name a metric for a person, fields below their record."""
-    return ("  " if name.startswith("field:") else "") + clean(current().metric_title(name))
+    return ("  " if name.startswith(("field:", "level:")) else "") + clean(current().metric_title(name))
 
 
 def setting(trial: Trial) -> str:

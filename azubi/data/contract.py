@@ -5,13 +5,15 @@ Knows nothing of files, tokens or models, nor whether an answer is right.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from azubi.data import schema as schemas
 from azubi.data import strict_json
+from azubi.data.levels import Levels, parts
 from azubi.errors import DataError
 
 Task = Literal["labels", "json", "text"]
@@ -22,6 +24,8 @@ FEWEST_REPEATS = 3
 """Labels occur at least this often on average."""
 LONGEST_LABEL = 80
 """Characters of a label."""
+LEARNABLE = 5
+"""Training examples from which on a label is learned; with fewer it is too rare (docs/defaults.md)."""
 
 RECORDS, SOME = 0.9, 0.1
 """From the first share of answers that are meant to be records, the others are faults. Up to the second, they
@@ -38,6 +42,12 @@ class Contract(BaseModel):
     task: Task
     labels: tuple[str, ...] = ()
     """The closed set of answers, sorted; empty unless `task` is labels."""
+    rare: dict[str, int] = Field(default_factory=dict)
+    """Labels that are too rare to be learned, each with its training examples: such answers go to review."""
+    levels: tuple[str, ...] = ()
+    """What the levels of the labels are called, from the top (line, peril); empty if they have none."""
+    separator: str = ""
+    """What parts the levels in a label."""
     fields: tuple[str, ...] = ()
     """The record's keys, in the order in which the examples write them; empty unless json."""
     derived: dict[str, str] = Field(default_factory=dict)
@@ -57,6 +67,22 @@ class Contract(BaseModel):
     def following(self, schema: Mapping[str, Any]) -> "Contract":
         """The same contract with the schema that was given."""
         return self.model_copy(update={"json_schema": dict(schema)})
+
+    def path(self, label: str) -> tuple[str, ...]:
+        """The parts of a label by level, from the top; one part if labels have no levels."""
+        return parts(label, self.separator) if self.levels else (label,)
+
+    def with_levels(self, levels: Levels | None) -> "Contract":
+        """The same contract, with levels of the labels if there are any."""
+        if levels is None:
+            return self
+        return self.model_copy(update={"levels": levels.names, "separator": levels.separator})
+
+    def with_rare(self, training_answers: Iterable[str], learned: Iterable[str] = ()) -> "Contract":
+        """The same contract, naming the labels that are too rare in training; what was `learned` is not."""
+        counts = Counter(training_answers)
+        few = {label: counts[label] for label in self.labels if counts[label] < LEARNABLE}
+        return self.model_copy(update={"rare": {name: few[name] for name in few if name not in set(learned)}})
 
     def parse(self, text: str) -> dict[str, object] | None:
         """Read an answer as a JSON object; None if it is anything else, or has text around it."""

@@ -1,6 +1,6 @@
 """What the answers are worth: scores of answers against the truth, by the form of the answers.
 
-    labels   accuracy, macro_f1
+    labels   accuracy, level:<name> for every level if labels have levels, macro_f1
     json     record_exact, parsable, field:<name> for every field of the contract
     text     chrf, exact
 
@@ -54,7 +54,9 @@ def per_example(contract: Contract, answers: Sequence[str], truths: Sequence[str
         return _records(contract, answers, truths)
     pairs = list(zip(_stripped(answers), _stripped(truths), strict=True))
     equal = _shares(answer == truth for answer, truth in pairs)
-    return {"accuracy": equal} if contract.task == "labels" else {"chrf": _chrf(pairs), "exact": equal}
+    if contract.task == "labels":
+        return {"accuracy": equal, **_levels(contract, pairs)}
+    return {"chrf": _chrf(pairs), "exact": equal}
 
 
 def right(contract: Contract, answer: str, truth: str) -> bool:
@@ -93,6 +95,17 @@ def _records(contract: Contract, answers: Sequence[str], truths: Sequence[str]) 
     exact = _shares(a is not None and t is not None and same(a, t) for a, t in pairs)
     fields = {f"field:{name}": _shares(same_field(a, t, name) for a, t in pairs) for name in contract.fields}
     return {"record_exact": exact, "parsable": _shares(a is not None for a, _ in pairs), **fields}
+
+
+def _levels(contract: Contract, pairs: Sequence[tuple[str, str]]) -> dict[str, Floats]:
+    """For each level whether its own part of the label is right, whatever the others are."""
+    paths = [(contract.path(answer), contract.path(truth)) for answer, truth in pairs]
+    return {
+        f"level:{name}": _shares(
+            answer[depth : depth + 1] == truth[depth : depth + 1] for answer, truth in paths
+        )
+        for depth, name in enumerate(contract.levels)
+    }
 
 
 def _chrf(pairs: Iterable[tuple[str, str]]) -> Floats:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 from markupsafe import Markup
 from pydantic import BaseModel, Field
 
-from azubi.data.contract import Contract
+from azubi.data.contract import LEARNABLE, Contract
 from azubi.evaluation import charts, summary
 from azubi.evaluation.charts import CostLine, Mark
 from azubi.evaluation.comparison import Comparison, Versus, compare_pick, field_rows
@@ -337,6 +337,7 @@ def render(report: Report, lang: Lang = "en") -> str:
         trials=[(trial, summary.setting(locale, trial)) for trial in begun(report.trials)],
         examples=compare_pick(report.comparisons),
         small_test=report.test < SMALL_TEST,
+        rare=_rare(locale, report.contract),
     )
 
 
@@ -363,6 +364,7 @@ def render_proof(proof: Proof, lang: Lang = "en") -> str:
         break_even={point.who: point for point in proof.break_even},
         own=_OWN,
         small_test=proof.specialist.scores[0].n < SMALL_TEST,
+        rare=_rare(locale, proof.facts.contract),
         open_groups=OPEN_GROUPS,
         most_bits=log2(max((exposure.candidates for exposure in proof.exposures), default=1) or 1),
     )
@@ -391,6 +393,12 @@ def _environment() -> "Environment":
     environment.globals["colours"] = charts.COLOURS
     environment.globals["field_rows"] = field_rows
     return environment
+
+
+def _rare(locale: Locale, contract: Contract) -> str:
+    """Which labels were too rare to be learned; empty if none was."""
+    labels = ", ".join(f"{label} ({locale.count(count)})" for label, count in contract.rare.items())
+    return locale.plain("rare", least=locale.count(LEARNABLE), labels=labels) if labels else ""
 
 
 def _meanings(locale: Locale, scores: tuple[Score, ...]) -> dict[str, list[str]]:

@@ -208,26 +208,34 @@ def choose_review(
     answer more than was seen (so that a handful of lucky ones does not do), is at most `review_error`. The
     test only confirms it.
     """
+    limit = certain_from(confidence, right, settings.review_error)
+    if limit is None or not test_confidence.size:
+        return None
+    passed = confidence >= limit
+    goes_out = test_confidence >= limit
+    count = int(goes_out.sum())
+    return Review(
+        confidence=limit,
+        chosen_on=confidence.size,
+        chosen_reviewed=1 - float(passed.sum()) / confidence.size,
+        chosen_wrong=float((1 - right[passed]).sum() / passed.sum()),
+        reviewed=share_score("reviewed", int((~goes_out).sum()), goes_out.size),
+        wrong=share_score("wrong", int((1 - test_right[goes_out]).sum()), count) if count else None,
+    )
+
+
+def certain_from(confidence: Floats, right: Floats, error: float) -> float | None:
+    """The lowest confidence from which on at most a share `error` of the answers is wrong; None if none is.
+
+    One wrong answer more is counted than was seen, so that a handful of lucky ones does not do.
+    """
     order = np.argsort(-confidence, kind="stable")
     descending = confidence[order]
     passed = np.arange(1, descending.size + 1)
     wrong = np.cumsum(1 - right[order])
     last_of_equal = np.append(descending[1:] < descending[:-1], True)[: descending.size]
-    fine = np.flatnonzero(((wrong + 1) / (passed + 1) <= settings.review_error) & last_of_equal)
-    if not fine.size or not test_confidence.size:
-        return None
-    last = int(fine[-1])
-    limit = float(descending[last])
-    goes_out = test_confidence >= limit
-    count = int(goes_out.sum())
-    return Review(
-        confidence=limit,
-        chosen_on=descending.size,
-        chosen_reviewed=1 - float(passed[last]) / descending.size,
-        chosen_wrong=float(wrong[last] / passed[last]),
-        reviewed=share_score("reviewed", int((~goes_out).sum()), goes_out.size),
-        wrong=share_score("wrong", int((1 - test_right[goes_out]).sum()), count) if count else None,
-    )
+    fine = np.flatnonzero(((wrong + 1) / (passed + 1) <= error) & last_of_equal)
+    return float(descending[fine[-1]]) if fine.size else None
 
 
 def _baseline_rule(paired: Paired, stands: Standing) -> Rule:

@@ -102,6 +102,8 @@ class Locale:
 
     def metric(self, name: str) -> str:
         """A metric's name; for the metric of a field, the field's name."""
+        if name.startswith("level:"):
+            return self.plain("metric.level", name=name.removeprefix("level:"))
         return name.removeprefix("field:") if name.startswith("field:") else self.name("metric", name)
 
     def metric_title(self, name: str) -> str:
@@ -110,7 +112,7 @@ class Locale:
 
     def meaning(self, name: str) -> str:
         """What a metric measures, in a sentence."""
-        return self.plain(f"meaning.{'field' if name.startswith('field:') else name}")
+        return self.plain(f"meaning.{name.partition(':')[0]}")
 
     def upper(self, text: str) -> str:
         """The text with a capital at the beginning."""

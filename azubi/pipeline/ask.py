@@ -37,6 +37,7 @@ from azubi.engine.inference.answering import (
     no_answers,
 )
 from azubi.engine.inference.labels import Tokens
+from azubi.engine.inference.review import ReviewedAnswers
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
 from azubi.engine.specialist import Specialist, new_specialist
@@ -191,6 +192,8 @@ def _answering(
     specialist: Specialist, card: Card, home: Path, out_of_scope: Outside | None = None
 ) -> Answering:
     speak: Answering = FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
+    if card.contract.rare or card.contract.levels:
+        speak = ReviewedAnswers(speak, card.contract, card.certain)
     if specialist.scope is not None:
         others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
         speak = ScopedAnswers(speak, specialist.scope, others)

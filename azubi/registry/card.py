@@ -72,6 +72,9 @@ class Card(BaseModel):
     """Of `scope.safetensors`, by which it tells what is not its job; empty if there is none."""
     scope_limit: float | None = None
     """A question that scores less is out of scope."""
+    certain: tuple[float | None, ...] = ()
+    """For each level of the labels, from the top, the probability from which on it is certain; None: never.
+    Empty if labels have no levels, or it is not known."""
     epsilon: float | None = None
     """What training gave away of one example at most; None if it was trained without privacy."""
     delta: float | None = None

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from azubi.data.levels import Levels
 from azubi.evaluation.prediction import table, write
 from azubi.evaluation.proof import prove_from
 from benchmarks import reproduce
@@ -28,6 +29,9 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         rows, facts = sample(60, levels={"specialist": 0.9, "prompted": 0.5}, parts=False)
     else:
         rows, facts = sample(80, task=request.param)
+    if request.param == "labels":
+        with_levels = facts.contract.with_levels(Levels(" ", ("area", "desk")))
+        facts = facts.model_copy(update={"contract": with_levels})
     write(table(rows), at / "predictions.parquet")
     (at / "facts.json").write_text(facts.model_dump_json(), encoding="utf-8")
     (at / "report.json").write_text(prove_from(table(rows), facts).model_dump_json(), encoding="utf-8")

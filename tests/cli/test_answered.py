@@ -55,6 +55,7 @@ def test_each_row_with_its_answer_beside_its_own_columns(kind, tmp_path):
     assert [str(row["row"]) for row in rows] == ["2", "3", "4", "5"]
     assert [row["confidence"] and float(row["confidence"]) for row in rows] == [0.9, 0.5, None, 0.8]
     assert [str(row["in_scope"]).lower() for row in rows] == ["true", "false", "none", "none"]
+    assert [str(row["review"]).lower() for row in rows] == ["false", "true", "true", "false"]
     assert [row["by"] for row in rows] == ["specialist", "specialist", "nobody", "specialist"]
     assert rows[0]["answer"] == "Haftpflicht" and rows[2]["answer"] is None
     assert rows[2]["notes"] == "The row is empty." and rows[0]["notes"] is None

@@ -26,6 +26,8 @@ class Answer(BaseModel):
     notes: tuple[str, ...] = ()
     scope: float | None = None
     in_scope: bool | None = None
+    review: bool = False
+    levels: dict[str, float] = {}
     by: str = "specialist"
 
 
@@ -113,6 +115,7 @@ def test_ask_as_json(asked, capsys):
         "confidence": 0.9,
         "in_scope": None,
         "scope": None,
+        "review": False,
         "by": "specialist",
         "notes": [],
     }

@@ -49,6 +49,14 @@ def test_a_set_task_is_kept_and_checked():
     assert infer(['{"a": 1}', "broken"], "json").fields == ("a",)
 
 
+def test_labels_with_few_training_examples_are_rare_unless_they_were_learned_before():
+    contract = infer(["a"] * 9 + ["b"] * 5 + ["c"] * 4 + ["d"])
+    assert contract.rare == {}
+    training = ["a"] * 6 + ["b"] * 5 + ["c"] * 4
+    assert contract.with_rare(training).rare == {"c": 4, "d": 0}
+    assert contract.with_rare(training, learned={"a", "c"}).rare == {"d": 0}
+
+
 RECORDS = [f'{{"a": {n}}}' for n in range(100)]
 FAULTS = ["none", "{'a': 1}", '{"a": NaN}', '{"a":', "[1]"] * 20
 

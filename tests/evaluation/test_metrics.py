@@ -168,3 +168,15 @@ def test_importing_the_metrics_is_light() -> None:
     code = f"import {modules}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_each_level_of_a_label_is_scored_by_its_own_part() -> None:
+    contract = Contract(task="labels", labels=("a/x", "a/y", "b/x"), levels=("line", "peril"), separator="/")
+    answers, truths = ["a/x", "a/y", "b/x", "b/y", "?"], ["a/x", "a/x", "a/x", "a/x", "b"]
+    scores = measure(contract, answers, truths)
+    assert [(score.name, score.value) for score in scores[:3]] == [
+        ("accuracy", 0.2),
+        ("level:line", 0.4),
+        ("level:peril", 0.6),
+    ]
+    assert named(measure(COLOURS, ["red"], ["red"])).keys() == {"accuracy", "macro_f1"}

@@ -13,9 +13,11 @@ from azubi.cli.recipe_file import recipe_from
 from azubi.data.example import Example, Turn
 from azubi.data.splits import splitting
 from azubi.data.splits.splitting import place
+from azubi.engine.inference.review import RARE_SHARE
 from azubi.engine.split_model import Activations
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
+from azubi.pipeline import ask
 from azubi.pipeline.run import resume, run
 from azubi.registry.store import Store
 from azubi.settings import LimitSettings
@@ -121,6 +123,66 @@ def test_labels_that_fell_into_the_test_alone_are_told_and_count_as_wrong(base, 
     assert notice == ("1 label is in the test alone, having too few examples, and will count as wrong: pets.")
     assert "pets" not in only(events, ev.DataReady).labels
     assert all(event.scores[0].value < 1 for event in events if isinstance(event, ev.Measured))
+
+
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+def test_rare_labels_are_named_and_answers_with_them_go_to_review(base, recipe, home):
+    pets = [{"prompt": f"Our parrot choked on grape number {n}", "answer": "pets"} for n in range(3)]
+    events = list(run(recipe(base=base, tail_layers=1, rows=[*tiny.labels(), *pets]), home))
+    card = Store(home).get("tiny")
+    few = card.contract.rare["pets"]
+    assert few < 4 and [notice for notice in notices(events) if "too rare" in notice] == [
+        f"1 label with fewer than 5 training examples is too rare to be learned: pets ({few}). Answers that "
+        "are or may be one of these are marked for review."
+    ]
+    answers = ask.answer(home, "tiny", [row["prompt"] for row in (*tiny.labels(20, seed=7), *pets)])
+    assert all(answer.review for answer in answers if answer.text == "pets")
+    assert all(len(answer.probabilities) == 4 for answer in answers)
+    assert [answer.review for answer in answers] == [
+        answer.text == "pets" or answer.probabilities[card.contract.labels.index("pets")] >= RARE_SHARE
+        for answer in answers
+    ]
+    assert "Too rare to be learned" in (card.folder / "report.html").read_text()
+
+
+def perils(count=96, seed=0):
+    """Rows whose labels have two levels, with the peril in the text."""
+    for row in tiny.labels(count, seed):
+        peril = "weather" if re.search("hail|storm|leak", row["prompt"]) else "other"
+        yield row | {"answer": f"{row['answer']}/{peril}"}
+
+
+@pytest.mark.parametrize("base", ["encoder", "decoder"])
+def test_levels_of_labels_are_scored_and_an_answer_falls_back_to_the_certain_one(base, recipe, home):
+    events = list(run(recipe(base=base, tail_layers=1, rows=list(perils())), home))
+    assert any(notice.startswith("The labels have 2 levels, parted by “/”") for notice in notices(events))
+    card = Store(home).get("tiny")
+    assert (card.contract.levels, card.contract.separator, len(card.certain)) == (("1", "2"), "/", 2)
+    names = [score.name for score in card.scores["specialist"]]
+    assert names == ["accuracy", "level:1", "level:2", "macro_f1"]
+    assert "Level “1” right" in (card.folder / "report.html").read_text()
+    for answer in ask.answer(home, "tiny", [row["prompt"] for row in perils(20, seed=7)]):
+        top, whole = answer.levels.items()
+        assert whole[0] == answer.text and whole[1] == pytest.approx(answer.confidence, abs=1e-4)
+        assert top[1] >= whole[1]
+        sure = card.certain[1] is not None and answer.confidence >= card.certain[1]
+        assert answer.review is not sure
+
+
+def test_levels_that_are_declared_hold_and_are_named(recipe, home):
+    kinds = [row | {"answer": row["answer"].replace("travel/other", "travel")} for row in perils()]
+    (notice,) = [text for text in notices(list(run(recipe(rows=kinds), home))) if "levels" in text]
+    assert "but “travel” has not as many: they are taken as they are" in notice
+    declared = {"line/peril": {"column": "answer", "levels": "/"}}
+    labels = recipe(rows=kinds, answer=declared).model_copy(update={"task": "labels"})
+    events = list(run(labels, home))
+    assert not any("levels" in text for text in notices(events))
+    assert Store(home).get("tiny").contract.levels == ("line", "peril")
+    with pytest.raises(SettingError, match="Only labels have levels"):
+        list(run(recipe(rows=kinds, answer=declared), home))
+    two = {"line": {"column": "answer"}, "prompt": {"column": "prompt"}}
+    with pytest.raises(SettingError, match="makes records of 2 fields"):
+        list(run(recipe(rows=kinds, answer=two).model_copy(update={"task": "labels"}), home))
 
 
 def test_rows_without_an_answer_are_told(recipe, home):

@@ -34,6 +34,7 @@ from azubi.data.checks.label_errors import likely_wrong_answers, spelling_featur
 from azubi.data.checks.labels import (
     label_counts,
     label_imbalance,
+    label_levels,
     label_variants,
     rare_labels,
     several_labels,
@@ -85,6 +86,7 @@ CHECKS: tuple[CheckFunction, ...] = (
     codes_in_prompt,
     label_variants,
     several_labels,
+    label_levels,
     rare_labels,
     schema_and_rules,
     mojibake,

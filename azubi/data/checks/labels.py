@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from azubi.data.checks.check_input import CheckInput
-from azubi.data.contract import FEWEST_REPEATS, LONGEST_LABEL, MOST_LABELS
+from azubi.data.contract import FEWEST_REPEATS, LEARNABLE, LONGEST_LABEL, MOST_LABELS
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, share, some
+from azubi.data.levels import levels_of
 from azubi.data.splits.near_duplicates import folded
+from azubi.errors import UsageError
 
-FEWEST = 5
-"""Examples that a label needs at least."""
 DOMINANT = 0.5
 """Share of all examples at which one label may outweigh the others …"""
 TIMES = 10
@@ -79,6 +79,24 @@ def label_imbalance(check_input: CheckInput) -> Iterator[Finding]:
     )
 
 
+def label_levels(check_input: CheckInput) -> Iterator[Finding]:
+    """Labels that have levels, such as line/peril, or that may have some."""
+    if check_input.task != "labels":
+        return
+    levels, title, remedy = levels_of(sorted(check_input.answer_counts), check_input.recipe.answer)
+    if title:
+        yield Finding(
+            kind="label_levels",
+            level="note" if levels else "warning",
+            title=title,
+            count=len(check_input.answer_counts),
+            why="With levels, the upper one can be right, or certain, where the whole label is not: a report "
+            "says how often, and an answer that is certain at the upper level alone says so.",
+            remedy=remedy,
+            details={"levels": list(levels.names) if levels else []},
+        )
+
+
 # Checks of labels, or of the values of each closed field
 
 
@@ -123,31 +141,53 @@ def _lines_of(check_input: CheckInput, labels: Collection[str], field: str) -> d
 
 
 def rare_labels(check_input: CheckInput) -> Iterator[Finding]:
-    """Labels with fewer than five examples; no misspelt ones."""
+    """Labels with fewer than five examples to learn from; no misspelt ones."""
     for field, counts in _label_sets(check_input):
         misspelt = {label for label, _, _ in _spellings(counts)}
+        learned = counts if field else _training_counts(check_input)
         rare = sorted(
-            (count, label) for label, count in counts.items() if count < FEWEST and label not in misspelt
+            (learned[label], label)
+            for label in counts
+            if learned[label] < LEARNABLE and label not in misspelt
         )
         if not rare:
             continue
         noun, plural = _nouns(field)
         lines = _lines_of(check_input, [label for _, label in rare[:SHOWN]], field)
+        of_them = "" if field else " to learn from"
         yield Finding(
             kind=_kind("rare_labels", field),
             level="warning",
-            title=f"{some(len(rare), f'{noun} has', f'{plural} have')} fewer than {FEWEST} examples.",
+            title=f"{some(len(rare), f'{noun} has', f'{plural} have')} fewer than {LEARNABLE} "
+            f"examples{of_them}.",
             count=len(rare),
             cases=tuple(
-                Case(lines=tuple(lines[label]), text=f"{excerpt(label, 60)}: {some(count, 'example')}")
+                Case(lines=tuple(lines[label]), text=_rare_case(label, counts[label], count))
                 for count, label in rare[:SHOWN]
             ),
-            why="With so few, hardly any is left to learn from once some are put aside for the test; with "
-            "one, the label cannot be learned and tested both.",
-            remedy=f"Bring more examples of them (at least {FEWEST}, better 20), or join them with a label "
-            "like them.",
+            why="With so few, it cannot be learned."
+            + (
+                ""
+                if field
+                else " A specialist marks its answers for review that are, or may be, such a label."
+            ),
+            remedy=f"Bring more examples of them (at least {LEARNABLE} to learn from, better 20), or join "
+            "them with a label like them.",
             details={"labels": [[label, count] for count, label in rare[:_LISTED]]},
         )
+
+
+def _training_counts(check_input: CheckInput) -> Counter[str]:
+    """How many examples of each label a run would learn from; of the data if they cannot be split."""
+    try:
+        return Counter(example.answer for example in check_input.split.train)
+    except UsageError:
+        return check_input.answer_counts
+
+
+def _rare_case(label: str, examples: int, learned: int) -> str:
+    apart = f", {learned:,} of them to learn from" if learned != examples else ""
+    return f"{excerpt(label, 60)}: {some(examples, 'example')}{apart}"
 
 
 def label_variants(check_input: CheckInput) -> Iterator[Finding]:

@@ -63,6 +63,7 @@ class Columns:
         self._mapping_given = prompt_given or recipe.answer != standard["answer"].default
         self._prompt = PromptTemplate(recipe.prompt if prompt_given else text_column or recipe.prompt)
         self._answer = recipe.answer
+        self._label = _label_field(recipe)
         if self._prompt.columns == (recipe.prompt,) == (recipe.answer,):
             raise SettingError(
                 f"The column “{recipe.prompt}” is named both as prompt and as answer.",
@@ -272,10 +273,35 @@ class Columns:
     def _answer_text(self, values: Mapping[str, Any]) -> str:
         if isinstance(self._answer, str):
             return written(values[self._answer])
+        if self._label is not None:
+            return written(values[self._label.column]).strip()
         record = {
             name: value.field(name, values[field.column], field) for name, field in self._answer.items()
         }
         return "" if all(part is None for part in record.values()) else strict_json.write(record)
+
+
+def _label_field(recipe: Recipe) -> RecordField | None:
+    """The field that holds the label, where labels are declared as a field is; None if the answer is none.
+
+    Raises:
+        SettingError: a label has several fields, or is a number; or levels are declared of no label.
+    """
+    if isinstance(recipe.answer, str):
+        return None
+    fields = list(recipe.answer.values())
+    if recipe.task != "labels":
+        if any(field.levels is not None for field in fields):
+            raise SettingError(
+                "Only labels have levels.", "Set task: labels (--task labels), or leave levels out."
+            )
+        return None
+    if len(fields) != 1 or fields[0].type not in (None, "string") or fields[0].separator is not None:
+        raise SettingError(
+            f"The answers are to be labels, but --answer makes records of {len(recipe.answer):,} fields.",
+            "Name one column of text, or leave --task out.",
+        )
+    return fields[0]
 
 
 def _fact_columns(recipe: Recipe) -> dict[str, str]:

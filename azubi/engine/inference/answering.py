@@ -5,7 +5,7 @@ Knows templates and contracts; nothing of training or of how right an answer is.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -21,8 +21,8 @@ from azubi.engine.inference.constraints import (
     SchemaConstraints,
     schema_constraints,
 )
-from azubi.engine.inference.generation import Completion, Generator
-from azubi.engine.inference.labels import Classifier, LabelTree, LabelTrie, Tokens, Vector
+from azubi.engine.inference.generation import Generator
+from azubi.engine.inference.labels import Classifier, Completion, LabelTree, LabelTrie, Tokens, Vector
 from azubi.engine.inference.scope import Scope
 from azubi.errors import DataError
 
@@ -49,6 +49,12 @@ class Answer:
     """The trunk's activations of the question, averaged, from the pass that answered it."""
     evidence: float = field(default=0.0, repr=False, compare=False)
     """How sure the tail is that the question is in scope (see `scope`)."""
+    review: bool = False
+    """Whether a person should see it (see `review`); the notes say why."""
+    levels: Mapping[str, float] = field(default_factory=dict)
+    """Where labels have levels: the likeliest label at each, from the top, with its probability."""
+    probabilities: Vector | None = field(default=None, repr=False, compare=False)
+    """[labels]: of every label of the contract, where one was chosen; None where they are not known."""
     read: int = 0
     """Tokens that were read for it alone: without the instruction that all questions share."""
     wrote: int = 0
@@ -96,6 +102,7 @@ class WrittenAnswers:
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self.constraint = lambda: LabelTrie(labels, template.end_id)
             self.labels = LabelTree(labels, template.end_id)
+            self.labels.whole = bool(contract.rare or contract.levels)
         if contract.task == "json" and mode == "constrained":
             self.constraint, self.note = self._schema.begin, self._schema.note
         self._drafts = contract.task == "json" and mode is None
@@ -133,6 +140,7 @@ class WrittenAnswers:
                 done.confidence,
                 vector=done.vector,
                 evidence=_evidence(done),
+                probabilities=done.probabilities,
                 read=len(prompts[number]),
                 wrote=len(done.tokens),
             )
@@ -174,10 +182,16 @@ class ChosenAnswers:
         for question, text in zip(questions, texts, strict=True):
             check_fits(question, len(text), self._context)
         for number, choice in self._classifier.choose(texts):
-            label, read = self._contract.labels[choice.label], len(texts[number])
             yield (
                 number,
-                Answer(label, choice.confidence, vector=choice.vector, evidence=choice.energy, read=read),
+                Answer(
+                    self._contract.labels[choice.label],
+                    choice.confidence,
+                    vector=choice.vector,
+                    evidence=choice.energy,
+                    probabilities=choice.probabilities,
+                    read=len(texts[number]),
+                ),
             )
 
 

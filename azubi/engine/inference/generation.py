@@ -13,7 +13,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 from azubi.engine.inference.constraints import Constraint
-from azubi.engine.inference.labels import LabelTree, LabelTrie, Tokens, Vector, averaged
+from azubi.engine.inference.labels import Completion, LabelTree, LabelTrie, Tokens, Vector, averaged
 from azubi.engine.model.attention import branching_limit, can_pad_left, expand, full_cache, growing, new_cache
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.prompt_cache import PromptCache
@@ -27,20 +27,6 @@ _AT_NO_COST = 32
 """Tokens that a processor reads in hardly more time than one, since it reads all weights for either."""
 _DROP_BELOW = 0.75
 """Share of rows still running at which those that have ended are dropped."""
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One answer."""
-
-    tokens: Tokens
-    """Without the end token."""
-    confidence: float
-    """Probability of the answer: the product over its tokens, each among those that were allowed."""
-    ended: bool
-    """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
-    vector: Vector | None = field(default=None, repr=False, compare=False)
-    """Of the prompt without the instruction, from the pass that answered it."""
 
 
 class Generator:
@@ -185,9 +171,11 @@ class Generator:
                 below = opened[row]
                 chances[row] += labels.log_probabilities(of_row[None, : len(below)], below)[0]
         highest, best = chances.max(1)
+        shares = list(chances.exp().cpu().numpy()) if labels.whole else [None] * len(prompts)
+        choices = zip(best.tolist(), highest.tolist(), decoding.vectors, shares, strict=True)
         return [
-            Completion(labels.labels[label], math.exp(chance), True, vector)
-            for label, chance, vector in zip(best.tolist(), highest.tolist(), decoding.vectors, strict=True)
+            Completion(labels.labels[label], math.exp(chance), True, vector, share)
+            for label, chance, vector, share in choices
         ]
 
     def _further(

@@ -64,6 +64,8 @@ class LabelTree:
         """The tokens that have to be scored."""
         self._steps = [(label, node, self.columns.index(token)) for label, node, token in steps]
         self._first = {label: column for label, node, column in self._steps if node == 0}
+        self.whole = False
+        """Whether the probabilities of all labels are wanted, not of the likeliest alone."""
         self._top = [0] * (1 + len(nodes))
         for label, node, _ in self._steps:
             self._top[node] = self._first[label]
@@ -75,8 +77,8 @@ class LabelTree:
         that share a first token one has at least the mean of their probabilities, so a first token with less
         than the best such mean is out.
         """
-        if not self.parents:
-            return ()
+        if self.whole or not self.parents:
+            return tuple(range(1, len(self._top)))
         sharing = Counter(self._first.values())
         least = max(first[label] - math.log(sharing[column]) for label, column in self._first.items())
         kept = {column for label, column in self._first.items() if first[label] >= least}
@@ -145,6 +147,22 @@ class LabelTrie:
 
 
 @dataclass(frozen=True)
+class Completion:
+    """One answer."""
+
+    tokens: Tokens
+    """Without the end token."""
+    confidence: float
+    """Probability of the answer: the product over its tokens, each among those that were allowed."""
+    ended: bool
+    """False if the answer was cut at the longest length; a constraint may still have closed it in form."""
+    vector: Vector | None = field(default=None, repr=False, compare=False)
+    """Of the prompt without the instruction, from the pass that answered it."""
+    probabilities: Vector | None = field(default=None, repr=False, compare=False)
+    """[labels]: of every label, where one was chosen and all were wanted."""
+
+
+@dataclass(frozen=True)
 class Choice:
     """One label."""
 
@@ -155,6 +173,8 @@ class Choice:
     """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
     """Of the text, from the pass that labelled it."""
+    probabilities: Vector | None = field(default=None, repr=False, compare=False)
+    """[labels]: of every label."""
 
 
 class Classifier:
@@ -177,8 +197,13 @@ class Classifier:
         for progress in self._trunk.run(batches, NO_INSTRUCTION):
             for batch, states in progress.done:
                 scores = self._tail.scores(states[cut])
-                best, label = scores.softmax(-1).max(-1)
+                probabilities = scores.softmax(-1)
+                best, label = probabilities.max(-1)
                 energy = scores.logsumexp(-1)
                 for place, number in enumerate(islice(numbers, len(batch))):
                     vector = averaged(view(states[cut][place], self._kept))
-                    yield number, Choice(int(label[place]), float(best[place]), float(energy[place]), vector)
+                    chances = probabilities[place].cpu().numpy()
+                    yield (
+                        number,
+                        Choice(int(label[place]), float(best[place]), float(energy[place]), vector, chances),
+                    )

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from azubi.data import instruction
-from azubi.data.contract import Contract, Task, infer
+from azubi.data.contract import LEARNABLE, Contract, Task, infer
 from azubi.data.datasets.rows import Manifest, Row, notes, rows_of, split_note, version_of
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.finding import Finding
 from azubi.data.language import TextProfile
+from azubi.data.levels import levels_of
 from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
@@ -96,6 +97,10 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         contract = parent.widened(contract)
         context.recipe = parent.fitted(context.recipe)
         context.resolve(from_=parent.name)
+    if contract.task == "labels":
+        if parent is None:
+            contract = yield from _with_levels(recipe, contract)
+        contract = yield from _rare_labels(recipe, contract, parent, parted.split)
     yield from _remarks(parted.split)
     yield from _test_covered(recipe, contract, parted.split)
     data = Data(
@@ -175,6 +180,34 @@ def _task(recipe: Recipe, parent: WarmStart | None) -> Task | None:
     if recipe.task != "auto":
         return recipe.task
     return parent.card.task if parent is not None else None
+
+
+def _with_levels(recipe: Recipe, contract: Contract) -> Generator[ev.Notice, None, Contract]:
+    """The contract with the levels of its labels, if they have any."""
+    levels, note, remedy = levels_of(contract.labels, recipe.answer)
+    if note:
+        yield ev.Notice(text=f"{note} {remedy}")
+    return contract.with_levels(levels)
+
+
+def _rare_labels(
+    recipe: Recipe, contract: Contract, parent: WarmStart | None, split: Split
+) -> Generator[ev.Notice, None, Contract]:
+    """Name the labels that are too rare to be learned; what a parent has learned is not."""
+    own = parent.card.contract if parent is not None else None
+    learned = set(own.labels) - set(own.rare) if own is not None else set()
+    marked = contract.with_rare([example.answer for example in split.train], learned)
+    if marked.rare:
+        few = sorted(marked.rare.items(), key=lambda pair: (pair[1], pair[0]))
+        named = ", ".join(f"{label} ({count:,})" for label, count in few[:_LABELS])
+        text = f"{some(len(few), 'label', f' with fewer than {LEARNABLE} training examples')} too rare to be "
+        text += f"learned: {named}{' …' if len(few) > _LABELS else ''}. "
+        if recipe.privacy is None:
+            yield ev.Notice(text=text + "Answers that are or may be one of these are marked for review.")
+            return marked
+        # How many examples a label has is told by the examples themselves, which privacy does not let out.
+        yield ev.Notice(text=text + "With privacy, answers are not marked for it: review them yourself.")
+    return contract
 
 
 def _remarks(split: Split) -> Iterator[ev.Notice]:

@@ -5,21 +5,26 @@ Knows where specialists lie; what their card and report say is filled in by `bui
 
 import contextlib
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import yaml
 
+from azubi.data.contract import Contract
 from azubi.engine.base import hardware
 from azubi.engine.inference import scope as scopes
+from azubi.engine.inference.answering import Answer, in_order
+from azubi.engine.inference.review import Certain, likeliest_levels, upper
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
-from azubi.engine.specialist import learn_scope
+from azubi.engine.specialist import learn_scope, most_asked, spread
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
+from azubi.evaluation.verdict import certain_from
 from azubi.events import events as ev
 from azubi.locale.current import current
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
@@ -84,6 +89,7 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         counts=data.counts,
         scores={"base": results.evaluation.base.scores, "specialist": results.evaluation.specialist.scores},
         seconds=results.seconds,
+        certain=_certain(context, results),
         simple_accuracy=results.training.simple_accuracy,
         versions=software_versions(),
         recipe=recipe.model_dump(mode="json"),
@@ -202,6 +208,39 @@ def _scope(context: RunContext, results: Results) -> Scope | None:
             data.split.validation,
             encoded.longest,
         )
+
+
+def _certain(context: RunContext, results: Results) -> Certain:
+    """From which probability on each level of a label is certain, by the validation examples."""
+    specialist, longest = results.model.specialist, results.encoded.longest
+    slow = specialist.model.streams and specialist.base.kind == "decoder"
+    if not results.data.contract.levels or context.recipe.privacy is not None or slow:
+        return ()
+    asked = spread(results.data.split.validation, most_asked(specialist, "labels"))
+    answers = in_order(specialist.answering(longest), [example.turns for example in asked])
+    truths = [example.answer for example in asked]
+    return certain_levels(specialist.contract, answers, truths, context.recipe.proof.review_error)
+
+
+def certain_levels(
+    contract: Contract, answers: Sequence[Answer], truths: Sequence[str], error: float
+) -> Certain:
+    """From which probability on each level is certain: at most a share `error` of those is wrong.
+
+    Empty if the labels have no levels, or their probabilities are not known.
+    """
+    by_answer = [likeliest_levels(contract, answer) for answer in answers]
+    if not all(by_answer):
+        return ()
+    limits = []
+    for depth in range(1, len(contract.levels) + 1):
+        likeliest = [levels[depth - 1] for levels in by_answer]
+        right = [
+            name == upper(contract, truth, depth) for (name, _), truth in zip(likeliest, truths, strict=True)
+        ]
+        chances = np.array([chance for _, chance in likeliest], dtype=np.float64)
+        limits.append(certain_from(chances, np.array(right, dtype=np.float64), error))
+    return tuple(limits)
 
 
 def write_version(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:

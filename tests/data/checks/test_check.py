@@ -250,7 +250,7 @@ def test_labels_with_and_without_umlauts_are_spelt_in_two_ways():
 def test_labels_that_are_meant_to_differ_in_a_letter_or_a_figure_are_left_alone():
     names = ["north", "forth", "level 1", "level 2", "K1", "K2", "up", "us"]
     rows = [replace(example, answer=names[number % 8]) for number, example in enumerate(clean())]
-    rows += [replace(example, answer="level 3") for example in clean(5, 2000)]
+    rows += [replace(example, answer="level 3") for example in clean(15, 2000)]
     assert kinds(checked(rows), "warning") == set()
 
 
@@ -326,12 +326,31 @@ def test_labels_that_only_hold_a_sign(names):
     assert kinds(checked(rows), "warning") == set()
 
 
+def test_levels_of_labels_are_noted_and_asked_for_where_some_have_none():
+    names = ["motor/glass", "motor/theft", "home/water", "home/fire"]
+    rows = [replace(example, answer=names[number % 4]) for number, example in enumerate(clean())]
+    finding = finding_of(checked(rows), "label_levels")
+    assert (
+        finding.level == "note" and "2 levels, parted by “/” as in “home/fire”, 2 at the top" in finding.title
+    )
+    rows += [replace(example, answer="other") for example in clean(40, 2000)]
+    assert "“other” has not as many" in alone(checked(rows), "label_levels").title
+
+
 def test_rare_labels():
     rows = clean()
     rows[80] = replace(rows[80], answer="legal protection")
     finding = alone(checked(rows), "rare_labels")
     assert (finding.count, lines(finding)) == (1, [(82,)])
-    assert finding.cases[0].text == "“legal protection”: 1 example"
+    assert finding.cases[0].text.startswith("“legal protection”: 1 example")
+
+
+def test_rare_labels_are_counted_where_a_run_learns():
+    rows = clean()
+    rows[40:46] = [replace(example, answer="legal protection") for example in rows[40:46]]
+    finding = finding_of(checked(rows, split={"test": 0.45}), "rare_labels")
+    text = finding.cases[0].text
+    assert re.fullmatch("“legal protection”: 6 examples, [0-4] of them to learn from", text)
 
 
 def test_a_label_that_outweighs_all_others():
