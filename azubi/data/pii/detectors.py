@@ -2,8 +2,9 @@
 
 Check digits are proof enough (IBAN, card, Steuer-ID, social insurance number). Kinds without check digits
 (national phone numbers, Steuernummer, identity card, plates) look like many other numbers: there a word near
-by has to name the kind, unless the number is written in a way that nothing else is. All patterns are
-bounded, so that no text makes them slow.
+by has to name the kind, unless the number is written in a way that nothing else is. A policy's number has no
+form of its own: its name has to stand right before it. All patterns are bounded, so that no text makes them
+slow.
 """
 
 import re
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import phonenumbers
 
-from azubi.data.pii import kinds
+from azubi.data.pii import addresses, kinds
 from azubi.data.pii.kinds import Span, canonical, compact, iban_length, phone_number
 
 _REACH = 48
@@ -34,14 +35,17 @@ _TAX_WORDS = _words(
     r"steuer[\s-]?n steuer[\s-]?# finanzamt tax\s?(?:no|num|ref|office|#) steuerlich",
     r"st\.?[\s-]?nr stnr",
 )
+_TAX_ID_WORDS = _words(r"steuer-?\s?id identifikation tax\s?id", r"st\.?-?\s?id id-?\s?nr")
 _ID_WORDS = _words(
-    r"ausweis identity passport reisepass dokumentennummer document\s(?:no|number) legitimation",
+    r"ausweis personalausw\b identity passport reisepass dokumentennummer document\s(?:no|number) "
+    r"legitimation",
     r"perso\b id[\s-]?card pass[\s-]?n pass\b id[\s-]?n[or]",
 )
 _PLATE_WORDS = _words(
     "kennzeichen fahrzeug wagen motorrad plate registration vehicle licen[cs]e nummernschild zugelassen "
-    "anhänger falschpark transporter registered",
-    r"kfz pkw lkw auto halter car\b van\b truck amtl fahrer driver parkt parked",
+    "anhänger falschpark transporter registered gegner wohnmobil",
+    r"kfz pkw lkw auto halter car\b van\b truck amtl fahrer driver parkt parked "
+    r"vw\b bmw\b audi\b mercedes opel\b golf\b škoda skoda",
 )
 _OTHER_WORDS = re.compile(
     r"(?:auftrag|bestell|rechnung|beleg|kunde|vertrag|schaden|vorgang|ticket|referenz|artikel|aktenzeichen|"
@@ -49,7 +53,7 @@ _OTHER_WORDS = re.compile(
     r"serial|version|build|mandat|charge|batch|losn|inventar|projekt|project|gläubiger|beitrag|transaktion|"
     r"transaction|lieferschein|delivery|isbn|ean\b|gtin|zähler|meter|kostenstelle|personalnummer|"
     r"employee|konto|account|modell?\b|section|"
-    r"abschnitt|regal|shelf|typ|form|tarif|lo[st]\b|fach|halle|buchung|booking|reserv|gesch|paragra|zimmer|room)"
+    r"abschnitt|regal|shelf|typ|form|tarif|lo[st]\b|fach|halle|raum|buchung|booking|reserv|gesch|paragra|zimmer|room)"
     r"[\w.-]{0,16}(?:[ -](?:id|no|nr|num|code|number|nummer|lautet|is|ist)\b)*[.:#\s]*"
     r"(?:[a-zäöü]{2,4}[ -])?\Z",
     re.IGNORECASE,
@@ -116,8 +120,10 @@ _CARD = re.compile(
     r"(?![\w]|[.,-]\d)"
 )
 _TAX_ID = re.compile(r"(?<![\w.,/+-])[1-9]\d(?:\d{9}|([ .-])\d{3}\1\d{3}\1\d{3})(?![\w]|[.,/-]\d)")
+_TAX_ID_GROUPED = re.compile(r"(?<![\w.,/+-])[1-9](?:[ ./-]?\d){10}(?![\w]|[.,/-]\d)")
+"""In groups of any size, which takes a word beside it."""
 _SOCIAL = re.compile(
-    rf"(?<![\w.,/+-])\d{{2}}{_GAP}\d{{6}}{_GAP}[A-Za-z]{_GAP}\d{{2}}{_GAP}\d(?![\w]|[.,/-]\d)"
+    rf"(?<![\w.,/+-])\d{{2}}{_GAP}(?:\d{{2}}{_GAP}){{3}}[A-Za-z]{_GAP}\d{{2}}{_GAP}\d(?![\w]|[.,/-]\d)"
 )
 
 
@@ -128,6 +134,13 @@ def _valid_matches(kind: str, pattern: re.Pattern[str]) -> Callable[[str], Itera
                 yield Span(kind, *match.span())
 
     return find
+
+
+def _tax_ids(text: str) -> Iterator[Span]:
+    yield from _valid_matches(kinds.TAX_ID, _TAX_ID)(text)
+    for match in _TAX_ID_GROUPED.finditer(text):
+        if canonical(kinds.TAX_ID, match[0]) and _is_named(text, *match.span(), _TAX_ID_WORDS):
+            yield Span(kinds.TAX_ID, *match.span())
 
 
 # Steuernummer
@@ -178,8 +191,8 @@ _PLATE_LOOSE = re.compile(
     r"(?<![\w./+-])[A-ZÄÖÜ]{1,3}(?:[ -]| - )?[A-Z]{1,2}[ -]?[1-9]\d{0,3}[EH]?(?![\w]|[-/.,:]\w)",
     re.IGNORECASE,
 )
-_NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d", re.IGNORECASE)
-"""Standards and sizes of paper, not cars from Dinslaken."""
+_NO_PLATE = re.compile(r"DIN[ -](?:EN|A)\b|DIN[ -]?A\d|[A-ZÄÖÜ]{2} \d+\Z", re.IGNORECASE)
+"""Standards and sizes of paper, not cars from Dinslaken; and abbreviations before a number (SH 486 Euro)."""
 
 
 def _plates(text: str) -> Iterator[Span]:
@@ -200,7 +213,10 @@ def _plates(text: str) -> Iterator[Span]:
 # Phone
 
 _ABROAD = re.compile(r"(?<![\w+.,/-])(?:\+|00)[ ]?[1-9][\d ()/.-]{6,22}\d")
-_NATIONAL = re.compile(r"(?<![\w+.,/-])\(?0[1-9]\d{0,5}\)?[ /.-]{0,3}\d[\d /.-]{3,14}\d")
+_NATIONAL = re.compile(
+    r"(?:(?<![\w+.,/-])|(?<=[a-z]\.))(?:\(?0[1-9]\d{0,5}\)?|\(0[ ][1-9](?: ?\d){1,4}\))"
+    r"[ /.-]{0,3}\d[\d /.-]{3,14}\d"
+)
 _AMERICAN = re.compile(r"(?<![\w+.,/(-])(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}(?!\w|[.,/-]\d)")
 _GERMAN_MOBILE = re.compile(r"01[567]\d{7,10}")
 _DATE = re.compile(r"\(?0?\d{1,2}[./-]\d{1,2}[./-](?:\d{2}|\d{4})(?!\d)")
@@ -212,9 +228,12 @@ _GROUP_BEFORE = re.compile(r"\d{4}[ -]\Z")
 def _phones(text: str) -> Iterator[Span]:
     for pattern in (_ABROAD, _NATIONAL, _AMERICAN):
         for match in pattern.finditer(text):
-            end = _end_of_phone(text, *match.span())
-            if end and _is_phone(text, match.start(), end, pattern):
-                yield Span(kinds.PHONE, match.start(), end)
+            start, end = match.start(), _end_of_phone(text, *match.span())
+            if end and _is_phone(text, start, end, pattern):
+                is_open = (
+                    text[start] == "(" and ")" not in text[start:end]
+                )  # its end stands behind the number
+                yield Span(kinds.PHONE, start + is_open, end)
 
 
 def _end_of_phone(text: str, start: int, end: int) -> int:
@@ -241,16 +260,43 @@ def _is_phone(text: str, start: int, end: int, pattern: re.Pattern[str]) -> bool
     return bool(_GERMAN_MOBILE.fullmatch(digits)) or (len(parts) > 1 and len(digits) >= 8)
 
 
+# Policy numbers
+
+_UNIT = r"(?![\d.]*[ ]?(?:€|%|eur|jahr|monat|tag|woche|stück|seite|uhr))"
+_POLICY = re.compile(
+    r"(?<![\w-])(?:vs(?:n|nr)?|pol\.-?nr|vers|polizze"
+    r"|[a-zäöüß-]{0,24}(?:versicherungs-?schein|versicherung|vertrag|police))(?:e?n|s)?\.?[ -]?"
+    r"(?:schein\.?[ -]?)?(?:nr\b\.?|nummer|no\.|#)?(?:[ ]?[:=]|[ ](?:ist|lautet))?[ ]?"
+    rf"(?P<number>(?:(?-i:[A-Z]{{1,4}})[ ]|[a-z]{{1,4}}-?)?{_UNIT}\d[\da-z]*"
+    rf"(?:[./-][\da-z]+|[ ]{_UNIT}\d+){{0,6}})(?!\w|[.,]\d)",
+    re.IGNORECASE,
+)
+
+
+_POLICY_HINT = re.compile(r"vs|pol|vers|vertrag", re.IGNORECASE)
+"""What every match holds: the search for it is quick."""
+
+
+def _policy_numbers(text: str) -> Iterator[Span]:
+    if not _POLICY_HINT.search(text):
+        return
+    for match in _POLICY.finditer(text):
+        if canonical(kinds.POLICY_NUMBER, match["number"]):
+            yield Span(kinds.POLICY_NUMBER, *match.span("number"))
+
+
 DETECTORS: dict[str, Callable[[str], Iterator[Span]]] = {
     kinds.IBAN: _ibans,
     kinds.CARD: _valid_matches(kinds.CARD, _CARD),
     kinds.SOCIAL_INSURANCE: _valid_matches(kinds.SOCIAL_INSURANCE, _SOCIAL),
-    kinds.TAX_ID: _valid_matches(kinds.TAX_ID, _TAX_ID),
+    kinds.TAX_ID: _tax_ids,
     kinds.EMAIL: _emails,
     kinds.TAX_NUMBER: _tax_numbers,
     kinds.ID_CARD: _id_cards,
     kinds.PHONE: _phones,
     kinds.PLATE: _plates,
+    kinds.ADDRESS: addresses.find,
+    kinds.POLICY_NUMBER: _policy_numbers,
 }
 """By kind, in the order of rank: where two claim the same text, the first wins."""
 

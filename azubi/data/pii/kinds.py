@@ -30,6 +30,8 @@ TAX_NUMBER = "tax_number"
 SOCIAL_INSURANCE = "social_insurance"
 ID_CARD = "id_card"
 PLATE = "plate"
+ADDRESS = "address"
+POLICY_NUMBER = "policy_number"
 NAME = "name"
 
 WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -43,6 +45,8 @@ WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
         SOCIAL_INSURANCE: ("social insurance number", "social insurance numbers"),
         ID_CARD: ("identity card or passport number", "identity card or passport numbers"),
         PLATE: ("licence plate", "licence plates"),
+        ADDRESS: ("street address", "street addresses"),
+        POLICY_NUMBER: ("policy number", "policy numbers"),
         NAME: ("name", "names"),
     }
 )
@@ -295,6 +299,29 @@ def _plate(text: str) -> str | None:
     return None
 
 
+# Addresses and policies
+
+
+def _address(text: str) -> str | None:
+    """Its words and numbers in small letters."""
+    plain = " ".join(re.findall(r"[^\W_]+", text.lower()))
+    letters = sum(map(str.isalnum, plain))
+    has_both = re.search(r"[^\W\d_]{2}.*\d", plain, re.DOTALL)
+    return plain if has_both and letters == sum(map(str.isalnum, text)) else None
+
+
+POLICY_DIGITS = 5
+"""What is called a policy's or contract's number and has fewer may be a year or an amount."""
+_POLICY_DATE = re.compile(r"\d{1,2}\.\d{1,2}\.(?:\d{4}|\d\d)")
+
+
+def _policy_number(text: str) -> str | None:
+    number = compact(text).upper()
+    if _POLICY_DATE.match(text) or sum(map(str.isdecimal, number)) < POLICY_DIGITS or not number.isalnum():
+        return None
+    return number if len(number) == sum(map(str.isalnum, text)) else None
+
+
 def _name(text: str) -> str | None:
     return text.lower() if len(text.lower()) == len(text) else text
 
@@ -309,5 +336,7 @@ _CANONICAL: Mapping[str, Callable[[str], str | None]] = {
     SOCIAL_INSURANCE: _social_insurance,
     ID_CARD: _id_card,
     PLATE: _plate,
+    ADDRESS: _address,
+    POLICY_NUMBER: _policy_number,
     NAME: _name,
 }

@@ -263,7 +263,7 @@ def _refused(tally: Tally) -> DataError:
 
 
 _NOT_FOUND = (
-    "Not looked for: postal addresses, dates of birth, what is said in words (illness, religion), "
+    "Not looked for: addresses outside Germany, dates of birth, what is said in words (illness, religion), "
     "the numbers of other countries' authorities, and whatever else has no fixed form."
 )
 _NO_NAMES = "Names of people are not looked for either: that takes a recogniser, a folder given as `names`."

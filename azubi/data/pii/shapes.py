@@ -4,6 +4,7 @@ What stays: an IBAN's country, a card's issuer, a phone number's country and are
 address, all lengths and separators. Check digits follow from the rest.
 """
 
+import re
 import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -215,6 +216,26 @@ def _email(value: str) -> Shape:
     )
 
 
+_OF_STREETS = re.compile(
+    r"(?:stra(?:ß|ss)e|str|allee|gasse|chaussee|weg|platz)\b|\b(?:a[mn]|auf|im|in|zu[mr]|unter|de[mnrs]|d)\b"
+)
+
+_OF_HOUSES = re.compile(r"(?:(?<=\d)|(?<=\d ))[a-h]\b")
+
+
+def _address(value: str) -> Shape:
+    choices = [_NONZERO if at.isdecimal() else _of_same_sort(at, _SOUNDS) for at in value]
+    for kept in _OF_STREETS.finditer(value):
+        choices[slice(*kept.span())] = kept[0]
+    for letter in _OF_HOUSES.finditer(value):
+        choices[letter.start()] = "abcdefgh"
+    return Shape(value, choices, trait=lambda address: canonical(kinds.ADDRESS, address) == address)
+
+
+def _policy_number(value: str) -> Shape:
+    return Shape(value, [_of_same_sort(character, _CHARACTERS) for character in value])
+
+
 def _name(value: str) -> Shape:
     return Shape(value, [_of_same_sort(character, _SOUNDS) for character in value])
 
@@ -229,5 +250,7 @@ _SHAPES: Mapping[str, Callable[[str], Shape]] = {
     kinds.SOCIAL_INSURANCE: _social_insurance,
     kinds.ID_CARD: _id_card,
     kinds.PLATE: _plate,
+    kinds.ADDRESS: _address,
+    kinds.POLICY_NUMBER: _policy_number,
     kinds.NAME: _name,
 }

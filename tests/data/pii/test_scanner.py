@@ -43,10 +43,45 @@ def spans_of(text, **patterns):
         ("0170\u20111234567", [("phone", "0170\u20111234567")]),
         (f"Tel. {WIDE}", [("phone", WIDE)]),
         ("Kfz B–AB ١٢", [("plate", "B–AB ١٢")]),
+        ("(040 66969-871)", [("phone", "040 66969-871")]),
     ],
 )
 def test_found_in_odd_places(text, expected):
     assert spans_of(text) == expected
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "Lindenallee 14, 22087 Hamburg",
+        "Hauptstr.5, 80331 München",
+        "Berliner Platz 4",
+        "Ottensener Hauptstraße 44a, 22765 Hamburg",
+        "Straße des 17. Juni 135",
+        "Am Alten Markt 5, 18055 Rostock",
+        "Goethestraße 9-11\n60313 Frankfurt am Main",
+        "muehlenweg 17, 24103 kiel",
+    ],
+)
+def test_german_addresses(address):
+    assert spans_of(f"VN wohnt: {address}.") == [("address", address)]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("VS-Nr. P-40718223, Schaden", "P-40718223"),
+        ("Versicherungsschein-Nr.: KH 123.456.789-0", "KH 123.456.789-0"),
+        ("Meine Policennummer lautet 55123987.", "55123987"),
+        ("Vertrag Nr. 4711 0815 33, gekündigt", "4711 0815 33"),
+    ],
+)
+def test_policy_numbers(text, number):
+    assert spans_of(text) == [("policy_number", number)]
+
+
+def test_a_social_insurance_number_is_no_policy_number():
+    assert spans_of("Versicherungsnummer 65 170839 J 003") == [("social_insurance", "65 170839 J 003")]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +99,9 @@ def test_found_in_odd_places(text, expected):
         "[IBAN] [PHONE] [E-MAIL] [TAX ID]",
         "Bestellnummer 0152 28817 386",
         '{"n": 12345678, "v": [1, 2, 3]}',
+        "Auf der Landstraße 3 Kilometer hinter der Straße 20 Minuten, Parkplatz 12, Ring 585 Gold",
+        "Police ab 01.07.2024, Vertrag vom 12.05.2023, VS 50.000 EUR, 12.345.678 EUR",
+        "Auffahrunfall mit BMW, SH 486 Euro, ST 6. Juli 2025",
     ],
 )
 def test_not_taken_for_anything(text):
@@ -98,6 +136,9 @@ def test_stretches_never_overlap_and_are_in_order(text):
         "DE89 ",
         "B-AB 12 ",
         "kfz B AB 12 ",
+        "Vertrag 1 ",
+        "Am Alten Weg 1 ",
+        "a-b-Weg",
         '{"',
     ],
 )

@@ -100,6 +100,24 @@ def email(rng):
     return f"{local}{more}@{domain}.{rng.choice(['de', 'com', 'co.uk', 'museum'])}"
 
 
+def address(rng):
+    street = drawn(rng, UPPER, 1) + drawn(rng, "abcdefghijklmnopqrstuvwxyzäöü", rng.randint(3, 9))
+    street += rng.choice(["straße", "str.", "weg", "-Allee", "er Platz"])
+    place = drawn(rng, UPPER, 1) + drawn(rng, "abcdefghijklmnopqrstuvwxyz", rng.randint(3, 9))
+    number = f"{rng.randint(1, 199)}{rng.choice(['', 'a', ' b'])}"
+    return f"{street} {number}" + rng.choice(["", f", {rng.randint(10_000, 99_999)} {place}"])
+
+
+def policy_number(rng):
+    front = rng.choice(["P-", "KH ", "", "40-"])
+    return (
+        front
+        + drawn(rng, DIGITS[1:], rng.randint(3, 5))
+        + rng.choice(["", ".", "-", "/"])
+        + drawn(rng, DIGITS, 3)
+    )
+
+
 MAKERS = {
     kinds.EMAIL: email,
     kinds.PHONE: phone,
@@ -110,12 +128,15 @@ MAKERS = {
     kinds.SOCIAL_INSURANCE: social_insurance,
     kinds.ID_CARD: id_card,
     kinds.PLATE: plate,
+    kinds.ADDRESS: address,
+    kinds.POLICY_NUMBER: policy_number,
 }
 LEADS = {
     kinds.TAX_NUMBER: "Steuernummer ",
     kinds.ID_CARD: "Personalausweis ",
     kinds.PHONE: "Tel. ",
     kinds.PLATE: "Kfz ",
+    kinds.POLICY_NUMBER: "VS-Nr. ",
 }
 """What a text must say before a value of common form."""
 
