@@ -5,14 +5,16 @@
     intake   the whole intake record as JSON             base smollm2-135m
     proof    is each of them worth it?
 
-With `--lang de` (`make demo LANG=de`) the same claims are told in German, and the demo speaks German. The
-system's language decides nothing here: what is trained never depends on the environment.
+With `--lang de` (`make demo LANG=de`) the same claims are told in German. azubi, too, then speaks the
+language of the notes. The system's language decides nothing here: what is trained never depends on the
+environment.
 
 Does nothing that `azubi check`, `azubi tune` and `azubi prove` would not: it writes the notes and runs three
 recipes and two proofs.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The example company, from claim notes to two specialists.")
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the notes and the demo")
     language = parser.parse_args(arguments).lang
+    os.environ["AZUBI_LANG"] = language
     forgive_encodings()
     console, screen = Console(stderr=True, highlight=False), SCREENS[language]
     notes = Session().home / "examples" / f"insurer{screen.suffix}"
@@ -100,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(screen.welcome.format(notes=TRAINING_NOTES, heldout=HELDOUT_NOTES))
     if language == "en":
         check_inbox(console, notes)
-    if code := train(console, screen, notes) or prove(console, screen, language):
+    if code := train(console, screen, notes) or prove(console, screen):
         return code
     if language == "de":
         say_how_far_english_gets(console, notes)
@@ -121,12 +124,12 @@ def train(console: Console, screen: Screen, notes: Path) -> int:
     return 0
 
 
-def prove(console: Console, screen: Screen, language: str) -> int:
+def prove(console: Console, screen: Screen) -> int:
     """Prove both specialists; gives the exit code."""
     for task, budget in BUDGETS.items():
         name = f"{task}{screen.suffix}"
         console.print(Rule(screen.proof.format(task=name, budget=budget), align="left"))
-        if code := azubi(["prove", name, "--budget", budget, "--lang", language]):
+        if code := azubi(["prove", name, "--budget", budget]):
             return code
         print()
     return 0

@@ -7,8 +7,10 @@ import shutil
 import subprocess
 from datetime import date
 from itertools import chain
+from types import SimpleNamespace
 
 import company
+import demo
 import english
 import generate
 import pytest
@@ -170,3 +172,29 @@ def test_only_what_is_written_behind_make_demo_chooses_the_language(written, sys
         call, cwd=INSURER.parents[1], env=env, capture_output=True, text=True, check=True
     ).stdout
     assert said.split("demo.py")[1].strip() == lang
+
+
+@pytest.mark.parametrize(
+    ("language", "names", "words"),
+    [
+        ("en", ["triage", "intake"], ("hands over 1,400 claim notes", "Is triage worth it?")),
+        ("de", ["triage-de", "intake-de"], ("übergibt 1400 Schadenmeldungen", "50 % der Erfassungsbögen")),
+    ],
+)
+def test_the_demo_speaks_the_language_of_its_notes(monkeypatch, home, capsys, language, names, words):
+    commands = []
+    monkeypatch.setattr(demo, "azubi", lambda given: commands.append((os.environ["AZUBI_LANG"], *given)) or 0)
+    monkeypatch.setattr(demo, "check_inbox", lambda console, folder: None)
+    score = SimpleNamespace(name="record_exact", value=0.5)
+    card = SimpleNamespace(base="smollm2-135m", scores={"specialist": (score,)})
+    monkeypatch.setattr(demo, "Store", lambda home: SimpleNamespace(get=lambda name: card))
+    monkeypatch.setenv("LANG", "de_DE.UTF-8")
+    monkeypatch.setenv("AZUBI_LANG", "")
+    assert demo.main(["--lang", language]) == 0
+    assert {command[0] for command in commands} == {language}
+    assert [command[command.index("--name") + 1] for command in commands[:2]] == names
+    assert [command[2] for command in commands[2:]] == names
+    folder = home / "examples" / ("insurer" if language == "en" else "insurer-de")
+    assert (folder / "triage.jsonl").is_file()
+    said = capsys.readouterr().err
+    assert all(word in said for word in words)
