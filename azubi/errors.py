@@ -12,6 +12,7 @@
         │   └── DiskFull         there is no room left on it
         ├── TrainingError        the loss is not finite, or nothing could be learned
         ├── MemoryShortage       the machine's memory, or what the run may have of it, is used up
+        ├── ExportError          an export cannot be written, or does not run where it is meant to
         └── CorruptFile          a stored file does not hold what its checksum says
 
 Knows nothing of the terminal: `azubi.cli` decides how an error looks.
@@ -69,6 +70,10 @@ class DiskFull(StorageError):
 
 class TrainingError(RunError):
     """The loss is not finite, or training could not go on."""
+
+
+class ExportError(RunError):
+    """An export cannot be written, or does not run in the program that it is meant for."""
 
 
 class CorruptFile(RunError):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, check, data, doctor, prove, runs, specialists, tune
+from azubi.cli import ask, check, data, doctor, export, prove, runs, specialists, tune
 from azubi.cli.command import (
     Debug,
     Home,
@@ -66,6 +66,7 @@ register(_data, data.reveal, "reveal")
 register(app, prove.prove, "prove")
 register(app, prove.compare, "compare")
 register(app, ask.ask, "ask")
+register(app, export.export, "export")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
 register(register_group(app, specialists.list_bases, "bases"), specialists.get_base, "get")

@@ -246,6 +246,33 @@ class Template:
         controls = [place for place, id in enumerate(ending) if id in self._guard.controls.values()]
         return ending[next((place for place in controls if place >= after), after) :]
 
+    def with_instruction(self, instruction: str) -> str:
+        """The chat template as text, for programs other than azubi.
+
+        It puts `instruction` before a conversation that brings no system message, and opens answers as
+        azubi does: behind an empty thought, say, where the template has one.
+        """
+        text, instruction = self._template, instruction.strip()
+        if instruction and self._has_system_role:
+            system = f"{{'role': 'system', 'content': {_quoted(instruction)}}}"
+            text = _UNLESS_SYSTEM.format(f"[{system}] + messages") + text
+        elif instruction:
+            content = f"{_quoted(instruction + chr(10) * 2)} + messages[0]['content']"
+            first = f"{{'role': 'user', 'content': {content}}}"
+            text = _UNLESS_SYSTEM.format(f"[{first}] + messages[1:]") + text
+        if self._lead:
+            text += f"{{% if add_generation_prompt %}}{{{{ {_quoted(self._lead)} }}}}{{% endif %}}"
+        if self._gap:  # the space before an answer belongs to the answer
+            shown = "{{ text.rstrip(' ') if add_generation_prompt else text }}"
+            text = f"{{% set text %}}{text}{{% endset %}}{shown}"
+        return text
+
+    def frame(self) -> tuple[str, str, str, str, str]:
+        """What stands before the instruction, between it and a message, before a further message without
+        one, behind a message, and behind an answer."""
+        before, between, after, closing, _ = (*self._frame(True, 3), "")[:5]
+        return before, between, closing.removeprefix(self._end), after + self._lead, self._end
+
     def answer_ids(self, answer: str) -> tuple[int, ...]:
         """The token ids of an answer, the last the one that ends it."""
         pieces = [Piece(self._gap, True), Piece(self._content(Turn("assistant", answer)), False)]
@@ -404,6 +431,14 @@ def alternating(turns: Sequence[Turn]) -> tuple[Turn, ...]:
             "The conversation does not end with a message of the user.", "Ask something at its end."
         )
     return tuple(ordered)
+
+
+_UNLESS_SYSTEM = "{{% if messages[0]['role'] != 'system' %}}{{% set messages = {} %}}{{% endif %}}"
+
+
+def _quoted(text: str) -> str:
+    """`text` as a literal of Jinja, which reads the escapes of JSON."""
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _common_length(some: Sequence[int], others: Sequence[int]) -> int:

@@ -20,7 +20,7 @@ from azubi.storage import files
 
 State = dict[str, torch.Tensor]
 
-_ALPHA_PER_RANK = 2.0
+ALPHA_PER_RANK = 2.0
 """alpha / r. With a fixed ratio the best learning rate hardly depends on r."""
 
 
@@ -54,13 +54,13 @@ class LowRank(nn.Module):
         """[..., inputs] to [..., outputs]."""
         low = nn.functional.linear(nn.functional.linear(x, self.lora_a), self.lora_b)
         plain: torch.Tensor = self.inner(x)
-        return plain + _ALPHA_PER_RANK * low
+        return plain + ALPHA_PER_RANK * low
 
     @property
     def weight(self) -> torch.Tensor:
         """The sum of both, for models that read a map's weight instead of calling it."""
         inner: Any = self.inner
-        change = _ALPHA_PER_RANK * self.lora_b @ self.lora_a
+        change = ALPHA_PER_RANK * self.lora_b @ self.lora_a
         return inner.weight + (change.T if isinstance(inner, Conv1D) else change)  # type: ignore[no-any-return]
 
     @property

@@ -1,0 +1,1 @@
+"""Exports: a specialist as files that other programs run."""

@@ -1,0 +1,215 @@
+"""What lies beside the weights of every export: contract, how to serve it, notices, hashes.
+
+Knows cards and files; nothing of weights.
+"""
+
+import json
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import azubi
+from azubi.engine.base.base import Base
+from azubi.export.formats import Format
+from azubi.registry.card import Card
+from azubi.storage import files
+
+CONTRACT, SERVE, NOTICE, MANIFEST, PARITY = (
+    *("contract.json", "serve.md", "NOTICE", "manifest.json"),
+    "parity.json",
+)
+_LICENCE_FILES = ("LICENSE", "LICENSE.txt", "LICENSE.md", "LICENCE", "NOTICE", "NOTICE.txt")
+
+
+def write(card: Card, base: Base, format: Format, folder: Path, weights: Mapping[str, str]) -> None:
+    """Write everything but hashes and parity; `weights` describes what the format needs to say of itself."""
+    files.write_text(folder / CONTRACT, contract_text(card))
+    files.write_text(folder / SERVE, serve_text(card, base, format, weights))
+    files.write_text(folder / NOTICE, notice_text(card, base))
+
+
+def contract_text(card: Card) -> str:
+    """What whoever runs the export has to know: answers, rules of derived fields, instruction, scope."""
+    contract = {
+        "specialist": f"{card.name}@{card.version}",
+        **card.contract.model_dump(mode="json"),
+        "instruction": card.instruction,
+        "system": card.system,
+        "prefix": card.prefix,
+        "longest": card.longest,
+        "scope_limit": card.scope_limit,
+        "personal_data": card.hidden.policy,
+    }
+    return json.dumps(contract, indent=2, ensure_ascii=False) + "\n"
+
+
+def notice_text(card: Card, base: Base) -> str:
+    """Whose work the base is and under which licence, with the licence's own files."""
+    parts = [
+        f"{card.name} version {card.version} was trained with azubi {azubi.__version__} from the base "
+        f"{Path(card.base).name} (family {card.family}, SHA-256 of its weights {card.base_sha256}).",
+        f"Licence of the base: {card.licence}. It binds what was trained from it, too. The last "
+        f"{card.tail_layers} of {card.layers} layers were changed by training."
+        if card.tail_layers
+        else f"Licence of the base: {card.licence}. Its layers were not changed; a label head was added.",
+    ]
+    for name in _LICENCE_FILES:
+        if (path := base.folder / name).is_file():
+            parts.append(f"---- {name} of the base ----\n\n{path.read_text(errors='replace').strip()}")
+    return "\n\n".join(parts) + "\n"
+
+
+_TITLE = {
+    "hf": "Transformers, vLLM, TGI or SGLang",
+    "gguf": "llama.cpp",
+    "ollama": "Ollama",
+    "peft": "PEFT",
+    "onnx": "ONNX Runtime",
+    "sklearn": "scikit-learn",
+    "openvino": "OpenVINO GenAI",
+    "delta": "azubi on another machine",
+}
+_HF = """vLLM (OpenAI-compatible, port 8000):
+
+    vllm serve {folder} --served-model-name {name}
+
+Transformers:
+
+    from transformers import pipeline
+    ask = pipeline("text-generation", {folder!r})
+    print(ask([{{"role": "user", "content": "…"}}], return_full_text=False)[0]["generated_text"])
+"""
+_GGUF = """llama.cpp's server (OpenAI-compatible, port 8080):
+
+    llama-server -m {folder}/{model} --jinja --temp 0 -n {longest} --port 8080
+"""
+_OLLAMA = """In this folder:
+
+    ollama create {name} -f Modelfile
+    ollama run {name}
+"""
+_PEFT = """The base is {base} (SHA-256 of its weights {sha256}); it lay in {base_folder}.
+
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    base = AutoModelForCausalLM.from_pretrained({base_folder!r}, dtype="{dtype}")
+    model, tokenizer = PeftModel.from_pretrained(base, {folder!r}), AutoTokenizer.from_pretrained({folder!r})
+    inputs = tokenizer.apply_chat_template([{{"role": "user", "content": "…"}}],
+        add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    written = model.generate(**inputs, max_new_tokens={longest}, do_sample=False, eos_token_id={end})
+    print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
+"""
+_ONNX = """
+    import json, numpy, onnxruntime
+    from tokenizers import Tokenizer
+    session = onnxruntime.InferenceSession({model!r})
+    facts = session.get_modelmeta().custom_metadata_map
+    labels, prefix = json.loads(facts["labels"]), facts["prefix"]
+    tokens = Tokenizer.from_file("tokenizer.json").encode(prefix + "…").ids
+    tokens = numpy.array([tokens], numpy.int64)
+    scores, scope = session.run(None, {{"input_ids": tokens, "attention_mask": numpy.ones_like(tokens)}})
+    print(labels[scores[0].argmax()])  # softmax(scores) are probabilities; for scope see below
+
+The output `scope` says how much a text is like the examples. One with less than `scope_limit` of the metadata
+is out of scope.
+"""
+_SKLEARN = """
+    import skops.io
+    head = skops.io.load({model!r}, trusted=[])
+    print(head.predict(vectors), head.predict_proba(vectors))
+
+`vectors` are [texts, {hidden}], float32: {pooling} over the token vectors of {base} (SHA-256 of its weights
+{sha256}), scaled to length 1. Every text begins with {prefix!r}. In azubi, `ask` does all of that.
+"""
+_OPENVINO = """
+    import openvino_genai
+    model = openvino_genai.LLMPipeline({folder!r} + "/{model}", "CPU")
+    print(model.generate(prompt, max_new_tokens={longest}, do_sample=False, apply_chat_template=False))
+
+`prompt` is what the chat template in `tokenizer_config.json` or `chat_template.jinja` makes of a message.
+"""
+_DELTA = """It needs the base {base} (SHA-256 of its weights {sha256}) on that machine.
+
+    azubi import {folder}
+    azubi ask {name} "…"
+"""
+_SERVE = {
+    **{"hf": _HF, "gguf": _GGUF, "ollama": _OLLAMA, "peft": _PEFT, "onnx": _ONNX, "sklearn": _SKLEARN},
+    **{"openvino": _OPENVINO, "delta": _DELTA},
+}
+
+
+def serve_text(card: Card, base: Base, format: Format, weights: Mapping[str, str]) -> str:
+    """How to run the export, and what azubi does beside the model that its runtime does not."""
+    facts = {
+        "name": card.name,
+        "longest": str(card.longest),
+        "base": Path(card.base).name,
+        "base_folder": str(base.folder),
+        "sha256": card.base_sha256,
+        "dtype": card.dtype,
+        "hidden": str(base.hidden),
+        "pooling": card.pooling,
+        "prefix": card.prefix,
+        **weights,
+    }
+    command = _SERVE[format.name].format(**{"folder": "DIR", **facts})
+    parts = [f"# {card.name}@{card.version} in {_TITLE[format.name]}", command.strip("\n")]
+    if missing := "\n".join(f"* {line}" for line in _left_to_the_caller(card, format)):
+        parts.append(f"azubi does more than the model. Here it is left to you:\n\n{missing}")
+    return "\n\n".join(parts) + f"\n\n{_ALSO}\n"
+
+
+_ALSO = (
+    f"`{CONTRACT}` says what an answer may be. `{PARITY}` says how the answers in this format compare with "
+    f"azubi's on held-out examples. `{MANIFEST}` has the SHA-256 of every file; `{NOTICE}` goes along "
+    "wherever the files go."
+)
+
+
+def _left_to_the_caller(card: Card, format: Format) -> list[str]:
+    """What the runtime does not do, as sentences."""
+    if format.name == "delta":
+        return []
+    lines = []
+    if derived := ", ".join(card.contract.derived):
+        lines.append(f"Derived fields ({derived}) are not written; `{CONTRACT}` has their rules in CEL.")
+    if card.contract.task == "labels" and not card.pooling:
+        lines.append(
+            f"Nothing keeps the answer to the labels of `{CONTRACT}`; azubi chooses among them alone."
+        )
+    if card.scope_limit is not None and format.name != "onnx":
+        lines.append("Questions that are out of scope are not marked.")
+    if card.hidden.policy in ("mask", "pseudonym"):
+        lines.append(
+            f"Personal data were hidden in training (personal_data: {card.hidden.policy}). Hide them before "
+            "you ask, too: it has never seen real ones."
+        )
+    return lines
+
+
+def write_manifest(card: Card, format: Format, folder: Path) -> None:
+    """Write the SHA-256 and size of every file; it is written last."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
+    manifest = {
+        "specialist": f"{card.name}@{card.version}",
+        "format": format.name,
+        "azubi": azubi.__version__,
+        "tail_sha256": card.tail_sha256,
+        "base": Path(card.base).name,
+        "base_sha256": card.base_sha256,
+        "licence": card.licence,
+        "files": {
+            path.relative_to(folder).as_posix(): {
+                "sha256": files.sha256(path),
+                "bytes": path.stat().st_size,
+            }
+            for path in paths
+        },
+    }
+    files.write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
+
+
+def command_line(*words: str) -> str:
+    """A command as a shell reads it."""
+    return shlex.join(words)

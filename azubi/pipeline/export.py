@@ -1,0 +1,271 @@
+"""`export`: a specialist becomes files for another program, and the held-out examples are asked there again.
+
+    formats.check -> write beside -> ask azubi -> ask the runtime -> parity -> hashes -> rename
+
+The folder takes its name when it is whole. Until the answers have passed that name ends in `-failed`, so a
+process that is killed never leaves an export that looks better than it is. How each format is written is in
+`azubi.export`.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from azubi.data import instruction
+from azubi.data.chat_template import alternating
+from azubi.data.datasets.erased import Access, TestAccessLog
+from azubi.data.datasets.versions import now
+from azubi.data.example import Example
+from azubi.data.readers.opening import STDIN
+from azubi.data.rules.derivation import Derivation
+from azubi.engine.inference.answering import Answer, completed
+from azubi.engine.specialist import Specialist, spread
+from azubi.errors import SettingError
+from azubi.evaluation import metrics
+from azubi.evaluation.statistics import Difference
+from azubi.events.events import Step, Work, part_of
+from azubi.events.figures import Score
+from azubi.export import formats, merged, papers, runtime
+from azubi.export.formats import Format, Retraining
+from azubi.pipeline import ask
+from azubi.pipeline.stages.sources import SOURCES
+from azubi.registry import lineage
+from azubi.registry.card import Card
+from azubi.registry.store import Store
+from azubi.settings import Recipe
+from azubi.storage import files
+
+NumberFormat = Literal["float32", "bfloat16", "float16", "q8_0"]
+FAILED = "-failed"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export is written as, and how it is compared."""
+
+    numbers: NumberFormat | None = None
+    """Number format of the weights; the format's own default if None."""
+    examples: int = 100
+    """Held-out examples that are asked in both; 0 compares nothing."""
+    most_lost: float = 1.0
+    """Points that the score may be worse."""
+
+
+class Parity(BaseModel):
+    """How an export answers, beside azubi, on the same held-out examples."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    runtime: str
+    asked: int
+    equal: float
+    """Share of answers that are the same: the label, the record, or the text to the letter."""
+    azubi: Score
+    export: Score
+    difference: Difference
+    """By how much the export's score exceeds azubi's, with its 95 % interval."""
+    most_lost: float
+    """Points that the score may be worse."""
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Exported:
+    """An export that was written."""
+
+    folder: Path
+    format: Format
+    bytes: int
+    parity: Parity | None
+    """None if nothing was compared."""
+    rank: int | None = None
+    """Of an adapter that approximates full weights."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether it answers worse than allowed; its folder's name says so."""
+        return self.parity is not None and not self.parity.passed
+
+
+def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) -> Work[Exported]:
+    """Write the specialist `name` (or `name@version`) in the format `to` as the new folder `out`.
+
+    Raises:
+        UnknownSpecialist: there is none of that name.
+        UnknownData: its held-out examples are not kept here.
+        SettingError: it cannot become this format, the runtime is not here, or `out` exists.
+        ExportError: the runtime failed.
+        StorageError: the disk is full or may not be written.
+    """
+    card, format = Store(home).get(name), formats.format_named(to)
+    formats.check(card, format)
+    failed = out.with_name(out.name + FAILED)
+    _check_new(out, failed)
+    examples = spread(lineage.of(card, home).test, options.examples) if options.examples else ()
+    python = runtime.interpreter(format.runtime, to, home) if examples else None
+    yield Step(0, 100, "loading the specialist")
+    specialist = ask.loaded(card, home)
+    with files.new_folder(failed) as scratch:
+        yield Step(5, 100, f"writing {format.content}")
+        facts = _write(specialist, card, format, scratch, options)
+        papers.write(card, specialist.base, format, scratch, facts)
+        parity = None
+        if python is not None:
+            _log_access(card, home, examples, to)
+            parity = yield from _compared(specialist, card, format, scratch, examples, python, options)
+            files.write_text(scratch / papers.PARITY, parity.model_dump_json(indent=1) + "\n")
+        papers.write_manifest(card, format, scratch)
+    folder = failed
+    if parity is None or parity.passed:
+        os.rename(failed, out)
+        folder = out
+    yield Step(100, 100, "done")
+    return Exported(folder, format, files.size(folder), parity)
+
+
+def _check_new(out: Path, failed: Path) -> None:
+    """Refuse a folder that exists; an earlier export that failed makes room."""
+    if (failed / papers.MANIFEST).is_file():
+        shutil.rmtree(failed)
+    for path in (out, failed):
+        if path.exists():
+            raise SettingError(f"{path} exists already.", "Name a new folder with --out.")
+
+
+def _log_access(card: Card, home: Path, examples: Sequence[Example], to: str) -> None:
+    access = Access(when=now(), by=f"export {card.name}@{card.version} {to}")
+    TestAccessLog(home).add(examples, access)
+
+
+_TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def _write(
+    specialist: Specialist, card: Card, format: Format, folder: Path, options: ExportOptions
+) -> Mapping[str, str]:
+    """Write the weights; returns what `serve.md` says of them."""
+    numbers = options.numbers or (card.dtype if format.name == "hf" else "bfloat16")
+    if format.name == "hf":
+        if numbers not in _TORCH:
+            raise SettingError(f"hf holds no {numbers} weights.", f"Choose one of: {', '.join(_TORCH)}.")
+        merged.write(specialist, card, folder, _TORCH[numbers])
+        return {}
+    raise SettingError(f"azubi does not write {format.name} yet.", "Choose hf.")
+
+
+def _compared(
+    specialist: Specialist,
+    card: Card,
+    format: Format,
+    folder: Path,
+    examples: Sequence[Example],
+    python: Path,
+    options: ExportOptions,
+) -> Work[Parity]:
+    """Ask azubi and the runtime the same; azubi answers as it does when it is asked."""
+    speak = ask.FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
+    ours: dict[int, str] = {}
+    for number, answer in speak([example.turns for example in examples]):
+        ours[number] = answer.text
+        yield Step(10 + 40 * len(ours) // len(examples), 100, "azubi answers")
+    task = _task(specialist, card, format, folder, examples)
+    asking = runtime.answers(python, format.runtime, task, len(examples))
+    theirs = yield from part_of(asking, 0.5, 0.99)
+    contract = card.contract
+    if contract.derived:
+        derivation = Derivation(contract)
+        theirs = [completed(Answer(text, 0.0), contract, derivation).text for text in theirs]
+    return parity(
+        card,
+        runtime.RUNTIMES[format.runtime].title,
+        [ours[number] for number in range(len(examples))],
+        theirs,
+        [example.answer for example in examples],
+        options.most_lost,
+    )
+
+
+def _task(
+    specialist: Specialist, card: Card, format: Format, folder: Path, examples: Sequence[Example]
+) -> dict[str, Any]:
+    """What the child process is asked, see `azubi.export.child`."""
+    task: dict[str, Any] = {"folder": str(folder), "longest": card.longest}
+    if specialist.model.template is None:
+        return task | {"texts": [example.prompt for example in examples]}
+    conversations = [
+        [{"role": turn.role, "content": turn.content} for turn in alternating(example.turns)]
+        for example in examples
+    ]
+    end, base = specialist.model.template.end_id, str(specialist.base.folder)
+    return task | {"conversations": conversations, "end": end, "base": base}
+
+
+def parity(
+    card: Card,
+    title: str,
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    truths: Sequence[str],
+    most_lost: float,
+) -> Parity:
+    """Compare azubi's answers with those of a runtime, on examples whose true answers are `truths`."""
+    contract, metric = card.contract, metrics.MAIN[card.task]
+    difference = metrics.paired_difference(contract, ours, theirs, truths)
+    scores = [
+        metrics.mean_score(metric, metrics.per_example(contract, answers, truths)[metric])
+        for answers in (ours, theirs)
+    ]
+    same = [
+        metrics.right(contract, their, our) or their == our for our, their in zip(ours, theirs, strict=True)
+    ]
+    return Parity(
+        runtime=title,
+        asked=len(truths),
+        equal=sum(same) / len(same),
+        azubi=scores[0],
+        export=scores[1],
+        difference=difference,
+        most_lost=most_lost,
+        passed=difference.value >= -most_lost / 100 - 1e-12,
+    )
+
+
+def retrained(card: Card, kind: Retraining) -> Recipe:
+    """The recipe that trains a specialist again, with the same data and settings, as one model or activated.
+
+    It gets a name of its own, so that the original stays what is asked by its name.
+
+    Raises:
+        SettingError: its examples came by standard input, or it is no specialist that writes.
+    """
+    if card.pooling:
+        raise SettingError(
+            f"{card.name} is an encoder with a label head, which has no prompt to leave to the base.",
+            "Export it to onnx.",
+        )
+    settings = {**card.recipe, "name": f"{card.name}-{kind}"[-64:], "budget": None}
+    if not settings.get("data") and not settings.get("sql"):
+        raise SettingError(
+            f"What {card.name}@{card.version} was trained with is not known.", "Train it anew: azubi tune."
+        )
+    if STDIN in (settings.get(name) for name in SOURCES):
+        raise SettingError(
+            f"The examples of {card.name}@{card.version} came by standard input, which is gone.",
+            f"Type: azubi tune FILE --name {card.name}-{kind} --prompt-layers "
+            f"{'all' if kind == 'merged' else 0}, with the settings in its recipe.yaml.",
+        )
+    settings |= {
+        "base": card.base,
+        "tail_layers": card.tail_layers,
+        "prompt_layers": "all" if kind == "merged" else 0,
+        "rank": card.rank,
+        "dtype": card.dtype,
+        "instruction": instruction.to_setting(card.instruction),
+    }
+    return Recipe.model_validate(settings)
