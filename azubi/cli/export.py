@@ -45,6 +45,15 @@ MostLost = Annotated[
     float,
     typer.Option("--most-lost", metavar="POINTS", min=0, help="By how much the score may be worse."),
 ]
+Rank = Annotated[
+    int | None,
+    typer.Option(
+        "--rank",
+        metavar="R",
+        min=1,
+        help="Of an adapter that approximates full weights; the smallest that answers well if not given.",
+    ),
+]
 Retrain = Annotated[
     str | None,
     typer.Option(
@@ -73,6 +82,7 @@ def export(
     numbers: Numbers = None,
     examples: Examples = 100,
     most_lost: MostLost = 1.0,
+    rank: Rank = None,
     retrain: Retrain = None,
     setup: Setup = None,
     quiet: Quiet = False,
@@ -97,7 +107,7 @@ def export(
         )
     allowed = ("float32", "bfloat16", "float16", "q8_0")
     given = cast("NumberFormat | None", numbers and _one_of("--numbers", numbers, allowed))
-    options = ExportOptions(given, examples, most_lost)
+    options = ExportOptions(given, examples, most_lost, rank)
     folder = (out or Path(f"{name.replace('@', '-')}-{to}")).expanduser().absolute()
     result = _followed(exported(name, to, folder, session.home, options), session, quiet)
     _tell(result, session)
@@ -191,6 +201,7 @@ def _tell(result: "Exported", session: Session) -> None:
 def _parity_lines(parity: "Parity") -> dict[str, str]:
     change = parity.difference
     return {
+        **({"Weights": parity.approximation} if parity.approximation else {}),
         "Compared": f"{parity.asked} held-out examples in {parity.runtime}",
         "Same answer": percent(parity.equal, parity.asked),
         "Score here": interval(parity.azubi),

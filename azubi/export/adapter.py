@@ -21,7 +21,6 @@ from azubi.engine.base.base import without_weights
 from azubi.engine.model.cut import find_layers
 from azubi.engine.model.weights import ALPHA_PER_RANK, LowRank
 from azubi.engine.specialist import Specialist
-from azubi.errors import SettingError
 from azubi.export.merged import tokenizer_of
 from azubi.registry.card import Card
 
@@ -39,6 +38,12 @@ class Change:
     """U, S, V of each linear map's change, by its name in the whole model."""
     elsewhere: float
     """Sum of the squared changes of norms and biases."""
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """To try, the smallest first; the last leaves out norms and biases alone."""
+        most = max(len(sizes) for _, sizes, _ in self.maps.values())
+        return (*(rank for rank in (16, 64, 256) if rank < most), most)
 
     def factors(self, rank: int) -> dict[str, Factors]:
         """The best approximation of that rank, in equal halves."""
@@ -116,7 +121,6 @@ def low_rank_factors(specialist: Specialist) -> dict[str, Factors]:
 
 def write(
     specialist: Specialist,
-    card: Card,
     folder: Path,
     factors: Mapping[str, Factors],
     invocation: tuple[int, ...],
@@ -158,16 +162,26 @@ def _inner(module: nn.Module) -> nn.Module:
     return module.inner if isinstance(module, LowRank) else module
 
 
-def ranks_to_try(specialist: Specialist) -> tuple[int, ...]:
-    """Ranks for the change of full weights, the smallest first; the last loses nothing but the norms."""
-    most = max(min(module.weight.shape) for module in _linear_maps(specialist.tail.shell.layers))
-    return (*(rank for rank in (16, 64, 256) if rank < most), most)
+def write_all(
+    specialist: Specialist, card: Card, folder: Path, rank: int | None
+) -> Iterator[Mapping[str, str]]:
+    """Write the adapter; of full weights in one rank after the other, unless `rank` says which.
 
-
-def check(specialist: Specialist) -> None:
-    """Raise SettingError if no adapter can be made: there must be linear maps, each under its own name."""
-    if not any(True for _ in _linear_maps(specialist.tail.shell.layers)):
-        raise SettingError(
-            f"The layers of {specialist.base.name} have no linear maps that PEFT adapts.",
-            "Export it to hf, or to delta.",
-        )
+    Yields what `serve.md` says of each.
+    """
+    template = specialist.model.template
+    assert template is not None
+    activated = specialist.prompt_layers < specialist.tail_layers
+    invocation = template.invocation_ids() if activated else ()
+    facts = {"end": str(template.end_id), "approximation": ""}
+    if card.rank:
+        write(specialist, folder, low_rank_factors(specialist), invocation)
+        yield facts
+        return
+    change = change_of(specialist)
+    for each in (rank,) if rank is not None else change.ranks:
+        write(specialist, folder, change.factors(each), invocation)
+        yield facts | {
+            "approximation": f"Rank {each} in place of full weights: {100 * change.lost(each):.1f} % of the "
+            "squared change is left out."
+        }

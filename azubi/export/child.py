@@ -16,6 +16,11 @@ and writes a line {"number": n, "text": answer} for each as it is done.
 import json
 import os
 import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Task = dict[str, Any]
+Answers = Iterator[tuple[int, str]]
 
 
 def transformers(task: Task) -> Answers:
@@ -92,7 +97,11 @@ def _said(answer: Any) -> Any:
     raise RuntimeError(f"llama.cpp does not answer: {answer}")
 
 
-RUNTIMES: dict[str, Callable[[Task], Answers]] = {"transformers": transformers, "peft": peft, "llama.cpp": llama_cpp}
+RUNTIMES: dict[str, Callable[[Task], Answers]] = {
+    "transformers": transformers,
+    "peft": peft,
+    "llama.cpp": llama_cpp,
+}
 
 
 def main() -> None:

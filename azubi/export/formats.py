@@ -27,16 +27,22 @@ class Format:
     """In what it is run to compare its answers; a name in `runtime.RUNTIMES`."""
     runs_in: str
     content: str
+    numbers: tuple[str, ...] = ()
+    """Number formats of the weights that can be chosen."""
 
 
 _ALL: tuple[Kind, ...] = ("merged", "activated", "between", "encoder", "head")
+_TORCH = ("float32", "bfloat16", "float16")
+_GGUF = (*_TORCH, "q8_0")
 FORMATS = {
     each.name: each
     for each in (
-        Format("hf", ("merged",), "transformers", "transformers, vLLM, TGI, SGLang", "the whole model"),
+        Format(
+            "hf", ("merged",), "transformers", "transformers, vLLM, TGI, SGLang", "the whole model", _TORCH
+        ),
         Format("peft", ("merged", "activated"), "peft", "PEFT, vLLM", "a LoRA adapter"),
-        Format("gguf", ("merged",), "llama.cpp", "llama.cpp and its server", "the whole model"),
-        Format("ollama", ("merged",), "llama.cpp", "Ollama", "the whole model and a Modelfile"),
+        Format("gguf", ("merged",), "llama.cpp", "llama.cpp and its server", "the whole model", _GGUF),
+        Format("ollama", ("merged",), "llama.cpp", "Ollama", "the whole model and a Modelfile", _GGUF),
         Format("openvino", ("merged",), "openvino", "OpenVINO GenAI", "the whole model in 8 bits"),
         Format("onnx", ("encoder", "head"), "onnxruntime", "ONNX Runtime", "encoder and label head"),
         Format("sklearn", ("head",), "scikit-learn", "scikit-learn", "the label head"),
@@ -59,6 +65,13 @@ def format_named(name: str) -> Format:
     if name not in FORMATS:
         raise SettingError(f"There is no format {name!r}.", f"Choose one of: {', '.join(FORMATS)}.")
     return FORMATS[name]
+
+
+def check_numbers(format: Format, numbers: str | None) -> None:
+    """Raise SettingError if a format cannot hold weights in this number format."""
+    if numbers is not None and numbers not in format.numbers:
+        choice = f"Choose one of: {', '.join(format.numbers)}." if format.numbers else "Leave --numbers out."
+        raise SettingError(f"--numbers is {numbers}, which {format.name} does not hold.", choice)
 
 
 def check(card: Card, format: Format) -> None:

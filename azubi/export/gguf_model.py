@@ -9,13 +9,14 @@ nothing of how it is run.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from azubi.data.example import Turn
 from azubi.engine.specialist import Specialist
 from azubi.errors import SettingError
 from azubi.export.merged import end_and_padding, merged_model
@@ -277,6 +278,18 @@ def modelfile(specialist: Specialist, card: Card) -> str:
             'The instruction holds """, which a Modelfile cannot.', "Export gguf, or change it."
         )
     return "\n".join(lines) + "\n"
+
+
+def ollama_prompt(specialist: Specialist, turns: Sequence[Turn]) -> str:
+    """What Ollama makes of a conversation with the Modelfile's template and instruction."""
+    template, instruction = specialist.model.template, specialist.instruction.strip()
+    assert template is not None
+    before, between, opening, after, end = template.frame()
+    text = before + instruction + between if instruction else opening
+    for place, turn in enumerate(turns):
+        text += (opening if place and turn.role == "user" else "") + turn.content
+        text += after if turn.role == "user" else end
+    return text
 
 
 def _go(text: str) -> str:

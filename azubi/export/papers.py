@@ -88,7 +88,7 @@ _OLLAMA = """In this folder:
     ollama create {name} -f Modelfile
     ollama run {name}
 """
-_PEFT = """The base is {base} (SHA-256 of its weights {sha256}); it lay in {base_folder}.
+_PEFT = """The base is {base} (SHA-256 of its weights {sha256}); it lay in {base_folder}. {approximation}
 
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer

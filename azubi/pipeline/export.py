@@ -1,6 +1,6 @@
 """`export`: a specialist becomes files for another program, and the held-out examples are asked there again.
 
-    formats.check -> write beside -> ask azubi -> ask the runtime -> parity -> hashes -> rename
+    formats.check -> ask azubi -> write beside -> ask the runtime -> compare -> hashes -> rename
 
 The folder takes its name when it is whole. Until the answers have passed that name ends in `-failed`, so a
 process that is killed never leaves an export that looks better than it is. How each format is written is in
@@ -9,7 +9,7 @@ process that is killed never leaves an export that looks better than it is. How 
 
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from azubi.evaluation import metrics
 from azubi.evaluation.statistics import Difference
 from azubi.events.events import Step, Work, part_of
 from azubi.events.figures import Score
-from azubi.export import formats, merged, papers, runtime
+from azubi.export import adapter, formats, gguf_model, merged, papers, runtime
 from azubi.export.formats import Format, Retraining
 from azubi.pipeline import ask
 from azubi.pipeline.stages.sources import SOURCES
@@ -55,6 +55,8 @@ class ExportOptions:
     """Held-out examples that are asked in both; 0 compares nothing."""
     most_lost: float = 1.0
     """Points that the score may be worse."""
+    rank: int | None = None
+    """Of an adapter that approximates full weights; the smallest that answers well enough if None."""
 
 
 class Parity(BaseModel):
@@ -73,6 +75,8 @@ class Parity(BaseModel):
     most_lost: float
     """Points that the score may be worse."""
     passed: bool
+    approximation: str = ""
+    """What the export leaves out of the weights, where its format cannot hold them."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +88,6 @@ class Exported:
     bytes: int
     parity: Parity | None
     """None if nothing was compared."""
-    rank: int | None = None
-    """Of an adapter that approximates full weights."""
 
     @property
     def failed(self) -> bool:
@@ -105,21 +107,29 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     """
     card, format = Store(home).get(name), formats.format_named(to)
     formats.check(card, format)
+    formats.check_numbers(format, options.numbers)
     failed = out.with_name(out.name + FAILED)
     _check_new(out, failed)
-    examples = spread(lineage.of(card, home).test, options.examples) if options.examples else ()
+    test = lineage.of(card, home).test if options.examples else ()
+    examples = spread(test, options.examples)
     python = runtime.interpreter(format.runtime, to, home) if examples else None
     yield Step(0, 100, "loading the specialist")
     specialist = ask.loaded(card, home)
     with files.new_folder(failed) as scratch:
-        yield Step(5, 100, f"writing {format.content}")
-        facts = _write(specialist, card, format, scratch, options)
-        papers.write(card, specialist.base, format, scratch, facts)
-        parity = None
+        parity, ours = None, list[str]()
         if python is not None:
-            _log_access(card, home, examples, to)
-            parity = yield from _compared(specialist, card, format, scratch, examples, python, options)
+            TestAccessLog(home).add(test, Access(when=now(), by=f"export {card.name}@{card.version} {to}"))
+            ours = yield from _answers(specialist, card, examples)
+        yield Step(50, 100, f"writing {format.content}")
+        for facts in _written(specialist, card, format, scratch, options):
+            if python is None:
+                break
+            theirs = yield from _asked_there(specialist, card, format, scratch, examples, python)
+            parity = compared(card, format, ours, theirs, examples, options.most_lost, facts)
             files.write_text(scratch / papers.PARITY, parity.model_dump_json(indent=1) + "\n")
+            if parity.passed:
+                break
+        papers.write(card, specialist.base, format, scratch, facts)
         papers.write_manifest(card, format, scratch)
     folder = failed
     if parity is None or parity.passed:
@@ -138,57 +148,53 @@ def _check_new(out: Path, failed: Path) -> None:
             raise SettingError(f"{path} exists already.", "Name a new folder with --out.")
 
 
-def _log_access(card: Card, home: Path, examples: Sequence[Example], to: str) -> None:
-    access = Access(when=now(), by=f"export {card.name}@{card.version} {to}")
-    TestAccessLog(home).add(examples, access)
-
-
 _TORCH = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+Facts = Mapping[str, str]
+"""What `serve.md` says of the weights."""
 
 
-def _write(
+def _written(
     specialist: Specialist, card: Card, format: Format, folder: Path, options: ExportOptions
-) -> Mapping[str, str]:
-    """Write the weights; returns what `serve.md` says of them."""
-    numbers = options.numbers or (card.dtype if format.name == "hf" else "bfloat16")
+) -> Iterator[Facts]:
+    """Write the weights into `folder`; where there are several ways, the next each time, up to the best."""
     if format.name == "hf":
-        if numbers not in _TORCH:
-            raise SettingError(f"hf holds no {numbers} weights.", f"Choose one of: {', '.join(_TORCH)}.")
-        merged.write(specialist, card, folder, _TORCH[numbers])
-        return {}
-    raise SettingError(f"azubi does not write {format.name} yet.", "Choose hf.")
+        merged.write(specialist, card, folder, _TORCH[options.numbers or card.dtype])
+        yield {}
+    elif format.name == "peft":
+        yield from adapter.write_all(specialist, card, folder, options.rank)
+    else:
+        gguf_model.write(specialist, card, folder / gguf_model.MODEL, options.numbers or "bfloat16")
+        if format.name == "ollama":
+            files.write_text(folder / "Modelfile", gguf_model.modelfile(specialist, card))
+        yield {"model": gguf_model.MODEL}
 
 
-def _compared(
+def _answers(specialist: Specialist, card: Card, examples: Sequence[Example]) -> Work[list[str]]:
+    """What azubi answers, as it does when it is asked."""
+    speak = ask.FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
+    answers: dict[int, str] = {}
+    for number, answer in speak([example.turns for example in examples]):
+        answers[number] = answer.text
+        yield Step(50 * len(answers) // len(examples), 100, "azubi answers")
+    return [answers[number] for number in range(len(examples))]
+
+
+def _asked_there(
     specialist: Specialist,
     card: Card,
     format: Format,
     folder: Path,
     examples: Sequence[Example],
     python: Path,
-    options: ExportOptions,
-) -> Work[Parity]:
-    """Ask azubi and the runtime the same; azubi answers as it does when it is asked."""
-    speak = ask.FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
-    ours: dict[int, str] = {}
-    for number, answer in speak([example.turns for example in examples]):
-        ours[number] = answer.text
-        yield Step(10 + 40 * len(ours) // len(examples), 100, "azubi answers")
+) -> Work[list[str]]:
+    """What the runtime answers; derived fields are computed, as whoever uses the export has to."""
     task = _task(specialist, card, format, folder, examples)
     asking = runtime.answers(python, format.runtime, task, len(examples))
-    theirs = yield from part_of(asking, 0.5, 0.99)
-    contract = card.contract
-    if contract.derived:
-        derivation = Derivation(contract)
-        theirs = [completed(Answer(text, 0.0), contract, derivation).text for text in theirs]
-    return parity(
-        card,
-        runtime.RUNTIMES[format.runtime].title,
-        [ours[number] for number in range(len(examples))],
-        theirs,
-        [example.answer for example in examples],
-        options.most_lost,
-    )
+    answers = yield from part_of(asking, 0.5, 1.0)
+    if not card.contract.derived:
+        return answers
+    derivation = Derivation(card.contract)
+    return [completed(Answer(text, 0.0), card.contract, derivation).text for text in answers]
 
 
 def _task(
@@ -202,30 +208,39 @@ def _task(
         [{"role": turn.role, "content": turn.content} for turn in alternating(example.turns)]
         for example in examples
     ]
-    end, base = specialist.model.template.end_id, str(specialist.base.folder)
-    return task | {"conversations": conversations, "end": end, "base": base}
+    task |= {
+        "conversations": conversations,
+        "end": specialist.model.template.end_id,
+        "base": str(specialist.base.folder),
+        "context": card.longest + 16 + max(map(specialist.count_tokens, examples)),
+        "threads": torch.get_num_threads(),
+    }
+    if format.name == "ollama":
+        turns = [alternating(example.turns) for example in examples]
+        task["prompts"] = [gguf_model.ollama_prompt(specialist, each) for each in turns]
+    return task
 
 
-def parity(
+def compared(
     card: Card,
-    title: str,
+    format: Format,
     ours: Sequence[str],
     theirs: Sequence[str],
-    truths: Sequence[str],
+    examples: Sequence[Example],
     most_lost: float,
+    facts: Facts,
 ) -> Parity:
-    """Compare azubi's answers with those of a runtime, on examples whose true answers are `truths`."""
-    contract, metric = card.contract, metrics.MAIN[card.task]
+    """Compare azubi's answers with those of a runtime."""
+    contract, metric, truths = card.contract, metrics.MAIN[card.task], [each.answer for each in examples]
     difference = metrics.paired_difference(contract, ours, theirs, truths)
     scores = [
         metrics.mean_score(metric, metrics.per_example(contract, answers, truths)[metric])
         for answers in (ours, theirs)
     ]
-    same = [
-        metrics.right(contract, their, our) or their == our for our, their in zip(ours, theirs, strict=True)
-    ]
+    pairs = zip(ours, theirs, strict=True)
+    same = [our == their or metrics.right(contract, their, our) for our, their in pairs]
     return Parity(
-        runtime=title,
+        runtime=runtime.RUNTIMES[format.runtime].title,
         asked=len(truths),
         equal=sum(same) / len(same),
         azubi=scores[0],
@@ -233,6 +248,7 @@ def parity(
         difference=difference,
         most_lost=most_lost,
         passed=difference.value >= -most_lost / 100 - 1e-12,
+        approximation=facts.get("approximation", ""),
     )
 
 
