@@ -115,7 +115,7 @@ RARE = {
 COMMANDS = {
     "Train": ("check", "plan", "tune", "resume"),
     "Judge": ("prove", "compare"),
-    "Use": ("ask", "list", "show", "export"),
+    "Use": ("ask", "list", "show", "export", "import"),
     "Manage": ("runs", "data", "bases", "doctor", "version"),
 }
 """The commands, in the order in which a newcomer meets them."""

@@ -8,6 +8,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, facts, interval, percent, size
 from azubi.errors import SettingError
+from azubi.locale.current import translated
 from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
@@ -125,12 +126,13 @@ def _set_up(session: Session, format: str) -> None:
     from azubi.export import formats, runtime
 
     name = formats.format_named(format).runtime
-    session.err().print(f"Installing {runtime.RUNTIMES[name].title} with pip …")
+    title = runtime.RUNTIMES[name].title
+    session.err().print(translated(f"Installing {title} with pip …"))
     folder = runtime.install(name, session.home)
     if session.json:
         session.emit({"runtime": name, "folder": str(folder)})
     else:
-        print(f"{runtime.RUNTIMES[name].title} lies in {folder}")
+        print(translated(f"{title} lies in {folder}"))
 
 
 def _trained_again(session: Session, name: str, to: str, kind: str, quiet: bool) -> str:
@@ -167,7 +169,7 @@ def _followed(work: "Work[Exported]", session: Session, quiet: bool) -> "Exporte
             return result
         if step.note != said and not quiet:
             said = step.note
-            console.print(clean(said[:1].upper() + said[1:] + " …"))
+            console.print(clean(translated(said[:1].upper() + said[1:]) + " …"))
 
 
 def _tell(result: "Exported", session: Session) -> None:
@@ -185,17 +187,18 @@ def _tell(result: "Exported", session: Session) -> None:
         return
     lines = {"Export": f"{result.folder} ({size(result.bytes)})"}
     if result.parity is None:
-        lines["Compared"] = "no: nothing says how it answers"
+        lines["Compared"] = translated("no: nothing says how it answers")
     else:
         lines |= _parity_lines(result.parity)
     lines["Serve it"] = str(result.folder / "serve.md")
     for line in facts(lines):
         print(clean(line))
     if result.failed:
-        print(
-            "\nIts answers are worse than allowed, so the export counts as failed. Try another number format "
+        advice = translated(
+            "Its answers are worse than allowed, so the export counts as failed. Try another number format "
             "(--numbers) or format (--to), or allow more (--most-lost)."
         )
+        print(f"\n{advice}")
 
 
 def _parity_lines(parity: "Parity") -> dict[str, str]:
@@ -209,3 +212,68 @@ def _parity_lines(parity: "Parity") -> dict[str, str]:
         "Change": f"{change.value * 100:+.1f} points ({change.low * 100:+.1f} to {change.high * 100:+.1f}); "
         f"{'passed' if parity.passed else 'FAILED'}, at most {parity.most_lost:g} may be lost",
     }
+
+
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="What PEFT or Transformers saved, or an export of format delta.")
+]
+ImportName = Annotated[
+    str, typer.Option("--name", metavar="NAME", help="Of the specialist; as the folder if not given.")
+]
+ImportBase = Annotated[
+    str,
+    typer.Option(
+        "--base", metavar="BASE", help="The base that it was trained from, where the files do not name it."
+    ),
+]
+Instruction = Annotated[
+    str | None,
+    typer.Option(
+        "--instruction", metavar="TEXT|@FILE", help="The instruction that stood before every prompt."
+    ),
+]
+ContractFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--contract",
+        metavar="PATH",
+        help="What answers may be, as contract.json of exports; any text if none.",
+    ),
+]
+Longest = Annotated[
+    int | None,
+    typer.Option("--longest", metavar="N", min=1, help="Most tokens of an answer; 256 if not given."),
+]
+
+
+def import_(
+    session: Session,
+    folder: Folder,
+    name: ImportName = "",
+    base: ImportBase = "",
+    instruction: Instruction = None,
+    contract: ContractFile = None,
+    longest: Longest = None,
+) -> None:
+    """Take in what another tool trained on a known base, or another azubi exported.
+
+    An adapter of PEFT (LoRA) or a merged fine-tune becomes a specialist that can be asked, compared and
+    exported. With which data it was trained azubi does not know, and its card says so.
+    """
+    with importing():
+        from azubi.pipeline.importing import ImportOptions, import_folder
+
+    options = ImportOptions(name, base, instruction, contract, longest)
+    card = import_folder(folder.expanduser().absolute(), session.home, options)
+    if session.json:
+        session.emit(card.model_dump(mode="json") | {"folder": str(card.folder)})
+        return
+    lines = {
+        "Specialist": translated(f"{card.name}, version {card.version}"),
+        "Base": f"{card.base} ({card.licence})",
+        "Layers": translated(f"the last {card.tail_layers} of {card.layers}"),
+        "Folder": f"{card.folder} ({size(card.bytes)})",
+    }
+    for line in facts(lines):
+        print(clean(line))
+    print("\n" + translated(f'Ask it: azubi ask {card.name} "…"'))

@@ -76,6 +76,7 @@ def _facts(card: "Card") -> dict[str, str]:
         "Base": f"{card.base} ({card.licence})",
         **({"Went on from": f"{card.parent} ({card.parent_sha256[:16]}…)"} if card.parent else {}),
         "Trained": share_trained(card.trained, card.parameters),
+        **({"Imported": _imported(card)} if card.imported else {}),
         **({"Layers": _layers(card)} if card.tail_layers else {}),
         **({"Data": translated(f"version {card.data_version}")} if card.data_version else {}),
         "Instruction": clean(shorten(" ".join((card.instruction or translated("none")).split()), 300)),
@@ -85,6 +86,10 @@ def _facts(card: "Card") -> dict[str, str]:
         },
         "Folder": f"{card.folder} ({size(card.bytes)})",
     }
+
+
+def _imported(card: "Card") -> str:
+    return translated(f"{card.imported}; its data are unknown")
 
 
 def _layers(card: "Card") -> str:

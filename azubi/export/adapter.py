@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from azubi.engine.base.base import without_weights
+from azubi.engine.base.base import Base, without_weights
 from azubi.engine.model.cut import find_layers
 from azubi.engine.model.weights import ALPHA_PER_RANK, LowRank
 from azubi.engine.specialist import Specialist
@@ -46,11 +46,12 @@ class Change:
         return (*(rank for rank in (16, 64, 256) if rank < most), most)
 
     def factors(self, rank: int) -> dict[str, Factors]:
-        """The best approximation of that rank, in equal halves."""
+        """The best approximation of that rank, in equal halves; smaller maps get zeros, so that all fit."""
         factors = {}
         for name, (left, sizes, right) in self.maps.items():
-            root = sizes[:rank].sqrt()
-            factors[name] = (root[:, None] * right[:rank], left[:, :rank] * root)
+            root, more = sizes[:rank].sqrt(), max(0, rank - len(sizes))
+            a, b = root[:, None] * right[:rank], left[:, :rank] * root
+            factors[name] = nn.functional.pad(a, (0, 0, 0, more)), nn.functional.pad(b, (0, more))
         return factors
 
     def lost(self, rank: int) -> float:
@@ -64,7 +65,7 @@ class Change:
 def change_of(specialist: Specialist) -> Change:
     """How a full-weight tail differs from the base's own layers, in float32."""
     tail, base = specialist.tail.shell, specialist.base_tail().shell
-    prefix, offset = _place(specialist)
+    prefix, offset = layer_path(specialist.base), specialist.base.layers - specialist.tail_layers
     before = dict(base.layers.named_modules())
     maps, elsewhere = {}, 0.0
     for name, module in tail.layers.named_modules():
@@ -93,11 +94,10 @@ def _decomposed(difference: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, t
     return left, sizes, right
 
 
-def _place(specialist: Specialist) -> tuple[str, int]:
-    """What stands before a layer's number in the whole model's names, and the number of the tail's first."""
-    model = without_weights(specialist.base.config, "decoder")
-    path = ".".join(find_layers(model.base_model).path)
-    return f"{model.base_model_prefix}.{path}", specialist.base.layers - specialist.tail_layers
+def layer_path(base: Base) -> str:
+    """What stands before a layer's number in the names of a decoder's weights: model.layers."""
+    model = without_weights(base.config, "decoder")
+    return ".".join((model.base_model_prefix, *find_layers(model.base_model).path))
 
 
 def _named(name: str, prefix: str, offset: int) -> str:
@@ -108,7 +108,7 @@ def _named(name: str, prefix: str, offset: int) -> str:
 
 def low_rank_factors(specialist: Specialist) -> dict[str, Factors]:
     """The factors of a low-rank tail, by the names of their maps in the whole model."""
-    prefix, offset = _place(specialist)
+    prefix, offset = layer_path(specialist.base), specialist.base.layers - specialist.tail_layers
     return {
         _named(name, prefix, offset): (
             module.lora_a.data.float(),

@@ -6,6 +6,7 @@ Reads one JSON document from standard input:
     folder          of the export
     longest         most tokens of an answer
     conversations   messages as chat programs write them; the instruction comes from the export's template
+    prompts         the same as the whole text that the model reads, where nothing else writes it
     texts           the same as plain texts, for encoders
     vectors         what a label head reads
     base            folder of the base, for adapters
@@ -97,10 +98,49 @@ def _said(answer: Any) -> Any:
     raise RuntimeError(f"llama.cpp does not answer: {answer}")
 
 
+def openvino(task: Task) -> Answers:
+    """Yield answers of a GGUF file that OpenVINO reads."""
+    import openvino_genai
+
+    model = openvino_genai.LLMPipeline(os.path.join(task["folder"], "model.gguf"), "CPU")
+    settings = {"max_new_tokens": task["longest"], "do_sample": False, "apply_chat_template": False}
+    for number, prompt in enumerate(task["prompts"]):
+        yield number, str(model.generate(prompt, **settings))
+
+
+def onnxruntime(task: Task) -> Answers:
+    """Yield the labels that encoder and head choose."""
+    import numpy
+    from onnxruntime import InferenceSession
+    from tokenizers import Tokenizer
+
+    session = InferenceSession(os.path.join(task["folder"], "model.onnx"), providers=["CPUExecutionProvider"])
+    facts = session.get_modelmeta().custom_metadata_map
+    labels = json.loads(facts["labels"])
+    tokenizer = Tokenizer.from_file(os.path.join(task["folder"], "tokenizer.json"))
+    tokenizer.encode_special_tokens = True  # what a text spells is no control token
+    for number, text in enumerate(task["texts"]):
+        tokens = numpy.array([tokenizer.encode(facts["prefix"] + text).ids], numpy.int64)
+        inputs = {"input_ids": tokens, "attention_mask": numpy.ones_like(tokens)}
+        yield number, labels[int(session.run(["scores"], inputs)[0][0].argmax())]
+
+
+def scikit_learn(task: Task) -> Answers:
+    """Yield the labels that a head chooses for vectors."""
+    import numpy
+    import skops.io
+
+    head = skops.io.load(os.path.join(task["folder"], "head.skops"), trusted=[])
+    yield from enumerate(map(str, head.predict(numpy.array(task["vectors"], numpy.float32))))
+
+
 RUNTIMES: dict[str, Callable[[Task], Answers]] = {
     "transformers": transformers,
     "peft": peft,
     "llama.cpp": llama_cpp,
+    "openvino": openvino,
+    "onnxruntime": onnxruntime,
+    "scikit-learn": scikit_learn,
 }
 
 

@@ -85,7 +85,8 @@ def install(name: str, home: Path) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         with files.explained(folder):
             venv.create(folder, with_pip=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--disable-pip-version-check", "-q"]
+        python = str(folder / "bin" / "python")
+        pip = [python, "-m", "pip", "install", "--disable-pip-version-check", "-q"]
         done = subprocess.run([*pip, *runtime.packages], capture_output=True, text=True, check=False)
         if done.returncode:
             shutil.rmtree(folder, ignore_errors=True)

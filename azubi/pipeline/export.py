@@ -9,6 +9,7 @@ process that is killed never leaves an export that looks better than it is. How 
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,12 @@ from azubi.evaluation import metrics
 from azubi.evaluation.statistics import Difference
 from azubi.events.events import Step, Work, part_of
 from azubi.events.figures import Score
-from azubi.export import adapter, formats, gguf_model, merged, papers, runtime
+from azubi.export import adapter, classifier, formats, gguf_model, merged, papers, runtime
 from azubi.export.formats import Format, Retraining
 from azubi.pipeline import ask
+from azubi.pipeline.importing import ImportOptions, import_folder
 from azubi.pipeline.stages.sources import SOURCES
+from azubi.registry import card as cards
 from azubi.registry import lineage
 from azubi.registry.card import Card
 from azubi.registry.store import Store
@@ -124,7 +127,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
         for facts in _written(specialist, card, format, scratch, options):
             if python is None:
                 break
-            theirs = yield from _asked_there(specialist, card, format, scratch, examples, python)
+            theirs = yield from _asked_there(specialist, card, format, scratch, examples, python, home)
             parity = compared(card, format, ours, theirs, examples, options.most_lost, facts)
             files.write_text(scratch / papers.PARITY, parity.model_dump_json(indent=1) + "\n")
             if parity.passed:
@@ -162,8 +165,21 @@ def _written(
         yield {}
     elif format.name == "peft":
         yield from adapter.write_all(specialist, card, folder, options.rank)
+    elif format.name == "onnx":
+        classifier.write_onnx(specialist, card, folder)
+        yield {"model": classifier.MODEL}
+    elif format.name == "delta":
+        for name in (cards.TAIL, cards.SCOPE, cards.REPORT, cards.RECIPE):
+            if (card.folder / name).is_file():
+                shutil.copyfile(card.folder / name, folder / name)
+        cards.write(card, folder)
+        yield {"end": ""}
+    elif format.name == "sklearn":
+        classifier.write_sklearn(specialist, card, folder)
+        yield {"model": classifier.HEAD}
     else:
-        gguf_model.write(specialist, card, folder / gguf_model.MODEL, options.numbers or "bfloat16")
+        numbers = options.numbers or ("q8_0" if format.name == "openvino" else "bfloat16")
+        gguf_model.write(specialist, card, folder / gguf_model.MODEL, numbers)
         if format.name == "ollama":
             files.write_text(folder / "Modelfile", gguf_model.modelfile(specialist, card))
         yield {"model": gguf_model.MODEL}
@@ -186,8 +202,11 @@ def _asked_there(
     folder: Path,
     examples: Sequence[Example],
     python: Path,
+    home: Path,
 ) -> Work[list[str]]:
     """What the runtime answers; derived fields are computed, as whoever uses the export has to."""
+    if format.name == "delta":
+        return (yield from _asked_again(folder, examples, home))
     task = _task(specialist, card, format, folder, examples)
     asking = runtime.answers(python, format.runtime, task, len(examples))
     answers = yield from part_of(asking, 0.5, 1.0)
@@ -197,13 +216,24 @@ def _asked_there(
     return [completed(Answer(text, 0.0), card.contract, derivation).text for text in answers]
 
 
+def _asked_again(folder: Path, examples: Sequence[Example], home: Path) -> Work[list[str]]:
+    """What azubi answers in another home, where the export was imported; the bases are shared."""
+    with tempfile.TemporaryDirectory() as place:
+        other = Path(place)
+        (home / "bases").mkdir(exist_ok=True)
+        (other / "bases").symlink_to(home / "bases")
+        card = import_folder(folder, other, ImportOptions())
+        return (yield from _answers(ask.loaded(card, other), card, examples))
+
+
 def _task(
     specialist: Specialist, card: Card, format: Format, folder: Path, examples: Sequence[Example]
 ) -> dict[str, Any]:
     """What the child process is asked, see `azubi.export.child`."""
     task: dict[str, Any] = {"folder": str(folder), "longest": card.longest}
     if specialist.model.template is None:
-        return task | {"texts": [example.prompt for example in examples]}
+        vectors = classifier.vectors(specialist, examples) if format.name == "sklearn" else []
+        return task | {"texts": [example.prompt for example in examples], "vectors": vectors}
     conversations = [
         [{"role": turn.role, "content": turn.content} for turn in alternating(example.turns)]
         for example in examples
@@ -215,7 +245,7 @@ def _task(
         "context": card.longest + 16 + max(map(specialist.count_tokens, examples)),
         "threads": torch.get_num_threads(),
     }
-    if format.name == "ollama":
+    if format.name in ("ollama", "openvino"):
         turns = [alternating(example.turns) for example in examples]
         task["prompts"] = [gguf_model.ollama_prompt(specialist, each) for each in turns]
     return task

@@ -83,6 +83,8 @@ class Card(BaseModel):
     """The specialist that it was trained on from, as name@version; empty if from the base's own tail."""
     parent_sha256: str = ""
     """Of the parent's `tail.safetensors`."""
+    imported: str = ""
+    """What it was made from, if azubi did not train it; its data are unknown then."""
     contract: Contract
     instruction: str
     system: str = ""

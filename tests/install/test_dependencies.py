@@ -43,8 +43,13 @@ DEVELOPMENT = {canonical(line) for line in PROJECT["optional-dependencies"]["dev
 INSTALLED = metadata.packages_distributions()
 
 
+CHILD = ROOT / "azubi" / "export" / "child.py"
+"""Runs without azubi, in environments that it makes."""
+
+
 def names_in(folder):
-    names = {name for path in (ROOT / folder).rglob("*.py") for name in imported(path)}
+    paths = [path for path in (ROOT / folder).rglob("*.py") if path != CHILD]
+    names = {name for path in paths for name in imported(path)}
     return names - {"azubi", *sys.stdlib_module_names}
 
 
@@ -76,3 +81,18 @@ def test_every_package_says_why_it_is_there():
         (ROOT / "pyproject.toml").read_text(encoding="utf-8").split("dependencies = [\n")[1].split("]\n")[0]
     )
     assert [line for line in lines.splitlines() if not re.search(r'",  # \w', line)] == []
+
+
+def test_what_runs_elsewhere_is_installed_there_as_it_was_tried():
+    from azubi.export.runtime import RUNTIMES
+
+    pins = {line for runtime in RUNTIMES.values() for line in runtime.packages}
+    there = {canonical(line) for line in pins} | {"numpy"}  # which each of them brings
+    assert {canonical(name) for name in imported(CHILD)} - {"azubi", *sys.stdlib_module_names} <= there
+    here = dict(
+        line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line
+    )
+    assert all("==" in line for line in pins)
+    assert [
+        line for line in pins if here.get(line.split("==")[0], line.split("==")[1]) != line.split("==")[1]
+    ] == []

@@ -70,8 +70,14 @@ def test_an_export_says_how_it_answers(writer, in_process, tmp_path):
         finish(export("tiny", "hf", tmp_path / "out", writer.home, ExportOptions()))
 
 
-def test_one_that_answers_worse_is_marked(writer, in_process, tmp_path, capsys):
+def test_one_that_answers_worse_is_marked(writer, in_process, tmp_path, capsys, monkeypatch):
     in_process(lambda text: "")
+
+    def right(specialist, card, examples):
+        yield from ()
+        return [example.answer for example in examples]
+
+    monkeypatch.setattr(exporting, "_answers", right)
     command = ["export", "tiny", "--to", "hf", "--out", str(tmp_path / "out"), "--home", str(writer.home)]
     assert main([*command, "--json"]) == 3
     said = json.loads(capsys.readouterr().out)
@@ -124,3 +130,15 @@ def test_the_same_recipe_trains_it_as_a_format_needs_it(writer):
     assert exporting.retrained(card, "activated").prompt_layers == 0
     with pytest.raises(SettingError, match="not known"):
         exporting.retrained(card.model_copy(update={"recipe": {"name": "tiny"}}), "merged")
+
+
+def test_a_delta_goes_back_in(writer, in_process, tmp_path, home):
+    in_process()
+    result = finish(export("tiny", "delta", tmp_path / "out", writer.home, ExportOptions(examples=4)))
+    assert result.parity.equal == 1.0
+    assert main(["import", str(result.folder), "--name", "back", "--home", str(home)]) == 0
+    ours, theirs = Store(writer.home).get("tiny"), Store(home).get("back")
+    assert theirs.tail_sha256 == ours.tail_sha256 and theirs.data_version == ours.data_version
+    assert (theirs.folder / "scope.safetensors").read_bytes() == (
+        ours.folder / "scope.safetensors"
+    ).read_bytes()

@@ -1,0 +1,162 @@
+"""The exports of a label head: `onnx`, encoder and head in one graph, and `sklearn`, the head alone.
+
+The ONNX graph gives, beside the labels' scores, the score by which azubi tells what is out of scope, so that
+nothing has to be computed outside. Knows encoders and heads; nothing of how they are run.
+"""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+
+from azubi.data.example import Example
+from azubi.engine.base.base import quiet
+from azubi.engine.inference.scope import Scope, unit
+from azubi.engine.model.label_tail import pool
+from azubi.engine.specialist import Specialist
+from azubi.engine.split_model import Activations
+from azubi.errors import SettingError
+from azubi.export.merged import merged_model
+from azubi.registry.card import Card
+
+MODEL, HEAD = "model.onnx", "head.skops"
+_INSTALL = "Install what writes it: pip install 'azubi[export]'"
+
+
+class Labeller(nn.Module):
+    """An encoder with its label head, from token ids to scores."""
+
+    def __init__(self, specialist: Specialist) -> None:
+        super().__init__()
+        self.encoder = merged_model(specialist, torch.float32)
+        self.head = specialist.tail.head
+        self.pooling, self.scope = specialist.base.pooling, specialist.scope
+        self.cut = specialist.base.layers - specialist.tail_layers
+        self.head_alone = specialist.tail_layers == 0
+        if self.scope is not None:
+            likeness = self.scope.likeness
+            for name, values in (
+                ("centre", likeness.centre),
+                ("projection", likeness.projection),
+                ("prototypes", likeness.prototypes),
+            ):
+                self.register_buffer(name, torch.from_numpy(values.copy()))
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Scores [texts, labels], and [texts] of the scope if it was learned, for padded token ids."""
+        output = self.encoder(
+            input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, return_dict=True
+        )
+        mask = attention_mask.bool()
+        pooled = pool(output.last_hidden_state, mask, self.pooling)
+        scores = self.head(nn.functional.normalize(pooled, dim=-1)).float()
+        if self.scope is None:
+            return (scores,)
+        vectors = pooled if self.head_alone else pool(output.hidden_states[self.cut], mask, "mean")
+        return scores, self._in_scope(self.scope, vectors, scores)
+
+    def _in_scope(self, scope: Scope, vectors: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """As `Scope.scores`."""
+        placed = nn.functional.normalize((vectors - self.centre) @ self.projection, dim=-1)
+        alike = (placed @ self.prototypes.T).amax(1)
+        scored = (alike - scope.likeness_scale.mean) / scope.likeness_scale.spread
+        if scope.evidence_scale is None:
+            return scored
+        evidence = (scores.logsumexp(-1) - scope.evidence_scale.mean) / scope.evidence_scale.spread
+        return scored + evidence
+
+
+def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
+    """Write encoder and head as one file in float32, and the tokenizer beside it.
+
+    Raises:
+        SettingError: the packages that write ONNX are not here.
+    """
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise SettingError(f"ONNX files cannot be written: {error}.", _INSTALL) from error
+
+    module = Labeller(specialist).eval().requires_grad_(False)
+    outputs = ["scores", "scope"] if specialist.scope is not None else ["scores"]
+    tokens = torch.ones(2, 8, dtype=torch.long)
+    texts, length = torch.export.Dim("texts"), torch.export.Dim("tokens")
+    axes = {0: texts, 1: length}
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program: Any = torch.onnx.export(
+            module,
+            (tokens, tokens),
+            dynamo=True,
+            input_names=["input_ids", "attention_mask"],
+            output_names=outputs,
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            verbose=False,
+        )
+    program.save(folder / MODEL, external_data=False)
+    model = onnx.load(folder / MODEL)
+    for key, value in _metadata(specialist, card).items():
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
+    onnx.save(model, folder / MODEL)
+    tokenizer = Tokenizer.from_str(specialist.base.tokenizer.backend_tokenizer.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _metadata(specialist: Specialist, card: Card) -> dict[str, str]:
+    metadata = {
+        "specialist": f"{card.name}@{card.version}",
+        "labels": json.dumps(card.contract.labels, ensure_ascii=False),
+        "prefix": card.prefix,
+        "most_tokens": str(specialist.base.context),
+        "licence": card.licence,
+    }
+    if specialist.scope is not None:
+        metadata["scope_limit"] = repr(specialist.scope.limit)
+    return metadata
+
+
+def write_sklearn(specialist: Specialist, card: Card, folder: Path) -> None:
+    """Write the head as a scikit-learn classifier of pooled vectors, in skops' format.
+
+    Raises:
+        SettingError: skops is not here.
+    """
+    try:
+        import skops.io
+    except ImportError as error:
+        raise SettingError(f"skops files cannot be written: {error}.", _INSTALL) from error
+
+    skops.io.dump(head_as_classifier(specialist.tail.head, card.contract.labels), folder / HEAD)
+
+
+def head_as_classifier(head: Any, labels: tuple[str, ...]) -> Any:
+    """A LogisticRegression that gives the head's labels and probabilities."""
+    import numpy as np
+    from sklearn.linear_model import LogisticRegression
+
+    rows, biases = head.weight.detach().float().numpy(), head.bias.detach().float().numpy()
+    if len(labels) == 2:  # it keeps the difference of two labels' scores
+        rows, biases = rows[1:] - rows[:1], biases[1:] - biases[:1]
+    classifier = LogisticRegression()
+    classifier.classes_ = np.array(labels)
+    classifier.coef_, classifier.intercept_ = rows.astype(np.float64), biases.astype(np.float64)
+    classifier.n_features_in_, classifier.n_iter_ = rows.shape[1], np.array([0], np.int32)
+    return classifier
+
+
+def vectors(specialist: Specialist, examples: Sequence[Example]) -> list[list[float]]:
+    """What a head alone reads of each example: the pooled vector of its text, of length 1."""
+    assert isinstance(specialist.activations, Activations)
+    encoded = [specialist.encode(example) for example in examples]
+    read = specialist.activations.in_memory(each.tokens for each in encoded)
+    rows: list[list[float]] = unit(specialist.question_vectors(encoded, read)).tolist()
+    return rows
