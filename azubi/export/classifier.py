@@ -17,6 +17,7 @@ from torch import nn
 from azubi.data.example import Example
 from azubi.engine.base.base import quiet
 from azubi.engine.inference.scope import Scope, unit
+from azubi.engine.model import weights
 from azubi.engine.model.label_tail import pool
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import Activations
@@ -35,6 +36,7 @@ class Labeller(nn.Module):
         super().__init__()
         self.encoder = merged_model(specialist, torch.float32)
         self.head = specialist.tail.head
+        self.register_buffer("head_centre", centre_of(specialist.tail))
         self.pooling, self.scope = specialist.base.pooling, specialist.scope
         self.cut = specialist.base.layers - specialist.tail_layers
         self.head_alone = specialist.tail_layers == 0
@@ -54,7 +56,8 @@ class Labeller(nn.Module):
         )
         mask = attention_mask.bool()
         pooled = pool(output.last_hidden_state, mask, self.pooling)
-        scores = self.head(nn.functional.normalize(pooled, dim=-1)).float()
+        placed = nn.functional.normalize(nn.functional.normalize(pooled, dim=-1) - self.head_centre, dim=-1)
+        scores = self.head(placed).float()
         if self.scope is None:
             return (scores,)
         vectors = pooled if self.head_alone else pool(output.hidden_states[self.cut], mask, "mean")
@@ -69,6 +72,24 @@ class Labeller(nn.Module):
             return scored
         evidence = (scores.logsumexp(-1) - scope.evidence_scale.mean) / scope.evidence_scale.spread
         return scored + evidence
+
+
+def check(specialist: Specialist) -> None:
+    """Raise SettingError if a head has parts that neither format carries, such as scores of words."""
+    state = weights.trained(specialist.tail)
+    parts = {name for name, weight in state.items() if not name.startswith("shell.") and bool(weight.any())}
+    more = parts - {"head.weight", "head.bias", "centre"}
+    if more or getattr(specialist.contract, "multi", False):
+        what = f"scores of {', '.join(sorted(more))}" if more else "several labels for one text"
+        raise SettingError(
+            f"The label head has {what}, which this format does not carry.", "Export it to delta."
+        )
+
+
+def centre_of(tail: Any) -> torch.Tensor:
+    """What is taken off a text's vector before the head reads it, [hidden]; zeros if nothing is."""
+    centre = getattr(tail, "centre", None)
+    return torch.zeros(tail.head.in_features) if centre is None else centre.detach().float()
 
 
 def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
@@ -135,14 +156,19 @@ def write_sklearn(specialist: Specialist, card: Card, folder: Path) -> None:
     except ImportError as error:
         raise SettingError(f"skops files cannot be written: {error}.", _INSTALL) from error
 
-    skops.io.dump(head_as_classifier(specialist.tail.head, card.contract.labels), folder / HEAD)
+    skops.io.dump(head_as_classifier(specialist.tail, card.contract.labels), folder / HEAD)
 
 
-def head_as_classifier(head: Any, labels: tuple[str, ...]) -> Any:
-    """A LogisticRegression that gives the head's labels and probabilities."""
+def head_as_classifier(tail: Any, labels: tuple[str, ...]) -> Any:
+    """A pipeline that gives the head's labels and probabilities for pooled vectors of length 1."""
     import numpy as np
     from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import Normalizer, StandardScaler
 
+    head, centring = tail.head, StandardScaler(with_std=False)
+    centring.mean_, centring.scale_, centring.var_ = centre_of(tail).double().numpy(), None, None
+    centring.n_features_in_, centring.n_samples_seen_ = head.in_features, 1
     rows, biases = head.weight.detach().float().numpy(), head.bias.detach().float().numpy()
     if len(labels) == 2:  # it keeps the difference of two labels' scores
         rows, biases = rows[1:] - rows[:1], biases[1:] - biases[:1]
@@ -150,7 +176,7 @@ def head_as_classifier(head: Any, labels: tuple[str, ...]) -> Any:
     classifier.classes_ = np.array(labels)
     classifier.coef_, classifier.intercept_ = rows.astype(np.float64), biases.astype(np.float64)
     classifier.n_features_in_, classifier.n_iter_ = rows.shape[1], np.array([0], np.int32)
-    return classifier
+    return make_pipeline(centring, Normalizer(), classifier)
 
 
 def vectors(specialist: Specialist, examples: Sequence[Example]) -> list[list[float]]:

@@ -4,13 +4,13 @@ Knows cards and files; nothing of weights.
 """
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 import azubi
 from azubi.engine.base.base import Base
 from azubi.export.formats import Format
+from azubi.registry import licence
 from azubi.registry.card import Card
 from azubi.storage import files
 
@@ -44,15 +44,8 @@ def contract_text(card: Card) -> str:
 
 
 def notice_text(card: Card, base: Base) -> str:
-    """Whose work the base is and under which licence, with the licence's own files."""
-    parts = [
-        f"{card.name} version {card.version} was trained with azubi {azubi.__version__} from the base "
-        f"{Path(card.base).name} (family {card.family}, SHA-256 of its weights {card.base_sha256}).",
-        f"Licence of the base: {card.licence}. It binds what was trained from it, too. The last "
-        f"{card.tail_layers} of {card.layers} layers were changed by training."
-        if card.tail_layers
-        else f"Licence of the base: {card.licence}. Its layers were not changed; a label head was added.",
-    ]
+    """Whose work the base is, what its licence asks for, and the licence's own text where the base has it."""
+    parts = [licence.notice(card).strip()]
     for name in _LICENCE_FILES:
         if (path := base.folder / name).is_file():
             parts.append(f"---- {name} of the base ----\n\n{path.read_text(errors='replace').strip()}")
@@ -71,7 +64,8 @@ _TITLE = {
 }
 _HF = """vLLM (OpenAI-compatible, port 8000):
 
-    vllm serve {folder} --served-model-name {name}
+    vllm serve {folder} --served-model-name {name} \\
+        --override-generation-config '{{"temperature": 0, "max_new_tokens": {longest}}}'
 
 Transformers:
 
@@ -208,8 +202,3 @@ def write_manifest(card: Card, format: Format, folder: Path) -> None:
         },
     }
     files.write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-
-
-def command_line(*words: str) -> str:
-    """A command as a shell reads it."""
-    return shlex.join(words)

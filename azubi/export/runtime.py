@@ -126,7 +126,7 @@ def answers(python: Path, name: str, task: Mapping[str, Any], count: int) -> Wor
             raise ExportError(
                 f"{title} answered {len(texts):,} of {count:,} questions and stopped: "
                 f"{_last_line(log.read())}",
-                "What it says in full: --debug. To export without comparing: --examples 0.",
+                "To export without comparing: --examples 0.",
             )
     return [texts[number] for number in range(count)]
 

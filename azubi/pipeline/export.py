@@ -118,6 +118,8 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     python = runtime.interpreter(format.runtime, to, home) if examples else None
     yield Step(0, 100, "loading the specialist")
     specialist = ask.loaded(card, home)
+    if format.name in ("onnx", "sklearn"):
+        classifier.check(specialist)
     with files.new_folder(failed) as scratch:
         parity, ours = None, list[str]()
         if python is not None:
@@ -136,7 +138,8 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
         papers.write_manifest(card, format, scratch)
     folder = failed
     if parity is None or parity.passed:
-        os.rename(failed, out)
+        with files.explained(out):
+            os.rename(failed, out)
         folder = out
     yield Step(100, 100, "done")
     return Exported(folder, format, files.size(folder), parity)

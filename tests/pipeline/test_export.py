@@ -63,7 +63,7 @@ def test_an_export_says_how_it_answers(writer, in_process, tmp_path):
     contract = json.loads((result.folder / "contract.json").read_text())
     assert contract["instruction"] == "Be kind." and contract["scope_limit"] == card.scope_limit
     assert "vllm serve" in (result.folder / "serve.md").read_text()
-    assert "mit" in (result.folder / "NOTICE").read_text()
+    assert "MIT" in (result.folder / "NOTICE").read_text()
     accesses = TestAccessLog(writer.home).at(test)
     assert len(accesses) == len(before) + 1 and accesses[-1].by == "export tiny@1 hf"
     with pytest.raises(SettingError, match="exists already"):
