@@ -32,6 +32,11 @@ _INSTALL = "Install what writes it: pip install 'azubi[export]'"
 class Labeller(nn.Module):
     """An encoder with its label head, from token ids to scores."""
 
+    head_centre: torch.Tensor
+    centre: torch.Tensor
+    projection: torch.Tensor
+    prototypes: torch.Tensor
+
     def __init__(self, specialist: Specialist) -> None:
         super().__init__()
         self.encoder = merged_model(specialist, torch.float32)
@@ -106,14 +111,15 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
 
     module = Labeller(specialist).eval().requires_grad_(False)
     outputs = ["scores", "scope"] if specialist.scope is not None else ["scores"]
-    tokens = torch.ones(2, 8, dtype=torch.long)
+    # Two tensors: one that is given twice becomes one input.
+    tokens, mask = torch.arange(16).reshape(2, 8), torch.ones(2, 8, dtype=torch.long)
     texts, length = torch.export.Dim("texts"), torch.export.Dim("tokens")
     axes = {0: texts, 1: length}
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             module,
-            (tokens, tokens),
+            (tokens, mask),
             dynamo=True,
             input_names=["input_ids", "attention_mask"],
             output_names=outputs,

@@ -38,7 +38,7 @@ from azubi.storage import files
 
 _LONGEST = 256
 """Most tokens of an answer, where nothing says."""
-_PLAIN = {
+_PLAIN: dict[str, tuple[object, ...]] = {
     "bias": ("none", None),
     "use_dora": (False, None),
     "modules_to_save": (None, []),
@@ -73,7 +73,7 @@ def import_folder(folder: Path, home: Path, options: ImportOptions) -> Card:
     """
     _refuse_links(folder)
     _verify(folder)
-    name = Recipe(name=options.name or _as_name(folder.name)).name
+    name = Recipe.model_validate({"name": options.name or _as_name(folder.name)}).name
     if (folder / cards.CARD).is_file():
         return _delta(folder, home, options)
     contract, told, longest = _contract(folder, options)
@@ -378,7 +378,7 @@ def _delta(folder: Path, home: Path, options: ImportOptions) -> Card:
     for name, digest in kept.items():
         if not (folder / name).is_file() or files.sha256(folder / name) != digest:
             raise CorruptFile(f"{folder / name} is not the file that was packaged.", "Copy the export again.")
-    name = Recipe(name=options.name or card.name).name
+    name = Recipe.model_validate({"name": options.name or card.name}).name
     version, place = store.reserve(name)
     card = card.model_copy(update={"name": name, "version": version})
     with files.new_folder(place) as scratch:
