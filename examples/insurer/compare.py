@@ -6,7 +6,8 @@ Knows the list that `faults.py` leaves and the kinds of findings; checks nothing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from faults import OLD, PERSONAL, Planted
+from faults import OLD, Planted
+from faults_text import ENGLISH
 from rich.table import Table
 from rich.text import Text
 
@@ -33,7 +34,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "leak_group": ("leak_groups",),
     "leak_answer_in_prompt": ("leak_answers",),
     "leak_time": ("leak_time",),
-    **{f"personal_{kind}": ("personal_data",) for kind in PERSONAL},
+    **{f"personal_{kind}": ("personal_data",) for kind in ENGLISH.personal},
 }
 """Findings in which a planted fault shows; those of a field have it behind a colon."""
 

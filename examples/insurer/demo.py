@@ -1,6 +1,6 @@
 """`make demo`: the main job on the example company, from claim notes to two proven specialists.
 
-    inbox    what is wrong with an export of the claims system?        English only
+    inbox    what is wrong with an export of the claims system?
     triage   which of twelve teams takes a claim?        base minilm, e5-small for German
     intake   the whole intake record as JSON             base smollm2-135m
     proof    is each of them worth it?
@@ -26,6 +26,8 @@ from rich.rule import Rule
 from azubi.cli import main as azubi
 from azubi.cli.command import Session, forgive_encodings
 from azubi.cli.recipe_file import recipe_from
+from azubi.locale.current import using
+from azubi.locale.locale import Lang
 from azubi.registry.store import Store
 
 HERE = Path(__file__).parent
@@ -50,6 +52,10 @@ class Screen:
     tasks: dict[str, str]
     heading: str
     proof: str
+    inbox: str
+    reading: str
+    planted: str
+    command: str
 
 
 SCREENS = {
@@ -67,6 +73,13 @@ SCREENS = {
         },
         heading="Specialist {number} of {count}, {task}: {what}",
         proof="Is {task} worth it? In short: its baselines have {budget} together",
+        inbox="First, what is wrong with their inbox as it came out of the claims system (half a minute)",
+        reading="Reading …",
+        planted=(
+            "\nPlanted, for you to see what azubi finds: {planted} faults, one of each kind.\n"
+            "Not found: {missed}."
+        ),
+        command="The same by command: {command}\n",
     ),
     "de": Screen(
         suffix="-de",
@@ -86,6 +99,13 @@ SCREENS = {
         },
         heading="Spezialist {number} von {count}, {task}: {what}",
         proof="Lohnt sich {task}? In Kürze: Seine Vergleichsmodelle haben zusammen {budget}",
+        inbox="Zuerst: Was stimmt nicht mit dem Posteingang, wie er aus dem Schadensystem kam? (eine Minute)",
+        reading="Lesen …",
+        planted=(
+            "\nDamit Sie sehen, was azubi findet, sind {planted} Fehler eingebaut, von jeder Art einer.\n"
+            "Nicht gefunden: {missed}."
+        ),
+        command="Dasselbe als Befehl: {command}\n",
     ),
 }
 
@@ -94,15 +114,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the notes; train, measure, keep and prove both specialists. Gives the exit code."""
     parser = argparse.ArgumentParser(description="The example company, from claim notes to two specialists.")
     parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the notes and the demo")
-    language = parser.parse_args(arguments).lang
+    language: Lang = parser.parse_args(arguments).lang
     os.environ["AZUBI_LANG"] = language
     forgive_encodings()
     console, screen = Console(stderr=True, highlight=False), SCREENS[language]
     notes = Session().home / "examples" / f"insurer{screen.suffix}"
     write_tasks(notes, *generate(SEED, TRAINING_NOTES, HELDOUT_NOTES, language))
     console.print(screen.welcome.format(notes=TRAINING_NOTES, heldout=HELDOUT_NOTES))
-    if language == "en":
-        check_inbox(console, notes)
+    with using(language):
+        check_inbox(console, screen, notes, language)
     if code := train(console, screen, notes) or prove(console, screen):
         return code
     if language == "de":
@@ -149,33 +169,27 @@ def say_how_far_english_gets(console: Console, notes: Path) -> None:
     )
 
 
-def check_inbox(console: Console, folder: Path) -> None:
+def check_inbox(console: Console, screen: Screen, folder: Path, language: Lang) -> None:
     """Look through an export in which one fault of each kind was planted; say which were found."""
     from compare import outcomes, table
 
     from azubi.cli.findings import show
     from azubi.pipeline.check import inspect
 
-    planted = write_inbox(folder)
-    console.print(
-        Rule(
-            "First, what is wrong with their inbox as it came out of the claims system (half a minute)",
-            align="left",
-        )
-    )
+    planted = write_inbox(folder, language)
+    console.print(Rule(screen.inbox, align="left"))
     given = {"data": str(folder / OLD), "test_data": str(folder / NEW)}
-    with console.status("Reading …") as status:
+    with console.status(screen.reading) as status:
         recipe = recipe_from(RECIPES / "inbox.yaml", given)
         check = inspect(recipe, Session().home, handle=lambda stage: status.update(f"{stage} …"))
     show(check, Session().out(), brief=True)
     listed = outcomes(planted, check)
     missed = [outcome for outcome in listed if outcome.finding is None]
-    print(f"\nPlanted, for you to see what azubi finds: {len(planted)} faults, one of each kind.")
-    print(f"Not found: {len(missed) or 'none'}.")
+    print(screen.planted.format(planted=len(planted), missed=len(missed)))
     if missed:
         Session().out().print(table(missed))
-    files = f"--data {folder / OLD} --test-data {folder / NEW}"
-    print(f"The same by command: azubi check {RECIPES / 'inbox.yaml'} {files}\n")
+    command = f"azubi check {RECIPES / 'inbox.yaml'} --data {folder / OLD} --test-data {folder / NEW}"
+    print(screen.command.format(command=command))
 
 
 if __name__ == "__main__":

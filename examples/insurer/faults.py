@@ -1,6 +1,6 @@
 """Writes the example company's inbox "as it came out of the claims system": with one fault of each kind.
 
-    python examples/insurer/faults.py --out DIR
+    python examples/insurer/faults.py --out DIR [--lang en]
 
     inbox.csv        claims that clerks have worked on: a semicolon export with the answers in columns
     inbox-new.csv    the latest of them, meant as the test
@@ -21,7 +21,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from company import LARGE_LOSS_TEAM, PERILS, SMALL_CLAIMS_TEAM, Peril
-from generate import HELDOUT_SURNAMES, SURNAMES, Dice, Note, SplitName, write_notes
+from faults_text import QUOTED, TEXTS, FaultText
+from generate import HELDOUT_SURNAMES, LANGUAGES, SURNAMES, Dice, Note, SplitName, write_notes
 
 SEED = 1_031
 CLAIMS, NEW_CLAIMS = 480, 60
@@ -36,37 +37,6 @@ ANSWERS = COLUMNS[4:]
 OLD, NEW = "inbox.csv", "inbox-new.csv"
 
 Row = dict[str, str]
-
-PERSONAL = {
-    "email": "Please write to wiebke.sander@example.com.",
-    "phone": "Her number is +49 40 66969 412.",
-    "iban": "Pay into DE89 3704 0044 0532 0130 00.",
-    "card": "Was paid by card 4111 1111 1111 1111.",
-    "tax_id": "Tax ID 86 095 742 719.",
-    "tax_number": "Steuernummer 21/815/08150.",
-    "social_insurance": "Pension insurance no. 65 170839 J 003.",
-    "id_card": "Identity card no. T220001293.",
-    "plate": "The other car had the plate HH-AB 1234.",
-    "policy": "Her husband is insured with us too, P-20481632.",
-}
-"""A sentence with personal data, by kind; the last kind is the company's own pattern."""
-
-GERMAN = (
-    "Guten Tag, am 12.02.2026 ist bei uns in der Küche ein Rohr gebrochen und der ganze Boden steht unter "
-    "Wasser. Der Klempner war schon da und hat einen Bericht geschrieben, anbei. Die Reparatur soll "
-    "ungefähr 2.400 Euro kosten. Bitte melden Sie sich, wie es jetzt weitergeht und ob Sie das übernehmen.",
-    "Sehr geehrte Damen und Herren, im Bad der Mieter war am 12.02.2026 eine Leitung undicht, die Wand ist "
-    "durchfeuchtet. Ich rechne mit 2.400 Euro. Der Bericht des Installateurs liegt bei, ich hoffe auf "
-    "eine baldige Antwort. Mit freundlichen Grüßen, eine langjährige Kundin aus Altona.",
-)
-THREAD = (
-    "> On the day before that the office wrote: we have received your message and will come back to you as "
-    "soon as a colleague has looked into the matter. Please do not reply to this address, nobody reads it. "
-)
-"""What mail programs quote again and again."""
-
-QUOTED = 220
-"""How often: about ten thousand tokens, more than either base reads."""
 
 
 @dataclass(frozen=True)
@@ -122,12 +92,13 @@ def _line(values: Sequence[str]) -> bytes:
 # Sound rows ------------------------------------------------------------------------------
 
 
-def sound_sheets() -> tuple[Sheet, Sheet]:
+def sound_sheets(language: str = "en") -> tuple[Sheet, Sheet]:
     """Both files before anything is spoilt."""
     taken: set[str] = set()
     seen: set[str] = set()
-    old = write_notes(SplitName(2 * SEED, SURNAMES), CLAIMS, taken, seen)
-    new = write_notes(SplitName(2 * SEED + 1, HELDOUT_SURNAMES, all_stories=True), NEW_CLAIMS, taken, seen)
+    wording = LANGUAGES[language]
+    old = write_notes(SplitName(2 * SEED, SURNAMES, False, wording), CLAIMS, taken, seen)
+    new = write_notes(SplitName(2 * SEED + 1, HELDOUT_SURNAMES, True, wording), NEW_CLAIMS, taken, seen)
     dice = Dice(SEED)
     numbered = enumerate([*old, *new])
     rows = [as_row(note, number, dice) for number, note in numbered]
@@ -161,11 +132,14 @@ class Planter:
 
     old: Sheet
     new: Sheet
+    text: FaultText
     planted: list[Planted] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
 
-    def note(self, fault: str, what: str, *places: tuple[str, int], fields: Sequence[str] = ()) -> None:
+    def note(self, fault: str, *places: tuple[str, int], fields: Sequence[str] = ()) -> None:
         """Keep what was done."""
+        name, _, kind = fault.partition("_")
+        what = self.text.what[fault if fault in self.text.what else name].format(kind=kind.replace("_", " "))
         self.planted.append(Planted(fault, what, places, tuple(fields)))
 
     def pick(self, wanted: Callable[[Row], bool] = lambda row: True) -> int:
@@ -179,10 +153,10 @@ class Planter:
                 return place
         raise LookupError("no sound row is left for this fault")
 
-    def spoil(self, fault: str, what: str, place: int, **values: str) -> None:
+    def spoil(self, fault: str, place: int, **values: str) -> None:
         """Change columns of a row."""
         self.old.rows[place] |= values
-        self.note(fault, what, self.old.at(place), fields=tuple(values))
+        self.note(fault, self.old.at(place), fields=tuple(values))
 
     def copy(self, place: int, **values: str) -> Row:
         """A row like another, under a number of its own."""
@@ -190,9 +164,9 @@ class Planter:
         return self.old.rows[place] | {"claim_no": f"C-2026-{1_000 + number}"} | values
 
 
-def plant(old: Sheet, new: Sheet) -> list[Planted]:
+def plant(old: Sheet, new: Sheet, text: FaultText) -> list[Planted]:
     """One fault of each kind."""
-    planter = Planter(old, new)
+    planter = Planter(old, new, text)
     for part in (rows, repeats, labels, records, lengths, persons, leaks):
         part(planter)
     return planter.planted
@@ -201,64 +175,61 @@ def plant(old: Sheet, new: Sheet) -> list[Planted]:
 def rows(planter: Planter) -> None:
     """Rows that cannot be read or used."""
     nobody = {name: "" for name in ANSWERS}
-    planter.spoil("no_answer", "a claim that nobody has worked on yet", planter.pick(), **nobody)
+    planter.spoil("no_answer", planter.pick(), **nobody)
     place = planter.pick(lambda row: "ü" in row["note"] or "ö" in row["note"] or "ä" in row["note"])
     planter.old.raw[place] = lambda line: line.decode().encode("latin-1", "replace")
-    planter.note("broken_encoding", "a row from an older system, in Latin-1", planter.old.at(place))
+    planter.note("broken_encoding", planter.old.at(place))
     place = planter.pick()
     planter.old.raw[place] = lambda line: b";".join(line.split(b";")[:5]) + b"\r\n"
-    planter.note("broken_row", "a row that the export cut off", planter.old.at(place))
+    planter.note("broken_row", planter.old.at(place))
 
 
 def repeats(planter: Planter) -> None:
     """The same again, nearly the same, and the same with another answer."""
     old = planter.old
     place = planter.pick()
-    planter.note("exact_duplicate", "sent twice", old.at(place), old.add(planter.copy(place)))
+    planter.note("exact_duplicate", old.at(place), old.add(planter.copy(place)))
     place = planter.pick(lambda row: len(row["note"]) > 150)
-    again = f"{old.rows[place]['note']} Sent again, no answer yet."
+    again = f"{old.rows[place]['note']} {planter.text.again}"
     planter.note(
         "near_duplicate",
-        "sent again with a line more",
         old.at(place),
         old.add(planter.copy(place, note=again)),
     )
     place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
     other = _other_peril(old.rows[place])
     twin = planter.copy(place, line=other.line, peril=other.name, code=other.code, team=other.team)
-    planter.note(
-        "contradiction", "two clerks, two answers", old.at(place), old.add(twin), fields=("peril", "team")
-    )
+    planter.note("contradiction", old.at(place), old.add(twin), fields=("peril", "team"))
 
 
 def labels(planter: Planter) -> None:
     """Teams that are no teams."""
     place = planter.pick(lambda row: row["team"] == "Storch")
-    planter.spoil("label_case", "the team in small letters", place, team="storch")
+    planter.spoil("label_case", place, team="storch")
     place = planter.pick(lambda row: row["team"] == "Elster")
-    planter.spoil("label_typo", "the team with a typing error", place, team="Eslter")
+    planter.spoil("label_typo", place, team="Eslter")
     places = [planter.pick(lambda row: row["team"] == "Igel") for _ in range(2)]
     for place in places:
         planter.old.rows[place]["team"] = "Kranich"
     where = [planter.old.at(place) for place in places]
-    planter.note("rare_label", "a team that was closed years ago, two claims", *where, fields=("team",))
+    planter.note("rare_label", *where, fields=("team",))
 
 
 def records(planter: Planter) -> None:
     """Records that break their schema or the house's rules, and one that is right in itself but wrong."""
     place = planter.pick(lambda row: row["amount"] != "")
     amount = planter.old.rows[place]["amount"]
-    planter.spoil("no_number", "an amount in words", place, amount=f"about {amount} or so")
+    planter.spoil("no_number", place, amount=planter.text.amount.format(amount=amount))
     place = planter.pick(lambda row: row["date"] != "")
-    planter.spoil("schema_break", "a date in words", place, date="last spring")
+    planter.spoil("schema_break", place, date=planter.text.date)
     place = planter.pick(lambda row: row["line"] == "motor")
     own = planter.old.rows[place]["code"]
     code = next(peril.code for peril in PERILS.values() if peril.line == "motor" and peril.code != own)
-    planter.spoil("rule_break", "the claim code of another peril", place, code=code)
+    planter.spoil("rule_break", place, code=code)
     place = planter.pick(lambda row: row["team"] not in (LARGE_LOSS_TEAM, SMALL_CLAIMS_TEAM))
     other = _other_peril(planter.old.rows[place])
     wrong = {"line": other.line, "peril": other.name, "code": other.code, "team": other.team}
-    planter.spoil("wrong_answer", "filed under another peril, neatly", place, **wrong)
+    planter.spoil("wrong_answer", place, **wrong)
 
 
 def lengths(planter: Planter) -> None:
@@ -266,25 +237,24 @@ def lengths(planter: Planter) -> None:
     place = planter.pick()
     planter.spoil(
         "too_long",
-        "a mail with all that was ever quoted",
         place,
-        note=planter.old.rows[place]["note"] + " " + THREAD * QUOTED,
+        note=planter.old.rows[place]["note"] + " " + planter.text.thread * QUOTED,
     )
     pipe = PERILS["building", "pipe"]
-    places = [planter.pick(lambda row: row["peril"] == pipe.name) for _ in GERMAN]
-    for place, note in zip(places, GERMAN, strict=True):
+    places = [planter.pick(lambda row: row["peril"] == pipe.name) for _ in planter.text.foreign]
+    for place, note in zip(places, planter.text.foreign, strict=True):
         columns = {"note": note, "date": "2026-02-12", "amount": "2400", "cover": "full", "team": pipe.team}
         planter.old.rows[place] |= columns
     where = [planter.old.at(place) for place in places]
-    planter.note("other_language", "two letters in German", *where, fields=("note",))
+    planter.note("other_language", *where, fields=("note",))
 
 
 def persons(planter: Planter) -> None:
     """Personal data of each kind."""
-    for kind, sentence in PERSONAL.items():
+    for kind, sentence in planter.text.personal.items():
         place = planter.pick()
         note = f"{planter.old.rows[place]['note']} {sentence}"
-        planter.spoil(f"personal_{kind}", f"personal data: {kind.replace('_', ' ')}", place, note=note)
+        planter.spoil(f"personal_{kind}", place, note=note)
 
 
 def leaks(planter: Planter) -> None:
@@ -292,16 +262,16 @@ def leaks(planter: Planter) -> None:
     old, new = planter.old, planter.new
     place = planter.pick(lambda row: len(row["note"]) > 150)
     late = {"reported": new.rows[-1]["reported"], "policy": "P-90417753"}
-    again = planter.copy(place, note=f"{old.rows[place]['note']} Thank you.", **late)
-    planter.note("leak_near_equal", "nearly the same note in the test", old.at(place), new.add(again))
+    again = planter.copy(place, note=f"{old.rows[place]['note']} {planter.text.thanks}", **late)
+    planter.note("leak_near_equal", old.at(place), new.add(again))
     place = planter.pick()
     new.rows[5]["policy"] = old.rows[place]["policy"]
-    planter.note("leak_group", "one policyholder on both sides", old.at(place), new.at(5), fields=("policy",))
+    planter.note("leak_group", old.at(place), new.at(5), fields=("policy",))
     place = planter.pick()
     note = f"{old.rows[place]['note']} {as_record(old.rows[place])}"
-    planter.spoil("leak_answer_in_prompt", "the answer, pasted behind the note", place, note=note)
+    planter.spoil("leak_answer_in_prompt", place, note=note)
     new.rows[29]["reported"] = (FIRST_REPORT + timedelta(days=3)).isoformat()
-    planter.note("leak_time", "a test claim older than the training claims", new.at(29), fields=("reported",))
+    planter.note("leak_time", new.at(29), fields=("reported",))
 
 
 def as_record(row: Row) -> str:
@@ -319,10 +289,10 @@ def _other_peril(row: Row) -> Peril:
 # Files -----------------------------------------------------------------------------------
 
 
-def write_inbox(out: Path) -> list[Planted]:
+def write_inbox(out: Path, language: str = "en") -> list[Planted]:
     """Write the three files; gives what was planted."""
-    old, new = sound_sheets()
-    planted = plant(old, new)
+    old, new = sound_sheets(language)
+    planted = plant(old, new, TEXTS[language])
     out.mkdir(parents=True, exist_ok=True)
     for sheet in (old, new):
         (out / sheet.name).write_bytes(sheet.content())
@@ -340,8 +310,9 @@ def _documents(planted: Sequence[Planted]) -> Iterator[dict[str, object]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Write the example company's inbox, faults and all.")
     parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--lang", choices=LANGUAGES, default="en", help="language of the notes")
     given = parser.parse_args()
-    planted = write_inbox(given.out)
+    planted = write_inbox(given.out, given.lang)
     print(f"{len(planted)} faults planted in {given.out / OLD} and {given.out / NEW}")
 
 

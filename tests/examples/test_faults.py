@@ -14,17 +14,20 @@ import company
 import faults
 import generate
 import pytest
+from faults_text import ENGLISH, TEXTS
 from stdnum import iban, luhn
 from stdnum.de import idnr
 
 from azubi.cli.recipe_file import recipe_from
 from azubi.data import schema
 from azubi.data.contract import infer
+from azubi.data.language import detect_language
+from azubi.data.pii.scanner import Scanner
 from azubi.data.readers.reading import read_source
 from azubi.data.readers.source import Source
 from azubi.data.rules import derivation
 
-PERSONAL = {f"personal_{kind}" for kind in faults.PERSONAL}
+PERSONAL = {f"personal_{kind}" for kind in ENGLISH.personal}
 FAULTS = {
     "no_answer", "broken_encoding", "broken_row", "exact_duplicate", "near_duplicate", "contradiction",
     "label_case", "label_typo", "rare_label", "no_number", "schema_break", "rule_break", "wrong_answer",
@@ -178,7 +181,7 @@ def test_records_that_are_wrong(planted, spoilt):
 def test_lengths_and_languages(spoilt):
     (long,), german = spoilt("too_long"), spoilt("other_language")
     assert len(long["note"].split()) > 8_000
-    assert [row["note"] for row in german] == list(faults.GERMAN)
+    assert [row["note"] for row in german] == list(ENGLISH.foreign)
     assert all(record_of(row)["team"] == row["team"] for row in german)
 
 
@@ -194,13 +197,13 @@ def test_leaks(spoilt):
 
 
 def test_sample_numbers_are_valid_and_each_stands_in_its_row(spoilt):
-    for kind, sentence in faults.PERSONAL.items():
+    for kind, sentence in ENGLISH.personal.items():
         (row,) = spoilt(f"personal_{kind}")
         assert row["note"].endswith(sentence)
-    assert iban.is_valid(faults.PERSONAL["iban"].removeprefix("Pay into ").rstrip("."))
-    digits = "".join(letter for letter in faults.PERSONAL["card"] if letter.isdecimal())
+    assert iban.is_valid(ENGLISH.personal["iban"].removeprefix("Pay into ").rstrip("."))
+    digits = "".join(letter for letter in ENGLISH.personal["card"] if letter.isdecimal())
     assert luhn.is_valid(digits)
-    assert idnr.is_valid(faults.PERSONAL["tax_id"].removeprefix("Tax ID ").rstrip("."))
+    assert idnr.is_valid(ENGLISH.personal["tax_id"].removeprefix("Tax ID ").rstrip("."))
 
 
 def test_the_recipe_reads_it_and_leaves_out_what_cannot_be_used(out, planted):
@@ -235,3 +238,22 @@ def test_schema_and_rule_of_the_records_are_found_in_spite_of_the_faults(out, pl
     against = derivation.contradictions(contract.deriving({"code": proposed["code"]}), records)
     assert against is not None and against.count == 1
     assert against.cases[0].lines == (planted["rule_break"]["places"][0]["line"],)
+
+
+def test_the_german_inbox_has_the_same_claims_and_faults(tmp_path, planted):
+    assert [fault.fault for fault in faults.write_inbox(tmp_path, "de")] == list(planted)
+    for there, here in zip(faults.sound_sheets(), faults.sound_sheets("de"), strict=True):
+        notes = [[row.pop("note") for row in sheet.rows] for sheet in (there, here)]
+        assert there.rows == here.rows and not set(notes[0]) & set(notes[1])
+
+
+@pytest.mark.parametrize("language", TEXTS)
+def test_the_words_of_each_language(language):
+    text = TEXTS[language]
+    assert text.personal.keys() == ENGLISH.personal.keys() and text.what.keys() == ENGLISH.what.keys()
+    scanner = Scanner({"policy": r"P-\d{8}"})
+    for kind, sentence in text.personal.items():
+        assert [span.kind for span in scanner.find(f"Schade. {sentence}")] == [kind], sentence
+    assert {detect_language(letter) for letter in text.foreign} == {
+        ("de" if language == "en" else "en", True)
+    }

@@ -184,7 +184,7 @@ def test_only_what_is_written_behind_make_demo_chooses_the_language(written, sys
 def test_the_demo_speaks_the_language_of_its_notes(monkeypatch, home, capsys, language, names, words):
     commands = []
     monkeypatch.setattr(demo, "azubi", lambda given: commands.append((os.environ["AZUBI_LANG"], *given)) or 0)
-    monkeypatch.setattr(demo, "check_inbox", lambda console, folder: None)
+    monkeypatch.setattr(demo, "check_inbox", lambda *given: None)
     score = SimpleNamespace(name="record_exact", value=0.5)
     card = SimpleNamespace(base="smollm2-135m", scores={"specialist": (score,)})
     monkeypatch.setattr(demo, "Store", lambda home: SimpleNamespace(get=lambda name: card))
