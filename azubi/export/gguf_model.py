@@ -179,19 +179,19 @@ def _vocabulary(tokenizer: Any, size: int) -> dict[str, Any]:
     tokens |= {number: each["content"] for number, each in added.items()}
     pieces = bool(model.get("byte_fallback"))
     merges = [each if isinstance(each, str) else " ".join(each) for each in model["merges"]]
-    found: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "tokens": [tokens.get(number, f"[PAD{number}]") for number in range(size)],
         "kinds": [_kind(number, tokens, added, pieces, model) for number in range(size)],
     }
     if not pieces:
-        return found | {"model": "gpt2", "pre": _pre_tokenizer(parts), "merges": merges}
+        return fields | {"model": "gpt2", "pre": _pre_tokenizer(parts), "merges": merges}
     # llama.cpp joins the pair whose result has the highest score; the rules are in the order of the scores.
     ranks: dict[str, int] = {}
     for rank, pair in enumerate(model["merges"]):
         ranks.setdefault("".join(pair.split(" ") if isinstance(pair, str) else pair), rank)
-    scores = [-float(ranks.get(token, len(ranks) + 1)) for token in found["tokens"]]
+    scores = [-float(ranks.get(token, len(ranks) + 1)) for token in fields["tokens"]]
     prefixed = "Prepend" in json.dumps(parts["normalizer"])
-    return found | {"model": "llama", "pre": "default", "scores": scores, "space_prefix": prefixed}
+    return fields | {"model": "llama", "pre": "default", "scores": scores, "space_prefix": prefixed}
 
 
 def _kind(

@@ -76,7 +76,7 @@ def import_folder(folder: Path, home: Path, options: ImportOptions) -> Card:
     name = Recipe.model_validate({"name": options.name or _as_name(folder.name)}).name
     if (folder / cards.CARD).is_file():
         return _delta(folder, home, options)
-    contract, told, longest = _contract(folder, options)
+    contract, shared, longest = _contract(folder, options)
     if (folder / CONFIG).is_file():
         specialist, origin = _adapter(folder, home, options, contract), "adapter of PEFT"
     elif (folder / "config.json").is_file():
@@ -86,7 +86,7 @@ def import_folder(folder: Path, home: Path, options: ImportOptions) -> Card:
             f"{folder} holds no adapter ({CONFIG}), no model (config.json) and no specialist ({cards.CARD}).",
             "Give the folder that PEFT or Transformers saved, or that azubi exported with --to delta.",
         )
-    specialist.set_instruction(told)
+    specialist.set_instruction(shared)
     _check_template(folder, specialist)
     return _stored(specialist, home, name, longest, f"{origin} {folder.name}")
 
@@ -133,8 +133,8 @@ def _contract(folder: Path, options: ImportOptions) -> tuple[Contract, str, int]
     facts = _json(path) if options.contract or path.is_file() else {"task": "text"}
     contract = Contract.model_validate({key: facts[key] for key in Contract.model_fields if key in facts})
     given = options.instruction
-    told = instruction.from_setting(given) if given is not None else str(facts.get("instruction", ""))
-    return contract, told, options.longest or int(facts.get("longest", _LONGEST))
+    shared = instruction.from_setting(given) if given is not None else str(facts.get("instruction", ""))
+    return contract, shared, options.longest or int(facts.get("longest", _LONGEST))
 
 
 def _base(named: str, home: Path, options: ImportOptions) -> Base:
@@ -304,8 +304,8 @@ def _check_template(folder: Path, specialist: Specialist) -> None:
     template = specialist.model.template
     if own is None or template is None:
         return
-    told, base = specialist.instruction, specialist.base
-    if own not in (base.tokenizer.chat_template, template.with_instruction(told)):
+    shared, base = specialist.instruction, specialist.base
+    if own not in (base.tokenizer.chat_template, template.with_instruction(shared)):
         raise SettingError(
             f"The chat template in {folder} is another than that of {base.name}, or than that with this "
             "instruction.",
