@@ -200,8 +200,8 @@ class Bench:
         own = specialist.with_new_tail(int(recipe.tail_layers), int(recipe.rank), 0)
         own.set_instruction(self.ready.instruction)
         read = own.activations.reader(self.cache)
-        simple = own.init_from_data(loop.as_trained(encoded[0], recipe), read, encoded[1])
-        return own, read, recipe, simple
+        start = own.init_from_data(loop.as_trained(encoded[0], recipe), read)
+        return own, read, recipe, start.state if start is not None else None
 
     def _scored(
         self, own: Specialist, read: Reader, recipe: Recipe, encoded: Sequence[Sequence[EncodedExample]]

@@ -267,6 +267,7 @@ class WholeModel:
         """The tail's weights, by their names in the tail."""
         if self._pooling:
             self.trained["head"] = copy.deepcopy(tail.head).to(weight.device)
+            self._centre = tail.centre.detach().to(weight.device)
         inner = self._model if self._pooling else self._model.base_model
         shell: Any = self.trained["shell"]
         stack = find_layers(inner)
@@ -291,6 +292,7 @@ class WholeModel:
         mask = torch.ones_like(ids)
         hidden = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
         vectors = nn.functional.normalize(pool(hidden, mask.bool(), self._pooling), dim=-1)
+        vectors = nn.functional.normalize(vectors - self._centre, dim=-1)
         return self.trained["head"](vectors).float()  # type: ignore[no-any-return]
 
     def target_scores(self, specialist: Specialist, example: EncodedExample) -> torch.Tensor:

@@ -32,10 +32,9 @@ from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import Classifier, Vector, averaged
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
-from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail
+from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail, Start
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.trunk import NO_INSTRUCTION, PromptTrunk
-from azubi.engine.model.weights import State, parameter_count
 from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.split_model import Activations, SplitModel, must_stream
 from azubi.errors import DataError, SettingError
@@ -97,9 +96,7 @@ class Specialist:
     @property
     def parameters(self) -> int:
         """Of the whole base, and of a label head if there is one."""
-        return self.model.parameters + (
-            parameter_count(self.tail.head) if isinstance(self.tail, LabelTail) else 0
-        )
+        return self.model.parameters + (self.tail.head_parameters if isinstance(self.tail, LabelTail) else 0)
 
     @property
     def instruction_tokens(self) -> tuple[int, ...]:
@@ -147,12 +144,10 @@ class Specialist:
         other.set_instruction("")
         return other
 
-    def init_from_data(
-        self, examples: Sequence[EncodedExample], read: Reader, validation: Sequence[EncodedExample] = ()
-    ) -> State | None:
+    def init_from_data(self, examples: Sequence[EncodedExample], read: Reader) -> Start | None:
         """Start a label head (see `LabelTail.start_from_means`); a language tail starts as the base."""
         if isinstance(self.tail, LabelTail):
-            return self.tail.start_from_means(examples, read, _START_BATCH, validation)
+            return self.tail.start_from_means(examples, read, _START_BATCH)
         return None
 
     def init_without_data(self) -> None:
@@ -376,8 +371,8 @@ class _LabelPart:
 
     def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
         tokens = encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix)
-        label = specialist.contract.labels.index(example.answer)
-        return EncodedExample(tokens, (label,), weight=example.weight, question=question(example.prompt))
+        label, text = specialist.contract.labels.index(example.answer), example.prompt
+        return EncodedExample(tokens, (label,), weight=example.weight, question=question(text), text=text)
 
     def count_tokens(self, specialist: Specialist, example: Example) -> int:
         return len(encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix))

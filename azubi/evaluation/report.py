@@ -24,7 +24,7 @@ from azubi.evaluation.mistakes import Confusion
 from azubi.evaluation.proof import SPECIALIST, Baseline, Proof
 from azubi.evaluation.statistics import Difference
 from azubi.evaluation.verdict import NOT_SIMPLER, OURS, Rule, Verdict
-from azubi.events.figures import Choice, Epoch, Score, Trial, begun
+from azubi.events.figures import Choice, Epoch, HeadScore, Score, Trial, begun
 from azubi.locale.locale import CURRENCY, Lang, Locale
 from azubi.storage.libraries import page_templates
 
@@ -284,8 +284,10 @@ class Report(BaseModel, extra="forbid", frozen=True):
     """For labels: the specialist's most frequent mistakes."""
     epochs: tuple[Epoch, ...] = ()
     simple_accuracy: float | None = None
-    """Share of validation answers right without training, by a logistic regression or the parent; None for
-    a decoder."""
+    """Share of validation answers right without training (a linear head's, or the parent's); None for a
+    decoder."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads that were tried, by cross-validation on training examples; for a label head."""
 
     trials: tuple[Trial, ...] = ()
     """What a search over settings tried; empty if there was none."""

@@ -57,11 +57,11 @@ class Retrainer:
             for _ in specialist.activations.fill(self.cache, [*encoded, *checks]):
                 pass
         read = specialist.activations.reader(self.cache)
-        simple = None
+        start = None
         if recipe.privacy is not None:
             specialist.init_without_data()
         else:
-            simple = specialist.init_from_data(encoded, read, checks)
+            start = specialist.init_from_data(encoded, read)
         config, has_instruction = config_from(recipe), bool(specialist.instruction_tokens)
         training = loop.train(
             specialist.tail,
@@ -70,7 +70,7 @@ class Retrainer:
             read,
             config,
             has_instruction=has_instruction,
-            simple=simple,
+            simple=start.state if start is not None else None,
         )
         for event in training:
             if isinstance(event, loop.Step):

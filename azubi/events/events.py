@@ -9,7 +9,7 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from azubi.events.figures import Forecast, Score, Trial
+from azubi.events.figures import Forecast, HeadScore, Score, Trial
 
 Stage = Literal["data", "search", "base", "instruction", "trunk", "tail", "evaluate", "package"]
 ProofStage = Literal["examples", "baselines", "forgetting", "scope", "leaks", "learning-curve", "report"]
@@ -252,8 +252,10 @@ class TrainingEnded(_Event):
     """0 if no epoch was clearly better than what needs no training."""
     seconds: float
     simple_accuracy: float | None = None
-    """Share of validation answers right without training, by a logistic regression or the parent; None for
-    a decoder."""
+    """Share of validation answers right without training (a linear head's, or the parent's); None for a
+    decoder."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads that were tried, by cross-validation on training examples; for a label head."""
     epsilon: float | None = None
     """What training gave away of one example at most; None if it was not private."""
     delta: float | None = None

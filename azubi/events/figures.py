@@ -83,6 +83,23 @@ class Setting(TailShape):
         return f"{self.base}, {depth}{rank}, rate {self.learning_rate:.2g}"
 
 
+class HeadScore(BaseModel):
+    """How good a linear head is on training examples that it was not fitted on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["vectors", "words", "both"]
+    """What it reads: the untouched encoder's vectors, the text's words, or both."""
+    accuracy: float
+    """Share of them that is right."""
+    error: float
+    """Standard error of `accuracy`."""
+    examples: int
+    """How many there were."""
+    chosen: bool
+    """Whether training has to beat this one."""
+
+
 class Trial(Setting):
     """A setting that was tried, and what came of it on the validation examples."""
 
@@ -103,7 +120,9 @@ class Trial(Setting):
     curve: tuple[Epoch, ...] = ()
     """Its epochs."""
     simple_accuracy: float | None = None
-    """Share of validation answers that a logistic regression has right on the same features."""
+    """Share of validation answers that the best linear head has right without training."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads, for a label head."""
     work: float = 0.0
     """Floating-point operations that could not be avoided, those of the trunk included if it came first."""
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from azubi.data.contract import Contract, Task
 from azubi.errors import CorruptFile
-from azubi.events.figures import Score
+from azubi.events.figures import HeadScore, Score
 from azubi.storage import files
 
 if TYPE_CHECKING:
@@ -102,8 +102,10 @@ class Card(BaseModel):
     seconds: dict[str, float]
     """How long each stage took."""
     simple_accuracy: float | None = None
-    """Share of validation answers right without training, by a logistic regression or the parent; None for
-    a decoder."""
+    """Share of validation answers right without training (a linear head's, or the parent's); None for a
+    decoder."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads that were tried, by cross-validation on training examples; for a label head."""
     versions: dict[str, str]
     recipe: dict[str, object]
     """All settings, those among them by which the columns of a source become questions."""

@@ -20,8 +20,8 @@ from azubi.registry.store import Store
 from azubi.settings import Recipe
 from azubi.storage import files
 
-_HEAD = "head."
-"""Begins the names of a label head's weights, one row per label."""
+_HEAD = ("head.", "words")
+"""Begin the names of a label head's weights, one row per label."""
 
 
 @dataclass(frozen=True)

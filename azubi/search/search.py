@@ -19,7 +19,7 @@ from azubi.engine.model.weights import State as Weights
 from azubi.engine.training import loop
 from azubi.errors import RunError, StorageError, TrainingError, UsageError
 from azubi.events import events as ev
-from azubi.events.figures import Choice, Epoch, Setting, State, Trial, choose, undominated
+from azubi.events.figures import Choice, Epoch, HeadScore, Setting, State, Trial, choose, undominated
 from azubi.planning.cost_model import Timings
 from azubi.search.study import Options, Space, base_names, depth_ladder, find_options, open_runner
 from azubi.search.trial_runner import (
@@ -102,6 +102,8 @@ class _Attempt:
     curve: list[Epoch] = field(default_factory=list)
     start: loop.Start | None = None
     """What needs no training, which may be kept."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads that were tried, for a label head."""
     work: float = 0.0
     """Floating-point operations of trunk and tail that could not be avoided."""
 
@@ -356,7 +358,7 @@ class _Search:
             for event in training:
                 now = self.budget.clock()
                 if isinstance(event, loop.Start):
-                    attempt.start = event
+                    attempt.start, attempt.heads = event, self.runners[setting.base].heads
                 elif isinstance(event, loop.RolledBack):
                     # The run itself would go back to another point, and a lower rate is another setting.
                     attempt.state = "failed"
@@ -438,6 +440,7 @@ class _Search:
             seconds=seconds,
             curve=tuple(attempt.curve),
             simple_accuracy=attempt.start.validation_accuracy if attempt.start is not None else None,
+            heads=attempt.heads,
             work=attempt.work,
         )
 

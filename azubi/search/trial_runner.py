@@ -24,7 +24,7 @@ from azubi.engine.specialist import longest_answer, new_specialist
 from azubi.engine.training import loop
 from azubi.engine.training.defaults import config_from, prompt_layers
 from azubi.errors import CorruptFile
-from azubi.events.figures import Setting, TailShape
+from azubi.events.figures import HeadScore, Setting, TailShape
 from azubi.planning.cost_model import CostModel, Timings, Workload, count_workload
 from azubi.settings import Recipe
 
@@ -88,6 +88,8 @@ class TrialRunner:
         self._split = task.split
         self._encoded: dict[tuple[str, int], tuple[list[EncodedExample], list[EncodedExample]]] = {}
         self._current: str | None = None
+        self.heads: tuple[HeadScore, ...] = ()
+        """The linear heads that were tried in the trial that was trained last."""
         self._texts = texts
         self.texts = {name: text for name, text in texts.items() if self._has_room(name)}
         """Variants of the instruction that leave room for the longest example."""
@@ -138,7 +140,8 @@ class TrialRunner:
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
-        simple = cut.init_from_data(train, read, validation)
+        start = cut.init_from_data(train, read)
+        self.heads = start.scores if start is not None else ()
         config = config_from(with_setting(self.recipe, setting, None))
         yield from loop.train(
             cut.tail,
@@ -147,7 +150,7 @@ class TrialRunner:
             read,
             config,
             has_instruction=has_instruction,
-            simple=simple,
+            simple=start.state if start is not None else None,
         )
 
     def trained(self) -> State:

@@ -84,7 +84,8 @@ def test_five_steps_of_a_label_tail_equal_five_through_the_whole_encoder(family,
             input_ids=pad([torch.tensor(example.tokens) for example in group]), attention_mask=mask.long()
         )
         sums = (hidden.last_hidden_state * mask[..., None]).sum(1)
-        scores = head(nn.functional.normalize(sums / mask.sum(1, keepdim=True), dim=-1))
+        vectors = nn.functional.normalize(sums / mask.sum(1, keepdim=True), dim=-1)
+        scores = head(nn.functional.normalize(vectors - tail.centre.detach(), dim=-1))
         return nn.functional.cross_entropy(scores, torch.tensor([example.targets[0] for example in group]))
 
     train_whole(model, cut, loss_of, order(encoded, PLAN.batch, PLAN.seed, 1), extra=head.parameters())
@@ -107,9 +108,10 @@ def test_merged_factors_give_what_the_unmerged_ones_give_in_an_encoder(family):
     states = trunk.states(UNEQUAL, NOTHING)[2]
     want = tail.scores(pad(states), torch.tensor([len(ids) for ids in UNEQUAL])).softmax(-1)
     frozen = InferenceLabelTail(tail)
-    close(frozen.scores(states).softmax(-1), want)
+    texts = [""] * len(UNEQUAL)
+    close(frozen.scores(states, texts).softmax(-1), want)
     assert not [name for name, _ in frozen._tail.named_parameters() if "lora" in name]
-    chosen = dict(Classifier(trunk, frozen).choose(UNEQUAL))
+    chosen = dict(Classifier(trunk, frozen).choose(UNEQUAL, texts))
     assert [chosen[number].label for number in range(len(UNEQUAL))] == want.argmax(-1).tolist()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from azubi.data import strict_json
 from azubi.data.chat_template import Template, encode_plain
 from azubi.data.contract import Contract
-from azubi.data.example import Turn
+from azubi.data.example import Example, Turn
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.constraints import (
     Constraint,
@@ -178,10 +178,11 @@ class ChosenAnswers:
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        texts = [encode_plain(self._tokenizer, question, self._prefix) for question in questions]
-        for question, text in zip(questions, texts, strict=True):
-            check_fits(question, len(text), self._context)
-        for number, choice in self._classifier.choose(texts):
+        encoded = [encode_plain(self._tokenizer, question, self._prefix) for question in questions]
+        for question, tokens in zip(questions, encoded, strict=True):
+            check_fits(question, len(tokens), self._context)
+        texts = [Example(question, "").prompt for question in questions]
+        for number, choice in self._classifier.choose(encoded, texts):
             yield (
                 number,
                 Answer(
@@ -190,7 +191,7 @@ class ChosenAnswers:
                     vector=choice.vector,
                     evidence=choice.energy,
                     probabilities=choice.probabilities,
-                    read=len(texts[number]),
+                    read=len(encoded[number]),
                 ),
             )
 

@@ -187,20 +187,21 @@ class Classifier:
         self._kept = kept
 
     @torch.inference_mode()
-    def choose(self, texts: Sequence[Tokens]) -> Iterator[tuple[int, Choice]]:
-        """Label each of `texts` (token ids); yields (number of the text, label) as they are done."""
+    def choose(self, encoded: Sequence[Tokens], texts: Sequence[str]) -> Iterator[tuple[int, Choice]]:
+        """Label each of `texts`, `encoded` as token ids; yields (number of the text, label) as it goes."""
         (cut,) = self._trunk.shell.cuts
-        order = sorted(range(len(texts)), key=lambda number: len(texts[number]))
-        numbers = iter(order)
+        order = sorted(range(len(texts)), key=lambda number: len(encoded[number]))
+        left = iter(order)
         starts = range(0, len(order), _CHOICES)
-        batches = ([texts[number] for number in order[start : start + _CHOICES]] for start in starts)
+        batches = ([encoded[number] for number in order[start : start + _CHOICES]] for start in starts)
         for progress in self._trunk.run(batches, NO_INSTRUCTION):
             for batch, states in progress.done:
-                scores = self._tail.scores(states[cut])
+                numbers = list(islice(left, len(batch)))
+                scores = self._tail.scores(states[cut], [texts[number] for number in numbers])
                 probabilities = scores.softmax(-1)
                 best, label = probabilities.max(-1)
                 energy = scores.logsumexp(-1)
-                for place, number in enumerate(islice(numbers, len(batch))):
+                for place, number in enumerate(numbers):
                     vector = averaged(view(states[cut][place], self._kept))
                     chances = probabilities[place].cpu().numpy()
                     yield (

@@ -37,6 +37,8 @@ class EncodedExample:
     """Where in `tokens` each target is predicted; None if at the end, one after the other."""
     question: str = ""
     """Name of the question that it was made from, so that its activations can be erased."""
+    text: str = ""
+    """What is to be labelled, for a label head that reads words, too."""
 
     @property
     def answers(self) -> list[Tokens]:
@@ -53,7 +55,7 @@ class EncodedExample:
         """The last answer alone with weight 1: what is measured, whatever is trained."""
         if self.target_positions is None and self.weight == 1.0:
             return self
-        return EncodedExample(self.tokens, self.answers[-1], question=self.question)
+        return EncodedExample(self.tokens, self.answers[-1], question=self.question, text=self.text)
 
     @property
     def length(self) -> int:
@@ -99,6 +101,8 @@ class Batch:
     """[targets]: how much each counts in the loss; None if all count the same."""
     prompts: tuple[ReadPrompt, ...] = ()
     """Of a tail with two cuts. `states` are then those of invocations and answers alone."""
+    texts: tuple[str, ...] = ()
+    """What is to be labelled."""
 
 
 def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
@@ -130,6 +134,7 @@ def collate(encoded: Sequence[EncodedExample], read: Reader) -> Batch:
         sum(len(example.masked_targets) for example in encoded),
         torch.tensor([encoded[owner].weight for owner in owners]) if weighted else None,
         prompts,
+        tuple(example.text for example in encoded),
     )
 
 

@@ -91,6 +91,7 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         seconds=results.seconds,
         certain=_certain(context, results),
         simple_accuracy=results.training.simple_accuracy,
+        heads=results.training.heads,
         versions=software_versions(),
         recipe=recipe.model_dump(mode="json"),
         hidden=Redaction(
@@ -134,6 +135,7 @@ def build_report(context: RunContext, results: Results, card: Card) -> Report:
         confusions=confusions(answers, truths) if card.task == "labels" else (),
         epochs=tuple(epochs[number] for number in sorted(epochs)),
         simple_accuracy=card.simple_accuracy,
+        heads=card.heads,
         trials=outcome.trials if outcome is not None else (),
         choice=outcome.choice if outcome is not None else None,
         seconds=card.seconds,

@@ -4,7 +4,7 @@ import contextlib
 import math
 import platform
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from azubi.engine.base import hardware
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.model import weights
 from azubi.engine.model.batch import Reader
+from azubi.engine.model.label_tail import Start
 from azubi.engine.model.weights import State
 from azubi.engine.training import checkpoint, loop
 from azubi.engine.training import state as training_state
@@ -25,13 +26,14 @@ from azubi.engine.training.defaults import TrainingConfig, config_from
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev
-from azubi.events.figures import Epoch
+from azubi.events.figures import Epoch, HeadScore
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.encoding import EncodedData
 from azubi.pipeline.stages.removal import some
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.planning.forecast import Throughput
+from azubi.registry.warm_start import WarmStart
 from azubi.search.search import SearchOutcome
 
 
@@ -87,6 +89,8 @@ class TrainingResult:
     """Most bytes that checkpoints took on disk."""
     simple_accuracy: float | None = None
     """Share of validation answers right without training, where a label head can answer then."""
+    heads: tuple[HeadScore, ...] = ()
+    """The linear heads that were tried."""
 
 
 def train_tail(
@@ -109,9 +113,9 @@ def train_tail(
     specialist, config = model.specialist, config_from(context.recipe)
     read = specialist.activations.reader(cache)
     context.eta.begin("tail")
-    simple = _initialise(context, data, model, encoded, read)
-    start = data.parent.name if data.parent is not None else _regression_on(model)
-    reporter = _Reporter(context, model, config, encoded, start)
+    start = _initialise(context, data, model, encoded, read)
+    heads = start.scores if start is not None and data.parent is None else ()
+    reporter = _Reporter(context, model, config, encoded, heads, data.parent)
     checkpoints = Checkpoints(context.work.folder, _fingerprint(context, data, model, encoded, config))
     if checkpoints.unfit:
         yield ev.Notice(
@@ -125,14 +129,15 @@ def train_tail(
         read,
         config,
         has_instruction=bool(specialist.instruction_tokens),
-        simple=simple,
+        simple=start.state if start is not None else None,
         checkpoints=checkpoints,
         late=search_result.late if search_result is not None else None,
     )
     with contextlib.closing(training):
         for event in training:
             yield from reporter.report(event)
-    return TrainingResult(reporter.epochs, reporter.spent, reporter.checkpoints, reporter.simple_accuracy)
+    spent, checkpoint_bytes = reporter.spent, reporter.checkpoints
+    return TrainingResult(reporter.epochs, spent, checkpoint_bytes, reporter.simple_accuracy, heads)
 
 
 def _take_over(
@@ -151,38 +156,39 @@ def _take_over(
         yield ev.EpochDone(**epoch.model_dump(exclude={"loss_error"}), epochs=chosen.epochs)
     kept = next((epoch for epoch in reversed(chosen.curve) if epoch.best), None)
     if chosen.simple_accuracy is not None:
-        yield _gain(_regression_on(model), chosen.simple_accuracy, checks, kept)
+        yield _gain(_named(model, chosen.heads), chosen.simple_accuracy, checks, kept)
     yield ev.TrainingEnded(
         reason="all epochs done" if chosen.trained == chosen.epochs else "no better epoch",
         best_epoch=kept.epoch if kept is not None else 0,
         seconds=chosen.seconds,
         simple_accuracy=chosen.simple_accuracy,
+        heads=chosen.heads,
     )
-    return TrainingResult(
-        {epoch.epoch: epoch for epoch in chosen.curve}, simple_accuracy=chosen.simple_accuracy
-    )
+    epochs = {epoch.epoch: epoch for epoch in chosen.curve}
+    return TrainingResult(epochs, simple_accuracy=chosen.simple_accuracy, heads=chosen.heads)
 
 
 def _initialise(
     context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, read: Reader
-) -> State | None:
+) -> Start | None:
     """Give the tail its start: the parent's weights where there is one, else the best that its kind knows.
 
-    Returns weights that need no training, which training has to beat: a logistic regression as the head, or
-    the parent's own. None for a decoder, and with privacy.
+    Returns weights that need no training, which training has to beat: a linear head, or the parent's own.
+    None for a decoder, and with privacy.
     """
     specialist, parent = model.specialist, data.parent
     if parent is not None:
         parent.put_layers(specialist.tail)
-    simple = None
+    start = None
     if context.recipe.privacy is not None:
         specialist.init_without_data()
     else:
-        simple = specialist.init_from_data(encoded.train, read, encoded.validation)
+        start = specialist.init_from_data(encoded.train, read)
     if parent is not None:
+        parent.put_layers(specialist.tail)  # the centre, too, which its head's rows belong to
         parent.put_head(specialist.tail, data.contract.labels)
-        simple = weights.kept(specialist.tail) if simple is not None else None
-    return simple
+        start = Start(weights.kept(specialist.tail), ()) if start is not None else None
+    return start
 
 
 def software_versions() -> dict[str, str]:
@@ -231,9 +237,11 @@ class _Reporter:
         model: LoadedModel,
         config: TrainingConfig,
         encoded: EncodedData,
-        start: str,
+        heads: tuple[HeadScore, ...],
+        parent: WarmStart | None,
     ) -> None:
-        self._context, self._model, self._config, self._start = context, model, config, start
+        self._context, self._model, self._config, self._heads = context, model, config, heads
+        self._start = parent.name if parent is not None else _named(model, heads)
         self._forecast, self._work = encoded.forecast, encoded.work
         self.epochs = _epochs(context.work.earlier)
         self.spent: Spent | None = None
@@ -336,13 +344,17 @@ class _Reporter:
             best_epoch=ended.best_epoch,
             seconds=ended.seconds,
             simple_accuracy=self.simple_accuracy,
+            heads=self._heads,
             epsilon=ended.spent.epsilon if ended.spent is not None else None,
             delta=ended.spent.delta if ended.spent is not None else None,
         )
 
 
-def _regression_on(model: LoadedModel) -> str:
-    return f"logistic regression on {Path(model.base.name).name}"
+def _named(model: LoadedModel, heads: Sequence[HeadScore]) -> str:
+    """What training has to beat."""
+    base = Path(model.base.name).name
+    read = {"vectors": base, "words": "words", "both": f"{base} and words"}
+    return next((f"logistic regression on {read[head.kind]}" for head in heads if head.chosen), "")
 
 
 def _gain(start: str, before: float, checks: int, kept: Epoch | None) -> ev.Notice:

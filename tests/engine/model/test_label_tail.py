@@ -1,17 +1,12 @@
-"""A label head begins as a nearest-centroid classifier, has a regression to beat, and learns fast."""
-
-import math
-from dataclasses import replace
-from statistics import fmean, stdev
+"""A label head begins as a nearest-centroid classifier, has a linear head to beat, and learns fast."""
 
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
-from azubi.engine.model import weights
-from azubi.engine.model.batch import EncodedExample
-from azubi.engine.model.label_tail import SHARPNESS, LabelTail, pool
+from azubi.engine.model import linear_head, weights, words
+from azubi.engine.model.batch import EncodedExample, by_length, collate
+from azubi.engine.model.label_tail import SHARPNESS, InferenceLabelTail, LabelTail, pool
 from tests.engine.families import ENCODERS
 
 VECTORS = {
@@ -27,17 +22,23 @@ def head_alone():
 
 def test_the_head_starts_at_the_labels_mean_directions(head_alone):
     head_alone.start_from_means(LESSONS, VECTORS.__getitem__, 4)
+    centre = torch.cat([unit(vector) for vector in VECTORS.values()]).mean(0)
+    assert torch.allclose(head_alone.centre, centre, atol=1e-6)
     for label in range(3):
-        members = [VECTORS[example.tokens][0] for example in LESSONS if example.targets == (label,)]
-        mean = torch.stack([member / member.norm() for member in members]).mean(0)
+        members = [unit(VECTORS[example.tokens][0]) for example in LESSONS if example.targets == (label,)]
+        mean = torch.stack([unit(member - centre) for member in members]).mean(0)
         assert torch.allclose(head_alone.head.weight[label], SHARPNESS * mean / mean.norm(), atol=1e-5)
     assert head_alone.head.bias.eq(0).all()
     # That is: it chooses the label whose mean has the smallest angle to the text.
     rows = nn.functional.normalize(head_alone.head.weight, dim=-1)
     for vector in VECTORS.values():
         scores = head_alone.scores(vector[None], torch.tensor([1]))[0]
-        nearest = nn.functional.cosine_similarity(rows, vector).argmax()
+        nearest = nn.functional.cosine_similarity(rows, unit(vector) - centre).argmax()
         assert scores.argmax() == nearest
+
+
+def unit(vector):
+    return nn.functional.normalize(vector, dim=-1)
 
 
 def test_a_label_without_examples_starts_at_nothing(head_alone):
@@ -52,7 +53,7 @@ def test_the_head_learns_ten_times_as_fast(k, rank):
     factors = {id(weight): factor for weight, factor in tail.groups()}
     assert {factors.pop(id(weight)) for weight in tail.head.parameters()} == {10.0}
     assert set(factors.values()) <= {1.0}
-    assert len(factors) == sum(weight.requires_grad for weight in tail.parameters()) - 2
+    assert len(factors) == sum(weight.requires_grad for weight in tail.parameters()) - 4
     assert bool(factors) is bool(k)
 
 
@@ -72,83 +73,94 @@ def test_scores_do_not_depend_on_the_states_length(head_alone):
     )
 
 
-# The logistic regression that training has to beat.
+# The linear head that training has to beat.
 
 
 def noisy(count, labels, first=0):
-    """Examples whose vector says a little of their label, and what reads them; weights differ."""
+    """Examples whose vector says a little of their label, as their text does, and what reads them."""
     generator = torch.Generator().manual_seed(first)
     vectors = torch.randn(count, 1, 32, generator=generator)
     encoded = []
     for number in range(count):
         vectors[number, 0, number % labels] += 2.0
         weight = (1.0, 0.25, 3.0, 1.5)[number // labels % 4]
-        encoded.append(EncodedExample((first + number,), (number % labels,), weight=weight))
+        text = f"{('wasser', 'feuer', 'sturm')[number % labels] if number % 5 else 'schaden'} {number}"
+        encoded.append(EncodedExample((first + number,), (number % labels,), weight=weight, text=text))
     return encoded, dict(zip((example.tokens for example in encoded), vectors, strict=True)).__getitem__
 
 
-def probabilities(tail, encoded, read):
+@torch.no_grad()
+def scores(tail, encoded, read):
     states = torch.cat([read(example.tokens) for example in encoded])[:, None]
-    with torch.no_grad():
-        return tail.scores(states, torch.ones(len(encoded), dtype=torch.long)).softmax(-1).numpy()
+    lengths = torch.ones(len(encoded), dtype=torch.long)
+    return tail.scores(states, lengths, [example.text for example in encoded])
 
 
-def features(tail, encoded, read):
-    states = torch.cat([read(example.tokens) for example in encoded])[:, None]
-    with torch.no_grad():
-        return tail.pooled(states, torch.ones(len(encoded), dtype=torch.long)).numpy()
-
-
-@pytest.mark.parametrize("labels", [2, 3])
 @pytest.mark.parametrize("k", [0, 2])
-def test_the_head_is_scikit_learns_best_regression(k, labels):
-    tail = LabelTail(ENCODERS[0].build(), k, 0, 0, labels, "mean")
+def test_the_start_is_the_best_linear_head_above_untouched_layers(k):
+    tail = LabelTail(ENCODERS[0].build(), k, 0, 0, 3, "mean")
     before = {name: value.clone() for name, value in tail.state_dict().items()}
-    (train, read), (checks, read_checks) = noisy(90, labels), noisy(60, labels, first=1000)
-
-    def read_all(tokens):
-        return (read if tokens[0] < 1000 else read_checks)(tokens)
-
-    simple = tail.start_from_means(train, read_all, 7, checks)
-    assert tail.head.bias.eq(0).all()  # itself it starts at the means
-    weights.restore(tail, simple)
-    fits = []
-    for inverse_penalty in (1.0, 10.0, 100.0, 1000.0):
-        model = LogisticRegression(C=inverse_penalty, max_iter=1_000)
-        counts = [example.weight for example in train]
-        model.fit(features(tail, train, read), [example.targets[0] for example in train], counts)
-        expected = model.predict_proba(features(tail, checks, read_checks))
-        right = [row[example.targets[0]] for row, example in zip(expected, checks, strict=True)]
-        losses = [-each.weight * math.log(p) for each, p in zip(checks, right, strict=True)]
-        if fits:
-            gains = [before - now for before, now in zip(fits[-1][0], losses, strict=True)]
-            if fmean(gains) <= stdev(gains) / math.sqrt(len(gains)):
-                break
-        fits.append((losses, expected))
-    assert 1 <= len(fits) < 4
-    expected = fits[-1][1]
-    assert abs(probabilities(tail, checks, read_checks) - expected).max() < 1e-5
-    changed = [name for name, value in tail.state_dict().items() if not value.equal(before[name])]
-    assert changed == ["head.weight", "head.bias"]  # the layers are untouched
-
-
-def test_the_regression_respects_weights(head_alone):
     train, read = noisy(90, 3)
-    train = [replace(each, weight=1e-6 if each.targets == (2,) else 1.0) for each in train]
-    weights.restore(head_alone, head_alone.start_from_means(train, read, 8, train[:30]))
-    chosen = probabilities(head_alone, train, read).argmax(-1)
-    assert 2 not in chosen and {0, 1} <= set(chosen)
+    start = tail.start_from_means(train, read, 7)
+    assert tail.head.bias.eq(0).all()  # itself it starts at the means
+    weights.restore(tail, start.state)
+    ordered = [each for batch in by_length(train, 7) for each in batch]
+    vectors, labels, counts, texts = tail._features(ordered, read, 7)
+    linear = linear_head.fit(uncentred(tail, ordered, read), texts, labels, counts, 3)
+    assert start.scores == linear.scores
+    expected = vectors @ linear.rows.T + linear.bias + words.scores(texts, linear.words)
+    assert torch.allclose(scores(tail, ordered, read), expected, atol=1e-4)
+    changed = {name for name, value in tail.state_dict().items() if not value.equal(before[name])}
+    assert changed == {"centre", "words", "head.weight", "head.bias"}  # the layers are untouched
 
 
-def test_a_label_without_examples_is_never_the_regressions_choice(head_alone):
-    encoded, read = noisy(90, 3)
-    train = [each for each in encoded if each.targets != (1,)]
-    weights.restore(head_alone, head_alone.start_from_means(train, read, 8, train))
-    assert probabilities(head_alone, encoded, read)[:, 1].max() < 1e-5
+@torch.no_grad()
+def uncentred(tail, encoded, read):
+    centre = tail.centre.clone()
+    tail.centre.zero_()
+    vectors, *_ = tail._features(encoded, read, 7)
+    tail.centre.copy_(centre)
+    return vectors
 
 
-def test_one_label_alone_has_no_regression(head_alone):
+def test_training_reads_no_words_and_measuring_does(head_alone):
+    train, read = noisy(90, 3)
+    weights.restore(head_alone, head_alone.start_from_means(train, read, 8).state)
+    batch = collate(train, read)
+    assert head_alone.words.any()
+    without = head_alone.scores(batch.states, batch.lengths)
+    head_alone.train()
+    loss = nn.functional.cross_entropy(without, batch.targets, reduction="none")
+    assert torch.allclose(head_alone(batch).losses, loss)
+    head_alone(batch).loss.backward()
+    assert head_alone.words.grad is None and head_alone.centre.grad is None
+    assert head_alone.eval()(batch).losses.mean() < loss.mean()
+    assert not {"words", "centre"} & {name for name, _ in trained_in_steps(head_alone)}
+
+
+def trained_in_steps(tail):
+    moved = {id(weight) for weight, _ in tail.groups()}
+    return [(name, weight) for name, weight in tail.named_parameters() if id(weight) in moved]
+
+
+def test_a_copy_for_answers_reads_words(head_alone):
+    train, read = noisy(90, 3)
+    weights.restore(head_alone, head_alone.start_from_means(train, read, 8).state)
+    texts = [each.text for each in train]
+    answers = InferenceLabelTail(head_alone).scores([read(each.tokens) for each in train], texts)
+    assert torch.allclose(answers, scores(head_alone, train, read), atol=1e-5)
+
+
+def test_weights_come_back_exactly(head_alone, tmp_path):
+    train, read = noisy(90, 3)
+    weights.restore(head_alone, head_alone.start_from_means(train, read, 8).state)
+    weights.write(weights.trained(head_alone), tmp_path / "tail.safetensors")
+    again = LabelTail(ENCODERS[0].build(), 0, 0, 1, 3, "mean")
+    weights.restore(again, weights.read(tmp_path / "tail.safetensors"))
+    assert scores(again, train, read).equal(scores(head_alone, train, read))
+
+
+def test_one_label_alone_has_no_linear_head(head_alone):
     encoded, read = noisy(90, 3)
     train = [each for each in encoded if each.targets == (1,)]
-    assert head_alone.start_from_means(train, read, 8, encoded) is None
-    assert head_alone.start_from_means(encoded, read, 8) is None
+    assert head_alone.start_from_means(train, read, 8) is None
