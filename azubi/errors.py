@@ -11,6 +11,7 @@
         ├── StorageError         the disk is full, read-only, or lost what was written
         │   └── DiskFull         there is no room left on it
         ├── TrainingError        the loss is not finite, or nothing could be learned
+        ├── PromotionRefused     a rule of the gate does not hold
         ├── MemoryShortage       the machine's memory, or what the run may have of it, is used up
         ├── ExportError          an export cannot be written, or does not run where it is meant to
         └── CorruptFile          a stored file does not hold what its checksum says
@@ -74,6 +75,10 @@ class TrainingError(RunError):
 
 class ExportError(RunError):
     """An export cannot be written, or does not run in the program that it is meant for."""
+
+
+class PromotionRefused(RunError):
+    """A rule that the recipe sets for going into production does not hold."""
 
 
 class CorruptFile(RunError):

@@ -245,6 +245,37 @@ class ProofSettings(BaseModel):
     """Most wrong answers among those that go out without review."""
 
 
+class Gate(BaseModel):
+    """What has to hold before a version goes into production (`azubi promote`)."""
+
+    model_config = _CONFIG
+
+    production: Literal["better", "no worse"] = "no worse"
+    """What it has to be against the version in production, by a paired test on the same test examples."""
+    margin: float = Field(0.02, ge=0, le=1)
+    """No worse: its score may lie at most this far below, with 95 % certainty."""
+    slice: float = Field(0.1, ge=0, le=1)
+    """A label, or another slice of the proof, with 20 examples or more may lose at most so much."""
+    regression_set: bool = True
+    """Whether it must not have become worse on the regression set, if the proof has one."""
+    leaks: float = Field(0.0, ge=0, le=1)
+    """Largest share of personal data in training prompts that may come back word for word."""
+    proof: bool = True
+    """Whether there has to be a proof, from which leaks and forgetting are read."""
+
+
+def _gate(given: object) -> object:
+    """A gate as YAML text, as a flag gives it; a mapping stays one."""
+    if not isinstance(given, str):
+        return given
+    import yaml
+
+    try:
+        return yaml.safe_load(given)
+    except yaml.YAMLError:
+        raise PydanticCustomError("gate", "not a mapping such as {production: better}") from None
+
+
 class Recipe(BaseModel):
     """What goes into a run. The same recipe on the same data gives the same specialist."""
 
@@ -356,6 +387,8 @@ class Recipe(BaseModel):
     """What happens to questions that are not the specialist's job."""
     proof: ProofSettings = Field(default_factory=lambda: ProofSettings.model_validate({}))
     """How `azubi prove` judges the specialist."""
+    gate: Annotated[Gate | None, BeforeValidator(_gate)] = None
+    """What has to hold before it goes into production, see `azubi promote`: {production: better}."""
     lang: Literal["en", "de"] | None = None
     """Language of the report; that of the command line if not given."""
     sink: Literal["tensorboard", "mlflow"] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, check, data, doctor, export, prove, runs, specialists, tune
+from azubi.cli import ask, check, data, doctor, export, prove, registry, runs, specialists, tune, upkeep
 from azubi.cli.command import (
     Debug,
     Home,
@@ -70,6 +70,21 @@ register(app, export.export, "export")
 register(app, export.import_, "import")
 register(app, specialists.list_all, "list")
 register(app, specialists.show, "show")
+register(app, registry.promote, "promote")
+register(app, registry.rollback, "rollback")
+register(app, registry.history, "history")
+register(app, registry.diff, "diff")
+register(app, registry.audit, "audit")
+register(app, registry.keygen, "keygen")
+register(app, registry.verify, "verify")
+register(app, upkeep.papers, "papers")
+register(app, upkeep.push, "push")
+register(app, upkeep.pull, "pull")
+register(app, upkeep.reproduce, "reproduce")
+register(app, upkeep.purge, "purge")
+_licence = register_group(app, registry.licences, "licence")
+register(_licence, registry.licence_show, "show")
+register(_licence, registry.licence_confirm, "confirm")
 register(register_group(app, specialists.list_bases, "bases"), specialists.get_base, "get")
 register(app, doctor.doctor, "doctor")
 register(app, doctor.version, "version")

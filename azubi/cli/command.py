@@ -108,15 +108,17 @@ RARE = {
         *("dtype", "device", "cache", "fresh"),
     ),
     "Privacy": ("privacy",),
-    "Output": ("scope", "proof", "lang", "sink", "debug"),
+    "Output": ("scope", "proof", "gate", "lang", "sink", "debug"),
 }
 """Settings that most never need."""
 
 COMMANDS = {
     "Train": ("check", "plan", "tune", "resume"),
     "Judge": ("prove", "compare"),
-    "Use": ("ask", "list", "show", "export", "import"),
-    "Manage": ("runs", "data", "bases", "doctor", "version"),
+    "Use": ("ask", "list", "show"),
+    "Own": ("promote", "rollback", "history", "diff", "licence", "papers", "keygen", "verify", "audit"),
+    "Hand on": ("export", "import", "push", "pull", "reproduce"),
+    "Manage": ("runs", "data", "bases", "purge", "doctor", "version"),
 }
 """The commands, in the order in which a newcomer meets them."""
 

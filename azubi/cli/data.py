@@ -1,7 +1,7 @@
 """`azubi data`: versions of the examples, erasing rows, and re-identification."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +14,7 @@ from azubi.locale.current import translated
 
 if TYPE_CHECKING:
     from azubi.data.datasets.rows import Change, Difference, Manifest, Row, SplitNote
+    from azubi.events import events as ev
     from azubi.pipeline.erase import Report
 
 Version = Annotated[
@@ -31,6 +32,10 @@ Ids = Annotated[
         help="Id of a row: what its id column says, else what `azubi data show --rows` tells. More than one "
         "can be given.",
     ),
+]
+
+Retrain = Annotated[
+    bool, typer.Option("--retrain", help="Train the newest version of each specialist that learned it again.")
 ]
 
 _COLUMNS = ("prompt", "answer", "id", "group", "time", "weight")
@@ -107,16 +112,40 @@ def diff(session: Session, before: Version, after: Version) -> None:
     )
 
 
-def erase(session: Session, ids: Ids) -> None:
+def erase(session: Session, ids: Ids, retrain: Retrain = False) -> None:
     """Erase rows from the stored data, the activation cache and every later run; name who learned them."""
     from azubi.pipeline import erase as erasure
 
     report = erasure.erase(session.home, ids)
+    if not session.json:
+        for line in _erasure_lines(report):
+            print(translated(line))
+    replaced = _retrained(session, report) if retrain else {}
     if session.json:
-        session.emit(_erased(report))
-        return
-    for line in _erasure_lines(report):
-        print(translated(line))
+        session.emit(_erased(report) | ({"retrained": replaced} if retrain else {}))
+    for old, new in replaced.items() if not session.json else ():
+        print(translated(f"{new} was trained without it, in the place of {old}."))
+
+
+def _retrained(session: Session, report: "Report") -> dict[str, str]:
+    """Train the newest affected version of each specialist again; what took the place of each."""
+    from azubi.cli.terminal import follow
+    from azubi.pipeline import reproduce
+
+    newest: dict[str, int] = {}
+    for learner in report.learners:
+        name, _, version = learner.name.partition("@")
+        if learner.split != "test":
+            newest[name] = max(int(version), newest.get(name, 0))
+    replaced: dict[str, str] = {}
+
+    def events() -> "Iterator[ev.Event]":
+        names = [f"{name}@{version}" for name, version in newest.items()]
+        replaced.update((yield from reproduce.retrain(names, session.home)))
+
+    if newest:
+        follow(events(), session.err(), quiet=session.json)
+    return replaced
 
 
 def _makers(session: Session) -> dict[str, list[str]]:
@@ -209,10 +238,12 @@ def _erasure_lines(report: "Report") -> Iterable[str]:
     for learner in report.learners:
         use = f"went on from {learner.through}" if learner.through else _USED[learner.split]
         yield f"  {learner.name}  {translated(use)}"
+    if any(learner.split != "test" for learner in report.learners):
+        yield "Train the newest of each again without it: the same command with --retrain"
     if report.running:
         yield f"Runs that are under way may have read it: {', '.join(report.running)}. Stop them."
     if report.quoted:
-        yield "It is quoted in files that were written for people; remove or redact them:"
+        yield "It is quoted in files that were written for people; remove them (do not edit a specialist's):"
     for path in report.quoted:
         yield f"  {path}"
 

@@ -1,5 +1,6 @@
 """`azubi list` and `azubi show`: the specialists of this home. `azubi bases`: what they are trained from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,10 @@ if TYPE_CHECKING:
 
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="The specialist, as `azubi list` names it; NAME@2 is its version 2."),
+    typer.Argument(
+        metavar="NAME",
+        help="The specialist, as `azubi list` names it; NAME@2 is version 2, NAME@production the one in use.",
+    ),
 ]
 BaseName = Annotated[str, typer.Argument(metavar="NAME", help="A base that `azubi bases` lists.")]
 
@@ -37,9 +41,11 @@ def list_all(session: Session) -> None:
     """List the specialists of this home."""
     from azubi.registry.store import Store
 
-    cards = list(Store(session.home).list())
+    store = Store(session.home)
+    cards = list(store.list())
+    aliases = {card.name: store.aliases(card.name) for card in cards}
     if session.json:
-        session.emit({"specialists": [_document(card) for card in cards]})
+        session.emit({"specialists": [_document(card) | {"aliases": aliases[card.name]} for card in cards]})
         return
     if not cards:
         print(translated("There are no specialists here yet. Make one: azubi tune FILE --name NAME"))
@@ -49,18 +55,25 @@ def list_all(session: Session) -> None:
         what = (card.name, str(card.version), translated(card.task), Path(card.base).name)
         table.add_row(*what, _score(card), size(card.bytes), moment(card.created, time=False))
     session.out().print(table)
+    in_production = [f"{name}@{own['production']}" for name, own in aliases.items() if "production" in own]
+    if in_production:
+        print(translated(f"\nIn production: {', '.join(in_production)}"))
 
 
 def show(session: Session, name: Name) -> None:
     """Show where one came from and what it scored."""
     from azubi.registry.store import Store
 
-    card = Store(session.home).get(name)
+    store = Store(session.home)
+    card = store.get(name)
+    called = [alias for alias, version in store.aliases(card.name).items() if version == card.version]
     if session.json:
-        session.emit(_document(card))
+        session.emit(_document(card) | {"aliases": called})
         return
+    if f"{card.name}@{card.version}" in store.with_erased_rows():
+        print(translated("It learned from rows that were erased since. Train it again from its recipe.yaml."))
     session.out().print(scores_table(card.scores.get("base", ()), card.scores.get("specialist", ())))
-    for line in facts(_facts(card)):
+    for line in facts(_facts(card, called)):
         print(line)
 
 
@@ -68,9 +81,10 @@ def _document(card: "Card") -> dict[str, object]:
     return card.model_dump(mode="json") | {"folder": str(card.folder)}
 
 
-def _facts(card: "Card") -> dict[str, str]:
+def _facts(card: "Card", called: Sequence[str]) -> dict[str, str]:
     return {
-        "Specialist": translated(f"{card.name}, version {card.version}"),
+        "Specialist": translated(f"{card.name}, version {card.version}")
+        + "".join(f", {alias}" for alias in called),
         "Made": moment(card.created),
         "Task": translated(card.task),
         "Base": f"{card.base} ({card.licence})",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import azubi
 from azubi.engine.base.base import Base
+from azubi.errors import CorruptFile
 from azubi.export.formats import Format
 from azubi.registry import licence
 from azubi.registry.card import Card
@@ -180,6 +181,20 @@ def _left_to_the_caller(card: Card, format: Format) -> list[str]:
             "you ask, too: it has never seen real ones."
         )
     return lines
+
+
+def listed(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that an export's manifest lists; empty if the folder is no export.
+
+    Raises:
+        CorruptFile: the manifest is not as azubi writes it.
+    """
+    path = folder / MANIFEST
+    try:
+        entries = json.loads(path.read_bytes())["files"] if path.is_file() else {}
+        return {str(name): str(facts["sha256"]) for name, facts in entries.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptFile(f"{path} cannot be read.", "Copy the export again, whole.") from error
 
 
 def write_manifest(card: Card, format: Format, folder: Path) -> None:

@@ -42,12 +42,11 @@ from azubi.engine.inference.scope import Scope
 from azubi.engine.model import weights
 from azubi.engine.specialist import Specialist, new_specialist
 from azubi.engine.split_model import SplitModel
-from azubi.errors import BaseModelError, CorruptFile, DataError
+from azubi.errors import BaseModelError, DataError
 from azubi.registry import card as cards
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import ScopeSettings
-from azubi.storage import files
 
 Outside = Literal["mark", "base", "caller"]
 """What becomes of a question that is not the specialist's job: see `settings.ScopeSettings.out_of_scope`."""
@@ -77,7 +76,7 @@ def answer(
     Raises:
         UnknownSpecialist: there is none of that name.
         BaseModelError: its base is not here, or is another one.
-        CorruptFile: its weights are damaged.
+        CorruptFile: its files are not those that were registered, or its signature does not hold.
     """
     return answer_several(home, {name: prompts}, out_of_scope).answers[name]
 
@@ -209,8 +208,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
 
     What it is asked is not redacted: it answers examples that were redacted before they were stored.
     """
-    tail_file = card.folder / cards.TAIL
-    _check_packaged(tail_file, card.tail_sha256)
+    Store(home).verify(card)
     dtype = _dtype(card.dtype)
     if onto is not None and _fits(onto, card):
         specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, 0, card.prompt_layers)
@@ -219,7 +217,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
         specialist = new_specialist(
             base, card.contract, card.tail_layers, card.rank, 0, dtype, prompt_layers=card.prompt_layers
         )
-    weights.restore(specialist.tail, weights.read(tail_file))
+    weights.restore(specialist.tail, weights.read(card.folder / cards.TAIL))
     specialist.set_instruction(card.instruction)
     specialist.scope = scope_of(card)
     return specialist
@@ -242,23 +240,8 @@ def _base_of(card: Card, home: Path) -> Base:
 
 
 def scope_of(card: Card) -> Scope | None:
-    """By what a specialist tells what is not its job; None if it learned none.
-
-    Raises:
-        CorruptFile: the file is damaged.
-    """
-    if not card.scope_sha256:
-        return None
-    _check_packaged(card.folder / cards.SCOPE, card.scope_sha256)
-    return scopes.read(card.folder / cards.SCOPE)
-
-
-def _check_packaged(path: Path, sha256: str) -> None:
-    if not path.is_file() or files.sha256(path) != sha256:
-        raise CorruptFile(
-            f"{path} is not the file that was packaged: its SHA-256 differs or it is missing.",
-            "Train the specialist again, or bring its folder back from a copy.",
-        )
+    """By what a specialist, whose files were verified, tells what is not its job; None if it learned none."""
+    return scopes.read(card.folder / cards.SCOPE) if card.scope_sha256 else None
 
 
 def _out_of_scope(card: Card) -> Outside:

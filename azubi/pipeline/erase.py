@@ -22,7 +22,8 @@ from azubi.data.pii.pseudonyms import KeyFile, Pair, PseudonymMap
 from azubi.engine.cache import activation_cache as activations
 from azubi.errors import UnknownData
 from azubi.events import events as ev
-from azubi.registry.card import REPORT, Card
+from azubi.registry.card import CARD, REPORT, Card
+from azubi.registry.record import LINEAGE
 from azubi.registry.runs import Runs, state
 from azubi.registry.store import Store
 from azubi.storage import files
@@ -252,7 +253,7 @@ def _quoting(home: Path, rows: Sequence[Row]) -> Iterator[Path]:
             json.dumps(prompt, ensure_ascii=False)[1:-1],
         )
     }
-    papers = [card.folder / name for card in Store(home).all() for name in (REPORT, "specialist.json")]
+    papers = [card.folder / name for card in Store(home).all() for name in (REPORT, CARD, LINEAGE)]
     logs = [run.folder / name for run in Runs(home).all() for name in ("events.jsonl", "rejected.jsonl")]
     proofs = home / "proofs"
     reports = (path for kind in ("*.json", "*.html", "*.jsonl") for path in proofs.rglob(kind))

@@ -35,10 +35,11 @@ from azubi.events.figures import Score
 from azubi.export import adapter, classifier, formats, gguf_model, merged, papers, runtime
 from azubi.export.formats import Format, Retraining
 from azubi.pipeline import ask
+from azubi.pipeline import papers as version_papers
 from azubi.pipeline.importing import ImportOptions, import_folder
 from azubi.pipeline.stages.sources import SOURCES
 from azubi.registry import card as cards
-from azubi.registry import lineage
+from azubi.registry import lineage, signature
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
@@ -109,6 +110,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
         StorageError: the disk is full or may not be written.
     """
     card, format = Store(home).get(name), formats.format_named(to)
+    full_name = f"{card.name}@{card.version}"
     formats.check(card, format)
     formats.check_numbers(format, options.numbers)
     failed = out.with_name(out.name + FAILED)
@@ -123,7 +125,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     with files.new_folder(failed) as scratch:
         parity, ours = None, list[str]()
         if python is not None:
-            TestAccessLog(home).add(test, Access(when=now(), by=f"export {card.name}@{card.version} {to}"))
+            TestAccessLog(home).add(test, Access(when=now(), by=f"export {full_name} {to}"))
             ours = yield from _answers(specialist, card, examples)
         yield Step(50, 100, f"writing {format.content}")
         for facts in _written(specialist, card, format, scratch, options):
@@ -135,12 +137,19 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
             if parity.passed:
                 break
         papers.write(card, specialist.base, format, scratch, facts)
+        for file, text in version_papers.texts(version_papers.dossier(full_name, home)).items():
+            if not (scratch / file).is_file():
+                files.write_text(scratch / file, text)
         papers.write_manifest(card, format, scratch)
+        signature.sign(scratch, home)
     folder = failed
     if parity is None or parity.passed:
         with files.explained(out):
             os.rename(failed, out)
         folder = out
+    with Store(home).log.adding() as addition:
+        passed = parity.passed if parity is not None else None
+        addition.add("export", card.name, card.version, format=to, passed=passed, folder=str(folder))
     yield Step(100, 100, "done")
     return Exported(folder, format, files.size(folder), parity)
 

@@ -31,6 +31,7 @@ from azubi.export.adapter import CONFIG, WEIGHTS, layer_path
 from azubi.pipeline.stages.sources import absolute_base
 from azubi.pipeline.stages.training import software_versions
 from azubi.registry import card as cards
+from azubi.registry import signature
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
@@ -352,6 +353,8 @@ def _stored(specialist: Specialist, home: Path, name: str, longest: int, origin:
         tail = scratch / cards.TAIL
         card = card.model_copy(update={"tail_sha256": files.sha256(tail), "bytes": tail.stat().st_size})
         cards.write(card, scratch)
+        signature.sign(scratch, home)
+    store.register(card, f"imported: {origin}")
     return card.model_copy(update={"folder": folder})
 
 
@@ -385,4 +388,6 @@ def _delta(folder: Path, home: Path, options: ImportOptions) -> Card:
         for file in (*kept, *(each for each in (cards.REPORT, cards.RECIPE) if (folder / each).is_file())):
             (scratch / file).write_bytes((folder / file).read_bytes())
         cards.write(card, scratch)
+        signature.sign(scratch, home)
+    store.register(card, f"imported: delta {folder.name}")
     return card.model_copy(update={"folder": place})

@@ -3,9 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from azubi.data.contract import Contract
-from azubi.data.datasets.rows import Row, split_name
+from azubi.data.datasets.rows import Row, difference, split_name
 from azubi.data.datasets.versions import Versions
 from azubi.data.example import Example, Part, SplitName
 from azubi.data.rules.derivation import Derivation
@@ -13,11 +16,57 @@ from azubi.data.splits import splitting
 from azubi.data.splits.near_duplicates import ExactNearDuplicates
 from azubi.data.splits.splitting import Split, SplitState, question
 from azubi.errors import CorruptFile, DataError, UnknownData, UnknownSpecialist
+from azubi.events.figures import Score
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
 
 _APART: Mapping[SplitName, Part] = {"test": "test_data", "validation": "validation_data"}
+
+
+class VersionDifference(BaseModel, extra="forbid", frozen=True):
+    """What two versions do not have in common."""
+
+    before: str
+    after: str
+    data: str
+    """As a sentence."""
+    recipe: dict[str, tuple[Any, Any]]
+    """Settings that differ, by their names; of groups the whole."""
+    scores: dict[str, tuple[Score | None, Score | None]]
+    """Each on the version's own test; None where it has no such metric."""
+
+
+def differences(before: Card, after: Card, home: Path) -> VersionDifference:
+    """Compare two versions by their cards, and their data where these are kept."""
+    old, new = (
+        {score.name: score for score in card.scores.get("specialist", ())} for card in (before, after)
+    )
+    names = dict.fromkeys((*before.recipe, *after.recipe))
+    pairs = {name: (before.recipe.get(name), after.recipe.get(name)) for name in names}
+    return VersionDifference(
+        before=f"{before.name}@{before.version}",
+        after=f"{after.name}@{after.version}",
+        data=_data_difference(before, after, home),
+        recipe={name: pair for name, pair in pairs.items() if pair[0] != pair[1]},
+        scores={name: (old.get(name), new.get(name)) for name in dict.fromkeys((*old, *new))},
+    )
+
+
+def _data_difference(before: Card, after: Card, home: Path) -> str:
+    if before.data_version == after.data_version:
+        return f"the same, version {after.data_version}"
+    names = f"version {before.data_version or 'unknown'} → {after.data_version or 'unknown'}"
+    versions = Versions(home)
+    try:
+        rows = [list(versions.rows(versions.get(card.data_version))) for card in (before, after)]
+    except (UnknownData, CorruptFile) as error:
+        return f"{names}. {error.problem}"
+    changes = difference(*rows)
+    return (
+        f"{names}: {len(changes.added):,} rows added, {len(changes.removed):,} removed, "
+        f"{len(changes.changed):,} changed, {changes.same:,} the same"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,11 @@ from azubi.data.contract import Contract
 from azubi.engine.base.base import Base
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
-from azubi.errors import CorruptFile, SettingError
+from azubi.errors import SettingError
 from azubi.registry import card as cards
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
-from azubi.storage import files
 
 _HEAD = ("head.", "words")
 """Begin the names of a label head's weights, one row per label."""
@@ -139,16 +138,12 @@ def find(name: str, home: Path) -> WarmStart:
 
     Raises:
         UnknownSpecialist: there is none.
-        CorruptFile: its weights are not those that were packaged.
+        CorruptFile: its files are not those that were registered, or its signature does not hold.
     """
-    card = Store(home).get(name)
-    file = card.folder / cards.TAIL
-    if not file.is_file() or files.sha256(file) != card.tail_sha256:
-        raise CorruptFile(
-            f"{file} is not the file that was packaged: its SHA-256 differs or it is missing.",
-            "Bring its folder back from a copy, or train without --from.",
-        )
-    return WarmStart(card, weights.read(file))
+    store = Store(home)
+    card = store.get(name)
+    store.verify(card)
+    return WarmStart(card, weights.read(card.folder / cards.TAIL))
 
 
 def _answer_kind(contract: Contract) -> str:

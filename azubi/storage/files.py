@@ -131,10 +131,21 @@ def new_folder(path: Path) -> Iterator[Path]:
         try:
             yield scratch
             scratch.chmod(0o755)
+            _sync(scratch)
             os.replace(scratch, path)
+            _sync(path.parent)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
+
+
+def _sync(folder: Path) -> None:
+    """See to it that the names of a folder's files outlast a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -92,6 +92,12 @@ def store(stub):
         def list(self):
             return self.cards
 
+        def aliases(self, name):
+            return {"production": 1}
+
+        def with_erased_rows(self):
+            return set()
+
         def get(self, name):
             if name != "bank":
                 raise UnknownSpecialist(f"There is no specialist {name}.", "See: azubi list")
@@ -275,7 +281,7 @@ def test_list(store, capsys):
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert "bank" in out and "93.1 % (92.0–94.0 %)" in out
-    assert max(map(len, out.splitlines())) <= 80
+    assert max(map(len, out.splitlines())) <= 80 and "In production: bank@1" in out
     assert main(["list", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["specialists"][0]["version"] == 2
 

@@ -24,6 +24,7 @@ from tests import tiny
 from tests.data.readers.formats import FORMS
 from tests.pipeline.runs import Made, make
 from tests.program import azubi
+from tests.registry.sample import accept
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,8 @@ def writer_copy(writer, tmp_path, bases):
     shutil.copytree(writer.home, tmp_path / "copied")
     base = shutil.copytree(bases.decoder, tmp_path / "base")
     path = tmp_path / "copied" / "specialists" / "tiny" / "1" / cards.CARD
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"base": str(base)}))
+    change(path, {"base": str(base)})
+    accept(tmp_path / "copied", "tiny")
     return tmp_path / "copied"
 
 
@@ -151,6 +153,7 @@ def test_several_specialists_answer_as_each_does_alone(writer, sorter, tmp_path,
     for name, changes in {"second": {"instruction": "Answer."}, "sorter": {}}.items():
         (card,) = (home / name).glob(f"*/{cards.CARD}")
         change(card, changes | {"name": name})
+        Store(home.parent).register(cards.read(card.parent))
     loaded, load = [], Base.load
     monkeypatch.setattr(Base, "load", lambda *given: loaded.append(given[0].family) or load(*given))
     monkeypatch.setattr(ask, "_TOGETHER", 200)
@@ -233,7 +236,7 @@ def test_an_unknown_specialist_is_no_traceback(name, writer, capsys):
     assert main(["ask", name, "x", "--home", str(writer.home)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and "Traceback" not in err
-    assert ("There are: tiny." in err) != ("It has: 1." in err)
+    assert ("There are: tiny." in err) != ("It has: 1, candidate." in err)
 
 
 @pytest.mark.parametrize("out_of_scope", ["mark", "base"])
@@ -314,6 +317,7 @@ def strict(made, tmp_path):
     scope.write(replace(learned, limit=limit - 1e-9), folder / cards.SCOPE)
     fields = {"scope_sha256": files.sha256(folder / cards.SCOPE), "scope_limit": limit}
     change(folder / cards.CARD, fields)
+    accept(home, "tiny")
     return Made(home, made.prompts, made.answers)
 
 
@@ -359,6 +363,7 @@ def test_what_is_out_of_scope_can_go_back(strict, capfd):
         assert (answer.text, answer.by) == ((mark.text, "specialist") if mark.in_scope else ("", "nobody"))
     path = Store(strict.home).get("tiny").folder / cards.CARD
     change(path, {"recipe": {"scope": {"out_of_scope": "caller"}}})
+    accept(strict.home, "tiny")
     prompt = strict.prompts[[answer.in_scope for answer in marked].index(False)]
     assert main(["ask", "tiny", prompt, "--home", str(strict.home)]) == 0
     shown = capfd.readouterr()
@@ -411,6 +416,7 @@ def test_a_specialist_of_an_older_azubi_knows_no_scope(made, tmp_path):
     document = json.loads((folder / cards.CARD).read_text())
     del document["scope_sha256"], document["scope_limit"]
     (folder / cards.CARD).write_text(json.dumps(document))
+    accept(home, "tiny")
     answers = ask.answer(home, "tiny", made.prompts, out_of_scope="caller")
     assert [answer.text for answer in answers] == made.answers
     assert {(answer.scope, answer.in_scope) for answer in answers} == {(None, None)}

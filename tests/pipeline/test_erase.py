@@ -38,6 +38,7 @@ def put(home, name, version, parent="", seed=0):
     recipe = Recipe(name=name, seed=seed).model_dump(mode="json")
     card = made(name=name, version=number, data_version=version, parent=parent, recipe=recipe)
     cards.write(card, folder)
+    Store(home).register(card)
     return folder
 
 

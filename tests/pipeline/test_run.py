@@ -31,7 +31,14 @@ from tests import tiny
 from tests.pipeline.runs import folder_of, hashes, notices, only, order
 
 STAGES = ["data", "base", "instruction", "trunk", "tail", "evaluate", "package"]
-FILES = ["recipe.yaml", "report.html", "scope.safetensors", "specialist.json", "tail.safetensors"]
+FILES = [
+    "lineage.json",
+    "recipe.yaml",
+    "report.html",
+    "scope.safetensors",
+    "specialist.json",
+    "tail.safetensors",
+]
 MAKERS = {"labels": tiny.labels, "json": tiny.records, "text": tiny.texts}
 LINES = [
     ("encoder", "labels", 0, 0),

@@ -4,7 +4,9 @@ from datetime import UTC, datetime
 
 from azubi.data.contract import Contract
 from azubi.events.figures import Score
+from azubi.registry import signature
 from azubi.registry.card import Card
+from azubi.registry.store import Store
 
 
 def made(**changes):
@@ -35,3 +37,11 @@ def made(**changes):
         "recipe": {"name": "triage", "data": "/d.jsonl", "instruction": "Sort:\n- größer\n"},
     }
     return Card(**settings | changes)
+
+
+def accept(home, name):
+    """Let a version whose files a test changed count as registered with them."""
+    store = Store(home)
+    card = store.get(name)
+    with store.log.adding() as addition:
+        addition.add("sign", card.name, card.version, files=signature.hashes_of(card.folder), key="")

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from azubi.errors import CorruptFile, UnknownSpecialist
+from azubi.errors import CorruptFile, SettingError, UnknownSpecialist
 from azubi.registry import card as cards
 from azubi.registry.store import Store
 from tests.registry.sample import made
@@ -28,7 +28,9 @@ def store(home):
 def put(store, name):
     version, folder = store.reserve(name)
     folder.mkdir()
-    cards.write(made(name=name, version=version), folder)
+    card = made(name=name, version=version)
+    cards.write(card, folder)
+    store.register(card)
     return folder
 
 
@@ -101,7 +103,7 @@ def test_an_unknown_version_is_answered_with_those_that_there_are(wanted, store)
     with pytest.raises(UnknownSpecialist) as caught:
         store.get(f"bank@{wanted}")
     assert f"'{wanted}'" in caught.value.problem
-    assert caught.value.remedy == "It has: 1."
+    assert caught.value.remedy == "It has: 1, candidate."
 
 
 @pytest.mark.parametrize("name", ["", "@1", "../specialists/bank", "/etc", ".", "BANK", "*"])
@@ -120,3 +122,81 @@ def test_damaged_papers_hide_no_other_specialist(store):
     assert store.get("claims").version == 1
     with pytest.raises(UnknownSpecialist, match="bank, claims"):
         store.get("nobody")
+
+
+def test_aliases_are_names_of_versions(store):
+    put(store, "bank")
+    put(store, "bank")
+    with store.log.adding() as addition:
+        addition.add("promote", "bank", 1)
+    assert store.get("bank@production").version == 1
+    assert store.get("bank@candidate").version == 2
+    assert store.get("bank").version == 2, "a bare name is the newest version"
+    assert store.aliases("bank") == {"production": 1, "candidate": 2}
+    put(store, "claims")
+    with pytest.raises(UnknownSpecialist) as caught:
+        store.get("claims@production")
+    assert caught.value.remedy == "It has: 1, candidate."
+
+
+def test_a_folder_that_was_not_registered_does_not_count(store):
+    put(store, "bank")
+    version, folder = store.reserve("bank")
+    folder.mkdir()
+    cards.write(made(name="bank", version=version), folder)
+    assert store.get("bank").version == 1 and len(list(store.all())) == 1
+    store.register(cards.read(folder))
+    assert store.get("bank").version == 2
+
+
+def test_registering_again_does_nothing_unless_the_files_differ(store):
+    folder = put(store, "bank")
+    card = store.get("bank")
+    assert store.register(card).number == 1 and len(store.log.entries()) == 1
+    (folder / cards.CARD).write_text((folder / cards.CARD).read_text() + " ")
+    with pytest.raises(CorruptFile, match=r"specialist\.json"):
+        store.register(card)
+
+
+def test_every_byte_of_every_file_is_verified(store):
+    folder = put(store, "bank")
+    (folder / "extra.txt").write_text("x")
+    card = store.get("bank")
+    with pytest.raises(CorruptFile, match=r"extra\.txt does not belong"):
+        store.verify(card)
+    (folder / "extra.txt").unlink()
+    store.verify(card)
+    path = folder / cards.CARD
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[:40] + bytes([content[40] ^ 1]) + content[41:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(CorruptFile, match=r"specialist\.json is not the file"):
+            store.verify(card)
+    path.unlink()
+    with pytest.raises(CorruptFile, match=r"specialist\.json is missing"):
+        store.verify(card)
+    (folder / "target").write_bytes(content)
+    path.symlink_to(folder / "target")
+    with pytest.raises(CorruptFile, match=r"specialist\.json is a link"):
+        store.verify(card)
+
+
+def test_a_version_whose_folder_is_gone_is_named(store):
+    shutil.rmtree(put(store, "bank"))
+    with pytest.raises(CorruptFile, match="bank@1 is registered, but its folder"):
+        store.get("bank")
+    assert list(store.all()) == []
+
+
+def test_deleting_keeps_the_entries(store):
+    put(store, "bank")
+    folder = put(store, "bank")
+    with store.log.adding() as addition:
+        addition.add("promote", "bank", 1)
+    with pytest.raises(SettingError, match="bank@1 is in production"):
+        store.delete(store.get("bank@1"))
+    store.delete(store.get("bank@2"), "of no use")
+    assert not folder.exists() and store.get("bank").version == 1
+    assert [entry.action for entry in store.log.entries()] == ["register", "register", "promote", "delete"]
+    assert store.log.entries()[-1].why == "of no use"
+    assert store.reserve("bank")[0] == 3

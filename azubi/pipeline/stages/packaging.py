@@ -5,10 +5,11 @@ Knows where specialists lie; what their card and report say is filled in by `bui
 
 import contextlib
 import shutil
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import yaml
@@ -35,7 +36,10 @@ from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.sources import absolute_base, with_absolute_paths
 from azubi.pipeline.stages.training import TrainingResult, software_versions
 from azubi.registry import card as cards
+from azubi.registry import record, signature
 from azubi.registry.card import Card, Redaction
+from azubi.registry.record import DataOrigin, Lineage, PlanLine
+from azubi.registry.runs import history, plan_vs_actual
 from azubi.registry.store import Store
 from azubi.storage import files
 
@@ -167,6 +171,7 @@ def package(context: RunContext, results: Results) -> Generator[ev.Event, None, 
             "privacy does not let out."
         )
     card = _written(context, results)
+    Store(context.home).register(card)
     yield context.progress("package", 1, 1, "folders")
     yield ev.Packaged(
         name=card.name,
@@ -194,7 +199,43 @@ def _written(context: RunContext, results: Results) -> Card:
         shutil.rmtree(unfinished, ignore_errors=True)
     card, scope = build_card(context, results, version), _scope(context, results)
     report = render(build_report(context, results, card), context.recipe.lang or current().lang)
-    return write_version(card, weights.trained(results.model.specialist.tail), report, folder, scope)
+    tail = weights.trained(results.model.specialist.tail)
+    papers = {record.LINEAGE: build_lineage(context, results, card).model_dump_json(indent=1)}
+    if text := record.text_of(results.model.base):
+        papers[record.BASE_LICENCE] = text
+    return write_version(card, tail, report, folder, scope, context.home, papers)
+
+
+def build_lineage(context: RunContext, results: Results, card: Card) -> Lineage:
+    """All that the specialist was made from and by."""
+    data, model = results.data, results.model
+    past = history(context.work.events())
+    times = sorted(row.example.time for row in data.rows if row.example.time)
+    return Lineage(
+        specialist=f"{card.name}@{card.version}",
+        base=record.base_origin(model.base, card.parameters),
+        parent=card.parent,
+        parent_sha256=card.parent_sha256,
+        data=DataOrigin(
+            version=data.version,
+            sources=data.hashes,
+            rows=len(data.rows),
+            counts=data.counts,
+            first=times[0] if times else "",
+            last=times[-1] if times else "",
+            personal_data=card.hidden.policy,
+        ),
+        recipe=card.recipe,
+        seed=context.recipe.seed,
+        software=record.software(),
+        machine=record.machine_origin(model.machine.threads, card.dtype),
+        plan=tuple(
+            PlanLine(name=line.name, unit=line.unit, planned=line.planned, took=line.took)
+            for line in plan_vs_actual(past)
+        ),
+        operations=past.work,
+        scores=card.scores,
+    )
 
 
 def _scope(context: RunContext, results: Results) -> Scope | None:
@@ -245,8 +286,19 @@ def certain_levels(
     return tuple(limits)
 
 
-def write_version(card: Card, tail: State, report: str, folder: Path, scope: Scope | None = None) -> Card:
-    """Write everything into `folder` (which must not exist yet); returns the card with hashes and size."""
+def write_version(
+    card: Card,
+    tail: State,
+    report: str,
+    folder: Path,
+    scope: Scope | None = None,
+    home: Path | None = None,
+    papers: Mapping[str, str] = MappingProxyType({}),
+) -> Card:
+    """Write everything into `folder` (which must not exist yet), signed if `home` has a key.
+
+    Returns the card with hashes and size.
+    """
     with files.new_folder(folder) as scratch:
         weights.write(tail, scratch / cards.TAIL)
         files.write_text(scratch / cards.REPORT, report)
@@ -259,6 +311,10 @@ def write_version(card: Card, tail: State, report: str, folder: Path, scope: Sco
             size += (scratch / cards.SCOPE).stat().st_size
         whole = card.model_copy(update=hashes | {"bytes": size})
         cards.write(whole, scratch)
+        for name, text in papers.items():
+            files.write_text(scratch / name, text)
+        if home is not None:
+            signature.sign(scratch, home)
     return whole.model_copy(update={"folder": folder})
 
 
