@@ -50,6 +50,7 @@ class Card(BaseModel):
     bytes: int = 118_900
     instruction: str | None = None
     parent: str | None = None
+    imported: str = ""
     data_version: str = ""
     contract: Contract = Contract(task="labels")
     recipe: dict[str, object] = {}
