@@ -75,20 +75,27 @@ def encoder_for(texts: TextProfile) -> str:
     return ENCODER if texts.language and texts.english < _ENGLISH else ENGLISH_ENCODER
 
 
-def reason_for(base: str, task: Task, texts: TextProfile) -> str:
-    """Why that is the default base, in one sentence; empty if nothing but the task decided."""
+def reason_for(base: str, task: Task, texts: TextProfile, is_named: bool = False) -> str:
+    """Why that is the default base, in one sentence; empty if nothing but the task decided.
+
+    Of a base that the recipe names, only what speaks against it: that it reads nothing but English.
+    """
     from babel import Locale
 
+    if is_named and (
+        base not in (ENGLISH_ENCODER, DECODER) or texts.english >= _ENGLISH or not texts.language
+    ):
+        return ""
     if not texts.language:
         return "" if base == DECODER else f"The base is {base}: no language is clear, and English is assumed."
     name = Locale("en").languages.get(texts.language, texts.language)
     main = f"{share(texts.share)} of the prompts are {name}"
     if base == ENCODER:
         return f"The base is {base}: {main}, and {ENGLISH_ENCODER} reads English alone."
-    if base == ENGLISH_ENCODER:
-        return f"The base is {base}, which reads English: {main}."
     if texts.english < _ENGLISH:
         return f"The base is {base}, which reads English, but {main}. Name one that knows more with --base."
+    if base == ENGLISH_ENCODER:
+        return f"The base is {base}, which reads English: {main}."
     if task == "labels" and texts.long > _LONG:
         return (
             f"The base is {base}: {share(texts.long)} of the prompts are longer than {ENGLISH_ENCODER} reads."

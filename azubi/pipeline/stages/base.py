@@ -90,7 +90,8 @@ def load_model(
     begun, seconds_once = time.monotonic(), 0.0
     task = data.contract.task
     name = defaults.base_for(context.recipe, task, data.texts)
-    if context.recipe.base == "auto" and (reason := defaults.reason_for(name, task, data.texts)):
+    is_named = context.recipe.base != "auto"
+    if reason := defaults.reason_for(name, task, data.texts, is_named):
         yield ev.Notice(text=reason)
     base = open_base(name, context.home)
     if context.plan_only:

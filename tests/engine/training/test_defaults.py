@@ -38,6 +38,22 @@ def test_the_base_follows_from_task_and_prompts(settings, task, texts, chosen, r
     assert reason in sentence and bool(sentence) == bool(reason)
 
 
+@pytest.mark.parametrize(
+    ("base", "texts", "words"),
+    [
+        ("minilm", GERMAN, "minilm, which reads English, but 97 % of the prompts are German. Name one"),
+        ("smollm2-135m", GERMAN, "smollm2-135m, which reads English, but 97 %"),
+        ("minilm", ENGLISH, ""),
+        ("minilm", UNCLEAR, ""),
+        ("e5-small", GERMAN, ""),
+        ("/a/folder", GERMAN, ""),
+    ],
+)
+def test_of_a_base_that_is_named_only_what_speaks_against_it_is_told(base, texts, words):
+    sentence = defaults.reason_for(base, "labels", texts, is_named=True)
+    assert words in sentence and bool(sentence) == bool(words)
+
+
 @pytest.mark.parametrize(("base", "task"), [("minilm", "json"), ("/a/folder", "labels")])
 def test_a_base_that_is_named_is_taken(base, task):
     assert defaults.base_for(Recipe(base=base), task, GERMAN) == base
