@@ -4,13 +4,14 @@
     triage   which of twelve teams takes a claim?        base minilm, e5-small for German
     intake   the whole intake record as JSON             base smollm2-135m
     proof    is each of them worth it?
+    owned    intake goes into production, and out to Transformers
 
 With `--lang de` (`make demo LANG=de`) the same claims are told in German. azubi, too, then speaks the
 language of the notes. The system's language decides nothing here: what is trained never depends on the
 environment.
 
-Does nothing that `azubi check`, `azubi tune` and `azubi prove` would not: it writes the notes and runs three
-recipes and two proofs.
+Does nothing that `azubi check`, `tune`, `prove`, `promote` and `export` would not: it writes the notes, runs
+three recipes and two proofs, and brings one specialist into production.
 """
 
 import argparse
@@ -56,6 +57,10 @@ class Screen:
     reading: str
     planted: str
     command: str
+    owned: str
+    reason: str
+    commands: tuple[tuple[str, str], ...]
+    """What to do next, and what for."""
 
 
 SCREENS = {
@@ -80,6 +85,15 @@ SCREENS = {
             "Not found: {missed}."
         ),
         command="The same by command: {command}\n",
+        owned="{task} is yours: into production, and out to other programs (a minute)",
+        reason="the demo's proof",
+        commands=(
+            ("azubi history {task}", "who did what with it, when, and why"),
+            ("azubi keygen", "sign every version, those that are here and those that come"),
+            ("azubi papers {task} --out DIR", "model card, bill of materials, notices of the licence"),
+            ("azubi export --setup gguf", "get llama.cpp, then: azubi export {task} --to gguf"),
+            ("azubi rollback {task}", "back to the version that was in production before"),
+        ),
     ),
     "de": Screen(
         suffix="-de",
@@ -106,6 +120,15 @@ SCREENS = {
             "Nicht gefunden: {missed}."
         ),
         command="Dasselbe als Befehl: {command}\n",
+        owned="{task} gehört Ihnen: in Betrieb nehmen und für andere Programme ausgeben (eine Minute)",
+        reason="der Nachweis der Demo",
+        commands=(
+            ("azubi history {task}", "wer hat wann was damit getan, und warum"),
+            ("azubi keygen", "jede Version unterschreiben, die vorhandenen und die künftigen"),
+            ("azubi papers {task} --out ORDNER", "Modellkarte, Stückliste, Hinweise der Lizenz"),
+            ("azubi export --setup gguf", "llama.cpp holen, danach: azubi export {task} --to gguf"),
+            ("azubi rollback {task}", "zurück zur Version, die vorher in Betrieb war"),
+        ),
     ),
 }
 
@@ -127,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     if language == "de":
         say_how_far_english_gets(console, notes)
-    return 0
+    return own(console, screen)
 
 
 def train(console: Console, screen: Screen, notes: Path) -> int:
@@ -152,6 +175,23 @@ def prove(console: Console, screen: Screen) -> int:
         if code := azubi(["prove", name, "--budget", budget]):
             return code
         print()
+    return 0
+
+
+def own(console: Console, screen: Screen) -> int:
+    """Promote and export one specialist, and name the next commands; gives the exit code."""
+    name = f"intake{screen.suffix}"
+    console.print(Rule(screen.owned.format(task=name), align="left"))
+    version = Store(Session().home).get(name).version
+    folder = Session().home / "exports" / f"{name}-{version}-hf"
+    if code := azubi(["promote", f"{name}@{version}", "--reason", screen.reason]):
+        return code
+    if code := azubi(["export", f"{name}@{version}", "--to", "hf", "--out", str(folder)]):
+        return code
+    print()
+    width = max(len(command.format(task=name)) for command, _ in screen.commands)
+    for command, purpose in screen.commands:
+        print(f"{command.format(task=name):{width}}  {purpose.format(task=name)}")
     return 0
 
 
