@@ -186,15 +186,18 @@ def test_the_demo_speaks_the_language_of_its_notes(monkeypatch, home, capsys, la
     monkeypatch.setattr(demo, "azubi", lambda given: commands.append((os.environ["AZUBI_LANG"], *given)) or 0)
     monkeypatch.setattr(demo, "check_inbox", lambda *given: None)
     score = SimpleNamespace(name="record_exact", value=0.5)
-    card = SimpleNamespace(base="smollm2-135m", scores={"specialist": (score,)})
+    card = SimpleNamespace(base="smollm2-135m", version=3, scores={"specialist": (score,)})
     monkeypatch.setattr(demo, "Store", lambda home: SimpleNamespace(get=lambda name: card))
     monkeypatch.setenv("LANG", "de_DE.UTF-8")
     monkeypatch.setenv("AZUBI_LANG", "")
     assert demo.main(["--lang", language]) == 0
     assert {command[0] for command in commands} == {language}
     assert [command[command.index("--name") + 1] for command in commands[:2]] == names
-    assert [command[2] for command in commands[2:]] == names
+    assert [command[1:3] for command in commands[2:4]] == [("prove", name) for name in names]
+    owned = f"{names[1]}@3"
+    assert [command[1:3] for command in commands[4:]] == [("promote", owned), ("export", owned)]
     folder = home / "examples" / ("insurer" if language == "en" else "insurer-de")
     assert (folder / "triage.jsonl").is_file()
-    said = capsys.readouterr().err
-    assert all(word in said for word in words)
+    captured = capsys.readouterr()
+    assert all(word in captured.err for word in words)
+    assert f"azubi history {names[1]} " in captured.out
