@@ -39,7 +39,7 @@ from azubi.pipeline import papers as version_papers
 from azubi.pipeline.importing import ImportOptions, import_folder
 from azubi.pipeline.stages.sources import SOURCES
 from azubi.registry import card as cards
-from azubi.registry import lineage, signature
+from azubi.registry import lineage, record, signature
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.settings import Recipe
@@ -137,9 +137,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
             if parity.passed:
                 break
         papers.write(card, specialist.base, format, scratch, facts)
-        for file, text in version_papers.texts(version_papers.dossier(full_name, home)).items():
-            if not (scratch / file).is_file():
-                files.write_text(scratch / file, text)
+        _write_version_papers(full_name, home, scratch)
         papers.write_manifest(card, format, scratch)
         signature.sign(scratch, home)
     folder = failed
@@ -152,6 +150,14 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
         addition.add("export", card.name, card.version, format=to, passed=passed, folder=str(folder))
     yield Step(100, 100, "done")
     return Exported(folder, format, files.size(folder), parity)
+
+
+def _write_version_papers(full_name: str, home: Path, folder: Path) -> None:
+    """Model card, bill of materials, licence; not the lineage, which names files of this machine."""
+    texts = version_papers.texts(version_papers.dossier(full_name, home))
+    for file in (version_papers.MODEL_CARD, version_papers.BOM, record.BASE_LICENCE):
+        if file in texts and not (folder / file).is_file():
+            files.write_text(folder / file, texts[file])
 
 
 def _check_new(out: Path, failed: Path) -> None:

@@ -329,6 +329,9 @@ def _compute(papers: Dossier) -> Iterator[str]:
         "obligations for general-purpose AI models, July 2025). Where that is not known, a third of 10^23 "
         "operations counts.\n"
     )
+    if not spent:
+        yield "* azubi did not train it, or kept no record of that: how much it took is not known here."
+        return
     yield f"* This training took {spent:.2e} floating-point operations, counted by azubi."
     if before:
         yield f"* The base was trained with about {before:.2e} (6 × parameters × tokens; arXiv 2001.08361)."

@@ -151,9 +151,19 @@ def _pull(home: Path, bundle: Path, version: BundledVersion) -> bool:
                 f"{source / cards.CARD} is not the card of {name}.", "Ask for the bundle again."
             )
         if signature.SIGNATURE in version.files:
-            signature.verify(scratch, signature.trusted_keys(home), REMOVABLE)
+            _check_signature(scratch, source, home)
     store.register(card, f"pulled from {bundle}")
     return True
+
+
+def _check_signature(copied: Path, source: Path, home: Path) -> None:
+    try:
+        signature.verify(copied, signature.trusted_keys(home), REMOVABLE)
+    except CorruptFile as error:
+        raise CorruptFile(
+            error.problem.replace(str(copied), str(source)),
+            "Give the public key of whoever signed it: azubi pull … --key FILE",
+        ) from error
 
 
 def _check_names(source: Path, version: BundledVersion) -> None:

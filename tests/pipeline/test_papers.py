@@ -88,6 +88,8 @@ def test_the_paper_on_the_ai_act_compares_training_compute(made):
     text = papers.ai_act(papers.Dossier(known.card, lineage, known.entries, None, ""))
     assert "1.2e+02 % of the limit of 3.33e+20" in text and "more than a third. Ask for advice" in text
     assert text.count("To be filled in") > 5
+    unknown = papers.Dossier(known.card, lineage.model_copy(update={"operations": 0.0}), (), None, "")
+    assert "how much it took is not known here" in papers.ai_act(unknown)
 
 
 def test_papers_are_written_with_who_promoted_it(made, tmp_path, capsys):
