@@ -161,9 +161,7 @@ def _makers(session: Session) -> dict[str, list[str]]:
 def _facts(manifest: "Manifest", made: Sequence[str]) -> dict[str, str]:
     parts = ", ".join(translated(f"{count(n)} in {part}") for part, n in manifest.counts.items())
     columns = {name: manifest.mapping.get(name) for name in _COLUMNS}
-    mapping = ", ".join(
-        translated(f"{name} from {value}") for name, value in columns.items() if value is not None
-    )
+    mapping = ", ".join(f"{name}: {value}" for name, value in columns.items() if value is not None)
     lines = {
         "Version": manifest.version,
         "First used": moment(manifest.created),

@@ -8,7 +8,7 @@ import typer
 from azubi.cli.command import Session
 from azubi.cli.formatting import clean, facts, interval, percent, size
 from azubi.errors import SettingError
-from azubi.locale.current import translated
+from azubi.locale.current import current, translated
 from azubi.storage.libraries import importing
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def export(
 
 def _one_of(flag: str, value: str, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise SettingError(f"{flag} is {value!r}.", f"Choose {' or '.join(allowed)}.")
+        raise SettingError(f"The flag {flag} is {value!r}.", f"Choose {' or '.join(allowed)}.")
     return value
 
 
@@ -153,7 +153,7 @@ def _trained_again(session: Session, name: str, to: str, kind: str, quiet: bool)
     for each in (card, new):
         scores = each.scores.get("specialist", ())
         session.err().print(
-            f"{each.name}@{each.version}: {interval(scores[0]) if scores else 'not measured'}"
+            f"{each.name}@{each.version}: {interval(scores[0]) if scores else translated('not measured')}"
         )
     return f"{new.name}@{new.version}"
 
@@ -202,15 +202,17 @@ def _tell(result: "Exported", session: Session) -> None:
 
 
 def _parity_lines(parity: "Parity") -> dict[str, str]:
-    change = parity.difference
+    change, locale = parity.difference, current()
+    points, span = locale.points(change.value), locale.points_span(change.low, change.high)
+    most = f"at most {locale.significant(parity.most_lost)} may be lost"
     return {
-        **({"Weights": parity.approximation} if parity.approximation else {}),
-        "Compared": f"{parity.asked} held-out examples in {parity.runtime}",
+        **({"Weights": translated(parity.approximation)} if parity.approximation else {}),
+        "Compared": translated(f"{parity.asked} held-out examples in {parity.runtime}"),
         "Same answer": percent(parity.equal, parity.asked),
         "Score here": interval(parity.azubi),
         "Score there": interval(parity.export),
-        "Change": f"{change.value * 100:+.1f} points ({change.low * 100:+.1f} to {change.high * 100:+.1f}); "
-        f"{'passed' if parity.passed else 'FAILED'}, at most {parity.most_lost:g} may be lost",
+        "Change": f"{translated(f'{points} points')} ({span}); "
+        f"{translated('passed' if parity.passed else 'FAILED')}, {translated(most)}",
     }
 
 

@@ -128,8 +128,8 @@ def _facts(base: "ev.BaseReady", data: "ev.DataReady", planned: "ev.Planned") ->
     }
     depth = f"the last {base.tail_layers} of {base.layers} layers" if base.tail_layers else "a head alone"
     depth = translated(depth) + prompt_reading(base.tail_layers, base.prompt_layers)
-    threads = current().plural("threads", base.threads)
-    epochs = f"at most {current().plural('epochs', plan.epochs)} of {duration(plan.epoch)} each"
+    threads = current().plural("n.threads", base.threads)
+    epochs = f"at most {current().plural('n.epochs', plan.epochs)} of {duration(plan.epoch)} each"
     lines = {
         "Base": f"{clean(base.name)}, {depth}, {base.dtype}, {threads}",
         "Examples": f"{', '.join(sides)}{known}",

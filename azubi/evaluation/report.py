@@ -171,7 +171,7 @@ def more(locale: Locale, proof: Proof) -> list[str]:
         epsilon, delta = locale.number(facts.epsilon), locale.significant(facts.delta or 0.0, 1)
         lines.append(locale.plain("privacy", epsilon=epsilon, delta=delta))
     if accesses := len(facts.test_accesses):
-        line = locale.plain("short.test_access", times=locale.plural("times", accesses))
+        line = locale.plain("short.test_access", times=locale.plural("n.times", accesses))
         lines.append(f"{line} {locale.plain('short.test_access_often')}" if accesses > 2 else line)
     return lines
 

@@ -81,14 +81,14 @@ def prompt_reading(locale: Locale, prompt_layers: int) -> str:
 
 def setting(locale: Locale, trial: Trial) -> str:
     """What a trial of a search tried: minilm, last 2 layers, rank 16, rate 0.0005, 10 epochs."""
-    layers = locale.plural("layers", trial.tail_layers)
+    layers = locale.plural("n.layers", trial.tail_layers)
     parts = [trial.base, locale.plain("setting.last" if trial.tail_layers else "setting.head", layers=layers)]
     if trial.prompt_layers != trial.tail_layers:
         parts.append(locale.plain("setting.prompt", n=locale.count(trial.prompt_layers)))
     if trial.rank:
         parts.append(locale.plain("setting.rank", rank=trial.rank))
     parts.append(locale.plain("setting.rate", rate=locale.significant(trial.learning_rate, 2)))
-    parts.append(locale.plural("epochs", trial.epochs))
+    parts.append(locale.plural("n.epochs", trial.epochs))
     if trial.instruction:
         parts.append(locale.plain("setting.instruction", name=trial.instruction))
     return ", ".join(parts)
@@ -120,7 +120,7 @@ def training(locale: Locale, epochs: Sequence[Epoch], simple_accuracy: float | N
     parts = [
         locale.plain(
             "training.summary",
-            epochs=locale.plural("epochs", len(epochs)),
+            epochs=locale.plural("n.epochs", len(epochs)),
             first=locale.significant(epochs[0].loss),
             last=locale.significant(epochs[-1].loss),
         )

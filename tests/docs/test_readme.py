@@ -8,6 +8,7 @@ from rich.console import Console
 
 from azubi.cli.findings import show
 from azubi.data.checks.check import check
+from azubi.locale.current import using
 from tests import tiny
 from tests.engine.families import DECODERS, ENCODERS
 from tests.locale.test_locale import texts
@@ -73,14 +74,12 @@ def test_german_quotes_are_those_of_the_report():
     assert missing <= {"rule.measured", "rule.unseen.figures", "rule.least.figures", "standing.better"}
 
 
-def test_english_quotes_on_the_german_page_are_those_of_the_check():
-    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "azubi").rglob("*.py"))
-    quotes = re.findall("“([^”]+)”", flat("docs/de/daten-pruefen.md"))
-    pieces = [piece.strip() for quote in quotes for piece in quote.split("…") if piece.strip()]
+def test_quotes_on_the_page_about_the_check_are_those_of_the_catalogue():
+    source = "\n".join(texts("de").values())
+    quotes = re.findall("„([^“]+)“", flat("docs/de/daten-pruefen.md"))
+    pieces = [piece.strip() for quote in quotes for piece in quote.split("…") if piece.strip(" .")]
     assert len(pieces) > 25
-    assert [
-        piece for piece in pieces if piece not in source and piece != "englischen Anführungszeichen"
-    ] == []
+    assert [piece for piece in pieces if piece not in source and piece != "Anführungszeichen"] == []
 
 
 def test_the_german_page_names_every_kind_of_finding():
@@ -100,7 +99,8 @@ def test_the_german_check_prints_what_its_page_shows(tmp_path, monkeypatch, caps
     (shown,) = re.findall(r"^```console\n(.*?)^```$", page, flags=re.S | re.M)
     Path("schaeden.csv").write_text(data, encoding="utf-8")
     result = check("schaeden.csv", prompt="Notiz", answer="Team", task="labels")
-    show(result, Console(width=100, highlight=False, emoji=False, markup=False))
+    with using("de"):
+        show(result, Console(width=100, highlight=False, emoji=False, markup=False))
     printed = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert [line for line in shown.splitlines()[1:] if line != "…" and line not in printed] == []
 

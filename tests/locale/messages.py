@@ -20,9 +20,7 @@ from azubi.cli.app import app
 from azubi.locale.locale import catalogue
 
 PACKAGE = Path(azubi.__file__).parent
-ERRORS = (
-    r"\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage|Unusable|NotJson|NotComputable|Stopped"
-)
+ERRORS = r"(?!Assertion|Type|Key)\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage|Unusable|NotJson|NotComputable|Stopped"
 SHOWN = re.compile(
     rf"{ERRORS}|translated|Notice|StageSummed|Progress|BaselineMeasured|Finding|Issue|Rejected|Case|handle|progress"
 )
@@ -37,7 +35,7 @@ def gap(value: ast.expr) -> str:
     match value:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             return name.strip("_")
-        case ast.Call(func=ast.Name(id="some")):
+        case ast.Call(func=ast.Name(id="some"), args=[_, ast.Constant(), *_]):
             return re.sub(r"\W+", "_", plural(value))
         case ast.Call(func=ast.Attribute(attr="join" | "count" | "size" | "duration"), args=[inner, *_]):
             return gap(inner)
@@ -63,7 +61,8 @@ def plural(call: ast.Call) -> str:
 def template(text: ast.expr) -> str | None:
     """A text as the catalogue has it; None for what is no text."""
     if isinstance(text, ast.Constant):
-        return _escaped(text.value).strip() if isinstance(text.value, str) else None
+        # A heading of a table begins with > if it stands on the right.
+        return _escaped(text.value).strip().lstrip(">") if isinstance(text.value, str) else None
     if not isinstance(text, ast.JoinedStr):
         return None
     written, sources = "", {}
@@ -143,6 +142,8 @@ def shown() -> dict[str, str]:
     """The texts that a person reads, each with a place where it stands."""
     places: dict[str, str] = {}
     for path, tree in _modules().items():
+        if path.name == "papers.py":  # files that go along with an export, for engineers
+            continue
         place = str(path.relative_to(PACKAGE))
         for noun in _nouns(tree):
             places.setdefault(noun, place)

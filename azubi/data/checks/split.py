@@ -180,14 +180,16 @@ def backward_time(check_input: CheckInput) -> Iterator[Finding]:
         return
     if len(late) <= len(early):
         rows, of = late, "data"
-        what = f"the data {'is' if len(late) == 1 else 'are'} later than the test's earliest ({earliest})"
+        count = some(len(late), "row of the data is", "rows of the data are")
+        title = f"{count} later than the test's earliest ({earliest})."
     else:
         rows, of = early, "test"
-        what = f"the test {'is' if len(early) == 1 else 'are'} earlier than the latest of the data ({latest})"
+        count = some(len(early), "row of the test is", "rows of the test are")
+        title = f"{count} earlier than the latest of the data ({latest})."
     yield Finding(
         kind="leak_time",
         level="warning",
-        title=f"{some(len(rows), 'row')} of {what}.",
+        title=title,
         count=len(rows),
         cases=tuple(
             Case(lines=(example.line,), text=f"{example.time}: {excerpt(example.prompt, 80)}")

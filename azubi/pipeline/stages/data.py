@@ -18,7 +18,7 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.removal import redact, some
+from azubi.pipeline.stages.removal import redact, so_many
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.pipeline.stages.sources import SOURCES, OneShotSources, apply_rules, read
 from azubi.registry import lineage, warm_start
@@ -200,7 +200,9 @@ def _rare_labels(
     if marked.rare:
         few = sorted(marked.rare.items(), key=lambda pair: (pair[1], pair[0]))
         named = ", ".join(f"{label} ({count:,})" for label, count in few[:_LABELS])
-        text = f"{some(len(few), 'label', f' with fewer than {LEARNABLE} training examples')} too rare to be "
+        text = (
+            f"{so_many(len(few), 'label', f' with fewer than {LEARNABLE} training examples')} too rare to be "
+        )
         text += f"learned: {named}{' …' if len(few) > _LABELS else ''}. "
         if recipe.privacy is None:
             yield ev.Notice(text=text + "Answers that are or may be one of these are marked for review.")
@@ -213,19 +215,19 @@ def _rare_labels(
 def _remarks(split: Split) -> Iterator[ev.Notice]:
     """What parting has left out or moved."""
     if split.duplicates:
-        repeated = some(split.duplicates, "repeated example")
+        repeated = so_many(split.duplicates, "repeated example")
         yield ev.Notice(text=f"{repeated} left out: the same prompt and answer count once.")
     if split.overlapping:
-        shared = some(split.overlapping, "example")
+        shared = so_many(split.overlapping, "example")
         yield ev.Notice(
             text=f"{shared} not learned from, chosen with or tested with: the same or nearly the same "
             "prompt stands in another split."
         )
     if split.moved:
-        text = f"{some(split.moved, 'prompt')} in another split than chance would have it: where "
+        text = f"{so_many(split.moved, 'prompt')} in another split than chance would have it: where "
         yield ev.Notice(text=text + "nearly the same prompt stands.")
     if split.untimed:
-        untimed = some(split.untimed, "example", " without a time")
+        untimed = so_many(split.untimed, "example", " without a time")
         yield ev.Notice(text=f"{untimed} learned from: when it happened is not known.")
 
 
@@ -239,6 +241,6 @@ def _test_covered(recipe: Recipe, contract: Contract, split: Split) -> Iterator[
         if lone:
             named = ", ".join(lone[:_LABELS]) + (" …" if len(lone) > _LABELS else "")
             yield ev.Notice(
-                text=f"{some(len(lone), 'label')} in the test alone, having too few examples, and will "
+                text=f"{so_many(len(lone), 'label')} in the test alone, having too few examples, and will "
                 f"count as wrong: {named}."
             )

@@ -135,7 +135,7 @@ Parts = dict[Part, tuple[Example, ...]]
 """Examples by the setting that named their source, in the order of `SOURCES`; only those that are named."""
 
 
-def some(count: int, what: str, more: str = "") -> str:
+def so_many(count: int, what: str, more: str = "") -> str:
     """1 row is, 2 rows are."""
     return f"{count:,} {what}{more} is" if count == 1 else f"{count:,} {what}s{more} are"
 
@@ -183,7 +183,7 @@ def _without_erased(home: Path, parts: Parts) -> Generator[ev.Event, None, Parts
     rows = rows_of(parts)
     remaining = Erased(home).without(rows)
     if gone := len(rows) - len(remaining):
-        yield ev.Notice(text=f"{some(gone, 'row')} left out: it was erased (azubi data erase).")
+        yield ev.Notice(text=f"{so_many(gone, 'row')} left out: it was erased (azubi data erase).")
     return {name: tuple(row.example for row in remaining if row.part == name) for name in parts}
 
 

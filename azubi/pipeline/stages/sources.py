@@ -22,7 +22,7 @@ from azubi.data.rules import derivation
 from azubi.engine.base import catalog
 from azubi.errors import DataError, SettingError
 from azubi.events import events as ev
-from azubi.pipeline.stages.removal import Fault, Parts, fault_of, some
+from azubi.pipeline.stages.removal import Fault, Parts, fault_of, so_many
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.registry.warm_start import WarmStart
 from azubi.settings import Recipe
@@ -275,4 +275,4 @@ def _left_out(name: str, left_out: Sequence[Rejected], path: Path | None) -> str
     first = "; ".join(f"line {row.line}: {row.reason}" for row in left_out[:_NAMED])
     more = "; …" if len(left_out) > _NAMED else ""
     where = f", see {path}" if path is not None else ""
-    return f"{name}: {some(len(left_out), 'row', ' that cannot be used')} left out ({first}{more}){where}"
+    return f"{name}: {so_many(len(left_out), 'row', ' that cannot be used')} left out ({first}{more}){where}"

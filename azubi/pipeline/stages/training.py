@@ -30,7 +30,7 @@ from azubi.events.figures import Epoch, HeadScore
 from azubi.pipeline.stages.base import LoadedModel, SearchResult
 from azubi.pipeline.stages.data import Data, keep
 from azubi.pipeline.stages.encoding import EncodedData
-from azubi.pipeline.stages.removal import some
+from azubi.pipeline.stages.removal import so_many
 from azubi.pipeline.stages.run_context import RunContext
 from azubi.planning.forecast import Throughput
 from azubi.registry.warm_start import WarmStart
@@ -57,7 +57,7 @@ def fill_cache(
         yield context.progress("trunk", filled.done, filled.total, "examples", throughput=throughput)
     if filled is not None and filled.without:
         yield ev.Notice(
-            text=f"The activations of {some(filled.without, 'example')} not kept, since "
+            text=f"The activations of {so_many(filled.without, 'example')} not kept, since "
             f"{cache.full}: the trunk runs over them again in every epoch, which takes longer. "
             "--cache-dtype int8 takes a quarter of the room of float32."
         )
