@@ -20,7 +20,10 @@ from azubi.cli.app import app
 from azubi.locale.locale import catalogue
 
 PACKAGE = Path(azubi.__file__).parent
-ERRORS = r"(?!Assertion|Type|Key)\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage|Unusable|NotJson|NotComputable|Stopped"
+ERRORS = (
+    r"(?!Assertion|Type|Key)\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage|Unusable|NotJson|NotComputable"
+    r"|Stopped"
+)
 SHOWN = re.compile(
     rf"{ERRORS}|translated|Notice|StageSummed|Progress|BaselineMeasured|Finding|Issue|Rejected|Case|handle|progress"
 )
