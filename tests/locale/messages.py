@@ -21,8 +21,8 @@ from azubi.locale.locale import catalogue
 
 PACKAGE = Path(azubi.__file__).parent
 ERRORS = (
-    r"(?!Assertion|Type|Key)\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage|Unusable|NotJson|NotComputable"
-    r"|Stopped"
+    r"(?!Assertion|Type|Key)\w*Error|Unknown\w+|Refused|CorruptFile|DiskFull|MemoryShortage"
+    r"|Unusable|NotJson|NotComputable|Stopped"
 )
 SHOWN = re.compile(
     rf"{ERRORS}|translated|Notice|StageSummed|Progress|BaselineMeasured|Finding|Issue|Rejected|Case|handle|progress"

@@ -15,7 +15,7 @@ from tests.locale import messages
 NOT_FOR_PEOPLE = re.compile(
     r"(SELECT|UPDATE|DELETE) .*|--quiet .*|The MIT License.*|(Copyright|Llama 2 is) .*|\{name\} == null .*"
     r"|(Read the message and|Answer with|You (answer|sort|read) messages|What is this message).*"
-    r"|record|database|duration|rules|separator|folders|\{n\}  .*",
+    r"|record|database|duration|rules|separator|gate|folders|\{n\}  .*",
     re.DOTALL,
 )
 
