@@ -167,9 +167,9 @@ def _followed(work: "Work[Exported]", session: Session, quiet: bool) -> "Exporte
         except StopIteration as end:
             result: Exported = end.value
             return result
-        if step.note != said and not quiet:
+        if step.note and step.note != said and not quiet:
             said = step.note
-            console.print(clean(translated(said[:1].upper() + said[1:]) + " …"))
+            console.print(clean(translated(said) + " …"))
 
 
 def _tell(result: "Exported", session: Session) -> None:

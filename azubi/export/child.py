@@ -34,13 +34,15 @@ def transformers(task: Task) -> Answers:
 
 
 def peft(task: Task) -> Answers:
-    """Yield answers of a base with an adapter, one by one: the base reads up to where each is opened."""
+    """Yield answers of a base with an adapter; an activated one acts from where each answer is opened."""
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     base = AutoModelForCausalLM.from_pretrained(task["base"], dtype=task.get("dtype", "auto"))
     model = PeftModel.from_pretrained(base, task["folder"]).eval()
-    yield from _generated(model, AutoTokenizer.from_pretrained(task["folder"]), task, 1)
+    activated = model.peft_config["default"].alora_invocation_tokens is not None
+    tokenizer = AutoTokenizer.from_pretrained(task["folder"])
+    yield from _generated(model, tokenizer, task, 1 if activated else 8)
 
 
 def _generated(model: Any, tokenizer: Any, task: Task, size: int) -> Answers:

@@ -5,6 +5,7 @@ nothing has to be computed outside. Knows encoders and heads; nothing of how the
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +116,9 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
     tokens, mask = torch.arange(16).reshape(2, 8), torch.ones(2, 8, dtype=torch.long)
     texts, length = torch.export.Dim("texts"), torch.export.Dim("tokens")
     axes = {0: texts, 1: length}
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # it remarks on packages that are not needed
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -126,6 +130,7 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
             dynamic_shapes={"input_ids": axes, "attention_mask": axes},
             verbose=False,
         )
+    logger.setLevel(level)
     program.save(folder / MODEL, external_data=False)
     model = onnx.load(folder / MODEL)
     for key, value in _metadata(specialist, card).items():

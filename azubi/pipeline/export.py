@@ -118,7 +118,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     test = lineage.of(card, home).test if options.examples else ()
     examples = spread(test, options.examples)
     python = runtime.interpreter(format.runtime, to, home) if examples else None
-    yield Step(0, 100, "loading the specialist")
+    yield Step(0, 100, "Loading the specialist")
     specialist = ask.loaded(card, home)
     if format.name in ("onnx", "sklearn"):
         classifier.check(specialist)
@@ -127,7 +127,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
         if python is not None:
             TestAccessLog(home).add(test, Access(when=now(), by=f"export {full_name} {to}"))
             ours = yield from _answers(specialist, card, examples)
-        yield Step(50, 100, f"writing {format.content}")
+        yield Step(50, 100, f"Writing {format.content}")
         for facts in _written(specialist, card, format, scratch, options):
             if python is None:
                 break
@@ -148,7 +148,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     with Store(home).log.adding() as addition:
         passed = parity.passed if parity is not None else None
         addition.add("export", card.name, card.version, format=to, passed=passed, folder=str(folder))
-    yield Step(100, 100, "done")
+    yield Step(100, 100)
     return Exported(folder, format, files.size(folder), parity)
 
 
