@@ -279,12 +279,9 @@ def compared(
     facts: Facts,
 ) -> Parity:
     """Compare azubi's answers with those of a runtime."""
-    contract, metric, truths = card.contract, metrics.MAIN[card.task], [each.answer for each in examples]
+    contract, truths = card.contract, [each.answer for each in examples]
     difference = metrics.paired_difference(contract, ours, theirs, truths)
-    scores = [
-        metrics.mean_score(metric, metrics.per_example(contract, answers, truths)[metric])
-        for answers in (ours, theirs)
-    ]
+    scores = [metrics.measure(contract, answers, truths)[0] for answers in (ours, theirs)]
     pairs = zip(ours, theirs, strict=True)
     same = [our == their or metrics.right(contract, their, our) for our, their in pairs]
     return Parity(
