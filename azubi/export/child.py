@@ -16,6 +16,7 @@ and writes a line {"number": n, "text": answer} for each as it is done.
 
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,7 +41,8 @@ def peft(task: Task) -> Answers:
 
     base = AutoModelForCausalLM.from_pretrained(task["base"], dtype=task.get("dtype", "auto"))
     model = PeftModel.from_pretrained(base, task["folder"]).eval()
-    activated = model.peft_config["default"].alora_invocation_tokens is not None
+    config: Any = model.peft_config["default"]
+    activated = config.alora_invocation_tokens is not None
     tokenizer = AutoTokenizer.from_pretrained(task["folder"])
     yield from _generated(model, tokenizer, task, 1 if activated else 8)
 
@@ -121,9 +123,12 @@ def onnxruntime(task: Task) -> Answers:
     labels = json.loads(facts["labels"])
     tokenizer = Tokenizer.from_file(os.path.join(task["folder"], "tokenizer.json"))
     tokenizer.encode_special_tokens = True  # what a text spells is no control token
+    reads_words = any(each.name == "words" for each in session.get_inputs())
+    words = runpy.run_path(os.path.join(task["folder"], "words.py")) if reads_words else {}
     for number, text in enumerate(task["texts"]):
         tokens = numpy.array([tokenizer.encode(facts["prefix"] + text).ids], numpy.int64)
         inputs = {"input_ids": tokens, "attention_mask": numpy.ones_like(tokens)}
+        inputs |= {"words": words["features"]([text])} if reads_words else {}
         yield number, labels[int(session.run(["scores"], inputs)[0][0].argmax())]
 
 

@@ -4,6 +4,7 @@ The ONNX graph gives, beside the labels' scores, the score by which azubi tells 
 nothing has to be computed outside. Knows encoders and heads; nothing of how they are run.
 """
 
+import inspect
 import json
 import logging
 import warnings
@@ -18,15 +19,17 @@ from torch import nn
 from azubi.data.example import Example
 from azubi.engine.base.base import quiet
 from azubi.engine.inference.scope import Scope, unit
-from azubi.engine.model import weights
+from azubi.engine.model import words
 from azubi.engine.model.label_tail import pool
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import Activations
 from azubi.errors import SettingError
+from azubi.export.formats import Format
 from azubi.export.merged import merged_model
 from azubi.registry.card import Card
+from azubi.storage import files
 
-MODEL, HEAD = "model.onnx", "head.skops"
+MODEL, HEAD, WORDS = "model.onnx", "head.skops", "words.py"
 _INSTALL = "Install what writes it: pip install 'azubi[export]'"
 
 
@@ -34,6 +37,7 @@ class Labeller(nn.Module):
     """An encoder with its label head, from token ids to scores."""
 
     head_centre: torch.Tensor
+    word_rows: torch.Tensor | None
     centre: torch.Tensor
     projection: torch.Tensor
     prototypes: torch.Tensor
@@ -42,7 +46,9 @@ class Labeller(nn.Module):
         super().__init__()
         self.encoder = merged_model(specialist, torch.float32)
         self.head = specialist.tail.head
-        self.register_buffer("head_centre", centre_of(specialist.tail))
+        self.register_buffer("head_centre", specialist.tail.centre.detach().float())
+        rows = specialist.tail.words.detach().float()
+        self.register_buffer("word_rows", rows if rows.any() else None)
         self.pooling, self.scope = specialist.base.pooling, specialist.scope
         self.cut = specialist.base.layers - specialist.tail_layers
         self.head_alone = specialist.tail_layers == 0
@@ -55,8 +61,14 @@ class Labeller(nn.Module):
             ):
                 self.register_buffer(name, torch.from_numpy(values.copy()))
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Scores [texts, labels], and [texts] of the scope if it was learned, for padded token ids."""
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, words: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        """Scores [texts, labels], and [texts] of the scope if it was learned, for padded token ids.
+
+        `words` [texts, buckets] are the features of the texts' words (`engine.model.words`), if the head
+        reads them.
+        """
         output = self.encoder(
             input_ids=input_ids, attention_mask=attention_mask, output_hidden_states=True, return_dict=True
         )
@@ -64,6 +76,8 @@ class Labeller(nn.Module):
         pooled = pool(output.last_hidden_state, mask, self.pooling)
         placed = nn.functional.normalize(nn.functional.normalize(pooled, dim=-1) - self.head_centre, dim=-1)
         scores = self.head(placed).float()
+        if words is not None and self.word_rows is not None:
+            scores = scores + words @ self.word_rows.T
         if self.scope is None:
             return (scores,)
         vectors = pooled if self.head_alone else pool(output.hidden_states[self.cut], mask, "mean")
@@ -80,22 +94,14 @@ class Labeller(nn.Module):
         return scored + evidence
 
 
-def check(specialist: Specialist) -> None:
-    """Raise SettingError if a head has parts that neither format carries, such as scores of words."""
-    state = weights.trained(specialist.tail)
-    parts = {name for name, weight in state.items() if not name.startswith("shell.") and bool(weight.any())}
-    more = parts - {"head.weight", "head.bias", "centre"}
-    if more or getattr(specialist.contract, "multi", False):
-        what = f"scores of {', '.join(sorted(more))}" if more else "several labels for one text"
+def check(specialist: Specialist, format: Format) -> None:
+    """Raise SettingError if a head has parts that a format does not carry."""
+    reads_words, multi = bool(specialist.tail.words.any()), getattr(specialist.contract, "multi", False)
+    if multi or (reads_words and format.name == "sklearn"):
+        what = "several labels for one text" if multi else "scores of words"
         raise SettingError(
             f"The label head has {what}, which this format does not carry.", "Export it to delta."
         )
-
-
-def centre_of(tail: Any) -> torch.Tensor:
-    """What is taken off a text's vector before the head reads it, [hidden]; zeros if nothing is."""
-    centre = getattr(tail, "centre", None)
-    return torch.zeros(tail.head.in_features) if centre is None else centre.detach().float()
 
 
 def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
@@ -116,6 +122,11 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
     tokens, mask = torch.arange(16).reshape(2, 8), torch.ones(2, 8, dtype=torch.long)
     texts, length = torch.export.Dim("texts"), torch.export.Dim("tokens")
     axes = {0: texts, 1: length}
+    names, examples, shapes = ["input_ids", "attention_mask"], [tokens, mask], [axes, axes]
+    if module.word_rows is not None:
+        names, examples = [*names, "words"], [*examples, torch.zeros(2, words.BUCKETS)]
+        shapes = [*shapes, {0: texts}]
+        files.write_text(folder / WORDS, words_source())
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it remarks on packages that are not needed
@@ -123,11 +134,11 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             module,
-            (tokens, mask),
+            tuple(examples),
             dynamo=True,
-            input_names=["input_ids", "attention_mask"],
+            input_names=names,
             output_names=outputs,
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            dynamic_shapes=dict(zip(names, shapes, strict=True)),
             verbose=False,
         )
     logger.setLevel(level)
@@ -141,6 +152,26 @@ def write_onnx(specialist: Specialist, card: Card, folder: Path) -> None:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def words_source() -> str:
+    """Python that computes the features of words with NumPy alone, for whoever runs the export."""
+    numbers = [f"{name} = {getattr(words, name)}" for name in ("BUCKETS", "_LONGEST", "_SPACE")]
+    numbers += [f"{name} = np.uint64({int(getattr(words, name))})" for name in ("_ROLL", "_MIX", "_SHIFT")]
+    head = '"""What the graph reads as `words`: the letters of a text\'s words, hashed."""\n\n'
+    imports = "import numpy as np\nimport numpy.typing as npt\n"
+    return "\n".join((head + imports, *numbers, "\n", inspect.getsource(words._row), _FEATURES))
+
+
+_FEATURES = '''
+def features(texts):
+    """[texts, BUCKETS], float32, for the input `words`."""
+    rows = np.zeros((len(texts), BUCKETS), np.float32)
+    for place, text in enumerate(texts):
+        buckets, values = _row(text)
+        rows[place, buckets] = values
+    return rows
+'''
 
 
 def _metadata(specialist: Specialist, card: Card) -> dict[str, str]:
@@ -178,7 +209,7 @@ def head_as_classifier(tail: Any, labels: tuple[str, ...]) -> Any:
     from sklearn.preprocessing import Normalizer, StandardScaler
 
     head, centring = tail.head, StandardScaler(with_std=False)
-    centring.mean_, centring.scale_, centring.var_ = centre_of(tail).double().numpy(), None, None
+    centring.mean_, centring.scale_, centring.var_ = tail.centre.detach().double().numpy(), None, None
     centring.n_features_in_, centring.n_samples_seen_ = head.in_features, 1
     rows, biases = head.weight.detach().float().numpy(), head.bias.detach().float().numpy()
     if len(labels) == 2:  # it keeps the difference of two labels' scores

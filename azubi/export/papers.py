@@ -105,6 +105,9 @@ _ONNX = """
     scores, scope = session.run(None, {{"input_ids": tokens, "attention_mask": numpy.ones_like(tokens)}})
     print(labels[scores[0].argmax()])  # softmax(scores) are probabilities; for scope see below
 
+A head that reads the letters of words, too, wants one input more, for the bare texts without prefix:
+`{{"words": words.features(["…"])}}`, with the file `words.py`, where there is one.
+
 The output `scope` says how much a text is like the examples. One with less than `scope_limit` of the metadata
 is out of scope.
 """
@@ -173,6 +176,8 @@ def _left_to_the_caller(card: Card, format: Format) -> list[str]:
         lines.append(
             f"Nothing keeps the answer to the labels of `{CONTRACT}`; azubi chooses among them alone."
         )
+    if card.contract.rare:
+        lines.append("Answers that may be one of the labels that are too rare are not marked for review.")
     if card.scope_limit is not None and format.name != "onnx":
         lines.append("Questions that are out of scope are not marked.")
     if card.hidden.policy in ("mask", "pseudonym"):

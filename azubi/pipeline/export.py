@@ -121,7 +121,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     yield Step(0, 100, "Loading the specialist")
     specialist = ask.loaded(card, home)
     if format.name in ("onnx", "sklearn"):
-        classifier.check(specialist)
+        classifier.check(specialist, format)
     with files.new_folder(failed) as scratch:
         parity, ours = None, list[str]()
         if python is not None:

@@ -1,6 +1,7 @@
 """Label heads in ONNX Runtime and scikit-learn choose and score as the specialist does."""
 
 import json
+import runpy
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,9 @@ from tokenizers import Tokenizer
 from azubi.data.example import Example, Turn
 from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import in_order
+from azubi.errors import SettingError
 from azubi.export import child, classifier
+from azubi.export.formats import FORMATS
 from tests.export.conftest import QUESTIONS
 
 EXAMPLES = [Example((Turn("user", text),), "home") for text in [*QUESTIONS, "a", "storm " * 40]]
@@ -33,10 +36,13 @@ def with_scope(made):
 
 @pytest.mark.parametrize("depth", [0, 2])
 def test_onnx_runtime_labels_as_azubi(specialist, card_of, tmp_path, depth):
+    """A head alone, and one above trained layers; both read words, too."""
     made = specialist("encoder", depth=depth)
+    assert made.tail.words.any() and made.tail.centre.any()
     answers = with_scope(made)
     classifier.write_onnx(made, card_of(made, prefix=""), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} - {"home"} == {"model.onnx", "tokenizer.json"}
+    names = {"model.onnx", "tokenizer.json", "words.py"}
+    assert {path.name for path in tmp_path.iterdir()} - {"home"} == names
     task = {"folder": str(tmp_path), "texts": [example.prompt for example in EXAMPLES]}
     assert [text for _, text in child.onnxruntime(task)] == [answer.text for answer in answers]
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -51,6 +57,7 @@ def test_onnx_runtime_labels_as_azubi(specialist, card_of, tmp_path, depth):
         "input_ids": np.array([each.ids for each in batch]),
         "attention_mask": np.array([each.attention_mask for each in batch]),
     }
+    inputs["words"] = runpy.run_path(tmp_path / "words.py")["features"]([each.prompt for each in EXAMPLES])
     scores, scope = session.run(None, inputs)
     shares = torch.tensor(scores).softmax(-1).amax(-1)
     np.testing.assert_allclose(shares, [answer.confidence for answer in answers], rtol=1e-3)
@@ -61,6 +68,10 @@ def test_onnx_runtime_labels_as_azubi(specialist, card_of, tmp_path, depth):
 @pytest.mark.parametrize("labels", [("home", "motor", "travel"), ("home", "motor")])
 def test_scikit_learn_labels_as_azubi(specialist, card_of, tmp_path, labels):
     made = specialist("encoder", depth=0, labels=labels)
+    with pytest.raises(SettingError, match="scores of words"):
+        classifier.check(made, FORMATS["sklearn"])
+    made.tail.words.data.zero_()
+    classifier.check(made, FORMATS["sklearn"])
     classifier.write_sklearn(made, card_of(made), tmp_path)
     vectors, answers = classifier.vectors(made, EXAMPLES), ours(made)
     task = {"folder": str(tmp_path), "vectors": vectors}
