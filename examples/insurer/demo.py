@@ -103,17 +103,18 @@ SCREENS = {
             "intake": (),
         },
         welcome=(
-            "\nAlster & Söhne, ein erfundener Versicherer, übergibt {notes} Schadenmeldungen mit den\n"
-            "Antworten seiner Sachbearbeiter. Was die wissen, steht in examples/insurer/handbuch.md; das\n"
-            "Modell hat es nie gesehen. {heldout} Meldungen anderer Kunden bleiben als Test zurück.\n"
+            "\nAlster & Söhne, ein erfundener Versicherer, übergibt {notes} Schadenmeldungen\n"
+            "mit den Antworten seiner Sachbearbeiter. Was diese wissen, steht in\n"
+            "examples/insurer/handbuch.md; das Modell hat es nie gesehen. {heldout} Meldungen\n"
+            "anderer Kunden bleiben als Test zurück.\n"
         ),
         tasks={
-            "triage": "welches Team übernimmt den Schaden? (einige Minuten)",
-            "intake": "der ganze Erfassungsbogen als JSON (die meiste Zeit)",
+            "triage": "Welches Team übernimmt? (einige Minuten)",
+            "intake": "der Erfassungsbogen als JSON (die meiste Zeit)",
         },
         heading="Spezialist {number} von {count}, {task}: {what}",
-        proof="Lohnt sich {task}? In Kürze: Seine Vergleichsmodelle haben zusammen {budget}",
-        inbox="Zuerst: Was stimmt nicht mit dem Posteingang, wie er aus dem Schadensystem kam? (eine Minute)",
+        proof="Lohnt sich {task}? In Kürze: {budget} für alle Vergleichsmodelle",
+        inbox="Zuerst: Was stimmt an ihrem Posteingang nicht? (etwa eine Minute)",
         reading="Lesen …",
         planted=(
             "\nDamit Sie sehen, was azubi findet, sind {planted} Fehler eingebaut, von jeder Art einer.\n"
@@ -201,9 +202,9 @@ def say_how_far_english_gets(console: Console, notes: Path) -> None:
     right = next(score.value for score in card.scores["specialist"] if score.name == "record_exact")
     files = f"--data {notes / 'intake.jsonl'} --test-data {notes / 'intake-heldout.jsonl'}"
     console.print(
-        f"intake-de: {100 * right:.0f} % der Erfassungsbögen sind ganz richtig. Die Basis, {card.base}, ist\n"
-        "aus englischen Texten entstanden; eine kleine, die Deutsch schreibt, liegt azubi nicht bei.\n"
-        "Haben Sie eine in einem Ordner, genügt ein Schalter:\n"
+        f"intake-de: {100 * right:.0f} % der Erfassungsbögen sind ganz richtig. Das Basismodell,\n"
+        f"{card.base}, ist aus englischen Texten entstanden; ein kleines, das Deutsch\n"
+        "schreibt, liegt azubi nicht bei. Haben Sie eines in einem Ordner, genügt ein Schalter:\n"
         f"azubi tune {RECIPES / 'intake.yaml'} {files} --name intake-de --base ORDNER\n",
         soft_wrap=True,
     )
