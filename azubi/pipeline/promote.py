@@ -292,8 +292,11 @@ def _erased(candidate: Candidate) -> Rule:
 
 def _proof(candidate: Candidate) -> Rule:
     if candidate.proof is not None:
-        kind = candidate.proof.verdict.kind
-        return Rule(name="proof", holds=True, text=f"Its proof says: {kind}.")
+        verdict = candidate.proof.verdict
+        if verdict.passes:
+            return Rule(name="proof", holds=True, text=f"Its proof says: {verdict.kind}.")
+        text = f"Its proof does not advise to deploy it ({verdict.kind}). No rule of the gate asks for that."
+        return Rule(name="proof", holds=None, text=text)
     text, remedy = f"{candidate.name} was never proved.", f"Run: azubi prove {candidate.name}"
     return Rule(name="proof", holds=False if candidate.gate.proof else None, text=text, remedy=remedy)
 

@@ -52,6 +52,11 @@ def prove(home, name, level=0.9, seed=0, n=240, rows=(), **changes):
     return folder
 
 
+def prove_from_folder(home):
+    """The numbers of the newest proof of claims@1."""
+    return promote.read_proof(promote.newest_proof(home, "claims", 1), Store(home).get("claims@1"))
+
+
 def by_name(rules):
     return {rule.name: rule for rule in rules}
 
@@ -73,6 +78,9 @@ def test_the_first_version_needs_a_proof_and_no_rival(home):
     assert (done.before, done.own_gate, done.entry.why) == (None, False, "approved by Dr. Weber")
     assert [rule.name for rule in done.rules if rule.holds is False] == []
     assert by_name(done.rules)["production"].text == "Nothing is in production yet."
+    advice = prove_from_folder(home).verdict
+    assert by_name(done.rules)["proof"].holds is (True if advice.passes else None)
+    assert advice.kind in by_name(done.rules)["proof"].text
     assert Store(home).get("claims@production").version == 1
     with pytest.raises(SettingError, match="in production already"):
         promote.promote(name, home)
