@@ -24,7 +24,7 @@ from azubi.cli.command import (
 )
 from azubi.cli.failure import NoCommand, report
 from azubi.errors import SettingError
-from azubi.locale.current import chosen, using
+from azubi.locale.current import chosen, of_system, using
 
 app = typer.Typer(
     cls=Program,
@@ -98,7 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with using(chosen(given, os.environ)):
             return _run(given)
     except SettingError as error:  # there is no such language
-        return report(error, Session(json=asks_for("--json", given)))
+        with using(of_system(os.environ)):
+            return report(error, Session(json=asks_for("--json", given)))
 
 
 def _run(given: list[str]) -> int:

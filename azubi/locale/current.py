@@ -30,6 +30,11 @@ def chosen(arguments: Sequence[str], environment: Mapping[str, str]) -> Lang:
         return _named("--lang", flag)
     if own := environment.get("AZUBI_LANG"):
         return _named("AZUBI_LANG", own)
+    return of_system(environment)
+
+
+def of_system(environment: Mapping[str, str]) -> Lang:
+    """The language that the system is set to; English if it is not here."""
     system = next((value for name in _SYSTEM if (value := environment.get(name))), "")
     return _known(system) or "en"
 

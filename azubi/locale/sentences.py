@@ -85,13 +85,18 @@ def _row(lang: Lang, text: str, depth: int) -> str | None:
     """The translation of several texts in a row, each of which has one."""
     for sign in _ROWS:
         if sign in text:
-            parts = [_whole(lang, part, depth) or _row(lang, part, depth) for part in text.split(sign)]
+            parts = [_item(lang, part, depth) for part in text.split(sign)]
             translated = [part for part in parts if part is not None]
             if len(translated) == len(parts):
                 return sign.replace(sign.strip(), _exact(lang).get(sign.strip(), sign.strip())).join(
                     translated
                 )
     return None
+
+
+def _item(lang: Lang, text: str, depth: int) -> str | None:
+    quoted = _own_quotes(text) if _QUOTED.fullmatch(text) else None
+    return quoted or _whole(lang, text, depth) or _row(lang, text, depth)
 
 
 @dataclass(frozen=True)
