@@ -144,10 +144,12 @@ class Specialist:
         other.set_instruction("")
         return other
 
-    def init_from_data(self, examples: Sequence[EncodedExample], read: Reader) -> Start | None:
+    def init_from_data(
+        self, examples: Sequence[EncodedExample], read: Reader, validation: Sequence[EncodedExample] = ()
+    ) -> Start | None:
         """Start a label head (see `LabelTail.start_from_means`); a language tail starts as the base."""
         if isinstance(self.tail, LabelTail):
-            return self.tail.start_from_means(examples, read, _START_BATCH)
+            return self.tail.start_from_means(examples, read, _START_BATCH, validation)
         return None
 
     def init_without_data(self) -> None:

@@ -61,7 +61,7 @@ class Retrainer:
         if recipe.privacy is not None:
             specialist.init_without_data()
         else:
-            start = specialist.init_from_data(encoded, read)
+            start = specialist.init_from_data(encoded, read, checks)
         config, has_instruction = config_from(recipe), bool(specialist.instruction_tokens)
         training = loop.train(
             specialist.tail,
@@ -71,6 +71,7 @@ class Retrainer:
             config,
             has_instruction=has_instruction,
             simple=start.state if start is not None else None,
+            refitted=start.refitted if start is not None else None,
         )
         for event in training:
             if isinstance(event, loop.Step):

@@ -140,7 +140,7 @@ class TrialRunner:
         self._tail = cut.tail
         has_instruction = bool(cut.set_instruction(self.texts[setting.instruction]))
         read = cut.activations.reader(cache)
-        start = cut.init_from_data(train, read)
+        start = cut.init_from_data(train, read, validation)
         self.heads = start.scores if start is not None else ()
         config = config_from(with_setting(self.recipe, setting, None))
         yield from loop.train(
@@ -151,6 +151,7 @@ class TrialRunner:
             config,
             has_instruction=has_instruction,
             simple=start.state if start is not None else None,
+            refitted=start.refitted if start is not None else None,
         )
 
     def trained(self) -> State:

@@ -17,6 +17,7 @@ from torch import nn
 from azubi.engine.model import linear_head, weights, words
 from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate
 from azubi.engine.model.cut import TailShell
+from azubi.engine.model.linear_head import LinearHead
 from azubi.events.figures import HeadScore
 
 SHARPNESS = 16.0
@@ -31,6 +32,8 @@ class Start:
 
     state: weights.State
     """The tail's weights with the best linear head, above the base's own layers."""
+    refitted: weights.State
+    """The same, but for a head that was fitted on the validation examples, too: what is kept of it."""
     scores: tuple[HeadScore, ...]
     """Of all linear heads."""
 
@@ -86,29 +89,43 @@ class LabelTail(nn.Module):
         return self.centre.numel() + self.words.numel() + weights.parameter_count(self.head)
 
     @torch.no_grad()
-    def start_from_means(self, encoded: Sequence[EncodedExample], read: Reader, size: int) -> Start | None:
+    def start_from_means(
+        self,
+        encoded: Sequence[EncodedExample],
+        read: Reader,
+        size: int,
+        validation: Sequence[EncodedExample] = (),
+    ) -> Start | None:
         """Set the head's rows to the direction of each label's mean, its biases to 0.
 
         Centre and words are those of the best linear head; None if the examples have one label alone.
         """
         self.centre.zero_()
-        vectors, labels, example_weights, texts = self._features(encoded, read, size)
-        linear = None
+        vectors, texts, labels, example_weights = self._features(encoded, read, size)
+        linear = refitted = None
         if len(labels.unique()) > 1:
             linear = linear_head.fit(vectors, texts, labels, example_weights, len(self.head.bias))
+            refitted = linear_head.refit(linear, *self._features([*encoded, *validation], read, size))
             self.centre.copy_(linear.centre)
             self.words.copy_(linear.words)
             vectors = nn.functional.normalize(vectors - linear.centre, dim=-1)
         self.start_from(torch.zeros_like(self.head.weight).index_add_(0, labels, vectors))
-        if linear is None:
+        if linear is None or refitted is None:
             return None
-        state = weights.kept(self) | {"head.weight": linear.rows, "head.bias": linear.bias}
-        return Start(state, linear.scores)
+        return Start(self._with(linear), self._with(refitted), linear.scores)
+
+    def _with(self, linear: LinearHead) -> weights.State:
+        return weights.kept(self) | {
+            "head.weight": linear.rows,
+            "head.bias": linear.bias,
+            "centre": linear.centre,
+            "words": linear.words,
+        }
 
     def _features(
         self, encoded: Sequence[EncodedExample], read: Reader, size: int
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[str]]:
-        """Pooled vectors [examples, hidden], labels and weights [examples], and texts, in one order."""
+    ) -> tuple[torch.Tensor, list[str], torch.Tensor, torch.Tensor]:
+        """Pooled vectors [examples, hidden], texts, labels and weights [examples], in one order."""
         self.eval()
         parts, texts = [], list[str]()
         for examples in by_length(encoded, size):
@@ -118,7 +135,7 @@ class LabelTail(nn.Module):
             parts.append((vectors, batch.targets, equal if batch.weights is None else batch.weights))
             texts += batch.texts
         vectors, labels, example_weights = (torch.cat(part) for part in zip(*parts, strict=True))
-        return vectors, labels, example_weights, texts
+        return vectors, texts, labels, example_weights
 
     @torch.no_grad()
     def start_from(self, directions: torch.Tensor) -> None:

@@ -46,6 +46,10 @@ class LinearHead:
     """[labels]"""
     words: torch.Tensor
     """[labels, words.BUCKETS]; zeros where words add nothing."""
+    penalties: dict[Kind, float]
+    """Inverse ones, of the regressions on vectors and on words."""
+    share: float
+    """How much the scores of words count beside those of vectors."""
     scores: tuple[HeadScore, ...]
     """Of all that were tried, one of them chosen."""
 
@@ -58,15 +62,7 @@ def fit(
     The best has the lowest quadratic loss (Brier, Monthly Weather Review 78, 1950), which no single sure
     mistake decides. A simpler one within a standard error of it, example by example, is preferred.
     """
-    centre, found = vectors.mean(0), words.features(texts)
-    rarity = np.log((1 + len(texts)) / (1 + found.getnnz(0))) + 1  # inverse document frequency
-    data = _Data(
-        torch.nn.functional.normalize(vectors - centre, dim=-1).cpu().numpy(),
-        found.multiply(rarity[None]).tocsr().astype(np.float32),
-        labels.cpu().numpy(),
-        weights.cpu().numpy(),
-        count,
-    )
+    data = _data(vectors, texts, labels, weights, count)
     folds = _folds(data.labels)
     held = np.concatenate([test for _, test in folds])
     penalties, unseen = dict[Kind, float](), dict[Kind, Matrix]()
@@ -77,15 +73,22 @@ def fit(
         key=lambda mixed: float(data.losses(mixed[1], held).mean()),
     )
     chosen = _simplest({kind: data.losses(unseen[kind], held) for kind in _KINDS})
-    rows, bias = data.fit("vectors", penalties["vectors"] if chosen != "words" else 0.0)
-    letters, offset = data.fit("words", penalties["words"] if chosen != "vectors" else 0.0)
-    share = 1.0 if chosen == "words" else share
-    return LinearHead(
-        centre,
-        torch.from_numpy(rows).to(vectors),
-        torch.from_numpy(bias + share * offset).to(vectors),
-        torch.from_numpy(share * letters * rarity.astype(np.float32)).to(vectors),
-        tuple(data.score(kind, unseen[kind], held, chosen) for kind in _KINDS),
+    scores = tuple(data.score(kind, unseen[kind], held, chosen) for kind in _KINDS)
+    if chosen != "both":
+        penalties = {chosen: penalties[chosen]}
+    return data.head(penalties, share if chosen == "both" else 1.0, scores)
+
+
+def refit(
+    head: LinearHead,
+    vectors: torch.Tensor,
+    texts: Sequence[str],
+    labels: torch.Tensor,
+    weights: torch.Tensor,
+) -> LinearHead:
+    """The same head on other examples: what was chosen stays."""
+    return _data(vectors, texts, labels, weights, len(head.bias)).head(
+        head.penalties, head.share, head.scores
     )
 
 
@@ -93,6 +96,10 @@ def fit(
 class _Data:
     """Examples as linear heads read them."""
 
+    centre: torch.Tensor
+    """[hidden]"""
+    rarity: Matrix
+    """[words.BUCKETS]: inverse document frequency."""
     vectors: Matrix
     """[examples, hidden]"""
     words: Any
@@ -101,6 +108,20 @@ class _Data:
     weights: Matrix
     count: int
     """Of labels; some may have no example."""
+
+    def head(self, penalties: dict[Kind, float], share: float, scores: tuple[HeadScore, ...]) -> LinearHead:
+        """Fitted on all examples; what has no penalty is left out."""
+        rows, bias = self.fit("vectors", penalties.get("vectors", 0.0))
+        letters, offset = self.fit("words", penalties.get("words", 0.0))
+        return LinearHead(
+            self.centre,
+            torch.from_numpy(rows).to(self.centre),
+            torch.from_numpy(bias + share * offset).to(self.centre),
+            torch.from_numpy(share * letters * self.rarity).to(self.centre),
+            penalties,
+            share,
+            scores,
+        )
 
     def fit(self, kind: Kind, inverse_penalty: float, train: Any = slice(None)) -> tuple[Matrix, Matrix]:
         """Rows [count, features] and biases [count] of scikit-learn's regression on the examples `train`.
@@ -159,6 +180,16 @@ class _Data:
         right, count = float((scores.argmax(1) == self.labels[held]).mean()), len(held)
         error = math.sqrt(right * (1 - right) / count)
         return HeadScore(kind=kind, accuracy=right, error=error, examples=count, chosen=kind == chosen)
+
+
+def _data(
+    vectors: torch.Tensor, texts: Sequence[str], labels: torch.Tensor, weights: torch.Tensor, count: int
+) -> _Data:
+    centre, counted = vectors.mean(0), words.features(texts)
+    rarity = (np.log((1 + len(texts)) / (1 + counted.getnnz(0))) + 1).astype(np.float32)
+    centred = torch.nn.functional.normalize(vectors - centre, dim=-1).cpu().numpy()
+    rare = counted.multiply(rarity[None]).tocsr()
+    return _Data(centre, rarity, centred, rare, labels.cpu().numpy(), weights.cpu().numpy(), count)
 
 
 def _folds(labels: npt.NDArray[np.int64]) -> Folds:

@@ -130,6 +130,7 @@ def train(
     *,
     has_instruction: bool,
     simple: State | None = None,
+    refitted: State | None = None,
     checkpoints: Checkpoints | None = None,
     late: Callable[[float], bool] | None = None,
 ) -> Generator[TrainingEvent, None, None]:
@@ -140,8 +141,8 @@ def train(
     AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
 
     `simple` are weights of the tail that need no training. They are measured first (epoch 0), and the tail
-    is left with them if no epoch is clearly better (see `Validation.clearly_better_than`). Not with privacy:
-    that would reveal more.
+    is left with them if no epoch is clearly better (see `Validation.clearly_better_than`), or with
+    `refitted`, the same made from more examples. Not with privacy: that would reveal more.
 
     With `checkpoints`, the state is kept at least every minute and after every epoch, and when the
     iterator is closed; training resumes from there, to the very same weights. If the loss explodes, training
@@ -167,7 +168,7 @@ def train(
         weights.restore(tail, simple)
         measured = measure(tail, validation, read, instruction, config)
         weights.restore(tail, start)
-        state.compare_with(measured, simple)
+        state.compare_with(measured, simple if refitted is None else refitted)
         yield Start(measured.loss, measured.accuracy, measured.loss_error)
     if state.resume():
         yield Resumed(state.epoch, state.step)

@@ -5,7 +5,7 @@ Knows where specialists lie; what their card and report say is filled in by `bui
 
 import contextlib
 import shutil
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -197,7 +197,8 @@ def _written(context: RunContext, results: Results) -> Card:
     # The version is this run's alone, so what is half written of it was left by a killed process.
     for unfinished in folder.parent.glob(f".{version}.*"):
         shutil.rmtree(unfinished, ignore_errors=True)
-    card, scope = build_card(context, results, version), _scope(context, results)
+    with _knowing_no_validation(results):
+        card, scope = build_card(context, results, version), _scope(context, results)
     report = render(build_report(context, results, card), context.recipe.lang or current().lang)
     tail = weights.trained(results.model.specialist.tail)
     papers = {record.LINEAGE: build_lineage(context, results, card).model_dump_json(indent=1)}
@@ -236,6 +237,18 @@ def build_lineage(context: RunContext, results: Results, card: Card) -> Lineage:
         operations=past.work,
         scores=card.scores,
     )
+
+
+@contextlib.contextmanager
+def _knowing_no_validation(results: Results) -> Iterator[None]:
+    """Limits are read off the validation examples, as examples that the tail meets for the first time."""
+    tail, unseen = results.model.specialist.tail, results.training.unseen
+    own = weights.kept(tail)
+    weights.restore(tail, own if unseen is None else unseen)
+    try:
+        yield
+    finally:
+        weights.restore(tail, own)
 
 
 def _scope(context: RunContext, results: Results) -> Scope | None:

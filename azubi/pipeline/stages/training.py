@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -91,6 +91,8 @@ class TrainingResult:
     """Share of validation answers right without training, where a label head can answer then."""
     heads: tuple[HeadScore, ...] = ()
     """The linear heads that were tried."""
+    unseen: State | None = None
+    """Weights that know no validation example, where the tail's do: for what is read off those examples."""
 
 
 def train_tail(
@@ -109,7 +111,10 @@ def train_tail(
     """
     if search_result is not None and search_result.outcome.weights is not None:
         checks = len(encoded.validation)
-        return (yield from _take_over(model, search_result.outcome, search_result.outcome.weights, checks))
+        result = yield from _take_over(model, search_result.outcome, search_result.outcome.weights, checks)
+        if result.heads and not any(epoch.best for epoch in result.epochs.values()):
+            return replace(result, unseen=_before_refit(context, data, model, encoded, cache))
+        return result
     specialist, config = model.specialist, config_from(context.recipe)
     read = specialist.activations.reader(cache)
     context.eta.begin("tail")
@@ -130,6 +135,7 @@ def train_tail(
         config,
         has_instruction=bool(specialist.instruction_tokens),
         simple=start.state if start is not None else None,
+        refitted=start.refitted if start is not None else None,
         checkpoints=checkpoints,
         late=search_result.late if search_result is not None else None,
     )
@@ -137,7 +143,8 @@ def train_tail(
         for event in training:
             yield from reporter.report(event)
     spent, checkpoint_bytes = reporter.spent, reporter.checkpoints
-    return TrainingResult(reporter.epochs, spent, checkpoint_bytes, reporter.simple_accuracy, heads)
+    unseen = start.state if start is not None and reporter.kept_epoch == 0 else None
+    return TrainingResult(reporter.epochs, spent, checkpoint_bytes, reporter.simple_accuracy, heads, unseen)
 
 
 def _take_over(
@@ -183,12 +190,24 @@ def _initialise(
     if context.recipe.privacy is not None:
         specialist.init_without_data()
     else:
-        start = specialist.init_from_data(encoded.train, read)
+        start = specialist.init_from_data(encoded.train, read, encoded.validation)
     if parent is not None:
         parent.put_layers(specialist.tail)  # the centre, too, which its head's rows belong to
         parent.put_head(specialist.tail, data.contract.labels)
-        start = Start(weights.kept(specialist.tail), ()) if start is not None else None
+        own = weights.kept(specialist.tail)
+        start = Start(own, own, ()) if start is not None else None
     return start
+
+
+def _before_refit(
+    context: RunContext, data: Data, model: LoadedModel, encoded: EncodedData, cache: ActivationCache
+) -> State | None:
+    """What the tail of a trial was before its head was fitted on the validation examples, too."""
+    tail, read = model.specialist.tail, model.specialist.activations.reader(cache)
+    own = weights.kept(tail)
+    start = _initialise(context, data, model, encoded, read)
+    weights.restore(tail, own)
+    return start.state if start is not None else None
 
 
 def software_versions() -> dict[str, str]:
@@ -249,6 +268,7 @@ class _Reporter:
         """Most bytes that they took on disk."""
         self.simple_accuracy: float | None = None
         """Share of validation answers right before training, if that was measured."""
+        self.kept_epoch = 0
         self._checks = len(encoded.validation)
         self._throughput = Throughput(model.machine.gflops)
         self._resumed = self._checkpoint_failed = False
@@ -338,7 +358,7 @@ class _Reporter:
                 text=f"The budget allowed no more of the {self._config.epochs} epochs; epoch "
                 f"{ended.best_epoch} is kept. The recipe that is left would train all of them."
             )
-        self.spent = ended.spent
+        self.spent, self.kept_epoch = ended.spent, ended.best_epoch
         yield ev.TrainingEnded(
             reason=ended.reason,
             best_epoch=ended.best_epoch,

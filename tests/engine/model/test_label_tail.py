@@ -105,7 +105,7 @@ def test_the_start_is_the_best_linear_head_above_untouched_layers(k):
     assert tail.head.bias.eq(0).all()  # itself it starts at the means
     weights.restore(tail, start.state)
     ordered = [each for batch in by_length(train, 7) for each in batch]
-    vectors, labels, counts, texts = tail._features(ordered, read, 7)
+    vectors, texts, labels, counts = tail._features(ordered, read, 7)
     linear = linear_head.fit(uncentred(tail, ordered, read), texts, labels, counts, 3)
     assert start.scores == linear.scores
     expected = vectors @ linear.rows.T + linear.bias + words.scores(texts, linear.words)
@@ -158,6 +158,23 @@ def test_weights_come_back_exactly(head_alone, tmp_path):
     again = LabelTail(ENCODERS[0].build(), 0, 0, 1, 3, "mean")
     weights.restore(again, weights.read(tmp_path / "tail.safetensors"))
     assert scores(again, train, read).equal(scores(head_alone, train, read))
+
+
+def test_what_is_kept_of_the_start_knows_the_validation_examples(head_alone):
+    (train, read), (checks, read_checks) = noisy(60, 3), noisy(60, 3, first=1000)
+
+    def read_all(tokens):
+        return (read if tokens[0] < 1000 else read_checks)(tokens)
+
+    start = head_alone.start_from_means(train, read_all, 8, checks)
+    alone = head_alone.start_from_means(train, read_all, 8)
+    assert all(weight.equal(alone.state[name]) for name, weight in start.state.items())
+    assert all(weight.equal(alone.refitted[name]) for name, weight in alone.state.items())
+    losses = []
+    for state in (start.state, start.refitted):
+        weights.restore(head_alone, state)
+        losses.append(head_alone.eval()(collate(checks, read_all)).loss)
+    assert losses[1] < losses[0]
 
 
 def test_one_label_alone_has_no_linear_head(head_alone):

@@ -6,7 +6,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from azubi.engine.model import linear_head, words
-from azubi.engine.model.linear_head import fit
+from azubi.engine.model.linear_head import fit, refit
 
 THINGS = ("wasserschaden im keller", "feuer in der küche", "hagel auf dem auto")
 
@@ -91,3 +91,15 @@ def test_folds_hold_out_each_label_alike():
     assert sorted(np.concatenate([test for _, test in folds])) == list(range(60))
     assert [np.bincount(truths[test]).tolist() for _, test in folds] == [[10, 2]] * 5
     assert all(not set(train) & set(test) for train, test in folds)
+
+
+def test_on_more_examples_what_was_chosen_stays():
+    vectors, texts, truths = examples(300, by_vector=0.6, by_words=0.6)
+    part = fit(vectors[:100], texts[:100], truths[:100], torch.ones(100), 3)
+    whole = refit(part, vectors, texts, truths, torch.ones(300))
+    assert (whole.penalties, whole.share, whole.scores) == (part.penalties, part.share, part.scores)
+    new, new_texts, new_truths = examples(600, by_vector=0.6, by_words=0.6, seed=1)
+    right = [(scores(head, new, new_texts).argmax(1) == new_truths).sum() for head in (part, whole)]
+    assert right[1] > right[0]
+    again = refit(part, vectors[:100], texts[:100], truths[:100], torch.ones(100))
+    assert scores(again, new, new_texts).equal(scores(part, new, new_texts))
