@@ -77,7 +77,8 @@ class RecordField(BaseModel):
     """Decimal sign of numbers that are text; the other sign may group digits: 1.234,56. The column tells it
     if not given, and where it cannot, azubi asks."""
     separator: Annotated[str, Field(min_length=1)] | None = None
-    """What parts several texts in one cell, such as a comma: they become a list in alphabetical order."""
+    """What parts several texts in one cell, such as a comma: they become a list in alphabetical order; with
+    task: labels, a set of labels."""
     levels: Annotated[str, Field(min_length=1)] | None = None
     """With task: labels, what parts the levels of a label, such as the / of line/peril, or none. The labels
     tell it if not given."""

@@ -159,10 +159,23 @@ def field_right(said, true, name):
     return name not in said or same(said[name], true[name])
 
 
+def label_set(text):
+    """The labels of a JSON list; None if it is none."""
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(values, list) or not all(isinstance(v, str) and v.strip() for v in values):
+        return None
+    return {value.strip() for value in values}
+
+
 def judged(task, answer, truth):
     if task == "json":
         said, true = parse(answer), parse(truth)
         return said is not None and true is not None and same(said, true)
+    if task == "labels" and label_set(truth) is not None:
+        return label_set(answer) == label_set(truth)
     return answer.strip() == truth.strip()
 
 
@@ -195,6 +208,8 @@ class Baseline:
             return []
         if self.task == "text":
             return [mean_score(self.main), mean_score(self.right)]
+        if self.facts["contract"]["multi"]:
+            return [mean_score(self.right), *self.set_f1()]
         if self.task == "labels":
             return [mean_score(self.right), *self.levels(), self.macro_f1()]
         said, true = [parse(a) for a in self.answer], [parse(t) for t in self.truth]
@@ -214,6 +229,29 @@ class Baseline:
         for depth in range(len(self.facts["contract"]["levels"])):
             same_part = [said[depth : depth + 1] == true[depth : depth + 1] for said, true in paths]
             yield mean_score(np.array(same_part, dtype=float))
+
+    def set_f1(self):
+        true, said = ([label_set(text) or set() for text in texts] for texts in (self.truth, self.answer))
+        labels = sorted(set(self.facts["contract"]["labels"]).union(*true))
+        is_true, is_said = (
+            np.array([[label in each for label in labels] for each in sets], dtype=float)
+            for sets in (true, said)
+        )
+        pairs = Counter(zip(self.truth, self.answer, strict=True))
+        first = [list(zip(self.truth, self.answer, strict=True)).index(pair) for pair in pairs]
+        there = is_true[first] + is_said[first]
+        hits = is_true[first] * is_said[first]
+        drawn = draws(list(pairs.values())).astype(float)
+        twice, parts = 2 * drawn @ hits, drawn @ there
+        micro = np.where(parts.sum(1) > 0, twice.sum(1) / np.where(parts.sum(1) > 0, parts.sum(1), 1), 1.0)
+        each = np.where(parts > 0, twice / np.where(parts > 0, parts, 1), 0.0)
+        macro = each.sum(1) / np.maximum(1, (parts > 0).sum(1))
+        occurs = (is_true + is_said).sum(0) > 0
+        for average, results in (("micro", micro), ("macro", macro)):
+            known = (is_true[:, occurs], is_said[:, occurs])
+            value = f1_score(*known, average=average, zero_division=0) if occurs.any() else 1.0
+            low, high = middle(results, len(true))
+            yield score(value, min(low, value), max(high, value), len(true))
 
     def macro_f1(self):
         true, said = [t.strip() for t in self.truth], [a.strip() for a in self.answer]
@@ -688,10 +726,14 @@ def learning(reported, table, facts):
 
 
 def label(reported, ours):
-    true, said = [t.strip() for t in ours.truth], [a.strip() for a in ours.answer]
     name = reported["label"]
-    both = sum(t == a == name for t, a in zip(true, said, strict=True))
-    n, given = true.count(name), said.count(name)
+    if ours.facts["contract"]["multi"]:
+        true, said = (
+            [name in (label_set(text) or ()) for text in texts] for texts in (ours.truth, ours.answer)
+        )
+    else:
+        true, said = ([text.strip() == name for text in texts] for texts in (ours.truth, ours.answer))
+    both, n, given = sum(t and s for t, s in zip(true, said, strict=True)), sum(true), sum(said)
     return {
         "n": n,
         "given": given,

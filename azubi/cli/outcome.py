@@ -52,7 +52,9 @@ def side_by_side(number: int, example: ev.Compared, data: ev.DataReady | None) -
 
 
 def _answers(example: ev.Compared, data: ev.DataReady | None) -> list[RenderableType]:
-    contract = Contract(task=data.task, labels=data.labels, fields=data.fields) if data else None
+    contract = (
+        Contract(task=data.task, labels=data.labels, fields=data.fields, multi=data.multi) if data else None
+    )
     if contract is None or contract.task != "json" or contract.parse(example.truth) is None:
         return [_texts(example, marked=contract is not None and contract.task == "labels")]
     rows = field_rows(contract, example.truth, example.base, example.specialist)

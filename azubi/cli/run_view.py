@@ -175,7 +175,8 @@ class RunView:
 def _data(event: ev.DataReady) -> str:
     train, validation, test = map(formatting.count, (event.train, event.validation, event.test))
     parts = translated(f"{train} train, {validation} validation, {test} test")
-    kinds = {"labels": f"{len(event.labels)} labels", "json": f"records of {len(event.fields)} fields"}
+    labels = f"{'sets of ' if event.multi else ''}{len(event.labels)} labels"
+    kinds = {"labels": labels, "json": f"records of {len(event.fields)} fields"}
     derived = translated(f", {len(event.derived)} of them derived") if event.derived else ""
     return f"{parts}, {translated(kinds.get(event.task, 'free text'))}{derived}"
 

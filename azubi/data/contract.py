@@ -42,6 +42,8 @@ class Contract(BaseModel):
     task: Task
     labels: tuple[str, ...] = ()
     """The closed set of answers, sorted; empty unless `task` is labels."""
+    multi: bool = False
+    """Whether an answer is a set of labels, written as a JSON list in alphabetical order."""
     rare: dict[str, int] = Field(default_factory=dict)
     """Labels that are too rare to be learned, each with its training examples: such answers go to review."""
     levels: tuple[str, ...] = ()
@@ -53,7 +55,25 @@ class Contract(BaseModel):
     derived: dict[str, str] = Field(default_factory=dict)
     """Fields that are not learned but computed from the others, each with its rule in CEL."""
     json_schema: dict[str, Any] = Field(default_factory=dict)
-    """What the records follow, inferred from them or given; empty unless json."""
+    """What the records (or lists of labels) follow, inferred from them or given; empty for others."""
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a set of labels may be empty: only if an example's is."""
+        return self.json_schema.get("minItems") == 0
+
+    def label_set(self, answer: str) -> frozenset[str] | None:
+        """The labels of an answer: one, or those of its list; None if that is no list of texts."""
+        if not self.multi:
+            return frozenset((answer.strip(),))
+        labels = parse_labels(answer)
+        return None if labels is None else frozenset(labels)
+
+    def widened(self, labels: Iterable[str], empty: bool = False) -> "Contract":
+        """The same contract for these labels, too; of sets of them, with the empty one."""
+        every = tuple(sorted({*self.labels, *labels}))
+        schema = list_schema(every, empty or self.may_be_empty) if self.multi else self.json_schema
+        return self.model_copy(update={"labels": every, "json_schema": schema})
 
     @property
     def learned(self) -> tuple[str, ...]:
@@ -80,7 +100,7 @@ class Contract(BaseModel):
 
     def with_rare(self, training_answers: Iterable[str], learned: Iterable[str] = ()) -> "Contract":
         """The same contract, naming the labels that are too rare in training; what was `learned` is not."""
-        counts = Counter(training_answers)
+        counts = Counter(label for answer in training_answers for label in self.label_set(answer) or ())
         few = {label: counts[label] for label in self.labels if counts[label] < LEARNABLE}
         return self.model_copy(update={"rare": {name: few[name] for name in few if name not in set(learned)}})
 
@@ -90,7 +110,8 @@ class Contract(BaseModel):
 
     def check_covers(self, answers: Sequence[str]) -> None:
         """Raise if an answer (of a test file, say) is no known label."""
-        unknown = sorted(set(answers) - set(self.labels)) if self.task == "labels" else []
+        labels = {label for answer in answers for label in self.label_set(answer) or ()}
+        unknown = sorted(labels - set(self.labels)) if self.task == "labels" else []
         if unknown:
             named = ", ".join(f"“{_start(label)}”" for label in unknown[:5])
             more = f" and {len(unknown) - 5:,} more" if len(unknown) > 5 else ""
@@ -126,7 +147,38 @@ def infer(answers: Sequence[str], task: Task | None = None) -> Contract:
             if (record := parse_record(answer)) is not None:
                 records.add(record)
         return Contract(task="json", fields=records.names, json_schema=records.schema())
+    sets = [parse_labels(answer) for answer in answers] if task == "labels" else []
+    if sets and None not in sets:
+        sets_of_labels = [labels for labels in sets if labels is not None]
+        empty = not all(sets_of_labels)
+        return Contract(task="labels", multi=True).widened(
+            {name for each in sets_of_labels for name in each}, empty
+        )
     return Contract(task=task, labels=labels if task == "labels" else ())
+
+
+def parse_labels(answer: str) -> tuple[str, ...] | None:
+    """The labels of a JSON list, each once and in alphabetical order; None if it is no list of texts."""
+    if not answer.lstrip().startswith("["):
+        return None
+    try:
+        values = strict_json.parse(answer.strip())
+    except strict_json.NotJson:
+        return None
+    if not isinstance(values, list) or not all(isinstance(value, str) and value.strip() for value in values):
+        return None
+    return tuple(sorted({value.strip() for value in values}, key=lambda label: (label.casefold(), label)))
+
+
+def written_labels(labels: Iterable[str]) -> str:
+    """Labels as one answer: a JSON list in alphabetical order."""
+    return strict_json.write(sorted(set(labels), key=lambda label: (label.casefold(), label)))
+
+
+def list_schema(labels: Sequence[str], empty: bool) -> dict[str, Any]:
+    """The JSON schema of a list of labels."""
+    most, fewest = len(labels), 0 if empty else 1
+    return {"type": "array", "items": {"enum": list(labels)}, "minItems": fewest, "maxItems": most}
 
 
 class TaskInference:
@@ -137,9 +189,12 @@ class TaskInference:
     """
 
     def __init__(self) -> None:
-        self._examples = self._meant = self._records = 0
+        self._examples = self._meant = self._records = self._lists = 0
         self._labels: set[str] = set()
         self._like_labels = True
+        self._in_lists: Counter[str] = Counter()
+        self._no_list = ""
+        """The first answer that is no list of labels, with its line."""
         self._first: dict[bool, str] = {}
         """The first answer that is meant to be a record, and the first that is not, each with its line."""
 
@@ -149,6 +204,13 @@ class TaskInference:
         self._examples += 1
         self._meant += meant
         self._records += meant and parse_record(answer) is not None
+        labels = parse_labels(answer)
+        if labels is None:
+            self._no_list = self._no_list or f"line {line:,}: “{_start(answer)}”"
+        else:
+            self._lists += 1
+            if len(self._in_lists) <= MOST_LABELS:
+                self._in_lists.update(labels)
         self._first.setdefault(meant, f"line {line:,}: “{_start(answer)}”")
         if self._like_labels and answer not in self._labels:
             self._labels.add(answer)
@@ -161,8 +223,16 @@ class TaskInference:
         Raises:
             DataError: some are records and some are not, and neither are few.
         """
+        if declared == "labels" and SOME * self._examples < self._lists < self._examples:
+            raise DataError(
+                f"The answers are of two kinds: {self._lists:,} of {self._examples:,} are JSON lists of "
+                f"labels, the others are not ({self._no_list}).",
+                "Write all of them as lists, with one label, too.",
+            )
         if declared is not None:
             return declared
+        if self._like_lists:
+            return "labels"
         if self._meant <= SOME * self._examples:
             repeated = len(self._labels) * FEWEST_REPEATS <= self._examples
             return "labels" if self._like_labels and repeated and self._labels else "text"
@@ -175,8 +245,25 @@ class TaskInference:
             "far as --limits-rejected allows), or --task text, which takes all as texts.",
         )
 
+    @property
+    def _like_lists(self) -> bool:
+        """Whether all answers are lists of labels that are short and recur."""
+        counts, number = self._in_lists.total(), len(self._in_lists)
+        short = all(len(label) <= LONGEST_LABEL and len(label.splitlines()) <= 1 for label in self._in_lists)
+        repeated = number <= MOST_LABELS and FEWEST_REPEATS * number <= counts
+        return 0 < self._examples == self._lists and number > 1 and repeated and short
+
+    def multi(self, task: Task) -> bool:
+        """Whether answers of this task are sets of labels."""
+        return task == "labels" and 0 < self._examples == self._lists
+
     def notes(self, task: Task) -> list[str]:
-        """That a few records are taken as texts, if they are."""
+        """What a person should know: that answers are sets of labels, or a few records taken as texts."""
+        if self.multi(task):
+            return [
+                f"Each answer is a set of labels, {len(self._in_lists):,} in all: each label is decided on "
+                "its own. The order in a list says nothing."
+            ]
         if task == "json" or not self._records or self._records == self._examples:
             return []
         return [

@@ -92,6 +92,9 @@ def without_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
 
 def from_contract(contract: Contract) -> str:
     """A plain instruction made from the contract: labels and fields are listed by name."""
+    if contract.multi:
+        listed = ", ".join(contract.labels)
+        return f"Answer with a JSON list of all of these labels that apply, and nothing else: {listed}."
     if contract.task == "labels":
         return f"Answer with exactly one of these labels and nothing else: {', '.join(contract.labels)}."
     if contract.task == "json":

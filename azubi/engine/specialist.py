@@ -8,13 +8,13 @@ answer) is in `_LanguagePart` and `_LabelPart`. Knows nothing of data files, sco
 import copy
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 
 from azubi.data.chat_template import Encoded, Template, alternating, encode_plain
-from azubi.data.contract import Contract, Task
+from azubi.data.contract import Contract
 from azubi.data.example import Example, Turn
 from azubi.data.splits.splitting import question
 from azubi.engine.base.base import Base
@@ -26,7 +26,6 @@ from azubi.engine.inference.answering import (
     AnswerMode,
     ChosenAnswers,
     WrittenAnswers,
-    in_order,
 )
 from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import Classifier, Vector, averaged
@@ -41,11 +40,8 @@ from azubi.errors import DataError, SettingError
 
 _START_BATCH = 64
 """Texts that are read together to start a label head."""
-_ASKED: dict[Task, int] = {"labels": 300, "json": 60, "text": 60}
-"""Validation questions that are asked at most for the scope: labels are short, other answers are long."""
-_CLASSIFIED = 3_000
-"""The same for an encoder: a question takes milliseconds, and so many leave the limit little to chance."""
-T = TypeVar("T")
+NEVER = 2.0
+"""A threshold that no probability reaches."""
 
 
 class Specialist:
@@ -72,6 +68,8 @@ class Specialist:
         self.prompt_layers = prompt_layers
         """Of the tail, from the top, how many layers act on the prompt, too."""
         self.instruction = ""
+        self.thresholds: tuple[float, ...] = ()
+        """Of an encoder that gives sets of labels: from which probability on each is given; half if empty."""
         self.scope: Scope | None = None
         """Which questions are in scope; None where it was not learned."""
         self._part: _LanguagePart | _LabelPart = (
@@ -123,7 +121,7 @@ class Specialist:
     def with_tail(self, tail: Any) -> "Specialist":
         """The same with another tail of this depth."""
         other = copy.copy(self)
-        other.tail = tail
+        other.tail, other.thresholds = tail, ()
         return other
 
     def unconstrained(self) -> "Specialist":
@@ -214,14 +212,16 @@ class Specialist:
 
         For `mode` and `like` see `answering.WrittenAnswers`; a label head ignores them.
         """
-        return self._part.answering(self, self.tail, longest, mode, like)
+        return self._part.answering(self, self.tail, longest, mode, like, self.thresholds)
 
     def base_model(self, longest: int, mode: AnswerMode | None = None, like: str = "") -> Answering:
         """Answers with the base's own tail, behind the same instruction.
 
         An encoder's base chooses the label whose name lies nearest to the text.
         """
-        return self._part.answering(self, self.base_tail(), longest, mode, like)
+        labels = self.contract.labels
+        # The nearest name alone: how near is near enough, nobody has told the base.
+        return self._part.answering(self, self.base_tail(), longest, mode, like, (NEVER,) * len(labels))
 
     def base_tail(self) -> Any:
         """The base's own tail: a torch module like `tail`."""
@@ -229,7 +229,8 @@ class Specialist:
 
     def can_answer(self, answer: str) -> bool:
         """Whether this answer is possible: any text, or one of a head's labels."""
-        return self.model.template is not None or answer in self.contract.labels
+        labels = self.contract.label_set(answer)
+        return self.model.template is not None or (labels is not None and labels <= set(self.contract.labels))
 
     def question_vectors(self, examples: Sequence[EncodedExample], read: Reader) -> scopes.Matrix:
         """[examples, hidden]: activations of each question alone, averaged, as answering gives them."""
@@ -304,7 +305,13 @@ class _LanguagePart:
         return PromptTrunk(activations.trunk, cut, cut, invocation)
 
     def answering(
-        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
+        self,
+        specialist: Specialist,
+        tail: Any,
+        longest: int,
+        mode: AnswerMode | None,
+        like: str,
+        thresholds: Sequence[float],
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
         frozen = InferenceLanguageTail(tail, specialist.dtype)
@@ -373,8 +380,14 @@ class _LabelPart:
 
     def encode(self, specialist: Specialist, example: Example) -> EncodedExample:
         tokens = encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix)
-        label, text = specialist.contract.labels.index(example.answer), example.prompt
-        return EncodedExample(tokens, (label,), weight=example.weight, question=question(text), text=text)
+        contract, text = specialist.contract, example.prompt
+        targets: tuple[int, ...]
+        if contract.multi:
+            given = contract.label_set(example.answer) or ()
+            targets = tuple(int(label in given) for label in contract.labels)
+        else:
+            targets = (contract.labels.index(example.answer),)
+        return EncodedExample(tokens, targets, weight=example.weight, question=question(text), text=text)
 
     def count_tokens(self, specialist: Specialist, example: Example) -> int:
         return len(encode_plain(specialist.base.tokenizer, example.turns, specialist.base.prefix))
@@ -384,17 +397,24 @@ class _LabelPart:
         return None
 
     def answering(
-        self, specialist: Specialist, tail: Any, longest: int, mode: AnswerMode | None, like: str
+        self,
+        specialist: Specialist,
+        tail: Any,
+        longest: int,
+        mode: AnswerMode | None,
+        like: str,
+        thresholds: Sequence[float],
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
         assert isinstance(activations, Activations)
         kept = activations.view(activations.cut)
-        classifier = Classifier(activations.trunk, InferenceLabelTail(tail), kept)
-        return ChosenAnswers(classifier, base.tokenizer, specialist.contract, base.context, base.prefix)
+        contract = specialist.contract
+        classifier = Classifier(activations.trunk, InferenceLabelTail(tail), kept, contract.multi)
+        return ChosenAnswers(classifier, base.tokenizer, contract, base.context, base.prefix, thresholds)
 
     def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
-        labels = len(specialist.contract.labels)
-        return specialist.model.label_tail(specialist.tail_layers, rank, seed, labels)
+        contract, depth = specialist.contract, specialist.tail_layers
+        return specialist.model.label_tail(depth, rank, seed, len(contract.labels), contract.multi)
 
 
 def new_specialist(
@@ -450,47 +470,3 @@ def check(base: Base, contract: Contract, tail_layers: int, prompt_layers: int |
 def longest_answer(examples: Sequence[EncodedExample]) -> int:
     """Tokens that an answer may have: a little more than any that was seen."""
     return round(1.2 * max(len(each.answers[-1]) for each in examples)) + 4
-
-
-def learn_scope(
-    specialist: Specialist,
-    read: Reader,
-    train: Sequence[EncodedExample],
-    validation: Sequence[Example],
-    longest: int,
-) -> Scope:
-    """The scope of a trained specialist: likeness from the training examples, the limit from validation.
-
-    The trunk has read all training examples, so the likeness costs only reads of the cache. Validation
-    questions are asked as anyone will ask them, since how sure the tail is belongs to the score. A streamed
-    decoder reads its trunk anew for each token of an answer; there the trunk's likeness alone counts.
-    """
-    task = specialist.contract.task
-    seen = spread(train, scopes.MOST)
-    vectors = specialist.question_vectors(seen, read)
-    likeness = scopes.fit(vectors, _class_numbers(seen) if task == "labels" else None)
-    if specialist.model.streams and specialist.base.kind == "decoder":
-        encoded = [specialist.encode(each).last_answer_only for each in validation]
-        return scopes.calibrated(likeness, specialist.question_vectors(encoded, read), None)
-    asked = spread(validation, most_asked(specialist, task))
-    answers = in_order(specialist.answering(longest), [each.turns for each in asked])
-    vectors = np.stack([answer.vector for answer in answers if answer.vector is not None])
-    return scopes.calibrated(likeness, vectors, np.array([answer.evidence for answer in answers]))
-
-
-def most_asked(specialist: Specialist, task: Task) -> int:
-    """How many validation questions are asked at most to learn the scope."""
-    return _CLASSIFIED if specialist.base.kind == "encoder" else _ASKED[task]
-
-
-def spread(items: Sequence[T], most: int) -> Sequence[T]:
-    """At most so many of the items, evenly from the whole."""
-    if len(items) <= most:
-        return items
-    return [items[place * len(items) // most] for place in range(most)]
-
-
-def _class_numbers(examples: Sequence[EncodedExample]) -> list[int]:
-    answers = [each.answers[-1] for each in examples]
-    numbers = {answer: number for number, answer in enumerate(dict.fromkeys(answers))}
-    return [numbers[answer] for answer in answers]

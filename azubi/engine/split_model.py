@@ -95,10 +95,12 @@ class SplitModel:
         tail.head.to_dtype(self.dtype)
         return tail
 
-    def label_tail(self, tail_layers: int, rank: int, seed: int, labels: int) -> LabelTail:
+    def label_tail(
+        self, tail_layers: int, rank: int, seed: int, labels: int, multi: bool = False
+    ) -> LabelTail:
         """A copy of an encoder's last layers, below a new head. The head computes in float32."""
         with self._last_layers(tail_layers):
-            tail = LabelTail(self._model, tail_layers, rank, seed, labels, self.base.pooling)
+            tail = LabelTail(self._model, tail_layers, rank, seed, labels, self.base.pooling, multi)
         if tail.shell is not None:
             to_dtype(tail.shell, self.dtype)
         return tail

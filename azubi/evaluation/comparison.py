@@ -16,7 +16,8 @@ from azubi.data import strict_json
 from azubi.data.contract import Contract
 from azubi.data.strict_json import same
 from azubi.errors import DataError
-from azubi.evaluation.metrics import MAIN, mean_score, same_field
+from azubi.evaluation import metrics
+from azubi.evaluation.metrics import mean_score, same_field
 from azubi.evaluation.mistakes import wrong_fields
 from azubi.evaluation.prediction import UNANSWERED
 from azubi.evaluation.statistics import Floats, Paired, compare
@@ -192,7 +193,7 @@ def versus(
             f"{differing.height:,} examples, {differing['id'][0]} for one.",
             "Prove both on the same data version.",
         )
-    text, main = contract.task == "text", MAIN[contract.task]
+    text, main = contract.task == "text", metrics.main(contract)
     old_right, new_right = (both[name].cast(pl.Float64).to_numpy() for name in ("right_a", "right"))
     old_main, new_main = old_right, new_right
     if text:

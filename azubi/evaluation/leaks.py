@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from azubi.data import strict_json
-from azubi.data.contract import Contract
+from azubi.data.contract import Contract, written_labels
 from azubi.data.example import Example, Turn
 from azubi.data.pii.policy import shortened
 from azubi.data.pii.scanner import Scanner
@@ -245,7 +245,8 @@ def _candidates(
     contract: Contract, answer: str, field: str, most: int, rng: random.Random
 ) -> tuple[str, ...]:
     if contract.task == "labels":
-        others = [label for label in contract.labels if label != answer]
+        alone = [written_labels([label]) if contract.multi else label for label in contract.labels]
+        others = [label for label in alone if label != answer]
         rng.shuffle(others)
         # The true label is a candidate, but another one is planted.
         return (*others[: most - 1], answer) if len(others) < most else tuple(others[:most])

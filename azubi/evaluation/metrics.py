@@ -1,6 +1,7 @@
 """What the answers are worth: scores of answers against the truth, by the form of the answers.
 
     labels   accuracy, level:<name> for every level if labels have levels, macro_f1
+    sets     exact_set, micro_f1, macro_f1: where an answer is a set of labels
     json     record_exact, parsable, field:<name> for every field of the contract
     text     chrf, exact
 
@@ -16,7 +17,7 @@ confusion counts, so that 2,000 resamples cost one matrix product.
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -26,18 +27,24 @@ from azubi.errors import DataError
 from azubi.evaluation.statistics import Difference, Floats, mean_interval, percentiles, resample
 from azubi.events.figures import Score
 
-MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
-"""The main metric of each form of answer."""
+_MAIN: Mapping[Task, str] = {"labels": "accuracy", "json": "record_exact", "text": "chrf"}
 _ABSENT = object()
 
 Record = dict[str, object]
+
+
+def main(contract: Contract) -> str:
+    """The main metric of answers of this form."""
+    return "exact_set" if contract.multi else _MAIN[contract.task]
 
 
 def measure(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, ...]:
     """Score answers against the truth; the main metric stands first."""
     values = per_example(contract, answers, truths)
     scores = [mean_score(name, column) for name, column in values.items()]
-    if contract.task == "labels":
+    if contract.multi:
+        scores += set_f1(contract, answers, truths)
+    elif contract.task == "labels":
         scores.append(macro_f1(_stripped(answers), _stripped(truths), _stripped(contract.labels)))
     return tuple(scores)
 
@@ -53,6 +60,8 @@ def per_example(contract: Contract, answers: Sequence[str], truths: Sequence[str
     if contract.task == "json":
         return _records(contract, answers, truths)
     pairs = list(zip(_stripped(answers), _stripped(truths), strict=True))
+    if contract.multi:
+        return {"exact_set": _shares(right(contract, answer, truth) for answer, truth in pairs)}
     equal = _shares(answer == truth for answer, truth in pairs)
     if contract.task == "labels":
         return {"accuracy": equal, **_levels(contract, pairs)}
@@ -64,6 +73,8 @@ def right(contract: Contract, answer: str, truth: str) -> bool:
     if contract.task == "json":
         said, true = contract.parse(answer), contract.parse(truth)
         return said is not None and true is not None and same(said, true)
+    if contract.multi:
+        return contract.label_set(answer) == contract.label_set(truth)
     return answer.strip() == truth.strip()
 
 
@@ -145,6 +156,40 @@ def macro_f1(answers: Sequence[str], truths: Sequence[str], labels: Collection[s
     value = float(mean_f1(counts[None].astype(np.float64))[0])
     low, high = percentiles(resample(counts, mean_f1), len(truths))
     return Score(name="macro_f1", value=value, low=min(low, value), high=max(high, value), n=len(truths))
+
+
+def set_f1(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, Score]:
+    """Micro and macro F1 of sets of labels, as scikit-learn's `f1_score`; macro over the labels that occur.
+
+    An answer that is no list misses all true labels. Intervals are those of `macro_f1`.
+    """
+    cells = Counter(zip(truths, answers, strict=True))
+    counts = np.array(list(cells.values()), dtype=np.int64)
+    sets = [[contract.label_set(text) or frozenset() for text in cell] for cell in cells]
+    known = sorted({label for true, _ in sets for label in true} | set(contract.labels))
+    true, said = (np.array([[label in cell[n] for label in known] for cell in sets], float) for n in (0, 1))
+
+    def shares(drawn: Floats) -> tuple[Floats, Floats]:
+        """Twice the hits, and what they are divided by: [resamples, labels] each."""
+        return 2 * (drawn @ (true * said)), drawn @ (true + said)
+
+    def micro(drawn: Floats) -> Floats:
+        hits, there = (part.sum(axis=1) for part in shares(drawn))
+        f1: Floats = np.divide(hits, there, where=there > 0, out=np.ones_like(there))
+        return f1
+
+    def macro(drawn: Floats) -> Floats:
+        hits, there = shares(drawn)
+        f1 = np.divide(hits, there, where=there > 0, out=np.zeros_like(there))
+        means: Floats = f1.sum(axis=1) / np.maximum(1, (there > 0).sum(axis=1))
+        return means
+
+    def score(name: str, of: Callable[[Floats], Floats]) -> Score:
+        value = float(of(counts[None].astype(np.float64))[0])
+        low, high = percentiles(resample(counts, of), len(truths))
+        return Score(name=name, value=value, low=min(low, value), high=max(high, value), n=len(truths))
+
+    return score("micro_f1", micro), score("macro_f1", macro)
 
 
 def _indicator(names: Sequence[str], labels: Sequence[str]) -> Floats:

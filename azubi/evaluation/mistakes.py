@@ -210,10 +210,12 @@ def confusions(answers: Sequence[str], truths: Sequence[str], most: int = 10) ->
     )
 
 
-def label_scores(answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelScore, ...]:
+def label_scores(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelScore, ...]:
     """Score every label that occurs among the truths; the least well found first."""
-    given = Counter(answers)
-    right = Counter(truth for truth, answer in zip(truths, answers, strict=True) if truth == answer)
+    said = [contract.label_set(answer) or frozenset() for answer in answers]
+    true = [contract.label_set(truth) or frozenset() for truth in truths]
+    given = Counter(label for labels in said for label in labels)
+    right = Counter(label for ours, theirs in zip(said, true, strict=True) for label in ours & theirs)
     rows = [
         LabelScore(
             label=label,
@@ -222,7 +224,7 @@ def label_scores(answers: Sequence[str], truths: Sequence[str]) -> tuple[LabelSc
             recall=share_score("found", right[label], n),
             precision=share_score("held", right[label], given[label]) if given[label] else None,
         )
-        for label, n in Counter(truths).items()
+        for label, n in Counter(label for labels in true for label in labels).items()
     ]
     return tuple(sorted(rows, key=lambda row: (row.recall.value, -row.n, row.label)))
 

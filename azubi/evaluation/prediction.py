@@ -157,7 +157,7 @@ class Facts(BaseModel):
     date: str
     contract: Contract
     main: str
-    """The main metric: accuracy, record_exact or chrf."""
+    """The main metric: accuracy, exact_set, record_exact or chrf."""
     base: str
     base_licence: str
     base_parameters: int

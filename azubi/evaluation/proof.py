@@ -155,13 +155,14 @@ def prove_from(predictions: pl.DataFrame, facts: Facts) -> Proof:
         predictions, {who: contenders.get(who, Contender(who=who)) for who in answers}, facts.settings
     )
     leaked = tuple(sorted({*facts.leaked, *_same_questions(predictions, facts)}))
-    ours, labels = answers[SPECIALIST], facts.contract.task == "labels"
+    ours, contract = answers[SPECIALIST], facts.contract
+    labels = contract.task == "labels" and not contract.multi
     return Proof(
         facts=facts.model_copy(update={"texts": {}, "slices": {}}),
         rows=dict(sorted(predictions.group_by("part").len().iter_rows())),
         verdict=_verdict(predictions, facts, ours, baselines, prices, len(leaked)),
         baselines=baselines,
-        labels=label_scores(ours.texts, ours.truths) if labels else (),
+        labels=label_scores(contract, ours.texts, ours.truths) if contract.task == "labels" else (),
         confusions=confusions(ours.texts, ours.truths) if labels else (),
         matrix=confusion_matrix(ours.texts, ours.truths) if labels else None,
         slices=slice_scores(

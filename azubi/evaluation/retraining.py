@@ -13,6 +13,7 @@ from azubi.data.example import Example
 from azubi.data.splits import splitting
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import Answer, in_order
+from azubi.engine.limits import learn_thresholds
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
 from azubi.engine.training import loop
@@ -77,6 +78,7 @@ class Retrainer:
             if isinstance(event, loop.Step):
                 yield Step(event.step, event.steps)
         specialist.tail.eval()
+        specialist.thresholds = learn_thresholds(specialist, self.validation, 0)
         return specialist
 
     def encode(

@@ -76,6 +76,8 @@ class DataReady(_Event):
 
     kind: Literal["data_ready"] = "data_ready"
     task: Literal["labels", "json", "text"]
+    multi: bool = False
+    """Whether each answer is a set of labels."""
     train: int
     validation: int
     test: int

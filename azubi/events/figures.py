@@ -12,7 +12,8 @@ class Score(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """The metric: accuracy, macro_f1, level:<name>, record_exact, parsable, chrf, or field:<name>."""
+    """The metric: accuracy, level:<name>, exact_set, micro_f1, macro_f1, record_exact, parsable, chrf or
+    field:<name>."""
     value: float
     """Between 0 and 1 for every metric (chrF is divided by 100)."""
     low: float

@@ -219,7 +219,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
         )
     weights.restore(specialist.tail, weights.read(card.folder / cards.TAIL))
     specialist.set_instruction(card.instruction)
-    specialist.scope = scope_of(card)
+    specialist.scope, specialist.thresholds = scope_of(card), card.thresholds
     return specialist
 
 

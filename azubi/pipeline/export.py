@@ -26,7 +26,8 @@ from azubi.data.example import Example
 from azubi.data.readers.opening import STDIN
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.answering import Answer, completed
-from azubi.engine.specialist import Specialist, spread
+from azubi.engine.limits import spread
+from azubi.engine.specialist import Specialist
 from azubi.errors import SettingError
 from azubi.evaluation import metrics
 from azubi.evaluation.statistics import Difference

@@ -24,8 +24,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from azubi.errors import CorruptFile, PromotionRefused, SettingError
-from azubi.evaluation import prediction
-from azubi.evaluation.metrics import MAIN
+from azubi.evaluation import metrics, prediction
 from azubi.evaluation.prediction import Facts
 from azubi.evaluation.proof import SPECIALIST, Proof
 from azubi.evaluation.statistics import Paired, compare
@@ -329,7 +328,7 @@ def _production(candidate: Candidate) -> Rule:
 
 
 def _paired(both: pl.DataFrame, candidate: Candidate) -> Paired:
-    main = MAIN[candidate.card.task]
+    main = metrics.main(candidate.card.contract)
     right, right_a = (both[name].cast(pl.Float64).to_numpy() for name in ("right", "right_a"))
     ours, theirs = right, right_a
     if candidate.card.task == "text":

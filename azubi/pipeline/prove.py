@@ -184,7 +184,7 @@ def compare(first: str, second: str, home: Path, threads: int | None = None) -> 
 
 
 def _check_alike(cards: Sequence[Card], names: Sequence[str]) -> None:
-    if cards[0].task != cards[1].task:
+    if (cards[0].task, cards[0].contract.multi) != (cards[1].task, cards[1].contract.multi):
         answers = [_ANSWERS[card.task] for card in cards]
         raise SettingError(
             f"{names[0]} answers with {answers[0]}, {names[1]} with {answers[1]}.",
@@ -220,6 +220,6 @@ def _answer(
     work = asking.ask(baseline, task, examples, range(len(examples)))
     rows = yield from show_progress(eta, "baselines", work, f"{name} answers")
     scores = np.array([row.score for row in rows], np.float64)
-    main = metrics.mean_score(metrics.MAIN[card.task], scores)
+    main = metrics.mean_score(metrics.main(card.contract), scores)
     yield ev.BaselineMeasured(who=name, says="", score=main, seconds=time.monotonic() - started)
     return rows

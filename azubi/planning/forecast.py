@@ -10,9 +10,10 @@ from azubi.data.splits.splitting import Split
 from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import SEAL
 from azubi.engine.inference import scope
+from azubi.engine.limits import most_asked
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample
-from azubi.engine.specialist import Specialist, most_asked
+from azubi.engine.specialist import Specialist
 from azubi.engine.training.state import saved_state
 from azubi.events.figures import Forecast
 from azubi.planning.cost_model import CostModel, Timings, Workload, tail_shape

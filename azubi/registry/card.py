@@ -75,6 +75,8 @@ class Card(BaseModel):
     certain: tuple[float | None, ...] = ()
     """For each level of the labels, from the top, the probability from which on it is certain; None: never.
     Empty if labels have no levels, or it is not known."""
+    thresholds: tuple[float, ...] = ()
+    """Where a label head gives sets of labels: from which probability on it gives each label."""
     epsilon: float | None = None
     """What training gave away of one example at most; None if it was trained without privacy."""
     delta: float | None = None

@@ -79,7 +79,8 @@ class WarmStart:
             SettingError: the answers have another form.
         """
         own = self.card.contract
-        if contract.task != own.task or set(contract.fields) != set(own.fields):
+        kind = (contract.task, contract.multi) != (own.task, own.multi)
+        if kind or set(contract.fields) != set(own.fields):
             raise SettingError(
                 f"{self.name} answers with {_answer_kind(own)}, but the new examples with "
                 f"{_answer_kind(contract)}.",
@@ -89,7 +90,7 @@ class WarmStart:
             return own.model_copy(update={"json_schema": contract.json_schema, "derived": contract.derived})
         if own.task == "text":
             return own
-        return own.model_copy(update={"labels": tuple(sorted({*own.labels, *contract.labels}))})
+        return own.widened(contract.labels, contract.may_be_empty)
 
     def rules(self, given: dict[str, str]) -> dict[str, str]:
         """The rules of the fields that are derived: those that are given, or the parent's own.
@@ -149,4 +150,6 @@ def find(name: str, home: Path) -> WarmStart:
 def _answer_kind(contract: Contract) -> str:
     if contract.task == "json":
         return f"records of {', '.join(contract.fields)}"
-    return "labels" if contract.task == "labels" else "free text"
+    if contract.task == "labels":
+        return "sets of labels" if contract.multi else "labels"
+    return "free text"

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from azubi.data.contract import infer, written_labels
 from azubi.data.levels import Levels
-from azubi.evaluation.prediction import table, write
+from azubi.evaluation.prediction import Facts, Prediction, table, write
 from azubi.evaluation.proof import prove_from
 from benchmarks import reproduce
 from tests.evaluation.proof_sample import sample
@@ -22,16 +24,31 @@ from tests.evaluation.proof_sample import sample
 SCRIPT = Path(reproduce.__file__)
 
 
-@pytest.fixture(scope="module", params=["labels", "json", "text", "few baselines"])
+def as_sets(rows: list[Prediction], facts: Facts) -> tuple[list[Prediction], Facts]:
+    """The same with a set of labels for each label, which share some."""
+    sets = {
+        label: written_labels([label, "Urgent"] if number % 2 else [label])
+        for number, label in enumerate(facts.contract.labels)
+    }
+    contract = infer(list(sets.values()), "labels")
+    named = [
+        replace(row, truth=sets.get(row.truth, row.truth), answer=sets.get(row.answer, "?")) for row in rows
+    ]
+    return named, facts.model_copy(update={"contract": contract, "main": "exact_set"})
+
+
+@pytest.fixture(scope="module", params=["labels", "sets", "json", "text", "few baselines"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     at = tmp_path_factory.mktemp("proof")
     if request.param == "few baselines":
         rows, facts = sample(60, levels={"specialist": 0.9, "prompted": 0.5}, parts=False)
     else:
-        rows, facts = sample(80, task=request.param)
+        rows, facts = sample(80, task="labels" if request.param == "sets" else request.param)
     if request.param == "labels":
         with_levels = facts.contract.with_levels(Levels(" ", ("area", "desk")))
         facts = facts.model_copy(update={"contract": with_levels})
+    if request.param == "sets":
+        rows, facts = as_sets(rows, facts)
     write(table(rows), at / "predictions.parquet")
     (at / "facts.json").write_text(facts.model_dump_json(), encoding="utf-8")
     (at / "report.json").write_text(prove_from(table(rows), facts).model_dump_json(), encoding="utf-8")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from azubi.data.contract import Contract, TaskInference, infer, record_fault
+from azubi.data.contract import Contract, TaskInference, infer, parse_labels, record_fault
 from azubi.errors import DataError
 
 
@@ -55,6 +55,37 @@ def test_labels_with_few_training_examples_are_rare_unless_they_were_learned_bef
     training = ["a"] * 6 + ["b"] * 5 + ["c"] * 4
     assert contract.with_rare(training).rare == {"c": 4, "d": 0}
     assert contract.with_rare(training, learned={"a", "c"}).rare == {"d": 0}
+
+
+LISTS = ['["b", "a"]', '["a"]', '["c","b"]'] * 9
+
+
+def test_lists_of_labels_are_sets_of_labels():
+    contract = infer(LISTS)
+    assert (contract.task, contract.multi, contract.labels) == ("labels", True, ("a", "b", "c"))
+    assert contract.label_set('["b", "a", "b"]') == {"a", "b"} and contract.label_set("a") is None
+    assert not contract.may_be_empty and infer([*LISTS, "[]"]).may_be_empty
+    assert contract.with_rare(['["a", "b"]'] * 5 + ['["c"]']).rare == {"c": 1}
+    assert parse_labels('[" b", "a"]') == ("a", "b") and parse_labels("[1]") is None
+    with pytest.raises(DataError, match="no training example has: “d”"):
+        contract.check_covers(['["a", "d"]'])
+
+
+@pytest.mark.parametrize(
+    "answers", [["[1]", "[2]"] * 9, ['["a"]', '["b"]'], ['["a"]', "b"] * 9, [f'["{"a" * 81}"]', '["b"]'] * 9]
+)
+def test_other_lists_are_none(answers):
+    assert not infer(answers).multi
+
+
+def test_lists_of_labels_among_other_labels_are_asked_about():
+    inference = inferred([*LISTS, "a", "b"])
+    with pytest.raises(
+        DataError, match=r"27 of 29 are JSON lists of labels, the others are not \(line 28: “a”"
+    ):
+        inference.task("labels")
+    assert inferred(LISTS).task("labels") == "labels" and inferred(LISTS).multi("labels")
+    assert "a set of labels, 3 in all" in inferred(LISTS).notes("labels")[0]
 
 
 RECORDS = [f'{{"a": {n}}}' for n in range(100)]

@@ -8,6 +8,7 @@ import torch
 
 from azubi.data import contract
 from azubi.data.example import Example, Turn
+from azubi.engine import limits
 from azubi.engine import specialist as specialists
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.activation_cache import ActivationCache
@@ -73,7 +74,7 @@ def test_vectors_of_a_prime_that_cannot_be_shared(case, monkeypatch):
 
 def test_a_scope_is_learned_and_used(case):
     both, read, encoded, given, _ = case
-    learned = specialists.learn_scope(both, read, encoded, given, 6)
+    learned = limits.learn_scope(both, read, encoded, given, 6)
     speak = answering.ScopedAnswers(both.answering(6), learned)
     marked = answering.in_order(speak, [example.turns for example in given])
     inside = [answer.in_scope for answer in marked]
@@ -89,14 +90,14 @@ def test_a_streamed_decoder_is_not_asked(case, monkeypatch):
         pytest.skip("an encoder is asked in one pass")
     both.model.streams = True
     monkeypatch.setattr(both, "answering", lambda longest: pytest.fail("it is asked"))
-    learned = specialists.learn_scope(both, read, encoded, given, 6)
+    learned = limits.learn_scope(both, read, encoded, given, 6)
     assert learned.evidence_scale is None and learned.questions == 24
 
 
 def test_items_are_taken_evenly():
-    assert specialists.spread(range(10), 20) == range(10)
-    assert specialists.spread(range(10), 5) == [0, 2, 4, 6, 8]
-    assert len(set(specialists.spread(range(7), 5))) == 5
+    assert limits.spread(range(10), 20) == range(10)
+    assert limits.spread(range(10), 5) == [0, 2, 4, 6, 8]
+    assert len(set(limits.spread(range(7), 5))) == 5
 
 
 # Many specialists on one base

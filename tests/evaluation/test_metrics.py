@@ -4,10 +4,11 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from azubi.data.contract import Contract
+from azubi.data.contract import Contract, infer
 from azubi.errors import DataError
 from azubi.evaluation.metrics import measure, paired_difference, per_example, right
 from azubi.events.figures import Score
@@ -180,3 +181,26 @@ def test_each_level_of_a_label_is_scored_by_its_own_part() -> None:
         ("level:peril", 0.6),
     ]
     assert named(measure(COLOURS, ["red"], ["red"])).keys() == {"accuracy", "macro_f1"}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_f1_of_sets_of_labels_is_that_of_scikit_learn(seed: int) -> None:
+    draw, labels = random.Random(seed), ["a", "b", "c", "d"]
+    truths, answers = ([draw.sample(labels, draw.randint(1, 3)) for _ in range(40)] for _ in range(2))
+    contract = infer([json.dumps(labels), '["a"]'], "labels")
+    scores = named(measure(contract, [json.dumps(a) for a in answers], [json.dumps(t) for t in truths]))
+    true, said = ([[label in each for label in labels] for each in sets] for sets in (truths, answers))
+    assert list(scores) == ["exact_set", "micro_f1", "macro_f1"]
+    assert scores["exact_set"].value == np.mean(
+        [set(a) == set(t) for a, t in zip(answers, truths, strict=True)]
+    )
+    for average in ("micro", "macro"):
+        score = scores[f"{average}_f1"]
+        assert score.value == pytest.approx(f1_score(true, said, average=average))
+        assert score.low < score.value < score.high
+
+
+def test_an_answer_that_is_no_list_misses_all_labels() -> None:
+    contract = infer(['["a"]', '["a", "b"]'], "labels")
+    scores = named(measure(contract, ["a", '["a"]'], ['["a"]', '["a"]']))
+    assert scores["exact_set"].value == 0.5 and scores["micro_f1"].value == pytest.approx(2 / 3)

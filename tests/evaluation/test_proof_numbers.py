@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import brier_score_loss, confusion_matrix, roc_auc_score
 
+from azubi.data.contract import Contract
 from azubi.evaluation.audit_results import (
     EXPONENTS,
     curve,
@@ -132,7 +133,10 @@ def test_what_a_question_costs() -> None:
 
 def test_labels_and_the_matrix() -> None:
     truths, answers = ["a", "a", "b", "b", "c"], ["a", "b", "b", "x", "a"]
-    result = {label_score.label: label_score for label_score in label_scores(answers, truths)}
+    result = {
+        label_score.label: label_score
+        for label_score in label_scores(Contract(task="labels"), answers, truths)
+    }
     assert (result["a"].recall.value, result["a"].given, result["a"].precision) != (0, 0, None)
     assert result["a"].precision is not None and result["a"].precision.value == 0.5
     assert result["c"].recall.value == 0 and result["c"].precision is None

@@ -116,6 +116,8 @@ class Check(BaseModel):
     """The test beside it, if one was named."""
     task: Task
     """What the answers are."""
+    multi: bool = False
+    """Whether each answer is a set of labels."""
     base: str | None = None
     """The base in whose tokens lengths were counted."""
     counts: dict[str, int]
@@ -222,6 +224,7 @@ def examine(
         source=data.name,
         test_source=test.name if test else None,
         task=check_input.task,
+        multi=check_input.multi,
         base=check_input.tokens.base if check_input.tokens else None,
         counts=_counts(check_input),
         split=_sizes(check_input),
@@ -408,7 +411,8 @@ def answers(check: Check) -> str:
     """What the answers are: 12 labels, JSON records, free text."""
     if check.task == "labels":
         counted = next((finding for finding in check.findings if finding.kind == "label_counts"), None)
-        return some(counted.count, "label") if counted else "labels"
+        labels = some(counted.count, "label") if counted else "labels"
+        return f"sets of {labels}" if check.multi else labels
     return {"json": "JSON records", "text": "free text"}[check.task]
 
 

@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 
 from azubi.data import schema as schemas
 from azubi.data import strict_json
-from azubi.data.contract import Task, TaskInference, parse_record
+from azubi.data.contract import Task, TaskInference, parse_labels, parse_record
 from azubi.data.example import Example, Part
 from azubi.data.finding import SHOWN, Case, Finding, share, some
 from azubi.data.readers.documents import unread_parts
-from azubi.data.readers.reading import read_source, reject_faulty, reject_non_record
+from azubi.data.readers.reading import (
+    read_source,
+    reject_faulty,
+    reject_non_list,
+    reject_non_record,
+    with_label_set,
+)
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.data.readers.styles import Undecided
@@ -98,6 +104,8 @@ class CheckInput:
     """Makes the split that a run would make; if there is none, it is that of a first run."""
     validation: Callable[[], Sequence[Example] | None] = lambda: None
     """Reads the validation that is kept apart, if one was named."""
+    multi: bool = False
+    """Whether each answer is a set of labels."""
 
     @property
     def parts(self) -> list[CheckedPart]:
@@ -126,6 +134,15 @@ class CheckInput:
     def answer_counts(self) -> Counter[str]:
         """How often each answer occurs in the data."""
         return Counter(example.answer for example in self.data)
+
+    def labels(self, example: Example) -> tuple[str, ...]:
+        """The labels of an example: its answer, or those of its list."""
+        return (parse_labels(example.answer) or ()) if self.multi else (example.answer,)
+
+    @cached_property
+    def label_counts(self) -> Counter[str]:
+        """How many examples of the data have each label."""
+        return Counter(label for example in self.data for label in self.labels(example))
 
     @cached_property
     def answers(self) -> I64:
@@ -227,9 +244,9 @@ class CheckedSource:
             if number % _REPORTED == 0:
                 handle(f"Reading {self.name}: {number:,} rows")
 
-    def reject_non_records(self) -> None:
-        """Move examples whose answers are no records to what cannot be used."""
-        faults = [reject_non_record(example) for example in self.examples]
+    def reject(self, fault_of: Callable[[Example], Rejected | None]) -> None:
+        """Move examples whose answers have a fault to what cannot be used."""
+        faults = [fault_of(example) for example in self.examples]
         self.examples = [e for e, fault in zip(self.examples, faults, strict=True) if fault is None]
         self.rejected += [fault for fault in faults if fault is not None]
 
@@ -261,7 +278,12 @@ def read_input(
     findings += [_note(text) for text in inference.notes(kind)]
     if kind == "json":
         for source in sources:
-            source.reject_non_records()
+            source.reject(reject_non_record)
+    multi = inference.multi(kind)
+    if multi:
+        for source in sources:
+            source.reject(reject_non_list)
+            source.examples = list(map(with_label_set, source.examples))
     check_input = CheckInput(
         data.examples,
         kind,
@@ -270,17 +292,22 @@ def read_input(
         test.rejected if test else (),
         recipe,
         schema=schemas.load(recipe.schema_) if recipe.schema_ is not None else {},
-        validation=lambda: _validation(recipe, kind),
+        validation=lambda: _validation(recipe, kind, multi),
+        multi=multi,
     )
     return check_input, findings
 
 
-def _validation(recipe: Recipe, task: Task) -> Sequence[Example] | None:
+def _validation(recipe: Recipe, task: Task, multi: bool) -> Sequence[Example] | None:
     if recipe.validation_data is None:
         return None
     source = Source(recipe, recipe.validation_data)
     reading = read_source(source)
-    return (reject_faulty(source, reading, reject_non_record) if task == "json" else reading).examples
+    if task == "json":
+        reading = reject_faulty(source, reading, reject_non_record)
+    elif multi:
+        reading = reject_faulty(source, reading, reject_non_list)
+    return [with_label_set(example) if multi else example for example in reading.examples]
 
 
 def write_rejected(folder: Path, sources: Iterable[CheckedSource | None]) -> Path | None:

@@ -39,7 +39,7 @@ _RECURRING = 0.8
 
 def label_counts(check_input: CheckInput) -> Iterator[Finding]:
     """How many examples each label has."""
-    counts = check_input.answer_counts.most_common()
+    counts = check_input.label_counts.most_common()
     if check_input.task != "labels" or not counts:
         return
     total = len(check_input.data)
@@ -59,8 +59,8 @@ def label_counts(check_input: CheckInput) -> Iterator[Finding]:
 
 def label_imbalance(check_input: CheckInput) -> Iterator[Finding]:
     """One label that outweighs all others."""
-    counts = check_input.answer_counts.most_common()
-    if check_input.task != "labels" or len(counts) < 2:
+    counts = check_input.label_counts.most_common()
+    if check_input.task != "labels" or check_input.multi or len(counts) < 2:
         return
     total = len(check_input.data)
     (name, often), middle = counts[0], counts[len(counts) // 2][1]
@@ -81,7 +81,7 @@ def label_imbalance(check_input: CheckInput) -> Iterator[Finding]:
 
 def label_levels(check_input: CheckInput) -> Iterator[Finding]:
     """Labels that have levels, such as line/peril, or that may have some."""
-    if check_input.task != "labels":
+    if check_input.task != "labels" or check_input.multi:
         return
     levels, title, remedy = levels_of(sorted(check_input.answer_counts), check_input.recipe.answer)
     if title:
@@ -103,7 +103,7 @@ def label_levels(check_input: CheckInput) -> Iterator[Finding]:
 def _label_sets(check_input: CheckInput) -> Iterator[tuple[str, Counter[str]]]:
     """How often each label occurs, with no name; of records, each closed field and its values."""
     if check_input.task == "labels":
-        yield "", check_input.answer_counts
+        yield "", check_input.label_counts
     if check_input.task != "json":
         return
     fields: dict[str, Counter[str]] = {}
@@ -134,9 +134,10 @@ def _lines_of(check_input: CheckInput, labels: Collection[str], field: str) -> d
     """The first lines at which each of some labels stands."""
     lines: dict[str, list[int]] = {label: [] for label in labels}
     for example, record in zip(check_input.data, check_input.records, strict=False):
-        value = (record or {}).get(field) if field else example.answer
-        if isinstance(value, str) and value in lines and len(lines[value]) < SHOWN:
-            lines[value].append(example.line)
+        values = [(record or {}).get(field)] if field else check_input.labels(example)
+        for value in values:
+            if isinstance(value, str) and value in lines and len(lines[value]) < SHOWN:
+                lines[value].append(example.line)
     return lines
 
 
@@ -180,9 +181,10 @@ def rare_labels(check_input: CheckInput) -> Iterator[Finding]:
 def _training_counts(check_input: CheckInput) -> Counter[str]:
     """How many examples of each label a run would learn from; of the data if they cannot be split."""
     try:
-        return Counter(example.answer for example in check_input.split.train)
+        train = check_input.split.train
     except UsageError:
-        return check_input.answer_counts
+        return check_input.label_counts
+    return Counter(label for example in train for label in check_input.labels(example))
 
 
 def _rare_case(label: str, examples: int, learned: int) -> str:
@@ -300,7 +302,7 @@ class _LabelLists:
 
 def several_labels(check_input: CheckInput) -> Iterator[Finding]:
     """Answers, or values of a record's field, that are lists of labels written as one text."""
-    label_sets = list(_label_sets(check_input))
+    label_sets = [] if check_input.multi else list(_label_sets(check_input))
     if check_input.task == "text" and len(check_input.answer_counts) <= _MOST_ANSWERS:
         label_sets = [("", check_input.answer_counts)]
     for field, counts in label_sets:
@@ -355,10 +357,12 @@ def _list_remedy(check_input: CheckInput, lists: _LabelLists, field: str) -> str
         return f"Write lists in the records, always in one order: {json.dumps(lists.labels[:2])}."
     column = answer if isinstance(answer, str) else answer[field].column
     made = f'{_yaml_name(field or column)}: {{column: {_yaml_name(column)}, separator: "{lists.sign}"}}'
-    setting = f"--answer '{{{made}}}' (in a recipe, answer: {{{made}}})."
     if field:
-        setting = f"for this field set {made}."
-    return f"Read them as a list: {setting} The labels are then in alphabetical order, each once."
+        return f"Read them as a list: for this field set {made}. The labels are then in alphabetical order."
+    return (
+        f"Read each as a set of labels: --task labels --answer '{{{made}}}' (in a recipe, task: labels and "
+        f"answer: {{{made}}}). Each label is then decided on its own, and their order says nothing."
+    )
 
 
 def _yaml_name(name: str) -> str:

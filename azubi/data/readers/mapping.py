@@ -274,7 +274,7 @@ class Columns:
         if isinstance(self._answer, str):
             return written(values[self._answer])
         if self._label is not None:
-            return written(values[self._label.column]).strip()
+            return value.labels(values[self._label.column], self._label)
         record = {
             name: value.field(name, values[field.column], field) for name, field in self._answer.items()
         }
@@ -296,7 +296,7 @@ def _label_field(recipe: Recipe) -> RecordField | None:
                 "Only labels have levels.", "Set task: labels (--task labels), or leave levels out."
             )
         return None
-    if len(fields) != 1 or fields[0].type not in (None, "string") or fields[0].separator is not None:
+    if len(fields) != 1 or fields[0].type not in (None, "string"):
         raise SettingError(
             f"The answers are to be labels, but --answer makes records of {len(recipe.answer):,} fields.",
             "Name one column of text, or leave --task out.",

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from azubi.data import strict_json
-from azubi.data.contract import record_fault
+from azubi.data.contract import parse_labels, record_fault, written_labels
 from azubi.data.example import Example
 from azubi.data.readers import documents
 from azubi.data.readers.mapping import NO_ANSWER, NO_PROMPT
@@ -94,6 +94,19 @@ def reject_non_record(example: Example) -> Rejected | None:
     """The example as a row that cannot be used, since its answer is no record; None if it is one."""
     fault = record_fault(example.answer)
     return Rejected(example.line, fault, shortened(example.answer)) if fault else None
+
+
+def reject_non_list(example: Example) -> Rejected | None:
+    """The example as a row that cannot be used, since its answer is no list of labels; None if it is one."""
+    if parse_labels(example.answer) is not None:
+        return None
+    return Rejected(example.line, "the answer is no JSON list of labels", shortened(example.answer))
+
+
+def with_label_set(example: Example) -> Example:
+    """The example with its labels in alphabetical order, each once; an answer that is no list stays."""
+    labels = parse_labels(example.answer)
+    return example if labels is None else replace(example, answer=written_labels(labels))
 
 
 def reject_faulty(source: Source, reading: Reading, fault: Callable[[Example], Rejected | None]) -> Reading:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from azubi.data.contract import written_labels
 from azubi.data.readers.row import Unusable, plain, written
 from azubi.settings import DateOrder, DecimalSign, RecordField
 
@@ -44,6 +45,14 @@ def field(name: str, value: Any, spec: RecordField) -> Any:
         kind = _KINDS[spec.type] + _SIGN_NAMES.get(spec.decimal if spec.type == "number" else None, "")
         raise Unusable(f"the field “{name}” is “{written(value)[:60]}”, which is not {kind}")
     return typed
+
+
+def labels(value: Any, spec: RecordField) -> str:
+    """A value as a label, or with a separator as a set of labels; empty if there is none."""
+    value = plain(value)
+    if is_empty(value):
+        return ""
+    return written(value).strip() if spec.separator is None else written_labels(_texts(value, spec.separator))
 
 
 def _texts(value: Any, separator: str) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from azubi.data import strict_json
 from azubi.data.chat_template import Template, encode_plain
-from azubi.data.contract import Contract
+from azubi.data.contract import Contract, parse_labels, written_labels
 from azubi.data.example import Example, Turn
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.constraints import (
@@ -22,8 +22,9 @@ from azubi.engine.inference.constraints import (
     schema_constraints,
 )
 from azubi.engine.inference.generation import Generator
-from azubi.engine.inference.labels import Classifier, Completion, LabelTree, LabelTrie, Tokens, Vector
+from azubi.engine.inference.labels import Choice, Classifier, Completion, LabelTree, LabelTrie, Tokens, Vector
 from azubi.engine.inference.scope import Scope
+from azubi.engine.model import label_sets
 from azubi.errors import DataError
 
 Question = tuple[Turn, ...]
@@ -98,7 +99,9 @@ class WrittenAnswers:
         self._longest, self._context = longest, context
         self._tokenizer, self._like = tokenizer, like
         self._derivation = Derivation(contract) if contract.derived else None
-        if contract.task == "labels" and mode != "unconstrained":
+        if contract.multi and mode != "unconstrained":
+            self.constraint, self.note = self._schema.begin, self._schema.note
+        elif contract.task == "labels" and mode != "unconstrained":
             labels = [template.answer_ids(label)[:-1] for label in contract.labels]
             self.constraint = lambda: LabelTrie(labels, template.end_id)
             self.labels = LabelTree(labels, template.end_id)
@@ -135,8 +138,11 @@ class WrittenAnswers:
         self, prompts: Sequence[Tokens], completions: Iterator[tuple[int, Completion]]
     ) -> Iterator[tuple[int, Answer]]:
         for number, done in completions:
+            text = self._template.decode(done.tokens)
+            if self._contract.multi and (given := parse_labels(text)) is not None:
+                text = written_labels(given)
             answer = Answer(
-                self._template.decode(done.tokens),
+                text,
                 done.confidence,
                 vector=done.vector,
                 evidence=_evidence(done),
@@ -168,9 +174,19 @@ class ChosenAnswers:
     """Answers that a label head chooses."""
 
     def __init__(
-        self, classifier: Classifier, tokenizer: Any, contract: Contract, context: int, prefix: str
+        self,
+        classifier: Classifier,
+        tokenizer: Any,
+        contract: Contract,
+        context: int,
+        prefix: str,
+        thresholds: Sequence[float] = (),
     ) -> None:
-        """The labels' numbers are their places in the contract; `prefix` stands before every question."""
+        """The labels' numbers are their places in the contract; `prefix` stands before every question.
+
+        Of sets of labels those are given that reach their `thresholds` (half, if there are none).
+        """
+        self._thresholds = tuple(thresholds) or (label_sets.HALF,) * len(contract.labels)
         self._classifier = classifier
         self._tokenizer, self._prefix = tokenizer, prefix
         self._contract = contract
@@ -183,17 +199,28 @@ class ChosenAnswers:
             check_fits(question, len(tokens), self._context)
         texts = [Example(question, "").prompt for question in questions]
         for number, choice in self._classifier.choose(encoded, texts):
+            said, confidence = self._said(choice)
             yield (
                 number,
                 Answer(
-                    self._contract.labels[choice.label],
-                    choice.confidence,
+                    said,
+                    confidence,
                     vector=choice.vector,
                     evidence=choice.energy,
                     probabilities=choice.probabilities,
                     read=len(encoded[number]),
                 ),
             )
+
+    def _said(self, choice: Choice) -> tuple[str, float]:
+        """The label, or the set of labels; and how likely it is, labels taken as independent."""
+        labels = self._contract.labels
+        if not self._contract.multi or choice.probabilities is None:
+            return labels[choice.label], choice.confidence
+        chances = choice.probabilities.tolist()
+        given = label_sets.chosen(chances, self._thresholds, self._contract.may_be_empty)
+        whole = math.prod(chance if n in given else 1 - chance for n, chance in enumerate(chances))
+        return written_labels(labels[n] for n in given), whole
 
 
 class ScopedAnswers:

@@ -14,6 +14,7 @@ from itertools import islice, takewhile
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn.functional import softplus
 
 from azubi.engine.cache.filling import view
 from azubi.engine.model.label_tail import InferenceLabelTail
@@ -170,7 +171,8 @@ class Choice:
     confidence: float
     """The label's probability among all labels."""
     energy: float = 0.0
-    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all."""
+    """Logarithm of the summed exponentials of all scores: how much speaks for any label at all. Of several
+    labels the sum over them, each against its absence (Wang et al., arXiv 2011.14485)."""
     vector: Vector | None = field(default=None, repr=False, compare=False)
     """Of the text, from the pass that labelled it."""
     probabilities: Vector | None = field(default=None, repr=False, compare=False)
@@ -180,8 +182,14 @@ class Choice:
 class Classifier:
     """Chooses labels with a label head."""
 
-    def __init__(self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states") -> None:
-        """`kept` is what the cache keeps of a text, see `cache.filling.view`."""
+    def __init__(
+        self, trunk: Trunk, tail: InferenceLabelTail, kept: str = "states", multi: bool = False
+    ) -> None:
+        """`kept` is what the cache keeps of a text, see `cache.filling.view`.
+
+        With `multi` a text has any number of labels: each has a probability of its own.
+        """
+        self._multi = multi
         self._trunk = trunk
         self._tail = tail
         self._kept = kept
@@ -198,9 +206,9 @@ class Classifier:
             for batch, states in progress.done:
                 numbers = list(islice(left, len(batch)))
                 scores = self._tail.scores(states[cut], [texts[number] for number in numbers])
-                probabilities = scores.softmax(-1)
+                probabilities = scores.sigmoid() if self._multi else scores.softmax(-1)
                 best, label = probabilities.max(-1)
-                energy = scores.logsumexp(-1)
+                energy = softplus(scores).sum(-1) if self._multi else scores.logsumexp(-1)
                 for place, number in enumerate(numbers):
                     vector = averaged(view(states[cut][place], self._kept))
                     chances = probabilities[place].cpu().numpy()

@@ -15,7 +15,8 @@ from azubi.data.contract import Contract
 from azubi.engine.inference.answering import Answer, Answering, Question
 
 RARE_SHARE = 0.05
-"""An answer may be a rare label if these have so much of the probability together (docs/defaults.md)."""
+"""An answer may be a rare label if these have so much of the probability together (docs/defaults.md); where
+answers are sets of labels, if one of these has."""
 Certain = tuple[float | None, ...]
 """For each level, from the top: the probability from which on it is certain; None where it never is."""
 
@@ -40,12 +41,14 @@ class ReviewedAnswers:
 
     def _rare_notes(self, answer: Answer) -> Iterator[str]:
         rare = self._contract.rare
-        if answer.text in rare:
-            yield f"“{answer.text}” had {_examples(rare[answer.text])}, too few to learn: please check."
-        elif rare and answer.probabilities is not None:
+        given = (self._contract.label_set(answer.text) or frozenset()) if rare else frozenset()
+        for label in sorted(given & rare.keys()):
+            yield f"“{label}” had {_examples(rare[label])}, too few to learn: please check."
+        if rare and not given & rare.keys() and answer.probabilities is not None:
             chances = dict(zip(self._contract.labels, answer.probabilities.tolist(), strict=True))
             likeliest = max(rare, key=lambda label: chances[label])
-            if sum(chances[label] for label in rare) >= RARE_SHARE:
+            together = sum(chances[label] for label in rare)
+            if (chances[likeliest] if self._contract.multi else together) >= RARE_SHARE:
                 yield f"It may be “{likeliest}”, which had {_examples(rare[likeliest])}: please check."
 
     def _level_notes(self, answer: Answer, levels: dict[str, float]) -> Iterator[str]:

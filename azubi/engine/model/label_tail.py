@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from azubi.engine.model import linear_head, weights, words
+from azubi.engine.model import label_sets, linear_head, weights, words
 from azubi.engine.model.batch import Batch, EncodedExample, Outcome, Reader, by_length, collate
 from azubi.engine.model.cut import TailShell
 from azubi.engine.model.linear_head import LinearHead
@@ -41,13 +41,16 @@ class Start:
 class LabelTail(nn.Module):
     """The trained half of a classifier."""
 
-    def __init__(self, model: Any, k: int, rank: int, seed: int, labels: int, pooling: str) -> None:
+    def __init__(
+        self, model: Any, k: int, rank: int, seed: int, labels: int, pooling: str, multi: bool = False
+    ) -> None:
         """Copy the last `k` layers of `model` (without a language head); k = 0 trains the head alone.
 
-        `pooling` says how a text's states become one: mean, cls or last.
+        `pooling` says how a text's states become one: mean, cls or last. With `multi` a text has a set of
+        labels (see `label_sets`).
         """
         super().__init__()
-        self.pooling = pooling
+        self.pooling, self.multi = pooling, multi
         self.shell = TailShell(model, k, own=True) if k else None
         if self.shell is not None:
             weights.set_trainable(self.shell.layers, self.shell, rank, seed)
@@ -62,6 +65,8 @@ class LabelTail(nn.Module):
         assert instruction is None, "a label head takes no instruction"
         # Scores of words are sure on examples that they were fitted on: training would learn nothing beside.
         scores = self.scores(batch.states, batch.lengths, () if self.training else batch.texts)
+        if self.multi:
+            return label_sets.outcome(scores, batch)
         losses = nn.functional.cross_entropy(scores, batch.targets, reduction="none")
         weighted = losses if batch.weights is None else losses * batch.weights
         rights, count = scores.argmax(-1) == batch.targets, len(batch.targets)
@@ -100,6 +105,8 @@ class LabelTail(nn.Module):
 
         Centre and words are those of the best linear head; None if the examples have one label alone.
         """
+        if self.multi:
+            return self._start_from_sets(encoded, read, size)
         self.centre.zero_()
         vectors, texts, labels, example_weights = self._features(encoded, read, size)
         linear = refitted = None
@@ -122,6 +129,19 @@ class LabelTail(nn.Module):
             "words": linear.words,
         }
 
+    def _start_from_sets(self, encoded: Sequence[EncodedExample], read: Reader, size: int) -> Start:
+        """`start_from_means` for sets of labels; its linear head is a logistic regression for each label."""
+        self.centre.zero_()
+        vectors, _, targets, example_weights = self._features(encoded, read, size)
+        self.centre.copy_(vectors.mean(0))
+        vectors = nn.functional.normalize(vectors - self.centre, dim=-1)
+        examples = label_sets.Examples.of(vectors, targets, example_weights)
+        self.start_from(examples.targets.to(vectors.dtype).T @ vectors)
+        rows, bias, score = label_sets.best_regression(examples)
+        # Not fitted on validation examples, too: thresholds are read off those.
+        state = weights.kept(self) | {"head.weight": rows, "head.bias": bias}
+        return Start(state, state, (score,))
+
     def _features(
         self, encoded: Sequence[EncodedExample], read: Reader, size: int
     ) -> tuple[torch.Tensor, list[str], torch.Tensor, torch.Tensor]:
@@ -131,7 +151,7 @@ class LabelTail(nn.Module):
         for examples in by_length(encoded, size):
             batch = collate(examples, read)
             vectors = self.pooled(batch.states, batch.lengths)
-            equal = torch.ones(len(vectors))
+            equal = torch.ones(len(batch.targets))
             parts.append((vectors, batch.targets, equal if batch.weights is None else batch.weights))
             texts += batch.texts
         vectors, labels, example_weights = (torch.cat(part) for part in zip(*parts, strict=True))

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from azubi.data.chat_template import alternating
-from azubi.data.contract import Contract, parse_record
+from azubi.data.contract import Contract, parse_record, written_labels
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.inference.constraints import learned_schema
@@ -299,9 +299,10 @@ def _schema(contract: Contract) -> Mapping[str, Any] | None:
     if contract.task == "json":
         return {name: part for name, part in learned_schema(contract).items() if name != "$schema"}
     if contract.task == "labels":
+        label = {"type": "string", "enum": list(contract.labels)}
         return {
             "type": "object",
-            "properties": {"label": {"type": "string", "enum": list(contract.labels)}},
+            "properties": {"label": {"type": "array", "items": label} if contract.multi else label},
             "required": ["label"],
             "additionalProperties": False,
         }
@@ -311,4 +312,6 @@ def _schema(contract: Contract) -> Mapping[str, Any] | None:
 def _label(text: str) -> str:
     """The label out of its JSON object."""
     label = (parse_record(text) or {}).get("label")
+    if isinstance(label, list) and all(isinstance(each, str) for each in label):
+        return written_labels(label)
     return label if isinstance(label, str) else text

@@ -211,7 +211,7 @@ def _values(example: Example) -> set[str]:
 def contract_prompts(contract: Contract) -> list[str]:
     """What an answer has to look like, in azubi's words; the most explicit text first."""
     if contract.task == "labels":
-        return _label_prompts(contract.labels)
+        return _label_prompts(contract.labels, contract.multi)
     if contract.task == "json":
         return _record_prompts(contract)
     return [
@@ -220,8 +220,16 @@ def contract_prompts(contract: Contract) -> list[str]:
     ]
 
 
-def _label_prompts(labels: Sequence[str]) -> list[str]:
+def _label_prompts(labels: Sequence[str], multi: bool) -> list[str]:
     listed = "\n".join(f"- {label}" for label in labels)
+    if multi:
+        quoted = json.dumps(list(labels), ensure_ascii=False)
+        return [
+            "You sort messages. Read the message and decide which of the following labels fit it, one or "
+            f"more.\n\nLabels:\n{listed}\n\n"
+            "Write a JSON list of all labels that fit, exactly as they stand here, and nothing else.",
+            f"What is this message about? Answer with a JSON list of all that fit: {quoted}.",
+        ]
     return [
         "You sort messages. Read the message and decide which one of the following labels fits it best.\n\n"
         f"Labels:\n{listed}\n\n"

@@ -14,10 +14,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from azubi.data import strict_json
+from azubi.data.contract import written_labels
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
+from azubi.engine.model import label_sets
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.prediction import Contender
@@ -66,7 +69,9 @@ def nearest_neighbours(task: EvaluationTask, vectors: Vectors) -> Work[Baseline]
 def regression(task: EvaluationTask, vectors: Vectors) -> Work[Baseline] | None:
     """Logistic regression; None for free text and for records without a field of a closed set."""
     fit: Callable[[float, Matrix], Predictor]
-    if task.contract.task == "labels":
+    if task.contract.multi:
+        fit = partial(_fit_sets, task)
+    elif task.contract.task == "labels":
         fit = partial(_fit_regression, [example.answer for example in task.learned_train])
     elif task.contract.task == "json" and closed_fields(task):
         fit = partial(_fit_fields, task)
@@ -160,6 +165,26 @@ def _fit_regression(answers: Sequence[str], inverse_penalty: float, known: Matri
         probabilities = model.predict_proba(features)
         best = probabilities.argmax(1)
         return list(zip(model.classes_[best].tolist(), probabilities.max(1).tolist(), strict=True))
+
+    return predict
+
+
+def _fit_sets(task: EvaluationTask, inverse_penalty: float, known: Matrix) -> Predictor:
+    """A regression for each label against the rest; a text gets the labels that are likelier than not."""
+    contract = task.contract
+    sets = [contract.label_set(example.answer) or frozenset() for example in task.learned_train]
+    targets = torch.tensor([[int(label in each) for label in contract.labels] for each in sets])
+    examples = label_sets.Examples(torch.from_numpy(known), targets, torch.ones(len(known)))
+    rows, bias = label_sets.regression(examples, inverse_penalty)
+    half = (label_sets.HALF,) * len(contract.labels)
+
+    def predict(features: Matrix) -> list[tuple[str, float]]:
+        answers = []
+        for chances in torch.nn.functional.linear(torch.from_numpy(features), rows, bias).sigmoid().tolist():
+            given = label_sets.chosen(chances, half, contract.may_be_empty)
+            whole = prod(chance if n in given else 1 - chance for n, chance in enumerate(chances))
+            answers.append((written_labels(contract.labels[n] for n in given), whole))
+        return answers
 
     return predict
 

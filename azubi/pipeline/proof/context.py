@@ -74,7 +74,7 @@ class ProofContext:
     @property
     def metric(self) -> str:
         """The main metric."""
-        return metrics.MAIN[self.card.task]
+        return metrics.main(self.card.contract)
 
     @property
     def stages(self) -> tuple[ev.ProofStage, ...]:

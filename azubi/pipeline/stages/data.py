@@ -97,8 +97,10 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         contract = parent.widened(contract)
         context.recipe = parent.fitted(context.recipe)
         context.resolve(from_=parent.name)
+    if contract.multi:
+        _check_sets(recipe)
     if contract.task == "labels":
-        if parent is None:
+        if parent is None and not contract.multi:
             contract = yield from _with_levels(recipe, contract)
         contract = yield from _rare_labels(recipe, contract, parent, parted.split)
     yield from _remarks(parted.split)
@@ -121,6 +123,7 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
         validation=len(data.split.validation),
         test=len(data.split.test),
         labels=contract.labels,
+        multi=contract.multi,
         fields=contract.fields,
         derived=contract.derived,
         version=version,
@@ -158,6 +161,18 @@ def _check_settings(recipe: Recipe) -> None:
         )
     if recipe.privacy is not None:
         _check_privacy(recipe)
+
+
+def _check_sets(recipe: Recipe) -> None:
+    """What is not made for sets of labels is refused."""
+    for name, given, why in (
+        ("label_weights balanced", recipe.label_weights == "balanced", "a text counts for all of its labels"),
+        ("privacy", recipe.privacy is not None, "thresholds per label would tell of single examples"),
+    ):
+        if given:
+            raise SettingError(
+                f"{name} cannot be had where each answer is a set of labels: {why}.", "Leave it out."
+            )
 
 
 def _check_privacy(recipe: Recipe) -> None:
@@ -237,7 +252,8 @@ def _test_covered(recipe: Recipe, contract: Contract, split: Split) -> Iterator[
     if recipe.test_data is not None:
         contract.check_covers(answers)
     elif contract.task == "labels":
-        lone = sorted(set(answers) - set(contract.labels))
+        said = {label for answer in answers for label in contract.label_set(answer) or ()}
+        lone = sorted(said - set(contract.labels))
         if lone:
             named = ", ".join(lone[:_LABELS]) + (" …" if len(lone) > _LABELS else "")
             yield ev.Notice(

@@ -12,6 +12,7 @@ from azubi.data.datasets.erased import Access, TestAccessLog
 from azubi.data.datasets.versions import now
 from azubi.data.splits.splitting import Split
 from azubi.engine.inference.answering import Answer, Answering
+from azubi.engine.limits import learn_thresholds
 from azubi.evaluation import metrics
 from azubi.evaluation.comparison import Comparison, compare_pick
 from azubi.evaluation.statistics import Difference
@@ -51,18 +52,20 @@ def evaluate(
         StorageError: the home cannot be written.
     """
     TestAccessLog(context.home).add(data.split.test, Access(when=now(), by=f"tune {context.work.id}"))
+    specialist = model.specialist
+    specialist.thresholds = learn_thresholds(specialist, data.split.validation, encoded.longest)
     untouched, trained = (
-        model.specialist.base_model(encoded.longest),
-        model.specialist.answering(encoded.longest),
+        specialist.base_model(encoded.longest),
+        specialist.answering(encoded.longest),
     )
     base = yield from _measure(context, data, "base", untouched, 0)
-    specialist = yield from _measure(context, data, "specialist", trained, 1)
-    comparisons = _compared(data.contract, data.split, base, specialist)
+    ours = yield from _measure(context, data, "specialist", trained, 1)
+    comparisons = _compared(data.contract, data.split, base, ours)
     truths = [example.answer for example in data.split.test]
-    difference = metrics.paired_difference(data.contract, base.answers, specialist.answers, truths)
+    difference = metrics.paired_difference(data.contract, base.answers, ours.answers, truths)
     for pick in compare_pick(comparisons):
         yield ev.Compared(prompt=pick.prompt, base=pick.base, specialist=pick.specialist, truth=pick.truth)
-    return Evaluation(base, specialist, comparisons, difference)
+    return Evaluation(base, ours, comparisons, difference)
 
 
 def _measure(

@@ -20,9 +20,9 @@ from azubi.engine.inference import scope as scopes
 from azubi.engine.inference.answering import Answer, in_order
 from azubi.engine.inference.review import Certain, likeliest_levels, upper
 from azubi.engine.inference.scope import Scope
+from azubi.engine.limits import learn_scope, most_asked, spread
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
-from azubi.engine.specialist import learn_scope, most_asked, spread
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
 from azubi.evaluation.verdict import certain_from
@@ -94,6 +94,7 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         scores={"base": results.evaluation.base.scores, "specialist": results.evaluation.specialist.scores},
         seconds=results.seconds,
         certain=_certain(context, results),
+        thresholds=model.specialist.thresholds,
         simple_accuracy=results.training.simple_accuracy,
         heads=results.training.heads,
         versions=software_versions(),
@@ -136,7 +137,7 @@ def build_report(context: RunContext, results: Results, card: Card) -> Report:
         base_scores=evaluation.base.scores,
         difference=evaluation.difference,
         comparisons=evaluation.comparisons,
-        confusions=confusions(answers, truths) if card.task == "labels" else (),
+        confusions=confusions(answers, truths) if card.task == "labels" and not card.contract.multi else (),
         epochs=tuple(epochs[number] for number in sorted(epochs)),
         simple_accuracy=card.simple_accuracy,
         heads=card.heads,

@@ -15,7 +15,14 @@ from azubi.data.finding import Finding
 from azubi.data.language import TextProfile, profile_of
 from azubi.data.pii import policy
 from azubi.data.readers.opening import STDIN
-from azubi.data.readers.reading import Reading, read_source, reject_faulty, reject_non_record
+from azubi.data.readers.reading import (
+    Reading,
+    read_source,
+    reject_faulty,
+    reject_non_list,
+    reject_non_record,
+    with_label_set,
+)
 from azubi.data.readers.row import Rejected
 from azubi.data.readers.source import Source
 from azubi.data.rules import derivation
@@ -175,6 +182,9 @@ def read(
             notes += inference.notes(task)
         if task == "json":
             reading = reject_faulty(source, reading, reject_non_record)
+        elif task is not None and inference.multi(task):
+            reading = reject_faulty(source, reading, reject_non_list)
+            reading = replace(reading, examples=tuple(map(with_label_set, reading.examples)))
         if setting == "data" and recipe.base == "auto":
             texts = profile_of([example.prompt for example in reading.examples])
         fault = fault or fault_of(recipe, task, context.home, reading.examples, texts)

@@ -284,7 +284,8 @@ def test_several_labels_in_one_answer_are_proposed_as_a_list(separator):
     assert lines(finding) == [(3, 4)] and finding.details["labels"] == sorted(
         ["motor", "household", "travel", "urgent", "fraud"]
     )
-    assert f"--answer '{{answer: {{column: answer, separator: \"{sign}\"}}}}'" in finding.remedy
+    declared = f"--task labels --answer '{{answer: {{column: answer, separator: \"{sign}\"}}}}'"
+    assert declared in finding.remedy
 
 
 def test_the_setting_that_is_proposed_makes_one_answer_of_two_orders(tmp_path):
@@ -295,10 +296,14 @@ def test_the_setting_that_is_proposed_makes_one_answer_of_two_orders(tmp_path):
         )
     before = check_file(path, "note", "tags")
     setting = re.search("--answer '(.*?)'", finding_of(before, "several_labels").remedy)[1]
-    after = check_file(path, "note", setting)
-    assert after.task == "json" and "several_labels" not in kinds(after, "warning")
-    answers = [example.answer for example in read(path, "note", setting).examples]
-    assert answers[1] == answers[2] == '{"tags": ["motor", "urgent"]}' and len(set(answers)) == 6
+    after = check_file(path, "note", setting, task="labels")
+    assert after.multi and "several_labels" not in kinds(after, "warning")
+    counts = dict(map(tuple, finding_of(after, "label_counts").details["labels"]))
+    assert counts == {"motor": 60, "urgent": 60, "household": 40, "fraud": 40, "travel": 20}
+    answers = [example.answer for example in read(path, "note", setting, task="labels").examples]
+    assert answers[1] == answers[2] == '["motor", "urgent"]' and len(set(answers)) == 6
+    records = [example.answer for example in read(path, "note", setting).examples]
+    assert records[1] == '{"tags": ["motor", "urgent"]}', "without a task it is a field of a record"
 
 
 def test_several_labels_in_a_field_of_records():
