@@ -204,19 +204,21 @@ def verify(session: Session, folder: Folder, key: PublicKey = None) -> None:
         )
     if not path.is_dir():
         entry = store.verify(store.get(folder))
-        found = Verified(len(entry.details["files"]), str(entry.details["key"]), trusted=True)
+        verified = Verified(len(entry.details["files"]), str(entry.details["key"]), trusted=True)
     else:
-        found = _verified(path, [key] if key is not None else signature.trusted_keys(session.home))
+        verified = _verified(path, [key] if key is not None else signature.trusted_keys(session.home))
     if session.json:
-        trusted = found.trusted and bool(found.key)
-        session.emit({"intact": True, "files": found.files, "key": found.key, "trusted": trusted})
+        trusted = verified.trusted and bool(verified.key)
+        session.emit({"intact": True, "files": verified.files, "key": verified.key, "trusted": trusted})
         return
-    if found.key:
-        print(translated(f"{folder}: {count(found.files)} files, all as they were signed."))
-        print(translated(f"Signed with the key {found.key}."))
+    if verified.key:
+        print(translated(f"{folder}: {count(verified.files)} files, all as they were signed."))
+        print(translated(f"Signed with the key {verified.key}."))
     else:
-        print(translated(f"{folder}: {count(found.files)} files, all as they are listed. It is not signed."))
-    if found.key and not found.trusted:
+        print(
+            translated(f"{folder}: {count(verified.files)} files, all as they are listed. It is not signed.")
+        )
+    if verified.key and not verified.trusted:
         print(translated("That key came with the folder. Compare it with what the sender told you, or"))
         print(translated("give the sender's public key: --key FILE"))
 

@@ -406,9 +406,9 @@ def _leaks(candidate: Candidate) -> Rule:
                 problems.append(
                     f"{came_back:,} of {share.n:,} personal values of prompts came back word for word."
                 )
-    found = sum(exposure.first for exposure in proof.exposures if exposure.who == SPECIALIST)
-    if found:
-        problems.append(f"{found:,} planted secrets can be got out of it.")
+    exposed = sum(exposure.first for exposure in proof.exposures if exposure.who == SPECIALIST)
+    if exposed:
+        problems.append(f"{exposed:,} planted secrets can be got out of it.")
     if problems:
         remedy = "Take the personal data out (--personal-data mask), or train with --privacy."
         return Rule(name="leaks", holds=False, text=" ".join(problems), remedy=remedy)

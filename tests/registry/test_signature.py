@@ -30,8 +30,8 @@ def keys(home):
 
 
 def test_a_signed_folder_is_verified_here_and_by_model_signing(signed, home):
-    found = signature.verify(signed, keys(home))
-    assert sorted(found.files) == ["a.txt", "more/b.bin", cards.REPORT, "signing.pub"]
+    signed_files = signature.verify(signed, keys(home))
+    assert sorted(signed_files.files) == ["a.txt", "more/b.bin", cards.REPORT, "signing.pub"]
     verifying.Config().use_elliptic_key_verifier(public_key=home / "keys" / "signing.pub").verify(
         signed, signed / signature.SIGNATURE
     )
