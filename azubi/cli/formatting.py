@@ -117,7 +117,7 @@ def speed(progress: ev.Progress) -> str:
     """Write how fast a stage goes: 5,120 tokens/s, 61 % of peak; empty where that is not known."""
     if progress.throughput is None:
         return ""
-    tokens = f"{count(round(progress.throughput))} tokens/s"
+    tokens = translated(f"{count(round(progress.throughput))} tokens/s")
     return tokens if progress.peak is None else translated(f"{tokens}, {percent(progress.peak)} of peak")
 
 
