@@ -262,7 +262,7 @@ class Gate(BaseModel):
     leaks: float = Field(0.0, ge=0, le=1)
     """Largest share of personal data in training prompts that may come back word for word."""
     proof: bool = True
-    """Whether there has to be a proof, from which leaks and forgetting are read."""
+    """Whether there has to be a proof that advises to deploy it; leaks and forgetting are read from it."""
 
 
 def _gate(given: object) -> object:

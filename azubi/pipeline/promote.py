@@ -3,7 +3,7 @@
     licence      of the base: known and open to businesses, or confirmed by someone
     signature    there, if this home has a key
     erased       it learned from no row that was erased since
-    proof        there is one of this very version
+    proof        there is one of this very version, and it advises to deploy it
     production   no worse than the version in production (or better), by a paired test on the same examples
     slices       none lost more than the gate allows
     forgetting   the regression set, if one was asked
@@ -49,7 +49,9 @@ RuleName = Literal[
 ]
 FEWEST = 20
 """Examples that a comparison has to have, and a slice; with fewer, chance decides."""
-DEFAULT = "no worse than production by more than 2 points, no slice by more than 10, no leaks, with a proof"
+DEFAULT = (
+    "no worse than production by more than 2 points, no slice by more than 10, no leaks, a proof in favour"
+)
 
 
 class Rule(BaseModel):
@@ -294,8 +296,8 @@ def _proof(candidate: Candidate) -> Rule:
         verdict = candidate.proof.verdict
         if verdict.passes:
             return Rule(name="proof", holds=True, text=f"Its proof says: {verdict.kind}.")
-        text = f"Its proof does not advise to deploy it ({verdict.kind}). No rule of the gate asks for that."
-        return Rule(name="proof", holds=None, text=text)
+        text = f"Its proof does not advise to deploy it ({verdict.kind})."
+        return Rule(name="proof", holds=False if candidate.gate.proof else None, text=text)
     text, remedy = f"{candidate.name} was never proved.", f"Run: azubi prove {candidate.name}"
     return Rule(name="proof", holds=False if candidate.gate.proof else None, text=text, remedy=remedy)
 

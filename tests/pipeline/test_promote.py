@@ -34,8 +34,8 @@ def put(home, gate=None, **changes):
     return f"claims@{version}"
 
 
-def prove(home, name, level=0.9, seed=0, n=240, rows=(), **changes):
-    """A proof of it, with made-up answers to the same questions."""
+def prove(home, name, level=0.9, seed=0, n=240, rows=(), kind="deploy", **changes):
+    """A proof of it, with made-up answers to the same questions and a verdict of this kind."""
     version = int(name.partition("@")[2])
     answers, facts = proof_sample.sample(n, seed=0, levels=LEVELS, parts=False)
     draw = proof_sample.random.Random(seed + 100 * version)
@@ -48,13 +48,10 @@ def prove(home, name, level=0.9, seed=0, n=240, rows=(), **changes):
     folder.mkdir(parents=True)
     prediction.write(table, folder / PREDICTIONS)
     (folder / FACTS).write_text(facts.model_dump_json())
-    (folder / NUMBERS).write_text(prove_from(table, facts).model_dump_json())
+    proof = prove_from(table, facts)
+    verdict = proof.verdict.model_copy(update={"kind": kind})
+    (folder / NUMBERS).write_text(proof.model_copy(update={"verdict": verdict}).model_dump_json())
     return folder
-
-
-def prove_from_folder(home):
-    """The numbers of the newest proof of claims@1."""
-    return promote.read_proof(promote.newest_proof(home, "claims", 1), Store(home).get("claims@1"))
 
 
 def by_name(rules):
@@ -78,12 +75,21 @@ def test_the_first_version_needs_a_proof_and_no_rival(home):
     assert (done.before, done.own_gate, done.entry.why) == (None, False, "approved by Dr. Weber")
     assert [rule.name for rule in done.rules if rule.holds is False] == []
     assert by_name(done.rules)["production"].text == "Nothing is in production yet."
-    advice = prove_from_folder(home).verdict
-    assert by_name(done.rules)["proof"].holds is (True if advice.passes else None)
-    assert advice.kind in by_name(done.rules)["proof"].text
+    assert by_name(done.rules)["proof"].text == "Its proof says: deploy."
     assert Store(home).get("claims@production").version == 1
     with pytest.raises(SettingError, match="in production already"):
         promote.promote(name, home)
+
+
+def test_a_proof_that_advises_against_it_stops_it(home):
+    name = put(home)
+    prove(home, name, kind="poor")
+    assert "does not advise to deploy it (poor)" in refused(home, name).problem
+    prove(home, name, kind="review", seed=1)
+    assert by_name(promote.promote(name, home).rules)["proof"].holds
+    other = put(home, {"proof": False, "margin": 1.0, "slice": 1.0})
+    prove(home, other, kind="worse")
+    assert by_name(promote.promote(other, home).rules)["proof"].holds is None
 
 
 @pytest.fixture
