@@ -362,7 +362,8 @@ def test_training_that_brings_nothing_over_a_regression_is_not_kept(count, recip
     assert {each.text for each in answer(home, "tiny", [row["prompt"] for row in rows[:20]])} > {"motor"}
 
 
-def test_training_that_helps_is_kept_and_it_is_said_how_much(recipe, home):
+def test_training_that_helps_is_kept_and_it_is_said_how_much(recipe, home, monkeypatch):
+    monkeypatch.setattr(Validation, "clearly_better_than", lambda *both: True)  # a linear head is right here
     events = list(run(recipe(rows=tiny.labels(120), tail_layers="all", epochs=6), home))
     ended, card = only(events, ev.TrainingEnded), Store(home).get("tiny")
     best = next(each for each in events if isinstance(each, ev.EpochDone) and each.epoch == ended.best_epoch)

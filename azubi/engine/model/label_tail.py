@@ -3,7 +3,7 @@
 The head reads pooled states, taken from their centre and scaled to length 1. Its rows start as the mean
 direction of each label's training examples, so that training begins at a nearest-centroid classifier. What
 training makes of it is compared with linear heads on the untouched layers (`linear_head`), which are no
-better place to begin (docs/defaults.md). Scores of the text's words are added, if they help.
+better place to begin. They alone read the text's words: a trained tail is better without (docs/defaults.md).
 """
 
 import copy
@@ -56,7 +56,8 @@ class LabelTail(nn.Module):
             weights.set_trainable(self.shell.layers, self.shell, rank, seed)
         hidden = model.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden, labels)
-        # These two are fitted, never trained in steps: they are read without gradient, and in no group.
+        # These two are fitted, never trained in steps: they are read without gradient, and in no group. Words
+        # have scores in a linear head alone.
         self.centre = nn.Parameter(torch.zeros(hidden))
         self.words = nn.Parameter(torch.zeros(labels, words.BUCKETS))
 
@@ -78,7 +79,8 @@ class LabelTail(nn.Module):
         Those of the words of `texts` are added, one text for each; without texts the encoder's alone.
         """
         scores: torch.Tensor = self.head(self.pooled(states, lengths)).float()
-        return scores + words.scores(texts, self.words.detach()) if texts else scores
+        read_words = bool(texts) and bool(self.words.any())
+        return scores + words.scores(texts, self.words.detach()) if read_words else scores
 
     def pooled(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
         """One vector of length 1 per text, [batch, hidden], float32."""
@@ -103,7 +105,7 @@ class LabelTail(nn.Module):
     ) -> Start | None:
         """Set the head's rows to the direction of each label's mean, its biases to 0.
 
-        Centre and words are those of the best linear head; None if the examples have one label alone.
+        The centre is that of the linear heads; None if the examples have one label alone.
         """
         if self.multi:
             return self._start_from_sets(encoded, read, size)
@@ -114,7 +116,6 @@ class LabelTail(nn.Module):
             linear = linear_head.fit(vectors, texts, labels, example_weights, len(self.head.bias))
             refitted = linear_head.refit(linear, *self._features([*encoded, *validation], read, size))
             self.centre.copy_(linear.centre)
-            self.words.copy_(linear.words)
             vectors = nn.functional.normalize(vectors - linear.centre, dim=-1)
         self.start_from(torch.zeros_like(self.head.weight).index_add_(0, labels, vectors))
         if linear is None or refitted is None:

@@ -123,6 +123,13 @@ def uncentred(tail, encoded, read):
     return vectors
 
 
+def test_a_tail_that_is_to_be_trained_reads_no_words(head_alone):
+    train, read = noisy(90, 3)
+    start = head_alone.start_from_means(train, read, 8)
+    assert start.state["words"].any() and not head_alone.words.any()
+    assert torch.equal(head_alone.centre, start.state["centre"])
+
+
 def test_training_reads_no_words_and_measuring_does(head_alone):
     train, read = noisy(90, 3)
     weights.restore(head_alone, head_alone.start_from_means(train, read, 8).state)
