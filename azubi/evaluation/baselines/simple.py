@@ -21,6 +21,7 @@ from azubi.data.contract import written_labels
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
 from azubi.engine.model import label_sets
+from azubi.engine.model.words import features as word_features
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.prediction import Contender
@@ -51,7 +52,7 @@ def most_frequent(task: EvaluationTask) -> Work[Baseline]:
     def no_features(texts: Sequence[str]) -> Matrix:
         return np.zeros((len(texts), 0), dtype=np.float32)
 
-    return _choose("frequent", task, no_features, {"the most frequent": lambda _: predict})
+    return _choose("frequent", task, {"the most frequent": (no_features, lambda _: predict)})
 
 
 def nearest_neighbours(task: EvaluationTask, vectors: Vectors) -> Work[Baseline]:
@@ -62,12 +63,15 @@ def nearest_neighbours(task: EvaluationTask, vectors: Vectors) -> Work[Baseline]
     def fit(count: int, known: Matrix) -> Predictor:
         return lambda features: [vote(known @ row, answers, count) for row in features]
 
-    fits = {f"{count} nearest": partial(fit, count) for count in counts if count <= len(answers)}
-    return _choose("neighbours", task, vectors, fits)
+    fits = {f"{count} nearest": (vectors, partial(fit, count)) for count in counts if count <= len(answers)}
+    return _choose("neighbours", task, fits)
 
 
-def regression(task: EvaluationTask, vectors: Vectors) -> Work[Baseline] | None:
-    """Logistic regression; None for free text and for records without a field of a closed set."""
+def regression(task: EvaluationTask, vectors: Vectors, *, words: bool = False) -> Work[Baseline] | None:
+    """Logistic regression; None for free text and for records without a field of a closed set.
+
+    With `words`, labels are also tried from TF-IDF of the letters of the words, without any model.
+    """
     fit: Callable[[float, Matrix], Predictor]
     if task.contract.multi:
         fit = partial(_fit_sets, task)
@@ -77,8 +81,23 @@ def regression(task: EvaluationTask, vectors: Vectors) -> Work[Baseline] | None:
         fit = partial(_fit_fields, task)
     else:
         return None
-    fits = {f"logistic regression, C = {c:g}": partial(fit, c) for c in INVERSE_PENALTIES}
-    return _choose("classical", task, vectors, fits)
+    fits = {f"logistic regression, C = {c:g}": (vectors, partial(fit, c)) for c in INVERSE_PENALTIES}
+    if words and task.contract.task == "labels" and not task.contract.multi:
+        tfidf = _tfidf([example.prompt for example in task.train])
+        for c in INVERSE_PENALTIES:
+            fits[f"logistic regression on words, C = {c:g}"] = (tfidf, partial(fit, c))
+    return _choose("classical", task, fits)
+
+
+def _tfidf(texts: Sequence[str]) -> Vectors:
+    """TF-IDF of the letters of words (`engine.model.words`), rare as they are in `texts`; sparse."""
+    counted = word_features(texts)
+    rarity = np.log((1 + len(texts)) / (1 + counted.getnnz(0))) + 1
+
+    def features(asked: Sequence[str]) -> Any:
+        return word_features(asked).multiply(rarity[None]).tocsr()
+
+    return features
 
 
 def most_frequent_answer(task: EvaluationTask) -> str:
@@ -121,20 +140,27 @@ def cached(vectors: Vectors) -> Vectors:
 
 
 def _choose(
-    who: str, task: EvaluationTask, vectors: Vectors, fits: Mapping[str, Callable[[Matrix], Predictor]]
+    who: str, task: EvaluationTask, fits: Mapping[str, tuple[Vectors, Callable[[Matrix], Predictor]]]
 ) -> Work[Baseline]:
-    """Fit all candidates on the training prompts; the best on the validation examples is the baseline."""
+    """Fit all candidates on features of the training prompts; the best on the validation examples answers."""
     started = time.perf_counter()
-    known = vectors([example.prompt for example in task.train])
+    prompts = [example.prompt for example in task.train]
 
-    def answer(predict: Predictor, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
+    def answer(
+        vectors: Vectors, predict: Predictor, questions: Sequence[Question]
+    ) -> Iterator[tuple[int, Answer]]:
         features = vectors([Example(question, "").prompt for question in questions])
         for number, (text, confidence) in enumerate(predict(features)):
             yield number, Answer(task.complete(text), confidence)
 
-    candidates = [Candidate(name, partial(answer, fit(known))) for name, fit in fits.items()]
+    known = {vectors: vectors(prompts) for vectors in dict.fromkeys(vectors for vectors, _ in fits.values())}
+    candidates = [
+        Candidate(name, partial(answer, vectors, fit(known[vectors])))
+        for name, (vectors, fit) in fits.items()
+    ]
     if task.checks:
-        vectors([example.prompt for example in task.checks])  # read once, in no candidate's time
+        for vectors in known:
+            vectors([example.prompt for example in task.checks])  # read once, in no candidate's time
     for done, candidate in enumerate(candidates, start=1):
         if len(candidates) > 1:
             candidate.judge(who, task, task.checks)
