@@ -79,12 +79,12 @@ def best_regression(examples: Examples) -> tuple[torch.Tensor, torch.Tensor, Hea
     for inverse_penalty in _INVERSE_PENALTIES:
         loss, right = 0.0, []
         for number in range(_FOLDS):
-            held = examples[fold == number]
+            held_out = examples[fold == number]
             scores = nn.functional.linear(
-                held.vectors, *regression(examples[fold != number], inverse_penalty)
+                held_out.vectors, *regression(examples[fold != number], inverse_penalty)
             )
-            loss += float((held.weights * losses(scores, held.targets)).sum())
-            right.append(((scores > 0) == (held.targets > 0)).all(-1))
+            loss += float((held_out.weights * losses(scores, held_out.targets)).sum())
+            right.append(((scores > 0) == (held_out.targets > 0)).all(-1))
         if loss >= least:
             break
         best, least, rights = inverse_penalty, loss, torch.cat(right).float()

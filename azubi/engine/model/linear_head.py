@@ -64,16 +64,16 @@ def fit(
     """
     data = _data(vectors, texts, labels, weights, count)
     folds = _folds(data.labels)
-    held = np.concatenate([test for _, test in folds])
+    held_out = np.concatenate([test for _, test in folds])
     penalties, unseen = dict[Kind, float](), dict[Kind, Matrix]()
     for kind in _KINDS[:2]:
-        penalties[kind], unseen[kind] = data.best_penalty(kind, folds, held)
+        penalties[kind], unseen[kind] = data.best_penalty(kind, folds, held_out)
     share, unseen["both"] = min(
         ((share, unseen["vectors"] + share * unseen["words"]) for share in _WORD_SHARES),
-        key=lambda mixed: float(data.losses(mixed[1], held).mean()),
+        key=lambda mixed: float(data.losses(mixed[1], held_out).mean()),
     )
-    chosen = _simplest({kind: data.losses(unseen[kind], held) for kind in _KINDS})
-    scores = tuple(data.score(kind, unseen[kind], held, chosen) for kind in _KINDS)
+    chosen = _simplest({kind: data.losses(unseen[kind], held_out) for kind in _KINDS})
+    scores = tuple(data.score(kind, unseen[kind], held_out, chosen) for kind in _KINDS)
     if chosen != "both":
         penalties = {chosen: penalties[chosen]}
     return data.head(penalties, share if chosen == "both" else 1.0, scores)
@@ -150,15 +150,15 @@ class _Data:
         rows[known], bias[known] = coefficients, offsets
         return rows, bias
 
-    def best_penalty(self, kind: Kind, folds: Folds, held: Matrix) -> tuple[float, Matrix]:
-        """The inverse penalty with the lowest loss, and its scores [held, count] of unseen examples.
+    def best_penalty(self, kind: Kind, folds: Folds, held_out: Matrix) -> tuple[float, Matrix]:
+        """The inverse penalty with the lowest loss, and its scores [held_out, count] of unseen examples.
 
         Penalties are lowered as long as that helps.
         """
         best, scores, least = 0.0, np.zeros(0), math.inf
         for inverse_penalty in _INVERSE_PENALTIES:
             tried = np.concatenate([self._predict(kind, inverse_penalty, *fold) for fold in folds])
-            loss = float(self.losses(tried, held).mean())
+            loss = float(self.losses(tried, held_out).mean())
             if loss >= least:
                 break
             best, scores, least = inverse_penalty, tried, loss
@@ -169,15 +169,15 @@ class _Data:
         features: Matrix = (self.vectors if kind == "vectors" else self.words)[test]
         return np.asarray(features @ rows.T + bias)
 
-    def losses(self, scores: Matrix, held: Matrix) -> Matrix:
-        """[held]: squared distance of the probabilities from what is right, times the example's weight."""
+    def losses(self, scores: Matrix, held_out: Matrix) -> Matrix:
+        """[held_out]: squared distance of the probabilities from what is right, times the weight."""
         probabilities: Matrix = softmax(scores, axis=1)
-        probabilities[np.arange(len(held)), self.labels[held]] -= 1.0
-        return np.asarray(self.weights[held] * (probabilities**2).sum(1))
+        probabilities[np.arange(len(held_out)), self.labels[held_out]] -= 1.0
+        return np.asarray(self.weights[held_out] * (probabilities**2).sum(1))
 
-    def score(self, kind: Kind, scores: Matrix, held: Matrix, chosen: Kind) -> HeadScore:
+    def score(self, kind: Kind, scores: Matrix, held_out: Matrix, chosen: Kind) -> HeadScore:
         """How many of the unseen examples are right."""
-        right, count = float((scores.argmax(1) == self.labels[held]).mean()), len(held)
+        right, count = float((scores.argmax(1) == self.labels[held_out]).mean()), len(held_out)
         error = math.sqrt(right * (1 - right) / count)
         return HeadScore(kind=kind, accuracy=right, error=error, examples=count, chosen=kind == chosen)
 

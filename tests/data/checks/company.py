@@ -1,5 +1,6 @@
 """A made-up insurer's letters: a clean set of examples, in which tests plant one fault at a time."""
 
+import json
 import random
 from dataclasses import replace
 from typing import Any
@@ -91,3 +92,11 @@ def alone(check, kind):
 def asking(row, text):
     """The example with another prompt."""
     return replace(row, turns=(Turn("user", text),))
+
+
+def records(rows, **more):
+    """The rows with JSON records for answers."""
+    return [
+        replace(example, answer=json.dumps({"line": example.answer, "n": number, **more}))
+        for number, example in enumerate(rows)
+    ]
