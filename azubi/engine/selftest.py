@@ -212,8 +212,11 @@ def _losses(specialist: Specialist, encoded: Sequence[EncodedExample], read: Rea
 
 
 def _gradients(module: nn.Module) -> torch.Tensor:
-    """Of all trained weights in a row; zeros for a weight that has none."""
-    trained = [weight for weight in module.parameters() if weight.requires_grad]
+    """Of all weights that are trained in steps, in a row; zeros for a weight that has none."""
+    fitted = ("centre", "words")  # of a label head
+    trained = [
+        weight for name, weight in module.named_parameters() if weight.requires_grad and name not in fitted
+    ]
     gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in trained]
     return torch.cat([gradient.float().flatten() for gradient in gradients])
 

@@ -44,9 +44,9 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
     """Put together what is expected, when `setup` seconds have gone by."""
     recipe, split, costs = inputs.recipe, inputs.split, timings.costs
     tail, batch, epochs = tail_shape(recipe), recipe.batch or 1, recipe.epochs or 1
-    trained = list(weights.trained(inputs.specialist.tail).values())
-    tail_bytes = sum(weight.nbytes for weight in trained)
-    checkpoint = 4 * _OPTIMISER_NUMBERS * sum(weight.numel() for weight in trained)
+    tail_bytes = sum(weight.nbytes for weight in weights.trained(inputs.specialist.tail).values())
+    stepwise = sum(weight.numel() for weight, _ in inputs.specialist.tail.groups())
+    checkpoint = 4 * _OPTIMISER_NUMBERS * stepwise
     training = costs.seconds("tail", workload.training_epoch(tail, batch))
     validation = costs.seconds("validation", workload.validation(tail, batch))
     steps = epochs * math.ceil(workload.train_examples / batch)

@@ -185,8 +185,8 @@ def own(console: Console, screen: Screen) -> int:
     console.print(Rule(screen.owned.format(task=name), align="left"))
     version = Store(Session().home).get(name).version
     folder = Session().home / "exports" / f"{name}-{version}-hf"
-    if code := azubi(["promote", f"{name}@{version}", "--reason", screen.reason]):
-        return code
+    azubi(["promote", f"{name}@{version}", "--reason", screen.reason])  # it may refuse, and says why
+    print()
     if code := azubi(["export", f"{name}@{version}", "--to", "hf", "--out", str(folder)]):
         return code
     print()

@@ -43,7 +43,15 @@ def test_a_small_slice_of_the_demo(tmp_path, monkeypatch):
     assert isinstance(events[-1], ev.RunEnded)
 
     card = Store(home).get("intake")
-    names = [cards.RECIPE, cards.REPORT, cards.SCOPE, cards.CARD, cards.TAIL]
+    names = [
+        "LICENSE-base.txt",
+        "lineage.json",
+        cards.RECIPE,
+        cards.REPORT,
+        cards.SCOPE,
+        cards.CARD,
+        cards.TAIL,
+    ]
     assert sorted(path.name for path in card.folder.iterdir()) == names
     assert (card.base, card.licence, card.task) == ("smollm2-135m", "apache-2.0", "json")
     assert (card.parameters, card.counts["test"]) == (134_515_008, 4)

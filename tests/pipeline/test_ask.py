@@ -100,11 +100,11 @@ def test_one_prompt_gives_what_many_give(made, capfd):
 
 def test_versions_answer_for_themselves(sorter):
     newest, second, first = (
-        [answer.text for answer in ask.answer(sorter.home, name, sorter.prompts)]
+        [(answer.text, answer.confidence) for answer in ask.answer(sorter.home, name, sorter.prompts)]
         for name in ("tiny", "tiny@2", "tiny@1")
     )
-    assert newest == second == sorter.answers
-    assert first != second
+    assert [text for text, _ in newest] == sorter.answers
+    assert first != second == newest
 
 
 def test_the_order_of_the_prompts_is_kept(made):
