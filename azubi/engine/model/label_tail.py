@@ -1,9 +1,9 @@
 """A tail with a label head: the last k layers of a base, pooled, and one score per label.
 
-The head reads pooled states, taken from their centre and scaled to length 1. Its rows start as the mean
-direction of each label's training examples, so that training begins at a nearest-centroid classifier. What
-training makes of it is compared with linear heads on the untouched layers (`linear_head`), which are no
-better place to begin. They alone read the text's words: a trained tail is better without (docs/defaults.md).
+The head reads pooled states, scaled to length 1. Its rows start as the mean direction of each label's
+training examples, so that training begins at a nearest-centroid classifier. What training makes of it is
+compared with linear heads on the untouched layers (`linear_head`), which are no better place to begin. They
+alone take the states from their centre and read the text's words: a trained tail is better without.
 """
 
 import copy
@@ -56,8 +56,8 @@ class LabelTail(nn.Module):
             weights.set_trainable(self.shell.layers, self.shell, rank, seed)
         hidden = model.config.get_text_config().hidden_size
         self.head = nn.Linear(hidden, labels)
-        # These two are fitted, never trained in steps: they are read without gradient, and in no group. Words
-        # have scores in a linear head alone.
+        # These two are fitted, never trained in steps: they are read without gradient, and in no group. Only
+        # linear heads have them (words), and those of sets of labels (the centre).
         self.centre = nn.Parameter(torch.zeros(hidden))
         self.words = nn.Parameter(torch.zeros(labels, words.BUCKETS))
 
@@ -105,7 +105,7 @@ class LabelTail(nn.Module):
     ) -> Start | None:
         """Set the head's rows to the direction of each label's mean, its biases to 0.
 
-        The centre is that of the linear heads; None if the examples have one label alone.
+        What is returned has the best linear head; None if the examples have one label alone.
         """
         if self.multi:
             return self._start_from_sets(encoded, read, size)
@@ -115,8 +115,6 @@ class LabelTail(nn.Module):
         if len(labels.unique()) > 1:
             linear = linear_head.fit(vectors, texts, labels, example_weights, len(self.head.bias))
             refitted = linear_head.refit(linear, *self._features([*encoded, *validation], read, size))
-            self.centre.copy_(linear.centre)
-            vectors = nn.functional.normalize(vectors - linear.centre, dim=-1)
         self.start_from(torch.zeros_like(self.head.weight).index_add_(0, labels, vectors))
         if linear is None or refitted is None:
             return None
