@@ -28,7 +28,7 @@ from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import WrittenAnswers, in_order
 from azubi.engine.model.batch import EncodedExample, Reader, collate
 from azubi.engine.model.cut import find_layers, text_config
-from azubi.engine.model.label_tail import LabelTail, pool
+from azubi.engine.model.label_tail import FITTED, LabelTail, pool
 from azubi.engine.prompt_activations import PromptActivations
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel
@@ -213,9 +213,8 @@ def _losses(specialist: Specialist, encoded: Sequence[EncodedExample], read: Rea
 
 def _gradients(module: nn.Module) -> torch.Tensor:
     """Of all weights that are trained in steps, in a row; zeros for a weight that has none."""
-    fitted = ("centre", "words")  # of a label head
     trained = [
-        weight for name, weight in module.named_parameters() if weight.requires_grad and name not in fitted
+        weight for name, weight in module.named_parameters() if weight.requires_grad and name not in FITTED
     ]
     gradients = [torch.zeros_like(weight) if weight.grad is None else weight.grad for weight in trained]
     return torch.cat([gradient.float().flatten() for gradient in gradients])

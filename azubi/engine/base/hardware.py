@@ -191,16 +191,14 @@ def _remembered_speed(dtype: torch.dtype, threads: int, device: torch.device) ->
     return measured_speed(dtype)
 
 
-def measured_speed(dtype: torch.dtype, seconds: float = _MATMUL_SECONDS) -> float:
+def measured_speed(dtype: torch.dtype) -> float:
     """GFLOP/s of the best of several short matmuls on the default device."""
     rows, inner, outer = _MATMUL_SHAPE
-    # Where bfloat16 is slow, one product of full size takes seconds.
-    rows = max(1, round(rows * min(1.0, seconds / _MATMUL_SECONDS)))
     left, right = torch.ones(rows, inner, dtype=dtype), torch.ones(outer, inner, dtype=dtype)
     best = float("inf")
     started = time.perf_counter()
     with torch.inference_mode():
-        while time.perf_counter() - started < seconds:
+        while time.perf_counter() - started < _MATMUL_SECONDS:
             begun = time.perf_counter()
             torch.nn.functional.linear(left, right)
             if torch.get_default_device().type != "cpu":

@@ -22,6 +22,8 @@ from azubi.events.figures import HeadScore
 
 SHARPNESS = 16.0
 """Length of the head's rows at the start: how decided the first probabilities are."""
+FITTED = ("centre", "words")
+"""Weights of the tail that are fitted, never trained in steps."""
 _HEAD_RATE = 10.0
 """The head is new and learns faster than the layers, which start from a good place."""
 
@@ -165,7 +167,7 @@ class LabelTail(nn.Module):
     def groups(self) -> Iterator[tuple[nn.Parameter, float]]:
         """Trained weights, each with its factor on the learning rate."""
         for name, parameter in self.named_parameters():
-            if parameter.requires_grad and name not in ("centre", "words"):
+            if parameter.requires_grad and name not in FITTED:
                 yield parameter, _HEAD_RATE if name.startswith("head.") else 1.0
 
 

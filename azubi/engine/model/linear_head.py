@@ -186,7 +186,7 @@ def _data(
     vectors: torch.Tensor, texts: Sequence[str], labels: torch.Tensor, weights: torch.Tensor, count: int
 ) -> _Data:
     centre, counted = vectors.mean(0), words.features(texts)
-    rarity = (np.log((1 + len(texts)) / (1 + counted.getnnz(0))) + 1).astype(np.float32)
+    rarity = words.rarity(counted)
     centred = torch.nn.functional.normalize(vectors - centre, dim=-1).cpu().numpy()
     rare = counted.multiply(rarity[None]).tocsr()
     return _Data(centre, rarity, centred, rare, labels.cpu().numpy(), weights.cpu().numpy(), count)

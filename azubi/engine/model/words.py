@@ -29,6 +29,12 @@ def features(texts: Sequence[str]) -> csr_matrix:
     return csr_matrix((np.concatenate([values for _, values in rows]), columns, ends), (len(rows), BUCKETS))
 
 
+def rarity(counted: csr_matrix) -> npt.NDArray[np.float32]:
+    """[BUCKETS]: inverse document frequency of each n-gram in `features` of texts, smoothed."""
+    inverse = np.log((1 + counted.shape[0]) / (1 + counted.getnnz(0))) + 1
+    return np.asarray(inverse, dtype=np.float32)
+
+
 def scores(texts: Sequence[str], rows: torch.Tensor) -> torch.Tensor:
     """Products of the texts' features with `rows` [labels, BUCKETS], as [texts, labels]."""
     products = []

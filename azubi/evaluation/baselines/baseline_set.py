@@ -199,7 +199,7 @@ def _add_simple(baselines: BaselineSet, task: EvaluationTask, vectors: Vectors |
     if vectors is None:
         return
     baselines.preparations["neighbours"] = simple.nearest_neighbours(task, vectors)
-    if (regression := simple.regression(task, vectors, words=True)) is not None:
+    if (regression := simple.regression(task, vectors, with_words=True)) is not None:
         baselines.preparations["classical"] = regression
 
 

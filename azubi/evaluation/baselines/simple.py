@@ -20,8 +20,7 @@ from azubi.data import strict_json
 from azubi.data.contract import written_labels
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
-from azubi.engine.model import label_sets
-from azubi.engine.model.words import features as word_features
+from azubi.engine.model import label_sets, words
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.prediction import Contender
@@ -67,10 +66,10 @@ def nearest_neighbours(task: EvaluationTask, vectors: Vectors) -> Work[Baseline]
     return _choose("neighbours", task, fits)
 
 
-def regression(task: EvaluationTask, vectors: Vectors, *, words: bool = False) -> Work[Baseline] | None:
+def regression(task: EvaluationTask, vectors: Vectors, *, with_words: bool = False) -> Work[Baseline] | None:
     """Logistic regression; None for free text and for records without a field of a closed set.
 
-    With `words`, labels are also tried from TF-IDF of the letters of the words, without any model.
+    `with_words`: labels are also tried from TF-IDF of the letters of the words, without any model.
     """
     fit: Callable[[float, Matrix], Predictor]
     if task.contract.multi:
@@ -82,7 +81,7 @@ def regression(task: EvaluationTask, vectors: Vectors, *, words: bool = False) -
     else:
         return None
     fits = {f"logistic regression, C = {c:g}": (vectors, partial(fit, c)) for c in INVERSE_PENALTIES}
-    if words and task.contract.task == "labels" and not task.contract.multi:
+    if with_words and task.contract.task == "labels" and not task.contract.multi:
         tfidf = _tfidf([example.prompt for example in task.train])
         for c in INVERSE_PENALTIES:
             fits[f"logistic regression on words, C = {c:g}"] = (tfidf, partial(fit, c))
@@ -91,11 +90,10 @@ def regression(task: EvaluationTask, vectors: Vectors, *, words: bool = False) -
 
 def _tfidf(texts: Sequence[str]) -> Vectors:
     """TF-IDF of the letters of words (`engine.model.words`), rare as they are in `texts`; sparse."""
-    counted = word_features(texts)
-    rarity = np.log((1 + len(texts)) / (1 + counted.getnnz(0))) + 1
+    rarity = words.rarity(words.features(texts))
 
     def features(asked: Sequence[str]) -> Any:
-        return word_features(asked).multiply(rarity[None]).tocsr()
+        return words.features(asked).multiply(rarity[None]).tocsr()
 
     return features
 

@@ -55,10 +55,10 @@ def test_features_that_tell_nothing_give_nothing(labels, make):
 
 
 def test_words_are_tried_too_so_that_a_poor_encoder_flatters_nobody(labels):
-    baseline = finish(simple.regression(labels, noise, words=True))
+    baseline = finish(simple.regression(labels, noise, with_words=True))
     assert baseline.contender.says.startswith("logistic regression on words, C = ")
     assert f"the best of {2 * len(simple.INVERSE_PENALTIES)} " in baseline.contender.says
-    assert shares(simple.regression(labels, noise, words=True), labels, LABELLED)[0] > 0.75
+    assert shares(simple.regression(labels, noise, with_words=True), labels, LABELLED)[0] > 0.75
 
 
 def test_the_setting_is_the_best_on_validation(labels):
