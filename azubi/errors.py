@@ -4,6 +4,7 @@
     ├── UsageError               exit code 2: the request or its input cannot be used
     │   ├── SettingError         a setting is unknown, out of range, or contradicts another
     │   ├── DataError            the examples cannot be read or cannot be learned from
+    │   │   └── ContextTooLong   a question is longer than the base reads
     │   ├── BaseModelError       the base is missing, damaged, unsafe or of an unknown kind
     │   ├── UnknownSpecialist    no specialist of that name (and version)
     │   └── UnknownData          no data version of that name, or no row of that id
@@ -14,6 +15,8 @@
         ├── PromotionRefused     a rule of the gate does not hold
         ├── MemoryShortage       the machine's memory, or what the run may have of it, is used up
         ├── ExportError          an export cannot be written, or does not run where it is meant to
+        ├── ServiceBusy          as many questions wait as may wait, or the service is being stopped
+        ├── AnswerFailed         a model failed while it answered a question
         └── CorruptFile          a stored file does not hold what its checksum says
 
 Knows nothing of the terminal: `azubi.cli` decides how an error looks.
@@ -43,6 +46,10 @@ class SettingError(UsageError):
 
 class DataError(UsageError):
     """The examples cannot be read, or cannot be learned from."""
+
+
+class ContextTooLong(DataError):
+    """A question takes more tokens, with its answer, than the base reads."""
 
 
 class BaseModelError(UsageError):
@@ -75,6 +82,14 @@ class TrainingError(RunError):
 
 class ExportError(RunError):
     """An export cannot be written, or does not run in the program that it is meant for."""
+
+
+class ServiceBusy(RunError):
+    """As many questions wait for an answer as may wait, or the service is being stopped."""
+
+
+class AnswerFailed(RunError):
+    """A model failed while it answered a question; other questions are not affected."""
 
 
 class PromotionRefused(RunError):

@@ -16,10 +16,13 @@ from azubi.engine.base import hardware
 from azubi.engine.base.base import Base
 from azubi.engine.base.opening import open_base
 from azubi.engine.cache.filling import bucketed, view
+from azubi.engine.inference.answering import check_fits
 from azubi.engine.model.attention import fastest_attention
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
+from azubi.engine.split_model import SplitModel
 
 Matrix = npt.NDArray[np.float32]
+Vector = npt.NDArray[np.float32]
 Tell = Callable[[int, int], None]
 """Hears how many of how many texts are done."""
 
@@ -56,6 +59,24 @@ def frozen_features(
         return reader[0].read(texts, tell)
 
     return features
+
+
+@torch.inference_mode()
+def read_vectors(model: SplitModel, texts: Sequence[str]) -> tuple[list[Vector], int]:
+    """The whole of each text as a vector of length 1, [hidden], and how many tokens were read.
+
+    `model` is an encoder. Raises ContextTooLong for a text that is longer than it reads.
+    """
+    base = model.base
+    encoded = [encode_plain(base.tokenizer, (Turn("user", text),), base.prefix) for text in texts]
+    for text, tokens in zip(texts, encoded, strict=True):
+        check_fits((Turn("user", text),), len(tokens), base.context)
+    trunk, vectors = model.trunk([base.layers]), dict[tuple[int, ...], Vector]()
+    for batch in bucketed(list(dict.fromkeys(encoded)), _BATCH_TOKENS):
+        for tokens, state in zip(batch, trunk.states(batch, NO_INSTRUCTION)[base.layers], strict=True):
+            pooled = view(state, base.pooling)[0].float()
+            vectors[tokens] = torch.nn.functional.normalize(pooled, dim=0).cpu().numpy()
+    return [vectors[tokens] for tokens in encoded], sum(map(len, encoded))
 
 
 class _Reader:

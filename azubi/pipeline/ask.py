@@ -18,7 +18,7 @@ from azubi.data.contract import Task, parse_record
 from azubi.data.example import Example, Turn
 from azubi.data.pii import policy
 from azubi.data.pii.policy import Questions
-from azubi.data.pii.pseudonyms import KEY_BYTES, KeyFile, PseudonymMap
+from azubi.data.pii.pseudonyms import KEY_BYTES, KeyFile, PseudonymMap, ReIdentifier
 from azubi.data.readers.reading import source_from_settings as source_of
 from azubi.data.readers.row import Asked
 from azubi.data.readers.source import Source
@@ -102,7 +102,7 @@ def answer_several(
     cards = [Store(home).get(name) for name in asked]
     specialists: list[Specialist] = []
     for card in cards:
-        onto = next((each.model for each in specialists if _fits(each.model, card)), None)
+        onto = next((each.model for each in specialists if fits(each.model, card)), None)
         specialists.append(loaded(card, home, onto))
     for specialist in specialists:
         if sum(each.model is specialist.model for each in specialists) > 1:
@@ -190,14 +190,48 @@ def open_specialist(
 def _answering(
     specialist: Specialist, card: Card, home: Path, out_of_scope: Outside | None = None
 ) -> Answering:
-    speak: Answering = FittingAnswers(specialist.answering(card.longest), specialist, card.longest)
-    if card.contract.rare or card.contract.levels:
-        speak = ReviewedAnswers(speak, card.contract, card.certain)
-    if specialist.scope is not None:
-        others = _elsewhere(specialist, out_of_scope or _out_of_scope(card), card.longest)
-        speak = ScopedAnswers(speak, specialist.scope, others)
+    parts = opened(specialist, card, home, out_of_scope)
+    return parts.around(FittingAnswers(parts.answers, specialist, card.longest))
+
+
+@dataclass(frozen=True)
+class OpenSpecialist:
+    """A specialist in memory, and what happens to a question before it and to an answer after it."""
+
+    specialist: Specialist
+    card: Card
+    answers: Answering
+    """With its own tail; a question that is too long raises."""
+    redaction: "RedactedAnswers"
+    review: ReviewedAnswers | None
+    """None where no answer is sent to a person by its label or level."""
+    outside: Outside
+
+    def around(self, speak: Answering) -> Answering:
+        """What the specialist says if `speak` answers for it: hidden, judged, in scope or not."""
+        if self.review is not None:
+            speak = replace(self.review, speak=speak)
+        if self.specialist.scope is not None:
+            others = _elsewhere(self.specialist, self.outside, self.card.longest)
+            speak = ScopedAnswers(speak, self.specialist.scope, others)
+        return replace(self.redaction, speak=speak)
+
+
+def opened(
+    specialist: Specialist, card: Card, home: Path, out_of_scope: Outside | None = None
+) -> OpenSpecialist:
+    """What stands around a specialist that is loaded, when it is asked."""
+    answers = specialist.answering(card.longest)
+    judged = bool(card.contract.rare or card.contract.levels)
     known = card.system or card.instruction
-    return _RedactedAnswers(speak, Questions(_rules(card, home)), card.task, card.system, known)
+    return OpenSpecialist(
+        specialist,
+        card,
+        answers,
+        RedactedAnswers(answers, Questions(_rules(card, home)), card.task, card.system, known),
+        ReviewedAnswers(answers, card.contract, card.certain) if judged else None,
+        out_of_scope or _out_of_scope(card),
+    )
 
 
 def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist:
@@ -210,7 +244,7 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     """
     Store(home).verify(card)
     dtype = _dtype(card.dtype)
-    if onto is not None and _fits(onto, card):
+    if onto is not None and fits(onto, card):
         specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, 0, card.prompt_layers)
     else:
         base = _base_of(card, home)
@@ -223,7 +257,8 @@ def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist
     return specialist
 
 
-def _fits(model: SplitModel, card: Card) -> bool:
+def fits(model: SplitModel, card: Card) -> bool:
+    """Whether a specialist can be put on a base that is in memory: the same weights in the same format."""
     same = (model.base.sha256, model.dtype) == (card.base_sha256, _dtype(card.dtype))
     return same and card.base_as_trained(model.base) == model.base
 
@@ -287,7 +322,18 @@ class FittingAnswers:
 
 
 @dataclass(frozen=True)
-class _RedactedAnswers:
+class HiddenQuestion:
+    """A question as the specialist may see it."""
+
+    turns: Question
+    values: ReIdentifier
+    """What was hidden of it."""
+    other_system: bool
+    """Whether it begins with another system message than all examples did."""
+
+
+@dataclass(frozen=True)
+class RedactedAnswers:
     """Hides from a specialist what training hid from it, and puts back what a question brought along."""
 
     speak: Answering
@@ -299,16 +345,28 @@ class _RedactedAnswers:
     """The same, or the instruction."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
-        hidden = self.questions.hidden(questions)
-        plain = [instruction.without_system(question, self.known) for question, _ in hidden]
-        for number, answer in self.speak(plain):
-            shown = hidden[number][1].text
-            notes = answer.notes
-            if answer.by == "specialist" and self.task == "json" and parse_record(answer.text) is None:
-                notes = (*notes, NO_RECORD)
-            if self.system and plain[number][0].role == "system":
-                notes = (*notes, OTHER_SYSTEM)
-            yield number, replace(answer, text=shown(answer.text), notes=tuple(map(shown, notes)))
+        """Yield (number of the question, answer) as they are done."""
+        hidden = self.hidden(questions)
+        for number, answer in self.speak([question.turns for question in hidden]):
+            yield number, self.restored(hidden[number], answer)
+
+    def hidden(self, questions: Sequence[Question]) -> list[HiddenQuestion]:
+        """What the specialist is asked in place of each question."""
+        hidden = []
+        for question, values in self.questions.hidden(questions):
+            plain = instruction.without_system(question, self.known)
+            other = bool(self.system) and plain[0].role == "system"
+            hidden.append(HiddenQuestion(plain, values, other))
+        return hidden
+
+    def restored(self, question: HiddenQuestion, answer: Answer) -> Answer:
+        """What the person who asked gets for the answer to `question`."""
+        shown, notes = question.values.text, answer.notes
+        if answer.by == "specialist" and self.task == "json" and parse_record(answer.text) is None:
+            notes = (*notes, NO_RECORD)
+        if question.other_system:
+            notes = (*notes, OTHER_SYSTEM)
+        return replace(answer, text=shown(answer.text), notes=tuple(map(shown, notes)))
 
 
 OTHER_SYSTEM = "It begins with another system message than all examples did, and is read as it stands."

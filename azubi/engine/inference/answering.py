@@ -25,7 +25,7 @@ from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import Choice, Classifier, Completion, LabelTree, LabelTrie, Tokens, Vector
 from azubi.engine.inference.scope import Scope
 from azubi.engine.model import label_sets
-from azubi.errors import DataError
+from azubi.errors import ContextTooLong
 
 Question = tuple[Turn, ...]
 AnswerMode = Literal["constrained", "unconstrained"]
@@ -236,7 +236,7 @@ class ScopedAnswers:
         """Yield (number of the question, answer) as they are done."""
         outside: dict[int, Answer] = {}
         for number, answer in self._answering(questions):
-            scored = self._scored(answer)
+            scored = self.scored(answer)
             if scored.in_scope is False and self._elsewhere is not None:
                 outside[number] = scored
             else:
@@ -247,7 +247,8 @@ class ScopedAnswers:
                 score, notes = outside[numbers[place]].scope, (*other.notes, OUT_OF_SCOPE)
                 yield numbers[place], replace(other, notes=notes, scope=score, in_scope=False)
 
-    def _scored(self, answer: Answer) -> Answer:
+    def scored(self, answer: Answer) -> Answer:
+        """The answer with the score of its question."""
         if answer.vector is None:
             return answer
         score = self._scope.score(answer.vector, answer.evidence)
@@ -294,10 +295,10 @@ def in_order(answering: Answering, questions: Sequence[Question]) -> list[Answer
 
 
 def check_fits(question: Question, tokens: int, context: int) -> None:
-    """Raise DataError if a question, with room for its answer, is longer than the base reads."""
+    """Raise ContextTooLong if a question, with room for its answer, is longer than the base reads."""
     if tokens > context:
         start = question[-1].content[:60]
-        raise DataError(
+        raise ContextTooLong(
             f"The question that begins {start!r} takes {tokens:,} tokens with its answer, "
             f"but the base reads at most {context:,}.",
             "Shorten the question, or train from a base that reads more.",

@@ -9,7 +9,7 @@ Knows contracts and probabilities; nothing of models or texts.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from azubi.data.contract import Contract
 from azubi.engine.inference.answering import Answer, Answering, Question
@@ -21,38 +21,44 @@ Certain = tuple[float | None, ...]
 """For each level, from the top: the probability from which on it is certain; None where it never is."""
 
 
+@dataclass(frozen=True)
 class ReviewedAnswers:
     """Answers that say whether a person should see them."""
 
-    def __init__(self, answering: Answering, contract: Contract, certain: Certain = ()) -> None:
-        """`contract` says which labels are rare; without `certain`, levels are not judged."""
-        self._answering, self._contract, self._certain = answering, contract, certain
+    speak: Answering
+    contract: Contract
+    """Says which labels are rare."""
+    certain: Certain = ()
+    """Without it, levels are not judged."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        for number, answer in self._answering(questions):
-            yield number, self._reviewed(answer) if answer.by == "specialist" else answer
+        for number, answer in self.speak(questions):
+            yield number, self.judged(answer)
 
-    def _reviewed(self, answer: Answer) -> Answer:
-        levels = dict(likeliest_levels(self._contract, answer)) if self._contract.levels else {}
+    def judged(self, answer: Answer) -> Answer:
+        """The answer, saying whether a person should see it; of the specialist's own alone."""
+        if answer.by != "specialist":
+            return answer
+        levels = dict(likeliest_levels(self.contract, answer)) if self.contract.levels else {}
         notes = (*self._rare_notes(answer), *self._level_notes(answer, levels))
         review = bool(notes) or answer.review
         return replace(answer, notes=(*answer.notes, *notes), review=review, levels=levels)
 
     def _rare_notes(self, answer: Answer) -> Iterator[str]:
-        rare = self._contract.rare
-        given = (self._contract.label_set(answer.text) or frozenset()) if rare else frozenset()
+        rare = self.contract.rare
+        given = (self.contract.label_set(answer.text) or frozenset()) if rare else frozenset()
         for label in sorted(given & rare.keys()):
             yield f"“{label}” had {_examples(rare[label])}, too few to learn: please check."
         if rare and not given & rare.keys() and answer.probabilities is not None:
-            chances = dict(zip(self._contract.labels, answer.probabilities.tolist(), strict=True))
+            chances = dict(zip(self.contract.labels, answer.probabilities.tolist(), strict=True))
             likeliest = max(rare, key=lambda label: chances[label])
             together = sum(chances[label] for label in rare)
-            if (chances[likeliest] if self._contract.multi else together) >= RARE_SHARE:
+            if (chances[likeliest] if self.contract.multi else together) >= RARE_SHARE:
                 yield f"It may be “{likeliest}”, which had {_examples(rare[likeliest])}: please check."
 
     def _level_notes(self, answer: Answer, levels: dict[str, float]) -> Iterator[str]:
-        limits = [2.0 if limit is None else limit for limit in self._certain]
+        limits = [2.0 if limit is None else limit for limit in self.certain]
         if not levels or not limits:
             return
         certain = [

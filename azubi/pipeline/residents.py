@@ -1,0 +1,182 @@
+"""What a service holds in memory: each base once, and the specialists that stand on it.
+
+A specialist is loaded when it is first asked, from files that are verified then. When all of them take more
+than they may, those that were not asked for longest leave; a base leaves with the last that stands on it.
+"""
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from azubi.data.contract import Contract
+from azubi.engine.base import catalog, hardware
+from azubi.engine.base.opening import open_base
+from azubi.engine.inference.answering import Answering, by_base
+from azubi.engine.specialist import Specialist
+from azubi.engine.split_model import SplitModel
+from azubi.errors import SettingError, UnknownSpecialist
+from azubi.pipeline import ask
+from azubi.registry import card as cards
+from azubi.registry.card import Card
+from azubi.registry.store import Store
+
+_BASE_TOKENS = 1024
+"""Tokens that a base as it was published writes, where the request does not say how many."""
+
+
+@dataclass
+class Resident:
+    """A specialist, or a base as it was published, that can be asked."""
+
+    name: str
+    """claims@2, or the name of the base."""
+    specialist: Specialist
+    answers: Answering
+    longest: int
+    """Tokens that an answer may have, where the request does not say."""
+    size: int
+    """Bytes of what it does not share with others."""
+
+
+class Residents:
+    """Specialists and bases by name, loaded on demand. To be used in one thread."""
+
+    def __init__(self, home: Path, memory: int, threads: int = 0) -> None:
+        """`memory` is how many bytes all tails may take; `threads` 0 takes a thread for each core."""
+        self._home, self._memory, self._threads = home, memory, threads
+        self._open: OrderedDict[str, Resident] = OrderedDict()
+        self._models: list[SplitModel] = []
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """Names of those in memory, the one that was asked last at the end."""
+        return tuple(self._open)
+
+    @property
+    def tail_bytes(self) -> int:
+        """What tails take."""
+        return sum(resident.size for resident in self._open.values())
+
+    def get(self, name: str, in_use: Collection[str] = ()) -> Resident:
+        """The specialist `name`, which is name@version, or the base of that name; others than those `in_use`
+        may leave for it.
+
+        Raises as `ask.loaded` and `open_base` do.
+        """
+        if name not in self._open:
+            self._open[name] = self._specialist(name) if "@" in name else self._base(name)
+            hardware.use_threads(self._threads or None)
+        self._open.move_to_end(name)
+        self._evict({name, *in_use})
+        return self._open[name]
+
+    def encoder(self, name: str) -> SplitModel:
+        """An encoder as it was published, or the one below a specialist.
+
+        Raises:
+            SettingError: the base is a decoder.
+        """
+        if "@" in name:
+            return _checked_encoder(self.get(name).specialist.model)
+        return _checked_encoder(self._model(name))
+
+    def _specialist(self, name: str) -> Resident:
+        card = Store(self._home).get(name)
+        onto = next((model for model in self._models if ask.fits(model, card)), None)
+        specialist = ask.loaded(card, self._home, onto)
+        if onto is None:
+            self._models.append(specialist.model)
+        asked = ask.opened(specialist, card, self._home)
+        size = (card.folder / cards.TAIL).stat().st_size
+        return Resident(name, specialist, asked.around(asked.answers), card.longest, size)
+
+    def _base(self, name: str) -> Resident:
+        """The untouched base: a specialist that learned nothing."""
+        model = self._model(name)
+        specialist = Specialist(model, Contract(task="text"), 1, 0, 0).without_instruction()
+        longest = min(_BASE_TOKENS, model.base.context // 2)
+        return Resident(name, specialist, by_base(specialist.base_model(longest)), longest, 0)
+
+    def _model(self, name: str) -> SplitModel:
+        """The base of that name, in the number format of the specialists that stand on it."""
+        hardware.use_device()
+        base = open_base(base_names(self._home)[name], self._home)
+        model = next((model for model in self._models if model.base.sha256 == base.sha256), None)
+        if model is None:
+            fast = hardware.has_bfloat16() and base.kind == "decoder"
+            model = SplitModel(base, torch.bfloat16 if fast else torch.float32)
+            self._models.append(model)
+        return model
+
+    def _evict(self, kept: Collection[str]) -> None:
+        for name in [name for name in self._open if name not in kept]:
+            if self.tail_bytes <= self._memory:
+                break
+            del self._open[name]
+        standing = {id(resident.specialist.model) for resident in self._open.values()}
+        self._models = [model for model in self._models if id(model) in standing]
+
+
+def _checked_encoder(model: SplitModel) -> SplitModel:
+    if model.base.kind != "encoder":
+        raise SettingError(
+            f"The base {model.base.name} writes; it makes no vectors of texts.",
+            "Choose an encoder, such as minilm or e5-small.",
+        )
+    return model
+
+
+def base_names(home: Path) -> dict[str, str]:
+    """Bases that can be asked as they were published: their names, and what `open_base` opens."""
+    here = {entry.name: entry.name for entry in catalog.known() if entry.path(home) is not None}
+    return here | {_short(card): card.base for card in Store(home).all() if catalog.find(card.base) is None}
+
+
+def _short(card: Card) -> str:
+    return Path(card.base).name
+
+
+def resolved(name: str, home: Path) -> str:
+    """What a name in a request stands for now: name@version of a specialist, or a base.
+
+    Raises:
+        UnknownSpecialist: nothing of that name is here.
+    """
+    try:
+        card = Store(home).get(name)
+    except UnknownSpecialist:
+        if name in base_names(home):
+            return name
+        raise
+    return f"{card.name}@{card.version}"
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What can be asked."""
+
+    name: str
+    created: int
+    """Seconds since 1970; 0 for a base."""
+    kind: Literal["specialist", "alias", "base"]
+    owned_by: str
+
+
+def models(home: Path) -> Iterator[ModelInfo]:
+    """Everything that can be asked: each specialist and its versions, their aliases, the bases."""
+    store = Store(home)
+    for name, specialist in sorted(store.log.specialists().items()):
+        created = {version: int(entry.when.timestamp()) for version, entry in specialist.versions.items()}
+        if not created:
+            continue
+        yield ModelInfo(name, created[max(created)], "specialist", "company")
+        for version, when in sorted(created.items()):
+            yield ModelInfo(f"{name}@{version}", when, "specialist", "company")
+        for alias, version in specialist.aliases.items():
+            yield ModelInfo(f"{name}@{alias}", created[version], "alias", "company")
+    for name in base_names(home):
+        yield ModelInfo(name, 0, "base", "base")
