@@ -5,12 +5,11 @@
 It is the registry: which versions there are, which is in production and which is the candidate follows from
 the entries, read from the first to the last. So a change is one entry, and happens whole or not at all. Each
 entry has the hash of the one before it: whoever changes or removes one in the middle is found by whoever
-reads next. What a hash chain cannot show is that its end was cut off, or that all of it was written anew; for
-that, note the last hash elsewhere (`azubi audit` names it, `azubi audit --contains HASH` looks for it).
+reads next. Its last hash is to be noted elsewhere (`azubi audit` names it, `azubi audit --contains HASH`
+looks for it), since a chain cannot show that its end was cut off (see `storage.hash_chain`).
 """
 
 import getpass
-import hashlib
 import json
 import platform
 import sqlite3
@@ -23,20 +22,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from azubi.errors import CorruptFile
 from azubi.storage.database import Database
+from azubi.storage.hash_chain import TABLE, HashChain, Link
 
 Action = Literal["register", "sign", "promote", "rollback", "delete", "confirm licence", "keygen", "export"]
 PRODUCTION, CANDIDATE = "production", "candidate"
 FILE = "registry.sqlite"
-_MIGRATIONS = (
-    (
-        "CREATE TABLE log (number INTEGER PRIMARY KEY, entry TEXT NOT NULL, hash TEXT NOT NULL)",
-        "CREATE TRIGGER only_added BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-        "CREATE TRIGGER never_removed BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'append-only'); END",
-    ),
+_REMEDY = (
+    "Bring the file back from a copy. Until then, no specialist of this home is used or changed; a "
+    "version's folder can be checked with: azubi verify FOLDER"
 )
-_BEFORE_THE_FIRST = "0" * 64
 
 
 class Entry(BaseModel):
@@ -95,7 +90,8 @@ class Log:
 
     def __init__(self, home: Path) -> None:
         """`home` need not exist yet."""
-        self._database = Database(home / "specialists" / FILE, _MIGRATIONS)
+        self._database = Database(home / "specialists" / FILE, (TABLE,))
+        self._chain = HashChain(self._database.path, _REMEDY)
 
     @property
     def path(self) -> Path:
@@ -125,31 +121,18 @@ class Log:
             StorageError: the disk is full or may not be written.
         """
         with self._database.writing() as connection:
-            yield Addition(connection, list(self._checked(connection)))
+            yield Addition(connection, self._chain, list(self._checked(connection)))
 
     def _checked(self, connection: sqlite3.Connection) -> Iterator[Entry]:
-        previous = _BEFORE_THE_FIRST
-        rows = connection.execute("SELECT number, entry, hash FROM log ORDER BY number")
-        for place, (number, text, digest) in enumerate(rows, start=1):
-            if number != place:
-                raise self._broken(place, "is missing")
-            if digest != _hash(previous, text):
-                raise self._broken(place, "is not what was written: its hash does not fit")
+        for link in self._chain.verified(connection):
             try:
-                entry = Entry.model_validate_json(text)
+                entry = Entry.model_validate_json(link.text)
             except ValidationError as error:
-                raise self._broken(place, "cannot be read; a newer azubi may have written it") from error
-            if entry.number != place:
-                raise self._broken(place, f"calls itself number {entry.number}")
-            previous = digest
-            yield entry.model_copy(update={"hash": digest})
-
-    def _broken(self, number: int, problem: str) -> CorruptFile:
-        return CorruptFile(
-            f"Entry {number} of {self.path} {problem}.",
-            "Bring the file back from a copy. Until then, no specialist of this home is used or changed; a "
-            "version's folder can be checked with: azubi verify FOLDER",
-        )
+                problem = "cannot be read; a newer azubi may have written it"
+                raise self._chain.broken(link.number, problem) from error
+            if entry.number != link.number:
+                raise self._chain.broken(link.number, f"calls itself number {entry.number}")
+            yield entry.model_copy(update={"hash": link.hash})
 
 
 @dataclass
@@ -157,6 +140,7 @@ class Addition:
     """The entries of a log, within a transaction, and the way to add to them."""
 
     connection: sqlite3.Connection
+    chain: HashChain
     entries: list[Entry]
 
     def add(self, action: Action, name: str = "", version: int = 0, why: str = "", **details: Any) -> Entry:
@@ -172,9 +156,9 @@ class Addition:
             details=details,
         )
         text = json.dumps(entry.model_dump(mode="json", exclude={"hash"}), ensure_ascii=False, sort_keys=True)
-        digest = _hash(self.entries[-1].hash if self.entries else _BEFORE_THE_FIRST, text)
-        self.connection.execute("INSERT INTO log VALUES (?, ?, ?)", (entry.number, text, digest))
-        self.entries.append(entry.model_copy(update={"hash": digest}))
+        previous = Link(len(self.entries), "", self.entries[-1].hash) if self.entries else None
+        link = self.chain.add(self.connection, previous, text)
+        self.entries.append(entry.model_copy(update={"hash": link.hash}))
         return self.entries[-1]
 
     def specialist(self, name: str) -> Specialist:
@@ -214,7 +198,3 @@ def who() -> str:
     except (OSError, KeyError, ImportError):  # a container's user need not have a name
         user = "unknown"
     return f"{user}@{platform.node() or 'unknown'}"
-
-
-def _hash(previous: str, text: str) -> str:
-    return hashlib.sha256(f"{previous}\n{text}".encode()).hexdigest()
