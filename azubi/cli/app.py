@@ -7,7 +7,20 @@ from collections.abc import Sequence
 import typer
 from typer.main import get_command
 
-from azubi.cli import ask, check, data, doctor, export, prove, registry, runs, specialists, tune, upkeep
+from azubi.cli import (
+    ask,
+    check,
+    data,
+    doctor,
+    export,
+    prove,
+    registry,
+    runs,
+    serve,
+    specialists,
+    tune,
+    upkeep,
+)
 from azubi.cli.command import (
     Debug,
     Home,
@@ -66,6 +79,11 @@ register(_data, data.reveal, "reveal")
 register(app, prove.prove, "prove")
 register(app, prove.compare, "compare")
 register(app, ask.ask, "ask")
+register(app, serve.serve, "serve")
+_keys = register_group(app, serve.list_keys, "keys")
+register(_keys, serve.list_keys, "list")
+register(_keys, serve.create_key, "create")
+register(_keys, serve.revoke_key, "revoke")
 register(app, export.export, "export")
 register(app, export.import_, "import")
 register(app, specialists.list_all, "list")

@@ -116,6 +116,7 @@ COMMANDS = {
     "Train": ("check", "plan", "tune", "resume"),
     "Judge": ("prove", "compare"),
     "Use": ("ask", "list", "show"),
+    "Serve": ("serve", "keys"),
     "Own": ("promote", "rollback", "history", "diff", "licence", "papers", "keygen", "verify", "audit"),
     "Hand on": ("export", "import", "push", "pull", "reproduce"),
     "Manage": ("runs", "data", "bases", "purge", "doctor", "version"),

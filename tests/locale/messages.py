@@ -147,6 +147,8 @@ def shown() -> dict[str, str]:
     for path, tree in _modules().items():
         if path.name == "papers.py":  # files that go along with an export, for engineers
             continue
+        if path.parent.name == "serve" and path.name not in ("keys.py", "server.py"):  # read by programs
+            continue
         place = str(path.relative_to(PACKAGE))
         for noun in _nouns(tree):
             places.setdefault(noun, place)

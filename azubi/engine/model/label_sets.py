@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from azubi.engine.model.batch import Batch, Outcome
@@ -110,8 +109,7 @@ def regression(examples: Examples, inverse_penalty: float) -> tuple[torch.Tensor
         if len(set(truth.tolist())) == 1:
             bias[label] = np.log((truth.sum() + 1) / ((1 - truth).sum() + 1))
             continue
-        # Several threads would wait for each other longer than they compute.
-        with warnings.catch_warnings(), threadpool_limits(limits=1):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # too few steps to converge: it is measured as it is
             model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(texts, truth, weights)
         rows[label], bias[label] = torch.as_tensor(model.coef_[0]), float(model.intercept_[0])

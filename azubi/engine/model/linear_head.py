@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from scipy.special import softmax
-from threadpoolctl import threadpool_limits
 
 from azubi.engine.model import words
 from azubi.events.figures import HeadScore
@@ -144,8 +143,7 @@ class _Data:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # too few steps to converge: it is measured as it is
             model = LogisticRegression(C=inverse_penalty, max_iter=300, tol=1e-3)
-            with threadpool_limits(limits=1):  # several threads wait for each other longer than they compute
-                model.fit(features, labels, self.weights[train])
+            model.fit(features, labels, self.weights[train])
         coefficients, offsets = model.coef_, model.intercept_
         if len(coefficients) == 1:  # two labels: the score of the second against the first
             coefficients, offsets = (np.concatenate((-part, part)) / 2 for part in (coefficients, offsets))

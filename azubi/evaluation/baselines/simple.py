@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from threadpoolctl import threadpool_limits
 
 from azubi.data import strict_json
 from azubi.data.contract import written_labels
@@ -184,8 +183,7 @@ def _fit_regression(answers: Sequence[str], inverse_penalty: float, known: Matri
 
     if len(set(answers)) == 1:
         return lambda features: [(answers[0], 1.0)] * len(features)
-    with threadpool_limits(limits=1):  # several threads wait for each other longer than they compute
-        model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(known, list(answers))
+    model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(known, list(answers))
 
     def predict(features: Matrix) -> list[tuple[str, float]]:
         probabilities = model.predict_proba(features)
