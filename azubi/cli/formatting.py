@@ -16,7 +16,7 @@ from rich.text import Text
 from azubi.data import strict_json
 from azubi.evaluation import summary
 from azubi.events import events as ev
-from azubi.events.figures import Score, Trial, begun
+from azubi.events.figures import HeadScore, Score, Trial, begun
 from azubi.locale.current import current, translated
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ def setting(trial: Trial) -> str:
 def headline(name: str, specialist: Sequence[Score], base: Sequence[Score]) -> str:
     """Say in one sentence what came out."""
     return _breakable(summary.headline(current(), name, specialist, base))
+
+
+def heads_tried(scores: Sequence[HeadScore]) -> str:
+    """Say in one sentence how good logistic regression is without training."""
+    return _breakable(summary.heads(current(), scores))
 
 
 def duration(seconds: float) -> str:

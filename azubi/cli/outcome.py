@@ -22,6 +22,7 @@ from azubi.cli.formatting import (
     duration,
     facts,
     headline,
+    heads_tried,
     plan_table,
     scores_table,
     share_trained,
@@ -187,6 +188,8 @@ def _scores(view: RunView, console: Console) -> None:
     console.print()
     console.print(scores_table(base, new))
     console.print(f"\n{translated('In brackets: 95 % confidence intervals.')}")
+    if view.heads:
+        console.print(Text(heads_tried(view.heads)))
 
 
 def _whereabouts(made: ev.Packaged, compared: Sequence[ev.Compared], home: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from azubi.cli import formatting
 from azubi.events import events as ev
-from azubi.events.figures import Trial
+from azubi.events.figures import HeadScore, Trial
 from azubi.locale.current import translated
 
 State = Literal["waiting", "running", "done", "stopped"]
@@ -49,6 +49,7 @@ class RunView:
         self.epochs: list[ev.EpochDone] = []
         self.trials: list[Trial] = []
         self.searched: ev.SearchEnded | None = None
+        self.heads: tuple[HeadScore, ...] = ()
         self.data: ev.DataReady | None = None
         self.measured: dict[ev.Who, ev.Measured] = {}
         self.compared: list[ev.Compared] = []
@@ -155,6 +156,7 @@ class RunView:
             case ev.TrunkDone():
                 self._sum_up("trunk", _trunk(event))
             case ev.TrainingEnded():
+                self.heads = event.heads
                 best = f"epoch {event.best_epoch}" if event.best_epoch else "no training"
                 summary = translated(f"{best} is the best; {event.reason}")
                 if event.epsilon is not None:

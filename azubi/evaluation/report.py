@@ -334,6 +334,7 @@ def render(report: Report, lang: Lang = "en") -> str:
         scores_chart=charts.intervals_chart(_score_marks(locale, report), locale),
         training_chart=charts.training_chart(report.epochs, locale) if report.epochs else "",
         training=summary.training(locale, report.epochs, report.simple_accuracy) if report.epochs else "",
+        heads=summary.heads(locale, report.heads),
         trials_chart=charts.trials_chart(report.trials, choice, locale) if choice else "",
         search=summary.search(locale, report.trials, choice) if choice else "",
         trials=[(trial, summary.setting(locale, trial)) for trial in begun(report.trials)],

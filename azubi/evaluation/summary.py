@@ -6,7 +6,7 @@ Knows figures and languages; no HTML and no terminal. The sentences of a proof a
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from azubi.events.figures import Choice, Epoch, Score, Trial
+from azubi.events.figures import Choice, Epoch, HeadScore, Score, Trial
 from azubi.locale.locale import Locale
 
 if TYPE_CHECKING:
@@ -132,6 +132,21 @@ def training(locale: Locale, epochs: Sequence[Epoch], simple_accuracy: float | N
         key = "training.before" if kept is not None else "training.start_kept"
         parts.append(locale.plain(key, right=locale.percent(simple_accuracy)))
     return " ".join(parts)
+
+
+def heads(locale: Locale, scores: Sequence[HeadScore]) -> str:
+    """How good logistic regressions are without training, by cross-validation; empty if none was tried."""
+    if not scores:
+        return ""
+    parts = [
+        locale.plain(
+            f"heads.{head.kind}",
+            right=locale.percent(head.accuracy),
+            error=locale.number(100 * head.error, 1),
+        )
+        for head in scores
+    ]
+    return locale.plain("heads.summary", n=locale.count(scores[0].examples), parts=", ".join(parts))
 
 
 def kept_epoch(epochs: Sequence[Epoch]) -> Epoch | None:

@@ -12,6 +12,7 @@ from azubi.cli.command import Session
 from azubi.cli.run_view import Countdown, RunView
 from azubi.cli.terminal import LiveView, follow
 from azubi.events.events import DataReady, Notice
+from azubi.events.figures import HeadScore
 
 
 class Clock:
@@ -135,10 +136,12 @@ def test_outcome(events, width, capsys, monkeypatch, home):
 
 def test_labels_side_by_side(events, capsys, home):
     view = drawing(events)
+    view.heads = (HeadScore(kind="words", accuracy=0.712, error=0.0127, examples=1264, chosen=True),)
     view.data = DataReady(task="labels", train=1, validation=1, test=1, labels=("a", "b"))
     view.compared = [view.compared[0].model_copy(update={"base": "a", "specialist": "b", "truth": "b"})]
     outcome.show(view, Console(width=80), home)
     assert "│ ✗ a " in (text := capsys.readouterr().out) and "│ ✓ b " in text
+    assert "1,264 training examples: 71 % ± 1.3 on words." in " ".join(text.split())
 
 
 def test_prompts_cannot_steer_the_terminal(events, capsys, home):

@@ -351,7 +351,9 @@ def test_training_that_brings_nothing_over_a_regression_is_not_kept(count, recip
     assert 0 < ended.simple_accuracy == card.simple_accuracy <= 1
     (text,) = [text for text in texts_of(events) if text.startswith("Logistic regression on ")]
     assert f"({100 * card.simple_accuracy:.1f} ± " in text
-    assert "No epoch was clearly better" in (card.folder / "report.html").read_text()
+    report = (card.folder / "report.html").read_text()
+    assert "No epoch was clearly better" in report
+    assert f"Logistic regression, cross-validated on {ended.heads[0].examples} training examples: " in report
     # The head is the regression, below it are the base's own layers.
     tail = load_file(card.folder / "tail.safetensors")
     specialist = new_specialist(open_base(given.base, home), card.contract, 1, 0, 0, torch.float32)
