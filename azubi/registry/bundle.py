@@ -15,6 +15,7 @@ import shutil
 import stat
 from collections.abc import Collection
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -46,7 +47,7 @@ class BundledVersion(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: int = 1
+    format: Literal[1] = 1
     name: str = Field(pattern=rf"^{NAME.pattern}$", max_length=64)
     version: int = Field(ge=1)
     files: dict[str, BundledFile] = Field(max_length=_MOST_FILES)

@@ -124,24 +124,57 @@ def moment() -> str:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give a scratch folder that becomes `path` when the block ends well, and vanishes when not."""
+    """Give a scratch folder that becomes `path` when the block ends well, and vanishes when not.
+
+    What killed processes left of it is removed first.
+    """
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(path)
         scratch = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        handle = os.open(scratch, os.O_RDONLY)
         try:
+            with suppress(OSError):  # some shared file systems lock no folders; then nothing is removed there
+                fcntl.flock(handle, fcntl.LOCK_EX)
             yield scratch
             scratch.chmod(0o755)
-            _sync(scratch)
+            for file in (*(each for each in scratch.rglob("*") if each.is_file()), scratch):
+                _sync(file)
             os.replace(scratch, path)
             _sync(path.parent)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
+        finally:
+            os.close(handle)
 
 
-def _sync(folder: Path) -> None:
-    """See to it that the names of a folder's files outlast a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
+def _remove_abandoned(path: Path) -> None:
+    """Remove scratch folders of `path` that no living process writes: each of those holds a lock."""
+    scratch = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    for folder in path.parent.iterdir():
+        if not scratch.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(handle)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder; if the process is killed meanwhile, what is left of it does not bear its name."""
+    with explained(path):
+        doomed = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+        os.replace(path, doomed)
+        shutil.rmtree(doomed)
+
+
+def _sync(path: Path) -> None:
+    """See to it that a file, or the names of a folder's files, outlast a power cut."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

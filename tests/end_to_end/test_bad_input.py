@@ -1,6 +1,5 @@
 """Bad input and bad luck, through the program: a sentence, a remedy, an exit code, nothing half-written."""
 
-import contextlib
 import errno
 import json
 import os
@@ -15,6 +14,7 @@ from azubi.cli import main
 from azubi.pipeline import run as recipe
 from azubi.storage import files
 from tests import tiny
+from tests.disk import fill_up, mounted
 from tests.program import started
 
 
@@ -164,27 +164,6 @@ def test_a_loss_that_is_not_finite(data, tune, refused):
 
 
 # The disk
-
-
-@contextlib.contextmanager
-def mounted(folder, options):
-    folder.mkdir()
-    call = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    with contextlib.suppress(FileNotFoundError):
-        if subprocess.run(call, capture_output=True).returncode == 0:
-            try:
-                yield folder
-            finally:
-                subprocess.run(["umount", "-l", str(folder)], check=True)
-            return
-    pytest.skip("a small disk of the test's own cannot be mounted here (it takes root)")
-
-
-def fill_up(folder):
-    """Leave no room on a folder's disk."""
-    with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
-        while True:
-            file.write(bytes(4096))
 
 
 @pytest.mark.parametrize("stage", ["base", "trunk", "tail", "evaluate", "package"])
