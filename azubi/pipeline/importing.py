@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from azubi.engine.specialist import Specialist, new_specialist
 from azubi.errors import CorruptFile, SettingError
 from azubi.export import papers
 from azubi.export.adapter import CONFIG, WEIGHTS, layer_path
+from azubi.pipeline.stages.packaging import card_fields, write_version
 from azubi.pipeline.stages.sources import absolute_base
-from azubi.pipeline.stages.training import software_versions
 from azubi.registry import card as cards
 from azubi.registry import signature
 from azubi.registry.card import Card
@@ -316,25 +315,14 @@ def _check_template(folder: Path, specialist: Specialist) -> None:
 
 
 def _stored(specialist: Specialist, home: Path, name: str, longest: int, origin: str) -> Card:
-    base, store = specialist.base, Store(home)
+    store, state = Store(home), weights.trained(specialist.tail)
     version, folder = store.reserve(name)
-    state = weights.trained(specialist.tail)
     card = Card(
+        **card_fields(specialist),
         name=name,
         version=version,
-        created=datetime.now(UTC),
-        base=absolute_base(base.name),
-        base_sha256=base.sha256,
-        family=base.family,
-        licence=base.licence,
-        layers=base.layers,
-        tail_layers=specialist.tail_layers,
-        prompt_layers=specialist.prompt_layers,
         rank=_rank(specialist),
-        parameters=specialist.parameters,
         trained=sum(weight.numel() for weight in state.values()),
-        dtype=str(specialist.dtype).removeprefix("torch."),
-        tail_sha256="",
         contract=specialist.contract,
         instruction=specialist.instruction,
         longest=longest,
@@ -342,20 +330,13 @@ def _stored(specialist: Specialist, home: Path, name: str, longest: int, origin:
         counts={},
         scores={},
         seconds={},
-        versions=software_versions(),
-        recipe={"name": name, "base": absolute_base(base.name)},
+        recipe={"name": name, "base": absolute_base(specialist.base.name)},
         imported=origin,
     )
     page = f"<!doctype html><title>{name}</title><p>{html.escape(_PAPERS.format(origin=origin))}</p>\n"
-    with files.new_folder(folder) as scratch:
-        weights.write(state, scratch / cards.TAIL)
-        files.write_text(scratch / cards.REPORT, page)
-        tail = scratch / cards.TAIL
-        card = card.model_copy(update={"tail_sha256": files.sha256(tail), "bytes": tail.stat().st_size})
-        cards.write(card, scratch)
-        signature.sign(scratch, home)
+    card = write_version(card, state, page, folder, home=home)
     store.register(card, f"imported: {origin}")
-    return card.model_copy(update={"folder": folder})
+    return card
 
 
 _PAPERS = "Imported: {origin}. azubi did not train it, and does not know with which data it was trained."

@@ -4,12 +4,12 @@ Knows where specialists lie; what their card and report say is filled in by `bui
 """
 
 import contextlib
-import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import yaml
@@ -23,6 +23,7 @@ from azubi.engine.inference.scope import Scope
 from azubi.engine.limits import learn_scope, most_asked, spread
 from azubi.engine.model import weights
 from azubi.engine.model.weights import State
+from azubi.engine.specialist import Specialist
 from azubi.evaluation.mistakes import confusions
 from azubi.evaluation.report import Report, render
 from azubi.evaluation.verdict import certain_from
@@ -58,28 +59,37 @@ class Results:
     """By stage, in the order of the run."""
 
 
+def card_fields(specialist: Specialist) -> dict[str, Any]:
+    """What a card that is written now says of base and tail, by its fields."""
+    base = specialist.base
+    return {
+        "created": datetime.now(UTC),
+        "base": absolute_base(base.name),
+        "base_sha256": base.sha256,
+        "family": base.family,
+        "prefix": base.prefix,
+        "pooling": base.pooling if base.kind == "encoder" else "",
+        "licence": base.licence,
+        "layers": base.layers,
+        "tail_layers": specialist.tail_layers,
+        "prompt_layers": specialist.prompt_layers,
+        "parameters": specialist.parameters,
+        "dtype": str(specialist.dtype).removeprefix("torch."),
+        "tail_sha256": "",
+        "versions": software_versions(),
+    }
+
+
 def build_card(context: RunContext, results: Results, version: int) -> Card:
     """The specialist's card; hash and size of what is packaged are not known yet."""
     data, model, recipe = results.data, results.model, with_absolute_paths(context.recipe)
-    base, parent, spent = model.base, data.parent, results.training.spent
+    parent, spent = data.parent, results.training.spent
     return Card(
+        **card_fields(model.specialist),
         name=recipe.name,
         version=version,
-        created=datetime.now(UTC),
-        base=absolute_base(base.name),
-        base_sha256=base.sha256,
-        family=base.family,
-        prefix=base.prefix,
-        pooling=base.pooling if base.kind == "encoder" else "",
-        licence=base.licence,
-        layers=base.layers,
-        tail_layers=model.specialist.tail_layers,
-        prompt_layers=model.specialist.prompt_layers,
         rank=model.rank,
-        parameters=model.specialist.parameters,
         trained=model.trained,
-        dtype=str(model.specialist.dtype).removeprefix("torch."),
-        tail_sha256="",
         epsilon=spent.epsilon if spent is not None else None,
         delta=spent.delta if spent is not None else None,
         parent=parent.name if parent is not None else "",
@@ -97,7 +107,6 @@ def build_card(context: RunContext, results: Results, version: int) -> Card:
         thresholds=model.specialist.thresholds,
         simple_accuracy=results.training.simple_accuracy,
         heads=results.training.heads,
-        versions=software_versions(),
         recipe=recipe.model_dump(mode="json"),
         hidden=Redaction(
             policy=recipe.personal_data,
@@ -195,9 +204,6 @@ def _written(context: RunContext, results: Results) -> Card:
     elif (folder := store.place(name, version)).is_dir():
         return cards.read(folder)
     folder = store.place(name, version)
-    # The version is this run's alone, so what is half written of it was left by a killed process.
-    for unfinished in folder.parent.glob(f".{version}.*"):
-        shutil.rmtree(unfinished, ignore_errors=True)
     with _knowing_no_validation(results):
         card, scope = build_card(context, results, version), _scope(context, results)
     report = render(build_report(context, results, card), context.recipe.lang or current().lang)
@@ -316,7 +322,8 @@ def write_version(
     with files.new_folder(folder) as scratch:
         weights.write(tail, scratch / cards.TAIL)
         files.write_text(scratch / cards.REPORT, report)
-        files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
+        if not card.imported:
+            files.write_text(scratch / cards.RECIPE, recipe_yaml(card.recipe))
         hashes: dict[str, object] = {"tail_sha256": files.sha256(scratch / cards.TAIL)}
         size = (scratch / cards.TAIL).stat().st_size
         if scope is not None:
