@@ -162,26 +162,31 @@ def _inner(module: nn.Module) -> nn.Module:
     return module.inner if isinstance(module, LowRank) else module
 
 
+def approximations(
+    specialist: Specialist, card: Card, rank: int | None
+) -> Iterator[tuple[dict[str, Factors], str]]:
+    """The factors of a tail; of full weights in one rank after the other, unless `rank` says which.
+
+    With each comes a sentence on what they leave out; empty if that is nothing.
+    """
+    if card.rank:
+        yield low_rank_factors(specialist), ""
+        return
+    change = change_of(specialist)
+    for each in (rank,) if rank is not None else change.ranks:
+        lost = 100 * change.lost(each)
+        text = f"Rank {each} in place of full weights: {lost:.1f} % of the squared change is left out."
+        yield change.factors(each), text
+
+
 def write_all(
     specialist: Specialist, card: Card, folder: Path, rank: int | None
 ) -> Iterator[Mapping[str, str]]:
-    """Write the adapter; of full weights in one rank after the other, unless `rank` says which.
-
-    Yields what `serve.md` says of each.
-    """
+    """Write the adapter, as often as there are `approximations`; yields what `serve.md` says of each."""
     template = specialist.model.template
     assert template is not None
     activated = specialist.prompt_layers < specialist.tail_layers
     invocation = template.invocation_ids() if activated else ()
-    facts = {"end": str(template.end_id), "approximation": ""}
-    if card.rank:
-        write(specialist, folder, low_rank_factors(specialist), invocation)
-        yield facts
-        return
-    change = change_of(specialist)
-    for each in (rank,) if rank is not None else change.ranks:
-        write(specialist, folder, change.factors(each), invocation)
-        yield facts | {
-            "approximation": f"Rank {each} in place of full weights: {100 * change.lost(each):.1f} % of the "
-            "squared change is left out."
-        }
+    for factors, left_out in approximations(specialist, card, rank):
+        write(specialist, folder, factors, invocation)
+        yield {"end": str(template.end_id), "approximation": left_out}

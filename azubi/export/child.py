@@ -76,12 +76,16 @@ def _generated(model: Any, tokenizer: Any, task: Task, size: int) -> Answers:
 def llama_cpp(task: Task) -> Answers:
     """Yield answers of a GGUF file, through the chat interface of llama.cpp's server.
 
-    With a `template`, as Ollama does: the prompt is what the template makes of instruction and message.
+    If an activated adapter lies beside it, the file is the base. With `prompts`, the model reads those as
+    they are, as in Ollama.
     """
     import xllamacpp
 
     params = xllamacpp.CommonParams()
+    base, adapter = (os.path.join(task["folder"], name) for name in ("base.gguf", "adapter.gguf"))
     params.model.path = os.path.join(task["folder"], "model.gguf")
+    if os.path.exists(adapter):
+        params.model.path, params.lora_adapters = base, [xllamacpp.CommonAdapterLoraInfo(adapter, 1.0)]
     params.use_jinja, params.n_predict, params.n_parallel, params.warmup = True, task["longest"], 1, False
     params.n_ctx, params.verbosity, params.sampling.temp = task["context"], 0, 0.0
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = task["threads"]

@@ -41,7 +41,14 @@ FORMATS = {
             "hf", ("merged",), "transformers", "transformers, vLLM, TGI, SGLang", "the whole model", _TORCH
         ),
         Format("peft", ("merged", "activated"), "peft", "PEFT, vLLM", "a LoRA adapter"),
-        Format("gguf", ("merged",), "llama.cpp", "llama.cpp and its server", "the whole model", _GGUF),
+        Format(
+            "gguf",
+            ("merged", "activated"),
+            "llama.cpp",
+            "llama.cpp and its server",
+            "the whole model, or base and adapter",
+            _GGUF,
+        ),
         Format("ollama", ("merged",), "llama.cpp", "Ollama", "the whole model and a Modelfile", _GGUF),
         Format("openvino", ("merged",), "openvino", "OpenVINO GenAI", "the whole model in 8 bits"),
         Format("onnx", ("encoder", "head"), "onnxruntime", "ONNX Runtime", "encoder and label head"),

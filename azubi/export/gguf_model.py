@@ -17,9 +17,10 @@ import numpy as np
 import torch
 
 from azubi.data.example import Turn
+from azubi.engine.base.base import Base
 from azubi.engine.specialist import Specialist
 from azubi.errors import SettingError
-from azubi.export.merged import end_and_padding, merged_model
+from azubi.export.merged import end_and_padding, merged_model, whole_base
 from azubi.registry.card import Card
 
 Facts = Mapping[str, Any]
@@ -41,35 +42,57 @@ _NORMAL, _UNKNOWN, _CONTROL, _OWN, _UNUSED, _BYTE = range(1, 7)
 """Kinds of tokens."""
 _ELSEWHERE = "Export it to hf, and convert that folder with llama.cpp's convert_hf_to_gguf.py."
 NUMBERS = ("bfloat16", "float16", "q8_0", "float32")
-MODEL = "model.gguf"
+MODEL, BASE, ADAPTER = "model.gguf", "base.gguf", "adapter.gguf"
 
 
-def write(specialist: Specialist, card: Card, path: Path, numbers: str) -> None:
-    """Write the whole model to `path`, with its matrices in the number format `numbers`.
+def check(specialist: Specialist) -> None:
+    """Raise SettingError if GGUF has another layout for the base's family or tokenizer than is known here."""
+    config = specialist.base.config.get_text_config()
+    architecture(specialist.base)
+    _settings(config.model_type, config)
+    _vocabulary(specialist.base.tokenizer, int(config.vocab_size))
+
+
+def architecture(base: Base) -> Any:
+    """GGUF's number of the base's family.
 
     Raises:
-        SettingError: a family or tokenizer that GGUF has another layout or name for than is known here.
+        SettingError: it is not known here how GGUF lays that family out.
     """
     import gguf
 
-    base = specialist.base
-    family, config = base.config.get_text_config().model_type, base.config.get_text_config()
+    family = base.config.get_text_config().model_type
     if family not in _ARCHITECTURES:
         raise SettingError(
             f"azubi does not know how GGUF lays out a {family} model; it knows {', '.join(_ARCHITECTURES)}.",
             _ELSEWHERE,
         )
+    return getattr(gguf.MODEL_ARCH, _ARCHITECTURES[family])
+
+
+def write(specialist: Specialist, card: Card, path: Path, numbers: str, *, trained: bool = True) -> None:
+    """Write the whole model to `path`, with its matrices in the number format `numbers`.
+
+    Without what was `trained` it is the base, for an adapter that another file holds.
+
+    Raises:
+        SettingError: see `check`.
+    """
+    import gguf
+
+    base = specialist.base
+    config = base.config.get_text_config()
+    family, kind_of_model = config.model_type, architecture(base)
     vocabulary, settings = _vocabulary(base.tokenizer, int(config.vocab_size)), _settings(family, config)
-    architecture = getattr(gguf.MODEL_ARCH, _ARCHITECTURES[family])
-    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[architecture])
-    model = merged_model(specialist, torch.float32)
-    _write_papers(writer, specialist, card)
+    writer = gguf.GGUFWriter(path, gguf.MODEL_ARCH_NAMES[kind_of_model])
+    model = merged_model(specialist, torch.float32) if trained else whole_base(base, torch.float32)
+    _write_papers(writer, specialist, card, trained=trained)
     for key, value in settings.items():
         getattr(writer, f"add_{key}")(value)
     _write_vocabulary(writer, vocabulary, specialist)
     kind = {"q8_0": "Q8_0", "bfloat16": "BF16", "float16": "F16", "float32": "F32"}[numbers]
     writer.add_file_type(getattr(gguf.LlamaFileType, "ALL_F32" if kind == "F32" else f"MOSTLY_{kind}"))
-    names = gguf.get_tensor_name_map(architecture, base.layers)
+    names = gguf.get_tensor_name_map(kind_of_model, base.layers)
     for name, values in _tensors(model, family, config, names):
         matrix = values.ndim > 1 and values.shape[-1] % (32 if kind == "Q8_0" else 1) == 0
         type = getattr(gguf.GGMLQuantizationType, kind if matrix else "F16" if values.ndim > 1 else "F32")
@@ -80,13 +103,16 @@ def write(specialist: Specialist, card: Card, path: Path, numbers: str) -> None:
     writer.close()
 
 
-def _write_papers(writer: Any, specialist: Specialist, card: Card) -> None:
+def _write_papers(writer: Any, specialist: Specialist, card: Card, *, trained: bool) -> None:
     writer.add_type("model")
-    writer.add_name(f"{card.name}@{card.version}")
     writer.add_license(card.licence)
-    writer.add_description(f"Trained with azubi from {Path(card.base).name}.")
     writer.add_string("azubi.instruction", specialist.instruction)
     writer.add_string("azubi.base_sha256", card.base_sha256)
+    if not trained:
+        writer.add_name(Path(card.base).name)
+        return
+    writer.add_name(f"{card.name}@{card.version}")
+    writer.add_description(f"Trained with azubi from {Path(card.base).name}.")
     writer.add_string("azubi.tail_sha256", card.tail_sha256)
     writer.add_string("azubi.contract", card.contract.model_dump_json())
 
@@ -145,10 +171,7 @@ def _tensors(model: Any, family: str, config: Any, names: Any) -> Iterator[tuple
         own = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if own is None:
             raise SettingError(f"GGUF has no name for the weight {name}.", _ELSEWHERE)
-        values = weight.float().numpy()
-        if family in _PAIRED and re.search(r"\.(q|k)_proj\.", name):
-            heads = config.num_attention_heads if ".q_proj." in name else config.num_key_value_heads
-            values = paired(values, heads)
+        values = as_laid_out(name, weight.float().numpy(), config)
         if family == "gemma3_text" and name.endswith("norm.weight"):
             values = values + 1
         yield own, np.ascontiguousarray(values)
@@ -157,6 +180,13 @@ def _tensors(model: Any, family: str, config: Any, names: Any) -> Iterator[tuple
         scaled = model.base_model.rotary_emb.inv_freq.float()
         plain = rope["rope_theta"] ** -(torch.arange(0, 2 * len(scaled), 2).float() / (2 * len(scaled)))
         yield "rope_freqs.weight", (plain / scaled).numpy()
+
+
+def as_laid_out(name: str, values: Any, config: Any) -> Any:
+    """A map's weight, [outputs, ...], with its rows in llama.cpp's order."""
+    if config.model_type not in _PAIRED or not re.search(r"\.(q|k)_proj\b", name):
+        return values
+    return paired(values, config.num_attention_heads if ".q_proj" in name else config.num_key_value_heads)
 
 
 def paired(values: Any, heads: int) -> Any:

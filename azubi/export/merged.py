@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from azubi.engine.base.base import Base
 from azubi.engine.model import weights
 from azubi.engine.model.cut import find_layers
 from azubi.engine.specialist import Specialist
@@ -27,12 +28,7 @@ def merged_model(specialist: Specialist, dtype: torch.dtype) -> Any:
         MemoryShortage: the whole model does not fit in memory.
     """
     base, tail = specialist.base, specialist.tail
-    if must_stream(base, 0, 0, dtype):
-        raise MemoryShortage(
-            f"{base.name} does not fit in memory as a whole, and an export needs all of it at once.",
-            "Export it on a machine with more memory: --to delta here, `azubi import` there.",
-        )
-    model = base.load(dtype=dtype)
+    model = whole_base(base, dtype)
     if tail.shell is None:
         return model
     shell = copy.deepcopy(tail.shell)
@@ -45,6 +41,20 @@ def merged_model(specialist: Specialist, dtype: torch.dtype) -> Any:
     for name, norm in shell.norms.items():
         getattr(parent, name).load_state_dict(norm.state_dict())
     return model
+
+
+def whole_base(base: Base, dtype: torch.dtype) -> Any:
+    """The base as it is, in `dtype`.
+
+    Raises:
+        MemoryShortage: it does not fit in memory as a whole.
+    """
+    if must_stream(base, 0, 0, dtype):
+        raise MemoryShortage(
+            f"{base.name} does not fit in memory as a whole, and an export needs all of it at once.",
+            "Export it on a machine with more memory: --to delta here, `azubi import` there.",
+        )
+    return base.load(dtype=dtype)
 
 
 def tokenizer_of(specialist: Specialist) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import azubi
 from azubi.engine.base.base import Base
 from azubi.errors import CorruptFile
-from azubi.export.formats import Format
+from azubi.export.formats import Format, kind_of
 from azubi.registry import licence
 from azubi.registry.card import Card
 from azubi.storage import files
@@ -77,6 +77,13 @@ Transformers:
 _GGUF = """llama.cpp's server (OpenAI-compatible, port 8080):
 
     llama-server -m {folder}/{model} --jinja --temp 0 -n {longest} --port 8080
+"""
+_GGUF_ADAPTER = """llama.cpp's server (OpenAI-compatible, port 8080) of September 2025 or later:
+
+    llama-server -m {folder}/{model} --lora {folder}/adapter.gguf --jinja --temp 0 -n {longest} --port 8080
+
+The base reads the prompt, and the adapter acts from where the answer is opened: an activated LoRA. Other
+programs that read GGUF let it act on the prompt, too, and would answer wrongly. {approximation}
 """
 _OLLAMA = """In this folder:
 
@@ -151,7 +158,8 @@ def serve_text(card: Card, base: Base, format: Format, weights: Mapping[str, str
         "prefix": card.prefix,
         **weights,
     }
-    command = _SERVE[format.name].format(**{"folder": "DIR", **facts})
+    activated = format.name == "gguf" and kind_of(card) == "activated"
+    command = (_GGUF_ADAPTER if activated else _SERVE[format.name]).format(**{"folder": "DIR", **facts})
     parts = [f"# {card.name}@{card.version} in {_TITLE[format.name]}", command.strip("\n")]
     if missing := "\n".join(f"* {line}" for line in _left_to_the_caller(card, format)):
         parts.append(f"azubi does more than the model. Here it is left to you:\n\n{missing}")

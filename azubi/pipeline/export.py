@@ -33,7 +33,7 @@ from azubi.evaluation import metrics
 from azubi.evaluation.statistics import Difference
 from azubi.events.events import Step, Work, part_of
 from azubi.events.figures import Score
-from azubi.export import adapter, classifier, formats, gguf_model, merged, papers, runtime
+from azubi.export import adapter, classifier, formats, gguf_adapter, gguf_model, merged, papers, runtime
 from azubi.export.formats import Format, Retraining
 from azubi.pipeline import ask
 from azubi.pipeline import papers as version_papers
@@ -121,8 +121,7 @@ def export(name: str, to: str, out: Path, home: Path, options: ExportOptions) ->
     python = runtime.interpreter(format.runtime, to, home) if examples else None
     yield Step(0, 100, "Loading the specialist")
     specialist = ask.loaded(card, home)
-    if format.name in ("onnx", "sklearn"):
-        classifier.check(specialist, format)
+    _check_weights(specialist, card, format)
     with files.new_folder(failed) as scratch:
         parity, ours = None, list[str]()
         if python is not None:
@@ -161,10 +160,20 @@ def _write_version_papers(full_name: str, home: Path, folder: Path) -> None:
             files.write_text(folder / file, texts[file])
 
 
+def _check_weights(specialist: Specialist, card: Card, format: Format) -> None:
+    """Refuse what the format cannot hold of these weights and this tokenizer, before anything is computed."""
+    if format.name in ("onnx", "sklearn"):
+        classifier.check(specialist, format)
+    elif format.name == "gguf" and formats.kind_of(card) == "activated":
+        gguf_adapter.check(specialist)
+    elif format.name in ("gguf", "ollama", "openvino"):
+        gguf_model.check(specialist)
+
+
 def _check_new(out: Path, failed: Path) -> None:
     """Refuse a folder that exists; an earlier export that failed makes room."""
     if (failed / papers.MANIFEST).is_file():
-        shutil.rmtree(failed)
+        files.remove_folder(failed)
     for path in (out, failed):
         if path.exists():
             raise SettingError(f"{path} exists already.", "Name a new folder with --out.")
@@ -196,6 +205,9 @@ def _written(
     elif format.name == "sklearn":
         classifier.write_sklearn(specialist, card, folder)
         yield {"model": classifier.HEAD}
+    elif format.name == "gguf" and formats.kind_of(card) == "activated":
+        numbers = options.numbers or "bfloat16"
+        yield from gguf_adapter.write_all(specialist, card, folder, numbers, options.rank)
     else:
         numbers = options.numbers or ("q8_0" if format.name == "openvino" else "bfloat16")
         gguf_model.write(specialist, card, folder / gguf_model.MODEL, numbers)

@@ -11,9 +11,10 @@ from transformers import AutoModelForCausalLM
 
 from azubi.data.example import Turn
 from azubi.errors import SettingError
-from azubi.export import gguf_model, merged
+from azubi.export import child, gguf_adapter, gguf_model, merged
 from tests.engine.families import DECODERS
-from tests.export.conftest import INSTRUCTION
+from tests.export.conftest import INSTRUCTION, QUESTIONS
+from tests.export.test_hf import answers, task
 
 SETTINGS = {
     "llama": {},
@@ -123,3 +124,64 @@ def test_a_modelfile_writes_what_the_template_writes(specialist, card_of):
         encoded = made.model.template.encode(INSTRUCTION, asked)
         ids = made.base.tokenizer.encode(prompt, add_special_tokens=False)
         assert tuple(ids) == encoded.instruction_ids + encoded.prompt_ids
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("rank", [3, 0])
+def test_base_and_adapter_together_are_the_specialist(specialist, card_of, family, tmp_path, name, rank):
+    """What the base's file holds and the adapter adds is what the merged model's file holds."""
+    made = specialist(folder=family(name), depth=2, prompt_layers=0, rank=rank)
+    for own, weight in made.tail.named_parameters():
+        if not rank and ("norm" in own or own.endswith("bias")):  # as in the base: no adapter holds them
+            weight.data = dict(made.base_tail().named_parameters())[own].data.clone()
+    *_, facts = gguf_adapter.write_all(made, card_of(made, rank=rank), tmp_path, "float32", 64)
+    assert ("Rank 64" in facts["approximation"]) == (rank == 0)
+    gguf_model.write(made, card_of(made), tmp_path / gguf_model.MODEL, "float32")
+    base, both, adapter = (
+        {tensor.name: torch.tensor(tensor.data) for tensor in gguf.GGUFReader(tmp_path / file).tensors}
+        for file in (gguf_model.BASE, gguf_model.MODEL, gguf_model.ADAPTER)
+    )
+    assert base.keys() == both.keys() and len(adapter) == 2 * 2 * 7
+    for own, values in base.items():
+        if f"{own}.lora_a" in adapter:
+            values = values + adapter[f"{own}.lora_b"] @ adapter[f"{own}.lora_a"]
+        assert torch.allclose(values, both[own], atol=1e-5), own
+    fields = gguf.GGUFReader(tmp_path / gguf_model.ADAPTER).fields
+    assert fields["general.type"].contents() == "adapter" and fields["adapter.type"].contents() == "lora"
+    assert fields["adapter.lora.alpha"].contents() == (rank or 64)
+    invocation = list(made.model.template.invocation_ids())
+    assert fields["adapter.alora.invocation_tokens"].contents() == invocation[1:] and len(invocation) > 2
+    fields = gguf.GGUFReader(tmp_path / gguf_model.BASE).fields
+    assert fields["tokenizer.chat_template"].contents() == made.model.template.with_instruction(INSTRUCTION)
+    assert "azubi.tail_sha256" not in fields
+
+
+def test_an_answer_that_one_token_opens_is_refused(specialist, monkeypatch):
+    made = specialist(prompt_layers=0, rank=3)
+    gguf_adapter.check(made)
+    monkeypatch.setattr(type(made.model.template), "invocation_ids", lambda self: (7,))
+    with pytest.raises(SettingError, match="one token too early"):
+        gguf_adapter.check(made)
+
+
+@pytest.mark.parametrize(("depth", "prompt_layers"), [(2, 2), (3, 0)])
+def test_llama_cpp_answers_as_azubi(specialist, card_of, tmp_path, depth, prompt_layers, monkeypatch):
+    """With a cache as exact as azubi's; the adapter acts on the invocation, and on nothing before it."""
+    xllamacpp = pytest.importorskip("xllamacpp", reason="llama.cpp is not here (pip install xllamacpp)")
+    start = xllamacpp.Server
+
+    def exact(params):
+        params.cache_type_k = params.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
+        params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+        return start(params)
+
+    monkeypatch.setattr(xllamacpp, "Server", exact)
+    made = specialist(depth=depth, prompt_layers=prompt_layers, rank=3)
+    if prompt_layers:
+        gguf_model.write(made, card_of(made), tmp_path / gguf_model.MODEL, "float32")
+    else:
+        list(gguf_adapter.write_all(made, card_of(made, rank=3), tmp_path, "float32", None))
+    theirs = dict(child.llama_cpp(task(made, tmp_path, context=320, threads=1)))
+    # It leaves out bytes at the end that are no whole letter.
+    ours = [text.rstrip("\ufffd") for text in answers(made)]
+    assert [theirs[number].rstrip("\ufffd") for number in range(len(QUESTIONS))] == ours

@@ -1,6 +1,7 @@
 """An export: what it leaves, how its answers are compared, and what becomes of one that answers worse."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -110,7 +111,7 @@ def test_a_runtime_that_is_not_here_is_asked_for_beforehand(writer, tmp_path, mo
     [
         ({"pooling": "mean", "tail_layers": 2}, "hf", "onnx or delta"),
         ({"pooling": "mean", "tail_layers": 2}, "sklearn", "onnx or delta"),
-        ({"pooling": "", "tail_layers": 4, "prompt_layers": 0}, "gguf", "--retrain merged"),
+        ({"pooling": "", "tail_layers": 4, "prompt_layers": 0}, "ollama", "--retrain merged"),
         ({"pooling": "", "tail_layers": 4, "prompt_layers": 2}, "peft", "--retrain activated"),
         ({"pooling": "", "tail_layers": 4, "prompt_layers": 2}, "hf", "--retrain merged"),
         ({"pooling": "", "tail_layers": 4}, "onnx", "hf or peft"),
@@ -130,6 +131,29 @@ def test_the_same_recipe_trains_it_as_a_format_needs_it(writer):
     assert exporting.retrained(card, "activated").prompt_layers == 0
     with pytest.raises(SettingError, match="not known"):
         exporting.retrained(card.model_copy(update={"recipe": {"name": "tiny"}}), "merged")
+
+
+def test_retraining_makes_what_the_format_carries_and_shows_both_scores(writer, in_process, tmp_path, capsys):
+    """From a merged specialist to base and adapter, and back to one model; both ways are really trained."""
+    in_process()
+    home, place = shutil.copytree(writer.home, tmp_path / "home"), tmp_path / "out"
+    made = Store(home).get("tiny")
+    for name, kind, to, asked in (("tiny", "activated", "gguf", 0), ("tiny-activated", "merged", "hf", 4)):
+        command = ["export", name, "--to", to, "--retrain", kind, "--examples", str(asked), "--json"]
+        assert main([*command, "--out", str(place / to), "--home", str(home), "--quiet"]) == 0
+        said, shown = capsys.readouterr()
+        again = Store(home).get(f"{name}-{kind}")
+        assert f"{name}@1: " in shown and f"{again.name}@1: " in shown
+        assert again.scores["specialist"][0].n == made.scores["specialist"][0].n
+        assert again.prompt_layers == {"activated": 0, "merged": made.tail_layers}[kind]
+        assert (again.data_version, again.instruction) == (made.data_version, made.instruction)
+        assert (again.tail_layers, again.rank) == (made.tail_layers, made.rank)
+        changed = {key for key in made.recipe if again.recipe[key] != made.recipe[key]}
+        assert changed <= {"name", "base", "tail_layers", "prompt_layers", "rank", "dtype", "instruction"}
+    assert {"base.gguf", "adapter.gguf"} < {path.name for path in (place / "gguf").iterdir()}
+    assert "--lora" in (place / "gguf" / "serve.md").read_text()
+    assert json.loads(said)["parity"]["equal"] == 1.0
+    assert json.loads((place / "hf" / "manifest.json").read_text())["specialist"] == "tiny-activated-merged@1"
 
 
 def test_a_delta_goes_back_in(writer, in_process, tmp_path, home):
