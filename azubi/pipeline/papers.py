@@ -7,7 +7,8 @@
     fill in lineage.json       all of it for programs, and who promoted it
 
 Written from the version's card and lineage, the log and its newest proof; no word is made up. What the
-program does not know is marked for a person to fill in.
+program does not know is marked for a person to fill in. What people read is in the language that holds; the
+bill of materials and the head of the model card, which programs read, are English.
 """
 
 import json
@@ -19,6 +20,7 @@ from typing import Any
 
 from azubi.evaluation.proof import Proof
 from azubi.events.figures import Score
+from azubi.locale.current import current, translated, using
 from azubi.pipeline.promote import newest_proof, read_proof
 from azubi.registry import licence, record
 from azubi.registry.card import Card
@@ -29,11 +31,26 @@ from azubi.storage import files
 
 MODEL_CARD, BOM, NOTICE, AI_ACT = "README.md", "bom.cdx.json", "NOTICE", "eu-ai-act.md"
 NOT_ADVICE = "This paper was written by a program from its records. It is no legal advice."
-_TO_FILL_IN = "*To be filled in.*"
+_THIRD = (
+    "Whoever changes a general-purpose model becomes its provider if the change takes more than a third of "
+    "the compute with which the model was trained (Commission, Guidelines on the scope of the obligations "
+    "for general-purpose AI models, July 2025). Where that is not known, a third of 10^23 operations counts."
+)
+_PERSONAL = {
+    "report": "only reported, not changed",
+    "mask": "replaced by placeholders",
+    "pseudonym": "replaced by pseudonyms",
+    "refuse": "none let in",
+}
+"""What was done about personal data, by the recipe's setting."""
 _GPAI_OPERATIONS = 1e23
 """Training compute from which the Commission's guidelines of July 2025 presume a general-purpose model."""
 _TASKS = {"labels": "text-classification", "json": "text-generation", "text": "text-generation"}
-_KINDS = {"labels": "one of a set of labels", "json": "a JSON record", "text": "free text"}
+_KINDS = {
+    "labels": "It answers with one of a set of labels.",
+    "json": "It answers with a JSON record.",
+    "text": "It answers with free text.",
+}
 
 
 @dataclass(frozen=True)
@@ -143,74 +160,118 @@ def model_card(papers: Dossier) -> str:
 
 
 def _card_body(papers: Dossier) -> Iterator[str]:
-    card, lineage = papers.card, papers.lineage
-    base = licence.base_title(card)
+    card = papers.card
     yield f"# {papers.name}\n"
-    layers = (
-        f"the last {card.tail_layers} of {card.layers} layers" if card.tail_layers else "a new head alone"
-    )
-    how = f"LoRA factors of rank {card.rank} in " if card.rank else ""
-    yield (
-        f"A specialist on {base}. azubi trained {how}{layers} ({card.trained:,} of {card.parameters:,} "
-        f"parameters). It answers with {_KINDS[card.task]}.\n"
-    )
-    yield "## What it is for\n"
-    yield _quoted(card.instruction) or "It has no instruction; the examples alone say what is asked."
-    if card.contract.labels:
-        yield (
-            f"\nIts {len(card.contract.labels)} labels: "
-            + ", ".join(f"`{label}`" for label in card.contract.labels[:30])
-            + (" …" if len(card.contract.labels) > 30 else "")
-        )
-    yield "\n## Results\n"
+    kind = "It answers with a set of labels." if card.contract.multi else _KINDS[card.task]
+    yield f"{_how_trained(card)} {translated(kind)}\n"
+    yield translated("## What it is for") + "\n"
+    nothing = translated("It has no instruction; the examples alone say what is asked.")
+    yield _quoted(card.instruction) or nothing
+    if labels := card.contract.labels:
+        shown = ", ".join(f"`{label}`" for label in labels[:30]) + (" …" if len(labels) > 30 else "")
+        yield "\n" + translated(f"Its {len(labels)} labels:") + f" {shown}"
+    yield "\n" + translated("## Results") + "\n"
     yield from _score_table(card)
     if papers.proof is not None:
-        yield f"\nIts proof against other ways to do the work says: **{papers.proof.verdict.kind}**."
-    yield "\n## Limits\n"
+        from azubi.evaluation.report import verdict
+
+        says = translated("Its proof against other ways to do the work says:")
+        yield f"\n{says} **{verdict(current(), papers.proof)}**"
+    yield "\n" + translated("## Limits") + "\n"
     yield from _limits(papers)
-    yield "\n## Where it comes from\n"
-    data = lineage.data
-    yield f"* Base: {base}, SHA-256 `{card.base_sha256}`, licence {lineage.base.licence_id}"
-    yield f"* Data: version {data.version}, {data.rows:,} rows, {data.licence}" + _span(lineage)
-    yield f"* Personal data before training: {data.personal_data}"
+    yield "\n" + translated("## Where it comes from") + "\n"
+    yield from _origin(papers)
+    yield "\n" + translated("## Licence of the base") + "\n"
+    yield from (f"* {translated(sentence)}" for sentence in licence.explained(licence.find(card.licence)))
+    yield f"\n{translated(licence.NO_ADVICE)}"
+
+
+def _how_trained(card: Card) -> str:
+    base, layers, all_layers = licence.base_title(card), card.tail_layers, card.layers
+    if card.imported:
+        return translated(
+            f"A specialist on {base}. azubi did not train it, and does not know with which data it was "
+            "trained."
+        )
+    count, parameters = f"{card.trained:,}", f"{card.parameters:,}"
+    if not layers:
+        return translated(
+            f"A specialist on {base}. azubi trained a new head alone ({count} of {parameters} parameters)."
+        )
+    if card.rank:
+        return translated(
+            f"A specialist on {base}. azubi trained LoRA factors of rank {card.rank} in the last {layers} of "
+            f"{all_layers} layers ({count} of {parameters} parameters)."
+        )
+    return translated(
+        f"A specialist on {base}. azubi trained the last {layers} of {all_layers} layers ({count} of "
+        f"{parameters} parameters)."
+    )
+
+
+def _origin(papers: Dossier) -> Iterator[str]:
+    card, lineage = papers.card, papers.lineage
+    base, data, software = licence.base_title(card), lineage.data, lineage.software
+    yield translated(f"* Base: {base}, SHA-256 `{card.base_sha256}`, licence {lineage.base.licence_id}")
+    yield translated(f"* Data: version {data.version}, {data.rows:,} rows, {data.licence}")
+    if data.first:
+        yield translated(f"* Time span: {data.first} to {data.last}")
+    yield _personal_data(lineage)
     if card.parent:
-        yield f"* Trained on from {card.parent}"
-    yield f"* Weights: SHA-256 `{card.tail_sha256}`"
-    yield f"* Made {card.created:%Y-%m-%d} with azubi {lineage.software.azubi} on {lineage.machine.processor}"
+        yield translated(f"* Trained on from {card.parent}")
+    yield translated(f"* Weights: SHA-256 `{card.tail_sha256}`")
+    processor = lineage.machine.processor
+    yield translated(f"* Made {card.created:%Y-%m-%d} with azubi {software.azubi} on {processor}")
     for entry in papers.entries:
-        if entry.action in ("promote", "rollback"):
-            why = f": {entry.why}" if entry.why else ""
-            forced = ", although a rule did not hold" if entry.details.get("forced") else ""
-            yield f"* {entry.action}, {entry.when:%Y-%m-%d}, by {entry.who}{forced}{why}"
-    yield "\n## Licence of the base\n"
-    yield from (f"* {sentence}" for sentence in licence.explained(licence.find(card.licence)))
-    yield f"\n{licence.NO_ADVICE}"
+        when, who = f"{entry.when:%Y-%m-%d}", entry.who
+        if entry.action == "promote":
+            line = translated(f"* Brought into production {when} by {who}")
+        elif entry.action == "rollback":
+            line = translated(f"* Brought back into production {when} by {who}")
+        else:
+            continue
+        forced = translated(", although a rule did not hold") if entry.details.get("forced") else ""
+        yield f"{line}{forced}{f': {entry.why}' if entry.why else ''}"
+
+
+def _personal_data(lineage: Lineage) -> str:
+    hidden = _PERSONAL.get(lineage.data.personal_data, lineage.data.personal_data)
+    return translated(f"* Personal data before training: {hidden}")
 
 
 def _score_table(card: Card) -> Iterator[str]:
-    before = {score.name: score for score in card.scores.get("base", ())}
-    yield "| metric | untouched base | this model | 95 % interval | examples |"
+    before, locale = {score.name: score for score in card.scores.get("base", ())}, current()
+    yield translated("| metric | untouched base | this model | 95 % interval | examples |")
     yield "|---|---|---|---|---|"
     for score in card.scores.get("specialist", ()):
-        old = f"{before[score.name].value:.3f}" if score.name in before else "–"
-        yield f"| {score.name} | {old} | {score.value:.3f} | {_interval(score)} | {score.n:,} |"
+        old = locale.number(before[score.name].value, 3) if score.name in before else "–"
+        low, high = locale.number(score.low, 3), locale.number(score.high, 3)
+        span, value = locale.plain("span", low=low, high=high), locale.number(score.value, 3)
+        yield f"| {locale.metric(score.name)} | {old} | {value} | {span} | {locale.count(score.n)} |"
 
 
 def _limits(papers: Dossier) -> Iterator[str]:
     card = papers.card
     tested = papers.scores[0].n if papers.scores else 0
-    yield f"* Measured on {tested:,} examples of one company that it was not trained with; elsewhere unknown."
-    yield (
+    yield translated(
+        f"* Measured on {tested:,} examples of one company that it was not trained with; elsewhere unknown."
+    )
+    yield translated(
         "* A question that is not its job is recognised by its likeness to the examples, not always rightly."
         if card.scope_sha256
         else "* It does not recognise questions that are not its job."
     )
     if card.epsilon is not None:
-        yield f"* Trained with differential privacy: epsilon {card.epsilon:.2f}, delta {card.delta:g}."
+        epsilon, delta = f"{card.epsilon:.2f}", f"{card.delta:g}"
+        yield translated(f"* Trained with differential privacy: epsilon {epsilon}, delta {delta}.")
     else:
-        yield "* Trained without differential privacy: what it says may tell of its training examples."
+        yield translated(
+            "* Trained without differential privacy: what it says may tell of its training examples."
+        )
     if papers.proof is None:
-        yield "* It was not proved: leaks, forgetting and other ways to do the work were not measured."
+        yield translated(
+            "* It was not proved: leaks, forgetting and other ways to do the work were not measured."
+        )
 
 
 def _quoted(text: str) -> str:
@@ -219,10 +280,6 @@ def _quoted(text: str) -> str:
 
 def _interval(score: Score) -> str:
     return f"{score.low:.3f} to {score.high:.3f}"
-
-
-def _span(lineage: Lineage) -> str:
-    return f", from {lineage.data.first} to {lineage.data.last}" if lineage.data.first else ""
 
 
 # The bill of materials
@@ -285,6 +342,8 @@ def _licence_of(lineage: Lineage) -> dict[str, str]:
 
 def _bom_model_card(papers: Dossier) -> dict[str, Any]:
     card = papers.card
+    with using("en"):
+        limits = [line.lstrip("* ") for line in _limits(papers)]
     return {
         "modelParameters": {
             "approach": {"type": "supervised"},
@@ -305,7 +364,7 @@ def _bom_model_card(papers: Dossier) -> dict[str, Any]:
                 for score in papers.scores
             ]
         },
-        "considerations": {"technicalLimitations": [line.lstrip("* ") for line in _limits(papers)]},
+        "considerations": {"technicalLimitations": limits},
     }
 
 
@@ -315,77 +374,91 @@ def _bom_model_card(papers: Dossier) -> dict[str, Any]:
 def ai_act(papers: Dossier) -> str:
     """What Regulation (EU) 2024/1689 may ask about, as far as the program knows it."""
     parts: Sequence[Iterator[str]] = (_compute(papers), _data_summary(papers), _technical(papers))
-    head = f"# {papers.name} and the EU AI Act\n\n{NOT_ADVICE} Have someone who may advise you read it."
+    title, advice = translated(f"# {papers.name} and the EU AI Act"), translated(NOT_ADVICE)
+    head = f"{title}\n\n{advice} {translated('Have someone who may advise you read it.')}"
     return "\n\n".join([head, *("\n".join(part) for part in parts)]) + "\n"
+
+
+def _to_fill_in(question: str = "") -> str:
+    return f"{question} {translated('*To be filled in.*')}".strip()
 
 
 def _compute(papers: Dossier) -> Iterator[str]:
     lineage = papers.lineage
     spent, before = lineage.operations, lineage.base.pretraining
-    yield "## Training compute: do you become the provider of a general-purpose model?\n"
-    yield (
-        "Whoever changes a general-purpose model becomes its provider if the change takes more than a third "
-        "of the compute with which the model was trained (Commission, Guidelines on the scope of the "
-        "obligations for general-purpose AI models, July 2025). Where that is not known, a third of 10^23 "
-        "operations counts.\n"
-    )
+    yield translated("## Training compute: do you become the provider of a general-purpose model?") + "\n"
+    yield translated(_THIRD) + "\n"
     if not spent:
-        yield "* azubi did not train it, or kept no record of that: how much it took is not known here."
+        yield translated(
+            "* azubi did not train it, or kept no record of that: how much it took is not known here."
+        )
         return
-    yield f"* This training took {spent:.2e} floating-point operations, counted by azubi."
-    if before:
-        yield f"* The base was trained with about {before:.2e} (6 × parameters × tokens; arXiv 2001.08361)."
-    else:
-        yield "* With how many the base was trained is not known here."
+    yield translated(f"* This training took {spent:.2e} floating-point operations, counted by azubi.")
+    yield translated(
+        f"* The base was trained with about {before:.2e} (6 × parameters × tokens; arXiv 2001.08361)."
+        if before
+        else "* With how many the base was trained is not known here."
+    )
     limit = (before or _GPAI_OPERATIONS) / 3
-    share = f"{100 * spent / limit:.2g} % of the limit of {limit:.2e}"
-    if spent > limit:
-        yield f"* That is {share}: **more than a third. Ask for advice.**"
-    else:
-        yield f"* That is {share}: less than a third."
+    share = 100 * spent / limit
+    yield translated(
+        f"* That is {share:.2g} % of the limit of {limit:.2e}: **more than a third. Ask for advice.**"
+        if spent > limit
+        else f"* That is {share:.2g} % of the limit of {limit:.2e}: less than a third."
+    )
     if before and before < _GPAI_OPERATIONS:
-        yield "* The base itself lies below 10^23 operations, from which a general-purpose model is presumed."
+        yield translated(
+            "* The base itself lies below 10^23 operations, from which a general-purpose model is presumed."
+        )
 
 
 def _data_summary(papers: Dossier) -> Iterator[str]:
     data = papers.lineage.data
-    yield "## Summary of the training data\n"
-    yield f"* Kind: worked examples of the company's own work, {data.licence}; {data.rows:,} rows"
-    yield "* Parts: " + ", ".join(f"{count:,} {split}" for split, count in data.counts.items())
-    yield f"* Time span: {data.first} to {data.last}" if data.first else f"* Time span: {_TO_FILL_IN}"
-    yield f"* Personal data before training: {data.personal_data}"
-    yield f"* Version of the data: {data.version}; SHA-256 of each source:"
+    yield translated("## Summary of the training data") + "\n"
+    yield translated(f"* Kind: worked examples of the company's own work, {data.licence}; {data.rows:,} rows")
+    if data.counts:
+        train, validation, test = (data.counts[split] for split in ("train", "validation", "test"))
+        yield translated(f"* Parts: {train:,} train, {validation:,} validation, {test:,} test")
+    yield (
+        translated(f"* Time span: {data.first} to {data.last}")
+        if data.first
+        else _to_fill_in(translated("* Time span:"))
+    )
+    yield _personal_data(papers.lineage)
+    yield translated(f"* Version of the data: {data.version}; SHA-256 of each source:")
     yield from (f"  * {name}: `{digest}`" for name, digest in data.sources.items())
-    yield f"* From whom, on which legal basis, and who may be in it: {_TO_FILL_IN}"
-    yield "* What the base was trained with: as its makers say on its model card."
+    yield _to_fill_in(translated("* From whom, on which legal basis, and who may be in it:"))
+    yield translated("* What the base was trained with: as its makers say on its model card.")
 
 
 def _technical(papers: Dossier) -> Iterator[str]:
     card, lineage = papers.card, papers.lineage
-    yield "## Technical documentation (Annex IV), for a system that uses it\n"
-    yield "### 1. General description\n"
-    yield f"* Purpose, persons and decisions concerned: {_TO_FILL_IN}"
-    yield f"* Version: {papers.name}, made {card.created:%Y-%m-%d}; weights SHA-256 `{card.tail_sha256}`"
-    yield f"* Software: azubi {lineage.software.azubi}; hardware: {lineage.machine.processor}\n"
-    yield "### 2. How it was made\n"
-    yield f"* Base {licence.base_title(card)}, {card.trained:,} of {card.parameters:,} parameters trained"
-    yield f"* Seed {lineage.seed}; recipe.yaml and lineage.json have every setting and library"
-    yield f"* Human oversight: {_TO_FILL_IN}"
-    yield "* Tests:\n"
+    name, base, software = papers.name, licence.base_title(card), lineage.software
+    yield translated("## Technical documentation (Annex IV), for a system that uses it") + "\n"
+    yield "### 1. " + translated("General description") + "\n"
+    yield _to_fill_in(translated("* Purpose, persons and decisions concerned:"))
+    yield translated(f"* Version: {name}, made {card.created:%Y-%m-%d}; weights SHA-256 `{card.tail_sha256}`")
+    processor = lineage.machine.processor
+    yield translated(f"* Software: azubi {software.azubi}; hardware: {processor}") + "\n"
+    yield "### 2. " + translated("How it was made") + "\n"
+    yield translated(f"* Base {base}, {card.trained:,} of {card.parameters:,} parameters trained")
+    yield translated(f"* Seed {lineage.seed}; recipe.yaml and lineage.json have every setting and library")
+    yield _to_fill_in(translated("* Human oversight:"))
+    yield translated("* Tests:") + "\n"
     yield from _score_table(card)
-    yield "\n### 3. Monitoring and control\n"
-    yield "* Limits known to the program:"
+    yield "\n### 3. " + translated("Monitoring and control") + "\n"
+    yield translated("* Limits known to the program:")
     yield from (f"  {line}" for line in _limits(papers))
-    yield f"* How it is monitored in use: {_TO_FILL_IN}\n"
+    yield _to_fill_in(translated("* How it is monitored in use:")) + "\n"
     for number, title in enumerate(
         (
-            "Why these metrics fit",
-            "Risk management (Article 9)",
-            "Changes over its life: see the log (azubi history)",
-            "Standards applied",
-            "EU declaration of conformity",
-            "Monitoring after it was put into use (Article 72)",
+            translated("Why these metrics fit"),
+            translated("Risk management (Article 9)"),
+            translated("Changes over its life: see the log (azubi history)"),
+            translated("Standards applied"),
+            translated("EU declaration of conformity"),
+            translated("Monitoring after it was put into use (Article 72)"),
         ),
         start=4,
     ):
-        yield f"### {number}. {title}\n\n{_TO_FILL_IN}\n"
+        yield f"### {number}. {title}\n\n{_to_fill_in()}\n"

@@ -145,7 +145,7 @@ def shown() -> dict[str, str]:
     """The texts that a person reads, each with a place where it stands."""
     places: dict[str, str] = {}
     for path, tree in _modules().items():
-        if path.name == "papers.py":  # files that go along with an export, for engineers
+        if path.match("export/papers.py"):  # files that go along with an export, for engineers
             continue
         if path.parent.name == "serve" and path.name not in ("keys.py", "server.py"):  # read by programs
             continue

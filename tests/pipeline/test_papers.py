@@ -1,6 +1,7 @@
 """The papers of a version, written from its records and valid for the programs that read them."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -10,6 +11,7 @@ from huggingface_hub import ModelCard
 
 from azubi.cli import main
 from azubi.events.figures import Score
+from azubi.locale.current import using
 from azubi.pipeline import papers, run
 from azubi.registry import record, signature
 from azubi.registry.store import Store
@@ -115,3 +117,33 @@ def test_limits_follow_from_the_records(made):
     text = papers.model_card(papers.Dossier(card, known.lineage, (), None, ""))
     assert "Measured on 12 examples" in text and "epsilon 3.00" in text
     assert "does not recognise questions that are not its job" in text
+
+
+def test_papers_are_german_for_who_reads_german(made, tmp_path):
+    """All but what programs read, names and the licence's own text; the numbers, too."""
+    known = papers.dossier("claims", made)
+    base = known.lineage.base.model_copy(update={"pretraining": 1e21})
+    lineage = known.lineage.model_copy(update={"base": base})
+    card = known.card.model_copy(update={"epsilon": 3.25, "delta": 1e-5, "rank": 4, "parent": "old@3"})
+    for dossier in (known, papers.Dossier(card, lineage, known.entries, None, "")):
+        english = papers.texts(dossier)
+        with using("de"):
+            german = papers.texts(dossier)
+        assert german[papers.BOM] == english[papers.BOM]
+        for name in (papers.MODEL_CARD, papers.AI_ACT):
+            pairs = zip(german[name].splitlines(), english[name].splitlines(), strict=True)
+            same = {line for line, other in pairs if line == other}
+            body = {start for line in same if re.search("[A-Za-z]{3}", start := line.partition("`")[0])}
+            front = english[name].partition("---\n\n")[0] if name == papers.MODEL_CARD else ""
+            assert body - {*front.splitlines()} <= {"# claims@1", "* Tests:", "  * notes.jsonl: "}, name
+    assert "Epsilon 3,25, Delta 1e-05" in german[papers.MODEL_CARD]
+    assert re.search(r"\| \d,\d{3}\sbis\s\d,\d{3} \|", german[papers.MODEL_CARD])
+    assert "weniger als ein Drittel" in german[papers.AI_ACT]
+    assert "1e+21" in german[papers.AI_ACT].replace(",00", "")
+
+
+def test_a_card_of_what_azubi_did_not_train_says_so(made):
+    known = papers.dossier("claims", made)
+    card = known.card.model_copy(update={"imported": "adapter of PEFT", "counts": {}, "scores": {}})
+    text = papers.model_card(papers.Dossier(card, known.lineage, (), None, ""))
+    assert "azubi did not train it" in text and "azubi trained" not in text
