@@ -46,7 +46,7 @@ def correct(body: FeedbackRequest, request: Request, backend: BackendOf, key: Ch
 @router.get("/azubi/v1/feedback", response_model=None)
 def corrections(backend: BackendOf, key: AdminKey) -> Response:
     """All corrections, a line of JSON each, as examples of chats."""
-    lines = [json.dumps(_example(each), ensure_ascii=False) for each in _store(backend).corrections()]
+    lines = [json.dumps(example(each), ensure_ascii=False) for each in _store(backend).corrections()]
     return Response("".join(f"{line}\n" for line in lines), media_type="application/jsonl")
 
 
@@ -70,7 +70,8 @@ def _store(backend: Backend) -> FeedbackStore:
     return backend.feedback
 
 
-def _example(correction: Correction) -> dict[str, object]:
+def example(correction: Correction) -> dict[str, object]:
+    """A correction as an example of a chat, with what a reviewer wants to know beside it."""
     turns = [{"role": turn.role, "content": turn.content} for turn in correction.turns]
     answer = {"role": "assistant", "content": correction.correction}
     return {

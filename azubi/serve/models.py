@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from azubi.serve.backend import Backend, BackendOf
 from azubi.serve.guard import ChatKey
 from azubi.serve.keys import Key
-from azubi.serve.refusal import Refusal
+from azubi.serve.refusal import UNKNOWN_MODEL, Refusal
 
 if TYPE_CHECKING:
     from azubi.pipeline.service import ModelInfo
@@ -48,7 +48,7 @@ def model(model: str, backend: BackendOf, key: ChatKey) -> Model:
     for info in backend.service.models():
         if info.name == name:
             return _model(info)
-    raise unknown(model)
+    raise unknown()
 
 
 def permitted(model: str, backend: Backend, key: Key) -> str:
@@ -59,18 +59,13 @@ def permitted(model: str, backend: Backend, key: Key) -> str:
     """
     name = backend.resolve(model)
     if not key.may_use(name):
-        raise unknown(model)
+        raise unknown()
     return name
 
 
-def unknown(model: str) -> Refusal:
+def unknown() -> Refusal:
     """There is no such model for this key."""
-    return Refusal(
-        404,
-        f"The model `{model}` does not exist, or this key may not ask it. See: GET /v1/models",
-        "model_not_found",
-        "model",
-    )
+    return Refusal(404, UNKNOWN_MODEL, "model_not_found", "model")
 
 
 def _model(info: "ModelInfo") -> Model:

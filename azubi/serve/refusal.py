@@ -29,6 +29,7 @@ from azubi.errors import (
 
 BUSY_SECONDS = 2
 """When to come again, if the queue is full."""
+UNKNOWN_MODEL = "This model does not exist, or this key may not ask it. See: GET /v1/models"
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
 
@@ -74,8 +75,8 @@ class Refusal(HTTPException):
 def refusal_of(error: AzubiError) -> Refusal:
     """An error of azubi, as a client reads it."""
     match error:
-        case UnknownSpecialist():
-            return Refusal(404, str(error), "model_not_found", "model")
+        case UnknownSpecialist():  # its text names the others that there are
+            return Refusal(404, UNKNOWN_MODEL, "model_not_found", "model")
         case UnknownData():
             return Refusal(404, str(error), "not_found")
         case ContextTooLong():

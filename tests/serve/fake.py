@@ -25,6 +25,8 @@ class FakeService:
     """Echoes the last message, a word a piece; some words have it do otherwise."""
 
     slow: float = 0.0
+    gate: threading.Event | None = None
+    """Answers end when it is set."""
     asked: list = field(default_factory=list)
     cancelled: list = field(default_factory=list)
     waiting: int = 0
@@ -66,6 +68,8 @@ class FakeService:
             stream.put(Piece(piece, scores))
             if self.slow:
                 time.sleep(self.slow)
+        if self.gate is not None:
+            self.gate.wait(20)
         stream.put(self._finished(inquiry, Answer(text, 0.9, scope=0.8, in_scope=True), len(words)))
 
     def _finished(self, inquiry, answer, words):
@@ -119,7 +123,7 @@ def running(home, service, **options):
     async def run():
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        server.stop = lambda: loop.call_soon_threadsafe(stop.set)
+        server.stop = lambda: loop.is_closed() or loop.call_soon_threadsafe(stop.set)
         await serve_until(stop, backend, ready.set)
 
     server.thread = threading.Thread(target=lambda: asyncio.run(run()), daemon=True)

@@ -94,7 +94,7 @@ def test_a_key_asks_its_own_models_alone(server):
         hidden = client.post("/v1/chat/completions", json=ask | {"model": "triage"})
         missing = client.post("/v1/chat/completions", json=ask | {"model": "nothing"})
         assert error(hidden) == error(missing) == (404, "model_not_found")
-        assert hidden.text.replace("triage", "nothing") == missing.text
+        assert hidden.text == missing.text
         for path, body in {
             "/v1/models/triage": None,
             "/v1/completions": {"model": "triage", "prompt": "a"},
