@@ -26,6 +26,8 @@ T = TypeVar("T")
 Event = tuple[int, Piece | Finished]
 """The number of a choice, and what came for it."""
 CLIENT_GONE = 499
+STREAMED: dict[int | str, dict[str, Any]] = {200: {"content": {"text/event-stream": {}}}}
+"""What else a route may answer, as the description of the API has it."""
 
 
 @dataclass

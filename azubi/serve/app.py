@@ -15,7 +15,7 @@ import azubi
 from azubi.serve import ask, chat, completions, embeddings, feedback, health, models, responses
 from azubi.serve.backend import Backend
 from azubi.serve.guard import Guard
-from azubi.serve.refusal import explain_failures
+from azubi.serve.refusal import DOCUMENTED, explain_failures
 from azubi.serve.requests import UNSUPPORTED
 
 ROUTERS = (
@@ -41,6 +41,7 @@ def create_app(backend: Backend) -> FastAPI:
         lifespan=_lifespan,
         middleware=_middleware(backend),
         redirect_slashes=False,
+        responses=DOCUMENTED,
     )
     app.state.backend = backend
     for router in ROUTERS:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from azubi.errors import AzubiError
 from azubi.pipeline.inquiry import Finished, Inquiry, Piece, TokenScore
-from azubi.serve.answers import Call, Choice, Event, about, new_id, usage
+from azubi.serve.answers import STREAMED, Call, Choice, Event, about, new_id, usage
 from azubi.serve.backend import BackendOf
 from azubi.serve.guard import ChatKey
 from azubi.serve.refusal import Refusal, refusal_of
@@ -23,7 +23,7 @@ _LEAST = -9999.0
 """What OpenAI writes for a token that cannot be: JSON has no infinity."""
 
 
-@router.post("/v1/chat/completions", response_model=None)
+@router.post("/v1/chat/completions", response_model=None, responses=STREAMED)
 async def chat(body: ChatRequest, request: Request, backend: BackendOf, key: ChatKey) -> Response:
     """Answer a conversation."""
     call = Call(backend, key, request, new_id("chatcmpl-"), body.azubi)

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 
 from azubi.data.example import Turn
 from azubi.pipeline.inquiry import Finished, Inquiry, TokenScore
-from azubi.serve.answers import Call, Event, about, new_id, usage
+from azubi.serve.answers import STREAMED, Call, Event, about, new_id, usage
 from azubi.serve.backend import BackendOf
 from azubi.serve.chat import finite, several, stops, streamed
 from azubi.serve.guard import ChatKey
@@ -21,7 +21,7 @@ from azubi.serve.requests import CompletionRequest
 router = APIRouter(tags=["answers"])
 
 
-@router.post("/v1/completions", response_model=None)
+@router.post("/v1/completions", response_model=None, responses=STREAMED)
 async def complete(body: CompletionRequest, request: Request, backend: BackendOf, key: ChatKey) -> Response:
     """Answer one prompt, or several."""
     call = Call(backend, key, request, new_id("cmpl-"), body.azubi)

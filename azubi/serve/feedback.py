@@ -20,6 +20,12 @@ from azubi.serve.requests import Body
 router = APIRouter(tags=["azubi"])
 
 
+class JsonLines(Response):
+    """A JSON document a line."""
+
+    media_type = "application/jsonl"
+
+
 class FeedbackRequest(Body):
     """Body of /azubi/v1/feedback."""
 
@@ -43,11 +49,11 @@ def correct(body: FeedbackRequest, request: Request, backend: BackendOf, key: Ch
     return JSONResponse({"object": "azubi.feedback", "response_id": body.response_id, "status": "to review"})
 
 
-@router.get("/azubi/v1/feedback", response_model=None)
+@router.get("/azubi/v1/feedback", response_class=JsonLines)
 def corrections(backend: BackendOf, key: AdminKey) -> Response:
     """All corrections, a line of JSON each, as examples of chats."""
     lines = [json.dumps(example(each), ensure_ascii=False) for each in _store(backend).corrections()]
-    return Response("".join(f"{line}\n" for line in lines), media_type="application/jsonl")
+    return JsonLines("".join(f"{line}\n" for line in lines))
 
 
 @router.delete("/azubi/v1/feedback/{response_id}", response_model=None)

@@ -10,13 +10,19 @@ from azubi.serve.guard import MetricsKey
 router = APIRouter()
 
 
+class PrometheusText(Response):
+    """Prometheus' text format."""
+
+    media_type = "text/plain; version=0.0.4"
+
+
 @router.get("/healthz", tags=["health"])
 async def healthz() -> dict[str, str]:
     """The process lives."""
     return {"status": "ok"}
 
 
-@router.get("/readyz", tags=["health"], responses={503: {"description": "It is being stopped, or full."}})
+@router.get("/readyz", tags=["health"])
 async def readyz(backend: BackendOf, response: Response) -> dict[str, str]:
     """The server takes work: it is not being stopped, and its queue has room."""
     full = backend.service.busy().waiting >= backend.options.most_waiting
@@ -26,9 +32,9 @@ async def readyz(backend: BackendOf, response: Response) -> dict[str, str]:
     return {"status": status}
 
 
-@router.get("/metrics", tags=["health"], response_class=Response)
+@router.get("/metrics", tags=["health"], response_class=PrometheusText)
 async def metrics(backend: BackendOf, key: MetricsKey) -> Any:
     """Counts and times for Prometheus, in its text format."""
     load = backend.service.busy()
     figures = {name: float(value) for name, value in vars(load).items() if isinstance(value, int | float)}
-    return Response(backend.metrics.text(figures), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return PrometheusText(backend.metrics.text(figures))

@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from azubi.errors import (
@@ -31,6 +32,31 @@ BUSY_SECONDS = 2
 """When to come again, if the queue is full."""
 UNKNOWN_MODEL = "This model does not exist, or this key may not ask it. See: GET /v1/models"
 _CODES = {404: "not_found", 405: "method_not_allowed"}
+
+
+class ErrorFields(BaseModel):
+    """What went wrong."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(BaseModel):
+    """OpenAI's form of an error."""
+
+    error: ErrorFields
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    422: {"model": ErrorBody, "description": "The question is out of scope, and left to the caller."},
+    429: {"model": ErrorBody, "description": "The key's limit is used up; Retry-After says until when."},
+    503: {"model": ErrorBody, "description": "The queue is full, or the server is being stopped."},
+    "4XX": {"model": ErrorBody, "description": "The request cannot be answered."},
+    "5XX": {"model": ErrorBody, "description": "The server failed."},
+}
+"""Errors, as the description of the API has them."""
 
 
 class Refusal(HTTPException):

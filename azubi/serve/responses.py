@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 from azubi.data.example import Turn
 from azubi.errors import AzubiError
 from azubi.pipeline.inquiry import Finished, Inquiry
-from azubi.serve.answers import Call, Choice, Event, about, new_id
+from azubi.serve.answers import STREAMED, Call, Choice, Event, about, new_id
 from azubi.serve.backend import BackendOf
 from azubi.serve.chat import first_event, server_sent
 from azubi.serve.guard import ChatKey
@@ -78,7 +78,7 @@ class ResponseRequest(Common):
     top_logprobs: Annotated[int, Field(ge=0, le=0)] | None = None
 
 
-@router.post("/v1/responses", response_model=None)
+@router.post("/v1/responses", response_model=None, responses=STREAMED)
 async def respond(body: ResponseRequest, request: Request, backend: BackendOf, key: ChatKey) -> Response:
     """Answer a text or a conversation."""
     call = Call(backend, key, request, new_id("resp_"), body.azubi)
