@@ -138,37 +138,49 @@ def _difference_lines(difference: "VersionDifference") -> Iterator[str]:
 
 
 def audit(session: Session, contains: Contains = "") -> None:
-    """Verify the log of what was registered, promoted and deleted, and that every version is as
-    registered."""
+    """Verify the log of what was registered, promoted and deleted, that every version is as registered,
+    and the log of the server."""
     from azubi.registry.store import Store
+    from azubi.serve.audit import AuditLog
 
-    store = Store(session.home)
+    store, served = Store(session.home), AuditLog(session.home)
     entries = store.log.entries()
     known = [entry.number for entry in entries if contains and entry.hash.startswith(contains)]
-    if contains and not known:
+    last_served, known_served = served.verify(contains)
+    if contains and not known and known_served is None:
         raise SettingError(
-            f"No entry of {store.log.path} has the hash {contains}.",
+            f"No entry of {store.log.path} or {served.path} has the hash {contains}.",
             "Its end was cut off, or it was written anew, since that hash was noted.",
         )
     versions = list(store.all())
     for card in versions:
         store.verify(card)
     last = entries[-1].hash if entries else ""
-    document = {"entries": len(entries), "versions": len(versions), "last_hash": last}
+    document: dict[str, Any] = {"entries": len(entries), "versions": len(versions), "last_hash": last}
+    if last_served is not None:
+        document |= {"served_entries": last_served.number, "served_last_hash": last_served.hash}
+    number = known[0] if known else known_served.number if known_served is not None else 0
     if session.json:
-        session.emit(document | ({"contains": known[0]} if known else {}))
+        session.emit(document | ({"contains": number} if number else {}))
         return
-    print(
-        translated(
-            f"{count(len(entries))} entries, none changed or removed; "
-            f"{count(len(versions))} versions as registered."
-        )
-    )
-    if known:
-        print(translated(f"Entry {known[0]} has the hash {contains}."))
+    for line in _audit_lines(document):
+        print(line)
+    if number:
+        print(translated(f"Entry {number} has the hash {contains}."))
+
+
+def _audit_lines(document: dict[str, Any]) -> Iterator[str]:
+    entries, versions = count(document["entries"]), count(document["versions"])
+    yield translated(f"{entries} entries, none changed or removed; {versions} versions as registered.")
+    if served := document.get("served_entries"):
+        yield translated(f"{count(served)} entries in the server's log, none changed or removed.")
+    if last := document["last_hash"]:
+        yield translated(f"Hash of the last entry: {last}")
+    if served:
+        last = document["served_last_hash"]
+        yield translated(f"Hash of the last entry of the server's log: {last}")
     if last:
-        print(translated(f"Hash of the last entry: {last}"))
-        print(translated("Note it elsewhere: only that shows if the log was cut short."))
+        yield translated("Note it elsewhere: only that shows if the log was cut short.")
 
 
 def keygen(session: Session, sign: SignAll = False) -> None:

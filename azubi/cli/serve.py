@@ -118,7 +118,8 @@ def serve(
 def _tell_started(backend: "Backend", session: Session) -> None:
     """Where it listens, what it serves, and one line to try."""
     options, infos = backend.options, backend.service.models()
-    address = f"{'https' if options.tls_cert else 'http'}://{options.host}:{options.port}"
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"{'https' if options.tls_cert else 'http'}://{host}:{options.port}"
     specialists = [info.name for info in infos if info.kind == "specialist"]
     keys = [key for key in backend.keys.all() if key.revoked is None]
     if session.json:

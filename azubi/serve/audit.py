@@ -8,7 +8,6 @@ clients wait for one write.
 
 import asyncio
 import json
-from collections import deque
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,16 +89,18 @@ class AuditLog:
             for text in texts:
                 last = self._chain.add(connection, last, text)
 
-    def verify(self) -> Link | None:
-        """Read all entries; returns the last one, None if there is none.
+    def verify(self, contains: str = "") -> tuple[Link | None, Link | None]:
+        """Read all entries; returns the last one, and that whose hash begins with `contains`, if there are.
 
         Raises:
             CorruptFile: an entry was changed or removed.
         """
+        last = known = None
         with self._database.reading() as connection:
-            links = iter(()) if connection is None else self._chain.verified(connection)
-            newest = deque(links, maxlen=1)
-        return newest[0] if newest else None
+            for link in iter(()) if connection is None else self._chain.verified(connection):
+                known = link if contains and link.hash.startswith(contains) else known
+                last = link
+        return last, known
 
     def entries(self) -> list[dict[str, Any]]:
         """All entries, the first one first. Raises as `verify` does."""

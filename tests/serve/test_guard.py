@@ -1,12 +1,17 @@
 """Slow, large and vanishing clients: none takes a place for long, and what runs is finished at the end."""
 
 import socket
+import ssl
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from azubi.serve.guard import Limits
 from tests.serve.fake import FakeService, running
@@ -149,6 +154,34 @@ def test_pages_of_a_browser_are_allowed_by_their_origin_alone(tmp_path, server, 
             wants = {"Origin": origin, "Access-Control-Request-Method": "POST"}
             assert httpx.options(url, headers=wants).status_code == (200 if allowed else 400)
         assert httpx.get(url, headers={"Origin": "https://intranet.example"}).status_code == 401
+
+
+def certificate(folder):
+    """A certificate of its own for localhost, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(hours=1)
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    (folder / "key.pem").write_bytes(key.private_bytes(*plain))
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_tls(tmp_path):
+    cert, key = certificate(tmp_path)
+    with running(tmp_path / "home", FakeService(), tls_cert=cert, tls_key=key) as server:
+        trusted = ssl.create_default_context(cafile=cert)
+        answer = httpx.get(f"https://localhost:{server.port}/healthz", verify=trusted)
+        assert answer.json() == {"status": "ok"}
+        with pytest.raises(httpx.HTTPError):
+            httpx.get(f"http://localhost:{server.port}/healthz")
 
 
 def test_what_runs_is_finished_before_the_server_stops(tmp_path):
