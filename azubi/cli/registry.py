@@ -127,11 +127,11 @@ def diff(session: Session, before: Before, after: After) -> None:
 
 def _difference_lines(difference: "VersionDifference") -> Iterator[str]:
     yield f"{difference.before} → {difference.after}"
-    yield f"Data: {difference.data}"
-    yield "Recipe: " + ("the same" if not difference.recipe else "")
+    yield f"{translated('Data:')} {translated(difference.data)}"
+    yield translated("Recipe:" if difference.recipe else "Recipe: the same")
     for name, (old, new) in difference.recipe.items():
         yield f"  {name}: {shorten(as_json(old), 60)} → {shorten(as_json(new), 60)}"
-    yield "Scores, each on its own test:"
+    yield translated("Scores, each on its own test:")
     for name, (first, second) in difference.scores.items():
         old_score, new_score = (interval(each) if each else "–" for each in (first, second))
         yield f"  {metric(name).strip()}: {old_score} → {new_score}"

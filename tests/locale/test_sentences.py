@@ -1,5 +1,6 @@
 """Every English text that people read has a German one, and none is changed beyond that."""
 
+import ast
 import re
 import string
 
@@ -106,3 +107,24 @@ def test_a_language_holds_no_longer_than_it_should() -> None:
     with using("de"):
         assert (current().lang, translated("best so far")) == ("de", "bisher am besten")
     assert (current().lang, translated("best so far")) == ("en", "best so far")
+
+
+def test_headings_and_actions_have_german_ones() -> None:
+    known, actions = (
+        catalogue("de"),
+        ("register", "promote", "promote (forced)", "export", "rollback", "sign"),
+    )
+    calls = (
+        node
+        for path in (messages.PACKAGE / "cli").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+    )
+    headings = {
+        argument.value.lstrip(">")
+        for node in calls
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "plain_table"
+        for argument in node.args
+        if isinstance(argument, ast.Constant)
+    }
+    assert len(headings) > 20
+    assert [text for text in (*headings - {"", "#", "id"}, *actions, "delete") if not known.get(text)] == []
