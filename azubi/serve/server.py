@@ -19,6 +19,10 @@ _CONNECTIONS = 4096
 """At most at once; granian's own default would let 128 idle ones lock all others out."""
 
 
+_CLOSING_SECONDS = 5
+"""For what has to end quickly."""
+
+
 def serve(backend: Backend, started: Callable[[], None]) -> None:
     """Serve until SIGINT or SIGTERM; `started` is called when connections are accepted.
 
@@ -50,15 +54,15 @@ async def serve_until(stop: asyncio.Event, backend: Backend, started: Callable[[
     await shut_down(backend)
     server.stop()
     with suppress(TimeoutError):
-        await asyncio.wait_for(serving, backend.options.limits.stop_seconds)
+        await asyncio.wait_for(serving, backend.options.limits.stop_seconds + _CLOSING_SECONDS)
 
 
 async def shut_down(backend: Backend) -> None:
-    """Refuse new work, finish what runs, as long as that may take."""
-    seconds = backend.options.limits.stop_seconds
+    """Refuse new work, finish what runs, as long as that may take; then end the models' work."""
     backend.traffic.stopping = True
-    await backend.traffic.drained(seconds)
-    await asyncio.to_thread(backend.service.close, seconds)
+    drained = await backend.traffic.drained(backend.options.limits.stop_seconds)
+    await asyncio.to_thread(backend.service.close, _CLOSING_SECONDS if drained else 0.0)
+    await backend.traffic.drained(_CLOSING_SECONDS)  # whose answer was cut off is told so
 
 
 async def _accepts(backend: Backend) -> None:
