@@ -64,7 +64,7 @@ def open_backend(home: Path, service: "Service", options: ServeOptions) -> Backe
     return Backend(home, service, options, KeyStore(home), AuditLog(home), feedback)
 
 
-def _backend(request: Request) -> Backend:
+async def _backend(request: Request) -> Backend:
     backend: Backend = request.app.state.backend
     return backend
 

@@ -130,7 +130,7 @@ class Guard:
             raise Refusal(401, f"The key is not known here, or was revoked. {_NO_KEY}", "invalid_api_key")
         self.rates.admit(key)
         scope["state"]["key"] = key
-        large = scope["path"].rstrip("/") in UPLOADS
+        large = scope["path"].rstrip("/") in UPLOADS and "files" in key.scopes
         most = self.limits.upload_bytes if large else self.limits.body_bytes
         length = headers.get(b"content-length", "0")
         if length.isdigit() and int(length) > most:
@@ -225,7 +225,7 @@ def names_of_this_machine() -> tuple[str, ...]:
 def requires(permission: Permission) -> Any:
     """A dependency of a route: the key of the request, which has to have this permission."""
 
-    def key_of(request: Request) -> Key:
+    async def key_of(request: Request) -> Key:  # not in a thread: it waits for nothing
         key: Key = request.state.key
         if permission not in key.scopes:
             raise Refusal(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Literal
 
 from azubi.errors import CorruptFile, StorageError
 from azubi.storage import files
@@ -50,22 +51,41 @@ class Database:
         Raises:
             CorruptFile, StorageError: as `reading`, or the disk is full or may not be written.
         """
+        with self._explained(), closing(self.connect()) as connection, self.transaction(connection):
+            yield connection
+
+    def connect(self, *, synchronous: Literal["FULL", "NORMAL"] = "FULL") -> sqlite3.Connection:
+        """A connection for many transactions, for one thread at a time; whoever asks for it closes it.
+
+        With NORMAL a transaction waits for no disk: it outlasts its process, but a power cut may take the
+        newest ones. Raises as `writing` does.
+        """
         with self._explained():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with closing(
-                sqlite3.connect(self.path, timeout=_WAIT_SECONDS, isolation_level=None)
-            ) as connection:
+            connection = sqlite3.connect(
+                self.path, timeout=_WAIT_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            try:
                 connection.execute("PRAGMA journal_mode=WAL")
-                connection.execute("PRAGMA synchronous=FULL")
-                connection.execute("BEGIN IMMEDIATE")
-                try:
-                    self._migrate(connection)
-                    yield connection
-                    connection.execute("COMMIT")
-                except BaseException:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    raise
+                connection.execute(f"PRAGMA synchronous={synchronous}")
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    @contextmanager
+    def transaction(self, connection: sqlite3.Connection) -> Iterator[None]:
+        """What is done in the block is kept when it ends well, else nothing; raises as `writing` does."""
+        with self._explained():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._migrate(connection)
+                yield
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def _read_only(self) -> sqlite3.Connection:
         wal = self.path.with_name(f"{self.path.name}-wal")
