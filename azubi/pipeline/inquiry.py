@@ -4,7 +4,9 @@ Knows nothing of models, nor of the protocol by which a request came.
 """
 
 import asyncio
+import logging
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from typing import Any, Literal
 
 from azubi.data.example import Turn
 from azubi.engine.inference.answering import Answer
-from azubi.errors import AzubiError
+from azubi.errors import AnswerFailed, AzubiError, MemoryShortage, tells_of_memory
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,10 @@ class AnswerStream:
             self.cancelled = True
             self._on_cancel()
 
+    def fail(self, error: Exception) -> None:
+        """End it with an error; one that is not of azubi's tree becomes one."""
+        self.put(failure(error))
+
     def put(self, item: Piece | Finished | AzubiError) -> None:
         """Add what comes next; called by whoever writes the answer, in any thread."""
         with self._lock:
@@ -141,6 +149,24 @@ class AnswerStream:
                 loop.call_soon_threadsafe(woken.set)
             except RuntimeError:  # the loop was closed, so nobody waits
                 self.cancelled = True
+
+
+def failure(error: Exception) -> AzubiError:
+    """An error of the tree for whatever a model raised."""
+    if isinstance(error, AzubiError):
+        return error
+    # Not its text: that may quote what was asked.
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if "azubi" in frame.filename]
+    place = f"{places[-1].filename}:{places[-1].lineno}" if places else "a library"
+    _log.error("an answer failed: %s in %s", type(error).__name__, place)
+    if tells_of_memory(error):
+        return MemoryShortage(
+            "There is not enough memory to answer this.", "Ask something shorter, or fewer things at a time."
+        )
+    return AnswerFailed(
+        f"The model failed while it answered: {type(error).__name__}.",
+        "Ask again; if it happens again, tell whoever runs this server.",
+    )
 
 
 async def whole(stream: AnswerStream) -> Finished:

@@ -15,7 +15,7 @@ import torch
 from azubi.data.contract import Contract
 from azubi.engine.base import catalog, hardware
 from azubi.engine.base.opening import open_base
-from azubi.engine.inference.answering import Answering, by_base
+from azubi.engine.inference.answering import Answering, ChosenAnswers, WrittenAnswers
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel
 from azubi.errors import SettingError, UnknownSpecialist
@@ -26,6 +26,8 @@ from azubi.registry.store import Store
 
 _BASE_TOKENS = 1024
 """Tokens that a base as it was published writes, where the request does not say how many."""
+_LEAST_TOKENS = 16
+"""Tokens for which there must be room, then."""
 
 
 @dataclass
@@ -35,9 +37,13 @@ class Resident:
     name: str
     """claims@2, or the name of the base."""
     specialist: Specialist
-    answers: Answering
+    answers: WrittenAnswers | ChosenAnswers
+    asked: ask.OpenSpecialist | None
+    """What is done to its questions and answers; None for a base."""
     longest: int
     """Tokens that an answer may have, where the request does not say."""
+    least: int
+    """Tokens for which there must be room behind a question."""
     size: int
     """Bytes of what it does not share with others."""
 
@@ -68,7 +74,7 @@ class Residents:
         Raises as `ask.loaded` and `open_base` do.
         """
         if name not in self._open:
-            self._open[name] = self._specialist(name) if "@" in name else self._base(name)
+            self._open[name] = self._specialist(name) if "@" in name else self._base(name, self._model(name))
             hardware.use_threads(self._threads or None)
         self._open.move_to_end(name)
         self._evict({name, *in_use})
@@ -92,14 +98,24 @@ class Residents:
             self._models.append(specialist.model)
         asked = ask.opened(specialist, card, self._home)
         size = (card.folder / cards.TAIL).stat().st_size
-        return Resident(name, specialist, asked.around(asked.answers), card.longest, size)
+        return Resident(name, specialist, _single(asked.answers), asked, card.longest, card.longest, size)
 
-    def _base(self, name: str) -> Resident:
+    def base_below(self, resident: Resident) -> Resident:
+        """The untouched base on which a specialist stands."""
+        model = resident.specialist.model
+        name = next(
+            (name for name, opens in base_names(self._home).items() if opens == model.base.name),
+            model.base.name,
+        )
+        if name not in self._open:
+            self._open[name] = self._base(name, model)
+        return self._open[name]
+
+    def _base(self, name: str, model: SplitModel) -> Resident:
         """The untouched base: a specialist that learned nothing."""
-        model = self._model(name)
         specialist = Specialist(model, Contract(task="text"), 1, 0, 0).without_instruction()
-        longest = min(_BASE_TOKENS, model.base.context // 2)
-        return Resident(name, specialist, by_base(specialist.base_model(longest)), longest, 0)
+        answers = _single(specialist.base_model(_BASE_TOKENS))
+        return Resident(name, specialist, answers, None, _BASE_TOKENS, _LEAST_TOKENS, 0)
 
     def _model(self, name: str) -> SplitModel:
         """The base of that name, in the number format of the specialists that stand on it."""
@@ -119,6 +135,11 @@ class Residents:
             del self._open[name]
         standing = {id(resident.specialist.model) for resident in self._open.values()}
         self._models = [model for model in self._models if id(model) in standing]
+
+
+def _single(answers: Answering) -> WrittenAnswers | ChosenAnswers:
+    assert isinstance(answers, WrittenAnswers | ChosenAnswers)
+    return answers
 
 
 def _checked_encoder(model: SplitModel) -> SplitModel:

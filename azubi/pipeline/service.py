@@ -1,33 +1,27 @@
 """Answers for many askers at a time, from one thread that has the models: what a server stands on.
 
-Requests may come from any thread. Each gets an `AnswerStream`; what it gives is what `azubi ask` would give.
-Knows nothing of HTTP, keys or protocols.
+Requests may come from any thread. Each gets an `AnswerStream`; what it gives is what `azubi ask` would give,
+but for records, which always follow their schema. Knows nothing of HTTP, keys or protocols.
 """
 
-import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import TypeVar
 
 from azubi.data.example import Turn
 from azubi.engine.base.hardware import available_memory
-from azubi.engine.features import read_vectors
-from azubi.engine.inference import answering
-from azubi.errors import (
-    AnswerFailed,
-    AzubiError,
-    MemoryShortage,
-    ServiceBusy,
-    SettingError,
-    tells_of_memory,
-)
-from azubi.pipeline.inquiry import AnswerStream, Finished, Inquiry, Piece, TokenScore, whole
+from azubi.engine.features import Vector, read_vectors
+from azubi.engine.inference.answering import Answer, WrittenAnswers
+from azubi.engine.inference.sampling import PartialAnswer
+from azubi.engine.inference.scheduler import Scheduler, WritingTask
+from azubi.errors import AzubiError, ServiceBusy, SettingError
+from azubi.pipeline.inquiry import AnswerStream, Finished, Inquiry, Piece, TokenScore, failure, whole
+from azubi.pipeline.reply import Reply, chosen
 from azubi.pipeline.residents import ModelInfo, Resident, Residents, models, resolved
 
 __all__ = [
@@ -41,11 +35,15 @@ __all__ = [
     "TokenScore",
     "whole",
 ]
+T = TypeVar("T")
 _MEMORY_SHARE = 0.5
 """Of the memory that is free at the start, what tails may take."""
+_LABEL_TOKENS = 2_048
+"""Tokens of questions that are labelled before other answers go on."""
+_EMBEDDED = 32
+"""Texts whose vectors are computed before answers go on."""
 MOST_ALTERNATIVES = 20
 """Tokens beside each that is written, as many as OpenAI gives."""
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ class ServiceLoad:
     """Specialists and bases in memory."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Request:
     inquiry: Inquiry
     name: str
@@ -81,10 +79,15 @@ class Service:
         """
         self._home, self._most_waiting = home, most_waiting
         self._residents = Residents(home, memory or int(_MEMORY_SHARE * available_memory()), threads)
+        self._scheduler = Scheduler()
         self._changed = threading.Condition()
-        self._waiting: deque[_Request] = deque()
+        self._inbox: deque[_Request] = deque()
         self._jobs: deque[Callable[[], None]] = deque()
-        self._running = 0
+        self._choosing: dict[str, deque[Reply]] = {}
+        """Questions whose answers are labels, by resident."""
+        self._writing: dict[PartialAnswer, AnswerStream] = {}
+        self._held = 0
+        """How many questions wait behind the inbox."""
         self._closing = self._stopped = False
         self._thread = threading.Thread(target=self._work, name="azubi engine", daemon=True)
         self._thread.start()
@@ -106,11 +109,10 @@ class Service:
         with self._changed:
             if self._closing:
                 raise ServiceBusy("The service is being stopped.", "Ask again when it is back.")
-            if len(self._waiting) >= self._most_waiting:
-                raise ServiceBusy(
-                    f"{len(self._waiting):,} questions wait for an answer.", "Ask again in a few seconds."
-                )
-            self._waiting.append(request)
+            waiting = len(self._inbox) + self._held
+            if waiting >= self._most_waiting:
+                raise ServiceBusy(f"{waiting:,} questions wait for an answer.", "Ask again in a few seconds.")
+            self._inbox.append(request)
             self._changed.notify()
         return request.stream
 
@@ -126,7 +128,7 @@ class Service:
             raise
         return streams
 
-    def embed(self, model: str, texts: Sequence[str]) -> tuple[list[np.ndarray], int]:
+    def embed(self, model: str, texts: Sequence[str]) -> tuple[list[Vector], int]:
         """Vectors of length 1 of `texts` from an encoder, and how many tokens were read. Waits for them.
 
         Raises:
@@ -135,25 +137,19 @@ class Service:
             ContextTooLong: a text is longer than it reads.
         """
         name = resolved(model, self._home)
-        done: Future[tuple[list[np.ndarray], int]] = Future()
+        parts = [texts[start : start + _EMBEDDED] for start in range(0, len(texts), _EMBEDDED)]
 
-        def compute() -> None:
-            try:
-                done.set_result(read_vectors(self._residents.encoder(name), texts))
-            except Exception as error:
-                done.set_exception(_failure(error))
+        def vectors_of(part: Sequence[str]) -> tuple[list[Vector], int]:
+            return read_vectors(self._residents.encoder(name), part)
 
-        with self._changed:
-            if self._closing:
-                raise ServiceBusy("The service is being stopped.", "Ask again when it is back.")
-            self._jobs.append(compute)
-            self._changed.notify()
-        return done.result()
+        futures = [self._job(partial(vectors_of, part)) for part in parts]
+        done = [future.result() for future in futures]
+        return [vector for vectors, _ in done for vector in vectors], sum(tokens for _, tokens in done)
 
     def busy(self) -> ServiceLoad:
         """How much there is to do now."""
-        residents = self._residents
-        return ServiceLoad(self._running, len(self._waiting), residents.tail_bytes, 0, residents.loaded)
+        residents, waiting = self._residents, len(self._inbox) + self._held
+        return ServiceLoad(self._scheduler.running, waiting, residents.tail_bytes, 0, residents.loaded)
 
     def close(self, seconds: float) -> None:
         """Refuse what is new, finish what was asked within so many seconds, and refuse the rest."""
@@ -161,50 +157,128 @@ class Service:
             self._closing = True
             self._changed.notify()
         self._thread.join(seconds)
-        with self._changed:
-            self._stopped = True
-            left, self._waiting = list(self._waiting), deque()
-        for request in left:
-            request.stream.put(ServiceBusy("The service was stopped.", "Ask again when it is back."))
+        self._stopped = True
 
     def _wake(self) -> None:
         with self._changed:
             self._changed.notify()
 
+    def _job(self, compute: Callable[[], T]) -> "Future[T]":
+        """Have something computed in the thread that has the models."""
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(compute())
+            except Exception as error:
+                done.set_exception(failure(error))
+
+        with self._changed:
+            if self._closing:
+                raise ServiceBusy("The service is being stopped.", "Ask again when it is back.")
+            self._jobs.append(run)
+            self._changed.notify()
+        return done
+
+    # What follows runs in the thread that has the models.
+
     def _work(self) -> None:
         while True:
             with self._changed:
-                while not self._waiting and not self._jobs and not self._closing:
+                while not self._inbox and not self._jobs and not self._unfinished:
+                    if self._closing:
+                        return
                     self._changed.wait()
-                if self._stopped or (self._closing and not self._waiting and not self._jobs):
-                    return
-                jobs, self._jobs = list(self._jobs), deque()
-                asked, self._waiting = list(self._waiting), deque()
-            for job in jobs:
-                job()
-            by_name: dict[str, list[_Request]] = {}
-            for request in asked:
-                if not request.stream.cancelled:
-                    by_name.setdefault(request.name, []).append(request)
-            for name, requests in by_name.items():
-                self._running = len(requests)
-                self._answer(name, requests)
-            self._running = 0
-
-    def _answer(self, name: str, requests: Sequence[_Request]) -> None:
-        for request in requests:
+                asked, self._inbox = self._inbox, deque()
+                self._held += len(asked)
+                jobs, self._jobs = self._jobs, deque()
+            if self._stopped:
+                stopped = ServiceBusy("The service was stopped.", "Ask again when it is back.")
+                self._fail_all(asked, stopped)
+                return
             try:
-                resident = self._residents.get(name)
-                request.stream.put(self._finished(resident, request))
-            except Exception as error:
-                request.stream.put(_failure(error))
+                self._turn(asked, jobs)
+            except Exception as error:  # a bug of the service itself: nobody is to wait for ever
+                self._fail_all(asked, failure(error))
+                self._scheduler, self._choosing, self._writing = Scheduler(), {}, {}
 
-    def _finished(self, resident: Resident, request: _Request) -> Finished:
-        (answer,) = answering.in_order(resident.answers, [request.inquiry.turns])
-        before = len(resident.specialist.instruction_tokens)
-        request.stream.put(Piece(answer.text))
-        reason: Literal["stop", "length"] = "length" if answer.wrote >= resident.longest else "stop"
-        return Finished(answer, reason, before + answer.read, before, answer.wrote, resident.name)
+    def _turn(self, asked: Iterable[_Request], jobs: Iterable[Callable[[], None]]) -> None:
+        for job in jobs:
+            job()
+        for request in asked:
+            self._take(request)
+        for row, stream in self._writing.items():
+            row.dropped = row.dropped or stream.cancelled
+        for name in list(self._choosing):
+            self._choose(name)
+        self._scheduler.step()
+        self._writing = {row: stream for row, stream in self._writing.items() if not row.over}
+        self._held = self._scheduler.waiting + sum(map(len, self._choosing.values()))
+
+    @property
+    def _unfinished(self) -> bool:
+        return bool(self._choosing or self._scheduler.waiting or self._scheduler.running)
+
+    def _take(self, request: _Request) -> None:
+        """Prepare a question, and put it where it waits for its turn."""
+        if request.stream.cancelled:
+            return
+        try:
+            resident = self._residents.get(request.name, self._choosing)
+            reply = Reply(request.inquiry, resident, request.stream, self._ask_base)
+            if reply.writes:
+                self._write(resident, reply.task(), reply)
+            else:
+                self._choosing.setdefault(request.name, deque()).append(reply)
+        except Exception as error:
+            request.stream.fail(error)
+
+    def _write(self, resident: Resident, task: WritingTask | None, reply: Reply) -> None:
+        assert isinstance(resident.answers, WrittenAnswers)
+        if task is not None:
+            self._writing[task.row] = reply.stream
+            self._scheduler.add(resident.answers.generator, task)
+
+    def _ask_base(self, reply: Reply, outside: Answer) -> None:
+        base = self._residents.base_below(reply.resident)
+        self._write(base, reply.base_task(base, outside), reply)
+
+    def _choose(self, name: str) -> None:
+        """Choose labels for what waits, as many as are read in one go."""
+        waiting, replies = self._choosing[name], list[Reply]()
+        while waiting and sum(len(reply.prompt) for reply in replies) < _LABEL_TOKENS:
+            reply = waiting.popleft()
+            if not reply.stream.cancelled:
+                replies.append(reply)
+        if not waiting:
+            del self._choosing[name]
+        try:
+            answers = list(chosen(replies))
+        except Exception as error:
+            self._choose_apart(replies, error)
+            return
+        for reply, answer in zip(replies, answers, strict=True):
+            try:
+                reply.chosen(answer)
+            except Exception as error:
+                reply.stream.fail(error)
+
+    def _choose_apart(self, replies: Sequence[Reply], error: Exception) -> None:
+        """What fails by itself, fails."""
+        if len(replies) == 1:
+            replies[0].stream.fail(error)
+            return
+        for reply in replies:
+            try:
+                (answer,) = chosen([reply])
+                reply.chosen(answer)
+            except Exception as own:
+                reply.stream.fail(own)
+
+    def _fail_all(self, asked: Iterable[_Request], error: AzubiError) -> None:
+        replies = (reply.stream for many in self._choosing.values() for reply in many)
+        for stream in (*(request.stream for request in asked), *replies, *self._writing.values()):
+            stream.put(error)
 
 
 def _check(inquiry: Inquiry) -> None:
@@ -221,18 +295,3 @@ def _check(inquiry: Inquiry) -> None:
         raise SettingError(f"most_tokens is {inquiry.most_tokens}.", "Give at least 1.")
     if not inquiry.turns or inquiry.turns[-1].role != "user":
         raise SettingError("The last message is not one of the user.", "End with what is asked.")
-
-
-def _failure(error: Exception) -> AzubiError:
-    """An error of the tree for whatever a model raised."""
-    if isinstance(error, AzubiError):
-        return error
-    _log.error("a request failed: %s", type(error).__name__)
-    if tells_of_memory(error):
-        return MemoryShortage(
-            "There is not enough memory to answer this.", "Ask something shorter, or fewer things at a time."
-        )
-    return AnswerFailed(
-        f"The model failed while it answered: {type(error).__name__}.",
-        "Ask again; if it happens again, tell whoever runs this server.",
-    )

@@ -19,7 +19,8 @@ from azubi.engine.base.opening import open_base
 from azubi.engine.cache import index
 from azubi.engine.cache.activation_cache import ActivationCache
 from azubi.engine.inference.answering import in_order
-from azubi.engine.inference.generation import Generator, _Rows
+from azubi.engine.inference.decoding import Rows
+from azubi.engine.inference.generation import Generator
 from azubi.engine.model.batch import EncodedExample, collate
 from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.two_cuts import unsupported
@@ -141,8 +142,8 @@ def test_answers_with_running_states_go_on_when_others_have_ended(bases, home, t
     written = answer_tokens(specialist, prompts)
     middle = Counter(token for tokens in written for token in tokens[2:6])
     specialist.model.template.end_id = middle.most_common(1)[0][0]
-    kept, keep = [], _Rows.keep
-    monkeypatch.setattr(_Rows, "keep", lambda rows, places: (kept.append(len(places)), keep(rows, places)))
+    kept, keep = [], Rows.keep
+    monkeypatch.setattr(Rows, "keep", lambda rows, places: (kept.append(len(places)), keep(rows, places)))
     together = answer_tokens(specialist, prompts)
     assert len({*map(len, together)}) > 1 and kept
     assert together == [answer_tokens(specialist, [prompt])[0] for prompt in prompts]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def office(bases, tmp_path_factory):
     """Specialists of every kind on the two tiny bases; the records are learned, all else is random."""
     folder = tmp_path_factory.mktemp("service")
     recorder = {"tail_layers": "all", "epochs": 20, "derive": {"team": RULE}}
-    home = make(folder, bases.decoder, rows(96), name="recorder", **recorder).home
+    home = make(folder, bases.decoder, rows(48), name="recorder", **recorder).home
     register(home, bases.encoder, "sorter", TRIAGE, scope=True)
     register(home, bases.decoder, "triage", TRIAGE, seed=1, instruction="Sort it.")
     register(home, bases.decoder, "writer", Contract(task="text"), seed=2, scope=True)
@@ -179,14 +180,14 @@ def test_a_question_that_is_too_long_is_told(service):
 def test_a_model_that_fails_fails_one_request(service, monkeypatch):
     from azubi.engine.inference.answering import WrittenAnswers
 
-    decode = WrittenAnswers._tokens
+    prompt = WrittenAnswers.prompt
 
-    def broken(self, question):
+    def broken(self, question, *given):
         if "BOOM" in question[0].content:
             raise RuntimeError("a bug")
-        return decode(self, question)
+        return prompt(self, question, *given)
 
-    monkeypatch.setattr(WrittenAnswers, "_tokens", broken)
+    monkeypatch.setattr(WrittenAnswers, "prompt", broken)
 
     async def asked():
         streams = [service.submit(inquiry("writer", text)) for text in (NOTES[0], "BOOM", NOTES[1])]
@@ -219,3 +220,141 @@ def test_pieces_come_before_the_end(service):
 
     *pieces, end = asyncio.run(items())
     assert isinstance(end, Finished) and pieces and all(isinstance(piece, Piece) for piece in pieces)
+
+
+# Side by side
+
+
+def test_fifty_at_a_time_get_what_each_would_get_alone(service, office):
+    """Mixed specialists, random arrival: none is lost, and each answer is its own."""
+    dice = random.Random(1)
+    notes = [row["prompt"] for row in tiny.labels(50, seed=9)]
+    names = [dice.choice(SPECIALISTS) for _ in notes]
+
+    async def one(name, note):
+        await asyncio.sleep(0.2 * dice.random())
+        return await collected(service.submit(inquiry(name, note, reader=dice.choice("ab"))))
+
+    async def all_of_them():
+        return await asyncio.gather(*map(one, names, notes))
+
+    ends = asyncio.run(all_of_them())
+    for name in SPECIALISTS:
+        asked = [note for note, of in zip(notes, names, strict=True) if of == name]
+        got = [end for end, of in zip(ends, names, strict=True) if of == name]
+        for (text, end), wanted in zip(got, ask.answer(office, name, asked), strict=True):
+            assert text == end.answer.text == wanted.text
+            assert (end.answer.by, end.answer.in_scope) == (wanted.by, wanted.in_scope)
+
+
+def test_who_goes_away_frees_the_place(service):
+    async def left():
+        stream = service.submit(inquiry("reader", NOTES[0], most_tokens=200))
+        task = asyncio.create_task(collected(stream))
+        while not service.busy().running:
+            await asyncio.sleep(0.001)
+        task.cancel()
+        for _ in range(200):
+            if not service.busy().running:
+                return stream.cancelled
+            await asyncio.sleep(0.005)
+        return False
+
+    assert asyncio.run(left())
+    assert answers(service, inquiry("reader", NOTES[0]))
+
+
+# How it is written
+
+
+def test_drawn_answers_are_those_of_their_seed(service):
+    hot = {"temperature": 1.5, "top_p": 0.95}
+    asked = [inquiry("reader", NOTES[0], seed=seed, **hot) for seed in (1, 2, 1, 3)]
+    together = [end.answer.text for end in answers(service, *asked, inquiry("writer", NOTES[1]))][:4]
+    (alone,) = answers(service, asked[0])
+    assert together[0] == together[2] == alone.answer.text
+    assert len(set(together)) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_an_answer_ends_before_a_stop_text_however_it_is_cut_into_tokens(service, size):
+    (free,) = answers(service, inquiry("reader", NOTES[2]))
+    text = free.answer.text
+    places = range(2, len(text) - size)
+    at = next(place for place in places if text.find(text[place : place + size]) == place)
+    (cut,) = answers(service, inquiry("reader", NOTES[2], stop=("never there", text[at : at + size])))
+    assert cut.answer.text == text[:at] and cut.reason == "stop"
+
+
+def test_an_answer_is_cut_at_the_most_tokens(service):
+    (free,) = answers(service, inquiry("reader", NOTES[2]))
+    (cut,) = answers(service, inquiry("reader", NOTES[2], most_tokens=3))
+    assert (cut.reason, cut.completion_tokens) == ("length", 3)
+    assert free.answer.text.startswith(cut.answer.text.rstrip("\ufffd"))
+
+
+@pytest.mark.parametrize("stop", [(), ("a",)])
+def test_token_scores_are_the_tokens_that_are_sent(service, stop):
+    async def pieces():
+        asked = inquiry("reader", NOTES[2], top_logprobs=2, stop=stop)
+        return [item async for item in service.submit(asked)]
+
+    *pieces, end = asyncio.run(pieces())
+    scores = [score for piece in pieces for score in piece.scores]
+    spelled = b"".join(score.text_bytes for score in scores).decode(errors="replace")
+    assert spelled.startswith(end.answer.text.rstrip("\ufffd"))
+    assert stop or (spelled == end.answer.text and len(scores) == end.completion_tokens)
+    for score in scores:
+        best = score.alternatives[0]
+        assert best == (score.token, score.text_bytes, pytest.approx(score.log_probability))
+        assert len(score.alternatives) == 2 and score.log_probability <= 0
+
+
+@pytest.mark.parametrize("name", ["sorter", "triage"])
+def test_scores_of_labels_are_their_probabilities(name, service, office):
+    asked = [inquiry(name, note, top_logprobs=3) for note in NOTES[:3]]
+
+    async def pieces():
+        return [[item async for item in service.submit(each)] for each in asked]
+
+    for (piece, end), want in zip(asyncio.run(pieces()), ask.answer(office, name, NOTES[:3]), strict=True):
+        (score,) = piece.scores
+        assert score.token == end.answer.text == want.text
+        assert np.exp(score.log_probability) == pytest.approx(want.confidence, rel=1e-3)
+        assert {label for label, _, _ in score.alternatives} == set(LABELS)
+        assert sum(np.exp(chance) for _, _, chance in score.alternatives) == pytest.approx(1, rel=1e-4)
+
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"line": {"enum": ["home", "motor"]}, "amount": {"type": "integer", "maximum": 99}},
+    "required": ["line", "amount"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize("settings", [{}, {"temperature": 1.2, "seed": 4}])
+def test_an_answer_follows_the_schema_that_is_given(service, bases, settings):
+    names = ["writer", "reader", bases.decoder.name]
+    ends = answers(
+        service, *(inquiry(name, NOTES[0], schema=SCHEMA, most_tokens=60, **settings) for name in names)
+    )
+    for end in ends:
+        record = json.loads(end.answer.text)
+        assert set(record) == {"line", "amount"} and record["line"] in ("home", "motor")
+    any_object = inquiry("reader", NOTES[0], schema={}, most_tokens=150, temperature=1.0, seed=1)
+    (end,) = answers(service, any_object)
+    assert end.answer.text.startswith("{")
+
+
+def test_a_record_keeps_its_schema_even_if_it_is_drawn(service):
+    asked = [inquiry("recorder", note, temperature=1.5, seed=number) for number, note in enumerate(NOTES)]
+    records = [json.loads(end.answer.text) for end in answers(service, *asked) if end.reason == "stop"]
+    assert len(records) > 4 and all(list(record) == ["line", "team", "amount"] for record in records)
+
+
+def test_labels_follow_no_schema(service):
+    with pytest.raises(SettingError, match="follow no JSON schema"):
+        answers(service, inquiry("triage", NOTES[0], schema=SCHEMA))
+    with pytest.raises(SettingError, match="Answers are"):
+        answers(service, inquiry("reader", NOTES[0], schema={"type": "object", "not": {"required": ["a"]}}))

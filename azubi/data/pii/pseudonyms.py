@@ -206,6 +206,11 @@ class ReIdentifier:
                 self._spellings.update(dict.fromkeys(_spellings(pair), pair))
         self._longest = max(map(len, self._spellings), default=0)
 
+    @property
+    def changes(self) -> bool:
+        """Whether there is anything to put back."""
+        return bool(self._tokens or self._spellings)
+
     def text(self, text: str) -> str:
         """The text with the values in it."""
         parts, at = [], 0

@@ -4,6 +4,8 @@ Evaluation and `azubi ask` both ask through here, so that what is measured is wh
 Knows templates and contracts; nothing of training or of how right an answer is.
 """
 
+import copy
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,18 +18,25 @@ from azubi.data.contract import Contract, parse_labels, written_labels
 from azubi.data.example import Example, Turn
 from azubi.data.rules.derivation import Derivation
 from azubi.engine.inference.constraints import (
+    ANY_WHITESPACE,
     Constraint,
     DraftFromGrammar,
+    RecordGuard,
     SchemaConstraints,
     schema_constraints,
+    token_bytes,
 )
 from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import Choice, Classifier, Completion, LabelTree, LabelTrie, Tokens, Vector
+from azubi.engine.inference.sampling import PartialAnswer
 from azubi.engine.inference.scope import Scope
+from azubi.engine.inference.written_text import WrittenText
 from azubi.engine.model import label_sets
-from azubi.errors import ContextTooLong
+from azubi.errors import ContextTooLong, SettingError
 
 Question = tuple[Turn, ...]
+_SCHEMAS = 16
+"""Schemas of questions whose grammars are kept."""
 AnswerMode = Literal["constrained", "unconstrained"]
 """Whether an answer is constrained to the contract's labels or schema while it is written."""
 
@@ -109,12 +118,13 @@ class WrittenAnswers:
         if contract.task == "json" and mode == "constrained":
             self.constraint, self.note = self._schema.begin, self._schema.note
         self._drafts = contract.task == "json" and mode is None
+        self._given: dict[str, SchemaConstraints] = {}
+        """Schemas that came with questions."""
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
         if self.labels is not None:
-            prompts = [self._tokens(question) for question in questions]
-            yield from self._answers(prompts, self.generator.choose(prompts, self.labels))
+            yield from self.choose([self.prompt(question) for question in questions])
             return
         constraint = self.constraint
         # The grammar takes half a second to compile, and answers that are written side by side gain nothing.
@@ -124,41 +134,112 @@ class WrittenAnswers:
 
     @cached_property
     def _schema(self) -> SchemaConstraints:
-        vocabulary = self.generator.vocabulary
-        return schema_constraints(self._contract, self._tokenizer, self._template, vocabulary, self._like)
+        return self._constraints(self._contract, self._like)
 
     def under(
         self, questions: Sequence[Question], constraint: Callable[[], Constraint] | None
     ) -> Iterator[tuple[int, Answer]]:
         """The same with another constraint on each answer, such as one that observes it."""
-        prompts = [self._tokens(question) for question in questions]
-        yield from self._answers(prompts, self.generator.write(prompts, self._longest, constraint))
+        prompts = [self.prompt(question) for question in questions]
+        for number, done in self.generator.write(prompts, self._longest, constraint):
+            yield number, self.answer(done, prompts[number])
 
-    def _answers(
-        self, prompts: Sequence[Tokens], completions: Iterator[tuple[int, Completion]]
-    ) -> Iterator[tuple[int, Answer]]:
-        for number, done in completions:
-            text = self._template.decode(done.tokens)
-            if self._contract.multi and (given := parse_labels(text)) is not None:
-                text = written_labels(given)
-            answer = Answer(
-                text,
-                done.confidence,
-                vector=done.vector,
-                evidence=_evidence(done),
-                probabilities=done.probabilities,
-                read=len(prompts[number]),
-                wrote=len(done.tokens),
-            )
-            yield (
-                number,
-                answer if self._derivation is None else completed(answer, self._contract, self._derivation),
-            )
+    def choose(self, prompts: Sequence[Tokens], whole: bool = False) -> Iterator[tuple[int, Answer]]:
+        """Answer each of `prompts` with a label; `whole` gives the probabilities of all labels.
 
-    def _tokens(self, question: Question) -> tuple[int, ...]:
+        Yields (number of the prompt, answer) as they are done.
+        """
+        assert self.labels is not None
+        labels = copy.copy(self.labels)
+        labels.whole = whole or labels.whole
+        for number, done in self.generator.choose(prompts, labels):
+            yield number, self.answer(done, prompts[number])
+
+    def prompt(self, question: Question, longest: int | None = None) -> Tokens:
+        """The token ids of a question behind the instruction.
+
+        Raises:
+            ContextTooLong: the base cannot read it with an answer of `longest` tokens, or the most there are.
+        """
         encoded = self._template.encode(self._instruction, question)
-        check_fits(question, len(encoded) + self._longest, self._context)
+        check_fits(question, len(encoded) + (self._longest if longest is None else longest), self._context)
         return encoded.prompt_ids
+
+    def room(self, prompt: Tokens) -> int:
+        """How many tokens the base can write behind a prompt."""
+        return self._context - len(self._template.instruction_ids(self._instruction)) - len(prompt)
+
+    def begin(self, longest: int, schema: Mapping[str, Any] | None = None) -> PartialAnswer:
+        """An answer of at most `longest` tokens to be written; it follows the contract, or `schema` if given.
+
+        Unlike an answer that is written by `__call__`, a record always has the form of its contract: where
+        the model would leave it, the likeliest token takes its place that does not.
+
+        Raises:
+            SettingError: answers cannot be kept to `schema`.
+        """
+        row = PartialAnswer(longest, self.generator.end)
+        if schema is not None and (schema or self._contract.task != "json"):
+            row.constraint = self._following(schema)
+        elif self.constraint is not None:
+            row.constraint = self.constraint()
+        elif self._contract.task == "json" and self._any_whitespace.begin and self._schema.begin:
+            row.constraint = RecordGuard(self._any_whitespace.begin(), self._schema.begin())
+        return row
+
+    def written(self, row: PartialAnswer, stop: Sequence[str] = ()) -> WrittenText:
+        """The text of an answer that was begun, up to one of `stop`."""
+        return WrittenText(self._template, row, stop)
+
+    def token_bytes(self, token: int) -> bytes:
+        """What a token stands for, which may be a part of a letter."""
+        return token_bytes(self._tokenizer, self._template, token)
+
+    def answer(self, done: Completion, prompt: Tokens, text: str | None = None) -> Answer:
+        """The answer that the tokens say, derived fields included; `text` is what is left of it."""
+        text = self._template.decode(done.tokens) if text is None else text
+        if self._contract.multi and (given := parse_labels(text)) is not None:
+            text = written_labels(given)
+        answer = Answer(
+            text,
+            done.confidence,
+            vector=done.vector,
+            evidence=_evidence(done),
+            probabilities=done.probabilities,
+            read=len(prompt),
+            wrote=len(done.tokens),
+        )
+        return answer if self._derivation is None else completed(answer, self._contract, self._derivation)
+
+    @cached_property
+    def _any_whitespace(self) -> SchemaConstraints:
+        return self._constraints(self._contract, ANY_WHITESPACE)
+
+    def _constraints(self, contract: Contract, like: str) -> SchemaConstraints:
+        vocabulary = self.generator.vocabulary
+        return schema_constraints(contract, self._tokenizer, self._template, vocabulary, like)
+
+    def _following(self, schema: Mapping[str, Any]) -> Constraint:
+        """What keeps an answer to a schema that comes with a question; {} is any object."""
+        if self._contract.task == "labels":
+            raise no_schema()
+        text = json.dumps(schema or {"type": "object"}, sort_keys=True)
+        if text not in self._given:
+            fields = tuple(schema.get("properties", ()))
+            asked = Contract(
+                task="json",
+                fields=fields,
+                derived=self._contract.derived,
+                json_schema=dict(schema) or {"type": "object"},
+            )
+            like = ANY_WHITESPACE if self._contract.task == "json" else ""
+            self._given[text] = self._constraints(asked, like)
+            if len(self._given) > _SCHEMAS:
+                self._given.pop(next(iter(self._given)))
+        begin, note = self._given[text].begin, self._given[text].note
+        if begin is None or note:
+            raise SettingError(note, "Give a simpler JSON schema.")
+        return RecordGuard(begin(), begin())
 
 
 def completed(answer: Answer, contract: Contract, derivation: Derivation) -> Answer:
@@ -194,11 +275,20 @@ class ChosenAnswers:
 
     def __call__(self, questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
         """Yield (number of the question, answer) as they are done."""
-        encoded = [encode_plain(self._tokenizer, question, self._prefix) for question in questions]
-        for question, tokens in zip(questions, encoded, strict=True):
-            check_fits(question, len(tokens), self._context)
+        yield from self.choose([self.prompt(question) for question in questions], questions)
+
+    def prompt(self, question: Question) -> Tokens:
+        """The token ids of a question; raises ContextTooLong if the base cannot read them."""
+        tokens = encode_plain(self._tokenizer, question, self._prefix)
+        check_fits(question, len(tokens), self._context)
+        return tokens
+
+    def choose(
+        self, prompts: Sequence[Tokens], questions: Sequence[Question]
+    ) -> Iterator[tuple[int, Answer]]:
+        """Answer `questions`, whose token ids are `prompts`; yields (number, answer) as they are done."""
         texts = [Example(question, "").prompt for question in questions]
-        for number, choice in self._classifier.choose(encoded, texts):
+        for number, choice in self._classifier.choose(prompts, texts):
             said, confidence = self._said(choice)
             yield (
                 number,
@@ -208,7 +298,7 @@ class ChosenAnswers:
                     vector=choice.vector,
                     evidence=choice.energy,
                     probabilities=choice.probabilities,
-                    read=len(encoded[number]),
+                    read=len(prompts[number]),
                 ),
             )
 
@@ -236,25 +326,26 @@ class ScopedAnswers:
         """Yield (number of the question, answer) as they are done."""
         outside: dict[int, Answer] = {}
         for number, answer in self._answering(questions):
-            scored = self.scored(answer)
-            if scored.in_scope is False and self._elsewhere is not None:
-                outside[number] = scored
+            known = scored(answer, self._scope)
+            if known.in_scope is False and self._elsewhere is not None:
+                outside[number] = known
             else:
-                yield number, scored
+                yield number, known
         if outside and self._elsewhere is not None:
             numbers = list(outside)
             for place, other in self._elsewhere([questions[number] for number in numbers]):
                 score, notes = outside[numbers[place]].scope, (*other.notes, OUT_OF_SCOPE)
                 yield numbers[place], replace(other, notes=notes, scope=score, in_scope=False)
 
-    def scored(self, answer: Answer) -> Answer:
-        """The answer with the score of its question."""
-        if answer.vector is None:
-            return answer
-        score = self._scope.score(answer.vector, answer.evidence)
-        in_scope = score >= self._scope.limit
-        notes = answer.notes if in_scope else (*answer.notes, OUT_OF_SCOPE)
-        return replace(answer, scope=score, in_scope=in_scope, notes=notes)
+
+def scored(answer: Answer, scope: Scope) -> Answer:
+    """The answer with the score of its question; with a note if that is out of scope."""
+    if answer.vector is None:
+        return answer
+    score = scope.score(answer.vector, answer.evidence)
+    in_scope = score >= scope.limit
+    notes = answer.notes if in_scope else (*answer.notes, OUT_OF_SCOPE)
+    return replace(answer, scope=score, in_scope=in_scope, notes=notes)
 
 
 def no_answers(questions: Sequence[Question]) -> Iterator[tuple[int, Answer]]:
@@ -292,6 +383,11 @@ def _evidence(done: Completion) -> float:
 def in_order(answering: Answering, questions: Sequence[Question]) -> list[Answer]:
     """All answers, in the order of the questions."""
     return [answer for _, answer in sorted(answering(questions), key=lambda pair: pair[0])]
+
+
+def no_schema() -> SettingError:
+    """What is said to a schema that comes with a question whose answers are labels."""
+    return SettingError("The answers are labels, which follow no JSON schema.", "Leave the schema out.")
 
 
 def check_fits(question: Question, tokens: int, context: int) -> None:

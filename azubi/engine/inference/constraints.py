@@ -32,6 +32,8 @@ FORMATS = {
     "date-time": rf"^{_DATE}[T ]{_CLOCK}(?::[0-5]\d(?:\.\d{{1,6}})?)?(?:Z|[+-]{_CLOCK})?$",
 }
 """These formats as `data.schema` checks them; llguidance's own differ (no time without a zone, a year 0)."""
+ANY_WHITESPACE = '{\n"any": 0}'
+"""An answer like which others may have any whitespace."""
 _MOST_ENDING = 2_000
 """Most tokens that close an answer that was cut; only patterns without an end need more."""
 
@@ -59,7 +61,7 @@ class Constraint(Protocol):
 class SchemaConstraints:
     """Constraints that keep records to their schema."""
 
-    begin: Callable[[], Constraint] | None
+    begin: "Callable[[], GrammarConstraint] | None"
     """Makes the constraint of one answer; None if there can be none."""
     note: str = ""
     """What the user has to know: that the schema was relaxed, or why there is no constraint."""
@@ -207,6 +209,10 @@ class GrammarConstraint:
         if not self._matcher.consume_token(token):
             raise ValueError(f"the token {token} is not allowed: {self._matcher.get_error()}")
 
+    def admits(self, token: int) -> bool:
+        """Whether `token` is one of the allowed."""
+        return bool(self._matcher.validate_tokens([token]))
+
     def settled(self) -> Tokens | None:
         """Nothing more, once the record is closed."""
         return () if self._matcher.is_stopped() else None
@@ -238,6 +244,42 @@ class GrammarConstraint:
         """Which tokens may come next, [vocabulary]."""
         packed = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         return np.unpackbits(packed, bitorder="little")[: self._grammar.vocabulary].astype(bool)
+
+
+class RecordGuard:
+    """Lets a record be written freely as long as it follows its schema, and steps in where it would not.
+
+    So the answer is the one that is written freely, if that is a record of the schema; else the closest.
+    """
+
+    def __init__(self, follower: GrammarConstraint, drafts: Constraint) -> None:
+        """Both stand at the answer's beginning; `follower` allows any whitespace, `drafts` expects the
+        usual."""
+        self._follower, self._drafts = follower, DraftFromGrammar(drafts)
+
+    def admits(self, token: int) -> bool:
+        """Whether the answer can go on with `token`."""
+        return self._follower.admits(token)
+
+    def allowed(self) -> torch.Tensor:
+        """Ids of the tokens that may come next."""
+        return self._follower.allowed()
+
+    def take(self, token: int) -> None:
+        """Go on with `token`, which is one of the allowed."""
+        self._follower.take(token)
+        self._drafts.take(token)
+
+    def settled(self) -> None:
+        """The model ends its answer itself."""
+
+    def forced(self) -> Tokens:
+        """What the schema asks for next, written as usual."""
+        return self._drafts.forced()
+
+    def ending(self) -> Tokens:
+        """An answer that is cut stays as it is."""
+        return ()
 
 
 class DraftFromGrammar:
@@ -273,6 +315,22 @@ class DraftFromGrammar:
 
 def _made_of(texts: Sequence[bytes], letters: bytes) -> np.ndarray:
     return np.array([bool(text) and set(text) <= set(letters) for text in texts])
+
+
+def token_bytes(tokenizer: Any, template: Template, token: int) -> bytes:
+    """What a token stands for, which may be a part of a letter; its text where that is not known."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if not hasattr(backend, "to_str"):
+        return str(tokenizer.decode([token])).encode()
+    try:
+        return bytes(_own_tokenizer(tokenizer, template.end_id).decode_bytes([token]))
+    except (ValueError, RuntimeError):
+        return str(tokenizer.decode([token])).encode()
+
+
+@lru_cache(maxsize=8)
+def _own_tokenizer(tokenizer: Any, end: int) -> Any:
+    return _ll_tokenizer(_serialised(tokenizer.backend_tokenizer), end)
 
 
 @lru_cache(maxsize=2)

@@ -373,6 +373,36 @@ def side_by_side(layers: Sequence[tuple[Keys | None, Sequence[Keys]]]) -> Dynami
     return cache
 
 
+def join_rows(cache: DynamicCache, other: DynamicCache, rows: torch.Tensor, unused: int) -> None:
+    """Keep the sequences `rows` of a growing cache, and put those of `other` below them.
+
+    The first `unused` tokens are left out; what is shorter gets a gap of zeros on its left.
+    """
+    for layer, more in zip(cache.layers, other.layers, strict=True):
+        assert isinstance(layer, DynamicLayer) and isinstance(more, DynamicLayer)
+        if not more.is_initialized:
+            continue  # behind the layers of a shell
+        assert isinstance(layer, _GrowingLayer)
+        keys, values = (
+            _below(old[rows, :, unused:], new)
+            for old, new in ((layer.keys, more.keys), (layer.values, more.values))
+            if old is not None and new is not None
+        )
+        tokens = keys.shape[2] - _ROOM
+        layer._buffers = (keys, values)
+        layer.keys, layer.values = keys[:, :, :tokens], values[:, :, :tokens]
+
+
+def _below(upper: torch.Tensor, lower: torch.Tensor) -> torch.Tensor:
+    """Both [batch, heads, tokens, width] flush right, one below the other, with room for more tokens."""
+    tokens = max(upper.shape[2], lower.shape[2])
+    batch, heads, _, width = upper.shape
+    buffer = upper.new_zeros(batch + len(lower), heads, tokens + _ROOM, width)
+    buffer[:batch, :, tokens - upper.shape[2] : tokens] = upper
+    buffer[batch:, :, tokens - lower.shape[2] : tokens] = lower
+    return buffer
+
+
 def _flush_right(beginning: torch.Tensor | None, sequences: Sequence[torch.Tensor]) -> torch.Tensor:
     """[batch, heads, tokens, width], with room for more tokens."""
     heads, _, width = sequences[0].shape

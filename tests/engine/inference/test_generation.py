@@ -153,8 +153,10 @@ def test_every_label_can_be_the_answer(model):
 def test_a_settled_answer_takes_no_more_steps(model):
     writer = make_writer(model)
     steps = []
-    scores = writer._tail.scores
-    writer._tail.scores = lambda *args, **kwargs: steps.append(len(args[0])) or scores(*args, **kwargs)
+    scores = writer._network.tail.scores
+    writer._network.tail.scores = lambda *args, **kwargs: (
+        steps.append(len(args[0])) or scores(*args, **kwargs)
+    )
     (answer,) = [
         done for _, done in writer.write([PROMPTS[0]], 9, lambda: LabelTrie([(5, 6, 7), (8, 9, 10)], END))
     ]
@@ -225,13 +227,13 @@ def test_writing_twice_gives_the_same(model):
 def test_where_a_gap_would_matter_only_prompts_of_one_length_go_together():
     family = next(family for family in DECODERS if family.name == "mistral")
     writer = make_writer(family.build(), family=family)
-    groups = list(writer._groups(PROMPTS, 8))
+    groups = list(writer.groups(PROMPTS, 8))
     assert sorted(number for group in groups for number in group) == list(range(len(PROMPTS)))
     assert all(len({len(PROMPTS[number]) for number in group}) == 1 for group in groups)
 
 
 def test_elsewhere_prompts_of_unequal_length_go_together(writer):
-    assert len(list(writer._groups(PROMPTS, 8))) == 1
+    assert len(list(writer.groups(PROMPTS, 8))) == 1
 
 
 # What is foreseen.
@@ -240,8 +242,10 @@ def test_elsewhere_prompts_of_unequal_length_go_together(writer):
 def test_what_is_foreseen_is_read_in_one_pass(model):
     writer, steps = make_writer(model, end=-1), []
     ((_, plain),) = writer.write([PROMPTS[0]], 8)
-    scores = writer._tail.scores
-    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    scores = writer._network.tail.scores
+    writer._network.tail.scores = lambda *args, **kwargs: (
+        steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    )
     ((_, hinted),) = writer.write([PROMPTS[0]], 8, lambda: Hints(plain.tokens))
     assert hinted.tokens == plain.tokens
     # The prompt gives the first token; each pass reads the last one and three that are foreseen.
@@ -259,8 +263,10 @@ def test_an_answer_that_ends_where_more_was_foreseen_ends_there(model):
 def test_labels_that_begin_alike_are_read_in_one_pass(model):
     labels = [(5, 6, 7, 8), (5, 6, 7, 9)]
     writer, steps = make_writer(model), []
-    scores = writer._tail.scores
-    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    scores = writer._network.tail.scores
+    writer._network.tail.scores = lambda *args, **kwargs: (
+        steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    )
     ((_, done),) = writer.write([PROMPTS[0]], 9, lambda: LabelTrie(labels, END))
     assert done.tokens in labels and steps == [len(PROMPTS[0]), 3]
     chances = of_each_label(model, PROMPTS[0], labels)
@@ -270,8 +276,10 @@ def test_labels_that_begin_alike_are_read_in_one_pass(model):
 def test_labels_need_at_most_a_second_pass(model):
     """And none where the first token decides."""
     writer, steps = make_writer(model), []
-    scores = writer._tail.scores
-    writer._tail.scores = lambda *args, **kwargs: steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    scores = writer._network.tail.scores
+    writer._network.tail.scores = lambda *args, **kwargs: (
+        steps.append(args[0].shape[1]) or scores(*args, **kwargs)
+    )
     ((_, done),) = writer.choose([PROMPTS[0]], LabelTree([(5, 6, 7, 8, 11), (5, 6, 7, 9, 3)], END))
     assert steps == [len(PROMPTS[0]) + 3] and done.tokens[:3] == (5, 6, 7)
     steps.clear()
