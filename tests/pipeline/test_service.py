@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from azubi.data.contract import Contract
+from azubi.data.contract import Contract, parse_record
 from azubi.data.example import Turn
 from azubi.data.pii.pseudonyms import KeyFile
 from azubi.errors import AnswerFailed, ContextTooLong, ServiceBusy, SettingError, UnknownSpecialist
@@ -29,7 +29,7 @@ def office(bases, tmp_path_factory):
     """Specialists of every kind on the two tiny bases; the records are learned, all else is random."""
     folder = tmp_path_factory.mktemp("service")
     recorder = {"tail_layers": "all", "epochs": 20, "derive": {"team": RULE}}
-    home = make(folder, bases.decoder, rows(48), name="recorder", **recorder).home
+    home = make(folder, bases.decoder, rows(96), name="recorder", **recorder).home
     register(home, bases.encoder, "sorter", TRIAGE, scope=True)
     register(home, bases.decoder, "triage", TRIAGE, seed=1, instruction="Sort it.")
     register(home, bases.decoder, "writer", Contract(task="text"), seed=2, scope=True)
@@ -95,6 +95,18 @@ def test_it_answers_as_ask_does(name, service, office):
     assert name == "recorder" or len({end.answer.text for end in ends}) > 1, (
         "one answer to everything proves nothing"
     )
+
+
+def test_a_record_that_would_break_its_schema_keeps_it(service, office):
+    fields = {"line": {"enum": ["home", "motor"]}, "amount": {"type": "integer", "minimum": 0, "maximum": 99}}
+    schema = {"type": "object", "properties": fields, "required": ["line", "amount"]}
+    contract = Contract(task="json", fields=("line", "amount"), json_schema=schema)
+    base = Store(office).get("writer").base
+    register(office, base, "wild", contract, seed=6, longest=60)
+    ends = answers(service, *(inquiry("wild", note) for note in NOTES))
+    records = [json.loads(end.answer.text) for end in ends if end.reason == "stop"]
+    assert len(records) > 4 and all(list(record) == ["line", "amount"] for record in records)
+    assert all(parse_record(answer.text) is None for answer in ask.answer(office, "wild", NOTES[:2]))
 
 
 def test_derived_fields_are_computed(service):
