@@ -80,10 +80,12 @@ _GGUF = """llama.cpp's server (OpenAI-compatible, port 8080):
 """
 _GGUF_ADAPTER = """llama.cpp's server (OpenAI-compatible, port 8080) of September 2025 or later:
 
-    llama-server -m {folder}/{model} --lora {folder}/adapter.gguf --jinja --temp 0 -n {longest} --port 8080
+    llama-server -m {folder}/{model} --lora {folder}/adapter.gguf --parallel 1 \\
+        --jinja --temp 0 -n {longest} --port 8080
 
 The base reads the prompt, and the adapter acts from where the answer is opened: an activated LoRA. Other
-programs that read GGUF let it act on the prompt, too, and would answer wrongly. {approximation}
+programs that read GGUF let it act on the prompt, too, and answer wrongly. So does the server with more than
+one slot (`--parallel`) when requests meet: it switches the adapter for all of them at once. {approximation}
 """
 _OLLAMA = """In this folder:
 

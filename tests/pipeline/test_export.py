@@ -151,7 +151,7 @@ def test_retraining_makes_what_the_format_carries_and_shows_both_scores(writer, 
         changed = {key for key in made.recipe if again.recipe[key] != made.recipe[key]}
         assert changed <= {"name", "base", "tail_layers", "prompt_layers", "rank", "dtype", "instruction"}
     assert {"base.gguf", "adapter.gguf"} < {path.name for path in (place / "gguf").iterdir()}
-    assert "--lora" in (place / "gguf" / "serve.md").read_text()
+    assert "--parallel 1" in (place / "gguf" / "serve.md").read_text()
     assert json.loads(said)["parity"]["equal"] == 1.0
     assert json.loads((place / "hf" / "manifest.json").read_text())["specialist"] == "tiny-activated-merged@1"
 
