@@ -1,22 +1,21 @@
 """/v1/chat/completions: a conversation in, an answer out, whole or as it is written."""
 
-import json
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 
-from azubi.errors import AzubiError
 from azubi.pipeline.inquiry import Finished, Inquiry, Piece, TokenScore
 from azubi.serve.answers import STREAMED, Call, Choice, Event, about, new_id, usage
 from azubi.serve.backend import BackendOf
 from azubi.serve.guard import ChatKey
-from azubi.serve.refusal import Refusal, refusal_of
+from azubi.serve.refusal import Refusal
 from azubi.serve.requests import ChatRequest, JsonObject, JsonSchemaFormat, require_known_format
+from azubi.serve.streaming import streamed
 
 router = APIRouter(tags=["answers"])
 _LEAST = -9999.0
@@ -114,6 +113,8 @@ def finite(log_probability: float) -> float:
 class ChatChunks:
     """The parts of a streamed answer, in OpenAI's form."""
 
+    named = False
+
     def __init__(self, call: Call, created: int, body: ChatRequest) -> None:
         self._call, self._created, self._body = call, created, body
         self._usage = body.stream_options is not None and body.stream_options.include_usage
@@ -132,6 +133,10 @@ class ChatChunks:
         if not self._usage:
             return []
         return [self._chunk([]) | {"usage": usage(self._call.choices)}]
+
+    def failure(self, refusal: Refusal) -> dict[str, Any]:
+        """What is sent for an error in the middle."""
+        return refusal.body
 
     def _opening(self, number: int) -> list[dict[str, Any]]:
         if number in self._begun:
@@ -158,43 +163,3 @@ class ChatChunks:
             "choices": choices,
         }
         return chunk | ({"usage": None} if self._usage else {})
-
-
-async def first_event(call: Call, events: AsyncGenerator[Event, None]) -> Event:
-    """Wait for the first piece; what fails until then has a status of its own. Raises as `Call.whole`."""
-
-    async def wait() -> Event:
-        return await anext(events)
-
-    return await call.unless_gone(wait())
-
-
-async def streamed(call: Call, chunks: Any) -> StreamingResponse:
-    """Server-sent events; what fails before the first piece is an ordinary error with its status."""
-    events = call.events()
-    first = await first_event(call, events)
-
-    async def lines() -> AsyncIterator[str]:
-        try:
-            for chunk in chunks.of(first):
-                yield server_sent(chunk)
-            async for event in events:
-                for chunk in chunks.of(event):
-                    yield server_sent(chunk)
-            for chunk in chunks.last():
-                yield server_sent(chunk)
-            yield "data: [DONE]\n\n"
-        except AzubiError as error:
-            yield server_sent(refusal_of(error).body)
-        except Refusal as refusal:
-            yield server_sent(refusal.body)
-        finally:
-            await events.aclose()
-
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(lines(), media_type="text/event-stream", headers=headers)
-
-
-def server_sent(document: dict[str, Any]) -> str:
-    """A document as a server-sent event."""
-    return f"data: {json.dumps(document, ensure_ascii=False)}\n\n"

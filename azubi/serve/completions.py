@@ -14,9 +14,11 @@ from azubi.data.example import Turn
 from azubi.pipeline.inquiry import Finished, Inquiry, TokenScore
 from azubi.serve.answers import STREAMED, Call, Event, about, new_id, usage
 from azubi.serve.backend import BackendOf
-from azubi.serve.chat import finite, several, stops, streamed
+from azubi.serve.chat import finite, several, stops
 from azubi.serve.guard import ChatKey
+from azubi.serve.refusal import Refusal
 from azubi.serve.requests import CompletionRequest
+from azubi.serve.streaming import streamed
 
 router = APIRouter(tags=["answers"])
 
@@ -86,6 +88,8 @@ def _logprobs(scores: Sequence[TokenScore]) -> dict[str, Any]:
 class CompletionChunks:
     """The parts of a streamed answer, in OpenAI's older form."""
 
+    named = False
+
     def __init__(self, call: Call, created: int, body: CompletionRequest) -> None:
         self._call, self._created, self._body = call, created, body
 
@@ -103,6 +107,10 @@ class CompletionChunks:
         if options is None or not options.include_usage:
             return []
         return [self._chunk([]) | {"usage": usage(self._call.choices)}]
+
+    def failure(self, refusal: Refusal) -> dict[str, Any]:
+        """What is sent for an error in the middle."""
+        return refusal.body
 
     def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return _document(self._call, self._created, self._call.choices[0].inquiry.model) | {

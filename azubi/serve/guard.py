@@ -38,6 +38,8 @@ class Limits:
     body_seconds: float = 30
     """Until the body is there."""
     upload_seconds: float = 600
+    send_seconds: float = 60
+    """Until a part of an answer is taken by a client that reads."""
     stop_seconds: float = 30
     """How long requests that run may take when the server is stopped."""
 
@@ -97,7 +99,7 @@ class Guard:
             return
         request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {})["request_id"] = request_id
-        sender = Sender(send, request_id)
+        sender = Sender(send, request_id, self.limits.send_seconds)
         started = time.perf_counter()
         self.traffic.begin()
         try:
@@ -105,8 +107,8 @@ class Guard:
             await self.app(scope, body.limited(receive), sender)
         except Refusal as refusal:
             await sender.instead(refusal, scope, receive)
-        except asyncio.CancelledError:
-            raise
+        except ClientDoesNotRead:
+            pass
         except Exception as error:
             log_failure(error, request_id)
             failed = Refusal(500, "The server failed at this request; its log says why.", "internal_error")
@@ -154,7 +156,8 @@ class Body:
             if whole:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
+                    message = await receive()
             except TimeoutError:
                 raise Refusal(
                     408, f"The body was not there after {self.seconds:g} seconds.", "request_timeout"
@@ -169,12 +172,17 @@ class Body:
         return limited
 
 
+class ClientDoesNotRead(Exception):
+    """A part of an answer was not taken in time; nothing more can be sent."""
+
+
 @dataclass
 class Sender:
     """Sends an answer, with headers that hold for all."""
 
     send: Send
     request_id: str
+    seconds: float
     status: int = 0
     """As it was sent; 0 before."""
 
@@ -184,7 +192,11 @@ class Sender:
             self.status = message["status"]
             own = ((b"x-request-id", self.request_id.encode()), (b"x-content-type-options", b"nosniff"))
             message = {**message, "headers": [*message.get("headers", ()), *own]}
-        await self.send(message)
+        try:
+            async with asyncio.timeout(self.seconds):
+                await self.send(message)
+        except TimeoutError:
+            raise ClientDoesNotRead from None
 
     async def instead(self, refusal: Refusal, scope: Scope, receive: Receive) -> None:
         """Answer with an error; where an answer has begun, nothing can be said any more."""

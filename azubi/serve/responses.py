@@ -1,21 +1,18 @@
 """/v1/responses, text in and text out: OpenAI's newer form of the same. Nothing is stored between calls."""
 
 import time
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field, JsonValue
 
 from azubi.data.example import Turn
-from azubi.errors import AzubiError
 from azubi.pipeline.inquiry import Finished, Inquiry
 from azubi.serve.answers import STREAMED, Call, Choice, Event, about, new_id
 from azubi.serve.backend import BackendOf
-from azubi.serve.chat import first_event, server_sent
 from azubi.serve.guard import ChatKey
-from azubi.serve.refusal import Refusal, refusal_of
+from azubi.serve.refusal import Refusal
 from azubi.serve.requests import (
     Body,
     Common,
@@ -26,6 +23,7 @@ from azubi.serve.requests import (
     TextFormat,
     require_known_format,
 )
+from azubi.serve.streaming import streamed
 
 router = APIRouter(tags=["answers"])
 
@@ -85,7 +83,7 @@ async def respond(body: ResponseRequest, request: Request, backend: BackendOf, k
     call.submit([_inquiry(body)])
     shape = ResponseShape(call, body, int(time.time()))
     if body.stream:
-        return await _streamed(call, shape)
+        return await streamed(call, shape)
     choices = await call.whole()
     return JSONResponse(shape.whole(choices[0]))
 
@@ -115,6 +113,8 @@ def _inquiry(body: ResponseRequest) -> Inquiry:
 class ResponseShape:
     """A response and the events of its stream, in OpenAI's form."""
 
+    named = True
+
     def __init__(self, call: Call, body: ResponseRequest, created: int) -> None:
         self._call, self._body, self._created = call, body, created
         self._item_id = new_id("msg_")
@@ -136,27 +136,38 @@ class ResponseShape:
         about_it = {"model": end.specialist, "azubi": about(end), "incomplete_details": cut}
         return self._response(status) | about_it | {"output": output, "usage": spent}
 
-    def opening(self) -> list[dict[str, Any]]:
-        """The events before the first piece."""
+    def of(self, event: Event) -> list[dict[str, Any]]:
+        """The events for a piece, or for the end."""
+        opening, (_, item) = [] if self._number else self._opening(), event
+        if not isinstance(item, Finished):
+            delta = {"delta": item.text, "logprobs": []}
+            return [*opening, self._event("response.output_text.delta", **self._place(), **delta)]
+        text, response = item.answer.text, self.whole(self._call.choices[0])
+        return [
+            *opening,
+            self._event("response.output_text.done", **self._place(), text=text, logprobs=[]),
+            self._event("response.content_part.done", **self._place(), part=_part(text)),
+            self._event("response.output_item.done", output_index=0, item=response["output"][0]),
+            self._event(f"response.{response['status']}", response=response),
+        ]
+
+    def last(self) -> list[dict[str, Any]]:
+        """Nothing comes after the response."""
+        return []
+
+    def failure(self, refusal: Refusal) -> dict[str, Any]:
+        """The event for an error in the middle."""
+        error = refusal.body["error"]
+        about_it = {name: error[name] for name in ("message", "code", "param")}
+        return self._event("error", **about_it, error=error)
+
+    def _opening(self) -> list[dict[str, Any]]:
         item = self._item("", "in_progress") | {"content": []}
         return [
             self._event("response.created", response=self._response("in_progress")),
             self._event("response.in_progress", response=self._response("in_progress")),
             self._event("response.output_item.added", output_index=0, item=item),
             self._event("response.content_part.added", **self._place(), part=_part("")),
-        ]
-
-    def of(self, event: Event, choice: Choice) -> list[dict[str, Any]]:
-        """The events for a piece, or for the end."""
-        _, item = event
-        if not isinstance(item, Finished):
-            return [self._event("response.output_text.delta", **self._place(), delta=item.text, logprobs=[])]
-        text, response = item.answer.text, self.whole(choice)
-        return [
-            self._event("response.output_text.done", **self._place(), text=text, logprobs=[]),
-            self._event("response.content_part.done", **self._place(), part=_part(text)),
-            self._event("response.output_item.done", output_index=0, item=response["output"][0]),
-            self._event(f"response.{response['status']}", response=response),
         ]
 
     def _event(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -204,34 +215,3 @@ class ResponseShape:
 
 def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
-
-
-async def _streamed(call: Call, shape: ResponseShape) -> StreamingResponse:
-    events = call.events()
-    first = await first_event(call, events)
-
-    async def lines() -> AsyncIterator[str]:
-        try:
-            for document in [*shape.opening(), *shape.of(first, call.choices[0])]:
-                yield _named(document)
-            async for event in events:
-                for document in shape.of(event, call.choices[0]):
-                    yield _named(document)
-        except (AzubiError, Refusal) as error:
-            refusal = refusal_of(error) if isinstance(error, AzubiError) else error
-            yield _named(
-                {
-                    "type": "error",
-                    "sequence_number": 0,
-                    **refusal.body["error"],
-                    "error": refusal.body["error"],
-                }
-            )
-        finally:
-            await events.aclose()
-
-    return StreamingResponse(lines(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
-
-
-def _named(document: dict[str, Any]) -> str:
-    return f"event: {document['type']}\n{server_sent(document)}"

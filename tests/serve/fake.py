@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from azubi.engine.inference.answering import Answer
-from azubi.errors import ContextTooLong, ServiceBusy, UnknownSpecialist
+from azubi.errors import AnswerFailed, ContextTooLong, ServiceBusy, UnknownSpecialist
 from azubi.pipeline.inquiry import AnswerStream, Finished, Piece, TokenScore
 from azubi.serve.backend import ServeOptions, open_backend
 from azubi.serve.keys import KeyOptions
@@ -52,6 +52,10 @@ class FakeService:
             return
         if text == "broken":
             stream.put(ZeroDivisionError("the secret text"))
+            return
+        if text == "half":
+            stream.put(Piece("ha"))
+            stream.put(AnswerFailed("The model failed.", "Ask again."))
             return
         if text == "elsewhere":
             stream.put(self._finished(inquiry, Answer("", 0.0, by="nobody", scope=0.1, in_scope=False), 0))

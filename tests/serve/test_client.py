@@ -217,6 +217,21 @@ def test_what_fails_has_its_own_status(client, said, status, code, capfd):
     assert "secret" not in "".join(capfd.readouterr())
 
 
+def test_what_fails_in_the_middle_of_a_stream_is_told_there(client, server, capfd):
+    half = [{"role": "user", "content": "half"}]
+    for create, said in (
+        (client.chat.completions.create, {"messages": half}),
+        (client.completions.create, {"prompt": "half"}),
+        (client.responses.create, {"input": "half"}),
+    ):
+        with pytest.raises(openai.APIError, match="its log says why"):
+            events = list(create(model="claims", stream=True, **said))
+            assert events[-1].type == "error"
+            raise openai.APIError(events[-1].message, httpx.Request("POST", "/"), body=None)
+        assert server.backend.audit.entries()[-1]["result"] == "internal_error"
+    assert capfd.readouterr().err.count("AnswerFailed") == 3
+
+
 UNSUPPORTED = {
     "tools": [{"type": "function", "function": {"name": "f"}}],
     "tool_choice": "required",

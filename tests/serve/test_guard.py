@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -16,7 +17,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from azubi.serve.guard import Limits
 from tests.serve.fake import FakeService, running
 
-LIMITS = Limits(body_bytes=10_000, upload_bytes=20_000, header_seconds=0.5, body_seconds=0.5, stop_seconds=10)
+LIMITS = Limits(
+    body_bytes=10_000,
+    upload_bytes=20_000,
+    header_seconds=0.5,
+    body_seconds=0.5,
+    send_seconds=1,
+    stop_seconds=10,
+)
 LONG = " ".join(["word"] * 400)
 
 
@@ -135,6 +143,19 @@ def test_a_client_that_goes_away_frees_its_place(server, key, service, stream):
     assert until(lambda: service.cancelled) and until(lambda: server.backend.traffic.running == 0)
     assert until(lambda: len(server.backend.audit.entries()) > before)
     assert server.backend.audit.entries()[-1]["result"] == "cancelled"
+
+
+def test_a_client_that_does_not_read_is_cut_off(tmp_path, capfd):
+    with running(tmp_path, FakeService(), limits=replace(LIMITS, body_bytes=1 << 20)) as server:
+        with socket.socket() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", server.port))
+            sent = body(True, "w " * 60_000)
+            connection.sendall(head(server.key(), f"Content-Length: {len(sent)}") + sent)
+            assert until(lambda: server.backend.traffic.running)
+            assert until(lambda: not server.backend.traffic.running)
+        assert server.backend.audit.entries()[-1]["result"] == "cancelled"
+    assert capfd.readouterr().err == ""
 
 
 def test_many_idle_connections_do_not_lock_others_out(server):
