@@ -2,13 +2,17 @@
 
 import asyncio
 import json
+import math
 import shlex
 import signal
 import sqlite3
+import time
+from typing import Literal
 
 import httpx
 import openai
 import pytest
+from pydantic import BaseModel
 
 from azubi.cli import main
 from azubi.data.contract import Contract
@@ -109,6 +113,61 @@ def test_models_embeddings_responses_and_completions(client, bases, office):
         model=bases.decoder.name, messages=[{"role": "user", "content": NOTES[0]}], max_tokens=8
     )
     assert base.azubi["answered_by"] == "base" and base.model == bases.decoder.name
+
+
+def test_probabilities_of_labels(client, office):
+    for model in ("sorter", "triage"):
+        done = client.chat.completions.create(
+            model=model, messages=[{"role": "user", "content": NOTES[0]}], logprobs=True, top_logprobs=3
+        )
+        (scored,) = done.choices[0].logprobs.content
+        chances = {each.token: math.exp(each.logprob) for each in scored.top_logprobs}
+        assert set(chances) == set(LABELS) and sum(chances.values()) == pytest.approx(1, abs=1e-3)
+        assert scored.token == done.choices[0].message.content == max(chances, key=chances.get)
+        (want,) = ask.answer(office, model, NOTES[:1])
+        assert math.exp(scored.logprob) == pytest.approx(want.confidence, rel=1e-3)
+
+
+def test_an_object_is_parsed(client):
+    class Claim(BaseModel):
+        line: Literal["home", "motor"]
+        urgent: bool
+
+    messages = [{"role": "user", "content": NOTES[0]}]
+    done = client.chat.completions.parse(
+        model="writer", messages=messages, response_format=Claim, max_completion_tokens=100
+    )
+    assert isinstance(done.choices[0].message.parsed, Claim)
+    done = client.responses.parse(model="writer", input=NOTES[0], text_format=Claim, max_output_tokens=100)
+    assert isinstance(done.output_parsed, Claim)
+
+
+def test_drawn_answers_follow_their_seed(client):
+    def drawn(**settings):
+        done = client.chat.completions.create(
+            model="writer", messages=[{"role": "user", "content": NOTES[0]}], temperature=1.0, **settings
+        )
+        return [choice.message.content for choice in done.choices]
+
+    first = drawn(n=3, seed=11)
+    assert drawn(n=3, seed=11) == first and len(set(first)) > 1
+    assert drawn(seed=12) == first[1:2]  # each choice has the next seed
+    cut = drawn(seed=11, stop=first[0][3])[0]
+    assert first[0].startswith(cut) and first[0][3] not in cut
+    done = client.completions.create(model="writer", prompt=NOTES[0], max_tokens=2)
+    assert done.choices[0].finish_reason == "length" and done.usage.completion_tokens == 2
+
+
+def test_a_stream_that_is_left_frees_its_place(server, client, bases):
+    name = bases.decoder.name
+    messages = [{"role": "user", "content": "hail"}]
+    stream = client.chat.completions.create(model=name, messages=messages, stream=True, max_tokens=100)
+    next(stream)
+    stream.close()
+    deadline = time.monotonic() + 10
+    while server.backend.service.busy().running and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.backend.service.busy().running == server.backend.traffic.running == 0
 
 
 def test_several_specialists_about_one_document(server, office):
