@@ -30,6 +30,7 @@ from azubi.engine.inference.answering import (
 from azubi.engine.inference.generation import Generator
 from azubi.engine.inference.labels import Classifier, Vector, averaged
 from azubi.engine.inference.scope import Scope
+from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample, Reader, ReadPrompt
 from azubi.engine.model.label_tail import InferenceLabelTail, LabelTail, Start
 from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
@@ -55,11 +56,16 @@ class Specialist:
         rank: int,
         seed: int,
         prompt_layers: int | None = None,
+        state: weights.State | None = None,
     ) -> None:
         """Put a new tail on `model`: its last `tail_layers` layers, full (`rank` 0) or low-rank.
 
         Only the last `prompt_layers` of them act on the prompt; all if that is None, or if the base allows no
-        second cut (see `SplitModel.one_cut_only`).
+        second cut (see `SplitModel.one_cut_only`). With the `state` of a tail that was stored it can only
+        answer, and holds no weight twice.
+
+        Raises:
+            CorruptFile: `state` does not fit.
         """
         check(model.base, contract, tail_layers, prompt_layers)
         self.model, self.contract, self.tail_layers = model, contract, tail_layers
@@ -75,8 +81,12 @@ class Specialist:
         self._part: _LanguagePart | _LabelPart = (
             _LabelPart() if model.template is None else _LanguagePart(model.template)
         )
-        self.tail: Any = self._part.new_tail(self, rank, seed)
-        """The torch module that is trained."""
+        self.tail: Any = (
+            self._part.new_tail(self, rank, seed)
+            if state is None
+            else self._part.stored_tail(self, rank, state)
+        )
+        """The torch module that is trained; of a `state` an inference tail, which is none."""
         self.activations: Activations | PromptActivations = self._part.new_activations(
             model, tail_layers, self.prompt_layers
         )
@@ -94,7 +104,8 @@ class Specialist:
     @property
     def parameters(self) -> int:
         """Of the whole base, and of a label head if there is one."""
-        return self.model.parameters + (self.tail.head_parameters if isinstance(self.tail, LabelTail) else 0)
+        labelled = isinstance(self.tail, LabelTail | InferenceLabelTail)
+        return self.model.parameters + (self.tail.head_parameters if labelled else 0)
 
     @property
     def instruction_tokens(self) -> tuple[int, ...]:
@@ -259,6 +270,14 @@ class _LanguagePart:
         depth, prompt_layers = specialist.tail_layers, specialist.prompt_layers
         return specialist.model.language_tail(depth, rank, seed, prompt_layers)
 
+    def stored_tail(self, specialist: Specialist, rank: int, state: weights.State) -> InferenceLanguageTail:
+        model, depth = specialist.model, specialist.tail_layers
+        if rank == 0 and not model.streams:
+            return model.stored_tail(depth, specialist.prompt_layers, state)
+        tail = self.new_tail(specialist, rank, 0)
+        weights.restore(tail, state)
+        return InferenceLanguageTail(tail, model.dtype)
+
     def base_tail(self, specialist: Specialist) -> LanguageTail:
         return self.new_tail(specialist, 0, 0).eval()
 
@@ -314,7 +333,8 @@ class _LanguagePart:
         thresholds: Sequence[float],
     ) -> Answering:
         activations, base = specialist.activations, specialist.base
-        frozen = InferenceLanguageTail(tail, specialist.dtype)
+        stored = isinstance(tail, InferenceLanguageTail)
+        frozen = tail if stored else InferenceLanguageTail(tail, specialist.dtype)
         generator = Generator(
             activations.trunk,
             frozen,
@@ -366,6 +386,11 @@ class _LabelPart:
         torch.manual_seed(seed)
         return self._tail(specialist, rank, seed)
 
+    def stored_tail(self, specialist: Specialist, rank: int, state: weights.State) -> InferenceLabelTail:
+        tail = self.new_tail(specialist, rank, 0)
+        weights.restore(tail, state)
+        return InferenceLabelTail(tail, own=False)
+
     def base_tail(self, specialist: Specialist) -> LabelTail:
         """The base's last layers, below a head that reads what the labels' names look like."""
         activations, base = specialist.activations, specialist.base
@@ -409,7 +434,8 @@ class _LabelPart:
         assert isinstance(activations, Activations)
         kept = activations.view(activations.cut)
         contract = specialist.contract
-        classifier = Classifier(activations.trunk, InferenceLabelTail(tail), kept, contract.multi)
+        labels = tail if isinstance(tail, InferenceLabelTail) else InferenceLabelTail(tail)
+        classifier = Classifier(activations.trunk, labels, kept, contract.multi)
         return ChosenAnswers(classifier, base.tokenizer, contract, base.context, base.prefix, thresholds)
 
     def _tail(self, specialist: Specialist, rank: int, seed: int) -> LabelTail:
@@ -426,8 +452,9 @@ def new_specialist(
     dtype: torch.dtype,
     stream: bool | None = None,
     prompt_layers: int | None = None,
+    state: weights.State | None = None,
 ) -> Specialist:
-    """Load a base and put a new specialist on it.
+    """Load a base and put a new specialist on it; for `state` see `Specialist`.
 
     `stream` reads the base from disk layer by layer; None does so if it does not fit in memory.
 
@@ -438,7 +465,7 @@ def new_specialist(
     if stream is None:
         stream = must_stream(base, tail_layers, rank, dtype)
     model = SplitModel(base, dtype, stream=stream)
-    return Specialist(model, contract, tail_layers, rank, seed, prompt_layers)
+    return Specialist(model, contract, tail_layers, rank, seed, prompt_layers, state)
 
 
 def check(base: Base, contract: Contract, tail_layers: int, prompt_layers: int | None = None) -> None:

@@ -25,12 +25,12 @@ from azubi.engine.model.attention import can_share, fastest_attention
 from azubi.engine.model.batch import EncodedExample, Reader
 from azubi.engine.model.cut import find_layers, to_dtype
 from azubi.engine.model.label_tail import LabelTail
-from azubi.engine.model.language_tail import LanguageTail
+from azubi.engine.model.language_tail import InferenceLanguageTail, LanguageTail
 from azubi.engine.model.prompt_cache import PromptCache
 from azubi.engine.model.streaming import HEAD, LazyModel
 from azubi.engine.model.trunk import NO_INSTRUCTION, Trunk
 from azubi.engine.model.two_cuts import unsupported
-from azubi.engine.model.weights import parameter_count
+from azubi.engine.model.weights import State, parameter_count
 
 _BASE_SHARE = 0.8
 """Of the free memory, what a base may take; the rest is for activations and for other programs."""
@@ -94,6 +94,13 @@ class SplitModel:
         to_dtype(tail, self.dtype)
         tail.head.to_dtype(self.dtype)
         return tail
+
+    def stored_tail(self, tail_layers: int, prompt_layers: int, state: State) -> InferenceLanguageTail:
+        """A decoder's tail that only answers, with full weights that were stored and are not copied."""
+        with self._last_layers(tail_layers):
+            return InferenceLanguageTail.of_weights(
+                self._model, tail_layers, prompt_layers, state, self.dtype
+            )
 
     def label_tail(
         self, tail_layers: int, rank: int, seed: int, labels: int, multi: bool = False

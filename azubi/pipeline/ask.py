@@ -234,24 +234,29 @@ def opened(
     )
 
 
-def loaded(card: Card, home: Path, onto: SplitModel | None = None) -> Specialist:
+def loaded(
+    card: Card, home: Path, onto: SplitModel | None = None, *, only_answers: bool = False
+) -> Specialist:
     """A specialist as training left it: tail, instruction, contract and scope.
 
     It is put `onto` the model of a specialist that is open, if that holds the same base in the same number
-    format, so that no second base is loaded; else its base is loaded. For what it raises see `answer`.
+    format, so that no second base is loaded; else its base is loaded. One that `only_answers` holds no weight
+    twice, and cannot be trained on. For what it raises see `answer`.
 
     What it is asked is not redacted: it answers examples that were redacted before they were stored.
     """
     Store(home).verify(card)
-    dtype = _dtype(card.dtype)
+    dtype, stored = _dtype(card.dtype), weights.read(card.folder / cards.TAIL)
+    depths, state = (card.tail_layers, card.rank, 0), stored if only_answers else None
     if onto is not None and fits(onto, card):
-        specialist = Specialist(onto, card.contract, card.tail_layers, card.rank, 0, card.prompt_layers)
+        specialist = Specialist(onto, card.contract, *depths, card.prompt_layers, state)
     else:
         base = _base_of(card, home)
         specialist = new_specialist(
-            base, card.contract, card.tail_layers, card.rank, 0, dtype, prompt_layers=card.prompt_layers
+            base, card.contract, *depths, dtype, prompt_layers=card.prompt_layers, state=state
         )
-    weights.restore(specialist.tail, weights.read(card.folder / cards.TAIL))
+    if not only_answers:
+        weights.restore(specialist.tail, stored)
     specialist.set_instruction(card.instruction)
     specialist.scope, specialist.thresholds = scope_of(card), card.thresholds
     return specialist

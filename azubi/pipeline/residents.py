@@ -5,23 +5,21 @@ than they may, those that were not asked for longest leave; a base leaves with t
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
 from azubi.data.contract import Contract
-from azubi.engine.base import catalog, hardware
+from azubi.engine.base import hardware
 from azubi.engine.base.opening import open_base
 from azubi.engine.inference.answering import Answering, ChosenAnswers, WrittenAnswers
 from azubi.engine.specialist import Specialist
 from azubi.engine.split_model import SplitModel
-from azubi.errors import SettingError, UnknownSpecialist
+from azubi.errors import SettingError
 from azubi.pipeline import ask
-from azubi.registry import card as cards
-from azubi.registry.card import Card
+from azubi.pipeline.names import Names
 from azubi.registry.store import Store
 
 _BASE_TOKENS = 1024
@@ -51,9 +49,9 @@ class Resident:
 class Residents:
     """Specialists and bases by name, loaded on demand. To be used in one thread."""
 
-    def __init__(self, home: Path, memory: int, threads: int = 0) -> None:
+    def __init__(self, home: Path, names: Names, memory: int, threads: int = 0) -> None:
         """`memory` is how many bytes all tails may take; `threads` 0 takes a thread for each core."""
-        self._home, self._memory, self._threads = home, memory, threads
+        self._home, self._names, self._memory, self._threads = home, names, memory, threads
         self._open: OrderedDict[str, Resident] = OrderedDict()
         self._models: list[SplitModel] = []
 
@@ -93,18 +91,18 @@ class Residents:
     def _specialist(self, name: str) -> Resident:
         card = Store(self._home).get(name)
         onto = next((model for model in self._models if ask.fits(model, card)), None)
-        specialist = ask.loaded(card, self._home, onto)
+        specialist = ask.loaded(card, self._home, onto, only_answers=True)
         if onto is None:
             self._models.append(specialist.model)
         asked = ask.opened(specialist, card, self._home)
-        size = (card.folder / cards.TAIL).stat().st_size
+        size = specialist.tail.nbytes
         return Resident(name, specialist, _single(asked.answers), asked, card.longest, card.longest, size)
 
     def base_below(self, resident: Resident) -> Resident:
         """The untouched base on which a specialist stands."""
         model = resident.specialist.model
         name = next(
-            (name for name, opens in base_names(self._home).items() if opens == model.base.name),
+            (name for name, opens in self._names.bases().items() if opens == model.base.name),
             model.base.name,
         )
         if name not in self._open:
@@ -120,7 +118,7 @@ class Residents:
     def _model(self, name: str) -> SplitModel:
         """The base of that name, in the number format of the specialists that stand on it."""
         hardware.use_device()
-        base = open_base(base_names(self._home)[name], self._home)
+        base = open_base(self._names.bases()[name], self._home)
         model = next((model for model in self._models if model.base.sha256 == base.sha256), None)
         if model is None:
             fast = hardware.has_bfloat16() and base.kind == "decoder"
@@ -149,55 +147,3 @@ def _checked_encoder(model: SplitModel) -> SplitModel:
             "Choose an encoder, such as minilm or e5-small.",
         )
     return model
-
-
-def base_names(home: Path) -> dict[str, str]:
-    """Bases that can be asked as they were published: their names, and what `open_base` opens."""
-    here = {entry.name: entry.name for entry in catalog.known() if entry.path(home) is not None}
-    return here | {_short(card): card.base for card in Store(home).all() if catalog.find(card.base) is None}
-
-
-def _short(card: Card) -> str:
-    return Path(card.base).name
-
-
-def resolved(name: str, home: Path) -> str:
-    """What a name in a request stands for now: name@version of a specialist, or a base.
-
-    Raises:
-        UnknownSpecialist: nothing of that name is here.
-    """
-    try:
-        card = Store(home).get(name)
-    except UnknownSpecialist:
-        if name in base_names(home):
-            return name
-        raise
-    return f"{card.name}@{card.version}"
-
-
-@dataclass(frozen=True)
-class ModelInfo:
-    """What can be asked."""
-
-    name: str
-    created: int
-    """Seconds since 1970; 0 for a base."""
-    kind: Literal["specialist", "alias", "base"]
-    owned_by: str
-
-
-def models(home: Path) -> Iterator[ModelInfo]:
-    """Everything that can be asked: each specialist and its versions, their aliases, the bases."""
-    store = Store(home)
-    for name, specialist in sorted(store.log.specialists().items()):
-        created = {version: int(entry.when.timestamp()) for version, entry in specialist.versions.items()}
-        if not created:
-            continue
-        yield ModelInfo(name, created[max(created)], "specialist", "company")
-        for version, when in sorted(created.items()):
-            yield ModelInfo(f"{name}@{version}", when, "specialist", "company")
-        for alias, version in specialist.aliases.items():
-            yield ModelInfo(f"{name}@{alias}", created[version], "alias", "company")
-    for name in base_names(home):
-        yield ModelInfo(name, 0, "base", "base")

@@ -21,8 +21,9 @@ from azubi.engine.inference.sampling import PartialAnswer
 from azubi.engine.inference.scheduler import Scheduler, WritingTask
 from azubi.errors import AzubiError, ServiceBusy, SettingError
 from azubi.pipeline.inquiry import AnswerStream, Finished, Inquiry, Piece, TokenScore, failure, whole
+from azubi.pipeline.names import ModelInfo, Names
 from azubi.pipeline.reply import Reply, chosen
-from azubi.pipeline.residents import ModelInfo, Resident, Residents, models, resolved
+from azubi.pipeline.residents import Resident, Residents
 
 __all__ = [
     "AnswerStream",
@@ -77,8 +78,10 @@ class Service:
 
         At most `most_waiting` requests wait; `threads` 0 computes with a thread for each core.
         """
-        self._home, self._most_waiting = home, most_waiting
-        self._residents = Residents(home, memory or int(_MEMORY_SHARE * available_memory()), threads)
+        self._names, self._most_waiting = Names(home), most_waiting
+        self._residents = Residents(
+            home, self._names, memory or int(_MEMORY_SHARE * available_memory()), threads
+        )
         self._scheduler = Scheduler()
         self._changed = threading.Condition()
         self._inbox: deque[_Request] = deque()
@@ -94,7 +97,7 @@ class Service:
 
     def models(self) -> list[ModelInfo]:
         """What can be asked."""
-        return list(models(self._home))
+        return list(self._names.all())
 
     def submit(self, inquiry: Inquiry) -> AnswerStream:
         """Ask. What is wrong with the question itself is raised when the stream is iterated.
@@ -105,7 +108,7 @@ class Service:
             SettingError: a setting of the request is out of range.
         """
         _check(inquiry)
-        request = _Request(inquiry, resolved(inquiry.model, self._home), AnswerStream(self._wake))
+        request = _Request(inquiry, self._names.resolved(inquiry.model), AnswerStream(self._wake))
         with self._changed:
             if self._closing:
                 raise ServiceBusy("The service is being stopped.", "Ask again when it is back.")
@@ -136,7 +139,7 @@ class Service:
             SettingError: it is no encoder.
             ContextTooLong: a text is longer than it reads.
         """
-        name = resolved(model, self._home)
+        name = self._names.resolved(model)
         parts = [texts[start : start + _EMBEDDED] for start in range(0, len(texts), _EMBEDDED)]
 
         def vectors_of(part: Sequence[str]) -> tuple[list[Vector], int]:

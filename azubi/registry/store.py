@@ -55,8 +55,11 @@ class Store:
             UnknownSpecialist: there is none; names those that there are.
             CorruptFile: the log is damaged, or the version's folder is.
         """
+        return self._read(*self.resolve(name, self.log.specialists()))
+
+    def resolve(self, name: str, specialists: dict[str, Specialist]) -> tuple[str, int]:
+        """The name and version that `name` stands for among `specialists` (see `Log`); raises as `get`."""
         plain, _, wanted = name.partition("@")
-        specialists = self.log.specialists()
         specialist = specialists.get(plain, Specialist())
         if not specialist.versions:
             raise UnknownSpecialist(
@@ -68,7 +71,7 @@ class Store:
                 f"The specialist {plain} has no version {wanted!r}.",
                 f"It has: {', '.join(map(str, (*sorted(specialist.versions), *specialist.aliases)))}.",
             )
-        return self._read(plain, version)
+        return plain, version
 
     def aliases(self, name: str) -> dict[str, int]:
         """Which versions of a specialist are called production and candidate."""

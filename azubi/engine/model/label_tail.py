@@ -183,13 +183,16 @@ def pool(states: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
 
 class InferenceLabelTail:
-    """A copy of a tail that gives the labels' scores, with factors merged."""
+    """A tail that gives the labels' scores, with factors merged."""
 
-    def __init__(self, tail: LabelTail) -> None:
-        """Copy `tail`, which can be trained on."""
-        self._tail = copy.deepcopy(tail).eval().requires_grad_(False)
+    def __init__(self, tail: LabelTail, own: bool = True) -> None:
+        """Copy `tail`, which can be trained on; if not `own`, take it as it is: nobody trains it then."""
+        self._tail = (copy.deepcopy(tail) if own else tail).eval().requires_grad_(False)
         if self._tail.shell is not None:
             weights.merge(self._tail.shell.layers)
+        self.head_parameters = tail.head_parameters
+        self.nbytes = sum(weight.nbytes for weight in self._tail.parameters())
+        """Of its weights."""
 
     @torch.inference_mode()
     def scores(self, states: Sequence[torch.Tensor], texts: Sequence[str]) -> torch.Tensor:

@@ -346,19 +346,38 @@ def _forward_at(whole: Callable[..., Any], rows: torch.Tensor, positions: int) -
 
 
 class InferenceLanguageTail:
-    """A copy of a tail that gives scores of the next token: factors merged, in the format of inference."""
+    """A tail that gives scores of the next token: factors merged, in the format of inference."""
 
     def __init__(self, tail: LanguageTail, dtype: torch.dtype) -> None:
         """Copy `tail`, which can be trained on."""
         shell = copy.deepcopy(tail.shell)
         weights.merge(shell.layers)
         to_dtype(shell, dtype)
+        self._set(shell, tail.head, tail.prompt_layers, dtype)
+
+    @classmethod
+    def of_weights(
+        cls, model: Any, k: int, prompt_layers: int, state: weights.State, dtype: torch.dtype
+    ) -> "InferenceLanguageTail":
+        """The last `k` layers of `model` with full weights that were stored, which are not copied.
+
+        Raises:
+            CorruptFile: names or shapes are not those of this tail.
+        """
+        tail, shell = cls.__new__(cls), TailShell(model.base_model, k)
+        weights.take(shell, {name.removeprefix("shell."): each for name, each in state.items()}, dtype)
+        tail._set(shell, LanguageHead(model), prompt_layers, dtype)
+        return tail
+
+    def _set(self, shell: TailShell, head: LanguageHead, prompt_layers: int, dtype: torch.dtype) -> None:
         self._shell = shell.eval().requires_grad_(False)
-        self._head = tail.head
+        self._head = head
         self.dtype = dtype
         self.config = shell.config
-        self.shares = tail.shares
-        self.cuts = TwoCuts(shell, tail.prompt_layers) if tail.cuts is not None else None
+        self.shares = attention.can_share(shell.config)
+        self.nbytes = sum(weight.nbytes for weight in shell.parameters())
+        """Of its weights."""
+        self.cuts = TwoCuts(shell, prompt_layers) if prompt_layers < len(shell.layers) else None
 
     @property
     def upper(self) -> TailShell | None:

@@ -6,6 +6,7 @@ nothing of what they compute or how they are trained.
 
 import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -118,14 +119,30 @@ def kept(tail: nn.Module) -> State:
 def restore(tail: nn.Module, state: State) -> None:
     """Copy weights into a tail; raises CorruptFile if names or shapes are not those of this tail."""
     own = trained(tail)
+    _refuse_others(own, state)
+    for name, weight in own.items():
+        weight.copy_(state[name])
+
+
+def take(module: nn.Module, state: State, dtype: torch.dtype) -> None:
+    """Give `module` the weights in place of all that it has; raises CorruptFile as `restore` does.
+
+    They are not copied where their number format is `dtype`: those of a file stay mapped from it.
+    """
+    _refuse_others(dict(module.named_parameters()), state)
+    module.load_state_dict(
+        {name: on_device(weight.to(dtype)) for name, weight in state.items()}, strict=False, assign=True
+    )
+    module.requires_grad_(False)
+
+
+def _refuse_others(own: Mapping[str, torch.Tensor], state: State) -> None:
     if own.keys() != state.keys() or any(own[name].shape != state[name].shape for name in own):
         differing = sorted(own.keys() ^ state.keys()) or [n for n in own if own[n].shape != state[n].shape]
         raise CorruptFile(
             f"The stored tail does not fit the base: {differing[0]} differs ({len(differing)} in all).",
             "Use the base that the specialist was trained from, or train it again.",
         )
-    for name, weight in own.items():
-        weight.copy_(state[name])
 
 
 def write(state: State, path: Path) -> None:
@@ -135,7 +152,7 @@ def write(state: State, path: Path) -> None:
 
 
 def read(path: Path) -> State:
-    """Read weights written by `write`; raises CorruptFile if the file is missing or damaged."""
+    """Weights written by `write`, mapped from the file; raises CorruptFile if it is missing or damaged."""
     try:
         return load_file(path)
     except Exception as error:  # safetensors raises its own kind, which is not exported
