@@ -120,7 +120,7 @@ def _tell_started(backend: "Backend", session: Session) -> None:
     options, infos = backend.options, backend.service.models()
     host = f"[{options.host}]" if ":" in options.host else options.host
     address = f"{'https' if options.tls_cert else 'http'}://{host}:{options.port}"
-    specialists = [info.name for info in infos if info.kind == "specialist"]
+    specialists = [info.name for info in infos if info.kind == "specialist" and "@" not in info.name]
     keys = [key for key in backend.keys.all() if key.revoked is None]
     if session.json:
         session.emit({"address": f"{address}/v1", "specialists": specialists, "keys": len(keys)})
@@ -129,7 +129,7 @@ def _tell_started(backend: "Backend", session: Session) -> None:
     lines = {"Address": f"{address}/v1", "Specialists": names, "Keys": str(len(keys))}
     for line in facts(lines):
         print(clean(line))
-    model = specialists[0].partition("@")[0] if specialists else "MODEL"
+    model = specialists[0] if specialists else "MODEL"
     body = f'{{"model": "{model}", "messages": [{{"role": "user", "content": "…"}}]}}'
     if not keys:
         making = f"Nobody can ask without a key. Make one: azubi keys create --name my-app --models {model}"
@@ -191,11 +191,24 @@ def create_key(
 
     options = KeyOptions(name, _split(scope), _split(models), requests_per_minute, tokens_per_minute)
     key, secret = KeyStore(session.home).create(options)
+    for model in _unknown(key, session.home):
+        note = f"There is no specialist and no base named {model} here yet."
+        session.err().print(clean(f"{translated('Note:')} {translated(note)}"))
     if session.json:
         session.emit(_key_document(key) | {"key": secret})
         return
     print(secret)
     print(translated("This key is shown once, and stored nowhere: put it where only its user gets at it."))
+
+
+def _unknown(key: "Key", home: Path) -> list[str]:
+    """Models that the key may ask and that are not here: trained later, or misspelt."""
+    from azubi.engine.base import catalog
+    from azubi.registry.store import Store
+
+    store = Store(home)
+    bases = {entry.name for entry in catalog.known()} | {Path(card.base).name for card in store.all()}
+    return [model for model in key.models or () if model not in bases | store.log.specialists().keys()]
 
 
 def _split(names: str) -> tuple[str, ...]:

@@ -190,7 +190,8 @@ def test_what_is_too_long_is_refused_as_such(client):
 
 def test_the_program_serves_until_it_is_stopped(office, capsys):
     assert main(["keys", "create", "--name", "desk", "--models", "sorter", "--home", str(office)]) == 0
-    key = capsys.readouterr().out.splitlines()[0]
+    key, _, *more = capsys.readouterr().out.splitlines()
+    assert not more
     port = free_port()
     serving = program.started("serve", "--port", port, "--threads", 1, "--home", office)
     try:
@@ -215,15 +216,20 @@ def test_the_program_serves_until_it_is_stopped(office, capsys):
 
 
 def test_keys_on_the_command_line(home, capsys):
+    said = []
+
     def run(*words):
         assert main(["keys", *words]) == 0
-        return capsys.readouterr().out
+        printed = capsys.readouterr()
+        said.append(printed.err)
+        return printed.out
 
     assert "There is no key yet" in run()
     key, *_ = run(
         "create", "--name", "app", "--models", "claims, triage", "--requests-per-minute", "60"
     ).splitlines()
     assert key.startswith("azubi-")
+    assert "no base named claims here yet" in said[-1] and "named triage" in said[-1]  # it may be misspelt
     listed = run("list")
     assert all(word in listed for word in ("app", "claims", "triage", "60 requests")) and key not in listed
     (shown,) = json.loads(run("--json"))["keys"]
