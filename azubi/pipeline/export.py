@@ -197,7 +197,7 @@ def _written(
         classifier.write_onnx(specialist, card, folder)
         yield {"model": classifier.MODEL}
     elif format.name == "delta":
-        for name in (cards.TAIL, cards.SCOPE, cards.REPORT, cards.RECIPE):
+        for name in (cards.TAIL, cards.SCOPE, cards.RECIPE):  # the report quotes examples, and stays here
             if (card.folder / name).is_file():
                 shutil.copyfile(card.folder / name, folder / name)
         cards.write(card, folder)

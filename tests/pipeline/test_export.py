@@ -160,6 +160,9 @@ def test_a_delta_goes_back_in(writer, in_process, tmp_path, home):
     in_process()
     result = finish(export("tiny", "delta", tmp_path / "out", writer.home, ExportOptions(examples=4)))
     assert result.parity.equal == 1.0
+    quoted = writer.prompts[0]
+    assert quoted in (Store(writer.home).get("tiny").folder / "report.html").read_text()
+    assert not [path for path in result.folder.iterdir() if quoted.encode() in path.read_bytes()]
     assert main(["import", str(result.folder), "--name", "back", "--home", str(home)]) == 0
     ours, theirs = Store(writer.home).get("tiny"), Store(home).get("back")
     assert theirs.tail_sha256 == ours.tail_sha256 and theirs.data_version == ours.data_version
