@@ -36,6 +36,7 @@ class Choice:
 
     inquiry: Inquiry
     stream: AnswerStream
+    pieces: int = 0
     text: str = ""
     scores: list[TokenScore] = field(default_factory=list)
     finished: Finished | None = None
@@ -45,6 +46,7 @@ class Choice:
         if isinstance(item, Finished):
             self.finished = item
         else:
+            self.pieces += 1
             self.text += item.text
             self.scores.extend(item.scores)
 
@@ -109,21 +111,19 @@ class Call:
                     number, item = event
                     self.choices[number].take(item)
                     if isinstance(item, Finished):
-                        self._require_answer(item)
                         await self._note(self.choices[number])
+                        self._require_answer(item)
                     yield event
                     if isinstance(item, Finished):
                         break
-        except AzubiError as error:
-            await self._note_failure(refusal_of(error).code or "error")
-            raise
-        except Refusal as refusal:
-            await self._note_failure(refusal.code or "error")
-            raise
         except (asyncio.CancelledError, GeneratorExit):
             self.cancel()
             with suppress(asyncio.CancelledError, AzubiError):
                 await asyncio.shield(asyncio.create_task(self._note_failure("cancelled")))
+            raise
+        except Exception as error:
+            refusal = refusal_of(error) if isinstance(error, AzubiError) else error
+            await self._note_failure((isinstance(refusal, Refusal) and refusal.code) or "internal_error")
             raise
         finally:
             self.cancel()
@@ -153,9 +153,11 @@ class Call:
             gone.cancel()
             await asyncio.wait((task, gone))
 
+    def _refused(self, finished: Finished) -> bool:
+        return finished.answer.by == "nobody" and self.own.out_of_scope == "error"
+
     def _require_answer(self, finished: Finished) -> None:
-        answer = finished.answer
-        if answer.by == "nobody" and self.own.out_of_scope == "error":
+        if self._refused(finished):
             raise Refusal(
                 422,
                 f"The question is not the job of {finished.specialist}, and its recipe leaves such questions "
@@ -171,16 +173,17 @@ class Call:
         self.backend.metrics.answered(
             end.specialist, end.prompt_tokens, end.cached_tokens, end.completion_tokens, end.answer.in_scope
         )
-        entry = self._entry("ok", end)
-        if store is not None and choice is self.choices[0]:
+        if store is not None and choice is self.choices[0] and not self._refused(end):
             turns, text = choice.inquiry.turns, end.answer.text
             await asyncio.to_thread(store.keep, self.id, self.key.id, end.specialist, turns, text)
-        await self.backend.audit.add(entry)
+        await self.backend.audit.add(self._entry("out_of_scope" if self._refused(end) else "ok", end))
 
     async def _note_failure(self, result: str) -> None:
+        """Note the choices that have no end; of their tokens only the pieces that came are known."""
         for choice in self.choices:
-            if choice.finished is None or result == "out_of_scope":
-                await self.backend.audit.add(self._entry(result, choice.finished, choice.inquiry.model))
+            if choice.finished is None:
+                self.backend.rates.spend(self.key, choice.pieces)
+                await self.backend.audit.add(self._entry(result, None, choice.inquiry.model))
 
     def _entry(self, result: str, end: Finished | None, model: str = "") -> AuditEntry:
         entry = AuditEntry("answer", self.key.id, self.key.name, self.id, model, result)
@@ -201,7 +204,7 @@ async def _pump(number: int, stream: AnswerStream, queue: "asyncio.Queue[Event |
     try:
         async for item in stream:
             queue.put_nowait((number, item))
-    except AzubiError as error:
+    except Exception as error:
         queue.put_nowait(error)
 
 

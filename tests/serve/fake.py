@@ -53,6 +53,9 @@ class FakeService:
         if text == "broken":
             stream.put(ZeroDivisionError("the secret text"))
             return
+        if text == "bug":
+            stream.put(None)
+            return
         if text == "half":
             stream.put(Piece("ha"))
             stream.put(AnswerFailed("The model failed.", "Ask again."))

@@ -207,6 +207,7 @@ def test_out_of_scope_is_an_error_or_an_empty_answer(client):
         ("long", 400, "context_length_exceeded"),
         ("busy", 503, "server_busy"),
         ("broken", 500, "internal_error"),
+        ("bug", 500, "internal_error"),
     ],
 )
 def test_what_fails_has_its_own_status(client, said, status, code, capfd):

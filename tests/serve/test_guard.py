@@ -121,8 +121,8 @@ def body(stream, text=LONG):
     ).encode()
 
 
-def until(condition):
-    deadline = time.monotonic() + 5
+def until(condition, seconds=5):
+    deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.01)
     return condition()
@@ -153,7 +153,7 @@ def test_a_client_that_does_not_read_is_cut_off(tmp_path, capfd):
             sent = body(True, "w " * 60_000)
             connection.sendall(head(server.key(), f"Content-Length: {len(sent)}") + sent)
             assert until(lambda: server.backend.traffic.running)
-            assert until(lambda: not server.backend.traffic.running)
+            assert until(lambda: not server.backend.traffic.running, 20)
         assert server.backend.audit.entries()[-1]["result"] == "cancelled"
     assert capfd.readouterr().err == ""
 

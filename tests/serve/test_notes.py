@@ -10,7 +10,7 @@ import pytest
 
 from azubi.data.example import Turn
 from azubi.data.readers.reading import read
-from azubi.errors import CorruptFile
+from azubi.errors import CorruptFile, DiskFull
 from azubi.serve.audit import AuditEntry, AuditLog
 from azubi.serve.feedback import example
 from azubi.serve.feedback_store import KEPT_DAYS, FeedbackStore
@@ -78,6 +78,22 @@ def test_no_prompt_answer_or_key_is_written_down(tmp_path, capfd):
     assert "failed" in printed  # the request that broke is in the log all the same
 
 
+def test_without_the_audit_log_there_is_no_answer(tmp_path, monkeypatch, capfd):
+    def full(self, texts):
+        raise DiskFull("The disk is full.", "Make room.")
+
+    with running(tmp_path, FakeService()) as server, httpx.Client(base_url=server.url) as client:
+        client.headers["Authorization"] = f"Bearer {server.key()}"
+        assert ask(client).status_code == 200
+        monkeypatch.setattr(AuditLog, "_write", full)
+        refused = ask(client)
+        assert refused.status_code == 500 and SECRET not in refused.text
+        assert "internal_error" in ask(client, stream=True).text
+        monkeypatch.undo()
+        assert ask(client).status_code == 200
+    assert "DiskFull" in capfd.readouterr().err
+
+
 def test_metrics_count_by_route_and_model(tmp_path):
     with running(tmp_path, FakeService()) as server:
         key = server.key("app", scopes=["chat", "metrics"])
@@ -93,7 +109,7 @@ def test_metrics_count_by_route_and_model(tmp_path):
         'azubi_requests_total{method="GET",route="/v1/models/{model:path}",status="200"} 1.0',
         'azubi_requests_total{method="GET",route="none",status="401"} 1.0',
         'azubi_tokens_total{kind="completion",model="claims@1"} 1.0',
-        'azubi_tokens_total{kind="cached",model="claims@1"} 4.0',
+        'azubi_tokens_total{kind="cached",model="claims@1"} 8.0',
         'azubi_load{kind="waiting"} 0.0',
     ):
         assert line in lines, "\n".join(lines)
