@@ -1,5 +1,6 @@
 """`azubi serve` and `azubi keys`: OpenAI's API on this machine, and who may call it."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -56,6 +57,15 @@ StoreFeedback = Annotated[
         "--store-feedback", help="Keep questions and answers, encrypted, so that they can be corrected."
     ),
 ]
+Company = Annotated[
+    str,
+    typer.Option(
+        "--company", metavar="NAME", help="What stands in the names of fine-tuned models: ft:BASE:NAME:…"
+    ),
+]
+JobsAtOnce = Annotated[
+    int, typer.Option("--jobs", metavar="N", min=1, help="Fine-tuning jobs that run at a time.")
+]
 KeyName = Annotated[str, typer.Option("--name", metavar="NAME", help="Who uses the key; shown in logs.")]
 KeyModels = Annotated[
     str,
@@ -91,6 +101,8 @@ def serve(
     allow_host: AllowHost = None,
     cors_origin: CorsOrigin = None,
     store_feedback: StoreFeedback = False,
+    company: Company = "company",
+    jobs: JobsAtOnce = 1,
 ) -> None:
     """Answer over HTTP, with OpenAI's API: every specialist of this home, each base in memory once.
 
@@ -107,8 +119,21 @@ def serve(
     for path in (tls_cert, tls_key):
         if path is not None and not path.is_file():
             raise SettingError(f"There is no file {path}.", "Check --tls-cert and --tls-key.")
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", company):
+        raise SettingError(
+            f"“{company}” cannot stand in the name of a model.",
+            "Use up to 64 letters, digits, dots, hyphens and underscores for --company.",
+        )
     options = ServeOptions(
-        host, port, tls_cert, tls_key, tuple(allow_host or ()), tuple(cors_origin or ()), store_feedback
+        host,
+        port,
+        tls_cert,
+        tls_key,
+        tuple(allow_host or ()),
+        tuple(cors_origin or ()),
+        store_feedback,
+        company=company,
+        jobs_at_once=jobs,
     )
     service = Service(session.home, memory=None if memory is None else memory << 20, threads=threads)
     backend = open_backend(session.home, service, options)

@@ -4,6 +4,7 @@ A route declares which permission a key needs (`guard.requires`); a test walks a
 does not. New routes are a router in a file of their own, listed in `ROUTERS`.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,8 +13,21 @@ from fastapi.middleware import Middleware
 from fastapi.middleware.cors import CORSMiddleware
 
 import azubi
-from azubi.serve import ask, chat, completions, embeddings, feedback, health, models, responses
+from azubi.serve import (
+    ask,
+    batch_routes,
+    chat,
+    completions,
+    embeddings,
+    feedback,
+    files,
+    fine_tuning,
+    health,
+    models,
+    responses,
+)
 from azubi.serve.backend import Backend
+from azubi.serve.batch_runner import BatchRunner
 from azubi.serve.guard import Guard
 from azubi.serve.refusal import DOCUMENTED, explain_failures
 from azubi.serve.requests import UNSUPPORTED
@@ -27,6 +41,9 @@ ROUTERS = (
     embeddings.router,
     ask.router,
     feedback.router,
+    files.router,
+    fine_tuning.router,
+    batch_routes.router,
 )
 
 
@@ -76,5 +93,10 @@ def _middleware(backend: Backend) -> list[Middleware]:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """What runs beside the routes, from start to end."""
     backend: Backend = app.state.backend
+    backend.supervisor.start()
+    batches = asyncio.create_task(BatchRunner(backend).run())
     yield
+    batches.cancel()
+    await asyncio.wait([batches])
+    await asyncio.to_thread(backend.supervisor.close, backend.options.limits.stop_seconds)
     await backend.audit.close()

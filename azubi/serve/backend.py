@@ -1,6 +1,5 @@
 """What all routes share: the home, its models, keys and logs."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,11 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from azubi.serve.audit import AuditLog
+from azubi.serve.batches import Batches
 from azubi.serve.feedback_store import FeedbackStore
 from azubi.serve.guard import Limits, Traffic, names_of_this_machine
+from azubi.serve.jobs import Jobs
 from azubi.serve.keys import KeyStore
 from azubi.serve.metrics import Metrics
 from azubi.serve.rate_limit import RateLimiter
+from azubi.serve.supervisor import Supervisor
+from azubi.serve.uploads import Uploads
 
 if TYPE_CHECKING:
     from azubi.pipeline.service import Service
@@ -31,6 +34,12 @@ class ServeOptions:
     origins: tuple[str, ...] = ()
     """Whose pages in a browser may call it; none by default."""
     store_feedback: bool = False
+    company: str = "company"
+    """In the names of fine-tuned models, and as the organisation of jobs."""
+    jobs_at_once: int = 1
+    """Fine-tuning jobs that run at a time."""
+    most_jobs: int = 20
+    """Fine-tuning jobs that may wait for their turn; more are refused."""
     most_waiting: int = 256
     """Questions that may wait for an answer; more are refused."""
     limits: Limits = field(default_factory=Limits)
@@ -46,11 +55,18 @@ class Backend:
     keys: KeyStore
     audit: AuditLog
     feedback: FeedbackStore | None
+    uploads: Uploads
+    jobs: Jobs
+    supervisor: Supervisor
+    batches: Batches
     metrics: Metrics = field(default_factory=Metrics)
     rates: RateLimiter = field(default_factory=RateLimiter)
     traffic: Traffic = field(default_factory=Traffic)
-    resolve: Callable[[str], str] = str
-    """The model that a name of another form means (ft:smollm2-135m:company:suffix:id); else the name."""
+
+    def resolve(self, model: str) -> str:
+        """The specialist that a fine-tuned model is (ft:smollm2-135m:company:claims:id); else the name."""
+        job = self.jobs.of_model(model) if model.startswith("ft:") else None
+        return job.outcome.specialist if job is not None else model
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -61,7 +77,18 @@ class Backend:
 def open_backend(home: Path, service: "Service", options: ServeOptions) -> Backend:
     """Put a server's parts together."""
     feedback = FeedbackStore(home) if options.store_feedback else None
-    return Backend(home, service, options, KeyStore(home), AuditLog(home), feedback)
+    return Backend(
+        home,
+        service,
+        options,
+        keys=KeyStore(home),
+        audit=AuditLog(home),
+        feedback=feedback,
+        uploads=Uploads(home),
+        jobs=Jobs(home),
+        supervisor=Supervisor(home, options.jobs_at_once),
+        batches=Batches(home),
+    )
 
 
 async def _backend(request: Request) -> Backend:

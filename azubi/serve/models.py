@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from azubi.serve.backend import Backend, BackendOf
 from azubi.serve.guard import ChatKey
+from azubi.serve.jobs import Job
 from azubi.serve.keys import Key
 from azubi.serve.refusal import UNKNOWN_MODEL, Refusal
 
@@ -25,7 +26,8 @@ class Model(BaseModel):
     """Unix time."""
     owned_by: str
     azubi: dict[str, Any]
-    """kind: specialist, alias (claims@production) or base (an open model as published)."""
+    """kind: specialist, alias (claims@production), base (an open model as published) or
+    fine-tuned (a specialist by the name that its job gave it)."""
 
 
 class ModelList(BaseModel):
@@ -38,7 +40,9 @@ class ModelList(BaseModel):
 @router.get("/v1/models")
 def models(backend: BackendOf, key: ChatKey) -> ModelList:
     """The models that the key may ask."""
-    return ModelList(data=[_model(info) for info in backend.service.models() if key.may_use(info.name)])
+    here = {info.name: _model(info) for info in backend.service.models() if key.may_use(info.name)}
+    tuned = [_tuned(job) for job in backend.jobs.with_status("succeeded") if job.outcome.specialist in here]
+    return ModelList(data=[*here.values(), *tuned])
 
 
 @router.get("/v1/models/{model:path}")
@@ -47,7 +51,7 @@ def model(model: str, backend: BackendOf, key: ChatKey) -> Model:
     name = permitted(model, backend, key)
     for info in backend.service.models():
         if info.name == name:
-            return _model(info)
+            return _model(info).model_copy(update={"id": model})
     raise unknown()
 
 
@@ -66,6 +70,11 @@ def permitted(model: str, backend: Backend, key: Key) -> str:
 def unknown() -> Refusal:
     """There is no such model for this key."""
     return Refusal(404, UNKNOWN_MODEL, "model_not_found", "model")
+
+
+def _tuned(job: Job) -> Model:
+    own = {"kind": "fine-tuned", "specialist": job.outcome.specialist}
+    return Model(id=job.fine_tuned_model, created=job.finished or job.created, owned_by="company", azubi=own)
 
 
 def _model(info: "ModelInfo") -> Model:

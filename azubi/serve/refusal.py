@@ -146,10 +146,10 @@ def explain_failures(app: FastAPI, unsupported: Mapping[str, str]) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _invalid(error, unsupported).response()
+        return invalid_body(error, unsupported).response()
 
 
-def _invalid(error: RequestValidationError, unsupported: Mapping[str, str]) -> Refusal:
+def invalid_body(error: RequestValidationError, unsupported: Mapping[str, str]) -> Refusal:
     """The first fault of a body; its place as messages[0].content."""
     first = error.errors()[0]
     if first["type"] == "json_invalid":

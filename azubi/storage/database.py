@@ -5,10 +5,10 @@ what the tables mean.
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from azubi.errors import CorruptFile, StorageError
 from azubi.storage import files
@@ -41,6 +41,11 @@ class Database:
                 yield connection
             else:
                 yield None  # another process makes it this very moment
+
+    def select(self, query: str, values: Sequence[Any] | Mapping[str, Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows that a query gives; none if there is no file yet. Raises as `reading` does."""
+        with self.reading() as connection:
+            return [] if connection is None else connection.execute(query, values).fetchall()
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
