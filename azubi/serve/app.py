@@ -83,7 +83,7 @@ def _middleware(backend: Backend) -> list[Middleware]:
         CORSMiddleware,
         allow_origins=backend.options.origins,
         allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type"],
+        allow_headers=["*"],
         expose_headers=["X-Request-Id", "Retry-After"],
     )
     return [cors, guard]

@@ -30,6 +30,8 @@ from azubi.errors import (
 
 BUSY_SECONDS = 2
 """When to come again, if the queue is full."""
+UNSUPPORTED_FIELD = "unsupported_field"
+"""pydantic's kind of an error: a field that azubi refuses has a value that means something."""
 UNKNOWN_MODEL = "This model does not exist, or this key may not ask it. See: GET /v1/models"
 _CODES = {404: "not_found", 405: "method_not_allowed"}
 
@@ -159,7 +161,7 @@ def invalid_body(error: RequestValidationError, unsupported: Mapping[str, str]) 
         "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in names).lstrip(".") or None
     )
     last = next((part for part in reversed(names) if isinstance(part, str)), "")
-    if last in unsupported:
+    if first["type"] in (UNSUPPORTED_FIELD, "extra_forbidden") and last in unsupported:
         return Refusal(
             400, f"azubi does not support `{param}`: {unsupported[last]}", "unsupported_parameter", param
         )

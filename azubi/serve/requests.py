@@ -8,10 +8,20 @@ A field that would change the answer is followed or refused, never ignored. Fiel
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from azubi.data.example import Role, Turn
-from azubi.serve.refusal import Refusal
+from azubi.serve.refusal import UNSUPPORTED_FIELD, Refusal
 
 UNSUPPORTED = {
     **dict.fromkeys(
@@ -55,10 +65,30 @@ Stop = (
 ModelName = Annotated[str, Field(min_length=1, max_length=256)]
 
 
+def _texts_only(given: Any) -> Any:
+    """Refuse token ids, which some clients send in place of texts, by what they are."""
+    if isinstance(given, list) and given and isinstance(given[0], int | list):
+        raise ValueError("azubi takes texts, not token ids, since every base has tokens of its own")
+    return given
+
+
+def nothing_but(value: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+    """Validate a field that is there for values that mean nothing; any other is refused by its name."""
+    try:
+        return handler(value)
+    except ValidationError:
+        raise PydanticCustomError(UNSUPPORTED_FIELD, "not supported") from None
+
+
+_NEVER = sorted(set(UNSUPPORTED) - {"name", "prompt"})
+"""Fields that are refused wherever they are declared."""
+
+
 class Body(BaseModel):
     """What a client sends; an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid")
+    _refused = field_validator(*_NEVER, mode="wrap", check_fields=False)(nothing_but)
 
 
 class Own(Body):
@@ -198,7 +228,9 @@ class ChatRequest(Common):
 class CompletionRequest(Common):
     """Body of /v1/completions; the prompt is the user's message."""
 
-    prompt: str | Annotated[list[str], Field(min_length=1, max_length=64)]
+    prompt: Annotated[
+        str | Annotated[list[str], Field(min_length=1, max_length=64)], BeforeValidator(_texts_only)
+    ]
     max_tokens: MostTokens = None
     n: Annotated[int, Field(ge=1, le=16)] | None = None
     seed: Seed = None
@@ -217,10 +249,11 @@ class EmbeddingRequest(Body):
     """Body of /v1/embeddings."""
 
     model: ModelName
-    input: (
+    input: Annotated[
         Annotated[str, Field(min_length=1)]
-        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=2048)]
-    )
+        | Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1, max_length=2048)],
+        BeforeValidator(_texts_only),
+    ]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: None = None
     user: str | None = None

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
 from azubi.data.example import Turn
 from azubi.pipeline.inquiry import Finished, Inquiry
@@ -21,6 +21,7 @@ from azubi.serve.requests import (
     MostTokens,
     Nothing,
     TextFormat,
+    nothing_but,
     require_known_format,
 )
 from azubi.serve.streaming import streamed
@@ -58,6 +59,7 @@ class TextOptions(Body):
 class ResponseRequest(Common):
     """Body of /v1/responses."""
 
+    _refused_here = field_validator("prompt", mode="wrap")(nothing_but)
     input: str | Annotated[list[InputMessage], Field(min_length=1)]
     instructions: str | None = None
     """A system message in front."""

@@ -296,6 +296,15 @@ def test_a_field_that_means_nothing_is_accepted(client):
             "invalid_value",
         ),
         (
+            {
+                "model": "claims",
+                "messages": ASK,
+                "response_format": {"type": "json_schema", "json_schema": {"name": "a b", "schema": {}}},
+            },
+            "response_format.json_schema.json_schema.name",
+            "invalid_value",
+        ),
+        (
             {"model": "claims", "messages": [{"role": "user", "name": "jana", "content": "a"}]},
             "messages[0].name",
             "unsupported_parameter",
@@ -307,6 +316,13 @@ def test_a_wrong_body_is_refused_with_its_place(http, body, param, code):
     error = answer.json()["error"]
     assert (answer.status_code, error["code"], error["type"]) == (400, code, "invalid_request_error")
     assert error["param"].startswith(param), error
+
+
+@pytest.mark.parametrize("tokens", [[1, 2], [[1, 2], [3]]])
+def test_token_ids_are_refused_as_such(http, tokens):
+    for path, field in (("/v1/embeddings", "input"), ("/v1/completions", "prompt")):
+        answer = http.post(path, json={"model": "claims", field: tokens})
+        assert answer.status_code == 400 and "not token ids" in answer.json()["error"]["message"]
 
 
 def test_an_image_is_refused_by_its_kind(http):

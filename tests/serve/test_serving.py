@@ -15,13 +15,17 @@ import pytest
 from pydantic import BaseModel
 
 from azubi.cli import main
+from azubi.cli.command import Session
+from azubi.cli.serve import _tell_started
 from azubi.data.contract import Contract
 from azubi.pipeline import ask
 from azubi.pipeline.service import Service
 from azubi.serve.audit import AuditLog
+from azubi.serve.backend import ServeOptions, open_backend
+from azubi.serve.keys import KeyOptions
 from tests import program, tiny
 from tests.pipeline.untrained import LABELS, register
-from tests.serve.fake import free_port, running
+from tests.serve.fake import FakeService, free_port, running
 
 NOTES = [row["prompt"] for row in tiny.labels(10, seed=7)]
 TRIAGE = Contract(task="labels", labels=LABELS)
@@ -243,6 +247,20 @@ def test_keys_on_the_command_line(home, capsys):
     assert main(["keys", "create", "--name", "app"]) == 2
     assert "which models" in capsys.readouterr().err
     assert main(["keys", "revoke", "app"]) == 2
+
+
+def test_what_serve_prints(home, capsys):
+    backend = open_backend(home, FakeService(), ServeOptions("::1", 8443, tls_cert=home / "cert.pem"))
+    _tell_started(backend, Session(home))
+    printed = capsys.readouterr().out
+    assert "https://[::1]:8443/v1" in printed and "claims, triage" in printed
+    assert "azubi keys create --name my-app --models claims" in printed
+    backend.keys.create(KeyOptions("app", models=("all",)))
+    _tell_started(backend, Session(home))
+    assert "Nobody can ask" not in capsys.readouterr().out
+    _tell_started(backend, Session(home, json=True))
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"address": "https://[::1]:8443/v1", "specialists": ["claims", "triage"], "keys": 1}
 
 
 def test_serve_says_what_cannot_be(server, capsys, tmp_path):
