@@ -103,6 +103,11 @@ _PEFT = """The base is {base} (SHA-256 of its weights {sha256}); it lay in {base
     written = model.generate(**inputs, max_new_tokens={longest}, do_sample=False, eos_token_id={end})
     print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 """
+_ACTIVATED = (
+    "It is an activated adapter: by `alora_invocation_tokens`, PEFT (0.18 or later) lets it act from where the "
+    "answer is opened. Programs that do not know this setting, vLLM among them, ignore it, let the adapter act "
+    "on the prompt, too, and answer wrongly."
+)
 _ONNX = """
     import json, numpy, onnxruntime
     from tokenizers import Tokenizer
@@ -160,9 +165,12 @@ def serve_text(card: Card, base: Base, format: Format, weights: Mapping[str, str
         "prefix": card.prefix,
         **weights,
     }
-    activated = format.name == "gguf" and kind_of(card) == "activated"
-    command = (_GGUF_ADAPTER if activated else _SERVE[format.name]).format(**{"folder": "DIR", **facts})
+    activated = kind_of(card) == "activated"
+    shown = _GGUF_ADAPTER if activated and format.name == "gguf" else _SERVE[format.name]
+    command = shown.format(**{"folder": "DIR", **facts})
     parts = [f"# {card.name}@{card.version} in {_TITLE[format.name]}", command.strip("\n")]
+    if activated and format.name == "peft":
+        parts.append(_ACTIVATED)
     if missing := "\n".join(f"* {line}" for line in _left_to_the_caller(card, format)):
         parts.append(f"azubi does more than the model. Here it is left to you:\n\n{missing}")
     return "\n\n".join(parts) + f"\n\n{_ALSO}\n"

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from azubi.export import adapter, child
+from azubi.export import adapter, child, papers
+from azubi.export.formats import FORMATS
 from tests.export.conftest import QUESTIONS
 from tests.export.test_hf import answers, task
 
@@ -21,6 +22,10 @@ def test_peft_answers_as_azubi(specialist, card_of, tmp_path, depth, prompt_laye
     assert settings["layers_to_transform"] == [*range(4 - depth, 4)] and settings["r"] == 3
     invocation = list(made.model.template.invocation_ids())
     assert settings["alora_invocation_tokens"] == (None if prompt_layers else invocation)
+    serve = papers.serve_text(
+        card_of(made, rank=3), made.base, FORMATS["peft"], {"end": "2", "approximation": ""}
+    )
+    assert ("vLLM among them, ignore it" in serve) == (not prompt_layers)
 
 
 def test_full_weights_are_approximated_up_to_what_no_linear_map_holds(specialist, card_of, tmp_path):
