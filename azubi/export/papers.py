@@ -104,9 +104,9 @@ _PEFT = """The base is {base} (SHA-256 of its weights {sha256}); it lay in {base
     print(tokenizer.decode(written[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))
 """
 _ACTIVATED = (
-    "It is an activated adapter: by `alora_invocation_tokens`, PEFT (0.18 or later) lets it act from where the "
-    "answer is opened. Programs that do not know this setting, vLLM among them, ignore it, let the adapter act "
-    "on the prompt, too, and answer wrongly."
+    "It is an activated adapter: by `alora_invocation_tokens`, PEFT (0.18 or later) lets it act from where "
+    "the answer is opened. Programs that do not know this setting, vLLM among them, ignore it, let the "
+    "adapter act on the prompt, too, and answer wrongly."
 )
 _ONNX = """
     import json, numpy, onnxruntime
