@@ -71,15 +71,16 @@ class SplitModel:
         self.layer_parameters = parameter_count(find_layers(body).layers) // base.layers
         """Of one layer, on average."""
 
-    def share_readings(self) -> None:
+    def share_readings(self, room: int | None = None, together: bool = True) -> None:
         """Keep what the base makes of prompts for the next specialist that is asked about them.
 
         Call it before a specialist's `answering`. A base that allows no second cut, or whose layers keep a
-        running state, reads for each by itself.
+        running state, reads for each by itself. `room` is the most bytes; for `together` see `PromptCache`.
         """
         shares = self.base.kind == "decoder" and can_share(self.base.config.get_text_config())
         if self.readings is None and shares and not self.one_cut_only:
-            self.readings = PromptCache(self.trunk, room_for_activations())
+            room = room_for_activations() if room is None else room
+            self.readings = PromptCache(self.trunk, room, together)
 
     def trunk(self, cuts: Sequence[int]) -> Trunk:
         """The layers below the highest of `cuts`; all weights are shared."""

@@ -50,7 +50,7 @@ class Reply:
             wanted = min(wanted, answers.room(self.prompt))
         else:
             self.prompt = answers.prompt(self.question)
-        self._longest = wanted
+        self._longest, self._known = wanted, 0
         if inquiry.schema is not None and not self.writes:
             raise answering.no_schema()
 
@@ -85,7 +85,9 @@ class Reply:
             cut = not row.done and not text.stopped
             self._judge(answer, "length" if cut else "stop", chances if at_once else None)
 
-        return WritingTask(self.prompt, row, heard, ended, self.stream.fail)
+        return WritingTask(
+            self.prompt, row, heard, ended, self.stream.fail, self.inquiry.reader, self.count_known
+        )
 
     def base_task(self, base: Resident, outside: Answer) -> WritingTask | None:
         """What the base says to a question that is out of scope; None if it cannot read it."""
@@ -105,7 +107,13 @@ class Reply:
             answer = replace(answers.answer(row.completion(), prompt), by="base")
             self._elsewhere(answer, outside, "stop" if row.done else "length", row.chances)
 
-        return WritingTask(prompt, row, heard, ended, self.stream.fail)
+        return WritingTask(prompt, row, heard, ended, self.stream.fail, self.inquiry.reader)
+
+    def count_known(self) -> None:
+        """Note how much of the question need not be read; called when it is about to be."""
+        if isinstance(self.resident.answers, WrittenAnswers):
+            generator = self.resident.answers.generator
+            self._known = generator.known_tokens(self.prompt, self.inquiry.reader)
 
     def chosen(self, answer: Answer) -> None:
         """Give the label that was chosen."""
@@ -153,9 +161,8 @@ class Reply:
         if chances is not None:
             scores = self._label_scores(answer) if not self.writes else self._scores(chances)
             self.stream.put(Piece(answer.text, scores))
-        shared = len(resident.specialist.instruction_tokens)
-        read = shared + len(self.prompt)
-        self.stream.put(Finished(answer, reason, read, shared, answer.wrote, resident.name))
+        read = len(resident.specialist.instruction_tokens) + len(self.prompt)
+        self.stream.put(Finished(answer, reason, read, self._known, answer.wrote, resident.name))
 
     def _put(self, text: str, chances: Sequence[TokenChance]) -> None:
         if text or chances:
@@ -197,8 +204,10 @@ def chosen(replies: Sequence[Reply]) -> list[Answer]:
         return []
     answers, prompts = replies[0].resident.answers, [reply.prompt for reply in replies]
     if isinstance(answers, WrittenAnswers):
+        for reply in replies:
+            reply.count_known()
         whole = any(reply.inquiry.top_logprobs is not None for reply in replies)
-        pairs = answers.choose(prompts, whole)
+        pairs = answers.choose(prompts, whole, [reply.inquiry.reader for reply in replies])
     else:
         pairs = answers.choose(prompts, [reply.question for reply in replies])
     return [answer for _, answer in sorted(pairs, key=lambda pair: pair[0])]

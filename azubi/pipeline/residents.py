@@ -26,6 +26,8 @@ _BASE_TOKENS = 1024
 """Tokens that a base as it was published writes, where the request does not say how many."""
 _LEAST_TOKENS = 16
 """Tokens for which there must be room, then."""
+_PAGE_BYTES = 1 << 30
+"""Most bytes that are kept of documents on one base."""
 
 
 @dataclass
@@ -50,8 +52,9 @@ class Residents:
     """Specialists and bases by name, loaded on demand. To be used in one thread."""
 
     def __init__(self, home: Path, names: Names, memory: int, threads: int = 0) -> None:
-        """`memory` is how many bytes all tails may take; `threads` 0 takes a thread for each core."""
+        """`memory` is how many bytes tails and pages may take; `threads` 0 takes a thread for each core."""
         self._home, self._names, self._memory, self._threads = home, names, memory, threads
+        self._page_room = min(_PAGE_BYTES, memory // 4)
         self._open: OrderedDict[str, Resident] = OrderedDict()
         self._models: list[SplitModel] = []
 
@@ -63,7 +66,12 @@ class Residents:
     @property
     def tail_bytes(self) -> int:
         """What tails take."""
-        return sum(resident.size for resident in self._open.values())
+        return sum(resident.size for resident in list(self._open.values()))
+
+    @property
+    def page_bytes(self) -> int:
+        """What is kept of documents that were read."""
+        return sum(model.readings.nbytes for model in list(self._models) if model.readings is not None)
 
     def get(self, name: str, in_use: Collection[str] = ()) -> Resident:
         """The specialist `name`, which is name@version, or the base of that name; others than those `in_use`
@@ -94,6 +102,7 @@ class Residents:
         specialist = ask.loaded(card, self._home, onto, only_answers=True)
         if onto is None:
             self._models.append(specialist.model)
+        specialist.model.share_readings(self._page_room, together=False)
         asked = ask.opened(specialist, card, self._home)
         size = specialist.tail.nbytes
         return Resident(name, specialist, _single(asked.answers), asked, card.longest, card.longest, size)
@@ -111,6 +120,7 @@ class Residents:
 
     def _base(self, name: str, model: SplitModel) -> Resident:
         """The untouched base: a specialist that learned nothing."""
+        model.share_readings(self._page_room, together=False)
         specialist = Specialist(model, Contract(task="text"), 1, 0, 0).without_instruction()
         answers = _single(specialist.base_model(_BASE_TOKENS))
         return Resident(name, specialist, answers, None, _BASE_TOKENS, _LEAST_TOKENS, 0)
@@ -128,7 +138,7 @@ class Residents:
 
     def _evict(self, kept: Collection[str]) -> None:
         for name in [name for name in self._open if name not in kept]:
-            if self.tail_bytes <= self._memory:
+            if self.tail_bytes + self.page_bytes <= self._memory:
                 break
             del self._open[name]
         standing = {id(resident.specialist.model) for resident in self._open.values()}

@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from azubi.data.example import Turn
 from azubi.engine.base.hardware import available_memory
 from azubi.engine.features import Vector, read_vectors
 from azubi.engine.inference.answering import Answer, WrittenAnswers
+from azubi.engine.inference.generation import read_once
 from azubi.engine.inference.sampling import PartialAnswer
 from azubi.engine.inference.scheduler import Scheduler, WritingTask
 from azubi.errors import AzubiError, ServiceBusy, SettingError
@@ -84,7 +86,8 @@ class Service:
         )
         self._scheduler = Scheduler()
         self._changed = threading.Condition()
-        self._inbox: deque[_Request] = deque()
+        self._inbox: deque[list[_Request]] = deque()
+        """Questions that nobody has looked at; those of one list are about one document."""
         self._jobs: deque[Callable[[], None]] = deque()
         self._choosing: dict[str, deque[Reply]] = {}
         """Questions whose answers are labels, by resident."""
@@ -107,29 +110,29 @@ class Service:
             ServiceBusy: too many requests wait, or the service is being closed.
             SettingError: a setting of the request is out of range.
         """
-        _check(inquiry)
-        request = _Request(inquiry, self._names.resolved(inquiry.model), AnswerStream(self._wake))
+        (stream,) = self._submit([inquiry])
+        return stream
+
+    def _submit(self, inquiries: Sequence[Inquiry]) -> list[AnswerStream]:
+        for inquiry in inquiries:
+            _check(inquiry)
+        requests = [
+            _Request(inquiry, self._names.resolved(inquiry.model), AnswerStream(self._wake))
+            for inquiry in inquiries
+        ]
         with self._changed:
             if self._closing:
                 raise ServiceBusy("The service is being stopped.", "Ask again when it is back.")
-            waiting = len(self._inbox) + self._held
+            waiting = sum(map(len, self._inbox)) + self._held
             if waiting >= self._most_waiting:
                 raise ServiceBusy(f"{waiting:,} questions wait for an answer.", "Ask again in a few seconds.")
-            self._inbox.append(request)
+            self._inbox.append(requests)
             self._changed.notify()
-        return request.stream
+        return [request.stream for request in requests]
 
     def ask(self, models: Sequence[str], turns: tuple[Turn, ...], reader: str) -> dict[str, AnswerStream]:
         """Ask several specialists about one document; the base reads it once. Raises as `submit` does."""
-        streams: dict[str, AnswerStream] = {}
-        try:
-            for name in models:
-                streams[name] = self.submit(Inquiry(name, turns, reader))
-        except AzubiError:
-            for stream in streams.values():
-                stream.cancel()
-            raise
-        return streams
+        return dict(zip(models, self._submit([Inquiry(name, turns, reader) for name in models]), strict=True))
 
     def embed(self, model: str, texts: Sequence[str]) -> tuple[list[Vector], int]:
         """Vectors of length 1 of `texts` from an encoder, and how many tokens were read. Waits for them.
@@ -151,8 +154,10 @@ class Service:
 
     def busy(self) -> ServiceLoad:
         """How much there is to do now."""
-        residents, waiting = self._residents, len(self._inbox) + self._held
-        return ServiceLoad(self._scheduler.running, waiting, residents.tail_bytes, 0, residents.loaded)
+        residents, waiting = self._residents, sum(map(len, list(self._inbox))) + self._held
+        return ServiceLoad(
+            self._scheduler.running, waiting, residents.tail_bytes, residents.page_bytes, residents.loaded
+        )
 
     def close(self, seconds: float) -> None:
         """Refuse what is new, finish what was asked within so many seconds, and refuse the rest."""
@@ -193,7 +198,7 @@ class Service:
                         return
                     self._changed.wait()
                 asked, self._inbox = self._inbox, deque()
-                self._held += len(asked)
+                self._held += sum(map(len, asked))
                 jobs, self._jobs = self._jobs, deque()
             if self._stopped:
                 stopped = ServiceBusy("The service was stopped.", "Ask again when it is back.")
@@ -205,11 +210,13 @@ class Service:
                 self._fail_all(asked, failure(error))
                 self._scheduler, self._choosing, self._writing = Scheduler(), {}, {}
 
-    def _turn(self, asked: Iterable[_Request], jobs: Iterable[Callable[[], None]]) -> None:
+    def _turn(self, asked: Iterable[list[_Request]], jobs: Iterable[Callable[[], None]]) -> None:
         for job in jobs:
             job()
-        for request in asked:
-            self._take(request)
+        for requests in asked:
+            replies = [reply for request in requests if (reply := self._take(request)) is not None]
+            if len(replies) > 1:
+                _read_once(replies)
         for row, stream in self._writing.items():
             row.dropped = row.dropped or stream.cancelled
         for name in list(self._choosing):
@@ -222,10 +229,10 @@ class Service:
     def _unfinished(self) -> bool:
         return bool(self._choosing or self._scheduler.waiting or self._scheduler.running)
 
-    def _take(self, request: _Request) -> None:
+    def _take(self, request: _Request) -> Reply | None:
         """Prepare a question, and put it where it waits for its turn."""
         if request.stream.cancelled:
-            return
+            return None
         try:
             resident = self._residents.get(request.name, self._choosing)
             reply = Reply(request.inquiry, resident, request.stream, self._ask_base)
@@ -235,6 +242,8 @@ class Service:
                 self._choosing.setdefault(request.name, deque()).append(reply)
         except Exception as error:
             request.stream.fail(error)
+            return None
+        return reply
 
     def _write(self, resident: Resident, task: WritingTask | None, reply: Reply) -> None:
         assert isinstance(resident.answers, WrittenAnswers)
@@ -278,10 +287,21 @@ class Service:
             except Exception as own:
                 reply.stream.fail(own)
 
-    def _fail_all(self, asked: Iterable[_Request], error: AzubiError) -> None:
+    def _fail_all(self, asked: Iterable[list[_Request]], error: AzubiError) -> None:
         replies = (reply.stream for many in self._choosing.values() for reply in many)
-        for stream in (*(request.stream for request in asked), *replies, *self._writing.values()):
+        new = (request.stream for requests in asked for request in requests)
+        for stream in (*new, *replies, *self._writing.values()):
             stream.put(error)
+
+
+def _read_once(replies: Sequence[Reply]) -> None:
+    """Have each base read what its specialists are asked about once."""
+    generators = [(reply.resident.answers, reply.prompt) for reply in replies]
+    asked = [
+        (answers.generator, prompt) for answers, prompt in generators if isinstance(answers, WrittenAnswers)
+    ]
+    with suppress(Exception):  # what cannot be read fails where it is answered
+        read_once(asked, replies[0].inquiry.reader)
 
 
 def _check(inquiry: Inquiry) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from azubi.data.contract import Contract
 from azubi.data.example import Turn
+from azubi.engine.inference import decoding
 from azubi.errors import CorruptFile, UnknownSpecialist
 from azubi.pipeline import ask
 from azubi.pipeline.names import Names
@@ -155,3 +156,81 @@ def test_the_registry_is_not_read_for_each_request(office, monkeypatch):
     names.resolved("one")
     monkeypatch.setattr(names._store.log, "specialists", lambda: pytest.fail("it is read again"))
     assert names.resolved("one@production") == "one@1"
+
+
+# Pages
+
+
+def pages_of(service):
+    """What is kept of prompts on the decoder."""
+    (readings,) = [model.readings for model in service._residents._models if model.readings is not None]
+    return readings
+
+
+@pytest.fixture
+def service(office):
+    service = Service(office, threads=1)
+    yield service
+    service.close(10)
+
+
+def ends(service, *inquiries):
+    async def gathered():
+        return await asyncio.gather(*(whole(service.submit(each)) for each in inquiries))
+
+    return asyncio.run(gathered())
+
+
+def asked(name, note=NOTES[0], reader="a"):
+    return Inquiry(name, (Turn("user", note),), reader)
+
+
+def test_what_was_read_is_kept_for_its_reader_alone(service, office):
+    (first,) = ends(service, asked("reader"))
+    (again,) = ends(service, asked("reader"))
+    (other,) = ends(service, asked("reader", reader="b"))
+    instruction = len(ask.loaded(Store(office).get("reader"), office).instruction_tokens)
+    assert first.cached_tokens == other.cached_tokens == instruction
+    assert 0 < again.prompt_tokens - again.cached_tokens < 8, "the invocation alone is left to be read"
+    assert first.answer == again.answer == other.answer
+    assert service.busy().page_bytes == pages_of(service).nbytes > 0
+
+
+def test_a_document_is_read_once_for_several_specialists(service, office):
+    names = ["one", "cut", "reader", "low", "sorter"]
+
+    async def together():
+        streams = service.ask(names, (Turn("user", NOTES[1]),), "a")
+        return {name: await whole(stream) for name, stream in streams.items()}
+
+    done = asyncio.run(together())
+    for name, end in done.items():
+        assert end.answer.text == ask.answer(office, name, [NOTES[1]])[0].text
+    instruction = len(ask.loaded(Store(office).get("reader"), office).instruction_tokens)
+    assert pages_of(service).read_tokens == done["reader"].cached_tokens - instruction > 8
+
+
+def test_a_prompt_is_read_as_far_as_it_is_asked_and_no_further(service):
+    ends(service, asked("reader"), asked("cut", NOTES[1]))
+    kept = pages_of(service)._readings
+    assert {len(reading.layers) for reading in kept.values()} == {4, 3}
+    ends(service, asked("reader", NOTES[1]))
+    assert [sorted(reading.states) for reading in kept.values()][-1] == [1, 2, 3, 4]
+
+
+def test_pages_leave_where_there_is_no_room(office):
+    service = Service(office, memory=4 * 30_000, threads=1)
+    for note in NOTES:
+        ends(service, asked("reader", note))
+        assert service.busy().page_bytes <= 30_000
+    assert 0 < len(pages_of(service)._readings) < len(NOTES)
+    service.close(5)
+
+
+def test_long_questions_of_one_cut_are_kept_and_short_ones_are_not(service, monkeypatch):
+    monkeypatch.setattr(decoding, "_LONG", 40)
+    long = " ".join(NOTES[:3])
+    questions = [asked("one"), asked("one", long)]
+    want, again = ([end for each in questions for end in ends(service, each)] for _ in range(2))
+    assert [end.answer.text for end in again] == [end.answer.text for end in want]
+    assert want[0].cached_tokens == again[0].cached_tokens < again[1].cached_tokens

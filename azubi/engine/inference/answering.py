@@ -144,15 +144,17 @@ class WrittenAnswers:
         for number, done in self.generator.write(prompts, self._longest, constraint):
             yield number, self.answer(done, prompts[number])
 
-    def choose(self, prompts: Sequence[Tokens], whole: bool = False) -> Iterator[tuple[int, Answer]]:
+    def choose(
+        self, prompts: Sequence[Tokens], whole: bool = False, readers: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Answer]]:
         """Answer each of `prompts` with a label; `whole` gives the probabilities of all labels.
 
-        Yields (number of the prompt, answer) as they are done.
+        For `readers` see `Network.batch`. Yields (number of the prompt, answer) as they are done.
         """
         assert self.labels is not None
         labels = copy.copy(self.labels)
         labels.whole = whole or labels.whole
-        for number, done in self.generator.choose(prompts, labels):
+        for number, done in self.generator.choose(prompts, labels, readers):
             yield number, self.answer(done, prompts[number])
 
     def prompt(self, question: Question, longest: int | None = None) -> Tokens:

@@ -17,6 +17,9 @@ from azubi.engine.model.language_tail import InferenceLanguageTail
 from azubi.engine.model.prompt_cache import PromptCache
 from azubi.engine.model.trunk import PromptTrunk, Trunk
 
+_LONG = 256
+"""Tokens of a prompt from which on reading it is most of the work."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -35,11 +38,33 @@ class Network:
     readings: PromptCache | None
     """What the base made of prompts, if specialists share that."""
 
-    def batch(self, prompts: Sequence[Tokens], stem: Tokens = ()) -> "DecodingBatch | TwoCutBatch":
-        """Put `prompts` (token ids behind the instruction) side by side; `stem` is how all answers begin."""
-        if self.prompts is None:
+    def batch(
+        self, prompts: Sequence[Tokens], stem: Tokens = (), readers: Sequence[str] = ()
+    ) -> "DecodingBatch | TwoCutBatch":
+        """Put `prompts` (token ids behind the instruction) side by side; `stem` is how all answers begin.
+
+        `readers` are those for whom it is kept what the base makes of each prompt.
+        """
+        if self.prompts is None or not self._apart(self.prompts, prompts, readers):
             return DecodingBatch(self, prompts, stem)
-        return TwoCutBatch(self, self.prompts, prompts, stem)
+        return TwoCutBatch(self, self.prompts, prompts, stem, readers)
+
+    def _apart(self, reader: PromptTrunk, prompts: Sequence[Tokens], readers: Sequence[str]) -> bool:
+        """Whether prompts are read apart from what follows: always with two cuts.
+
+        With one cut that is another pass; only a long prompt, or one that is kept, is worth that.
+        """
+        if self.readings is None or self.readings.together or self.tail.cuts is not None:
+            return True
+        return max(map(len, prompts)) >= _LONG or any(
+            self.held(reader.split(prompt)[0], of) for prompt, of in zip(prompts, readers, strict=False)
+        )
+
+    def held(self, asked: Tokens, reader: str) -> bool:
+        """Whether it is kept what the base made of a prompt, without its invocation."""
+        if self.prompts is None or self.readings is None:
+            return False
+        return self.readings.holds(self.instruction, asked, self.prompts.cuts, reader)
 
 
 class Rows:
@@ -193,9 +218,15 @@ class TwoCutBatch:
     """One batch where the base reads the prompts and a tail with two cuts answers."""
 
     def __init__(
-        self, network: Network, reader: PromptTrunk, prompts: Sequence[Tokens], stem: Tokens
+        self,
+        network: Network,
+        reader: PromptTrunk,
+        prompts: Sequence[Tokens],
+        stem: Tokens,
+        readers: Sequence[str] = (),
     ) -> None:
         """`stem` is how all answers begin."""
+        self._readers = readers
         self._trunk, self._tail, self._reader = network.trunk, network.tail, reader
         self._opening = (*reader.invocation, *stem)
         self._network, upper = network, self._tail.upper
@@ -243,7 +274,7 @@ class TwoCutBatch:
             states = reader.trunk.continuation(self.rows.ids, read, inputs)
             self.vectors = self.rows.vectors(states[reader.lower])
             return read, states
-        batch = network.readings.read(network.instruction, self._asked)
+        batch = network.readings.read(network.instruction, self._asked, reader.cuts, self._readers)
         at_cut = [reading.states[reader.lower] for reading in batch.readings]
         if self._tail.cuts is None:
             self._prompt_states = at_cut

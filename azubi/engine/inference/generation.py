@@ -47,6 +47,10 @@ class Writing:
             row.vector = vector
         self._choose(scores)
 
+    def joins(self, other: "Writing") -> bool:
+        """Whether the rows of `other` were read in the same way, and so can join."""
+        return self._drafts and type(self._batch) is type(other._batch)
+
     @property
     def running(self) -> list[PartialAnswer]:
         """Rows that are not over."""
@@ -147,8 +151,10 @@ class Generator:
             answers = self._answer([prompts[number] for number in group], longest, constraint)
             yield from zip(group, answers, strict=True)
 
-    def choose(self, prompts: Sequence[Tokens], labels: LabelTree) -> Iterator[tuple[int, Completion]]:
-        """Answer each of `prompts` with the likeliest of `labels`.
+    def choose(
+        self, prompts: Sequence[Tokens], labels: LabelTree, readers: Sequence[str] = ()
+    ) -> Iterator[tuple[int, Completion]]:
+        """Answer each of `prompts` with the likeliest of `labels`; for `readers` see `Network.batch`.
 
         Where they cannot be read side by side, the likeliest token is taken each time. Yields (number of the
         prompt, answer) as they are done, not in order.
@@ -157,7 +163,9 @@ class Generator:
         for group in self.groups(prompts, size):
             asked = [prompts[number] for number in group]
             if len(self._network.instruction) + max(map(len, asked)) + size < self._branches_within:
-                answers = self._choose(asked, labels)
+                answers = self._choose(
+                    asked, labels, [readers[number] for number in group] if readers else ()
+                )
             else:
                 most = 1 + max(map(len, labels.labels))
                 answers = self._answer(asked, most, lambda: LabelTrie(labels.labels, self.end))
@@ -193,9 +201,27 @@ class Generator:
         if group:
             yield group
 
-    def begin(self, prompts: Sequence[Tokens], rows: Sequence[PartialAnswer], stem: Tokens = ()) -> Writing:
-        """Begin an answer to each of `prompts`, which make one of the `groups`; `stem` is how all begin."""
-        return Writing(self._network.batch(prompts, stem), rows, self.joins)
+    def begin(
+        self,
+        prompts: Sequence[Tokens],
+        rows: Sequence[PartialAnswer],
+        stem: Tokens = (),
+        readers: Sequence[str] = (),
+    ) -> Writing:
+        """Begin an answer to each of `prompts`, which make one of the `groups`; `stem` is how all begin.
+
+        For `readers` see `Network.batch`.
+        """
+        return Writing(self._network.batch(prompts, stem, readers), rows, self.joins)
+
+    def known_tokens(self, prompt: Tokens, reader: str) -> int:
+        """How many tokens of the instruction and of a prompt need not be read for `reader`."""
+        network = self._network
+        known = len(network.instruction) if network.shared else 0
+        if network.prompts is None or network.readings is None:
+            return known
+        asked = network.prompts.split(prompt)[0]
+        return known + (len(asked) if network.held(asked, reader) else 0)
 
     def _answer(
         self, prompts: Sequence[Tokens], longest: int, constraint: Callable[[], Constraint] | None
@@ -207,8 +233,10 @@ class Generator:
         return [row.completion() for row in rows]
 
     @torch.inference_mode()
-    def _choose(self, prompts: Sequence[Tokens], labels: LabelTree) -> list[Completion]:
-        decoding, nodes = self._network.batch(prompts, labels.stem), range(1 + len(labels.tokens))
+    def _choose(
+        self, prompts: Sequence[Tokens], labels: LabelTree, readers: Sequence[str]
+    ) -> list[Completion]:
+        decoding, nodes = self._network.batch(prompts, labels.stem, readers), range(1 + len(labels.tokens))
         opened: list[Tokens] = []
         if isinstance(decoding, TwoCutBatch) and len(prompts) * len(nodes) <= _AT_NO_COST:
             scores = decoding.begin_with(labels.branches(nodes[1:]), labels.columns)
@@ -230,6 +258,21 @@ class Generator:
             Completion(labels.labels[label], math.exp(chance), True, vector, share)
             for label, chance, vector, share in choices
         ]
+
+
+@torch.inference_mode()
+def read_once(asked: Sequence[tuple[Generator, Tokens]], reader: str) -> None:
+    """Have the base read what several generators are asked about once, up to where any of them needs it."""
+    shared: dict[tuple[int, Tokens, Tokens], list[Network]] = {}
+    for generator, prompt in asked:
+        network = generator._network
+        if network.prompts is not None and network.readings is not None:
+            text = network.prompts.split(prompt)[0]
+            shared.setdefault((id(network.readings), network.instruction, text), []).append(network)
+    for (_, instruction, text), networks in shared.items():
+        cuts = [cut for network in networks if network.prompts is not None for cut in network.prompts.cuts]
+        if len(networks) > 1 and networks[0].readings is not None:
+            networks[0].readings.read(instruction, [text], cuts, [reader])
 
 
 def _token_bytes(half: Trunk | InferenceLanguageTail) -> int:

@@ -32,6 +32,8 @@ class WritingTask:
     """Called once, when the answer is over."""
     failed: Callable[[Exception], None]
     """Called once instead, if it cannot be written."""
+    reader: str = ""
+    """For whom it is kept what the base makes of the prompt."""
     begins: Callable[[], None] = lambda: None
     """Called when the prompt is about to be read."""
     alone: bool = False
@@ -140,7 +142,8 @@ class _Desk:
         try:
             for task in tasks:
                 task.begins()
-            writing = self.generator.begin([task.prompt for task in tasks], rows, stem)
+            readers = [task.reader for task in tasks]
+            writing = self.generator.begin([task.prompt for task in tasks], rows, stem, readers)
         except Exception as error:
             self._again_alone(tasks, error)
             return
@@ -148,10 +151,12 @@ class _Desk:
         self._tell(writing)
         if tasks[0].alone:
             self.apart.append(writing)
-        elif self.writings and self.generator.joins:
-            self.writings[0].join(writing)
-        else:
-            self.writings.append(writing)
+            return
+        for running in self.writings:
+            if running.joins(writing):
+                running.join(writing)
+                return
+        self.writings.append(writing)
 
     def _settle(self, writing: Writing) -> None:
         self._tell(writing)

@@ -18,6 +18,11 @@ from azubi.engine.model.attention import Keys, side_by_side
 from azubi.engine.model.trunk import InstructionState, Trunk
 
 Tokens = tuple[int, ...]
+Cuts = frozenset[int]
+_Key = tuple[str, Tokens, Tokens]
+"""Reader, instruction and prompt."""
+_INSTRUCTIONS = 64
+"""Instructions whose keys and values are kept."""
 
 
 @dataclass(frozen=True)
@@ -38,42 +43,74 @@ class PromptReading:
 
 
 class PromptCache:
-    """The latest readings of one base, as many as there is room for; those unused for longest go first."""
+    """The latest readings of one base, as many as there is room for; those unused for longest go first.
 
-    def __init__(self, trunk_of: Callable[[Sequence[int]], Trunk], room: int) -> None:
-        """`trunk_of` cuts the base; `room` is the most bytes of readings."""
-        self._trunk_of, self._room = trunk_of, room
+    A reading serves the reader alone for whom it was made. What is shared by all readers is what the base
+    made of instructions.
+    """
+
+    def __init__(self, trunk_of: Callable[[Sequence[int]], Trunk], room: int, together: bool = True) -> None:
+        """`trunk_of` cuts the base; `room` is the most bytes of readings.
+
+        With `together` each prompt is read up to where any specialist needs it, else only where it was asked.
+        """
+        self._trunk_of, self._room, self.together = trunk_of, room, together
         self._cuts: set[int] = set()
-        self._trunk: Trunk | None = None
-        self._instructions: dict[Tokens, InstructionState] = {}
-        self._readings: OrderedDict[tuple[Tokens, Tokens], PromptReading] = OrderedDict()
+        self._trunks: dict[Cuts, Trunk] = {}
+        self._instructions: OrderedDict[tuple[Tokens, int], InstructionState] = OrderedDict()
+        self._readings: OrderedDict[_Key, PromptReading] = OrderedDict()
         self.read_tokens = 0
         """How many tokens the base has read, instructions not counted."""
+        self.nbytes = 0
+        """Of all readings."""
 
     def serve(self, cuts: Iterable[int]) -> None:
-        """Keep states at these `cuts`, too; what was read without them is read again."""
-        if not self._cuts.issuperset(cuts):
+        """Keep states at these `cuts`, too, if all are read for `together`."""
+        if self.together:
             self._cuts.update(cuts)
-            self._trunk = None
-            self._instructions.clear()
-            self._readings.clear()
 
-    def read(self, instruction: Tokens, prompts: Sequence[Tokens]) -> "PromptBatch":
-        """What the base makes of `prompts` behind `instruction`; reads those that are not kept."""
-        kept = {prompt: self._readings.get((instruction, prompt)) for prompt in prompts}
-        missing = [prompt for prompt, reading in kept.items() if reading is None]
-        beginning = self._beginning(instruction)
-        readings = {prompt: reading for prompt, reading in kept.items() if reading is not None}
-        if missing:
-            readings |= zip(missing, self._computed(missing, beginning), strict=True)
-        for prompt in kept:
-            self._readings[instruction, prompt] = readings[prompt]
-            self._readings.move_to_end((instruction, prompt))
+    def holds(self, instruction: Tokens, prompt: Tokens, cuts: Iterable[int], reader: str = "") -> bool:
+        """Whether a prompt need not be read."""
+        reading = self._readings.get((reader, instruction, prompt))
+        return reading is not None and reading.states.keys() >= set(cuts)
+
+    def read(
+        self,
+        instruction: Tokens,
+        prompts: Sequence[Tokens],
+        cuts: Iterable[int] = (),
+        readers: Sequence[str] = (),
+    ) -> "PromptBatch":
+        """What the base makes of `prompts` behind `instruction`; reads those that are not kept.
+
+        There are states at `cuts`. `readers` are those who ask, one for each prompt; nobody if empty.
+        """
+        wanted = frozenset(cuts) | self._cuts
+        keys = [
+            (reader, instruction, prompt)
+            for reader, prompt in zip(readers or [""] * len(prompts), prompts, strict=True)
+        ]
+        missing: dict[Cuts, list[_Key]] = {}
+        for key in dict.fromkeys(keys):
+            known = frozenset(self._readings[key].states) if key in self._readings else frozenset()
+            if not known >= wanted:
+                missing.setdefault(known | wanted, []).append(key)
+        readings = {key: self._readings[key] for key in keys if key in self._readings}
+        for every, those in missing.items():
+            readings |= zip(those, self._computed([key[2] for key in those], instruction, every), strict=True)
+        for key in dict.fromkeys(keys):
+            self._keep(key, readings[key])
         self._evict()
-        return PromptBatch(beginning, [readings[prompt] for prompt in prompts])
+        return PromptBatch(self._beginning(instruction, wanted), [readings[key] for key in keys])
 
-    def _computed(self, prompts: Sequence[Tokens], beginning: InstructionState) -> list[PromptReading]:
-        trunk, before = self._cut_trunk(), len(beginning.tokens)
+    def _keep(self, key: "_Key", reading: PromptReading) -> None:
+        before = self._readings.pop(key, None)
+        self.nbytes += reading.size - (before.size if before is not None else 0)
+        self._readings[key] = reading
+
+    def _computed(self, prompts: Sequence[Tokens], instruction: Tokens, cuts: Cuts) -> list[PromptReading]:
+        trunk, beginning = self._trunk(cuts), self._beginning(instruction, cuts)
+        before = len(beginning.tokens)
         states, cache = trunk.read_prompts(prompts, beginning)
         self.read_tokens += sum(map(len, prompts))
         readings = []
@@ -81,27 +118,30 @@ class PromptCache:
             part = slice(before, before + len(prompt))
             layers = tuple(
                 (keys[row, :, part].clone(), values[row, :, part].clone())
-                for keys, values in map(_keys, cache.layers[: max(self._cuts)])
+                for keys, values in map(_keys, cache.layers[: max(cuts)])
             )
             of_row = {cut: at_cut[row].clone() for cut, at_cut in states.items()}
             readings.append(PromptReading(layers, of_row))
         return readings
 
-    def _beginning(self, instruction: Tokens) -> InstructionState:
-        if instruction not in self._instructions:
-            self._instructions[instruction] = self._cut_trunk().read_instruction(instruction, full=True)
-        return self._instructions[instruction]
+    def _beginning(self, instruction: Tokens, cuts: Cuts) -> InstructionState:
+        key = instruction, max(cuts)
+        if key not in self._instructions:
+            self._instructions[key] = self._trunk(cuts).read_instruction(instruction, full=True)
+            if len(self._instructions) > _INSTRUCTIONS:
+                self._instructions.popitem(last=False)
+        self._instructions.move_to_end(key)
+        return self._instructions[key]
 
-    def _cut_trunk(self) -> Trunk:
-        if self._trunk is None:
-            self._trunk = self._trunk_of(sorted(self._cuts))
-        return self._trunk
+    def _trunk(self, cuts: Cuts) -> Trunk:
+        if cuts not in self._trunks:
+            self._trunks[cuts] = self._trunk_of(sorted(cuts))
+        return self._trunks[cuts]
 
     def _evict(self) -> None:
-        size = sum(reading.size for reading in self._readings.values())
-        while size > self._room:
+        while self.nbytes > self._room:
             _, oldest = self._readings.popitem(last=False)
-            size -= oldest.size
+            self.nbytes -= oldest.size
 
 
 def _keys(layer: Any) -> Keys:

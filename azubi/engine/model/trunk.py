@@ -191,6 +191,11 @@ class PromptTrunk:
         return range(self.lower, self.upper)
 
     @property
+    def cuts(self) -> frozenset[int]:
+        """Where its states are needed."""
+        return frozenset((self.lower, self.upper))
+
+    @property
     def tail_reads(self) -> bool:
         """Whether a layer of the tail acts on the prompt."""
         return self.upper < self.trunk.base.layers

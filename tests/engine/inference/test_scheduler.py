@@ -120,10 +120,10 @@ def test_only_what_fails_by_itself_fails(monkeypatch):
     poison, later = prompts[1][2], (written[2][1], written[2][2])
     scores, batch = InferenceLanguageTail.scores, generator._network.batch
 
-    def checked(many, stem=()):
+    def checked(many, *given):
         if any(poison == prompt[2] for prompt in many):
             raise RuntimeError("a bug in the model")
-        return batch(many, stem)
+        return batch(many, *given)
 
     class Choking(PartialAnswer):
         def choose(self, *given):
