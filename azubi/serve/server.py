@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from azubi.errors import SettingError
+from azubi.errors import RunError, SettingError
 from azubi.serve.app import create_app
 from azubi.serve.backend import Backend
 
@@ -29,7 +30,8 @@ def serve(backend: Backend, started: Callable[[], None]) -> None:
     On a signal, /readyz says 503, new work is refused, and what runs is finished within the limit.
 
     Raises:
-        SettingError: the address is taken, or cannot be listened on; TLS files cannot be read.
+        SettingError: the address is taken, or cannot be listened on; TLS files cannot be used.
+        RunError: the server ended by itself.
     """
 
     async def until_signalled() -> None:
@@ -44,14 +46,25 @@ def serve(backend: Backend, started: Callable[[], None]) -> None:
 async def serve_until(stop: asyncio.Event, backend: Backend, started: Callable[[], None]) -> None:
     """Serve until `stop` is set; for the rest see `serve`."""
     _require_free_address(backend)
-    server = _granian(backend)
+    try:
+        server = _granian(backend)
+    except ssl.SSLError as error:
+        cert, key = backend.options.tls_cert, backend.options.tls_key
+        raise SettingError(
+            f"The certificate {cert} and the key {key} cannot be used together ({error.reason}).",
+            "Give a chain and the key that belongs to it, both as PEM.",
+        ) from error
     serving = asyncio.create_task(server.serve())
     waiting = [serving, asyncio.create_task(_accepts(backend))]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     if not serving.done():
         started()
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+    ended = serving.done()
     await shut_down(backend)
+    if ended:
+        serving.result()
+        raise RunError("The HTTP server ended by itself.", "Start it again.")
     server.stop()
     with suppress(TimeoutError):
         await asyncio.wait_for(serving, backend.options.limits.stop_seconds + _CLOSING_SECONDS)

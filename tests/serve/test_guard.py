@@ -1,5 +1,6 @@
 """Slow, large and vanishing clients: none takes a place for long, and what runs is finished at the end."""
 
+import asyncio
 import socket
 import ssl
 import threading
@@ -13,9 +14,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from granian.server.embed import Server
 
+from azubi.errors import SettingError
+from azubi.serve.backend import ServeOptions, open_backend
 from azubi.serve.guard import Limits
-from tests.serve.fake import FakeService, running
+from azubi.serve.server import serve_until
+from tests.serve.fake import FakeService, free_port, running
 
 LIMITS = Limits(
     body_bytes=10_000,
@@ -204,6 +209,26 @@ def test_tls(tmp_path):
         assert answer.json() == {"status": "ok"}
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://localhost:{server.port}/healthz")
+
+
+def test_a_key_that_is_not_the_certificates_is_refused(tmp_path):
+    cert, _ = certificate(tmp_path)
+    (tmp_path / "other").mkdir()
+    _, other = certificate(tmp_path / "other")
+    options = ServeOptions(port=free_port(), tls_cert=cert, tls_key=other)
+    backend = open_backend(tmp_path / "home", FakeService(), options)
+    with pytest.raises(SettingError, match="cannot be used together"):
+        asyncio.run(serve_until(asyncio.Event(), backend, lambda: None))
+
+
+def test_a_server_that_ends_by_itself_is_no_success(tmp_path, monkeypatch):
+    async def broken(self):
+        raise OSError("no more handles")
+
+    monkeypatch.setattr(Server, "serve", broken)
+    backend = open_backend(tmp_path, FakeService(), ServeOptions(port=free_port()))
+    with pytest.raises(OSError, match="no more handles"):
+        asyncio.run(asyncio.wait_for(serve_until(asyncio.Event(), backend, lambda: None), 20))
 
 
 def test_what_runs_is_finished_before_the_server_stops(tmp_path):
