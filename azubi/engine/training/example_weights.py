@@ -109,9 +109,11 @@ class Validation:
         """Whether this is the better epoch: by the loss, unless the answers clearly say otherwise.
 
         The share of right answers is what counts, but on a hundred examples two epochs differ by a few
-        points through chance; the loss also sees how sure each answer was.
+        points through chance; the loss also sees how sure each answer was. On twenty the observed share says
+        little of that chance, so a right and a wrong one are added (Laplace's rule of succession).
         """
-        noise = math.sqrt(other.accuracy * (1 - other.accuracy) / other.examples)
+        share = (other.accuracy * other.examples + 1) / (other.examples + 2)
+        noise = math.sqrt(share * (1 - share) / other.examples)
         gain = self.accuracy - other.accuracy
         return gain > noise or (gain >= -noise and self.loss < other.loss)
 

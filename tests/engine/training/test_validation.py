@@ -1,11 +1,11 @@
-"""Explosions are noticed; noise, however wild, is not taken for one."""
+"""Explosions are noticed, noise is not taken for one; which epoch is the better one."""
 
 import math
 import random
 
 import pytest
 
-from azubi.engine.training.example_weights import DivergenceDetector
+from azubi.engine.training.example_weights import DivergenceDetector, Validation
 
 
 def noticed(losses):
@@ -83,3 +83,22 @@ def test_it_goes_on_from_what_it_remembered():
         healthy = [rest.is_healthy(loss) for loss in losses[cut:]]
         assert cut + healthy.index(False) == noticed(losses)
         assert len(detector.losses) <= 96
+
+
+@pytest.mark.parametrize(
+    ("examples", "right", "best", "lower_loss", "better"),
+    [
+        (24, 22, 23, True, True),  # a single answer of 24 says nothing, the loss does
+        (24, 23, 22, False, False),
+        (24, 24, 21, False, True),  # three answers do
+        (24, 20, 23, True, False),
+        (1000, 940, 920, False, True),
+        (1000, 910, 920, True, False),
+        (1000, 915, 920, True, True),
+    ],
+)
+def test_the_loss_decides_between_epochs_unless_the_answers_clearly_do(
+    examples, right, best, lower_loss, better
+):
+    before = Validation(1.0, best / examples, examples)
+    assert Validation(0.9 if lower_loss else 1.1, right / examples, examples).better_than(before) is better
