@@ -21,8 +21,9 @@ from azubi.settings import Recipe
 
 _PACKAGING = 1.0
 """Seconds for intervals of scores, and for writing specialist and report."""
-_OPTIMISER_NUMBERS = 3
-"""A checkpoint holds each trained weight and AdamW's two moments, in float32."""
+_OPTIMISER_NUMBERS, _LABEL_HEAD_NUMBERS = 3, 4
+"""A checkpoint holds each trained weight and AdamW's two moments, in float32; below a label head the
+average of the weights, too."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
     tail, batch, epochs = tail_shape(recipe), recipe.batch or 1, recipe.epochs or 1
     tail_bytes = sum(weight.nbytes for weight in weights.trained(inputs.specialist.tail).values())
     stepwise = sum(weight.numel() for weight, _ in inputs.specialist.tail.groups())
-    checkpoint = 4 * _OPTIMISER_NUMBERS * stepwise
+    checkpoint = 4 * (_OPTIMISER_NUMBERS if workload.writes else _LABEL_HEAD_NUMBERS) * stepwise
     training = costs.seconds("tail", workload.training_epoch(tail, batch))
     validation = costs.seconds("validation", workload.validation(tail, batch))
     steps = epochs * math.ceil(workload.train_examples / batch)

@@ -192,11 +192,13 @@ def train(
                     yield from _keep(state)
             else:
                 mean, number = state.mean_loss, state.epoch
-                measured = measure(tail, validation, read, instruction, config)
-                if not math.isfinite(measured.loss):
+                with state.averaged():
+                    measured = measure(tail, validation, read, instruction, config)
+                    if sound := math.isfinite(measured.loss):
+                        seconds, better = state.epoch_seconds, state.end_epoch(measured)
+                if not sound:
                     yield from _go_back(state, measured.loss)
                     continue
-                seconds, better = state.epoch_seconds, state.end_epoch(measured)
                 yield Epoch(
                     number, mean, measured.loss, measured.accuracy, seconds, better, measured.loss_error
                 )

@@ -5,7 +5,8 @@ Knows weights, their optimiser and checkpoints; nothing of batches or events.
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Literal, TypeVar
 
@@ -15,6 +16,7 @@ from torch.optim.adamw import adamw
 
 from azubi.engine.base import hardware
 from azubi.engine.model import weights
+from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.weights import State
 from azubi.engine.training.checkpoint import Checkpoints, Point
 from azubi.engine.training.defaults import TrainingConfig
@@ -31,17 +33,27 @@ class Optimiser:
     A bfloat16 number keeps 8 bits: an update smaller than a 256th of a weight would be lost. So the optimiser
     works on float32 copies and writes rounded ones to the tail, as mixed-precision training does
     (Micikevicius et al., arXiv 1710.03740, section 3.1).
+
+    It can average the weights over the steps behind it, as Polyak & Juditsky do (SIAM J. Control Optim. 30,
+    1992), here with weights that fall off exponentially.
     """
 
     def __init__(
-        self, groups: Iterable[tuple[nn.Parameter, float]], weight_decay: float, clip: float
+        self,
+        groups: Iterable[tuple[nn.Parameter, float]],
+        weight_decay: float,
+        clip: float,
+        span: int = 0,
     ) -> None:
         """`groups`: weights, each with its factor on the learning rate.
 
         Norms and biases (one-dimensional weights) are not decayed. Gradients whose common norm exceeds
-        `clip` are scaled down to it.
+        `clip` are scaled down to it. `span` is half of the steps that an average looks back over, and how
+        many there are before it; 0 for no average.
         """
-        self._clip = clip
+        self._clip, self._span = clip, span
+        self._averages: list[torch.Tensor] = []
+        """Of each weight; empty before the first `span` steps."""
         self._weights: list[nn.Parameter] = []
         self._masters: list[torch.Tensor] = []
         self._rates: list[tuple[float, float]] = []
@@ -69,7 +81,13 @@ class Optimiser:
             if finite and weight.grad is not None:
                 self._move(number, weight.grad.float(), scale, rate)
             weight.grad = None
+        if self._span and not self._averages and self._steps >= self._span:
+            self._averages = [master.detach().clone() for master in self._masters]
         return finite
+
+    @property
+    def _steps(self) -> float:
+        return max((float(moments["step"]) for moments in self._moments if moments), default=0.0)
 
     def _move(self, number: int, gradient: torch.Tensor, scale: torch.Tensor, rate: float) -> None:
         master, moments, (factor, decay) = self._masters[number], self._moments[number], self._rates[number]
@@ -93,11 +111,31 @@ class Optimiser:
             lr=rate * factor,
             weight_decay=decay,
         )
+        if self._averages:
+            self._averages[number].lerp_(master, 0.5 / self._span)
         self._copy_to_tail(number)
 
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Meanwhile the tail has the averages for weights, once there are any."""
+        if not self._averages:
+            yield
+            return
+        own = [weight.detach().clone() for weight in self._weights]
+        with torch.no_grad():
+            for weight, average in zip(self._weights, self._averages, strict=True):
+                weight.copy_(average)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for weight, value in zip(self._weights, own, strict=True):
+                    weight.copy_(value)
+
     def state(self) -> State:
-        """Masters and moments, by their order; views, not copies."""
+        """Masters, averages and moments, by their order; views, not copies."""
         named = {f"master.{number}": master.detach() for number, master in enumerate(self._masters)}
+        named |= {f"average.{number}": average for number, average in enumerate(self._averages)}
         for number, moments in enumerate(self._moments):
             named |= {f"{name}.{number}": value for name, value in moments.items()}
         return named
@@ -109,9 +147,13 @@ class Optimiser:
             master.copy_(state[f"master.{number}"])
             self._copy_to_tail(number)
         self._moments = [{} for _ in self._masters]
+        averages = [
+            state[name] for name in (f"average.{n}" for n in range(len(self._masters))) if name in state
+        ]
+        self._averages = [hardware.on_device(average.clone()) for average in averages]
         for name, value in state.items():
             kind, index = name.rsplit(".", 1)
-            if kind != "master":
+            if kind not in ("master", "average"):
                 self._moments[int(index)][kind] = hardware.on_device(value.clone())  # it may lie in a file
 
     def _copy_to_tail(self, number: int) -> None:
@@ -218,6 +260,10 @@ class TrainingState:
     def is_healthy(self, loss: float) -> bool:
         """Take in the loss of the step that is being made; returns whether to make it."""
         return self._detector.is_healthy(loss)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """Meanwhile the tail has its weights averaged over the last steps, if its kind does that."""
+        return self._optimiser.averaged()
 
     def move(self, loss: float, targets: int) -> bool:
         """Move the weights by their gradients; returns False if those are not finite, and moves nothing."""
@@ -355,7 +401,9 @@ class TrainingState:
         self._epoch_began = self._last_kept = time.monotonic()
 
     def _fresh_optimiser(self) -> Optimiser:
-        return Optimiser(self._groups, self._config.weight_decay, self._config.clip)
+        # Measured for label heads alone; with privacy the published weights stay those of the last step.
+        span = self._per_epoch if isinstance(self._tail, LabelTail) and self._config.epsilon is None else 0
+        return Optimiser(self._groups, self._config.weight_decay, self._config.clip, span)
 
 
 ADVICE = "Train again with a lower --learning-rate, or with --dtype float32."

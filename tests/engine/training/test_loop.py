@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from azubi.engine.model.batch import EncodedExample, Outcome
+from azubi.engine.model.label_tail import LabelTail
 from azubi.engine.model.language_tail import LanguageTail
 from azubi.engine.training import loop
 from azubi.engine.training.checkpoint import Checkpoints
@@ -16,6 +17,7 @@ from azubi.engine.training.defaults import TrainingConfig
 from azubi.engine.training.loop import Ended, Epoch, RolledBack, Start, Step, measure, train
 from azubi.engine.training.state import Optimiser, rate_factor
 from azubi.errors import TrainingError
+from tests.engine.families import ENCODERS
 
 # The learning rate.
 
@@ -445,3 +447,31 @@ def test_steps_too_small_for_bfloat16_add_up():
         weight.grad = torch.ones_like(weight)
         optimiser.step(1e-3)  # a 256th is the smallest step that 1.0 can take
     assert torch.allclose(weight.float(), torch.full((3, 3), 0.98), atol=1 / 256)
+
+
+# The average of a label head's weights.
+
+
+@pytest.mark.parametrize("tail_layers", [0, 1])
+@pytest.mark.parametrize("batch", [2, 4])
+def test_below_a_label_head_the_average_of_the_weights_is_kept(tail_layers, batch):
+    tail = LabelTail(ENCODERS[0].build(), tail_layers, 0, 0, 2, "mean")
+    plan = replace(PLAN, batch=batch, epochs=5, patience=9)
+    torch.manual_seed(0)
+    states = torch.randn(4, 3, tail.head.in_features)
+    examples = [replace(each, targets=(each.tokens[0] % 2,)) for each in LESSONS]
+    span, after, averages, kept = 4 // batch, [], [], None
+    training = train(tail, examples, examples, lambda tokens: states[tokens[0]], plan, has_instruction=False)
+    for event in training:
+        if isinstance(event, Step):
+            after.append(tail.head.weight.detach().clone())
+            if len(after) == span:
+                averages.append(after[-1])
+            elif len(after) > span:
+                averages.append(averages[-1] + (after[-1] - averages[-1]) * 0.5 / span)
+        if isinstance(event, Epoch) and event.best:
+            kept = averages[-1]
+    assert isinstance(event, Ended) and event.best_epoch > 1
+    assert len(after) == 5 * span
+    assert torch.allclose(tail.head.weight, kept, atol=1e-7)
+    assert not torch.allclose(kept, after[-1], atol=1e-7)
