@@ -117,9 +117,11 @@ def test_padding_changes_nothing_for_a_decoder(family, cut):
 # Plain attention.
 
 
+@pytest.mark.parametrize("block", [5, 256])
 @both
-def test_plain_attention_gives_what_the_familys_own_gives(family):
+def test_plain_attention_gives_what_the_familys_own_gives(family, block, monkeypatch):
     """With padding, values and gradients; families that it does not know keep their own."""
+    monkeypatch.setattr(attention, "_BLOCK", block)
     config = family.config()
     name = attention.fastest_attention(config.model_type, torch.bfloat16)
     if name == "eager":
@@ -145,13 +147,25 @@ def test_plain_attention_gives_what_the_familys_own_gives(family):
             close(ours[key], slope, 1e-4)
 
 
-def test_long_sequences_take_the_fused_form_with_the_same_result(monkeypatch):
-    dice = torch.Generator().manual_seed(3)
-    query, key, value = (torch.randn(2, heads, 12, 8, generator=dice) for heads in (4, 2, 2))
-    mask = torch.zeros(2, 1, 12, 12).masked_fill(torch.ones(12, 12).triu(1).bool(), -1e9)
-    plain, _ = attention.attend(nn.Module(), query, key, value, mask)
-    monkeypatch.setattr(attention, "_FUSED_FROM", 0)
-    close(attention.attend(nn.Module(), query, key, value, mask)[0], plain)
+@pytest.mark.parametrize("beginning", [0, 4])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kept", [1 << 26, 0])
+def test_block_by_block_it_is_attention(beginning, causal, kept, monkeypatch):
+    monkeypatch.setattr(attention, "_BLOCK", 5)
+    monkeypatch.setattr(attention, "_KEPT", kept)
+    dice, module, size = torch.Generator().manual_seed(3), nn.Module(), 12 + beginning
+    module.is_causal = causal
+    shapes = ((2, 4, 12, 8), (2, 2, size, 8), (2, 2, size, 8))
+    parts = [torch.randn(*shape, generator=dice).requires_grad_() for shape in shapes]
+    future = torch.ones(size, size).triu(1).bool()[beginning:] if causal else torch.zeros(12, size).bool()
+    mask = torch.zeros(2, 1, 12, size).masked_fill(future, -1e9)
+    mask[0, :, :, 1] = -1e9
+    want = nn.functional.scaled_dot_product_attention(*parts, mask, enable_gqa=True).transpose(1, 2)
+    got, _ = attention.attend(module, *parts, mask)
+    close(got, want)
+    slopes = [torch.autograd.grad(each.square().sum(), parts) for each in (got, want)]
+    for ours, theirs in zip(*slopes, strict=True):
+        close(ours, theirs, 1e-4)
 
 
 def test_only_bfloat16_takes_another_attention_than_transformers():

@@ -1,8 +1,9 @@
 """Attention, and the keys and values that it keeps.
 
-torch's fused attention is slow in bfloat16 on processors: its backward pass takes five times as long on
-sequences of a few hundred tokens (docs/log.md). `attend` computes it as plain products instead, and query
-heads that share a key head are multiplied with it together (Ainslie et al., arXiv 2305.13245).
+torch's fused attention is slow in bfloat16 on processors: on sequences of 1,500 tokens it takes 3.5 times as
+long, forwards and backwards (docs/log.md). `attend` computes it as plain products instead, a block of queries
+at a time, and query heads that share a key head are multiplied with it together (Ainslie et al., arXiv
+2305.13245).
 
 Keys and values of a beginning that many sequences share are computed once. While an answer is written,
 Transformers' own cache copies all of them for every token; the growing cache here keeps room for more.
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.cache_utils import (
     CacheLayerMixin,
@@ -30,8 +32,10 @@ from transformers.masking_utils import eager_mask
 NAME = "azubi"
 """The name of `attend` in Transformers."""
 
-_FUSED_FROM = 1 << 20
-"""Queries times keys from which the fused form is taken: the plain one stores the score of every pair."""
+_BLOCK = 256
+"""Queries that are multiplied together: their scores stay in the processor's cache."""
+_KEPT = 1 << 26
+"""Scores of one layer that are kept for the backward pass; where there are more, it computes them again."""
 
 _FAMILIES = frozenset(
     (
@@ -131,21 +135,44 @@ def attend(
         more = {"scaling": scaling, "dropout": dropout}
         return one_row.attend(module, query, key, value, attention_mask, **more), None
     batch, heads, tokens, width = query.shape
-    key_heads, all_tokens = key.shape[1:3]
+    all_tokens = key.shape[2]
     scaling = width**-0.5 if scaling is None else scaling
-    if tokens * all_tokens > _FUSED_FROM:
-        output = nn.functional.scaled_dot_product_attention(
-            query, key, value, attention_mask, dropout, scale=scaling, enable_gqa=key_heads < heads
-        )
-        return output.transpose(1, 2).contiguous(), None
-    grouped = (batch, key_heads, heads // key_heads * tokens, -1)
-    scores = (query * scaling).reshape(grouped) @ key.transpose(2, 3)
-    scores = scores.view(batch, heads, tokens, all_tokens)
-    if attention_mask is not None:
-        scores = scores + attention_mask
-    shares = nn.functional.dropout(scores.softmax(-1), dropout, module.training)
-    output = (shares.view(grouped) @ value).view(batch, heads, tokens, -1)
-    return output.transpose(1, 2).contiguous(), None
+    dropout = dropout if module.training else 0.0
+    causal = attention_mask is not None and bool(getattr(module, "is_causal", False))
+    again = torch.is_grad_enabled() and batch * heads * tokens * all_tokens > _KEPT
+    outputs = []
+    for start in range(0, tokens, _BLOCK):
+        block = slice(start, min(tokens, start + _BLOCK))
+        # A causal query sees nothing behind it: those products are left out.
+        seen = slice(all_tokens - tokens + block.stop if causal else all_tokens)
+        mask = attention_mask
+        if mask is not None:
+            mask = mask[..., block if mask.shape[-2] > 1 else slice(None), seen]
+        parts = query[:, :, block] * scaling, key[:, :, seen], value[:, :, seen], mask, dropout
+        if again:
+            kept = {"use_reentrant": False, "preserve_rng_state": dropout > 0}
+            outputs.append(checkpoint(_block_output, *parts, **kept))
+        else:
+            outputs.append(_block_output(*parts))
+    output = torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]
+    return output.contiguous(), None
+
+
+def _block_output(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+) -> torch.Tensor:
+    """[batch, tokens, heads, width] for a block of scaled queries [batch, heads, tokens, width]."""
+    batch, heads, tokens, _ = query.shape
+    grouped = (batch, key.shape[1], heads // key.shape[1] * tokens, -1)
+    scores = (query.reshape(grouped) @ key.transpose(2, 3)).view(batch, heads, tokens, -1)
+    if mask is not None:
+        scores = scores + mask
+    shares = nn.functional.dropout(scores.softmax(-1), dropout, dropout > 0)
+    return (shares.view(grouped) @ value).view(batch, heads, tokens, -1).transpose(1, 2)
 
 
 AttentionInterface.register(NAME, attend)
