@@ -150,8 +150,9 @@ def attend(
             mask = mask[..., block if mask.shape[-2] > 1 else slice(None), seen]
         parts = query[:, :, block] * scaling, key[:, :, seen], value[:, :, seen], mask, dropout
         if again:
-            kept = {"use_reentrant": False, "preserve_rng_state": dropout > 0}
-            outputs.append(checkpoint(_block_output, *parts, **kept))
+            outputs.append(
+                checkpoint(_block_output, *parts, use_reentrant=False, preserve_rng_state=dropout > 0)
+            )
         else:
             outputs.append(_block_output(*parts))
     output = torch.cat(outputs, 1) if len(outputs) > 1 else outputs[0]
