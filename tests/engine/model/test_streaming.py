@@ -244,11 +244,11 @@ def test_questions_to_a_streamed_trunk_go_together(trunks, whole, monkeypatch):
     tail = InferenceLanguageTail(LanguageTail(whole(DECODERS[0]), LAYERS - 2, 0, 0).eval(), torch.float32)
     monkeypatch.setattr(generation, "_ROWS", 2)
     in_memory, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
-    assert [len(group) for group in in_memory._groups(BATCHES[0], 4)] == [2, 2]
-    assert [len(group) for group in streamed._groups(BATCHES[0], 4)] == [4]
+    assert [len(group) for group in in_memory.groups(BATCHES[0], 4)] == [2, 2]
+    assert [len(group) for group in streamed.groups(BATCHES[0], 4)] == [4]
     monkeypatch.setattr(generation, "_STREAMED_BYTES", 1)
     _, streamed = (Generator(trunk, tail, (), end=-1) for trunk in trunks(DECODERS[0], 2))
-    assert [len(group) for group in streamed._groups(BATCHES[0], 4)] == [1] * 4
+    assert [len(group) for group in streamed.groups(BATCHES[0], 4)] == [1] * 4
 
 
 @encoders
