@@ -87,10 +87,10 @@ class Names:
         return self._known[1:]
 
     def _stamp(self) -> _Stamp:
-        """When the log's files were changed, and their sizes."""
+        """When the log's files and the folder of bases were changed, and their sizes."""
         path = self._store.log.path
         times = []
-        for file in (path, path.with_name(f"{path.name}-wal")):
+        for file in (path, path.with_name(f"{path.name}-wal"), self._home / "bases"):
             try:
                 status = file.stat()
             except FileNotFoundError:
@@ -105,4 +105,12 @@ class Names:
             for version in specialist.versions:
                 with suppress(CorruptFile):  # whoever asks for it is told
                     own.add(cards.read(self._store.place(name, version)).base)
-        return here | {Path(base).name: base for base in sorted(own) if catalog.find(base) is None}
+        used = {Path(base).name: base for base in sorted(own) if catalog.find(base) is None}
+        return used | self._folders() | here
+
+    def _folders(self) -> dict[str, str]:
+        """Bases that someone put, or linked, into the home, and that are no copies of packed ones."""
+        folders = sorted(path.parent for path in (self._home / "bases").glob("*/config.json"))
+        return {
+            each.name: str(each.absolute()) for each in folders if not (each / catalog.UNPACKED).is_file()
+        }

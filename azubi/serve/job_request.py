@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from azubi.engine.base import catalog
-from azubi.engine.base.catalog import UNPACKED
+from azubi.pipeline.names import Names
 from azubi.registry.card import Card
 from azubi.registry.store import Store
 from azubi.serve.jobs import Order
@@ -207,42 +207,27 @@ def start_of(model: str, home: Path) -> Start:
         Refusal: it is neither.
         UnknownSpecialist, CorruptFile: a specialist of that name cannot be read.
     """
-    entry, folder = catalog.find(model), home / "bases" / model
-    if entry is not None and entry.path(home) is not None:
-        return Start({"base": model}, model)
-    if entry is not None:
+    bases = Names(home).bases()
+    if model in bases:
+        return Start({"base": bases[model]}, model)
+    if catalog.find(model) is not None:
         raise _refusal(
             f"The base {model} is not on this server yet. Whoever runs it fetches it with: azubi bases get "
             f"{model}",
             "model",
             "model_not_found",
         )
-    if _NAME.fullmatch(model) and _is_base(folder):
-        return Start({"base": str(folder.absolute())}, model)
     name = model.partition("@")[0]
     store = Store(home)
     if not _NAME.fullmatch(name) or not store.log.specialists().get(name):
-        bases = ", ".join(base_names(home)) or "none"
         raise _refusal(
             f"The model {model!r} does not exist here. Fine-tuning begins from a base that lies on this "
-            f"server ({bases}) or from a specialist of yours.",
+            f"server ({', '.join(bases) or 'none'}) or from a specialist of yours.",
             "model",
             "model_not_found",
         )
     card = store.get(model)
     return Start({"from": f"{card.name}@{card.version}"}, Path(card.base).name, card)
-
-
-def base_names(home: Path) -> list[str]:
-    """The bases that lie here and have a name: those of the catalog, and folders in <home>/bases."""
-    named = [entry.name for entry in catalog.known() if entry.path(home) is not None]
-    folders = sorted((home / "bases").glob("*/config.json"))
-    return named + [path.parent.name for path in folders if _is_base(path.parent)]
-
-
-def _is_base(folder: Path) -> bool:
-    """Whether a folder holds a base that someone put there, and is not the copy of a packed one."""
-    return (folder / "config.json").is_file() and not (folder / UNPACKED).is_file()
 
 
 def _refusal(problem: str, field: str, code: str = "invalid_value") -> Refusal:

@@ -33,7 +33,7 @@ class Program:
         """Start it, and wait until it answers."""
         call = [sys.executable, "-m", "azubi", "--home", self.home, "serve", "--port", self.port]
         self.process = subprocess.Popen([*map(str, call)], cwd=ROOT, stdout=subprocess.DEVNULL)
-        until = time.monotonic() + 60
+        until = time.monotonic() + 240
         while time.monotonic() < until:
             try:
                 return httpx.get(f"{self.url}/healthz").raise_for_status()
