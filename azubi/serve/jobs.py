@@ -28,8 +28,10 @@ ACTIVE: frozenset[Status] = frozenset(("validating_files", "queued", "running", 
 ENDED: frozenset[Status] = frozenset(get_args(Status)) - ACTIVE
 TRIES = 3
 """A job that fails so often at the same point has failed."""
+KILLS = 6
+"""As `TRIES`, where its process was killed: that may have had nothing to do with the job."""
 _RETRY_SECONDS = 10.0
-"""Before the second try; twice as long before the third."""
+"""Before the second try; twice as long before the third, three times before each one after it."""
 _SHORT_ID = 8
 
 _MIGRATIONS = (
@@ -225,16 +227,18 @@ class Jobs:
             _add(database, id, events)
         return job
 
-    def fault(self, id: str, problem: str, code: str = "server_error") -> Job | None:
-        """A try has failed in a way that may pass: the job waits for the next one, or has failed for good."""
+    def fault(self, id: str, problem: str, most: int = TRIES) -> Job | None:
+        """A try has failed in a way that may pass: the job waits for the next one, or has failed for good.
+
+        That is so if `most` tries, one after the other, came no further.
+        """
         job = self.find(id)
         if job is None or job.status not in ("validating_files", "running"):
             return None
         tries = job.tries + 1
-        if tries >= TRIES:
-            error = JobError(code=code, message=f"{problem} So it was at {TRIES} tries.")
-            return self.fail(id, error)
-        seconds = _RETRY_SECONDS * tries
+        if tries >= most:
+            return self.fail(id, JobError(code="server_error", message=f"{problem} So it was {tries} times."))
+        seconds = _RETRY_SECONDS * min(tries, TRIES)
         again: Status = "queued" if job.status == "running" else job.status
         said = message(f"{problem} The job is tried again in {seconds:.0f} seconds.", "warn")
         return self.change(

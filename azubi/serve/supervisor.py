@@ -20,7 +20,7 @@ from typing import IO
 from azubi.errors import AzubiError
 from azubi.registry import runs
 from azubi.registry.runs import Runs
-from azubi.serve.jobs import ENDED, Job, Jobs, Status, message
+from azubi.serve.jobs import ENDED, KILLS, TRIES, Job, Jobs, Status, message
 from azubi.serve.refusal import log_failure
 from azubi.serve.worker import place
 from azubi.storage import files
@@ -167,7 +167,8 @@ class Supervisor:
         worker.stop()
         job = self._jobs.find(id)
         if job is not None and job.status == worker.purpose:
-            self._jobs.fault(id, _problem(code, place(self._home, id) / _LOG))
+            problem = _problem(code, place(self._home, id) / _LOG)
+            self._jobs.fault(id, problem, KILLS if code < 0 else TRIES)
 
     def _tidy(self, id: str) -> None:
         """Remove the examples that a worker left, and of a job that has ended all the rest."""

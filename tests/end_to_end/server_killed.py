@@ -19,7 +19,7 @@ from azubi.storage import files
 from tests import tiny
 from tests.serve.program import Program
 
-SETTINGS = {"tail_layers": 2, "patience": 50, "dtype": "float32", "task": "text"}
+SETTINGS = {"tail_layers": 2, "patience": 99, "dtype": "float32", "task": "text"}
 ROWS = 60
 ENDED = ("succeeded", "failed", "cancelled")
 
@@ -50,7 +50,7 @@ def begin(home, jobs):
             model="tiny-llama",
             suffix=f"claims-{number}",
             seed=number,
-            hyperparameters={"n_epochs": 12, "batch_size": 4},
+            hyperparameters={"n_epochs": 40, "batch_size": 2},
             extra_body={"azubi": SETTINGS},
         )
     return program, client
@@ -121,7 +121,7 @@ def main(home, kills, seed, jobs=3):
     batch, killed = create_batch(client), []
     begun = time.monotonic()
     while len(killed) < kills and any(job.status not in ENDED for job in client.fine_tuning.jobs.list()):
-        time.sleep(dice.uniform(0.2, 5.0))
+        time.sleep(dice.uniform(0.2, 15.0))
         if (victim := kill_one(program, dice)) is not None:
             killed.append({"killed": victim, "after": round(time.monotonic() - begun, 1)})
     ended, batched = wait(client, batch)

@@ -10,7 +10,7 @@ import pytest
 
 from azubi.serve import jobs as jobs_module
 from azubi.serve import supervisor as supervisor_module
-from azubi.serve.jobs import Jobs, Order
+from azubi.serve.jobs import KILLS, TRIES, Jobs, Order
 from azubi.serve.supervisor import Supervisor
 from azubi.serve.worker import place
 
@@ -136,6 +136,7 @@ def test_a_worker_that_dies_each_time_fails_its_job_and_the_queue_goes_on(jobs, 
     queue(program)
     wait_for(lambda: jobs.find(id).status == "failed")
     assert words in jobs.find(id).error.message
+    assert jobs.find(id).error.message.endswith(f"{KILLS if program == KILLED else TRIES} times.")
     second = create(jobs)
     wait_for(lambda: jobs.find(second).status == "failed")
 
