@@ -25,8 +25,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -186,9 +188,10 @@ def served(setting: Setting) -> Iterator[httpx.AsyncClient]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "azubi", "serve", "--home", str(setting.home), "--port", str(port)]
+    environment = os.environ | {"OMP_NUM_THREADS": str(setting.threads), "HF_HUB_OFFLINE": "1"}
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [*command, "--threads", str(setting.threads)], stdout=log, stderr=log, env=_environment(setting)
+            [*command, "--threads", str(setting.threads)], stdout=log, stderr=log, env=environment
         )
         try:
             _wait_for(port, process)
@@ -201,10 +204,6 @@ def served(setting: Setting) -> Iterator[httpx.AsyncClient]:
         finally:
             process.terminate()
             process.wait(60)
-
-
-def _environment(setting: Setting) -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": str(setting.threads), "HF_HUB_OFFLINE": "1"}
 
 
 def _wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -376,9 +375,6 @@ def speed(setting: Setting, programs: Sequence[str]) -> list[list[str]]:
     ]
 
 
-# Documents and memory, in this process.
-
-
 def documents(setting: Setting) -> list[list[str]]:
     """Seconds of three specialists that are asked about one document after the other."""
     rows = []
@@ -415,27 +411,34 @@ def _seconds(service: Service, name: str, text: str, tokens: int) -> float:
 
 
 def memory(setting: Setting) -> list[list[str]]:
-    """What many specialists take, all of them asked, against one whole model and their tails."""
+    """What many specialists take, all of them asked, against the base as it was published and their tails."""
     cards = [register(setting, f"text-{n}", "text", None) for n in range(1, setting.specialists + 1)]
-    itemsize = torch.bfloat16.itemsize if cards[0].dtype == "bfloat16" else torch.float32.itemsize
-    model = cards[0].parameters * itemsize
     tail = (cards[0].folder / "tail.safetensors").stat().st_size
+    with ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1) as fresh:
+        names = [[Path(setting.base).name], [card.name for card in cards]]
+        (whole_model, _), (one, taken) = fresh.map(_taken, [setting] * 2, names)
+    figures = {
+        "the base as it was published, asked": whole_model,
+        "a tail's file": tail,
+        f"the base and {len(cards)} tails": whole_model + len(cards) * tail,
+        "taken by one specialist and its base": one,
+        f"taken by {len(cards)} specialists and their base": taken,
+    }
+    return [[what, f"{size / 1e6:.0f} MB"] for what, size in figures.items()]
+
+
+def _taken(setting: Setting, names: Sequence[str]) -> tuple[int, int]:
+    """Bytes that the first of these takes, and all of them, when they have answered; libraries included.
+
+    In a process that has done nothing else, whose freed memory would be used again.
+    """
+    process, taken = psutil.Process(), []
     with _service(setting) as service:
-        process = psutil.Process()
         before = process.memory_info().rss
-        _seconds(service, "text-1", "Loads the base.", 4)
-        one = process.memory_info().rss
-        for card in cards:
-            _seconds(service, card.name, "Loads it.", 4)
-        taken = process.memory_info().rss
-    allowed = model + len(cards) * tail
-    return [
-        ["a whole model", f"{model / 1e6:.0f} MB"],
-        ["a tail", f"{tail / 1e6:.0f} MB"],
-        [f"a whole model and {len(cards)} tails", f"{allowed / 1e6:.0f} MB"],
-        ["taken by one specialist and its base", f"{(one - before) / 1e6:.0f} MB"],
-        [f"taken by {len(cards)} specialists and their base", f"{(taken - before) / 1e6:.0f} MB"],
-    ]
+        for name in names:
+            _seconds(service, name, "Loads it.", 4)
+            taken.append(process.memory_info().rss - before)
+    return taken[0], taken[-1]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
