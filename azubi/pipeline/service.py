@@ -201,6 +201,8 @@ class Service:
                 self._held += sum(map(len, asked))
                 jobs, self._jobs = self._jobs, deque()
             if self._stopped:
+                for job in jobs:  # short, and somebody waits for each
+                    job()
                 stopped = ServiceBusy("The service was stopped.", "Ask again when it is back.")
                 self._fail_all(asked, stopped)
                 return

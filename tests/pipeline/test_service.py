@@ -226,6 +226,19 @@ def test_closing_finishes_what_runs(office):
     assert asyncio.run(whole(stream)).answer.text
 
 
+def test_what_is_not_done_in_time_is_refused(office):
+    service = Service(office, threads=1)
+    streams = [service.submit(inquiry("reader", note, most_tokens=200)) for note in NOTES]
+    service.close(0)
+
+    async def ends():
+        return await asyncio.gather(*map(whole, streams), return_exceptions=True)
+
+    assert any(isinstance(end, ServiceBusy) for end in asyncio.run(asyncio.wait_for(ends(), 30)))
+    service._thread.join(10)
+    assert not service._thread.is_alive()
+
+
 def test_pieces_come_before_the_end(service):
     async def items():
         return [item async for item in service.submit(inquiry("writer", NOTES[0]))]
