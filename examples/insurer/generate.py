@@ -1,6 +1,6 @@
 """Writes the claim notes of the example company, with the answers its handbook demands.
 
-    python examples/insurer/generate.py --out DIR [--lang en] [--seed 7] [--notes 1400] [--heldout 120]
+    python examples/insurer/generate.py --out DIR [--lang en] [--seed 7] [--notes 1800] [--heldout 120]
 
 A note is drawn in three steps: the facts of a claim, the answer (`company.handle`, the only
 place that knows a rule), and the wording, which sees the facts but never the answer. The same
@@ -29,7 +29,7 @@ LANGUAGES = {"en": ENGLISH, "de": GERMAN}
 
 # How many, by default.
 SEED = 7
-TRAINING_NOTES = 1_400
+TRAINING_NOTES = 1_800
 HELDOUT_NOTES = 120
 
 # How hard the money is. Shares are of all notes that state an amount.

@@ -179,8 +179,8 @@ def test_only_what_is_written_behind_make_demo_chooses_the_language(written, sys
 @pytest.mark.parametrize(
     ("language", "names", "words"),
     [
-        ("en", ["triage", "intake"], ("hands over 1,400 claim notes", "Is triage worth it?")),
-        ("de", ["triage-de", "intake-de"], ("übergibt 1400 Schadenmeldungen", "50 % der Erfassungsbögen")),
+        ("en", ["triage", "intake"], ("hands over 1,800 claim notes", "Is triage worth it?")),
+        ("de", ["triage-de", "intake-de"], ("übergibt 1800 Schadenmeldungen", "50 % der Erfassungsbögen")),
     ],
 )
 def test_the_demo_speaks_the_language_of_its_notes(monkeypatch, home, capsys, language, names, words):

@@ -246,7 +246,7 @@ def test_files_hold_both_tasks_over_the_same_notes(tmp_path: Path, sides: tuple[
 
 def test_counts(sides: tuple[Notes, Notes]) -> None:
     training, heldout = sides
-    assert (len(training), len(heldout)) == (1_400, 120)
+    assert (len(training), len(heldout)) == (1_800, 120)
     claims = Counter(note.holder.policy for note in heldout)
     assert len(claims) == 48
     assert set(claims.values()) == {2, 3}
