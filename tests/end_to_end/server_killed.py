@@ -1,9 +1,9 @@
 """Kills the server or its worker with -9 at random moments while jobs and a batch are at work.
 
-    python -m tests.end_to_end.server_killed HOME KILLS SEED [JOBS]
+    python -m tests.end_to_end.server_killed HOME KILLS SEED [JOBS [SECONDS]]
 
-Prints one JSON document: what was killed when, and what became of the jobs and of the batch, beside the same
-jobs in a home in which nothing was killed.
+Between two kills pass SECONDS at most. Prints one JSON document: what was killed when, and what became of the
+jobs and of the batch, beside the same jobs in a home in which nothing was killed.
 """
 
 import json
@@ -111,7 +111,7 @@ def kill_one(program, dice):
     return "server"
 
 
-def main(home, kills, seed, jobs=3):
+def main(home, kills, seed, jobs=3, longest=15):
     dice = random.Random(seed)
     program, client = begin(home / "whole", jobs)
     wait(client)
@@ -121,7 +121,7 @@ def main(home, kills, seed, jobs=3):
     batch, killed = create_batch(client), []
     begun = time.monotonic()
     while len(killed) < kills and any(job.status not in ENDED for job in client.fine_tuning.jobs.list()):
-        time.sleep(dice.uniform(0.2, 15.0))
+        time.sleep(dice.uniform(0.2, longest))
         if (victim := kill_one(program, dice)) is not None:
             killed.append({"killed": victim, "after": round(time.monotonic() - begun, 1)})
     ended, batched = wait(client, batch)

@@ -12,7 +12,7 @@ from tests.end_to_end.server_killed import ROWS
 
 @pytest.mark.end_to_end
 def test_killed_three_times_and_all_is_there(tmp_path):
-    call = [sys.executable, "-m", "tests.end_to_end.server_killed", tmp_path, 3, 5, 1]
+    call = [sys.executable, "-m", "tests.end_to_end.server_killed", tmp_path, 3, 5, 1, 4]
     done = subprocess.run(
         [*map(str, call)], capture_output=True, text=True, timeout=500, cwd=Path(__file__).parents[2]
     )
