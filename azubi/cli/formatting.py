@@ -123,7 +123,10 @@ def speed(progress: ev.Progress) -> str:
     if progress.throughput is None:
         return ""
     tokens = translated(f"{count(round(progress.throughput))} tokens/s")
-    return tokens if progress.peak is None else translated(f"{tokens}, {percent(progress.peak)} of peak")
+    # More than all of it: the peak was measured while other programs ran.
+    if progress.peak is None or progress.peak > 1:
+        return tokens
+    return translated(f"{tokens}, {percent(progress.peak)} of peak")
 
 
 def operations(number: float) -> str:

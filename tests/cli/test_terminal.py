@@ -7,11 +7,11 @@ import shlex
 import pytest
 from rich.console import Console
 
-from azubi.cli import main, outcome
+from azubi.cli import formatting, main, outcome
 from azubi.cli.command import Session
 from azubi.cli.run_view import Countdown, RunView
 from azubi.cli.terminal import LiveView, follow
-from azubi.events.events import DataReady, Notice
+from azubi.events.events import DataReady, Notice, Progress
 from azubi.events.figures import HeadScore
 
 
@@ -207,3 +207,12 @@ def test_notices_are_shown_live():
     console = Console(file=io.StringIO(), force_terminal=True, width=80)
     follow([Notice(text="[b]mind\x07 this")], console)
     assert "[b]mind" in console.file.getvalue() and "\x07" not in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("peak", "shown"),
+    [(0.61, "5,120 tokens/s, 61 % of peak"), (2.78, "5,120 tokens/s"), (None, "5,120 tokens/s")],
+)
+def test_a_share_of_a_peak_that_was_measured_wrongly_is_not_shown(peak, shown):
+    progress = Progress(stage="tail", done=1, total=2, unit="steps", left=3.0, throughput=5120.0, peak=peak)
+    assert formatting.speed(progress) == shown
