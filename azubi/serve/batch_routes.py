@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from azubi.serve.backend import Backend, BackendOf
 from azubi.serve.batch_runner import ENDPOINTS
 from azubi.serve.batches import Batch, Status
-from azubi.serve.fine_tuning import Limit, owner_of, page
+from azubi.serve.fine_tuning import Limit, owner_of, page_with_ends
 from azubi.serve.guard import ChatKey
 from azubi.serve.keys import Key
 from azubi.serve.refusal import Refusal
@@ -54,8 +54,7 @@ def list_all(backend: BackendOf, key: ChatKey, after: str | None = None, limit: 
         _batch(after, backend, key)
     batches = list(backend.batches.list(owner_of(key), after))
     shown = [document(batch, backend) for batch in batches[:limit]]
-    ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return page(shown, more=len(batches) > limit) | ends
+    return page_with_ends(shown, more=len(batches) > limit)
 
 
 @router.get("/{batch}")

@@ -10,7 +10,7 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import StreamingResponse
 
 from azubi.serve.backend import Backend, BackendOf
-from azubi.serve.fine_tuning import owner_of, page
+from azubi.serve.fine_tuning import owner_of, page_with_ends
 from azubi.serve.guard import FilesKey
 from azubi.serve.keys import Key
 from azubi.serve.refusal import Refusal
@@ -63,10 +63,9 @@ def list_all(
     """The key's files."""
     if after is not None:
         _file(after, backend, key)
-    found = backend.uploads.list(owner_of(key), purpose, after, limit, oldest_first=order == "asc")
-    shown = [document(file) for file in found.files]
-    ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return page(shown, more=found.more) | ends
+    kept = backend.uploads.list(owner_of(key), purpose, after, limit, oldest_first=order == "asc")
+    shown = [document(file) for file in kept.files]
+    return page_with_ends(shown, more=kept.more)
 
 
 @router.get("/{file}")

@@ -162,13 +162,21 @@ def checkpoints(
     kept = _job(job, backend, key)
     made = backend.jobs.events(kept.id, "checkpoint", _number(after, _CHECKPOINT), limit + 1)
     shown = [_checkpoint(event, kept) for event in made[:limit]]
-    ends = {"first_id": shown[0]["id"] if shown else None, "last_id": shown[-1]["id"] if shown else None}
-    return page(shown, more=len(made) > limit) | ends
+    return page_with_ends(shown, more=len(made) > limit)
 
 
 def page(documents: Sequence[dict[str, Any]], *, more: bool) -> dict[str, Any]:
     """OpenAI's form of a part of a list."""
     return {"object": "list", "data": list(documents), "has_more": more}
+
+
+def page_with_ends(documents: Sequence[dict[str, Any]], *, more: bool) -> dict[str, Any]:
+    """The same with the ids of its first and last document, as files, batches and checkpoints have it."""
+    ids = [document["id"] for document in documents]
+    return page(documents, more=more) | {
+        "first_id": ids[0] if ids else None,
+        "last_id": ids[-1] if ids else None,
+    }
 
 
 def _job(id: str, backend: Backend, key: Key) -> Job:

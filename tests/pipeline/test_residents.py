@@ -84,24 +84,24 @@ def test_weights_of_another_depth_are_refused(office):
 
 
 def test_a_base_is_in_memory_once(office):
-    held = residents(office)
-    models = {id(held.get(f"{name}@1").specialist.model) for name in (*DEPTHS, "sorter")}
+    tails = residents(office)
+    models = {id(tails.get(f"{name}@1").specialist.model) for name in (*DEPTHS, "sorter")}
     assert len(models) == 2
-    below = held.base_below(held.get("one@1"))
+    below = tails.base_below(tails.get("one@1"))
     assert id(below.specialist.model) in models
-    assert held.base_below(held.get("reader@1")) is below
+    assert tails.base_below(tails.get("reader@1")) is below
 
 
 def test_those_not_asked_for_longest_leave_and_come_back(office):
     size = residents(office).get("one@1").size
-    held = residents(office, int(2.5 * size))
+    tails = residents(office, int(2.5 * size))
     for name in ("one@1", "reader@1", "one@1", "low@1"):
-        held.get(name)
-    assert held.loaded == ("one@1", "low@1") and held.tail_bytes <= 2.5 * size
-    held.get("reader@1", in_use=["one@1"])
-    assert held.loaded == ("one@1", "reader@1")
-    assert len(held._models) == 1
-    held.get("sorter@1")
+        tails.get(name)
+    assert tails.loaded == ("one@1", "low@1") and tails.tail_bytes <= 2.5 * size
+    tails.get("reader@1", in_use=["one@1"])
+    assert tails.loaded == ("one@1", "reader@1")
+    assert len(tails._models) == 1
+    tails.get("sorter@1")
     tight = residents(office, 0)
     assert tight.get("one@1") and tight.get("sorter@1")
     assert tight.loaded == ("sorter@1",) and len(tight._models) == 1, "a base leaves with its last tail"

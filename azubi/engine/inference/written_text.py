@@ -22,7 +22,7 @@ class WrittenText:
         self._given = 0
         self._ends: list[int] = []
         """How many letters there are after each token."""
-        self._told = 0
+        self._scored = 0
         self.text = ""
         """All that belongs to the answer so far, held back parts included."""
         self.stopped = False
@@ -44,11 +44,11 @@ class WrittenText:
         """The text since the last piece, and its tokens; with `last` all that is left."""
         end = len(self.text) if last else self._sure()
         new, self._given = self.text[self._given : end], max(self._given, end)
-        told = sum(1 for reach in self._ends if reach <= end)
+        scored = sum(1 for reach in self._ends if reach <= end)
         if last:  # a token of which a part was cut off belongs to it, too
-            told = sum(1 for start in (0, *self._ends[:-1]) if start < end) if self._ends else 0
-        chances = self._row.chances[self._told : told]
-        self._told = max(self._told, told)
+            scored = sum(1 for start in (0, *self._ends[:-1]) if start < end) if self._ends else 0
+        chances = self._row.chances[self._scored : scored]
+        self._scored = max(self._scored, scored)
         return new, chances
 
     def _sure(self) -> int:

@@ -46,20 +46,20 @@ class Asked:
 
 def asked(prompt, longest=8, **row):
     """A task that notes what happens to it."""
-    one = Asked(None)
+    answer = Asked(None)
     partial = PartialAnswer(longest, END, **row)
 
     def heard():
-        one.heard += 1
+        answer.heard += 1
 
     def ended():
-        one.tokens = partial.completion().tokens
+        answer.tokens = partial.completion().tokens
 
     def failed(error):
-        one.error = error
+        answer.error = error
 
-    one.task = WritingTask(tuple(prompt), partial, heard, ended, failed)
-    return one
+    answer.task = WritingTask(tuple(prompt), partial, heard, ended, failed)
+    return answer
 
 
 def run(scheduler, arrivals):
@@ -69,8 +69,8 @@ def run(scheduler, arrivals):
     while left or scheduler.waiting or scheduler.running:
         for _ in range(dice.randrange(4)):
             if left:
-                generator, one = left.pop(0)
-                scheduler.add(generator, one.task)
+                generator, answer = left.pop(0)
+                scheduler.add(generator, answer.task)
         scheduler.step()
         steps += 1
         assert steps < 2_000
@@ -89,12 +89,12 @@ def test_fifty_answers_of_two_specialists_are_those_that_are_written_alone(name)
     longest = [dice.randrange(1, 14) for _ in prompts]
     many = [asked(prompt, most) for prompt, most in zip(prompts, longest, strict=True)]
     chosen = [dice.randrange(2) for _ in prompts]
-    run(Scheduler(), [(generators[which], one) for which, one in zip(chosen, many, strict=True)])
-    for number, one in enumerate(many):
+    run(Scheduler(), [(generators[which], answer) for which, answer in zip(chosen, many, strict=True)])
+    for number, answer in enumerate(many):
         ((_, alone),) = generators[chosen[number]].write([tuple(prompts[number])], longest[number])
-        assert one.tokens == alone.tokens and one.error is None
-        assert one.heard == len(alone.tokens) + alone.ended, "a call for each token"
-    assert len({one.tokens for one in many}) > 10
+        assert answer.tokens == alone.tokens and answer.error is None
+        assert answer.heard == len(alone.tokens) + alone.ended, "a call for each token"
+    assert len({answer.tokens for answer in many}) > 10
 
 
 def test_constrained_answers_and_free_ones_go_together():
@@ -104,8 +104,8 @@ def test_constrained_answers_and_free_ones_go_together():
         asked(prompt, 6, constraint=LabelTrie(labels, END) if number % 2 else None)
         for number, prompt in enumerate(prompts)
     ]
-    run(Scheduler(), [(generator, one) for one in many])
-    assert all(one.tokens in labels for one in many[1::2])
+    run(Scheduler(), [(generator, answer) for answer in many])
+    assert all(answer.tokens in labels for answer in many[1::2])
     assert many[0].tokens == next(generator.write([tuple(prompts[0])], 6))[1].tokens
 
 
@@ -136,7 +136,7 @@ def test_only_what_fails_by_itself_fails(monkeypatch):
     choking = Choking(6, END)
     many[2].task.row = choking
     many[2].task.ended = lambda: None
-    run(Scheduler(), [(generator, one) for one in many])
+    run(Scheduler(), [(generator, answer) for answer in many])
     assert isinstance(many[1].error, RuntimeError) and isinstance(many[2].error, ValueError)
     assert [many[0].tokens, many[3].tokens] == [written[0], written[3]]
     assert InferenceLanguageTail.scores is scores
@@ -155,8 +155,8 @@ class _Checked:
 def test_who_leaves_frees_the_place_at_once():
     generator, scheduler = generator_of(family("llama"), end=-1), Scheduler()
     leaving, staying = (asked(prompt, 30) for prompt in sequences((4, 6), seed=2))
-    for one in (leaving, staying):
-        scheduler.add(generator, one.task)
+    for answer in (leaving, staying):
+        scheduler.add(generator, answer.task)
     scheduler.step()
     assert scheduler.running == 2
     leaving.task.row.dropped = True
@@ -174,13 +174,13 @@ def test_answers_wait_where_memory_has_no_room_for_more():
     generator = generator_of(family("llama"), end=-1)
     many = [asked(prompt, 6) for prompt in sequences((4,) * 5, seed=2)]
     scheduler = Scheduler(most_bytes=2 * generator.room(10))
-    for one in many:
-        scheduler.add(generator, one.task)
+    for answer in many:
+        scheduler.add(generator, answer.task)
     most = 0
     while scheduler.running or scheduler.waiting:
         scheduler.step()
         most = max(most, scheduler.running)
-    assert most == 2 and all(len(one.tokens) == 6 for one in many)
+    assert most == 2 and all(len(answer.tokens) == 6 for answer in many)
     alone = asked(sequences((4,), seed=2)[0], 6)
     run(Scheduler(most_bytes=0), [(generator, alone)])
     assert alone.tokens == many[0].tokens
@@ -198,8 +198,8 @@ def test_drawn_answers_depend_on_their_seed_and_on_nothing_else():
             asked(prompt, 8, sampler=Sampler(1.0, 0.9, seed))
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]
-        run(Scheduler(), [(generator, one) for one in many])
-        return [one.tokens for one in many]
+        run(Scheduler(), [(generator, answer) for answer in many])
+        return [answer.tokens for answer in many]
 
     together = drawn([7, 8, 9, 10, 11, 12], prompts)
     assert drawn([7], prompts[:1]) == together[:1]
@@ -223,10 +223,10 @@ def test_draws_follow_temperature_and_top_p():
 def test_token_chances_are_the_models(monkeypatch):
     generator = generator_of(family("llama"), end=-1)
     prompt = tuple(sequences((5,), seed=2)[0])
-    one = asked(prompt, 4, alternatives=3)
-    run(Scheduler(), [(generator, one)])
-    chances = one.task.row.chances
-    assert tuple(chance.token for chance in chances) == one.tokens
+    answer = asked(prompt, 4, alternatives=3)
+    run(Scheduler(), [(generator, answer)])
+    chances = answer.task.row.chances
+    assert tuple(chance.token for chance in chances) == answer.tokens
     ((_, alone),) = generator.write([prompt], 4)
     total = sum(chance.log_probability for chance in chances)
     assert torch.tensor(total).exp() == pytest.approx(alone.confidence, rel=1e-4)
