@@ -126,7 +126,6 @@ class _Benchmark:
         with closing(ActivationCache(self.folder, dtype=self.recipe.cache.dtype)) as cache:
             self._time_trunk(cache, sample, checks, everything)
             read = self.specialist.activations.reader(cache)
-            self.specialist.init_from_data(sample, read)
             hardware.reset_peak_memory()
             self._time_tail(sample, checks, read)
         # The activations of all other examples come on top.

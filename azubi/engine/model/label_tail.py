@@ -112,14 +112,20 @@ class LabelTail(nn.Module):
         if self.multi:
             return self._start_from_sets(encoded, read, size)
         self.centre.zero_()
-        vectors, texts, labels, example_weights = self._features(encoded, read, size)
-        linear = refitted = None
-        if len(labels.unique()) > 1:
-            linear = linear_head.fit(vectors, texts, labels, example_weights, len(self.head.bias))
-            refitted = linear_head.refit(linear, *self._features([*encoded, *validation], read, size))
+        vectors, texts, labels, example_weights = features = self._features(encoded, read, size)
         self.start_from(torch.zeros_like(self.head.weight).index_add_(0, labels, vectors))
-        if linear is None or refitted is None:
+        if len(labels.unique()) == 1:
             return None
+        linear = refitted = linear_head.fit(*features, len(self.head.bias))
+        if validation:
+            more_vectors, more_texts, more_labels, more_weights = self._features(validation, read, size)
+            refitted = linear_head.refit(
+                linear,
+                torch.cat((vectors, more_vectors)),
+                [*texts, *more_texts],
+                torch.cat((labels, more_labels)),
+                torch.cat((example_weights, more_weights)),
+            )
         return Start(self._with(linear), self._with(refitted), linear.scores)
 
     def _with(self, linear: LinearHead) -> weights.State:
