@@ -82,6 +82,9 @@ class RecordField(BaseModel):
     levels: Annotated[str, Field(min_length=1)] | None = None
     """With task: labels, what parts the levels of a label, such as the / of line/peril, or none. The labels
     tell it if not given."""
+    order: tuple[Annotated[str, Field(min_length=1, coerce_numbers_to_str=True)], ...] | None = None
+    """With task: labels, the labels from the lowest to the highest, such as [low, medium, high], where they
+    are grades: a report then says, too, how far off the wrong answers are."""
     empty: bool | Literal["unknown"] | None = None
     """What an empty cell means where true or false is asked: true, false, or unknown (null)."""
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from azubi.data import schema as schemas
 from azubi.data import strict_json
 from azubi.data.levels import Levels, parts
-from azubi.errors import DataError
+from azubi.errors import DataError, SettingError
 
 Task = Literal["labels", "json", "text"]
 
@@ -50,6 +50,8 @@ class Contract(BaseModel):
     """What the levels of the labels are called, from the top (line, peril); empty if they have none."""
     separator: str = ""
     """What parts the levels in a label."""
+    order: tuple[str, ...] = ()
+    """The labels from the lowest to the highest, where they are grades; some may have no example."""
     fields: tuple[str, ...] = ()
     """The record's keys, in the order in which the examples write them; empty unless json."""
     derived: dict[str, str] = Field(default_factory=dict)
@@ -97,6 +99,31 @@ class Contract(BaseModel):
         if levels is None:
             return self
         return self.model_copy(update={"levels": levels.names, "separator": levels.separator})
+
+    def with_order(self, order: Sequence[str], tested: Iterable[str] = ()) -> "Contract":
+        """The same contract, with the order of its labels, and of those in the test, if there is one.
+
+        Raises:
+            SettingError: the order names a label twice, or not all of them; or an answer is a set of labels.
+        """
+        if not order:
+            return self
+        remedy = "Name every label once, from the lowest to the highest."
+        if self.multi:
+            raise SettingError("Sets of labels have no order.", "Leave order or separator out.")
+        if twice := [label for label, count in Counter(order).items() if count > 1]:
+            raise SettingError(f"The order of the labels names “{twice[0]}” twice.", remedy)
+        if missing := sorted({*self.labels, *tested} - set(order)):
+            named = ", ".join(f"“{_start(label)}”" for label in missing[:5]) + " …" * (len(missing) > 5)
+            raise SettingError(f"Labels have no place in the order that is given: {named}.", remedy)
+        return self.model_copy(update={"order": tuple(order)})
+
+    def distance(self, answer: str, truth: str) -> int | None:
+        """How many steps of the order lie between two labels; None if an answer is no label."""
+        try:
+            return abs(self.order.index(answer.strip()) - self.order.index(truth.strip()))
+        except ValueError:
+            return None
 
     def with_rare(self, training_answers: Iterable[str], learned: Iterable[str] = ()) -> "Contract":
         """The same contract, naming the labels that are too rare in training; what was `learned` is not."""

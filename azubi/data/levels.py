@@ -2,7 +2,8 @@
 
 Labels have levels if all of them have as many parts, most share their upper part with another one, and a part
 stands in one place only. Where some labels have parts and others have none, nobody but their owner knows, so
-they stay as they are until that is said. Knows nothing of examples, files or models.
+they stay as they are until that is said. An order of labels (low, medium, high) is declared: nothing in them
+tells it. Knows nothing of examples, files or models.
 """
 
 import json
@@ -69,6 +70,11 @@ def levels_of(
         "at the top: each level is scored, too."
     )
     return levels, title, f"If they have none, say so: {setting % NO_LEVELS}."
+
+
+def declared_order(answer: str | Mapping[str, RecordField]) -> tuple[str, ...]:
+    """The order of the labels that the recipe's setting declares; empty if it declares none."""
+    return () if isinstance(answer, str) else next(iter(answer.values())).order or ()
 
 
 def _levels(labels: Sequence[str], sign: str, name: str) -> Levels:

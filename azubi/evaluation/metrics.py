@@ -1,6 +1,7 @@
 """What the answers are worth: scores of answers against the truth, by the form of the answers.
 
     labels   accuracy, level:<name> for every level if labels have levels, macro_f1
+             within_one, weighted_kappa if labels have an order
     sets     exact_set, micro_f1, macro_f1: where an answer is a set of labels
     json     record_exact, parsable, field:<name> for every field of the contract
     text     chrf, exact
@@ -46,6 +47,8 @@ def measure(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -
         scores += set_f1(contract, answers, truths)
     elif contract.task == "labels":
         scores.append(macro_f1(_stripped(answers), _stripped(truths), _stripped(contract.labels)))
+        if contract.order:
+            scores.append(weighted_kappa(contract.order, _stripped(answers), _stripped(truths)))
     return tuple(scores)
 
 
@@ -64,7 +67,7 @@ def per_example(contract: Contract, answers: Sequence[str], truths: Sequence[str
         return {"exact_set": _shares(right(contract, answer, truth) for answer, truth in pairs)}
     equal = _shares(answer == truth for answer, truth in pairs)
     if contract.task == "labels":
-        return {"accuracy": equal, **_levels(contract, pairs)}
+        return {"accuracy": equal, **_levels(contract, pairs), **_order(contract, pairs)}
     return {"chrf": _chrf(pairs), "exact": equal}
 
 
@@ -119,6 +122,14 @@ def _levels(contract: Contract, pairs: Sequence[tuple[str, str]]) -> dict[str, F
     }
 
 
+def _order(contract: Contract, pairs: Sequence[tuple[str, str]]) -> dict[str, Floats]:
+    """Whether a label is right or the next one to it, where labels have an order."""
+    if not contract.order:
+        return {}
+    distances = [contract.distance(answer, truth) for answer, truth in pairs]
+    return {"within_one": _shares(distance is not None and distance <= 1 for distance in distances)}
+
+
 def _chrf(pairs: Iterable[tuple[str, str]]) -> Floats:
     from sacrebleu.metrics.chrf import CHRF
 
@@ -156,6 +167,34 @@ def macro_f1(answers: Sequence[str], truths: Sequence[str], labels: Collection[s
     value = float(mean_f1(counts[None].astype(np.float64))[0])
     low, high = percentiles(resample(counts, mean_f1), len(truths))
     return Score(name="macro_f1", value=value, low=min(low, value), high=max(high, value), n=len(truths))
+
+
+def weighted_kappa(order: Sequence[str], answers: Sequence[str], truths: Sequence[str]) -> Score:
+    """Agreement beyond chance that counts a mistake by the square of its steps in the order.
+
+    Cohen's kappa with quadratic weights (Psychological Bulletin 70, 1968): 1 if all is right, 0 for what
+    chance would reach with the same counts, below 0 for less. An answer that is no label lies as far off as
+    can be.
+    """
+    cells = Counter(zip(truths, answers, strict=True))
+    counts = np.array(list(cells.values()), dtype=np.int64)
+    steps = np.subtract.outer(np.arange(len(order) + 1), np.arange(len(order) + 1)) ** 2.0
+    steps[:, -1] = [max(place, len(order) - 1 - place) ** 2 for place in range(len(order) + 1)]
+    true, said = _indicator([truth for truth, _ in cells], order), _indicator([s for _, s in cells], order)
+    true, said = (np.c_[table, 1 - table.sum(axis=1)] for table in (true, said))
+    costs = (true @ steps * said).sum(axis=1)
+
+    def kappa(drawn: Floats) -> Floats:
+        by_chance = ((drawn @ true) @ steps * (drawn @ said)).sum(axis=1) / drawn.sum(axis=1)
+        costly = np.divide(drawn @ costs, by_chance, where=by_chance > 0, out=np.zeros(len(drawn)))
+        agreement: Floats = 1 - costly
+        return agreement
+
+    value = float(kappa(counts[None].astype(np.float64))[0])
+    low, high = percentiles(resample(counts, kappa), len(truths), lowest=-1.0)
+    return Score(
+        name="weighted_kappa", value=value, low=min(low, value), high=max(high, value), n=len(truths)
+    )
 
 
 def set_f1(contract: Contract, answers: Sequence[str], truths: Sequence[str]) -> tuple[Score, Score]:

@@ -12,10 +12,10 @@ class Score(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    """The metric: accuracy, level:<name>, exact_set, micro_f1, macro_f1, record_exact, parsable, chrf or
-    field:<name>."""
+    """The metric: accuracy, level:<name>, within_one, macro_f1, weighted_kappa, exact_set, micro_f1,
+    record_exact, parsable, chrf or field:<name>."""
     value: float
-    """Between 0 and 1 for every metric (chrF is divided by 100)."""
+    """Between 0 and 1 for every metric (chrF is divided by 100), but weighted_kappa, which may lie below."""
     low: float
     """Lower end of the 95 % bootstrap interval."""
     high: float

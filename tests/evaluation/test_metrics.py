@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import cohen_kappa_score, f1_score
 
 from azubi.data.contract import Contract, infer
 from azubi.errors import DataError
@@ -204,3 +204,30 @@ def test_an_answer_that_is_no_list_misses_all_labels() -> None:
     contract = infer(['["a"]', '["a", "b"]'], "labels")
     scores = named(measure(contract, ["a", '["a"]'], ['["a"]', '["a"]']))
     assert scores["exact_set"].value == 0.5 and scores["micro_f1"].value == pytest.approx(2 / 3)
+
+
+GRADES = Contract(task="labels", labels=("high", "low", "medium")).with_order(["low", "medium", "high"])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weighted_kappa_is_that_of_scikit_learn(seed: int) -> None:
+    draw = random.Random(seed)
+    truths = [draw.choice(GRADES.labels) for _ in range(80)]
+    answers = [truth if draw.random() < 0.6 else draw.choice(GRADES.labels) for truth in truths]
+    places = [[GRADES.order.index(label) for label in labels] for labels in (answers, truths)]
+    kappa = named(measure(GRADES, answers, truths))["weighted_kappa"]
+    assert kappa.value == pytest.approx(cohen_kappa_score(*places, weights="quadratic"))
+    assert -1 <= kappa.low < kappa.value < kappa.high <= 1
+
+
+def test_labels_with_an_order_by_hand() -> None:
+    truths = ["low", "low", "medium", "high"]
+    scores = named(measure(GRADES, ["low", "medium", "medium", "low"], truths))
+    assert list(scores) == ["accuracy", "within_one", "macro_f1", "weighted_kappa"]
+    assert (scores["accuracy"].value, scores["within_one"].value) == (0.5, 0.75)
+    none = named(measure(GRADES, ["low", "low", "medium", "nonsense"], truths))
+    far = named(measure(GRADES, ["low", "low", "medium", "low"], truths))
+    assert none["within_one"].value == far["within_one"].value == 0.75
+    assert named(measure(GRADES, truths, truths))["weighted_kappa"].value == 1
+    alike = named(measure(GRADES, ["low"] * 4, ["low"] * 4))["weighted_kappa"]
+    assert alike.value == 1 and alike.low < 1

@@ -178,11 +178,30 @@ def test_levels_that_are_declared_hold_and_are_named(recipe, home):
     events = list(run(labels, home))
     assert not any("levels" in text for text in notices(events))
     assert Store(home).get("tiny").contract.levels == ("line", "peril")
-    with pytest.raises(SettingError, match="Only labels have levels"):
+    with pytest.raises(SettingError, match="Only labels have levels or an order"):
         list(run(recipe(rows=kinds, answer=declared), home))
     two = {"line": {"column": "answer"}, "prompt": {"column": "prompt"}}
     with pytest.raises(SettingError, match="makes records of 2 fields"):
         list(run(recipe(rows=kinds, answer=two).model_copy(update={"task": "labels"}), home))
+
+
+def test_an_order_of_labels_is_scored_and_kept(recipe, home):
+    ordered = {"line": {"column": "answer", "order": ["travel", "home", "motor"]}}
+    labels = recipe(answer=ordered, base="encoder", tail_layers=0).model_copy(update={"task": "labels"})
+    list(run(labels, home))
+    card = Store(home).get("tiny")
+    assert card.contract.order == ("travel", "home", "motor")
+    scores = [score.name for score in card.scores["specialist"]]
+    assert scores == ["accuracy", "within_one", "macro_f1", "weighted_kappa"]
+    assert "At most one step off" in (card.folder / "report.html").read_text()
+    # A specialist that is trained on keeps the order, and a new label has to have a place in it.
+    onwards = recipe(rows=[row | {"answer": "boats"} for row in tiny.labels(16)] + list(tiny.labels(16, 3)))
+    with pytest.raises(SettingError, match="no place in the order that is given: “boats”"):
+        list(run(onwards.model_copy(update={"from_": "tiny", "task": "labels"}), home))
+    for order, fault in (["home", "motor"], "“travel”"), (["home", "home"], "names “home” twice"):
+        wrong = {"line": {"column": "answer", "order": order}}
+        with pytest.raises(SettingError, match=fault):
+            list(run(recipe(answer=wrong).model_copy(update={"task": "labels"}), home))
 
 
 def test_rows_without_an_answer_are_told(recipe, home):

@@ -152,7 +152,8 @@ def _out_of_fold(matrix: Numbers, ids: npt.NDArray[np.int64], texts: Sequence[st
     chances = np.zeros((len(ids), int(ids.max()) + 1))
     for fold in np.unique(folds):
         unseen = folds == fold
-        model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=1e-3)
+        # The gradient's entries shrink as labels become more: a fixed tolerance ends where it begins.
+        model = LogisticRegression(C=_STRENGTH, max_iter=200, tol=min(1e-3, 0.01 / chances.shape[1]))
         # The products are small: several threads would wait for each other most of the time.
         with threadpool_limits(1):
             model.fit(matrix[~unseen], ids[~unseen])

@@ -14,7 +14,7 @@ from itertools import combinations
 from azubi.data.checks.check_input import CheckInput
 from azubi.data.contract import FEWEST_REPEATS, LEARNABLE, LONGEST_LABEL, MOST_LABELS
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, share, some
-from azubi.data.levels import levels_of
+from azubi.data.levels import declared_order, levels_of
 from azubi.data.splits.near_duplicates import folded
 from azubi.errors import UsageError
 
@@ -94,6 +94,40 @@ def label_levels(check_input: CheckInput) -> Iterator[Finding]:
             "says how often, and an answer that is certain at the upper level alone says so.",
             remedy=remedy,
             details={"levels": list(levels.names) if levels else []},
+        )
+
+
+def label_order(check_input: CheckInput) -> Iterator[Finding]:
+    """An order that does not name all labels, or whole numbers that may have one."""
+    labels = sorted(check_input.answer_counts)
+    if check_input.task != "labels" or check_input.multi:
+        return
+    order = declared_order(check_input.recipe.answer)
+    missing = [label for label in labels if label not in order]
+    if order and missing:
+        yield Finding(
+            kind="label_order",
+            level="error",
+            title=f"{some(len(missing), 'label')} without a place in the order that is given: "
+            f"{', '.join(excerpt(label, 40) for label in missing[:SHOWN])}.",
+            count=len(missing),
+            why="How far off a wrong answer is follows from the order.",
+            remedy="Name every label once in order, from the lowest to the highest.",
+        )
+    if not order and len(labels) > 2 and all(label.isdecimal() for label in labels):
+        answer, numbers = check_input.recipe.answer, sorted(labels, key=int)
+        name = answer if isinstance(answer, str) else next(iter(answer))
+        column = answer if isinstance(answer, str) else answer[name].column
+        grades = ", ".join(numbers[:SHOWN]) + ", …" * (len(numbers) > SHOWN)
+        yield Finding(
+            kind="label_order",
+            level="note",
+            title=f"All {len(labels)} labels are numbers, from {numbers[0]} to {numbers[-1]}: "
+            "they may be grades.",
+            count=len(labels),
+            why="With an order a report says, too, how far off the wrong answers are.",
+            remedy=f"If they are grades, say so: --task labels --answer "
+            f"'{{{name}: {{column: {column}, order: [{grades}]}}}}'.",
         )
 
 

@@ -285,15 +285,16 @@ def _label_field(recipe: Recipe) -> RecordField | None:
     """The field that holds the label, where labels are declared as a field is; None if the answer is none.
 
     Raises:
-        SettingError: a label has several fields, or is a number; or levels are declared of no label.
+        SettingError: a label has several fields, or is a number; or something else has levels or an order.
     """
     if isinstance(recipe.answer, str):
         return None
     fields = list(recipe.answer.values())
     if recipe.task != "labels":
-        if any(field.levels is not None for field in fields):
+        if any(field.levels is not None or field.order is not None for field in fields):
             raise SettingError(
-                "Only labels have levels.", "Set task: labels (--task labels), or leave levels out."
+                "Only labels have levels or an order.",
+                "Set task: labels (--task labels), or leave levels and order out.",
             )
         return None
     if len(fields) != 1 or fields[0].type not in (None, "string"):

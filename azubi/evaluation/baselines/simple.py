@@ -181,9 +181,12 @@ def _choose(
 def _fit_regression(answers: Sequence[str], inverse_penalty: float, known: Matrix) -> Predictor:
     from sklearn.linear_model import LogisticRegression
 
-    if len(set(answers)) == 1:
+    labels = len(set(answers))
+    if labels == 1:
         return lambda features: [(answers[0], 1.0)] * len(features)
-    model = LogisticRegression(C=inverse_penalty, max_iter=1_000).fit(known, list(answers))
+    # The gradient's entries shrink as labels become more: a fixed tolerance ends where it begins.
+    tolerance = min(1e-4, 0.01 / labels)
+    model = LogisticRegression(C=inverse_penalty, max_iter=1_000, tol=tolerance).fit(known, list(answers))
 
     def predict(features: Matrix) -> list[tuple[str, float]]:
         probabilities = model.predict_proba(features)

@@ -13,7 +13,7 @@ from azubi.data.datasets.rows import Manifest, Row, notes, rows_of, split_note, 
 from azubi.data.datasets.versions import Versions, now
 from azubi.data.finding import Finding
 from azubi.data.language import TextProfile
-from azubi.data.levels import levels_of
+from azubi.data.levels import declared_order, levels_of
 from azubi.data.splits.splitting import Split
 from azubi.engine.training import privacy
 from azubi.errors import SettingError
@@ -102,6 +102,8 @@ def prepare(context: RunContext, one_shot: OneShotSources) -> Generator[ev.Event
     if contract.task == "labels":
         if parent is None and not contract.multi:
             contract = yield from _with_levels(recipe, contract)
+        tested = {example.answer for example in parted.split.test}
+        contract = contract.with_order(declared_order(recipe.answer) or contract.order, tested)
         contract = yield from _rare_labels(recipe, contract, parent, parted.split)
     yield from _remarks(parted.split)
     yield from _test_covered(recipe, contract, parted.split)

@@ -138,6 +138,20 @@ def test_levels_of_labels_are_noted_and_asked_for_where_some_have_none():
     assert "“other” has not as many" in alone(checked(rows), "label_levels").title
 
 
+def test_grades_that_are_numbers_are_asked_for_and_an_order_names_every_label():
+    rows = [replace(example, answer=str(number % 4 + 1)) for number, example in enumerate(clean())]
+    finding = finding_of(checked(rows), "label_order")
+    assert finding.level == "note" and "All 4 labels are numbers, from 1 to 4" in finding.title
+    assert "'{answer: {column: answer, order: [1, 2, 3, 4]}}'" in finding.remedy
+    for order, missing in (["1", "2", "3", "4"], None), (["1", "2", "4"], "“3”"):
+        answer = {"answer": {"column": "answer", "order": order}}
+        check = checked(rows, task="labels", answer=answer)
+        assert [finding.level for finding in check.findings if finding.kind == "label_order"] == (
+            ["error"] if missing else []
+        )
+        assert missing is None or missing in finding_of(check, "label_order").title
+
+
 def test_rare_labels():
     rows = clean()
     rows[80] = replace(rows[80], answer="legal protection")

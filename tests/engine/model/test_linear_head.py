@@ -65,6 +65,18 @@ def test_vectors_alone_give_scikit_learns_regression(labels):
     assert min(gaps) < 0.02 < sorted(gaps)[1]
 
 
+def test_many_balanced_labels_are_learned():
+    """The gradient's entries are small then: a fit must not end where it begins."""
+    labels = torch.arange(150).repeat(4)
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(150, 64, generator=generator)[labels]
+    vectors = torch.nn.functional.normalize(vectors + 0.5 * torch.randn(600, 64, generator=generator), dim=-1)
+    texts = [""] * 600
+    linear = fit(vectors, texts, labels, torch.ones(600), 150)
+    assert chosen(linear) == "vectors" and linear.scores[0].accuracy > 0.9
+    assert (scores(linear, vectors, texts).argmax(1) == labels).all()
+
+
 def test_labels_without_examples_are_never_chosen():
     vectors, texts, truths = examples(120, by_vector=0.6, by_words=0.6)
     linear = fit(vectors, texts, 2 * truths, torch.ones(120), 6)
