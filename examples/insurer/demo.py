@@ -38,7 +38,7 @@ sys.path.insert(0, str(HERE))
 from faults import NEW, OLD, write_inbox  # noqa: E402
 from generate import HELDOUT_NOTES, LANGUAGES, SEED, TRAINING_NOTES, generate, write_tasks  # noqa: E402
 
-BUDGETS = {"triage": "60s", "intake": "3m"}
+BUDGETS = {"triage": "60s", "intake": "2m"}
 """What the baselines of a proof may take together."""
 
 
