@@ -190,7 +190,7 @@ def _vectors(encoder: Base | str, home: Path, baselines: BaselineSet) -> Vectors
             f"with {entry.name}, which is not on this machine (azubi bases get {entry.name})."
         )
         return None
-    return simple.cached(frozen_features(home, encoder))
+    return simple.cached(frozen_features(home, encoder, quick=True))
 
 
 def _add_simple(baselines: BaselineSet, task: EvaluationTask, vectors: Vectors | None) -> None:

@@ -170,8 +170,8 @@ def retrieval(
     )
     if result.not_tried:
         baseline.notes.append(
-            f"{result.not_tried} ways to find and show examples were not tried: the time for choosing was "
-            "used up."
+            "The time for choosing was used up. Ways to find and show examples that were not tried: "
+            f"{result.not_tried}."
         )
     return replace(baseline, answer=partial(shown.answer, *ways[best.name]))
 
