@@ -251,7 +251,7 @@ class TrainingEnded(_Event):
     kind: Literal["training_ended"] = "training_ended"
     reason: Literal["all epochs done", "no better epoch", "the loss kept exploding", "the time is used up"]
     best_epoch: int
-    """0 if no epoch was clearly better than what needs no training."""
+    """0 if no epoch was better than what needs no training."""
     seconds: float
     simple_accuracy: float | None = None
     """Share of validation answers right without training (a linear head's, or the parent's); None for a

@@ -109,7 +109,7 @@ class _Attempt:
 
     @property
     def best(self) -> Epoch | loop.Start | None:
-        """The best epoch so far, whose weights are kept; the start if no epoch is clearly better."""
+        """The best epoch so far, whose weights are kept; the start if no epoch is better."""
         return next((epoch for epoch in reversed(self.curve) if epoch.best), self.start)
 
 

@@ -112,7 +112,7 @@ class Ended:
 
     reason: Reason
     best_epoch: int
-    """0 if no epoch was clearly better than what needs no training."""
+    """0 if no epoch was better than what needs no training."""
     seconds: float
     spent: Spent | None = None
     """The privacy that was spent, with differential privacy."""
@@ -141,7 +141,7 @@ def train(
     AdamW (Loshchilov & Hutter, arXiv 1711.05101), linear warm-up, cosine decay to a tenth.
 
     `simple` are weights of the tail that need no training. They are measured first (epoch 0), and the tail
-    is left with them if no epoch is clearly better (see `Validation.clearly_better_than`), or with
+    is left with them if no epoch is better (see `Validation.gains_over`), or with
     `refitted`, the same made from more examples. Not with privacy: that would reveal more.
 
     With `checkpoints`, the state is kept at least every minute and after every epoch, and when the

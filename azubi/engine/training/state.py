@@ -289,25 +289,25 @@ class TrainingState:
 
     @property
     def _simple_is_best(self) -> bool:
-        return self._simple is not None and (self._best is None or not self._best.clear)
+        return self._simple is not None and (self._best is None or not self._best.gains)
 
     def compare_with(self, measured: Validation, simple: State) -> None:
-        """Compare each epoch with weights that need no training, and keep those if none is clearly better."""
+        """Compare each epoch with weights that need no training, and keep those if none is better."""
         self._simple = measured, simple
 
     def end_epoch(self, measured: Validation) -> bool:
         """Take in the validation of the epoch; returns whether its weights are the ones to keep so far."""
-        clear = self._simple is None or measured.clearly_better_than(self._simple[0])
-        measured = replace(measured, losses=(), rights=(), clear=clear)
+        gains = self._simple is None or measured.gains_over(self._simple[0])
+        measured = replace(measured, losses=(), rights=(), gains=gains)
         self._point = Point(epoch=self._point.epoch + 1, step=self._point.step, safe=True)
         self._epoch_began = time.monotonic()
         best = self._best
-        # An epoch that is clearly better than what needs no training never gives way to one that is not.
-        better = best is None or (measured.better_than(best) if clear == best.clear else clear)
+        # An epoch that is better than what needs no training never gives way to one that is not.
+        better = best is None or (measured.better_than(best) if gains == best.gains else gains)
         if better:
             self._best, self.best_epoch = measured, self._point.epoch
             self._kept = weights.kept(self._tail)
-        return better and clear
+        return better and gains
 
     def end_for_time(self) -> None:
         """End training after this epoch, since there is no time for another."""
