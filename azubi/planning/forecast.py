@@ -14,6 +14,7 @@ from azubi.engine.limits import most_asked
 from azubi.engine.model import weights
 from azubi.engine.model.batch import EncodedExample
 from azubi.engine.specialist import Specialist
+from azubi.engine.training.defaults import trains_again
 from azubi.engine.training.state import saved_state
 from azubi.events.figures import Forecast
 from azubi.planning.cost_model import CostModel, Timings, Workload, tail_shape
@@ -55,6 +56,7 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
     saving = costs.seconds("checkpoints", workload.checkpoints(written * checkpoint + epochs * tail_bytes))
     epoch = training + validation + saving / epochs
     start = costs.seconds("validation", workload.label_head_start(tail))
+    again = trains_again(recipe, inputs.specialist.contract, inputs.specialist.base, workload.train_examples)
     base_answer = workload.longest_answer if timings.answer_tokens is None else timings.answer_tokens
     base, specialist = (
         _answer_seconds(workload, timings, len(split.test), tokens)
@@ -74,7 +76,7 @@ def foresee(inputs: ForecastInputs, workload: Workload, timings: Timings, setup:
         trunk=costs.seconds("trunk", workload.trunk(tail, missing)) if inputs.missing else 0.0,
         epoch=epoch,
         epochs=epochs,
-        tail=start + epochs * epoch,
+        tail=start + epochs * (epoch + (training if again else 0.0)),
         checks=epoch - training,
         evaluate=base + specialist,
         base_answers=base,

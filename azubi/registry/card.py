@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 CARD, TAIL, REPORT, RECIPE = "specialist.json", "tail.safetensors", "report.html", "recipe.yaml"
 SCOPE = "scope.safetensors"
+VALIDATION = "validation.json"
+"""Where the weights know the validation examples: what weights that did not know them answered, by the
+examples' names, each answer with its confidence."""
 
 
 class Redaction(BaseModel):

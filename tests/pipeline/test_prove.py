@@ -15,9 +15,13 @@ from azubi.evaluation.baselines import baseline_set
 from azubi.evaluation.prediction import Facts
 from azubi.evaluation.proof import Proof, prove_from
 from azubi.events import events as ev
+from azubi.pipeline.ask import answer
 from azubi.pipeline.proof.stages import FACTS, NUMBERS, PREDICTIONS, REPORT
 from azubi.pipeline.prove import ProofOptions, prove
 from azubi.pipeline.run import run
+from azubi.registry import card as cards
+from azubi.registry import lineage
+from azubi.registry.store import Store
 from azubi.settings import Recipe
 from tests import tiny
 
@@ -134,6 +138,23 @@ def test_what_is_asked_for_by_flag(specialist, home, tmp_path):
     notices = " ".join(event.text for event in events if isinstance(event, ev.Notice))
     assert "Training with planted secrets takes about" in notices
     assert "Training on parts of the examples takes about" in notices
+
+
+def test_limits_are_read_off_answers_of_weights_that_did_not_know_the_examples(specialist, home):
+    specialist("labels", "encoder")
+    card = Store(home).get("tiny")
+    kept = json.loads((card.folder / cards.VALIDATION).read_text(encoding="utf-8"))
+    validation = lineage.of(card, home).validation
+    assert set(kept) == {example.name for example in validation}
+    assert {text for text, _ in kept.values()} <= set(card.contract.labels)
+    assert all(0 < confidence <= 1 for _, confidence in kept.values())
+    *_, last = prove("tiny", home, ProofOptions(threads=1))
+    rows = prediction.read(Path(last.folder) / PREDICTIONS).to_dicts()
+    choice = [row for row in rows if row["part"] == "choice" and row["who"] == "specialist"]
+    limits = sorted(confidence for _, confidence in kept.values())
+    assert sorted(row["confidence"] for row in choice) == pytest.approx(limits)
+    now = sorted(each.confidence for each in answer(home, "tiny", [each.prompt for each in validation]))
+    assert now != pytest.approx(limits, abs=1e-4)
 
 
 def test_each_look_at_the_test_counts(specialist, home):

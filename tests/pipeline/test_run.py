@@ -24,6 +24,7 @@ from azubi.pipeline import erase as erasure
 from azubi.pipeline.ask import answer
 from azubi.pipeline.run import run
 from azubi.planning import forecast
+from azubi.registry import card as cards
 from azubi.registry.store import Store
 from azubi.settings import CacheSettings, Recipe
 from azubi.storage import files
@@ -123,11 +124,12 @@ def test_the_data_is_counted(line):
 
 
 def test_the_folder_holds_the_specialist_and_nothing_else(line):
-    _, home, events = line
+    settings, home, events = line
     packaged = only(events, ev.Packaged)
     folder = Path(packaged.folder)
     assert folder == home / "specialists" / "tiny" / "1"
-    assert sorted(path.name for path in folder.iterdir()) == FILES
+    learned = [cards.VALIDATION] if "bert" in settings.base else []  # from the validation examples, too
+    assert sorted(path.name for path in folder.iterdir()) == FILES + learned
     assert sorted(path.name for path in folder.parent.iterdir()) == [".last", "1"]
     assert packaged.report == str(folder / "report.html")
     weighed = [folder / name for name in ("tail.safetensors", "scope.safetensors")]
@@ -374,6 +376,22 @@ def test_training_that_helps_is_kept_and_it_is_said_how_much(recipe, home, monke
     gain = f"{gain:+.1f} points" if gain else "surer answers"
     start = f"Training brought {gain} over logistic regression on "
     assert any(text.startswith(start) for text in texts_of(events))
+
+
+@pytest.mark.parametrize(
+    ("base", "weights", "again"),
+    [("encoder", "none", True), ("encoder", "balanced", False), ("decoder", "none", False)],
+)
+def test_few_examples_are_learned_from_with_those_of_the_validation(
+    base, weights, again, recipe, home, monkeypatch
+):
+    monkeypatch.setattr(Validation, "gains_over", lambda *both: True)
+    events = list(run(recipe(base=base, label_weights=weights, tail_layers=1), home))
+    ended, ready = only(events, ev.TrainingEnded), only(events, ev.DataReady)
+    count = ready.train + ready.validation
+    text = f"all {count} examples, those of the validation too, and for as many epochs ({ended.best_epoch})."
+    assert any(text in notice for notice in texts_of(events)) is again
+    assert (Store(home).get("tiny").folder / cards.VALIDATION).is_file() is again
 
 
 def texts_of(events):

@@ -4,7 +4,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from azubi.data.contract import Task
+from azubi.data.contract import Contract, Task
 from azubi.data.finding import share
 from azubi.data.language import TextProfile
 from azubi.errors import SettingError
@@ -28,6 +28,22 @@ class TrainingConfig:
     """Gradients whose norm exceeds this are scaled down to it."""
     epsilon: float | None = None
     """What training may reveal of one example; None without differential privacy (see `privacy`)."""
+
+
+_FEW = 1_000
+"""Up to so many training examples, a tenth more that were kept for validation are worth a second training."""
+
+
+def trains_again(recipe: Recipe, contract: Contract, base: "Base", examples: int) -> bool:
+    """Whether a label head is trained again, on validation examples too, once the best epoch is known.
+
+    Not where examples have weights of their own, since validation examples have none; nor for sets of labels,
+    whose thresholds are read off the validation examples.
+    """
+    label_head = base.kind == "encoder" and not contract.multi
+    weighted = recipe.weight is not None or recipe.label_weights != "none"
+    search, private = recipe.budget is not None, recipe.privacy is not None
+    return label_head and examples <= _FEW and not (weighted or search or private)
 
 
 def config_from(recipe: Recipe) -> TrainingConfig:

@@ -107,6 +107,14 @@ class Start:
 
 
 @dataclass(frozen=True)
+class TrainedAgain:
+    """A step of the training on all examples was made."""
+
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class Ended:
     """Training is over; the tail has the best epoch's weights."""
 
@@ -116,9 +124,11 @@ class Ended:
     seconds: float
     spent: Spent | None = None
     """The privacy that was spent, with differential privacy."""
+    unseen: State | None = None
+    """The best epoch's weights, where those of a training on validation examples, too, took their place."""
 
 
-TrainingEvent = Resumed | Start | Step | RolledBack | CheckpointFailed | Epoch | Ended
+TrainingEvent = Resumed | Start | Step | RolledBack | CheckpointFailed | Epoch | TrainedAgain | Ended
 
 
 def train(
@@ -131,6 +141,7 @@ def train(
     has_instruction: bool,
     simple: State | None = None,
     refitted: State | None = None,
+    again: bool = False,
     checkpoints: Checkpoints | None = None,
     late: Callable[[float], bool] | None = None,
 ) -> Generator[TrainingEvent, None, None]:
@@ -143,6 +154,9 @@ def train(
     `simple` are weights of the tail that need no training. They are measured first (epoch 0), and the tail
     is left with them if no epoch is better (see `Validation.gains_over`), or with
     `refitted`, the same made from more examples. Not with privacy: that would reveal more.
+
+    `again`: the best epoch's weights give way to those of a second training, on training and validation
+    examples, that begins as the first did and ends after as many epochs.
 
     With `checkpoints`, the state is kept at least every minute and after every epoch, and when the
     iterator is closed; training resumes from there, to the very same weights. If the loss explodes, training
@@ -159,6 +173,7 @@ def train(
     """
     torch.manual_seed(config.seed)  # dropout
     instruction = on_device(read(())) if has_instruction else None
+    begin = weights.kept(tail) if again else {}
     state = TrainingState(tail, _groups(tail), config, math.ceil(len(encoded) / config.batch), checkpoints)
     private = None
     if config.epsilon is not None:
@@ -211,7 +226,37 @@ def train(
     state.finish()
     assert state.reason, "the loop ends when there is a reason"
     spent = private.spent(state.step) if private is not None else None
-    yield Ended(state.reason, state.kept_epoch, state.seconds, spent)
+    unseen = None
+    if again and state.kept_epoch:
+        unseen = weights.kept(tail)
+        weights.restore(tail, begin)
+        sound = yield from _train_again(tail, [*encoded, *validation], read, config, state.kept_epoch)
+        if not sound:
+            weights.restore(tail, unseen)
+            unseen = None
+        tail.eval()
+    yield Ended(state.reason, state.kept_epoch, state.seconds, spent, unseen)
+
+
+def _train_again(
+    tail: nn.Module, encoded: Sequence[EncodedExample], read: Reader, config: TrainingConfig, epochs: int
+) -> Generator[TrainedAgain, None, bool]:
+    """Train for so many of the config's epochs without looking at any other example.
+
+    Returns whether all went well. It is short, so an interruption begins it anew.
+    """
+    torch.manual_seed(config.seed)
+    state = TrainingState(tail, _groups(tail), config, math.ceil(len(encoded) / config.batch), None)
+    tail.train()
+    for epoch in range(1, epochs + 1):
+        for examples in order(encoded, config.batch, config.seed, epoch):
+            if not _step(tail, examples, read, None, state).sound:
+                return False
+            yield TrainedAgain(state.step, state.steps * epochs // config.epochs)
+    with state.averaged():
+        trained = weights.kept(tail)
+    weights.restore(tail, trained)
+    return True
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The stages of a proof after its examples: the baselines answer, the audits run, the report is written."""
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from azubi.data.contract import Task
 from azubi.data.datasets.versions import now
+from azubi.data.example import Example
 from azubi.data.pii.scanner import Scanner
 from azubi.data.readers.reading import read_asked, read_source
 from azubi.data.readers.source import Source
@@ -36,6 +38,7 @@ from azubi.locale.current import current
 from azubi.pipeline import ask
 from azubi.pipeline.proof.context import ProofContext, ProofExamples, show_progress
 from azubi.planning.forecast import Eta
+from azubi.registry import card as cards
 from azubi.registry import lineage
 from azubi.storage import files
 
@@ -76,7 +79,8 @@ def compare_baselines(
     notes = yield from _tell_new(baselines.notes, [])
     specialist, answers = _recorded(baselines.specialist, task.contract.task)
     checks = task.checks[:_CHECKS]
-    choosing = asking.ask(specialist, task, checks, range(len(checks)), part="choice")
+    chooser = _before_it_knew(specialist, context.card.folder, checks)
+    choosing = asking.ask(chooser, task, checks, range(len(checks)), part="choice")
     note = "specialist answers validation questions"
     rows = yield from show_progress(eta, "baselines", choosing, note, stop=0.0)
     contenders, trained = list[Contender](), None
@@ -95,6 +99,20 @@ def compare_baselines(
             trained = result.baseline.specialist
         yield _measured(context, result, time.monotonic() - started)
     return Baselines(tuple(rows), tuple(contenders), answers, trained, tuple(notes))
+
+
+def _before_it_knew(specialist: Baseline, folder: Path, checks: Sequence[Example]) -> Baseline:
+    """The specialist as it answered the validation examples before it learned from them, too, if it did."""
+    path = folder / cards.VALIDATION
+    if not path.is_file():
+        return specialist
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    answers = {example.turns: Answer(*kept[example.name]) for example in checks}
+
+    def answer(questions: Sequence[Question], _: AnswerMode) -> Iterator[tuple[int, Answer]]:
+        return enumerate(answers[question] for question in questions)
+
+    return replace(specialist, answer=answer)
 
 
 def _recorded(baseline: Baseline, task: Task) -> tuple[Baseline, dict[Question, Answer]]:

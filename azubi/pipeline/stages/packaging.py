@@ -4,6 +4,7 @@ Knows where specialists lie; what their card and report say is filled in by `bui
 """
 
 import contextlib
+import json
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -204,11 +205,14 @@ def _written(context: RunContext, results: Results) -> Card:
     elif (folder := store.place(name, version)).is_dir():
         return cards.read(folder)
     folder = store.place(name, version)
+    papers = dict[str, str]()
     with _knowing_no_validation(results):
         card, scope = build_card(context, results, version), _scope(context, results)
+        if results.training.unseen is not None:
+            papers[cards.VALIDATION] = _validation_answers(results)
     report = render(build_report(context, results, card), context.recipe.lang or current().lang)
     tail = weights.trained(results.model.specialist.tail)
-    papers = {record.LINEAGE: build_lineage(context, results, card).model_dump_json(indent=1)}
+    papers[record.LINEAGE] = build_lineage(context, results, card).model_dump_json(indent=1)
     if text := record.text_of(results.model.base):
         papers[record.BASE_LICENCE] = text
     return write_version(card, tail, report, folder, scope, context.home, papers)
@@ -256,6 +260,15 @@ def _knowing_no_validation(results: Results) -> Iterator[None]:
         yield
     finally:
         weights.restore(tail, own)
+
+
+def _validation_answers(results: Results) -> str:
+    """Answers to the validation examples, for a proof that reads limits off them, as JSON."""
+    specialist, examples = results.model.specialist, results.data.split.validation
+    answering = specialist.answering(results.encoded.longest)
+    answers = in_order(answering, [example.turns for example in examples])
+    named = zip(examples, answers, strict=True)
+    return json.dumps({example.name: (answer.text, answer.confidence) for example, answer in named})
 
 
 def _scope(context: RunContext, results: Results) -> Scope | None:

@@ -22,7 +22,7 @@ from azubi.engine.model.weights import State
 from azubi.engine.training import checkpoint, loop
 from azubi.engine.training import state as training_state
 from azubi.engine.training.checkpoint import Checkpoints
-from azubi.engine.training.defaults import TrainingConfig, config_from
+from azubi.engine.training.defaults import TrainingConfig, config_from, trains_again
 from azubi.engine.training.privacy import Spent
 from azubi.errors import AzubiError
 from azubi.events import events as ev
@@ -136,6 +136,7 @@ def train_tail(
         has_instruction=bool(specialist.instruction_tokens),
         simple=start.state if start is not None else None,
         refitted=start.refitted if start is not None else None,
+        again=trains_again(context.recipe, data.contract, model.base, len(encoded.train)),
         checkpoints=checkpoints,
         late=search_result.late if search_result is not None else None,
     )
@@ -143,7 +144,7 @@ def train_tail(
         for event in training:
             yield from reporter.report(event)
     spent, checkpoint_bytes = reporter.spent, reporter.checkpoints
-    unseen = start.state if start is not None and reporter.kept_epoch == 0 else None
+    unseen = start.state if start is not None and reporter.kept_epoch == 0 else reporter.unseen
     return TrainingResult(reporter.epochs, spent, checkpoint_bytes, reporter.simple_accuracy, heads, unseen)
 
 
@@ -269,6 +270,9 @@ class _Reporter:
         self.simple_accuracy: float | None = None
         """Share of validation answers right before training, if that was measured."""
         self.kept_epoch = 0
+        self.unseen: State | None = None
+        """The best epoch's weights, if others took their place that know the validation examples, too."""
+        self._examples = len(encoded.train) + len(encoded.validation)
         self._checks = len(encoded.validation)
         self._throughput = Throughput(model.machine.gflops)
         self._resumed = self._checkpoint_failed = False
@@ -295,6 +299,9 @@ class _Reporter:
                 yield ev.Notice(text=_not_kept(event.reason))
             case loop.Epoch():
                 yield self._epoch(event)
+            case loop.TrainedAgain():
+                note = "again, with the validation examples"
+                yield self._context.progress("tail", event.step, event.steps, "steps", note, share=1.0)
             case loop.Ended():
                 yield from self._ended(event)
 
@@ -351,6 +358,11 @@ class _Reporter:
         if self.simple_accuracy is not None:
             kept = self.epochs[ended.best_epoch] if ended.best_epoch else None
             yield _gain(self._start, self.simple_accuracy, self._checks, kept)
+        if ended.unseen is not None:
+            yield ev.Notice(
+                text=f"The last layers were trained again on all {self._examples:,} examples, those of the "
+                f"validation too, and for as many epochs ({ended.best_epoch})."
+            )
         if ended.reason == "the loss kept exploding":
             yield ev.Notice(text=f"Epoch {ended.best_epoch} is kept. {training_state.ADVICE}")
         if ended.reason == "the time is used up":
@@ -358,7 +370,7 @@ class _Reporter:
                 text=f"The budget allowed no more of the {self._config.epochs} epochs; epoch "
                 f"{ended.best_epoch} is kept. The recipe that is left would train all of them."
             )
-        self.spent, self.kept_epoch = ended.spent, ended.best_epoch
+        self.spent, self.kept_epoch, self.unseen = ended.spent, ended.best_epoch, ended.unseen
         yield ev.TrainingEnded(
             reason=ended.reason,
             best_epoch=ended.best_epoch,

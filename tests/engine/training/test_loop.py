@@ -328,6 +328,39 @@ def test_a_resumed_training_still_knows_what_it_has_to_beat(tmp_path):
         assert tail.weight.equal(whole.weight)
 
 
+def test_the_best_epochs_are_trained_again_with_the_validation_examples(tmp_path):
+    script = [LEVEL, (3, [0.5] * 4), (4, [0.1] * 4), (1, [2.0] * 4), (1, [2.0] * 4)]
+    checks = [EncodedExample((number,), (0,)) for number in range(10, 14)]
+    plan = replace(PLAN, batch=3)
+
+    def trained(folder, stop=None):
+        tail = Choosing(script)
+        training = train(
+            tail, LESSONS, checks, read, plan,
+            has_instruction=False, simple=SIMPLE, again=True, checkpoints=Checkpoints(folder, "x"),
+        )  # fmt: skip
+        events = []
+        for event in training:
+            events.append(event)
+            if len([each for each in events if isinstance(each, loop.TrainedAgain)]) == stop:
+                training.close()
+        return tail, events
+
+    tail, events = trained(tmp_path / "whole")
+    again = [event for event in events if isinstance(event, loop.TrainedAgain)]
+    assert events[-1].best_epoch == 2
+    assert [event.step for event in again] == [1, 2, 3, 4, 5, 6] and again[-1].steps == 6  # eight by three
+    steps = math.ceil(8 / 3)
+    rates = [rate_factor(step, 6 * steps, 0.1) for step in range(2 * steps)]
+    assert -tail.weight.item() != pytest.approx(-events[-1].unseen["weight"].item())
+    assert abs(tail.weight.item()) == pytest.approx(plan.learning_rate * sum(rates), rel=0.02)
+    # Interrupted in the second training, it is made anew, to the same weights.
+    trained(tmp_path / "parts", stop=3)
+    resumed, later = trained(tmp_path / "parts")
+    assert any(isinstance(event, loop.Resumed) for event in later)
+    assert resumed.weight.equal(tail.weight) and later[-1].unseen["weight"].equal(events[-1].unseen["weight"])
+
+
 def test_a_loss_that_keeps_exploding_leaves_what_needs_no_training():
     tail = Choosing([LEVEL])
     tail._losses = [math.nan] * 4
