@@ -169,13 +169,13 @@ def measure_forgetting(
         return Audit(notes=(probe.NOT_PROBED,))
     probing = probe.probe(specialist, tails, probe.probe_items())
     rows = yield from show_progress(eta, "forgetting", probing)
-    summary = [f"{who} {_count_right(rows, who)}" for who in tails]
+    summary = [f"{who} has {_count_right(rows, who)} right" for who in tails]
     if (path := context.options.regression_set) is not None:
         own = _read_like_examples(context, path, read_source).examples
         own_rows = yield from show_progress(eta, "forgetting", probe.regression_set(specialist, tails, own))
         rows += own_rows
-        summary += [f"{who} {_count_right(own_rows, who)} of yours" for who in tails]
-    yield ev.StageSummed(stage="forgetting", text=f"general questions: {', '.join(summary)} right")
+        summary += [f"{who} has {_count_right(own_rows, who)} of yours right" for who in tails]
+    yield ev.StageSummed(stage="forgetting", text=f"general questions: {', '.join(summary)}")
     return Audit(tuple(rows))
 
 
