@@ -32,7 +32,8 @@ _HELD_OUT = 1_500
 """Training examples that are predicted unseen: where there are more, fewer folds are fitted."""
 _TOLERANCE = 0.01
 """Divided by the number of labels, this is the largest entry of the gradient at which a fit has converged.
-Entries shrink as labels become more: with 150 balanced labels a fit ends where it begins at 0.001."""
+Entries shrink as labels become more: with 150 balanced labels a fit ends where it begins at 0.001. Where
+labels are few, scikit-learn's own tolerance is the smaller one."""
 _UNSEEN_BIAS = -12.0
 """Of labels without a training example. The scores of the others sum to 0, so the highest is not negative."""
 
@@ -145,7 +146,7 @@ class _Data:
             return rows, bias
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # too few steps to converge: it is measured as it is
-            tolerance = min(1e-3, _TOLERANCE / len(known))
+            tolerance = min(1e-4, _TOLERANCE / len(known))
             model = LogisticRegression(C=inverse_penalty, max_iter=300, tol=tolerance)
             model.fit(features, labels, self.weights[train])
         coefficients, offsets = model.coef_, model.intercept_
