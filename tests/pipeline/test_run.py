@@ -373,8 +373,7 @@ def test_training_that_helps_is_kept_and_it_is_said_how_much(recipe, home, monke
     best = next(each for each in events if isinstance(each, ev.EpochDone) and each.epoch == ended.best_epoch)
     assert best.best and ended.best_epoch > 0
     gain = 100 * (best.validation_accuracy - card.simple_accuracy)
-    gain = f"{gain:+.1f} points" if gain else "surer answers"
-    start = f"Training brought {gain} over logistic regression on "
+    start = f"Training brought {gain:+.1f} points over logistic regression on "
     assert any(text.startswith(start) for text in texts_of(events))
 
 

@@ -397,7 +397,7 @@ def _gain(start: str, before: float, checks: int, kept: Epoch | None) -> ev.Noti
         start = start[0].upper() + start[1:]
         return ev.Notice(text=f"{start} does as well ({right}): training brought nothing, and is not kept.")
     now = kept.validation_accuracy
-    gain = "surer answers" if now == before else f"{100 * (now - before):+.1f} points"
+    gain = f"{100 * (now - before):+.1f} points"
     return ev.Notice(text=f"Training brought {gain} over {start} ({right}), now {100 * now:.1f} %.")
 
 
