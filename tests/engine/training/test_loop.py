@@ -296,7 +296,7 @@ def test_training_that_helps_is_kept(better):
 
 
 def test_an_epoch_that_beats_what_needs_no_training_gives_way_to_none_that_does_not():
-    level, better, lower = (12, [0.5] * 16), (12, [0.4] * 16), (11, [0.1] * 16)
+    level, better, lower = (10, [0.5] * 16), (12, [0.4] * 16), (11, [0.1] * 16)
     few, plan = [EncodedExample((number,), (0,)) for number in range(16)], replace(PLAN, batch=8)
     for simple, kept in ((None, 2), (SIMPLE, 1)):
         first = [] if simple is None else [level]
