@@ -44,7 +44,6 @@ def levels_of(
     `answer` is the recipe's setting. Where it declares the levels there is nothing to say.
     """
     name, field = (answer, None) if isinstance(answer, str) else next(iter(answer.items()))
-    column = answer if isinstance(answer, str) else answer[name].column
     declared = field.levels if field is not None else None
     if declared is not None:
         sign = None if declared == NO_LEVELS else declared
@@ -53,7 +52,6 @@ def levels_of(
     if sign is None:
         return None, "", ""
     paths = {label: parts(label, sign) for label in labels}
-    setting = f"--task labels --answer '{{{name}: {{column: {column}, levels: %s}}}}'"
     example = next(label for label, path in paths.items() if len(path) > 1)
     depths = Counter(map(len, paths.values()))
     if len(depths) > 1:
@@ -63,13 +61,22 @@ def levels_of(
             f"Labels such as “{example}” may have levels, parted by “{sign.strip()}”, but “{other}” has not "
             "as many: they are taken as they are."
         )
-        return None, title, f"If they have levels, say so: {setting % json.dumps(sign)}."
+        setting = declaring(answer, f"levels: {json.dumps(sign)}")
+        return None, title, f"If they have levels, say so: {setting}."
     levels, tops = _levels(labels, sign, name), len({path[0] for path in paths.values()})
     title = (
         f"The labels have {len(levels.names)} levels, parted by “{sign.strip()}” as in “{example}”, {tops} "
         "at the top: each level is scored, too."
     )
-    return levels, title, f"If they have none, say so: {setting % NO_LEVELS}."
+    setting = declaring(answer, f"levels: {NO_LEVELS}")
+    return levels, title, f"If they have none, say so: {setting}."
+
+
+def declaring(answer: str | Mapping[str, RecordField], declared: str) -> str:
+    """The flags that declare something of the labels, such as their levels, beside the recipe's setting."""
+    name = answer if isinstance(answer, str) else next(iter(answer))
+    column = answer if isinstance(answer, str) else answer[name].column
+    return f"--task labels --answer '{{{name}: {{column: {column}, {declared}}}}}'"
 
 
 def declared_order(answer: str | Mapping[str, RecordField]) -> tuple[str, ...]:

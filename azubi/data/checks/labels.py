@@ -14,7 +14,7 @@ from itertools import combinations
 from azubi.data.checks.check_input import CheckInput
 from azubi.data.contract import FEWEST_REPEATS, LEARNABLE, LONGEST_LABEL, MOST_LABELS
 from azubi.data.finding import SHOWN, Case, Finding, excerpt, share, some
-from azubi.data.levels import declared_order, levels_of
+from azubi.data.levels import declared_order, declaring, levels_of
 from azubi.data.splits.near_duplicates import folded
 from azubi.errors import UsageError
 
@@ -115,10 +115,9 @@ def label_order(check_input: CheckInput) -> Iterator[Finding]:
             remedy="Name every label once in order, from the lowest to the highest.",
         )
     if not order and len(labels) > 2 and all(label.isdecimal() for label in labels):
-        answer, numbers = check_input.recipe.answer, sorted(labels, key=int)
-        name = answer if isinstance(answer, str) else next(iter(answer))
-        column = answer if isinstance(answer, str) else answer[name].column
+        numbers = sorted(labels, key=int)
         grades = ", ".join(numbers[:SHOWN]) + ", …" * (len(numbers) > SHOWN)
+        setting = declaring(check_input.recipe.answer, f"order: [{grades}]")
         yield Finding(
             kind="label_order",
             level="note",
@@ -126,8 +125,7 @@ def label_order(check_input: CheckInput) -> Iterator[Finding]:
             "they may be grades.",
             count=len(labels),
             why="With an order a report says, too, how far off the wrong answers are.",
-            remedy=f"If they are grades, say so: --task labels --answer "
-            f"'{{{name}: {{column: {column}, order: [{grades}]}}}}'.",
+            remedy=f"If they are grades, say so: {setting}.",
         )
 
 

@@ -30,10 +30,6 @@ _WORD_SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5)
 _FOLDS = 5
 _HELD_OUT = 1_500
 """Training examples that are predicted unseen: where there are more, fewer folds are fitted."""
-_TOLERANCE = 0.01
-"""Divided by the number of labels, this is the largest entry of the gradient at which a fit has converged.
-Entries shrink as labels become more: with 150 balanced labels a fit ends where it begins at 0.001. Where
-labels are few, scikit-learn's own tolerance is the smaller one."""
 _UNSEEN_BIAS = -12.0
 """Of labels without a training example. The scores of the others sum to 0, so the highest is not negative."""
 
@@ -81,6 +77,15 @@ def fit(
     if chosen != "both":
         penalties = {chosen: penalties[chosen]}
     return data.head(penalties, share if chosen == "both" else 1.0, scores)
+
+
+def tolerance(labels: int) -> float:
+    """The largest entry of the gradient at which scikit-learn's regression on so many labels has converged.
+
+    Entries shrink as labels become more: with 150 balanced labels a fit ends where it begins at 0.001. Where
+    labels are few, scikit-learn's own tolerance is the smaller one.
+    """
+    return min(1e-4, 0.01 / labels)
 
 
 def refit(
@@ -146,8 +151,7 @@ class _Data:
             return rows, bias
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # too few steps to converge: it is measured as it is
-            tolerance = min(1e-4, _TOLERANCE / len(known))
-            model = LogisticRegression(C=inverse_penalty, max_iter=300, tol=tolerance)
+            model = LogisticRegression(C=inverse_penalty, max_iter=300, tol=tolerance(len(known)))
             model.fit(features, labels, self.weights[train])
         coefficients, offsets = model.coef_, model.intercept_
         if len(coefficients) == 1:  # two labels: the score of the second against the first

@@ -20,7 +20,7 @@ from azubi.data import strict_json
 from azubi.data.contract import written_labels
 from azubi.data.example import Example
 from azubi.engine.inference.answering import Answer, AnswerMode, Question
-from azubi.engine.model import label_sets, words
+from azubi.engine.model import label_sets, linear_head, words
 from azubi.evaluation.baselines.asking import Baseline, Candidate, EvaluationTask
 from azubi.evaluation.baselines.retrieval import Vectors
 from azubi.evaluation.prediction import Contender
@@ -184,9 +184,8 @@ def _fit_regression(answers: Sequence[str], inverse_penalty: float, known: Matri
     labels = len(set(answers))
     if labels == 1:
         return lambda features: [(answers[0], 1.0)] * len(features)
-    # The gradient's entries shrink as labels become more: a fixed tolerance ends where it begins.
-    tolerance = min(1e-4, 0.01 / labels)
-    model = LogisticRegression(C=inverse_penalty, max_iter=1_000, tol=tolerance).fit(known, list(answers))
+    model = LogisticRegression(C=inverse_penalty, max_iter=1_000, tol=linear_head.tolerance(labels))
+    model.fit(known, list(answers))
 
     def predict(features: Matrix) -> list[tuple[str, float]]:
         probabilities = model.predict_proba(features)
